@@ -20,10 +20,10 @@ interface Terms {
 }
 
 /** Runs seeds in a copy. */
-function search(copy: string, { runs, enough, shrink }: Terms): Promise<string> {
+function search(copy: string, { runs, enough, shrink }: Terms, family: PlantedBug["family"]): Promise<string> {
   const script = join(copy, "scripts/simulate/find.ts");
   const before = runtimeOf() === "deno" ? ["run", "-A", "--no-lock"] : ["--no-warnings"];
-  const args = [...before, script, String(runs), String(enough), shrink ? "1" : "0"];
+  const args = [...before, script, String(runs), String(enough), shrink ? "1" : "0", family ?? ""];
   const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
   let said = "", wrong = "";
   child.stdout.on("data", (piece) => said += piece);
@@ -40,7 +40,7 @@ async function judge(bug: PlantedBug, terms: Terms): Promise<Outcome> {
   try {
     const problem = plant(copy, bug);
     if (problem !== undefined) return { ...none, problem };
-    const { runs, found, shrunk = null } = JSON.parse(await search(copy, terms)) as Found;
+    const { runs, found, shrunk = null } = JSON.parse(await search(copy, terms, bug.family)) as Found;
     const invariants = [...new Set(found.map(({ invariant }) => invariant))];
     return {
       bug: bug.name,

@@ -6,8 +6,9 @@
 import { writeFileSync } from "node:fs";
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { type FaultKind, faultKinds } from "../actors/simulation/mod.ts";
+import { type FaultKind, faultKinds, memberFaultKinds } from "../actors/simulation/mod.ts";
 import { hunt, huntText } from "./simulate/hunt.ts";
+import { memberFaultsOf, type MembersOptions, replayMember, simulateMembers } from "./simulate/members.ts";
 import { NoScenario, readScenario } from "./simulate/read_scenario.ts";
 import { replay } from "./simulate/replay.ts";
 import { chooseScenario, simulate, type SimulateOptions, textOf } from "./simulate/simulate.ts";
@@ -15,8 +16,10 @@ import { runtimeOf, startUnder } from "./simulate/runtime.ts";
 import { tracePage } from "./simulate/trace_page.ts";
 
 const usage = `usage: npm run simulate -- [--seed N] [--runs M] [--minutes T] [--nodes K] [--faults a,b|none|all]
-  [--wide] [--replay SEED] [--scenario FILE] [--hunt MINUTES] [--trace FILE.html] [--runtime node|deno] [--json]
+  [--wide | --membership] [--replay SEED] [--scenario FILE] [--hunt MINUTES] [--trace FILE.html] [--runtime node|deno] [--json]
 --wide: one run of 1,000 nodes (or K) for an hour, each joined by two gateways, with revocations and new keys
+--membership: scenarios about a CA, tokens, renewals and revocation lists that travel; kinds of fault:
+  ${memberFaultKinds.join(", ")}
 --hunt: keeps the scenarios that take a new transition of a machine, and changes them further; ends with the transitions
   that plain seeds did not take, and with scenarios that violate an invariant
 --scenario: plays a scenario that a failure printed (JSON)
@@ -51,6 +54,7 @@ function readOptions(args: readonly string[]) {
       nodes: { type: "string" },
       faults: { type: "string" },
       wide: { type: "boolean", default: false },
+      membership: { type: "boolean", default: false },
       replay: { type: "string" },
       scenario: { type: "string" },
       hunt: { type: "string" },
@@ -67,23 +71,49 @@ function readOptions(args: readonly string[]) {
       (minutes !== undefined || values.hunt !== undefined ? Infinity : values.wide ? 1 : 100),
     minutes,
     nodes: numberOf("nodes", values.nodes, 8),
-    faults: faultsOf(values.faults),
+    faults: values.membership ? undefined : faultsOf(values.faults),
     wide: values.wide,
     onProgress: values.json ? () => {} : (line) => process.stderr.write(`${line}\n`),
   };
   const hunting = numberOf("hunt", values.hunt, 0);
   const { json, trace, runtime, replay, scenario, help } = values;
-  return { options, json, trace, runtime, replay, scenario, hunting, help };
+  const members = values.membership ? { ...options, faults: membersFaultsOf(values.faults) } : undefined;
+  return { options, members, json, trace, runtime, replay, scenario, hunting, help };
+}
+
+function membersFaultsOf(text: string | undefined): MembersOptions["faults"] {
+  if (text === undefined || text === "all") return undefined;
+  if (text === "none") return [];
+  const kinds = memberFaultsOf(text.split(","));
+  if (kinds === undefined) throw new Usage(`there is no kind of fault about membership among ${text}`);
+  return kinds;
+}
+
+/** The second family. */
+async function mainOfMembers(options: MembersOptions, seed: string | undefined, json: boolean): Promise<number> {
+  if (seed !== undefined) {
+    const { lines, ...report } = await replayMember(numberOf("replay", seed, 0) ?? 0, options);
+    const text = lines.filter(({ kind }) => kind !== "frame").map(({ at, node, kind, text }) =>
+      `${(at / 1_000).toFixed(3)} ${node} ${kind} ${text}\n`
+    );
+    if (!json) process.stderr.write(text.join(""));
+    process.stdout.write(`${JSON.stringify(report, undefined, json ? 0 : 2)}\n`);
+    return report.violations.length === 0 ? 0 : 1;
+  }
+  const report = await simulateMembers(options);
+  process.stdout.write(json ? `${JSON.stringify(report)}\n` : textOf(report));
+  return report.failures.length === 0 ? 0 : 1;
 }
 
 async function main(args: readonly string[]): Promise<number> {
-  const { options, json, trace, runtime, replay: seed, scenario: file, hunting, help } = readOptions(args);
+  const { options, members, json, trace, runtime, replay: seed, scenario: file, hunting, help } = readOptions(args);
   if (help) {
     process.stdout.write(usage);
     return 0;
   }
   if (runtime !== undefined && runtime !== "node" && runtime !== "deno") throw new Usage("--runtime is node or deno");
   if (runtime !== undefined && runtime !== runtimeOf()) return await startUnder(runtime, args);
+  if (members !== undefined) return await mainOfMembers(members, seed, json);
   if (hunting !== undefined) {
     const report = await hunt({ ...options, minutes: hunting });
     process.stdout.write(json ? `${JSON.stringify(report)}\n` : huntText(report));

@@ -11,7 +11,7 @@ import { Effect } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import { addPiece, type CrlNotStored, nameIncoming } from "../files/arriving_crls.ts";
 import { type Arrival, crlTakenBytesMax, wholeBytesMax } from "./book.ts";
-import { type HttpAnswer, HttpFailed, httpGet } from "./http_get.ts";
+import { type HttpAnswer, HttpFailed, type HttpGet, httpGet } from "./http_get.ts";
 import { pullMs } from "./wants.ts";
 
 /** Bytes that are written at once. */
@@ -33,6 +33,8 @@ export interface FetchInput {
   readonly held: (issuer: string, kind: "complete" | "delta") => string | undefined;
   /** ETags of other servers, by URL. The round adds those that it sees. */
   readonly etags: Map<string, string>;
+  /** How it is fetched; over the real network where undefined. */
+  readonly get?: HttpGet | undefined;
 }
 
 /** What a round of fetching brought. */
@@ -89,14 +91,14 @@ const isArrival = (found: FoundList): found is Arrival => typeof found === "obje
 
 /** One list; `same` where the node has it, `none` where there is none, `large` where it has more bytes than `bytesMax`. */
 function fetchList(
-  { stateDir, held, etags }: FetchInput,
+  { stateDir, held, etags, get = httpGet }: FetchInput,
   { origin, issuer, kind, bytesMax }: ListPlace,
 ): Effect.Effect<FoundList, HttpFailed | CrlNotStored, FileSystem> {
   const url = `${origin}/crl/${issuer}${kind === "complete" ? "" : `-${kind}`}.crl`;
   const own = held(issuer, kind === "delta" ? "delta" : "complete");
   const known = [...own === undefined ? [] : [`"${own}"`], ...etags.has(url) ? [etags.get(url)!] : []];
   return Effect.scoped(Effect.gen(function* () {
-    const answer = yield* httpGet(url, [...new Set(known)]);
+    const answer = yield* get(url, [...new Set(known)]);
     const { status, sizeBytes, etag } = answer;
     if (status === 304) return "same" as const;
     if (status === 404) return "none" as const;

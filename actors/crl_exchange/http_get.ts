@@ -31,10 +31,10 @@ export interface HttpAnswer {
 }
 
 /** Sends a GET. The connection ends with the scope. No redirect is followed. */
-export function httpGet(
-  url: string,
-  etags: readonly string[],
-): Effect.Effect<HttpAnswer, HttpFailed, Scope.Scope> {
+export type HttpGet = (url: string, etags: readonly string[]) => Effect.Effect<HttpAnswer, HttpFailed, Scope.Scope>;
+
+/** Over the real network. */
+export const httpGet: HttpGet = (url, etags) => {
   const failed = (error: unknown) =>
     new HttpFailed({ url, detail: error instanceof Error ? error.message : String(error) });
   const opened = Effect.callback<IncomingMessage, HttpFailed>((resume) => {
@@ -69,4 +69,4 @@ export function httpGet(
       ),
     };
   });
-}
+};

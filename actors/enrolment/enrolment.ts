@@ -30,6 +30,7 @@ import { reportAbsent, reportFailure, reportInstalled, reportPending, reportRetr
 import type { EnrolmentStore, HeldFiles, NewFiles } from "./enrolment_store.ts";
 import type { NetworkDocument } from "./est_client.ts";
 import { type HeldPair, pairOf } from "./held_pair.ts";
+import type { RequestKeys } from "./make_csr.ts";
 import {
   enrol,
   type GivenToken,
@@ -56,6 +57,8 @@ export interface EnrolmentInput {
   readonly ports: Ports;
   readonly ask: AskHttps;
   readonly store: EnrolmentStore;
+  /** Where keys come from; made in this process where undefined. */
+  readonly keys?: RequestKeys | undefined;
   readonly role: Role;
   readonly policy: Policy;
   readonly membership: EnrolmentPolicy;
@@ -135,9 +138,9 @@ function keyOfRenewal({ membership, pair, ports, isIdle }: EnrolmentContext): "s
 }
 
 function termsOf(context: EnrolmentContext): RenewTerms {
-  const { ask, store, role, policy, ports, membership, revocation } = context;
+  const { ask, store, keys, role, policy, ports, membership, revocation } = context;
   const at = new Date(ports.now());
-  return { ask, store, role, policy, at, urls: membership.ca, key: keyOfRenewal(context), revocation };
+  return { ask, store, keys, role, policy, at, urls: membership.ca, key: keyOfRenewal(context), revocation };
 }
 
 const forRenewal = ({ context }: { readonly context: EnrolmentContext }): ForRenewal => ({
@@ -191,7 +194,6 @@ const machine = setup({
     }),
     takeTrust: assign((_, { snapshot }: { snapshot: TrustSnapshot }) => ({ revocation: snapshot.revocation })),
     takeObtained: assign((_, obtained: Obtained) => obtained.type === "pending" ? {} : { obtained }),
-    /** The key of a request is all that is missing. */
     takeTorn: assign(({ context: { pair } }) => ({
       obtained: { type: "issued" as const, url: "", files: { keyPem: present(pair, "the pair").keyPem } },
     })),
@@ -205,7 +207,6 @@ const machine = setup({
       const waitMs = Math.max(retryAfterMs(failures, left, context.ports.random()), refusal.retryAfterMs ?? 0);
       return { failures, error: refusal, waitMs };
     }),
-    /** What it was for is in place. */
     spendToken: assign({ token: undefined }),
     noteRefusal: assign((_, { error }: { error: unknown }) => ({ error: refusalOf(error) })),
     noteUnusable: assign(({ context }) => {
@@ -345,7 +346,6 @@ export const enrolmentMachine = machine.createMachine({
       states: {
         deciding: { always: [{ guard: "renews", target: "scheduled" }, { target: "idle" }] },
         scheduled: { after: { look: "#enrolment.choosing" } },
-        /** Renewal is turned off. */
         idle: {},
       },
     },

@@ -5,10 +5,11 @@
  */
 import { Effect, Result } from "effect";
 import type { Certificate } from "../../pki/certificate.ts";
-import { isSignedBy, parseCrl } from "../../pki/crl.ts";
+import { compareNumbers, crlBytesMax, isSignedBy, parseCrl } from "../../pki/crl.ts";
 import { ownDomain } from "../../pki/crl_marks.ts";
 import { scopeName } from "../../pki/crl_scope.ts";
 import { formatMarks } from "../files/marks_text.ts";
+import { readBytes } from "../files/read_whole.ts";
 import { keptFolder, keptPath, makeStateDirectory, marksPath, readMarks } from "../files/state_directory.ts";
 import { writeWhole } from "../files/write_whole.ts";
 import type { Services } from "../runtime/ports.ts";
@@ -34,9 +35,24 @@ function beginMarks(stateDir: string) {
   });
 }
 
+/** The number of the list that an earlier membership left; undefined where there is none of this CA. */
+function keptNumber(path: string, ca: Certificate) {
+  const file = { path, what: "revocation list", bytesMax: crlBytesMax, key: "state_dir" };
+  return Effect.match(readBytes(file), {
+    onSuccess: ({ bytes }) => {
+      const list = parseCrl(bytes);
+      return Result.isSuccess(list) && isSignedBy(list.success, ca) ? list.success.number : undefined;
+    },
+    onFailure: () => undefined,
+  });
+}
+
+const isOlder = ({ number }: { readonly number?: string | undefined }, kept: string | undefined) =>
+  number !== undefined && kept !== undefined && compareNumbers(number, kept) < 0;
+
 /**
- * Fetches the complete list of each CA and writes it where the trust store finds it. The server is not judged: the list's
- * signature counts.
+ * Fetches the complete list of each CA and writes it where the trust store finds it, unless a newer one lies there: members may have
+ * brought it to an earlier membership of this node. The server is not judged: the list's signature counts.
  *
  * @returns The CAs that have none there.
  */
@@ -56,6 +72,7 @@ export function fetchLists(
       }
       const scope = scopeName(list.success.scope);
       const path = keptPath(stateDir, { domain: ownDomain, key, scope, kind: "complete" });
+      if (isOlder(list.success, yield* keptNumber(path, ca))) continue;
       const write = Effect.andThen(
         makeStateDirectory(keptFolder(stateDir, ownDomain)),
         writeWhole([{ path, content: der, mode: 0o600 }], "replace"),

@@ -17,26 +17,44 @@ export interface KeyRequest {
   readonly spki: Uint8Array;
 }
 
-/** Makes a key: PKCS#8, PEM. */
-export const makeKey: Effect.Effect<string, EnrolmentRefused> = Effect.tryPromise({
+/** The keys of requests: {@linkcode ownKeys}, or drawn ones. */
+export interface RequestKeys {
+  /** Makes a key: PKCS#8, PEM. */
+  readonly make: Effect.Effect<string, EnrolmentRefused>;
+  /** Makes a request (PKCS#10, RFC 2986) with an empty subject and no attributes, signed by its key. */
+  readonly request: (keyPem: string) => Effect.Effect<KeyRequest, EnrolmentRefused>;
+}
+
+const makeKey: RequestKeys["make"] = Effect.tryPromise({
   try: async () => (await makeSigningKey()).keyPem,
   catch: unusable,
 });
 
-/** Makes a request (PKCS#10, RFC 2986) with an empty subject and no attributes, signed by its key. */
-export function makeCsr(keyPem: string): Effect.Effect<KeyRequest, EnrolmentRefused> {
-  return Effect.tryPromise({
+const request: RequestKeys["request"] = (keyPem) =>
+  Effect.tryPromise({
     try: async () => {
       const key = readSigningKey(keyPem);
-      return { body: Buffer.from(await requestOf(key)).toString("base64"), spki: key.spki };
+      const info = requestInfo(key);
+      return requestOf(key, info, await key.sign(info));
     },
     catch: unusable,
   });
-}
 
-async function requestOf(key: SigningKey): Promise<Uint8Array> {
-  const info = sequence(integer(0), sequence(), key.spki, constructed(0));
-  return sequence(info, key.signatureAlgorithm, bitString(await key.sign(info)));
+/** Keys of this process's own randomness. */
+export const ownKeys: RequestKeys = { make: makeKey, request };
+
+/** DER of a request's signed part. */
+export const requestInfo = ({ spki }: Pick<SigningKey, "spki">): Uint8Array =>
+  sequence(integer(0), sequence(), spki, constructed(0));
+
+/** A request, of its parts. */
+export function requestOf(
+  { spki, signatureAlgorithm }: SigningKey,
+  info: Uint8Array,
+  signature: Uint8Array,
+): KeyRequest {
+  const der = sequence(info, signatureAlgorithm, bitString(signature));
+  return { body: Buffer.from(der).toString("base64"), spki };
 }
 
 function unusable(error: unknown): EnrolmentRefused {

@@ -15,7 +15,7 @@ import type { EnrolmentStore, HeldFiles, NewFiles } from "./enrolment_store.ts";
 import { askCaCertificates, askCertificate, askNetwork, type CaServer, type NetworkDocument } from "./est_client.ts";
 import { chainText, checkIssued, type HeldPair, spiffeOf } from "./held_pair.ts";
 import { judgeCa } from "./judge_ca.ts";
-import { type KeyRequest, makeCsr, makeKey } from "./make_csr.ts";
+import { type KeyRequest, ownKeys, type RequestKeys } from "./make_csr.ts";
 
 /** The token of a node that joins; `actors/ca/token.ts` reads one. */
 export interface GivenToken {
@@ -32,6 +32,8 @@ export interface GivenToken {
 export interface ObtainTerms {
   readonly ask: AskHttps;
   readonly store: EnrolmentStore;
+  /** Where keys come from; made here where undefined. */
+  readonly keys?: RequestKeys | undefined;
   readonly role: Role;
   readonly policy: Policy;
   readonly at: Date;
@@ -49,7 +51,7 @@ type Asked<A> = Effect.Effect<A, EnrolmentRefused, Services>;
 
 /** Gets the first certificate. Before the token is sent, the server has shown a chain of role `ca` under the token's root. */
 export function enrol(token: GivenToken, files: HeldFiles, terms: ObtainTerms): Asked<Obtained> {
-  const { ask, store, role, policy, at } = terms;
+  const { ask, store, keys = ownKeys, role, policy, at } = terms;
   const { url } = token;
   return Effect.gen(function* () {
     const offered = yield* askCaCertificates({ url, ask, judge: () => undefined });
@@ -65,9 +67,9 @@ export function enrol(token: GivenToken, files: HeldFiles, terms: ObtainTerms): 
     };
     const purpose = purposeOfToken(token);
     const kept = files.next?.purpose === purpose ? files.next.keyPem : undefined;
-    const keyPem = kept ?? (yield* makeKey);
+    const keyPem = kept ?? (yield* keys.make);
     if (kept === undefined) yield* store.writeNext({ purpose, keyPem });
-    const { body, spki } = yield* makeCsr(keyPem);
+    const { body, spki } = yield* keys.request(keyPem);
     const answer = yield* askCertificate({ url, ask, judge }, { token: token.text }, body);
     if ("pendingMs" in answer) return { type: "pending", pendingMs: answer.pendingMs };
     const chain = chainOf(answer, offered);
@@ -91,7 +93,8 @@ export interface RenewTerms extends ObtainTerms {
 export function renew(pair: HeldPair, files: HeldFiles, terms: RenewTerms): Asked<Obtained> {
   return Effect.gen(function* () {
     const { keyPem } = yield* keyFor(pair, files, terms);
-    const request = { ...(yield* makeCsr(keyPem)), keyPem };
+    const { keys = ownKeys } = terms;
+    const request = { ...(yield* keys.request(keyPem)), keyPem };
     return yield* withCa(pair, files, terms, (ca, trusted) => renewAt(ca, pair, request, { ...terms, ...trusted }));
   });
 }
@@ -138,11 +141,15 @@ function withCa<A>(
 }
 
 /** The key that is asked for, kept before the CA hears of it: a second key for one certificate counts as a fork. */
-function keyFor(pair: HeldPair, { next }: HeldFiles, { store, key }: RenewTerms): Asked<{ readonly keyPem: string }> {
+function keyFor(
+  pair: HeldPair,
+  { next }: HeldFiles,
+  { store, keys = ownKeys, key }: RenewTerms,
+): Asked<{ readonly keyPem: string }> {
   return Effect.gen(function* () {
     const purpose = purposeOf(pair);
     if (next?.purpose === purpose) return next;
-    const keyPem = key === "new" ? yield* makeKey : pair.keyPem;
+    const keyPem = key === "new" ? yield* keys.make : pair.keyPem;
     const kept = store.writeNext({ purpose, keyPem });
     yield* key === "new" ? kept : Effect.ignore(kept);
     return { keyPem };

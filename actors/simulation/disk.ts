@@ -41,6 +41,8 @@ export class Disk {
   #watches = 0;
   /** Writing fails. */
   full = false;
+  /** Sees each rename; one that throws ends the process that renames there. */
+  moved: (to: string) => void = () => {};
   /** Watchers get no events, as on some file systems. */
   silent = false;
   readonly service: FileSystem;
@@ -70,6 +72,11 @@ export class Disk {
   /** The number of files. */
   get size(): number {
     return this.#files.size;
+  }
+
+  /** Paths of all files. */
+  get paths(): readonly string[] {
+    return [...this.#files.keys()];
   }
 
   read(path: string): Uint8Array | undefined {
@@ -125,6 +132,7 @@ export class Disk {
       if (method === "rename") this.#files.delete(from);
       this.#files.set(to, file);
       this.#touched(to);
+      this.moved(to);
       return Effect.void;
     });
   }

@@ -168,6 +168,52 @@ export const invariants = {
     sentence: "When a scheduler is gone, or a newer run of it began, its workers' resources become free.",
     source: "docs/wire.md: Allocation",
   },
+  "one-token-one-key": {
+    sentence: "A token has one key and one certificate, however often and by whomever it is used.",
+    source: "docs/ca.md: Enrol a node",
+  },
+  "one-successor": {
+    sentence: "A certificate is renewed for one key, by one certificate.",
+    source: "docs/ca.md: Renew",
+  },
+  "role-from-token": {
+    sentence: "The names of a certificate are those of its token, or of the certificate that it renews.",
+    source: "docs/ca.md: Enrol a node",
+  },
+  "revoked-not-served": {
+    sentence: "The CA issues nothing for a revoked certificate or one that descends from it.",
+    source: "docs/ca.md: Revoke",
+  },
+  "revoked-not-established": {
+    sentence: "Two seconds after a node's lists revoke a certificate, no connection with it is established there.",
+    source: "docs/specification.md: Certificate Revocation Lists (CRLs)",
+  },
+  "learned-only-revokes": {
+    sentence: "A list that a node learned refuses no certificate that it does not revoke.",
+    source: "ours",
+  },
+  "list-number-kept": {
+    sentence: "The number of the list in force, and of the mark on disk, never decreases.",
+    source: "ARCHITECTURE.md: Policy",
+  },
+  "list-reaches": {
+    sentence:
+      "A neighbour has a list two seconds after a node that it is linked with, five seconds after a trouble of theirs; a node that fetches has it 80 s after it was published.",
+    source: "ours",
+  },
+  "renewed-in-time": {
+    sentence:
+      "No certificate ends whose node could reach the CA, without a break, for as long as a wait between two attempts may take in the last third of its life.",
+    source: "ours",
+  },
+  "pair-usable": {
+    sentence: "The key of a certificate on disk lies beside it within three seconds, and is never lost.",
+    source: "ours",
+  },
+  "secret-kept": {
+    sentence: "A token is sent to a server with role ca under the token's root, and to no other.",
+    source: "ours",
+  },
 } as const satisfies Record<string, Omit<Invariant, "name">>;
 
 export type InvariantName = keyof typeof invariants;

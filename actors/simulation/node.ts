@@ -20,6 +20,7 @@ import type { RoleConfig } from "../config/config.ts";
 import type { AuditEntry } from "../trust/audit.ts";
 import { parseMarks } from "../files/marks_text.ts";
 import { marksPath } from "../files/state_directory.ts";
+import type { AskHttps } from "../enrolment/ask_https.ts";
 import { makeGateFactory } from "../gate/gate.ts";
 import { nodeMachine } from "../node/node.ts";
 import type { Ports, Report } from "../runtime/ports.ts";
@@ -31,6 +32,7 @@ import { Disk } from "./disk.ts";
 import { type BrokenHand, type ExecutorHabit, giveExecutors, simulatedJobMachine } from "./executor.ts";
 import type { ExecutorWatch } from "./executor_watch.ts";
 import { valueOf } from "./knobs.ts";
+import { drawnKeys, giveMember, memberEnrolment, memberExchange } from "./membership/member_machines.ts";
 import { NodeClock } from "./node_clock.ts";
 import { nodeConfig, type NodeOptions, nodePaths, type NodeRole } from "./node_config.ts";
 import { randomOf } from "../runtime/random.ts";
@@ -88,6 +90,9 @@ const simulatedNode = nodeMachine.provide({
   },
 });
 
+/** The same of a node that renews its certificate and fetches lists. */
+const memberNode = simulatedNode.provide({ actors: { enrolment: memberEnrolment, crlExchange: memberExchange } });
+
 /** A node of a run. */
 export class SimulatedNode {
   readonly name: string;
@@ -118,14 +123,16 @@ export class SimulatedNode {
     this.options = options;
     this.name = options.name;
     this.role = options.role;
-    this.credentials.push(options.credential);
     this.address = address;
     const delays = randomOf(world.seed, `disk/${this.name}`);
     this.disk = new Disk({ now: () => world.time.now, openDelayMs: () => delays.next() * 4 });
     const { credential, trustPem, crlsPem } = options;
-    this.disk.put(nodePaths.cert, credential.chainPem, 0o644);
-    this.disk.put(nodePaths.key, options.keyPem ?? credential.keyPem, 0o600);
-    this.disk.put(nodePaths.trust, trustPem, 0o644);
+    if (credential !== undefined) {
+      this.credentials.push(credential);
+      this.disk.put(nodePaths.cert, credential.chainPem, 0o644);
+      this.disk.put(nodePaths.key, options.keyPem ?? credential.keyPem, 0o600);
+      this.disk.put(nodePaths.trust, trustPem, 0o644);
+    }
     if (options.partner !== undefined) {
       this.disk.put(nodePaths.partnerTrust, options.partner.trustPem, 0o644);
       this.disk.put(nodePaths.partnerCrls, options.partner.crls[0] ?? "", 0o644);
@@ -297,7 +304,8 @@ export class SimulatedNode {
       watch: this.#world.executors,
       isDiskFull: () => this.disk.full,
     });
-    const root: Actor<typeof simulatedNode> = superviseRoot(simulatedNode, {
+    const askCa = this.#webOf(clock, ports.run);
+    const root: Actor<typeof simulatedNode> = superviseRoot(askCa === undefined ? simulatedNode : memberNode, {
       id: this.name,
       clock: clock.machine,
       input: {
@@ -311,12 +319,21 @@ export class SimulatedNode {
           ...(inspect === undefined ? {} : { inspect }),
         }),
         audit: { record: (entry) => this.#world.onRefusal(this, entry) },
+        askCa,
       },
       onError: (error) => this.#world.onCrash(this, error),
       onDone: () => this.#ended(root.getSnapshot().output?.type ?? "stopped"),
       ...(inspect === undefined ? {} : { inspect }),
     });
     this.#process = { host, clock, root, sessions };
+  }
+
+  /** How a process asks its CA, where it has one; its machines get the same web, and drawn keys. */
+  #webOf(clock: NodeClock, run: Ports["run"]): AskHttps | undefined {
+    const web = this.options.membership?.webOf(this.name, clock);
+    if (web === undefined) return undefined;
+    giveMember(run, { get: web.get, keys: drawnKeys(`${this.#world.seed}/${this.name}/${this.#incarnation}`) });
+    return web.ask;
   }
 
   /** With the rules that its operator wrote last: no process starts with a file that does not load. */

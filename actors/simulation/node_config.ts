@@ -7,8 +7,12 @@ import type { UpdateOf } from "./executor.ts";
 import type { Resources } from "../../transport/protocols/messages.ts";
 import type { CommonConfig, DilocoJobConfig, RoleConfig, TrustDomainConfig, WorkerConfig } from "../config/config.ts";
 import { executorsDefault } from "../config/defaults.ts";
+import type { MembershipConfig } from "../config/membership_schema.ts";
+import type { HttpGet } from "../crl_exchange/http_get.ts";
+import type { AskHttps } from "../enrolment/ask_https.ts";
 import type { Credential } from "./authority.ts";
 import { configOf, type Knobs } from "./knobs.ts";
+import type { NodeClock } from "./node_clock.ts";
 import { partnerName, partnerRoles } from "./partner_domain.ts";
 
 /** Roles of nodes. */
@@ -18,7 +22,8 @@ export type NodeRole = "gateway" | "scheduler" | "worker" | "data";
 export interface NodeOptions {
   readonly name: string;
   readonly role: NodeRole;
-  readonly credential: Credential;
+  /** None: it joins by a token. */
+  readonly credential?: Credential | undefined;
   /** A key that does not belong to the certificate. */
   readonly keyPem?: string;
   readonly trustPem: string;
@@ -38,8 +43,23 @@ export interface NodeOptions {
   readonly isDialable?: boolean;
   /** Its operator writes rules: they lie on its disk, and its processes read them again. */
   readonly hasRules?: boolean;
+  /** It renews its certificate by itself, and fetches lists. */
+  readonly membership?: SimulatedMembership | undefined;
   /** Limits and times in place of the defaults. */
   readonly knobs?: Knobs | undefined;
+}
+
+/** How a node that renews its certificate is configured, and how it reaches its CA. */
+export interface SimulatedMembership {
+  readonly config: MembershipConfig;
+  /** The HTTPS of one process. */
+  readonly webOf: (host: string, clock: NodeClock) => ProcessWeb;
+}
+
+/** Requests of one process. */
+export interface ProcessWeb {
+  readonly ask: AskHttps;
+  readonly get: HttpGet;
 }
 
 /** Where a node's files lie. */
@@ -78,13 +98,15 @@ const partnerDomain: TrustDomainConfig = {
   roles: partnerRoles,
 };
 
-function commonConfig({ gateways, crlsPem, partner, relayClient = true, knobs = {} }: NodeOptions): CommonConfig {
+function commonConfig(options: NodeOptions): CommonConfig {
+  const { gateways, crlsPem, partner, relayClient = true, membership, knobs = {} } = options;
   return {
     certPem: nodePaths.cert,
     keyPem: nodePaths.key,
     trustPem: nodePaths.trust,
     crlsPem: crlsPem === undefined ? undefined : nodePaths.crls,
     ...(partner === undefined ? {} : { trustDomains: [partnerDomain] }),
+    ...(membership === undefined ? {} : { membership: membership.config }),
     listenAddresses: [],
     externalAddresses: [],
     gatewayAddresses: gateways,

@@ -79,7 +79,10 @@ function weightsOf(scenario: Scenario): Weights {
 }
 
 /** Leaves out halves, then quarters, and so on, of what is left (Zeller's delta debugging, without its subsets). */
-async function fewer<A>(list: readonly A[], fails: (kept: readonly A[]) => Promise<boolean>): Promise<readonly A[]> {
+export async function fewer<A>(
+  list: readonly A[],
+  fails: (kept: readonly A[]) => Promise<boolean>,
+): Promise<readonly A[]> {
   let kept = list;
   for (let size = Math.max(1, kept.length >> 1);; size >>= 1) {
     for (let from = 0; from < kept.length;) {

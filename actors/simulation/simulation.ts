@@ -44,6 +44,8 @@ export interface SimulationOptions {
   readonly keepTrace?: boolean;
   /** Sees every event of every machine. */
   readonly inspect?: (event: InspectionEvent) => void;
+  /** What the trace has of a text; the text itself by default. */
+  readonly plain?: (text: string) => string;
 }
 
 /** The options of a node; the simulation adds the rest. */
@@ -90,12 +92,14 @@ export class Simulation {
   readonly nodes = new Map<string, SimulatedNode>();
   readonly watches: SimulationWatch[] = [];
   readonly #inspect: ((event: InspectionEvent) => void) | undefined;
+  readonly #plain: (text: string) => string;
   #crls: string;
   #crlNumber = 1;
   readonly #revoked: Credential[] = [];
 
   private constructor(options: SimulationOptions, authority: Authority, crls: string) {
-    const { seed, keepTrace = false, inspect } = options;
+    const { seed, keepTrace = false, inspect, plain = (text: string) => text } = options;
+    this.#plain = plain;
     this.seed = seed;
     this.time = new VirtualTime(startsAt);
     this.network = new VirtualNetwork({ time: this.time, random: randomOf(seed, "links").next });
@@ -149,7 +153,7 @@ export class Simulation {
   }
 
   /** Makes a node that does not run yet. */
-  makeNode(options: AddNode & { readonly credential: Credential }): SimulatedNode {
+  makeNode(options: AddNode): SimulatedNode {
     if (this.nodes.has(options.name) || this.nodes.size >= nodesMax) {
       throw new RangeError(`Cannot add node ${options.name}: there is one, or there are too many`);
     }
@@ -237,7 +241,7 @@ export class Simulation {
   }
 
   note(kind: "report" | "fault" | "violation", node: string, text: string): void {
-    this.trace.add({ at: this.now, node, kind, text });
+    this.trace.add({ at: this.now, node, kind, text: this.#plain(text) });
   }
 }
 

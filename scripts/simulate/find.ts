@@ -5,7 +5,15 @@
  * @module
  */
 import process from "node:process";
-import { type InvariantName, runScenario, scenarioOf, shrinkScenario } from "../../actors/simulation/mod.ts";
+import {
+  type InvariantName,
+  memberScenarioOf,
+  runMemberScenario,
+  runScenario,
+  scenarioOf,
+  shrinkMemberScenario,
+  shrinkScenario,
+} from "../../actors/simulation/mod.ts";
 
 /** The result of a search. */
 export interface Found {
@@ -26,23 +34,46 @@ export interface Shrinking {
   readonly runs: number;
 }
 
-async function find(runs: number, enough: number, shrinks: boolean): Promise<Found> {
+/** A family of scenarios. */
+interface Family {
+  readonly violationOf: (seed: number) => Promise<InvariantName | undefined>;
+  readonly shrink: (seed: number, invariant: InvariantName) => Promise<Shrinking>;
+}
+
+const network: Family = {
+  violationOf: async (seed) => (await runScenario(scenarioOf(seed))).violations[0]?.invariant,
+  shrink: async (seed, invariant) => shrinkingOf(scenarioOf(seed), await shrinkScenario(scenarioOf(seed), invariant)),
+};
+
+const membership: Family = {
+  violationOf: async (seed) => (await runMemberScenario(memberScenarioOf(seed))).violations[0]?.invariant,
+  shrink: async (seed, invariant) =>
+    shrinkingOf(memberScenarioOf(seed), await shrinkMemberScenario(memberScenarioOf(seed), invariant)),
+};
+
+async function find({ violationOf, shrink }: Family, terms: readonly number[]): Promise<Found> {
+  const [runs = 500, enough = 3, shrinks = 0] = terms;
   const found: { seed: number; invariant: InvariantName }[] = [];
   let seed = 0;
   while (seed < runs && found.length < enough) {
-    const { violations } = await runScenario(scenarioOf(seed));
-    const [violation] = violations;
-    if (violation !== undefined) found.push({ seed, invariant: violation.invariant });
+    const invariant = await violationOf(seed);
+    if (invariant !== undefined) found.push({ seed, invariant });
     seed += 1;
   }
   const [first] = found;
-  const shrunk = first !== undefined && shrinks ? await shrink(first.seed, first.invariant) : undefined;
+  const shrunk = first !== undefined && shrinks === 1 ? await shrink(first.seed, first.invariant) : undefined;
   return { runs: seed, found, shrunk };
 }
 
-async function shrink(seed: number, invariant: InvariantName): Promise<Shrinking> {
-  const { events, nodes } = scenarioOf(seed);
-  const { scenario, runs } = await shrinkScenario(scenarioOf(seed), invariant);
+interface Sized {
+  readonly events: readonly unknown[];
+  readonly nodes: readonly unknown[];
+}
+
+function shrinkingOf(
+  { events, nodes }: Sized,
+  { scenario, runs }: { readonly scenario: Sized; readonly runs: number },
+): Shrinking {
   return {
     events: events.length,
     shrunkEvents: scenario.events.length,
@@ -52,5 +83,6 @@ async function shrink(seed: number, invariant: InvariantName): Promise<Shrinking
   };
 }
 
-const [runs = 500, enough = 3, shrinks = 0] = process.argv.slice(2).map(Number);
-process.stdout.write(`${JSON.stringify(await find(runs, enough, shrinks === 1))}\n`);
+const [runs, enough, shrinks, family] = process.argv.slice(2);
+const terms = [runs, enough, shrinks].flatMap((text) => text === undefined ? [] : [Number(text)]);
+process.stdout.write(`${JSON.stringify(await find(family === "membership" ? membership : network, terms))}\n`);

@@ -7,6 +7,7 @@
 
 import type { Shrinking } from "./find.ts";
 import { plantedCoreBugs } from "./planted_core_bugs.ts";
+import { plantedMemberBugs } from "./planted_member_bugs.ts";
 import { plantedPartnerBugs } from "./planted_partner_bugs.ts";
 import { plantedRuleBugs } from "./planted_rule_bugs.ts";
 import { plantedTrainingBugs } from "./planted_training_bugs.ts";
@@ -15,6 +16,8 @@ import type { Patch } from "./planted_tree.ts";
 /** A defect. */
 export interface PlantedBug extends Patch {
   readonly name: string;
+  /** The family of scenarios that finds it; undefined: the first. */
+  readonly family?: "membership";
 }
 
 /** The result of one defect. */
@@ -195,5 +198,6 @@ export const plantedBugs: readonly PlantedBug[] = [
   ...plantedCoreBugs,
   ...plantedRuleBugs,
   ...plantedPartnerBugs,
+  ...plantedMemberBugs,
   ...plantedTrainingBugs,
 ];

@@ -80,6 +80,11 @@ export type OpenFrame = StreamFrame | GossipFrame | RelayFrame;
 
 const handshakeTypes: ReadonlySet<string> = new Set(["hello", "certificate", "muxer", "muxer.agreed"]);
 
+/** Whether a frame carries bytes of a stream. */
+export function isStreamData(frame: Frame): frame is StreamDataFrame {
+  return frame.type === "stream.data";
+}
+
 /** Whether a frame belongs to the handshake. */
 export function isHandshake(frame: Frame): frame is HandshakeFrame {
   return handshakeTypes.has(frame.type);

@@ -1,0 +1,395 @@
+/**
+ * A CA in a run: the production machine, register and answers. Its register lies in a real file that survives its processes; its
+ * port is a server of the virtual web.
+ *
+ * A signature is waited for between two steps of virtual time. A process can be killed after any step of an operation: a signature,
+ * or a transaction that changed something.
+ *
+ * @module
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Effect, Exit, Result } from "effect";
+import { issueCrlDer } from "../../../pki/issue/issue_crl.ts";
+import { type CrlRequest, fileSigner, type Signer } from "../../../pki/issue/mod.ts";
+import type { Role } from "../../../pki/certificate.ts";
+import type { CaAlarm } from "../../ca/alarm.ts";
+import { answer, type CaAnswer, type CaRequest } from "../../ca/answer.ts";
+import { caMachine } from "../../ca/ca.ts";
+import { type CertificateAuthority, makeAuthority } from "../../ca/certificate_authority.ts";
+import { composeLists, listLifetimeMs, madeCrl } from "../../ca/compose_lists.ts";
+import { crlOf, derOf, enterLists, enterRevocations, type MadeCrl, type RevocationRow } from "../../ca/crl_rows.ts";
+import { PortNotOpened } from "../../ca/https_port.ts";
+import type { ListWork } from "../../ca/list_thread.ts";
+import type { ServerIdentity } from "../../ca/own_certificate.ts";
+import { Register, type RegisterRows } from "../../ca/register.ts";
+import { RegisterFailure } from "../../ca/register_failure.ts";
+import { type RevocationTarget, revoke } from "../../ca/revoke.ts";
+import { createToken } from "../../ca/token_rows.ts";
+import type { Ports, Run } from "../../runtime/ports.ts";
+import { fromScoped } from "../../runtime/scoped_actor.ts";
+import { superviseRoot } from "../../runtime/supervise.ts";
+import { randomOf } from "../../runtime/random.ts";
+import type { Authority } from "../authority.ts";
+import { NodeClock } from "../node_clock.ts";
+import type { VirtualTime } from "../virtual_time.ts";
+import type { VirtualWeb } from "./virtual_web.ts";
+
+/** The CA's host, domain and origin. */
+export const caHost = "ca";
+export const caDomain = "sim.hypha";
+export const caUrl = "https://ca.sim.hypha:8443";
+const dayMs = 86_400_000;
+
+/** What a CA is made with. */
+export interface SimulatedCaInit {
+  readonly seed: number | string;
+  readonly time: VirtualTime;
+  readonly web: VirtualWeb;
+  readonly authority: Authority;
+  /** How long certificates of nodes live, in milliseconds. */
+  readonly lifeMs: number;
+  /** Revocations that the register has from the beginning: they make lists large. */
+  readonly entries: number;
+  readonly onAlarm: (alarm: CaAlarm) => void;
+  readonly onReport: Ports["report"];
+  readonly onCrash: (error: unknown) => void;
+}
+
+/** What an operator asks for, and how it ended. */
+export type OperatorAnswer<A> = (outcome: Result.Result<A, string>) => void;
+
+interface Process {
+  readonly clock: NodeClock;
+  readonly register: Register;
+  readonly ca: CertificateAuthority;
+  readonly run: Run;
+  identity: ServerIdentity | undefined;
+  close: () => void;
+  /** Steps until it is killed. */
+  stepsLeft: number;
+  killed: () => void;
+  isDead: boolean;
+}
+
+class Killed extends Error {}
+
+/** A CA. */
+export class SimulatedCa {
+  readonly #init: SimulatedCaInit;
+  readonly #folder = mkdtempSync(join(tmpdir(), "hypha-sim-ca-"));
+  #process: Process | undefined;
+  /** Writing to the register fails. */
+  isFull = false;
+  #skewMs = 0;
+  /** Effects whose promises are waited for. */
+  #working = 0;
+
+  private constructor(init: SimulatedCaInit) {
+    this.#init = init;
+  }
+
+  /** Makes a CA that does not run yet. */
+  static async create(init: SimulatedCaInit): Promise<SimulatedCa> {
+    const made = new SimulatedCa(init);
+    const { authority, time, entries, seed } = init;
+    const register = Result.getOrThrow(Register.create(made.#file));
+    const times = { thisUpdate: new Date(time.now - dayMs), nextUpdate: new Date(time.now + 400 * dayMs) };
+    const der = await issueCrlDer({ issuer: authority.root, number: 1n, ...times, revoked: [] });
+    const signer = makeAuthorityOf(made, register, fileSigner(authority.intermediate.keyPem));
+    const root = madeCrl(der, { issuer: signer.anchorId, kind: "complete", number: 1n, upto: 0, ...times });
+    const serials = randomOf(seed, "ca/entries");
+    const known = Array.from({ length: entries }, (_, index) => ({
+      position: index + 1,
+      issuer: signer.issuerId,
+      serial: `50${[...serials.bytes(15)].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`,
+      revoked: time.now - dayMs,
+      reason: "unspecified" as const,
+      not_after: time.now + 365 * dayMs,
+    }));
+    register.transaction<void, never>((rows) => {
+      enterRevocations(rows, known);
+      enterLists(rows, [root]);
+      return Result.void;
+    });
+    register.close();
+    return made;
+  }
+
+  get #file(): string {
+    return join(this.#folder, "ca.db");
+  }
+
+  /** Whether its port is open. */
+  get isServing(): boolean {
+    return this.#process?.identity !== undefined;
+  }
+
+  /** Whether it could issue now. */
+  get canIssue(): boolean {
+    return this.isServing && !this.isFull;
+  }
+
+  /** Milliseconds by which its clock is ahead. */
+  set skewMs(skewMs: number) {
+    this.#skewMs = skewMs;
+    if (this.#process !== undefined) this.#process.clock.skewMs = skewMs;
+  }
+
+  /** Starts a process, unless one runs. */
+  start(): void {
+    if (this.#process !== undefined) return;
+    const { time, onReport, onCrash, seed } = this.#init;
+    const clock = new NodeClock(time, this.#skewMs);
+    const register = Result.getOrThrow(Register.open(this.#file));
+    const state = { clock, register, identity: undefined, stepsLeft: Infinity, isDead: false } as
+      & Partial<Process>
+      & Pick<Process, "clock" | "register" | "stepsLeft" | "isDead">;
+    const process = state as Process;
+    process.close = () => {};
+    process.killed = () => {};
+    const real = fileSigner(this.#init.authority.intermediate.keyPem);
+    const signer: Signer = {
+      spki: real.spki,
+      sign: async (bytes) => {
+        const signature = await real.sign(bytes);
+        this.#step(process);
+        return signature;
+      },
+    };
+    this.#wrap(process, signer);
+    Object.assign(process, { ca: makeAuthorityOf(this, register, signer), run: this.#runOf(process) });
+    this.#process = process;
+    const ports: Ports = {
+      now: () => clock.now(),
+      random: randomOf(seed, "ca/random").next,
+      uuid: randomOf(seed, "ca/ids").uuid,
+      report: onReport,
+      run: process.run,
+    };
+    superviseRoot(this.#machineOf(process), {
+      id: "ca",
+      clock: clock.machine as never,
+      input: { ports, ca: process.ca, name: "ca-01", host: "0.0.0.0", port: 8_443, socket: "" },
+      onError: (error) => {
+        if (!process.isDead) onCrash(error);
+      },
+    });
+  }
+
+  /** kill -9. */
+  kill(): void {
+    const process = this.#process;
+    if (process === undefined) return;
+    this.#process = undefined;
+    process.isDead = true;
+    process.clock.stop();
+    process.close();
+    process.register.close();
+  }
+
+  /** Kills the process after this many more steps; `then` is called when that happened. */
+  killAfter(steps: number, then: () => void): void {
+    if (this.#process === undefined) return;
+    this.#process.stepsLeft = steps;
+    this.#process.killed = then;
+  }
+
+  /** Whether something waits for a promise. */
+  get isWorking(): boolean {
+    return this.#working > 0;
+  }
+
+  /** Removes its files. */
+  end(): void {
+    this.kill();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  get terms() {
+    return this.#init;
+  }
+
+  // ── The operator ──
+
+  /** Makes a token. */
+  token(
+    { role, name, replaces = "no" }: { readonly role: Role; readonly name: string; readonly replaces?: "no" | "yes" },
+    done: OperatorAnswer<string>,
+  ): void {
+    this.#operate(
+      (ca, at) => Effect.map(createToken(ca, { role, name, replaces }, at), ({ text }) => text),
+      done,
+    );
+  }
+
+  /** Revokes. */
+  revoke(target: RevocationTarget, done: OperatorAnswer<void>): void {
+    this.#operate((ca, at) => Effect.asVoid(revoke(ca, target, "unspecified", at)), done);
+  }
+
+  #operate<A, E extends Error>(
+    operation: (ca: CertificateAuthority, at: Date) => Effect.Effect<A, E>,
+    done: OperatorAnswer<A>,
+  ): void {
+    const process = this.#process;
+    if (process === undefined) return done(Result.fail("it is away"));
+    process.run(Effect.suspend(() => operation(process.ca, new Date(process.clock.now()))), (exit) => {
+      done(Exit.isSuccess(exit) ? Result.succeed(exit.value) : Result.fail(String(exit.cause)));
+    });
+  }
+
+  /** Makes a list with the CA's key, or the root's, that the register knows nothing of. */
+  forge(
+    request: Omit<CrlRequest, "issuer"> & { readonly by: "root" | "intermediate" },
+    done: OperatorAnswer<Uint8Array>,
+  ) {
+    const { by, ...list } = request;
+    this.#operate(() => Effect.promise(() => issueCrlDer({ ...list, issuer: this.#init.authority[by] })), done);
+  }
+
+  /** Serials that the register has revoked since a position; for the oracle. */
+  revokedSince(position: number): readonly { readonly position: number; readonly serial: string }[] {
+    const sql = "SELECT position, serial FROM revocations WHERE position > ? ORDER BY position";
+    return this.#read((rows) => rows.all(sql, position)) ?? [];
+  }
+
+  /** The list in force; for the oracle. */
+  get list(): MadeCrl | undefined {
+    const issuer = this.#process?.ca.issuerId ?? "";
+    return this.#read((rows) => {
+      const row = crlOf(rows, issuer, "complete");
+      return row === undefined ? undefined : { ...row, der: derOf(rows, row) };
+    });
+  }
+
+  /** SHA-256 of the issuer's key. */
+  get issuerId(): string {
+    return this.#process?.ca.issuerId ?? "";
+  }
+
+  #read<A>(query: (rows: RegisterRows) => A): A | undefined {
+    const process = this.#process;
+    if (process === undefined) return undefined;
+    return Result.getOrUndefined(
+      Register.prototype.transaction.call(process.register, (rows) => Result.succeed(query(rows))) as Result.Result<
+        A,
+        never
+      >,
+    );
+  }
+
+  // ── Processes ──
+
+  #step(process: Process): void {
+    if (process.isDead) throw new Killed("the process was killed");
+    process.stepsLeft -= 1;
+    if (process.stepsLeft > 0) return;
+    this.kill();
+    process.clock.skewMs = 0;
+    this.#init.time.schedule(0, process.killed);
+    throw new Killed("the process was killed");
+  }
+
+  /** Counts steps, fills the disk, and composes lists without a thread. */
+  #wrap(process: Process, signer: Signer): void {
+    const { register } = process;
+    const real = register.transaction.bind(register);
+    const full = () => new RegisterFailure({ problem: "full", file: this.#file, detail: "database or disk is full" });
+    const transaction: typeof real = (change) => {
+      if (process.isDead) throw new Killed("the process was killed");
+      let isChanged = false;
+      const outcome = real((rows) => {
+        const total = () => rows.first<{ n: number }>("SELECT total_changes() AS n")!.n;
+        const before = total();
+        const changed = change(rows);
+        isChanged = Result.isSuccess(changed) && total() > before;
+        return isChanged && this.isFull ? Result.fail(full()) as unknown as typeof changed : changed;
+      });
+      if (isChanged && !this.isFull) this.#step(process);
+      return outcome;
+    };
+    const ask = async ({ added, ...plan }: ListWork) => {
+      const sql = "SELECT * FROM revocations WHERE issuer = ? ORDER BY position";
+      const known = Result.getOrThrow(register.read((rows) => rows.all<RevocationRow>(sql, plan.issuerId)));
+      const entries = [...known, ...added].map(({ position, serial, revoked, reason, not_after: notAfter }) => ({
+        ...{ position, serial, date: new Date(revoked), reason, notAfter },
+      }));
+      const issuer = { ...process.ca.issuer, key: { ...process.ca.issuer.key, sign: signer.sign } };
+      return { type: "made", lists: await composeLists({ ...plan, issuer, entries }) };
+    };
+    Object.assign(register, { transaction, startThreads: () => {}, lists: { ask, end: () => {} } });
+  }
+
+  /** Effects of a CA wait for nothing but promises: the run goes on when they are over. */
+  #runOf(process: Process): Run {
+    return (effect, onExit) => {
+      this.#working += 1;
+      const fiber = Effect.runFork(effect as Effect.Effect<never, never>);
+      fiber.addObserver((exit) => {
+        this.#working -= 1;
+        process.clock.after(0, () => onExit(exit as Parameters<typeof onExit>[0]));
+      });
+      return () => fiber.interruptUnsafe();
+    };
+  }
+
+  #machineOf(process: Process) {
+    const held = <A>(open: () => A, close: (open: A) => void) =>
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          this.#working -= 1; // it is held, and waits for nothing
+          return open();
+        }),
+        (opened) =>
+          Effect.sync(() => {
+            this.#working += 1;
+            close(opened);
+          }),
+      );
+    const listen = fromScoped(
+      "listen",
+      ({ identity }: { readonly ports: Ports; readonly identity: ServerIdentity }) =>
+        Effect.mapError(
+          held(() => {
+            process.identity = identity;
+            process.close = this.#open(process);
+            return { port: 8_443, renew: (next: ServerIdentity) => process.identity = next, connections: () => 0 };
+          }, () => process.close()),
+          (): PortNotOpened => new PortNotOpened({ detail: "" }),
+        ),
+    );
+    const administrate = fromScoped("administrate", (_: { readonly ports: Ports }) => held(() => {}, () => {}));
+    return caMachine.provide({ actors: { listen, administrate } as never });
+  }
+
+  #open(process: Process): () => void {
+    const { web } = this.#init;
+    return web.open(caUrl, {
+      host: caHost,
+      identity: () => process.identity!,
+      answer: (request) => this.#answer(process, request),
+    });
+  }
+
+  #answer(process: Process, request: CaRequest): Promise<CaAnswer | undefined> {
+    const answered = Effect.suspend(() => answer(process.ca, request, new Date(process.clock.now())));
+    return Effect.runPromiseExit(answered).then((exit) => {
+      if (process.isDead) return undefined;
+      if (Exit.isSuccess(exit)) return exit.value;
+      this.#init.onCrash(exit.cause);
+      return undefined;
+    });
+  }
+}
+
+function makeAuthorityOf({ terms }: SimulatedCa, register: Register, signer: Signer): CertificateAuthority {
+  const { authority: { intermediate, root }, lifeMs, onAlarm } = terms;
+  return Result.getOrThrow(makeAuthority({
+    ...{ register, signer, chain: [intermediate.der, root.der], domain: caDomain, url: caUrl, onAlarm },
+    lifetimeMs: (role) => role === "ca" ? 30 * dayMs : lifeMs,
+    renewAfterExpiryMs: listLifetimeMs,
+    ...{ retiredIssuers: [], gateways: [], approvedRoles: [] },
+  }));
+}

@@ -1,0 +1,87 @@
+/**
+ * Deliberate defects in enrolment, renewal, the CA, and lists that travel. Scenarios about membership find them.
+ *
+ * @module
+ */
+import type { PlantedBug } from "./planted_bugs.ts";
+
+const bug = (name: string, file: string, find: string, replace: string): PlantedBug => ({
+  ...{ name, file, find, replace },
+  family: "membership",
+});
+
+/** Planted bugs about membership. */
+export const plantedMemberBugs: readonly PlantedBug[] = [
+  bug(
+    "renewal forgets the fork",
+    "actors/ca/reenrol.ts",
+    "if (successor !== undefined && successor.key !== key) {",
+    'if (successor !== undefined && successor.key === "") {',
+  ),
+  bug(
+    "a revoked certificate renews",
+    "actors/ca/reenrol.ts",
+    "if (row.revoked !== null) return refuse(",
+    "if (row.revoked === 0) return refuse(",
+  ),
+  bug(
+    "a revoked serial leaves those that renewed it",
+    "actors/ca/revoke.ts",
+    "const fresh = page.filter((row) => row.revoked === null);",
+    "const fresh = page.slice(0, 1).filter((row) => row.revoked === null);",
+  ),
+  bug(
+    "a revocation enters no list",
+    "actors/ca/revoke.ts",
+    "      enterRevocations(rows, added);\n      enterLists(rows, lists);",
+    "      enterRevocations(rows, added);",
+  ),
+  bug(
+    "a list is believed without its signature",
+    "actors/files/arriving_crls.ts",
+    'return isSigned(first, publicKey) ? { ...first, number, sizeBytes } : "its issuer did not sign it";',
+    'return isSigned(first, publicKey) || true ? { ...first, number, sizeBytes } : "its issuer did not sign it";',
+  ),
+  bug(
+    "a list ahead of its time is installed",
+    "actors/files/arriving_crls.ts",
+    "if (list.thisUpdate > at) return",
+    "if (+list.thisUpdate > 8.64e15) return",
+  ),
+  bug(
+    "a list is told to one neighbour",
+    "actors/crl_exchange/exchange_actions.ts",
+    "for (const peer of args.context.book.neighbours.peers()) tell(args, peer);",
+    "for (const peer of [...args.context.book.neighbours.peers()].slice(0, 1)) tell(args, peer);",
+  ),
+  bug(
+    "attempts to renew double without a bound",
+    "actors/enrolment/schedule.ts",
+    "const bounded = leftMs > 0 ? Math.min(step, leftMs * retryPart) : step;",
+    "const bounded = leftMs * retryPart > step ? step : 8 * step;",
+  ),
+  bug(
+    "the key of a request is not kept",
+    "actors/enrolment/obtain.ts",
+    'yield* key === "new" ? kept : Effect.ignore(kept);',
+    'if (key === "same") yield* Effect.ignore(kept);',
+  ),
+  bug(
+    "any member counts as the CA",
+    "actors/enrolment/judge_ca.ts",
+    "\\/ca\\/",
+    "\\/[a-z]+\\/",
+  ),
+  bug(
+    "a learned list is required of everybody",
+    "pki/checks/revocation.ts",
+    'index?.requirement === "optional" && found?.code',
+    "index === undefined && found?.code",
+  ),
+  bug(
+    "a token is anybody's who has another key",
+    "actors/ca/enrol.ts",
+    "if (row.used_key !== read.key) {",
+    'if (row.used_key === "") {',
+  ),
+];
