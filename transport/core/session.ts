@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { multiaddr } from "@multiformats/multiaddr";
 import { Result } from "effect";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { Refusal } from "../../pki/refusal.ts";
@@ -19,6 +20,7 @@ import {
 import type { Rule } from "../authorization/authorize.ts";
 import { isMessageProtocol } from "../protocols/messages.ts";
 import { recordProtocol } from "../protocols/record_message.ts";
+import { addressRules } from "./address_filter.ts";
 import { Authorization } from "./authorization.ts";
 import type { Clock, Timer } from "./clock.ts";
 import { type ConnectionRow, ConnectionTable } from "./connection_table.ts";
@@ -192,8 +194,9 @@ export class Session {
 
   /** Starts the wire. Where that fails nothing is left over. */
   start(done: (started: Result.Result<WireStarted, TransportError>) => void): void {
+    const rules = addressRules(this.#init.input, (peer) => this.#gateways.isGateway(peer));
     const listener = wireListener({
-      input: this.#init.input,
+      rules,
       table: this.#table,
       costs: this.costs,
       gateways: this.#gateways,
@@ -202,7 +205,8 @@ export class Session {
       dials: () => this.#phase === "running",
       stream: (connection, stream) => this.#stream(connection, stream),
     });
-    this.#mayDial = listener.mayDial;
+    // A successor dials, also when this session no longer does.
+    this.#mayDial = (address) => rules.mayDial(multiaddr(address));
     this.#init.wire.start(listener, (started) => {
       if (Result.isSuccess(started) && this.#phase === "running") {
         this.#reachability.addresses(started.success.addresses);

@@ -5,8 +5,7 @@
  */
 import { multiaddr } from "@multiformats/multiaddr";
 import { standsFor } from "../../pki/member.ts";
-import type { TransportInput } from "../port.ts";
-import { addressRules } from "./address_filter.ts";
+import type { AddressRules } from "./address_filter.ts";
 import type { ConnectionTable } from "./connection_table.ts";
 import type { Gateways } from "./gateways.ts";
 import type { Gossip } from "./gossip.ts";
@@ -16,7 +15,7 @@ import type { WireListener } from "./wire.ts";
 
 /** The parts of a session that answer. */
 export interface SessionListenerInit {
-  readonly input: TransportInput;
+  readonly rules: AddressRules;
   readonly table: ConnectionTable;
   readonly costs: MemberCosts;
   readonly gateways: Gateways;
@@ -29,9 +28,8 @@ export interface SessionListenerInit {
 
 /** Makes the listener of a session's wire. */
 export function wireListener(
-  { input, table, costs, gateways, gossip, reachability, dials, stream }: SessionListenerInit,
+  { rules, table, costs, gateways, gossip, reachability, dials, stream }: SessionListenerInit,
 ): WireListener {
-  const rules = addressRules(input, (peer) => gateways.isGateway(peer));
   return {
     turnsAway: (address) => table.turnsAway(address),
     opening: (connection) => table.opening(connection),
