@@ -25,7 +25,7 @@ export const clear = fromEffect(
   ({ stateDir }: EffectInput & { readonly stateDir: string }) => clearIncoming(stateDir),
 );
 
-interface TakeInput extends EffectInput {
+export interface TakeInput extends EffectInput {
   readonly stateDir: string;
   readonly arrival: Arrival;
   /** The key that must have signed it; undefined: the node takes no lists of that key any more. */
@@ -78,7 +78,7 @@ export const seek = fromEffect(
     ),
 );
 
-interface ServeInput extends EffectInput {
+export interface ServeInput extends EffectInput {
   /** The actor's own id. */
   readonly id: string;
   readonly exchange: string;

@@ -47,7 +47,7 @@ export type PullEvent =
 /** A pull as its parent sees it. */
 export type PullRef = ActorRef<Snapshot<unknown>, { readonly type: "pull.stop" }>;
 
-interface PullContext extends PullInput {
+export interface PullContext extends PullInput {
   /** The piece that arrived. */
   readonly piece: Uint8Array;
   readonly end: PullEnd;

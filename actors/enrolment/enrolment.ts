@@ -104,10 +104,10 @@ const noFiles: HeldFiles = {
   next: undefined,
 };
 
-interface WithFiles extends EffectInput {
+export interface WithFiles extends EffectInput {
   readonly store: EnrolmentStore;
 }
-interface ForRenewal extends EffectInput {
+export interface ForRenewal extends EffectInput {
   readonly pair: HeldPair;
   readonly files: HeldFiles;
   readonly terms: RenewTerms;

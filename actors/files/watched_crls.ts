@@ -38,7 +38,7 @@ export interface LearnedSeen {
   readonly files: ReadonlyMap<string, string>;
 }
 
-interface WatchedCrlsContext extends WatchedCrlsInput {
+export interface WatchedCrlsContext extends WatchedCrlsInput {
   readonly watched: boolean;
   /** Something changed in the folders since the look began: it goes on, so that no writer starves it. */
   readonly touched: boolean;

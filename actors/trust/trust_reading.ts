@@ -51,7 +51,7 @@ export interface KnownTrust {
   readonly loadedAs: ReadonlyMap<string, string>;
 }
 
-interface ReadingInput extends EffectInput {
+export interface ReadingInput extends EffectInput {
   readonly paths: TrustPaths;
   readonly terms: TrustTerms;
   readonly known: KnownTrust;
