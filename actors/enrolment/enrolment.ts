@@ -12,8 +12,7 @@
  *            └── due ──────────────▶
  * ```
  *
- * The clock, the randomness, the CA and the files are ports, so that the machine runs in virtual time. A pair that has ended is
- * renewed too, as long as the CA takes it.
+ * A pair that has ended is renewed too, as long as the CA takes it.
  *
  * @module
  */

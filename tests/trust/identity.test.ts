@@ -4,12 +4,8 @@ import { join } from "node:path";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import {
-  expiryAlarmPart,
-  expiryWarningPart,
-  identityMachine,
-  type IdentityTiming,
-} from "../../actors/trust/identity.ts";
+import { identityMachine, type IdentityTiming } from "../../actors/trust/identity.ts";
+import { expiryAlarmPart, expiryWarningPart } from "../../actors/trust/identity_reports.ts";
 import type { LoadError } from "../../actors/files/load_error.ts";
 import type { OwnCertificateRefused, OwnCertificateRevoked } from "../../actors/trust/own_certificate.ts";
 import type { Role } from "../../pki/certificate.ts";

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { multiaddr } from "@multiformats/multiaddr";
 import { Result } from "effect";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { Refusal } from "../../pki/refusal.ts";
@@ -20,7 +19,6 @@ import {
 import type { Rule } from "../authorization/authorize.ts";
 import { isMessageProtocol } from "../protocols/messages.ts";
 import { recordProtocol } from "../protocols/record_message.ts";
-import { addressRules } from "./address_filter.ts";
 import { Authorization } from "./authorization.ts";
 import type { Clock, Timer } from "./clock.ts";
 import { type ConnectionRow, ConnectionTable } from "./connection_table.ts";
@@ -96,7 +94,7 @@ export class Session {
   readonly #drains = new Set<Timer>();
   readonly #onStopped: (() => void)[] = [];
   #identity: NodeIdentity;
-  #mayDial: WireListener["mayDial"] = () => false;
+  #mayReach: WireListener["mayDial"] = () => false;
   #phase: "running" | "settling" | "stopping" | "stopped" = "running";
   #graceEndsAt = Number.POSITIVE_INFINITY;
 
@@ -194,9 +192,8 @@ export class Session {
 
   /** Starts the wire. Where that fails nothing is left over. */
   start(done: (started: Result.Result<WireStarted, TransportError>) => void): void {
-    const rules = addressRules(this.#init.input, (peer) => this.#gateways.isGateway(peer));
-    const listener = wireListener({
-      rules,
+    const { listener, mayReach } = wireListener({
+      input: this.#init.input,
       table: this.#table,
       costs: this.costs,
       gateways: this.#gateways,
@@ -205,8 +202,7 @@ export class Session {
       dials: () => this.#phase === "running",
       stream: (connection, stream) => this.#stream(connection, stream),
     });
-    // A successor dials, also when this session no longer does.
-    this.#mayDial = (address) => rules.mayDial(multiaddr(address));
+    this.#mayReach = mayReach;
     this.#init.wire.start(listener, (started) => {
       if (Result.isSuccess(started) && this.#phase === "running") {
         this.#reachability.addresses(started.success.addresses);
@@ -287,7 +283,7 @@ export class Session {
     const { outbox, wire } = this.#init;
     outbox.redirect(factsTo);
     const listenAddresses = wire.stopListening();
-    addressesOfPeers({ wire, table: this.#table, mayDial: this.#mayDial }, (peers) => {
+    addressesOfPeers({ wire, table: this.#table, mayDial: this.#mayReach }, (peers) => {
       outbox.answer(replyTo, { type: "retired", listenAddresses, peers });
     });
   }

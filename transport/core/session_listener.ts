@@ -5,7 +5,8 @@
  */
 import { multiaddr } from "@multiformats/multiaddr";
 import { standsFor } from "../../pki/member.ts";
-import type { AddressRules } from "./address_filter.ts";
+import type { TransportInput } from "../port.ts";
+import { addressRules } from "./address_filter.ts";
 import type { ConnectionTable } from "./connection_table.ts";
 import type { Gateways } from "./gateways.ts";
 import type { Gossip } from "./gossip.ts";
@@ -15,7 +16,7 @@ import type { WireListener } from "./wire.ts";
 
 /** The parts of a session that answer. */
 export interface SessionListenerInit {
-  readonly rules: AddressRules;
+  readonly input: TransportInput;
   readonly table: ConnectionTable;
   readonly costs: MemberCosts;
   readonly gateways: Gateways;
@@ -26,11 +27,17 @@ export interface SessionListenerInit {
   readonly stream: WireListener["stream"];
 }
 
-/** Makes the listener of a session's wire. */
+/**
+ * Makes the listener of a session's wire.
+ *
+ * @returns The listener, and whether an address can be dialled by anybody here: by a successor, when this session dials no longer.
+ */
 export function wireListener(
-  { rules, table, costs, gateways, gossip, reachability, dials, stream }: SessionListenerInit,
-): WireListener {
-  return {
+  { input, table, costs, gateways, gossip, reachability, dials, stream }: SessionListenerInit,
+): { readonly listener: WireListener; readonly mayReach: WireListener["mayDial"] } {
+  const rules = addressRules(input, (peer) => gateways.isGateway(peer));
+  const mayReach: WireListener["mayDial"] = (address) => rules.mayDial(multiaddr(address));
+  const listener: WireListener = {
     turnsAway: (address) => table.turnsAway(address),
     opening: (connection) => table.opening(connection),
     securing: (connection) => table.securing(connection),
@@ -54,7 +61,7 @@ export function wireListener(
     // Nodes of the existing network serve it whatever their role, and hand gossip on: their certificates name none.
     mayServeDht: (peer) =>
       gateways.areExisting || table.identitiesOf(peer).some(({ role }) => standsFor(role, "gateway")),
-    mayDial: (address) => dials() && rules.mayDial(multiaddr(address)),
+    mayDial: (address) => dials() && mayReach(address),
     mayKnow: (peer, address) => rules.mayKnow(peer, multiaddr(address)),
     announced: (own) => rules.announced(own.map((address) => multiaddr(address))).map(String),
     gossip: (message) => gossip.received(message),
@@ -62,4 +69,5 @@ export function wireListener(
     reservationLost: (relay) => reachability.reservationLost(relay),
     dhtReady: () => reachability.dhtReady(),
   };
+  return { listener, mayReach };
 }
