@@ -95,18 +95,14 @@ export interface EnrolmentContext extends EnrolmentInput {
   readonly error: EnrolmentRefused | undefined;
 }
 
-const noFiles: HeldFiles = {
-  certPem: undefined,
-  keyPem: undefined,
-  trustPem: undefined,
-  keyWrittenAt: undefined,
-  next: undefined,
-};
+const none = undefined;
+const noFiles: HeldFiles = { certPem: none, keyPem: none, trustPem: none, keyWrittenAt: none, next: none };
 
 /** The input of what reads or writes the files. */
 export interface WithFiles extends EffectInput {
   readonly store: EnrolmentStore;
 }
+
 /** The input of what asks a CA about a pair. */
 export interface ForRenewal extends EffectInput {
   readonly pair: HeldPair;

@@ -89,10 +89,10 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: "a list with a lower number is taken",
-    file: "actors/trust/trust_store.ts",
-    find: "return { policy, crlMarks, seenLists, stateDir, generation, at: new Date(ports.now()) };",
+    file: "actors/trust/trust_reading.ts",
+    find: "return { policy, crlMarks, seenLists, stateDir, learned, generation, at: new Date(ports.now()) };",
     replace:
-      "return { policy, crlMarks: crlMarks && {}, seenLists: seenLists && new Map(), stateDir, generation, at: new Date(ports.now()) };",
+      "return { policy, crlMarks: crlMarks && {}, seenLists: seenLists && new Map(), stateDir, learned, generation, at: new Date(ports.now()) };",
   },
   {
     name: "the trust store misses a change, and waits for its poll",

@@ -146,8 +146,8 @@ const acts: readonly PlantedBug[] = [
   {
     name: "a certificate of any role stands for every role",
     file: "transport/authorization/authorize.ts",
-    find: 'if (allowedTo === "member" || role === undefined || allowedTo.includes(role)) return',
-    replace: 'if (allowedTo === "member" || role === undefined || allowedTo.length > 0) return',
+    find: 'if (allowedTo === "member" || allowedTo.some((as) => standsFor(member.role, as))) return',
+    replace: 'if (allowedTo === "member" || allowedTo.some((as) => standsFor(undefined, as))) return',
   },
   {
     name: "gossip is judged by the one that hands it on",

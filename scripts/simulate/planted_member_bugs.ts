@@ -39,8 +39,8 @@ export const plantedMemberBugs: readonly PlantedBug[] = [
   bug(
     "a list is believed without its signature",
     "actors/files/arriving_crls.ts",
-    'return isSigned(first, publicKey) ? { ...first, number, sizeBytes } : "its issuer did not sign it";',
-    'return isSigned(first, publicKey) || true ? { ...first, number, sizeBytes } : "its issuer did not sign it";',
+    'return keyOfCrl(first) === key ? { ...first, number, sizeBytes } : "its issuer did not sign it";',
+    'return key.length > 0 ? { ...first, number, sizeBytes } : "its issuer did not sign it";',
   ),
   bug(
     "a list ahead of its time is installed",

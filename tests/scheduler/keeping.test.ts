@@ -132,7 +132,7 @@ test("members get the weights from it, and a round is finished when it is on dis
   await eventually("there is nothing left to do", () => again.actor.getSnapshot().status === "done");
   assert.equal(again.world.reported("training.model").map(({ rounds }) => rounds), [2]);
   const more = await trained(configIn(folder.path, 3));
-  assert.equal(more.jobs[0]?.spec.training, { id: run.id, run: 3, round: 2, samples: 0, rounds: 3 });
+  assert.equal(more.jobs[0]?.spec.training, { id: run.id, run: run.run + 2, round: 2, samples: 0, rounds: 3 });
   assert.is(more.progress("a", "update"), "Ok");
   assert.is(more.progress("s", "updated"), "Done");
   more.actor.send({ type: "role.drain" });

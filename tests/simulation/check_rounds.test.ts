@@ -58,12 +58,13 @@ test("a training that a trouble touches may stand still for as long as the troub
 test("a scheduler that begins anew takes a higher run, and its leases of the earlier one are over", async () => {
   const { findings, scheduler, pass } = await training();
   pass(20_000);
+  const before = scheduler.roleActor?.getSnapshot().context.run.run;
   scheduler.crash(true);
   pass(500);
   scheduler.start();
   pass(60_000);
   assert.equal(kinds(findings), []);
-  assert.is(scheduler.roleActor?.getSnapshot().context.run.run, 2);
+  assert.ok(before < scheduler.roleActor?.getSnapshot().context.run.run);
   assert.ok(roundsOf(scheduler) > 1, "the new training makes rounds");
 });
 
