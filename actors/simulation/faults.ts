@@ -67,7 +67,7 @@ export class Trouble {
     this.bites = new Bites(sim, this.gone);
     this.#lists = new PublishedLists({ ...init, bites: this.bites, start });
     this.#certificates = new NewCertificates({ sim, bites: this.bites, credentials, gone: this.gone, start });
-    this.#hostile = new Hostile({ sim, checker, credentials, partner, bites: this.bites, start });
+    this.#hostile = new Hostile({ sim, checker, oracle: init.oracle, credentials, partner, bites: this.bites, start });
     sim.watches.push(this.#moments, this.bites);
   }
 

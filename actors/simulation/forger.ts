@@ -15,6 +15,7 @@ import type { Checker } from "./checker.ts";
 import { answering, askForRecord, datasetKey, get, liarsValue, multihashOf, peerOf, put } from "./forged_records.ts";
 import { type HostileMember, requestForWorkers } from "./hostile_member.ts";
 import type { SimulatedNode } from "./node.ts";
+import type { Oracle } from "./oracle.ts";
 import type { Simulation } from "./simulation.ts";
 
 /** Members that forge: one, a few, or more than there are gateways. */
@@ -32,6 +33,7 @@ const stayMs = 20_000;
 export interface ForgerInit {
   readonly sim: Simulation;
   readonly checker: Checker;
+  readonly oracle: Oracle;
   readonly credentials: ReadonlyMap<string, Credential>;
   readonly bites: Bites;
   /** Makes a member that listens, and takes part in the DHT. */
@@ -80,7 +82,7 @@ export class Forger {
 
   /** Puts records under another's key, and in another's name, and looks at what the node found of it. */
   #takeOver(node: SimulatedNode, forger: HostileMember, connection: WireConnection): void {
-    const { sim, checker, bites } = this.#init;
+    const { sim, checker, oracle, bites } = this.#init;
     const owner = [...sim.nodes.values()].find(({ role }) => role === "data")?.peer ?? "";
     if (owner !== "") {
       askForRecord(forger, connection, put({ key: freshKey, value: forged, publisher: multihashOf(owner) }));
@@ -92,7 +94,8 @@ export class Forger {
     const own = multihashOf(forger.peer);
     askForRecord(forger, connection, get(datasetKey), (before) => {
       // The first publisher of a key may have it.
-      if (before === undefined || peerOf(before) === forger.peer) return;
+      const former = before === undefined ? undefined : peerOf(before);
+      if (before === undefined || former === undefined || former === forger.peer) return;
       bites.note("forger");
       askForRecord(
         forger,
@@ -101,6 +104,8 @@ export class Forger {
         () =>
           askForRecord(forger, connection, get(datasetKey), (after) => {
             if (after === undefined || peerOf(after) !== forger.peer) return;
+            // An owner that was refused meanwhile has lost its keys.
+            if (oracle.mayRefusePeer(node, former, sim.time.now)) return;
             checker.violate("record-owner", node.name, "gave the key of a data set to another owner");
           }),
       );

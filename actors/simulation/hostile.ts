@@ -15,6 +15,7 @@ import { type Credential, peerOfCredential } from "./authority.ts";
 import { type Bites, hostileNetwork } from "./bites.ts";
 import type { Checker } from "./checker.ts";
 import type { SimulatedNode } from "./node.ts";
+import type { Oracle } from "./oracle.ts";
 import { requestForWorkers } from "./hostile_member.ts";
 import { MemberTroubles } from "./member_troubles.ts";
 import { NodeClock } from "./node_clock.ts";
@@ -42,6 +43,7 @@ const lie = { gpu: 64, cpu: 512, storage: 100_000, memory: 4_096 } as const;
 export interface HostileInit {
   readonly sim: Simulation;
   readonly checker: Checker;
+  readonly oracle: Oracle;
   readonly credentials: ReadonlyMap<string, Credential>;
   /** A second trust domain, where the run has one. */
   readonly partner?: Partner | undefined;

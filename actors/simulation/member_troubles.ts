@@ -22,6 +22,7 @@ import { HostileMember, requestForWorkers } from "./hostile_member.ts";
 import { valueOf } from "./knobs.ts";
 import { crowdSize } from "./member_credentials.ts";
 import type { SimulatedNode } from "./node.ts";
+import type { Oracle } from "./oracle.ts";
 import type { Partner, PartnerCredential } from "./partner_domain.ts";
 import { floodByPartner } from "./partner_trouble.ts";
 import type { ScenarioEvent } from "./scenario.ts";
@@ -49,6 +50,7 @@ const health = "/hypha-health/0.0.1";
 export interface MemberTroublesInit {
   readonly sim: Simulation;
   readonly checker: Checker;
+  readonly oracle: Oracle;
   readonly credentials: ReadonlyMap<string, Credential>;
   /** A second trust domain, where the run has one. */
   readonly partner?: Partner | undefined;

@@ -140,6 +140,11 @@ export class Oracle {
     return reasons.includes(undefined) ? undefined : reasons[0];
   }
 
+  /** Whether a node can have a reason to refuse every certificate of a PeerID. */
+  mayRefusePeer(node: SimulatedNode, peer: string, at: number): boolean {
+    return (this.#byPeer.get(peer) ?? []).every((standing) => this.mayRefuse(node, standing, at));
+  }
+
   /** The certificates of a PeerID. */
   credentialsOf(peer: string): readonly Credential[] {
     return (this.#byPeer.get(peer) ?? []).map(({ credential }) => credential);

@@ -260,6 +260,7 @@ once("seeds that failed once violate no invariant", async () => {
       2_014_474,
       3_010_811,
       4_000_232,
+      5_003_423,
     ]
   ) {
     await runSeeds(seed, 1);
