@@ -2,9 +2,9 @@
  * A CA that runs: its lists are in force, its certificate is renewed, its port is open.
  *
  * ```
- *  waiting ◀── failed ── preparing ── done ──▶ listening: opening ── port ──▶ serving ── a minute ──▶ maintaining ──▶ serving
+ *  waiting ◀── failed ── preparing ── done ──▶ listening: opening ── port, socket ──▶ serving ⇄ maintaining (each minute)
  *     └── 10 s ──────────────▲                     │
- *                                        no port ──┴──▶ failed           ca.stop, from everywhere ──▶ stopped
+ *                              no port, no socket ──┴──▶ failed         ca.stop, from everywhere ──▶ stopped
  * ```
  *
  * What cannot be prepared is tried again: a full disk or a key that is away end no CA. A port or an admin socket that cannot be
@@ -163,10 +163,6 @@ export const caMachine = running.createMachine({
         { src: "administrate", input: ({ context }) => context },
       ],
       on: {
-        "effect.done.listen": {
-          target: ".serving",
-          actions: [{ type: "takePort", params: ({ event }) => ({ open: event.value }) }, "reportOpen"],
-        },
         "effect.failed.administrate": {
           target: "failed",
           actions: { type: "takeReason", params: ({ event }) => ({ reason: event.error.message }) },
@@ -178,7 +174,25 @@ export const caMachine = running.createMachine({
       },
       initial: "opening",
       states: {
-        opening: {},
+        // Who reads that the CA listens can ask it over its socket: both are open.
+        opening: {
+          on: {
+            "effect.done.listen": {
+              target: "awaitingSocket",
+              actions: { type: "takePort", params: ({ event }) => ({ open: event.value }) },
+            },
+            "effect.done.administrate": { target: "awaitingPort" },
+          },
+        },
+        awaitingSocket: { on: { "effect.done.administrate": { target: "serving", actions: "reportOpen" } } },
+        awaitingPort: {
+          on: {
+            "effect.done.listen": {
+              target: "serving",
+              actions: [{ type: "takePort", params: ({ event }) => ({ open: event.value }) }, "reportOpen"],
+            },
+          },
+        },
         serving: { after: { maintenance: "maintaining" } },
         maintaining: {
           invoke: {

@@ -14,13 +14,13 @@ import { makeGateFactory } from "../../actors/gate/gate.ts";
 import { transportLogic } from "../../transport/libp2p/transport.ts";
 import { openAuthority, socketPath } from "../../actors/ca/open_authority.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
-import { exitAfterOutput, ProgramFailed } from "../program/failure.ts";
+import { exitAfterOutput } from "../program/failure.ts";
 import { makeLog, wantsColour, writeToStderr } from "../program/log.ts";
 import type { LogFormat } from "../program/log_line.ts";
 import { makePorts } from "../program/ports.ts";
 import { listenToSignals } from "../program/signals.ts";
 
-/** Runs until a signal comes. Fails where the port or the admin socket cannot be opened. */
+/** Runs until a signal comes, then ends the process: with 1 where the port or the admin socket cannot be opened. */
 export function run(file: string, format: LogFormat) {
   return Effect.gen(function* () {
     const config = yield* loadCaConfig(file);
@@ -44,7 +44,7 @@ export function run(file: string, format: LogFormat) {
     log.name(config.name);
     const reason = yield* Effect.promise(() => untilDone(config, ca, log));
     ca.register.close();
-    if (reason !== undefined) return yield* new ProgramFailed({ exitCode: 1, notice: reason });
+    exitAfterOutput(reason === undefined ? 0 : 1);
   });
 }
 

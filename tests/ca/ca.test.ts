@@ -1,4 +1,5 @@
 /** A CA that runs: tries again, keeps lists and certificate in force, ends when its port cannot be opened or it is stopped. */
+import { existsSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -26,10 +27,13 @@ async function runningCa(options: TestAuthorityOptions = {}, taken: { port?: num
   const world = await testAuthority({ url, ...options });
   const clock = new SimulatedClock();
   const events: string[] = [];
-  const real = makePorts(({ event }) => events.push(event));
+  const socket = taken.socket ?? join(world.folder, "admin.sock");
+  const real = makePorts(({ event }) => {
+    if (event === "ca.listening") assert.ok(existsSync(socket), "who reads that it listens can ask it over its socket");
+    events.push(event);
+  });
   const ports = { ...real, now: () => +start + clock.now() };
   const failures: unknown[] = [];
-  const socket = taken.socket ?? join(world.folder, "admin.sock");
   const actor = superviseRoot(caMachine, {
     id: "ca",
     input: { ports, ca: world.ca, name: "ca-01", host: "127.0.0.1", port, socket },
