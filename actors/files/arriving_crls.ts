@@ -143,6 +143,12 @@ export interface CrlTerms {
   readonly at: Date;
 }
 
+/** Deno asks the user's id for `FileSystem.exists`, which the permissions of a node do not allow. */
+const isThere = (path: string): Effect.Effect<boolean, PlatformError, FileSystem> =>
+  Effect.flatMap(FileSystem, (files) => Effect.as(files.stat(path), true)).pipe(
+    Effect.catchIf(({ reason }) => reason._tag === "NotFound", () => Effect.succeed(false)),
+  );
+
 /**
  * Verifies a list that has arrived, and moves it into its place. What is wrong or old is removed. A list with the number of
  * one that the node has, and other content, is put beside it: its entries count too.
@@ -151,7 +157,7 @@ export function takeCrl(terms: CrlTerms): Effect.Effect<CrlArrival, CrlNotStored
   const { stateDir, sha256, issuer, at } = terms;
   const path = incomingPath(stateDir, sha256);
   return stored(Effect.gen(function* () {
-    if (!(yield* (yield* FileSystem).exists(path))) return { type: "old" } as const;
+    if (!(yield* isThere(path))) return { type: "old" } as const;
     const read = yield* readVerified(path, terms);
     const arrival = typeof read === "string" ? { type: "wrong", detail: read } as const : judge(read, terms);
     if (arrival.type === "wrong" || arrival.type === "old") yield* dropIncoming(stateDir, sha256);

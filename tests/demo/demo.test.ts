@@ -203,7 +203,7 @@ if (onDeno) {
     assert.ok(result.accuracy < 0.2, String(result.accuracy));
     assert.match(stderr, /All processes run on Deno: no Node 22\.19 or newer/);
     assert.match(stderr, /worker-4 \(deno\) answers its probe/);
-    assert.match(stderr, /all promises held \(8 of 8\)\n$/);
+    assert.match(stderr, /all promises held \(9 of 9\)\n$/);
   });
 } else {
   needing(test, "script")(

@@ -1,8 +1,10 @@
 /** Revocation lists that arrive in the state directory: pieces, verification, their place; and pieces read for others. */
+import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import { Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
@@ -22,6 +24,7 @@ import { parseCertificate } from "../../pki/certificate.ts";
 import { markKey, ownDomain } from "../../pki/crl_marks.ts";
 import { issueCrlDer } from "../../pki/issue/issue_crl.ts";
 import { defaultPolicy } from "../../pki/trust.ts";
+import { ownRuntime } from "../../scripts/check/runtimes.ts";
 import { makeTestPki } from "../support/pki.ts";
 
 const test = suite("arriving lists");
@@ -177,6 +180,25 @@ test("a piece is read of the list that was asked for, and of no other", async ()
   rmSync(path);
   assert.is(await read(0, first?.signature), undefined);
 });
+
+(ownRuntime === "deno" ? test : () => {})(
+  "bug: a node with the permissions that it needs on Deno took no list: FileSystem.exists asks for the user's id",
+  async () => {
+    const { stateDir } = place();
+    const files = { issuer: join(folder, "issuer.der"), list: join(folder, "list.der") };
+    writeFileSync(files.issuer, pki.intermediate.der);
+    writeFileSync(files.list, await list(8n));
+    const child = new URL("../support/arriving_child.ts", import.meta.url).pathname;
+    const tree = new URL("../..", import.meta.url).pathname;
+    const { status, stdout, stderr } = spawnSync(process.execPath, [
+      ...["run", "--quiet", "--no-check", "--no-prompt", "--ignore-env", "--allow-env"],
+      `--allow-read=${folder},${tree}`,
+      `--allow-write=${stateDir}`,
+      ...[child, stateDir, files.issuer, files.list],
+    ], { encoding: "utf8", timeout: 30_000 });
+    assert.equal([status, stdout], [0, "taken\n"], stderr);
+  },
+);
 
 test.after(() => rmSync(folder, { recursive: true, force: true }));
 test.run();
