@@ -9,12 +9,14 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, constants, fchmodSync, mkdirSync, openSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { Data, Effect, type Scope } from "effect";
+import { Data, Effect, Schedule, type Scope } from "effect";
 
 /** Another worker uses the directory, or it cannot be locked. */
 export class WorkDirLocked extends Data.TaggedError("WorkDirLocked")<{
   readonly path: string;
   readonly detail: string;
+  /** Another process holds the lock. */
+  readonly isTaken?: true;
 }> {
   override get message(): string {
     return `Cannot use work_dir ${this.path}: ${this.detail}`;
@@ -25,6 +27,8 @@ export class WorkDirLocked extends Data.TaggedError("WorkDirLocked")<{
 const takenCode = 75;
 /** The helper answers within this, in milliseconds. */
 const lockMs = 5_000;
+/** A helper ends a moment after its worker, or its worker's former key: so often a taken lock is tried again, so far apart (ms). */
+const takenTries = { times: 20, everyMs: 100 };
 
 const lockName = "worker.lock";
 
@@ -71,11 +75,22 @@ export function lockWorkDir(workDir: string): Effect.Effect<"locked" | "no-flock
       "exit",
       (code) =>
         resume(
-          fail(code === takenCode ? "another worker uses it; give each worker its own" : `flock ended with ${code}`),
+          code === takenCode
+            ? Effect.fail(
+              new WorkDirLocked({ path, detail: "another worker uses it; give each worker its own", isTaken: true }),
+            )
+            : fail(`flock ended with ${code}`),
         ),
     );
     return Effect.sync(() => void child.kill("SIGKILL"));
-  }).pipe(Effect.timeoutOrElse({ duration: lockMs, orElse: () => fail(`not locked within ${lockMs} ms`) }));
+  }).pipe(
+    Effect.timeoutOrElse({ duration: lockMs, orElse: () => fail(`not locked within ${lockMs} ms`) }),
+    Effect.retry({
+      while: ({ isTaken }) => isTaken === true,
+      schedule: Schedule.spaced(takenTries.everyMs),
+      times: takenTries.times,
+    }),
+  );
   const release = (held: ChildProcess | "no-flock") =>
     Effect.sync(() => {
       if (held !== "no-flock") held.stdin?.end();

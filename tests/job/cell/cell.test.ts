@@ -114,14 +114,11 @@ needing(test, "flock", "sh", "cat")(
     const refused = await failureOf(Effect.scoped(lockWorkDir(place.path)));
     assert.is(refused._tag, "WorkDirLocked");
     assert.match(refused.message, /another worker uses it/);
+    // Bug: a worker under another key took the directory while the helper of its former one was about to end, and failed.
+    const again = runOf(Effect.result(Effect.scoped(lockWorkDir(place.path))));
+    await new Promise((resolve) => setTimeout(resolve, 300));
     await first.close();
-    // The helper ends when the pipe to it closes, a moment later.
-    const until = performance.now() + 15_000;
-    let again = await runOf(Effect.result(Effect.scoped(lockWorkDir(place.path))));
-    while (Result.isFailure(again) && performance.now() < until) {
-      again = await runOf(Effect.result(Effect.scoped(lockWorkDir(place.path))));
-    }
-    assert.is(Result.isSuccess(again), true);
+    assert.is(Result.isSuccess(await again), true);
     place.remove();
   },
 );
