@@ -319,7 +319,8 @@ export class SimulatedCa {
       const issuer = { ...process.ca.issuer, key: { ...process.ca.issuer.key, sign: signer.sign } };
       return { type: "made", lists: await composeLists({ ...plan, issuer, entries }) };
     };
-    Object.assign(register, { transaction, startThreads: () => {}, lists: { ask, end: () => {} } });
+    const replaced: Pick<Register, "transaction" | "prepareThreads"> = { transaction, prepareThreads: () => {} };
+    Object.assign(register, replaced, { lists: { ask, end: () => {} } });
   }
 
   /** Effects of a CA wait for nothing but promises: the run goes on when they are over. */
