@@ -78,7 +78,7 @@ test("a CA, a gateway and a worker from nothing, each by one command", async () 
   ]);
   succeeded(worker);
   await started("worker", ["run", "-c", "worker.toml"]).waitFor("node.ready");
-  assert.is((await gateway.waitFor("peer.established"))["name"], "worker-01");
+  await gateway.waitFor("peer.established", ({ name }) => name === "worker-01");
   assert.not(gateway.events.some(({ event }) => event === "state.broken"));
 });
 
