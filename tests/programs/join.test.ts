@@ -177,6 +177,7 @@ test("a used token, an expired one, and one of another role say which command he
   const expired = await token("worker", "worker-05", "--lifetime", "1");
   const role = await join_("worker", await token("data", "data-01"), "-o", "role.toml");
   assert.match(role.stderr, /token-role.*hypha-ca token --role ROLE/);
+  await new Promise((resolve) => setTimeout(resolve, 1_100));
   assert.match((await join_("worker", expired, "-o", "late.toml")).stderr, /token-expired.*hypha-ca token/);
 });
 
