@@ -18,13 +18,13 @@ import { Wants } from "./wants.ts";
 
 /** Bytes of a list that is taken from a peer or by HTTP: 1.2 million entries. */
 export const crlTakenBytesMax = 64 * 1024 * 1024;
-/** A complete list above this has a base and a delta beside it (`hypha-ca`): these are pulled, the complete one is not. */
+/** Of a larger complete list `hypha-ca` also issues a base and a delta list, which nodes request instead; in bytes. */
 export const wholeBytesMax = 32_768;
 /** Lists from the future that are kept aside; with more, the oldest of them is dropped. */
 export const aheadMax = 8;
 /** Lists that contradict others, of which the SHA-256 is remembered until the trust store has read them. */
 export const othersMax = 64;
-/** Lists that arrived and wait to be verified. */
+/** Lists that came along with announcements and wait to be verified; with more, the next ones are pulled. */
 export const arrivalsMax = 64;
 
 /** Files whose look is remembered. */
@@ -228,18 +228,32 @@ export class CrlBook {
 
   #want(peer: PeerText, notice: CrlNotice): void {
     const { issuer, sha256, size, bytes } = notice;
-    if (bytes !== undefined && bytes.length === size) {
-      return this.arrived({ issuer, sha256, sizeBytes: size, peer, bytes });
-    }
-    this.wants.add(peer, notice);
+    const isThere = bytes?.length === size && this.#bytesCame({ issuer, sha256, sizeBytes: size, peer, bytes });
+    if (!isThere) this.wants.add(peer, notice);
   }
 
   // ── Arrivals ──
 
-  /** A list's bytes are there. */
+  /** A list was pulled or fetched. There are as many as lists that are wanted, which are bounded for each peer. */
   arrived(arrival: Arrival): void {
+    this.#arrivals.push(arrival);
+  }
+
+  /** Bytes came along with an announcement. Returns whether they are looked at. */
+  #bytesCame(arrival: Arrival): boolean {
     const isThere = this.#arrivals.some(({ sha256 }) => sha256 === arrival.sha256);
-    if (!isThere && this.#arrivals.length < arrivalsMax) this.#arrivals.push(arrival);
+    if (!isThere && this.#arrivals.length >= arrivalsMax) return false;
+    if (!isThere) this.#arrivals.push(arrival);
+    return true;
+  }
+
+  /** Those that tell a list are asked for it. */
+  wantFrom(sha256: string, peers: Iterable<PeerText>): void {
+    const told = this.neighbours.toldOf(sha256);
+    for (const peer of peers) {
+      const notice = told.get(peer);
+      if (notice !== undefined) this.announced(peer, [notice]);
+    }
   }
 
   get nextArrival(): Arrival | undefined {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { createHash } from "node:crypto";
 import { Effect } from "effect";
 import { crlInlineBytesMax, crlPieceBytesMax } from "../../transport/protocols/mod.ts";
 import {
@@ -48,6 +49,14 @@ export const take = fromEffect(
   ({ stateDir, arrival, issuer, newest, at }: TakeInput) =>
     Effect.gen(function* () {
       const { sha256, sizeBytes, bytes } = arrival;
+      // The file may hold what was pulled of the list: nothing else may take its place.
+      if (bytes !== undefined && createHash("sha256").update(bytes).digest("hex") !== sha256) {
+        return {
+          arrival,
+          outcome: { type: "wrong", detail: "it has another SHA-256" },
+          bytes: undefined,
+        } satisfies Taken;
+      }
       if (bytes !== undefined) yield* addPiece(stateDir, { sha256, offset: 0, bytes });
       if (issuer === undefined) {
         yield* dropIncoming(stateDir, sha256);

@@ -17,7 +17,7 @@ import type { PullEvent, PullRef } from "./pull.ts";
 
 /** How long an answer to an announcement is waited for, in milliseconds. */
 export const announceTimeoutMs = 5_000;
-/** How long until a list that nobody could serve is asked for again, in milliseconds. */
+/** Delay before a list that no peer could send is requested again, in milliseconds. */
 export const againMs = 2_000;
 /** The wait before an announcement that failed is repeated. */
 const tellBackoff = { firstMs: 500, maxMs: 60_000 };
@@ -209,9 +209,7 @@ export function endPull(
   const { book, ports, pulls } = context;
   const notice = book.wants.notices().find((each) => each.sha256 === sha256);
   enqueue.assign({ pulls: new Map([...pulls].filter(([each]) => each !== sha256)) });
-  const tellers = [...book.neighbours.peers()].filter((each) =>
-    notice !== undefined && book.neighbours.stillTells(each, notice)
-  );
+  const tellers = [...book.neighbours.toldOf(sha256).keys()];
   const outcome = book.wants.ended(sha256, end);
   if (end === "unstored") pause(args, { detail });
   if (end === "whole" && notice !== undefined) {
@@ -219,10 +217,10 @@ export function endPull(
     enqueue.raise({ type: "crl.arrived" });
   }
   if (end === "wrong") blame(args, peer, detail);
-  // Nobody had it: those that told of it are to blame, unless they told a newer one meanwhile.
-  if (outcome === "unserved" && notice !== undefined) {
+  // No peer could send the list: each peer that still announces it gets a strike.
+  if (outcome === "unserved") {
     for (const each of tellers) {
-      enqueue.raise({ type: "crl.again", peer: each, notice }, { delay: againMs, id: `${sha256}/${each}` });
+      enqueue.raise({ type: "crl.again", peer: each, sha256 }, { delay: againMs, id: `${sha256}/${each}` });
     }
     for (const each of tellers) if (end !== "wrong" || each !== peer) blame(args, each, detail);
   }
@@ -233,11 +231,10 @@ export function endPull(
   enqueue.raise({ type: "crl.look" });
 }
 
-/** Nobody could serve a list a while ago: those that still tell it are asked again. */
-export function wantAgain(args: ExchangeArgs, { peer, notice }: Extract<OwnEvent, { type: "crl.again" }>): void {
+/** Requests a list that no peer could send again, from a peer that still announces it. */
+export function wantAgain(args: ExchangeArgs, { peer, sha256 }: Extract<OwnEvent, { type: "crl.again" }>): void {
   const { context: { book }, enqueue } = args;
-  if (!book.neighbours.stillTells(peer, notice)) return;
-  book.announced(peer, [notice]);
+  book.wantFrom(sha256, [peer]);
   enqueue.raise({ type: "crl.look" });
 }
 
@@ -318,6 +315,10 @@ export function endArrival(args: ExchangeArgs, { arrival, outcome, bytes }: Take
     case "wrong": {
       const giver = peer ?? book.wants.wasWrong(sha256);
       if (giver !== undefined) blame(args, giver, outcome.detail);
+      // Others may have told the same list while false bytes of it waited.
+      if (peer !== undefined) {
+        book.wantFrom(sha256, [...book.neighbours.toldOf(sha256).keys()].filter((each) => each !== peer));
+      }
       return enqueue.raise({ type: "crl.look" });
     }
   }

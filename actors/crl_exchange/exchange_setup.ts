@@ -75,8 +75,8 @@ export type OwnEvent =
   | { readonly type: "crl.look.again" }
   /** Peers wait for pieces. */
   | { readonly type: "crl.serve" }
-  /** A list that nobody could serve may be served now. */
-  | { readonly type: "crl.again"; readonly peer: string; readonly notice: CrlNotice }
+  /** A list that no peer could send is requested again. */
+  | { readonly type: "crl.again"; readonly peer: string; readonly sha256: string }
   /** The time of a list that was kept aside may have come. */
   | { readonly type: "crl.due" };
 

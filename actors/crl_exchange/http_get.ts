@@ -44,7 +44,7 @@ export const httpGet: HttpGet = (url, etags) => {
       maxHeaderSize: headBytesMax,
     } as const;
     const request = url.startsWith("https:")
-      // The list's own signature decides, whoever serves it.
+      // The signature of the list counts, not the certificate of the server.
       ? httpsRequest(url, { ...options, rejectUnauthorized: false })
       : httpRequest(url, options);
     request.on("response", (response) => resume(Effect.succeed(response)));

@@ -96,9 +96,13 @@ export class Neighbours {
     put(known.knows, slotOf(notice), notice.sha256);
   }
 
-  /** Whether this list is what a peer told last of its slot. */
-  stillTells(peer: PeerText, notice: CrlNotice): boolean {
-    return this.#peers.get(peer)?.told.get(slotOf(notice))?.sha256 === notice.sha256;
+  /** What each peer that tells a list says of it. */
+  toldOf(sha256: string): ReadonlyMap<PeerText, CrlNotice> {
+    const told = new Map<PeerText, CrlNotice>();
+    for (const [peer, each] of this.#peers) {
+      for (const notice of each.told.values()) if (notice.sha256 === sha256) told.set(peer, notice);
+    }
+    return told;
   }
 
   // ── What they are told ──

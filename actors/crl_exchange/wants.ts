@@ -37,13 +37,16 @@ export interface NextPull {
 }
 
 interface Source {
+  /** What this peer told of the list: its size and issuer are believed of its own bytes alone. */
+  readonly notice: CrlNotice;
   /** Time of pulls that gave their place up, in milliseconds. */
   usedMs: number;
   isTried: boolean;
 }
 
 interface Want {
-  readonly notice: CrlNotice;
+  /** What the source of the bytes told. */
+  notice: CrlNotice;
   readonly sources: Map<PeerText, Source>;
   /** Counts announcements. */
   readonly order: number;
@@ -90,12 +93,12 @@ export class Wants {
   add(peer: PeerText, notice: CrlNotice): void {
     this.#withdraw(peer, notice);
     const known = this.#wants.get(notice.sha256);
-    const source = { usedMs: 0, isTried: false };
+    const { bytes: _bytes, ...kept } = notice;
+    const source = { notice: kept, usedMs: 0, isTried: false };
     if (known !== undefined) {
       if (!known.sources.has(peer)) known.sources.set(peer, source);
       return;
     }
-    const { bytes: _bytes, ...kept } = notice;
     this.#wants.set(notice.sha256, {
       notice: kept,
       sources: new Map([[peer, source]]),
@@ -113,7 +116,10 @@ export class Wants {
       want.sources.has(peer) && want.running?.peer !== peer && want.notice.sha256 !== notice.sha256
     );
     const oldest = of.length >= wantsPerPeerMax ? of.slice(0, 1) : [];
-    for (const want of of.filter((each) => slotOf(each.notice) === slotOf(notice)).concat(oldest)) {
+    const slot = slotOf(notice);
+    for (
+      const want of of.filter(({ sources }) => slotOf(sources.get(peer)?.notice ?? notice) === slot).concat(oldest)
+    ) {
       want.sources.delete(peer);
       if (want.sources.size === 0 && !want.isWhole) this.#wants.delete(want.notice.sha256);
     }
@@ -153,7 +159,10 @@ export class Wants {
     const [best] = this.#candidates().filter((each) => this.#hasPlace(each));
     if (best === undefined) return undefined;
     const { want, peer, source } = best;
-    if (want.isAlone && !want.givers.has(peer)) this.#restart(want);
+    const { size, issuer } = source.notice;
+    const isOther = size !== want.notice.size || issuer !== want.notice.issuer;
+    if (isOther || (want.isAlone && !want.givers.has(peer))) this.#restart(want);
+    want.notice = source.notice;
     want.running = { peer, since: this.#now(), from: want.offset };
     this.#turns.set(peer, (this.#turns.get(peer) ?? 0) + 1);
     const deadlineMs = Math.max(1, pullMs(want.notice.size) - source.usedMs);
@@ -165,7 +174,7 @@ export class Wants {
     const [best] = this.#candidates();
     if (best === undefined || this.#hasPlace(best)) return undefined;
     const running = this.#running();
-    const issuers = running.filter(({ notice }) => notice.issuer === best.want.notice.issuer);
+    const issuers = running.filter(({ notice }) => notice.issuer === best.source.notice.issuer);
     const blocking = issuers.length >= pullsPerIssuerMax || issuers.some((each) => each.running?.peer === best.peer)
       ? issuers
       : running;
@@ -256,7 +265,7 @@ export class Wants {
     return all.toSorted((a, b) => a.rank - b.rank || turnsOf(a) - turnsOf(b) || a.want.order - b.want.order);
   }
 
-  #hasPlace({ want: { notice }, peer }: Candidate): boolean {
+  #hasPlace({ source: { notice }, peer }: Candidate): boolean {
     const running = this.#running();
     const issuers = running.filter((each) => each.notice.issuer === notice.issuer);
     return running.length < pullsMax && issuers.length < pullsPerIssuerMax &&

@@ -353,7 +353,7 @@ export const enrolmentMachine = machine.createMachine({
           target: "resting",
           actions: { type: "noteNetwork", params: ({ event }) => event.value },
         },
-        // Nobody waits for it: the renewal itself reports a CA that is away.
+        // Nothing depends on this request: a renewal reports that the CA cannot be reached.
         "effect.failed.look": "resting",
       },
     },

@@ -217,6 +217,24 @@ test("members that announce the same high number and drip hold up no honest list
   await Promise.all([...more, equal, bad, honest, member].map((each) => each.stop()));
 });
 
+test("bug: false words about an honest list, or false bytes of it, put off those that have it", async () => {
+  for (const size of ["large", "small"] as const) {
+    const { bad, member, end } = await between(`false-${size}`);
+    const list = await world.list(11n, { revoked: revokedMany(size === "large" ? 100 : 1) });
+    assert.is(list.der.length > 1_024, size === "large");
+    bad.answer = (request) => "Pull" in request ? { Piece: randomBytes(64) } : { Announced: ["have"] };
+    const { bytes: _bytes, ...told } = list.notice;
+    for (const notice of [{ ...told, size: told.size + 1 }, { ...told, scope: "ca" }]) {
+      await bad.request(member.peer, { Announce: [notice] });
+    }
+    await bad.request(member.peer, { Announce: [{ ...list.notice, size: 64, bytes: randomBytes(64) }] });
+    const tookMs = await end(list);
+    assert.ok(tookMs < 2_000, `${tookMs} ms`);
+    const blamed = member.reports.filter(({ event }) => event === "crl.useless").map(({ fields }) => fields?.["peer"]);
+    assert.equal(blamed.filter((peer) => peer !== bad.peer), []);
+  }
+});
+
 test("a list from the future is kept aside until its time", async () => {
   const { bad, member, end } = await between("future");
   const from = new Date(Math.ceil(Date.now() / 1_000) * 1_000 + 1_000);

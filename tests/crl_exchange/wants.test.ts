@@ -106,6 +106,21 @@ test("bytes of one peer that make no list are its fault; those of several are no
   assert.equal([mixed.wants.next()?.offset, mixed.wants.size], [0, 1]);
 });
 
+test("bug: a peer that gave a false size for a list made the pull from every other peer fail, and their fault", () => {
+  const { wants, list } = made();
+  wants.add("liar", list("a", { size: 1_001, issuer: "other" }));
+  wants.add("ca", list("a"));
+  wants.add("p", list("a"));
+  const pulls: [string, number, string, number][] = [];
+  for (let next = wants.next(); next !== undefined; next = wants.next()) {
+    const { peer, notice: { size, issuer }, offset } = next;
+    pulls.push([peer, size, issuer, offset]);
+    wants.progressed("a", 500);
+    wants.ended("a", "useless");
+  }
+  assert.equal(pulls, [["ca", 1_000, "i", 0], ["liar", 1_001, "other", 0], ["p", 1_000, "i", 0]]);
+});
+
 test("a better source displaces a worse one at once; an equal one displaces what is slower than the least rate", () => {
   const { wants, list, begun, pass } = made();
   for (const peer of ["p", "q"]) wants.add(peer, list(peer, { size: 1_000_000 }));
