@@ -27,8 +27,9 @@ interface Neighbour {
   isCa: boolean;
   /** The newest list that it told, by slot. */
   readonly told: Map<string, CrlNotice>;
-  /** SHA-256 of what it knows from us, by slot. */
-  readonly knows: Map<string, string>;
+  /** SHA-256 of the list that it told last, and of the one that it was told last, by slot, since all were told everything. */
+  readonly has: Map<string, string>;
+  readonly announced: Map<string, string>;
   /** An announcement to it is not answered yet. */
   isAsked: boolean;
   /** It does not speak the protocol. */
@@ -62,7 +63,15 @@ export class Neighbours {
       return;
     }
     const members = withConnected([], identity);
-    const fresh = { isCa, told: new Map(), knows: new Map(), isAsked: false, isUnable: false, failures: 0 };
+    const fresh = {
+      isCa,
+      told: new Map(),
+      has: new Map(),
+      announced: new Map(),
+      isAsked: false,
+      isUnable: false,
+      failures: 0,
+    };
     this.#peers.set(peer, { members, ...fresh });
   }
 
@@ -93,7 +102,7 @@ export class Neighbours {
     if (known === undefined) return;
     const { bytes: _bytes, ...kept } = notice;
     put(known.told, slotOf(notice), kept);
-    put(known.knows, slotOf(notice), notice.sha256);
+    put(known.has, slotOf(notice), notice.sha256);
   }
 
   /** What each peer that tells a list says of it. */
@@ -113,9 +122,13 @@ export class Neighbours {
     if (known === undefined || known.isAsked || known.isUnable) return [];
     const news: CrlNotice[] = [];
     for (const list of lists) {
-      if (news.length < crlNoticesMax && known.knows.get(slotOf(list)) !== list.sha256) news.push(list);
+      const slot = slotOf(list);
+      if (known.announced.get(slot) === list.sha256) continue;
+      // What it tells is no reason to tell it again what it was told: two peers that keep to different lists would never end.
+      if (known.has.get(slot) === list.sha256) put(known.announced, slot, list.sha256);
+      else if (news.length < crlNoticesMax) news.push(list);
     }
-    for (const list of news) put(known.knows, slotOf(list), list.sha256);
+    for (const list of news) put(known.announced, slotOf(list), list.sha256);
     known.isAsked = news.length > 0;
     return news;
   }
@@ -136,14 +149,17 @@ export class Neighbours {
     known.isUnable ||= isUnable;
     known.failures += 1;
     for (const list of lists) {
-      if (known.knows.get(slotOf(list)) === list.sha256) known.knows.delete(slotOf(list));
+      if (known.announced.get(slotOf(list)) === list.sha256) known.announced.delete(slotOf(list));
     }
     return known.isUnable ? undefined : known.failures;
   }
 
   /** All are told everything again. */
   forgetAnnouncements(): void {
-    for (const { knows } of this.#peers.values()) knows.clear();
+    for (const { has, announced } of this.#peers.values()) {
+      has.clear();
+      announced.clear();
+    }
   }
 
   peers(): Iterable<PeerText> {

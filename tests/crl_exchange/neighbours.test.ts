@@ -46,6 +46,25 @@ test("a peer is told what it has not told, one announcement at a time", () => {
   assert.equal(neighbours.announcementTo("stranger", [list("b")]), []);
 });
 
+test("bug: two peers that keep to different lists told each other of them without end", () => {
+  const ends = [made().neighbours, made().neighbours] as const;
+  const own = [list("a"), list("b", { number: "2" })] as const;
+  let announcements = 0;
+  for (let turn = 0; turn < 20; turn++) {
+    for (const [end, other] of [[0, 1], [1, 0]] as const) {
+      for (const notice of ends[end].announcementTo("p", [own[end]])) {
+        announcements += 1;
+        ends[other].noteTold("p", notice);
+      }
+      ends[end].answered("p");
+    }
+  }
+  assert.is(announcements, 2);
+  ends[0].noteTold("p", list("c", { number: "3" }));
+  assert.equal(hashes(ends[0].announcementTo("p", [list("c", { number: "3" })])), [], "it told that itself");
+  assert.equal(hashes(ends[0].announcementTo("p", [own[0]])), ["a"], "another one took its place meanwhile");
+});
+
 test("many lists go out in several announcements", () => {
   const { neighbours } = made();
   const lists = Array.from({ length: crlNoticesMax + 2 }, (_, index) => list(`${index}`, { scope: `s${index}` }));

@@ -261,6 +261,7 @@ once("seeds that failed once violate no invariant", async () => {
       3_010_811,
       4_000_232,
       5_003_423,
+      7_010_413,
     ]
   ) {
     await runSeeds(seed, 1);
