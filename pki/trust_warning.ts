@@ -66,7 +66,10 @@ export function readWarnings(
   for (const { subject: { text } } of omitted.revoked) {
     add("anchor-revoked", text, `${text} is revoked by its issuer's list, so it is no anchor`);
   }
-  if (anchors.length === 0) add("no-anchors", name, `every CA of ${of("trust_pem")} is revoked: all peers are refused`);
+  if (anchors.length === 0) {
+    const whose = name === undefined ? "trust_pem" : `trust domain ${name}`;
+    add("no-anchors", name, `no CA of ${whose} is known, or all are revoked: all its peers are refused`);
+  }
   for (const { subject: { text }, period: { notAfter } } of anchors) {
     if (omitted.at > notAfter) add("anchor-expired", text, `${text} expired ${notAfter.toISOString()}`);
   }

@@ -88,7 +88,7 @@ export const rolelessNode = node.createMachine({
   initial: "running",
   states: {
     running: {
-      entry: ["watchRules", "startExchange", "startEnrolment"],
+      entry: ["watchRules", "startExchange", "startEnrolment", "startPartners"],
       invoke: [
         {
           id: "trustStore",
