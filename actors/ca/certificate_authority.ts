@@ -35,6 +35,8 @@ export interface AuthorityTerms {
   readonly retiredIssuers: readonly string[];
   /** Addresses of the network's gateways, for nodes that join. */
   readonly gateways: readonly string[];
+  /** Addresses of those whose names are known; none where undefined. */
+  readonly gatewayNames?: Readonly<Record<string, string>> | undefined;
   /** Roles whose enrolments an operator approves. */
   readonly approvedRoles: readonly string[];
   /** Told what an operator has to look at. */
