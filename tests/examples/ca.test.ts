@@ -19,7 +19,7 @@ test.after(() => rmSync(folder, { recursive: true, force: true }));
 if ("Deno" in globalThis) {
   test("has commands and what they show", () => {
     const languages = new Set(blocksOf("docs/ca.md").map(({ language }) => language));
-    assert.equal([...languages].toSorted(), ["sh", "text", "toml"]);
+    assert.equal([...languages].toSorted(), ["sh", "text"]);
   });
 } else {
   needing(test, "bash", "curl", "openssl")(
@@ -29,7 +29,7 @@ if ("Deno" in globalThis) {
       const bin = fileURLToPath(new URL("../../scripts/bin", import.meta.url));
       const env = { PATH: `${bin}:${process.env["PATH"]}` };
       const session = new ShellSession({ cwd: folder, env, lifeMs: 3 * patienceMs });
-      for (const { language, text } of blocksOf("docs/ca.md").filter((block) => block.language !== "toml")) {
+      for (const { language, text } of blocksOf("docs/ca.md")) {
         await session.take({
           language,
           text: text.replaceAll("8443", String(port)).replaceAll("4001", String(gateway)),

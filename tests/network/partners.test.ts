@@ -57,12 +57,8 @@ const startGateway = (name: string, pin?: string) =>
 async function startData(name: string, gateway: RunningNode): Promise<RunningNode> {
   const { addresses } = await gateway.said("node.listening");
   const address = (addresses as readonly string[]).find((each) => each.includes("127.0.0.1")) ?? "";
-  return await partner.network.start(name, "data", {
-    ...trusting(partner, acme, name),
-    gatewayAddresses: [address],
-    datasetPath: partner.network.slices,
-    requireGrant: false,
-  });
+  const own = { gatewayAddresses: [address], datasetPath: partner.network.slices, requireGrant: false };
+  return await partner.network.start(name, "data", { ...trusting(partner, acme, name), ...own });
 }
 const meets = (node: RunningNode, name: string) => node.said("peer.established", (fields) => fields["name"] === name);
 
