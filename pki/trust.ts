@@ -87,8 +87,8 @@ export type CrlSource = string | Uint8Array | readonly LocatedCrl[];
 export interface DomainInput {
   /** Name of the domain. */
   readonly name: string;
-  /** Its CA certificates in PEM, or its SPIFFE bundle (JSON). */
-  readonly trust: string;
+  /** Its CA certificates in PEM, or its SPIFFE bundle (JSON). Undefined where none is known yet: its peers are refused. */
+  readonly trust: string | undefined;
   /** Its revocation lists. */
   readonly crlsPem?: CrlSource | undefined;
   /** How to treat a list in `crlsPem` that is older than its mark: see {@linkcode RollbackPolicy}. */
@@ -212,9 +212,10 @@ function makeDomain(
 ): Result.Result<Made, TrustError> {
   return Result.gen(function* () {
     const { name, claims, foreign, policy, roles } = input;
-    const certificates = yield* readBundle(input);
+    const { trust } = input;
+    const certificates = trust === undefined ? [] : yield* readBundle({ name, trust });
     const cas = certificates.filter(isCa);
-    if (cas.length === 0) {
+    if (cas.length === 0 && trust !== undefined) {
       return yield* refuse(name, "trust_pem", "no-ca", undefined, "no certificate in it is a CA's", caHint);
     }
     const given = input.crlsPem === undefined ? [] : yield* readCrls(input.crlsPem, cas, policy, name);

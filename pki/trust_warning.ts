@@ -9,14 +9,30 @@ import { type HeldCrl, inForceFrom, isSignedBy } from "./crl.ts";
 import type { CrlEquivocation, CrlRollback } from "./refusal.ts";
 import type { TrustDomain } from "./trust.ts";
 
+const dayMs = 24 * 60 * 60 * 1_000;
 /** How long before its next update a list counts as due: a day, or a fifth of its period where that is shorter. */
-export const crlDueMs = 24 * 60 * 60 * 1_000;
+export const crlDueMs = dayMs;
+/** A list for so long is a root's, made by hand with a key that is offline: it counts as due a month before, and is warned about earlier. */
+const longPeriodMs = 180 * dayMs;
+export const longCrlDueMs = 30 * dayMs;
+export const longCrlEndsMs = 120 * dayMs;
+
+/** Whether it is time to make the next list: `soon` where a root's list still has some months. */
+export function isCrlDue(
+  { thisUpdate, nextUpdate }: { readonly thisUpdate: Date; readonly nextUpdate: Date },
+  at: Date,
+): "no" | "soon" | "due" {
+  const [left, period] = [+nextUpdate - +at, +nextUpdate - +thisUpdate];
+  if (period < longPeriodMs) return left < Math.min(crlDueMs, period / 5) ? "due" : "no";
+  return left < longCrlDueMs ? "due" : left < longCrlEndsMs ? "soon" : "no";
+}
 
 /** One finding. `level` is the log's. */
 export interface TrustWarning {
   /** What it is about; never changes. */
   readonly code:
     | "no-lists-configured"
+    | "list-ends"
     | "list-due"
     | "list-overdue"
     | "list-expired"
@@ -66,7 +82,10 @@ export function readWarnings(
   for (const { subject: { text } } of omitted.revoked) {
     add("anchor-revoked", text, `${text} is revoked by its issuer's list, so it is no anchor`);
   }
-  if (anchors.length === 0) add("no-anchors", name, `every CA of ${of("trust_pem")} is revoked: all peers are refused`);
+  if (anchors.length === 0) {
+    const whose = name === undefined ? "trust_pem" : `trust domain ${name}`;
+    add("no-anchors", name, `no CA of ${whose} is known, or all are revoked: all its peers are refused`);
+  }
   for (const { subject: { text }, period: { notAfter } } of anchors) {
     if (omitted.at > notAfter) add("anchor-expired", text, `${text} expired ${notAfter.toISOString()}`);
   }
@@ -99,7 +118,6 @@ function readDates(
   const { nextUpdate } = list;
   const thisUpdate = inForceFrom(list);
   const left = nextUpdate.getTime() - at.getTime();
-  const period = nextUpdate.getTime() - thisUpdate.getTime();
   if (at < thisUpdate) return ["list-not-yet-valid", `is valid from ${thisUpdate.toISOString()} only`];
   if (!isRequired) {
     const text =
@@ -117,6 +135,10 @@ function readDates(
       `was due ${nextUpdate.toISOString()}: its certificates are refused from ${end.toISOString()}`,
     ];
   }
-  if (left < Math.min(crlDueMs, period / 5)) return ["list-due", `is due ${nextUpdate.toISOString()}`];
-  return undefined;
+  const due = isCrlDue({ thisUpdate, nextUpdate }, at);
+  if (due === "no") return undefined;
+  const when = `is due ${nextUpdate.toISOString()}, in ${Math.floor(left / dayMs)} days`;
+  return due === "due"
+    ? ["list-due", when]
+    : ["list-ends", `${when}: its CA makes the next one by hand, and then runs hypha-ca root-list`];
 }

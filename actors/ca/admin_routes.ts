@@ -12,7 +12,7 @@ import { caRefusals, CaRefused } from "./ca_refused.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
 import { operatorStatus, pageOfNodes } from "./operator_views.ts";
 import type { RegisterFailure } from "./register_failure.ts";
-import { decide, type OpenRequest, openRequests } from "./request_rows.ts";
+import { decide, type OpenRequest, openRequests, requestsPageRows } from "./request_rows.ts";
 import { enterBackup } from "./restored_rows.ts";
 import { revoke } from "./revoke.ts";
 import { takeRootList } from "./take_root_list.ts";
@@ -35,6 +35,7 @@ const nodesBody = Schema.Struct({
   name: Schema.optionalKey(text),
   after: Schema.optionalKey(Schema.Struct({ not_after: Schema.Int, rowid: Schema.Int })),
 });
+const requestsBody = Schema.Struct({ after: Schema.optionalKey(Schema.Struct({ asked: Schema.Int, id: text })) });
 const decideBody = Schema.Struct({ id: text, decision: Schema.Literals(["approved", "denied"]) });
 const emptyBody = Schema.Struct({});
 
@@ -85,10 +86,13 @@ export function adminRoutes(ca: CertificateAuthority, ports: Pick<Ports, "now" |
             })))
           : notAbsolute,
     ),
-    "GET /ca/requests": route(
-      emptyBody,
-      (_, at) => Effect.fromResult(ca.register.read((rows) => openRequests(rows, at).map(shownRequest))),
-    ),
+    "POST /ca/requests": route(requestsBody, ({ after }, at) =>
+      Effect.fromResult(ca.register.read((rows) => {
+        const requests = openRequests(rows, at, after);
+        const last = requests.length < requestsPageRows ? undefined : requests.at(-1);
+        const mark = last === undefined ? {} : { after: { asked: last.asked, id: last.id } };
+        return { requests: requests.map(shownRequest), ...mark };
+      }))),
     "POST /ca/decide": route(decideBody, (body, at) => Effect.map(decide(ca, body, at), shownRequest)),
     "POST /ca/backup": route(
       fileBody,

@@ -133,6 +133,7 @@ function network(ca: CertificateAuthority, request: CaRequest, at: Date): Return
     return json({
       domain: ca.domain,
       gateways: ca.gateways,
+      gateway_names: ca.gatewayNames ?? {},
       renewal: { after: renewAfterPart, late_seconds: ca.renewAfterExpiryMs / 1_000 },
       retired_issuers: retiredIssuers(ca),
     });

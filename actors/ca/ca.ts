@@ -25,7 +25,7 @@ import { answer, renewAfterPart } from "./answer.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
 import { type HttpsPort, openHttpsPort } from "./https_port.ts";
 import { issueOwn, type ServerIdentity } from "./own_certificate.ts";
-import { rootListWarning } from "./published_cas.ts";
+import { rootListState } from "./published_cas.ts";
 import { renewLists } from "./revoke.ts";
 
 /** How often lists and certificate are looked at, in milliseconds. */
@@ -56,8 +56,9 @@ export interface CaContext extends CaInput {
 /** Looks at the root's list, which is made elsewhere. */
 const warnOfRootList = ({ ports, ca }: CaInput, at: Date) =>
   Effect.sync(() => {
-    const warning = Result.getOrUndefined(ca.register.read((rows) => rootListWarning(ca, rows, at)));
-    if (warning !== undefined) ports.report({ level: "warn", event: "ca.root-list-ends", message: warning });
+    const state = Result.getOrUndefined(ca.register.read((rows) => rootListState(ca, rows, at)));
+    if (state?.warning === undefined) return;
+    ports.report({ ...state.warning, event: "ca.root-list-ends", fields: { days: state.days } });
   });
 
 const prepare = fromEffect("prepare", (input: CaInput) =>

@@ -10,7 +10,7 @@
  * chain_pem = "ca-cert.pem"    # the CA that signs, those above it, the root last
  * key_pem = "ca-key.pem"
  * state_dir = "state"
- * gateways = ["/dns4/gw.acme.example/tcp/4001"]
+ * gateways = ["gateway-01=/dns4/gw.acme.example/tcp/4001"]   # the name tells a gateway that joins which one it is
  * renew_after_expiry = "72h"
  * retired_issuers = []
  *
@@ -96,7 +96,10 @@ export interface CaConfig {
   readonly chainPem: string;
   readonly keyPem: string;
   readonly stateDir: string;
+  /** Addresses of gateways. */
   readonly gateways: readonly string[];
+  /** Addresses of those that have names. */
+  readonly gatewayNames: Readonly<Record<string, string>>;
   readonly renewAfterExpiryMs: number;
   readonly retiredIssuers: readonly string[];
   readonly lifetimesMs: Readonly<Record<string, number>>;
@@ -150,13 +153,25 @@ export function parseCaConfig(file: string, toml: string): Result.Result<CaConfi
     const renewAfterExpiryMs = milliseconds(ca.renew_after_expiry ?? "72h");
     if (renewAfterExpiryMs > lateMaxMs) return yield* fail("renew_after_expiry is longer than 30d");
     const absolute = (path: string) => resolve(dirname(file), path);
-    const { domain, url, name, gateways = [], retired_issuers: retiredIssuers = [], retired = [] } = ca;
+    const { domain, url, name, retired_issuers: retiredIssuers = [], retired = [] } = ca;
     if ((ca.next_chain_pem === undefined) !== (ca.next_key_pem === undefined)) {
       return yield* fail("next_chain_pem and next_key_pem go together");
     }
     const roles = Object.entries(ca.roles ?? {});
+    const read = (ca.gateways ?? []).map((each) => readGateway(each) ?? each);
+    const wrong = read.find((each) => typeof each === "string");
+    if (wrong !== undefined) {
+      return yield* fail(`gateways: ${JSON.stringify(wrong)} is not NAME=ADDRESS, nor an address`);
+    }
+    const gateways = read.filter((each) => typeof each !== "string");
+    const named = gateways.filter((each) => each.name !== undefined).map((each) => [each.name ?? "", each.address]);
+    if (new Set(named.map(([each]) => each)).size < named.length) {
+      return yield* fail("gateways: two of them have the same name");
+    }
     return {
-      ...{ domain, url, name, gateways, retiredIssuers, renewAfterExpiryMs, lifetimesMs, ...place },
+      gateways: gateways.map(({ address }) => address),
+      gatewayNames: Object.fromEntries(named) as Readonly<Record<string, string>>,
+      ...{ domain, url, name, retiredIssuers, renewAfterExpiryMs, lifetimesMs, ...place },
       chainPem: absolute(ca.chain_pem),
       keyPem: absolute(ca.key_pem),
       stateDir: absolute(ca.state_dir),
@@ -168,6 +183,14 @@ export function parseCaConfig(file: string, toml: string): Result.Result<CaConfi
       newWithOldPem: ca.new_with_old_pem === undefined ? undefined : absolute(ca.new_with_old_pem),
     };
   });
+}
+
+/** A gateway of the configuration: `NAME=ADDRESS`, or the address alone. */
+export function readGateway(
+  text: string,
+): { readonly name: string | undefined; readonly address: string } | undefined {
+  const [, name, address] = /^(?:([A-Za-z0-9_-][\w.-]{0,63})=)?(\/.+)$/.exec(text) ?? [];
+  return address === undefined ? undefined : { name, address };
 }
 
 function unreadable({ code, message }: NodeJS.ErrnoException): string {

@@ -35,6 +35,8 @@ export interface AuthorityTerms {
   readonly retiredIssuers: readonly string[];
   /** Addresses of the network's gateways, for nodes that join. */
   readonly gateways: readonly string[];
+  /** Addresses of those whose names are known; none where undefined. */
+  readonly gatewayNames?: Readonly<Record<string, string>> | undefined;
   /** Roles whose enrolments an operator approves. */
   readonly approvedRoles: readonly string[];
   /** Told what an operator has to look at. */
@@ -62,7 +64,8 @@ export interface CertificateAuthority extends AuthorityTerms, ListSigner {
   readonly next: readonly Certificate[];
   /** Certificates about the root's key by the root before it (RFC 7030 §4.1.3). */
   readonly newWithOld: readonly Certificate[];
-  readonly failures: FailureLimit;
+  /** Counted apart: one node that fails to enrol must not keep others at its address from renewing. */
+  readonly failures: { readonly enrolments: FailureLimit; readonly renewals: FailureLimit };
   readonly published: PublishedLists;
   /** One operation at a time; refuses when too many wait. */
   readonly inTurn: <A, E>(operation: Effect.Effect<A, E>) => Effect.Effect<A, E | CaRefused>;
@@ -119,7 +122,7 @@ export function makeAuthority(parts: AuthorityParts): Result.Result<CertificateA
       retired: read,
       next: nextChain.slice(0, -1),
       newWithOld: yield* readLinks(newWithOld, own.anchor),
-      failures: new FailureLimit(),
+      failures: { enrolments: new FailureLimit(), renewals: new FailureLimit() },
       published: new PublishedLists(register),
       inTurn: makeTurns(),
     };

@@ -8,6 +8,7 @@ import type { Certificate } from "../../pki/certificate.ts";
 import { type CaRefusalCode, CaRefused } from "./ca_refused.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
 import { certificateForToken, type CertificateRow, enterCertificate, isCompromisedKey } from "./certificate_rows.ts";
+import type { FailureLimit } from "./failure_limit.ts";
 import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
 import { decisionOn, enterRequest } from "./request_rows.ts";
@@ -42,7 +43,7 @@ export function enrol(
   at: Date,
 ): Effect.Effect<IssuedDer, CaRefused | RegisterFailure> {
   return limited(
-    ca,
+    ca.failures.enrolments,
     request.address,
     at,
     ca.inTurn(Effect.gen(function* () {
@@ -79,23 +80,23 @@ export function checkUnusedToken(
         return Result.fail(new CaRefused({ code: "token-used", detail: `the token of ${identity} was used` }));
       })),
   );
-  return limited(ca, request.address, at, unused);
+  return limited(ca.failures.enrolments, request.address, at, unused);
 }
 
-/** An address that has failed too often is not heard; refusals of enrolments and renewals count as failures. */
+/** An address that has failed too often is not heard; refusals count as failures. */
 export function limited<A>(
-  ca: CertificateAuthority,
+  failures: FailureLimit,
   address: string,
   at: Date,
   operation: Effect.Effect<A, CaRefused | RegisterFailure>,
 ): Effect.Effect<A, CaRefused | RegisterFailure> {
   return Effect.suspend(() => {
-    if (ca.failures.isReached(address, +at)) {
+    if (failures.isReached(address, +at)) {
       return Effect.fail(new CaRefused({ code: "too-many-failures", detail: `${address} has failed too often` }));
     }
     return Effect.tapError(operation, (error) =>
       Effect.sync(() => {
-        if (isSendersFault(error)) ca.failures.count(address, +at);
+        if (isSendersFault(error)) failures.count(address, +at);
       }));
   });
 }

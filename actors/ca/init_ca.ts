@@ -15,6 +15,7 @@ import { formatPem, parsePem } from "../../pki/pem.ts";
 import { trustDomainNamePattern } from "../../pki/trust_domain_name.ts";
 import { writeWhole } from "../files/write_whole.ts";
 import { backdateMs } from "./backdate.ts";
+import { readGateway } from "./ca_config.ts";
 import { keyHash, makeAuthority } from "./certificate_authority.ts";
 import { madeCrl } from "./compose_lists.ts";
 import { enterLists, type MadeCrl } from "./crl_rows.ts";
@@ -32,7 +33,7 @@ export interface InitRequest {
   readonly domain: string;
   readonly url: string;
   readonly name: string;
-  /** Addresses of gateways. */
+  /** Gateways as in the configuration: `NAME=ADDRESS`, or an address. */
   readonly gateways: readonly string[];
   /** The folder; it is made, or empty. */
   readonly folder: string;
@@ -122,7 +123,7 @@ function filesOf({ chainPem, keyPem, rootPem, rootKeyPem, rootList }: CaParts, r
 function fill(
   register: Register,
   { rootList, records, chainPem, keyPem }: CaParts,
-  { domain, url, gateways }: InitRequest,
+  { domain, url }: InitRequest,
   at: Date,
 ) {
   return Effect.gen(function* () {
@@ -136,7 +137,7 @@ function fill(
     const terms = {
       domain,
       url,
-      gateways,
+      gateways: [],
       retiredIssuers: [],
       approvedRoles: [],
       renewAfterExpiryMs: 0,
@@ -165,7 +166,7 @@ function configText({ domain, url, name, gateways }: InitRequest): string {
 const failed = (error: unknown) => new InitFailed({ detail: error instanceof Error ? error.message : String(error) });
 
 function checkRequest({ domain, url, name, gateways }: InitRequest): Result.Result<void, InitFailed> {
-  const notGateway = gateways.find((address) => !address.startsWith("/"));
+  const notGateway = gateways.find((each) => readGateway(each) === undefined);
   const detail = !trustDomainNamePattern.test(domain)
     ? `${JSON.stringify(domain)} is no trust domain's name`
     : !isCaUrl(url)

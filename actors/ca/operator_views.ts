@@ -9,7 +9,7 @@ import { type CertificateAuthority, signersOf } from "./certificate_authority.ts
 import { certificatesAfter, identitiesOf, type ListedRow, type PageMark, pageRows } from "./certificate_rows.ts";
 import { crlOf } from "./crl_rows.ts";
 import { nextTurn } from "./make_lists.ts";
-import { isRevokedByRoot, rootListWarning } from "./published_cas.ts";
+import { isRevokedByRoot, rootListState } from "./published_cas.ts";
 import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
 
@@ -36,6 +36,7 @@ export function operatorStatus(ca: CertificateAuthority, at: Date): View {
     }
     return yield* Effect.fromResult(ca.register.read((rows) => {
       const list = crlOf(rows, ca.issuerId, "complete");
+      const root = rootListState(ca, rows, at);
       const sql = `SELECT identity, reason FROM locked_identities LIMIT ${lockedMax}`;
       return {
         domain: ca.domain,
@@ -44,7 +45,9 @@ export function operatorStatus(ca: CertificateAuthority, at: Date): View {
         issuers,
         certificates: unexpired - revoked,
         crl: list === undefined ? null : { number: list.number, next_update: new Date(list.next_update).toISOString() },
-        root_list: rootListWarning(ca, rows, at) ?? "in force",
+        root_list: root.warning?.message ?? "in force",
+        root_list_ends: root.ends?.toISOString() ?? null,
+        root_list_days: root.days ?? null,
         locked: rows.all<{ identity: string; reason: string }>(sql),
       };
     }));

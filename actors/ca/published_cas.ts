@@ -7,13 +7,10 @@ import { Result } from "effect";
 import { sameBytes } from "../../pki/bytes.ts";
 import type { Certificate } from "../../pki/certificate.ts";
 import { findRevocation, parseCrl, type RevocationList } from "../../pki/crl.ts";
+import { longCrlDueMs, longCrlEndsMs } from "../../pki/trust_warning.ts";
 import { type CertificateAuthority, keyHash } from "./certificate_authority.ts";
 import { crlOf, type CrlRow, derOf } from "./crl_rows.ts";
 import type { RegisterRows } from "./register.ts";
-
-const dayMs = 24 * 60 * 60_000;
-/** A root's list that ends so soon is warned about: its key is offline, and a ceremony takes time. */
-export const rootListWarningMs = 120 * dayMs;
 
 /** The root and the intermediates that have not ended and are not revoked by the root. */
 export function publishedCas(ca: CertificateAuthority, rows: RegisterRows, at: Date): readonly Certificate[] {
@@ -43,11 +40,27 @@ function rootList(
   return row && list && { row, list };
 }
 
-/** What is wrong with the root's list; undefined where nothing is. */
-export function rootListWarning(ca: CertificateAuthority, rows: RegisterRows, at: Date): string | undefined {
+/** How the root's list stands. */
+export interface RootListState {
+  /** When it ends, and in how many days; undefined where there is none. */
+  readonly ends: Date | undefined;
+  readonly days: number | undefined;
+  /** What is wrong with it; undefined where nothing is. */
+  readonly warning: { readonly level: "warn" | "error"; readonly message: string } | undefined;
+}
+
+/** Looks at the root's list: its key is offline, and a ceremony takes time. */
+export function rootListState(ca: CertificateAuthority, rows: RegisterRows, at: Date): RootListState {
   const row = crlOf(rows, ca.anchorId, "complete");
-  if (row === undefined) return 'there is no revocation list of the root: nodes with crls = "required" refuse its CAs';
-  if (row.next_update - +at > rootListWarningMs) return undefined;
-  const end = new Date(row.next_update).toISOString();
-  return `the revocation list of the root ends at ${end}: make the next one with the root's key, then hypha-ca root-list`;
+  if (row === undefined) {
+    const message = 'there is no revocation list of the root: nodes with crls = "required" refuse its CAs';
+    return { ends: undefined, days: undefined, warning: { level: "error", message } };
+  }
+  const ends = new Date(row.next_update);
+  const days = Math.floor((+ends - +at) / (24 * 60 * 60_000));
+  if (+ends - +at >= longCrlEndsMs) return { ends, days, warning: undefined };
+  const when = days < 0 ? `ended at ${ends.toISOString()}` : `ends at ${ends.toISOString()}, in ${days} days`;
+  const message =
+    `the revocation list of the root ${when}: make the next one with the root's key, then hypha-ca root-list`;
+  return { ends, days, warning: { level: +ends - +at < longCrlDueMs ? "error" : "warn", message } };
 }

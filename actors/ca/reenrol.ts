@@ -80,7 +80,7 @@ export function reenrol(
       return Result.succeed(certificate.der);
     }));
   }));
-  return limited(ca, request.address, at, renewal);
+  return limited(ca.failures.renewals, request.address, at, renewal);
 }
 
 /** The row of what is to be renewed. A register that is a backup's learns it here. */

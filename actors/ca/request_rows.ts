@@ -13,8 +13,8 @@ import type { RegisterFailure } from "./register_failure.ts";
 export const requestLifetimeMs = 7 * 24 * 60 * 60_000;
 /** How long the answer can be fetched after the decision, in milliseconds. */
 export const answerLifetimeMs = 24 * 60 * 60_000;
-/** Requests that are shown. */
-const shownMax = 1_000;
+/** Requests of a page. */
+export const requestsPageRows = 1_000;
 
 /** What an operator decides. */
 export type Decision = "approved" | "denied";
@@ -48,13 +48,22 @@ export interface OpenRequest {
   readonly expires: number;
 }
 
-/** The requests that wait, the oldest first. */
-export function openRequests(rows: RegisterRows, at: Date): readonly OpenRequest[] {
-  const sql = `
+/** Where a page of requests ended. */
+export type RequestMark = Pick<OpenRequest, "asked" | "id">;
+
+const open = `
 SELECT t.id, t.identity, t.used_key AS key, t.used_address AS address, r.asked, t.expires
 FROM requests r JOIN tokens t ON t.id = r.token
-WHERE r.decision IS NULL AND t.void = 0 AND t.expires > ? ORDER BY r.asked LIMIT ${shownMax}`;
-  return rows.all(sql, +at);
+WHERE r.decision IS NULL AND t.void = 0 AND t.expires > ?`;
+
+/** The requests that wait, the oldest first: a page of them, behind a mark. */
+export function openRequests(
+  rows: RegisterRows,
+  at: Date,
+  after: RequestMark = { asked: -1, id: "" },
+): readonly OpenRequest[] {
+  const sql = `${open} AND (r.asked, r.token) > (?, ?) ORDER BY r.asked, r.token LIMIT ${requestsPageRows}`;
+  return rows.all(sql, +at, after.asked, after.id);
 }
 
 /** Decides a request that waits. The node fetches the answer within a day. */
@@ -65,7 +74,7 @@ export function decide(
 ): Effect.Effect<OpenRequest, CaRefused | RegisterFailure> {
   return ca.inTurn(Effect.suspend(() =>
     Effect.fromResult(ca.register.transaction((rows) => {
-      const request = openRequests(rows, at).find((each) => each.id === id);
+      const request = rows.first<OpenRequest>(`${open} AND r.token = ?`, +at, id);
       if (request === undefined) {
         const detail = `no request ${id} waits`;
         return Result.fail(new CaRefused({ code: "request-unknown", detail }));

@@ -9,6 +9,7 @@ import type { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
 import { sameBytes } from "../../pki/bytes.ts";
 import { type Certificate, isSelfIssued, parseCertificate } from "../../pki/certificate.ts";
+import { markKey } from "../../pki/crl_marks.ts";
 import { formatPem, parsePem } from "../../pki/pem.ts";
 import { formatSpiffeBundle, parseSpiffeBundle } from "../../pki/spiffe_bundle.ts";
 import type { ExistingFiles } from "../files/write_whole.ts";
@@ -48,8 +49,14 @@ export function makeBundle(
       kind: spiffe === undefined ? "ca-certificate" : "spiffe-bundle",
       content,
     }], existing);
-    return { lines: [...lines, ...ordered.map(({ subject }) => subject.text)], warnings: warningsOf(ordered, at) };
+    return { lines: [...lines, ...ordered.map(lineOf)], warnings: warningsOf(ordered, at) };
   });
+}
+
+/** A root with its hash: `bundle_pin` of other networks. */
+function lineOf(certificate: Certificate): string {
+  const { subject: { text } } = certificate;
+  return isSelfIssued(certificate) ? `${text}, bundle_pin = "sha256:${markKey(certificate)}"` : text;
 }
 
 const readFile = Effect.fnUntraced(function* (file: string) {

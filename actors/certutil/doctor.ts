@@ -16,6 +16,7 @@ import { examineDomains } from "./doctor/domains.ts";
 import { doubtful, type Finding, fine, wrong } from "./doctor/finding.ts";
 import { examineKey, examineMode } from "./doctor/key.ts";
 import { examineLists } from "./doctor/lists.ts";
+import { examineLearnedLists } from "./doctor/learned_lists.ts";
 import { type NodeFile, readNodeFile } from "./doctor/node_file.ts";
 import { examineLoading, examineOwnTrust } from "./doctor/own_trust.ts";
 import { parseTime } from "./lifetime.ts";
@@ -44,8 +45,9 @@ export function examine(
     const peer = chain === undefined ? undefined : peerIdOf(chain[0]!);
     const id = peer !== undefined && Result.isSuccess(peer) ? peer.success : null;
     const domains = yield* examineDomains(settings.trustDomains, { policy: settings.policy, at });
+    const learned = yield* examineLearnedLists(settings.stateDir, { at, graceMs: settings.policy.crlGraceMs });
     const peers = peerFindings(config, id, settings.gatewayAddresses);
-    const all = [...settings.findings, ...findings, ...domains, ...peers];
+    const all = [...settings.findings, ...findings, ...learned, ...domains, ...peers];
     return { ok: !all.some(({ level }) => level === "error"), config, role: settings.role, peer: id, findings: all };
   });
 }
@@ -96,7 +98,7 @@ const examineFiles = Effect.fnUntraced(
     const bundle = trust && readCertificates(trust, "bundle-format");
     const own = chain?.certificates;
     const anchors = bundle?.certificates;
-    const namesLists = crlsPem !== undefined;
+    const namesLists = crlsPem !== undefined || settings.requiresLists === true;
     const all = [
       ...findings,
       ...keyed?.findings ?? [],

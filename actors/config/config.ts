@@ -15,12 +15,19 @@ import type { ConfigWarning } from "./warnings.ts";
 import type { RuleText } from "../../transport/authorization/rules.ts";
 import type { Resources } from "../../transport/protocols/messages.ts";
 
+/** Where a partner's CA serves its SPIFFE bundle. */
+export interface BundleSource {
+  readonly url: string;
+  /** SHA-256 of the SPKI of its root, lower-case hexadecimal. */
+  readonly pin: string;
+}
+
 /** A trust domain: an organisation whose certificates are valid for its own name only. */
 export interface TrustDomainConfig {
   /** As in `spiffe://<name>/…`. */
   readonly name: string;
-  /** Path of its CA certificates (PEM) or of its SPIFFE bundle (JSON). */
-  readonly trust: string;
+  /** Path of its CA certificates (PEM) or of its SPIFFE bundle (JSON); or where its bundle is fetched. */
+  readonly trust: string | BundleSource;
   /** Path of its revocation lists. */
   readonly crlsPem: string | undefined;
   /** Roles that its certificates may claim; all of them where undefined. */

@@ -104,7 +104,7 @@ const common = {
   ),
   trust_domains: optional(
     list(trustDomain, {
-      expected: "a list of trust domains, each with a name and either trust_pem or bundle",
+      expected: "a list of trust domains, each with a name and one of trust_pem, bundle and bundle_url",
       example: '[{ name = "partner.example", trust_pem = "certs/partner-ca.pem" }]',
       description: "Other organisations that this node trusts, each for its own name only.",
     }),

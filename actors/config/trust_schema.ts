@@ -6,7 +6,7 @@
 import { Schema } from "effect";
 import { trustDomainNamePattern } from "../../pki/trust_domain_name.ts";
 import { crlGraceHoursDefault, keyAlgorithmsDefault } from "./defaults.ts";
-import { flag, list, note, oneOf, optional, path } from "./notes.ts";
+import { flag, list, note, oneOf, optional, path, readable } from "./notes.ts";
 import { tomlOf } from "./settings.ts";
 
 const algorithm = oneOf(["ed25519", "ecdsa-p256", "ecdsa-p384", "rsa"], '"ed25519"', "");
@@ -33,11 +33,30 @@ export const domainName = (description: string, example: string) =>
     description,
   });
 
+/** In their one form: `hypha-certutil` prints it. */
+const bundlePinPattern = /^sha256:[0-9a-f]{64}$/;
+/** Longest URL of a bundle, in characters. */
+const urlCharactersMax = 2_048;
+
 /** One of `[[trust_domains]]`. */
 export const trustDomain = Schema.Struct({
   name: domainName("Name of the domain, as in spiffe://NAME/….", '"partner.example"'),
   trust_pem: optional(path("Its CA certificates; or name its bundle.", '"certs/partner-ca.pem"')),
   bundle: optional(path("Its SPIFFE bundle (JSON), in place of trust_pem.", '"certs/partner-bundle.json"')),
+  bundle_url: optional(
+    readable(readBundleUrl, {
+      expected: "an https URL with a path",
+      example: '"https://ca.partner.example:8443/bundle.json"',
+      description: "Where its CA serves its SPIFFE bundle, in place of a file. Kept in state_dir.",
+    }),
+  ),
+  bundle_pin: optional(
+    note(Schema.String.check(Schema.isPattern(bundlePinPattern)), {
+      expected: '"sha256:" and 64 hexadecimal digits, as hypha-certutil bundle prints it',
+      example: `"sha256:${"0".repeat(64)}"`,
+      description: "With bundle_url: SHA-256 of the public key of the domain's root.",
+    }),
+  ),
   crls_pem: optional(path("Revocation lists of its CAs.", '"certs/partner-crls.pem"')),
   roles: optional(
     list(oneOf(["gateway", "scheduler", "worker", "data"], '"worker"', ""), {
@@ -53,9 +72,32 @@ export const trustDomain = Schema.Struct({
   ca_algorithms: optional(algorithms("its CAs")),
   crl_grace_hours: optional(crlGraceHours),
 }).check(
-  Schema.makeFilter((domain: { readonly trust_pem?: string; readonly bundle?: string }) =>
-    (domain.trust_pem === undefined) === (domain.bundle === undefined)
-      ? "exactly one of trust_pem and bundle is wanted"
-      : undefined
-  ),
+  Schema.makeFilter((domain: TrustPlaces) => complainAbout(domain)),
 );
+
+interface TrustPlaces {
+  readonly trust_pem?: string;
+  readonly bundle?: string;
+  readonly bundle_url?: string;
+  readonly bundle_pin?: string;
+}
+
+function complainAbout({ trust_pem, bundle, bundle_url, bundle_pin }: TrustPlaces): string | undefined {
+  if ([trust_pem, bundle, bundle_url].filter((place) => place !== undefined).length !== 1) {
+    return "exactly one of trust_pem, bundle and bundle_url is wanted";
+  }
+  if (bundle_url !== undefined && bundle_pin === undefined) {
+    return "bundle_url wants bundle_pin, which says whose bundle is taken";
+  }
+  return bundle_url === undefined && bundle_pin !== undefined ? "bundle_pin goes with bundle_url only" : undefined;
+}
+
+/** Reads the URL of a bundle; a string is the complaint. */
+function readBundleUrl(text: string): URL | string {
+  const url = URL.parse(text);
+  if (url === null || url.protocol !== "https:") return "does not begin with https:// and a host";
+  if (text.length > urlCharactersMax) return `has more than ${urlCharactersMax} characters`;
+  if (url.username !== "" || url.password !== "" || url.hash !== "") return "has a user, a password or a fragment";
+  if (url.pathname.startsWith("//")) return "has a path that begins with //";
+  return url.href === text ? url : `is not in the form ${url.href}`;
+}

@@ -62,9 +62,13 @@ function typeCommon(role: Role, decoded: AnyDecoded): CommonConfig {
     trustPem: decoded.trust_pem,
     crlsPem: decoded.crls_pem,
     trustDomain: decoded.trust_domain,
-    trustDomains: decoded.trust_domains?.map(({ name, trust_pem, bundle, crls_pem, roles, ...policy }) => ({
+    trustDomains: decoded.trust_domains?.map((
+      { name, trust_pem, bundle, bundle_url, bundle_pin, crls_pem, roles, ...policy },
+    ) => ({
       name,
-      trust: trust_pem ?? bundle ?? "",
+      ...(bundle_url === undefined || bundle_pin === undefined
+        ? { trust: trust_pem ?? bundle ?? "" }
+        : { trust: { url: bundle_url, pin: bundle_pin.replace("sha256:", "") } }),
       crlsPem: crls_pem,
       roles,
       ...(Object.keys(policy).length === 0 ? {} : { policy: camelled(policy) }),

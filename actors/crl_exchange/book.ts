@@ -68,6 +68,8 @@ export class CrlBook {
   readonly #others = new Set<string>();
   /** Lists whose bytes were seen in their place, by SHA-256; the bytes of small ones. No others are offered. */
   readonly #seen = new Map<string, Uint8Array | undefined>();
+  /** SHA-256 of lists in force whose files were torn, or are gone: they are wanted again, from anybody. */
+  readonly #lost = new Set<string>();
   #newest: ReadonlyMap<string, OfferedList> = new Map();
   #known: ReadonlySet<string> = new Set();
   #issuers: ReadonlyMap<string, CrlIssuer> = new Map();
@@ -115,8 +117,10 @@ export class CrlBook {
     this.#newest = newestOf([...this.#learned.values(), ...held]);
     const offered = new Set([...this.#newest.values()].map(({ notice }) => notice.sha256));
     for (const sha256 of this.#seen.keys()) if (!offered.has(sha256)) this.#seen.delete(sha256);
+    for (const sha256 of this.#lost) if (!offered.has(sha256)) this.#lost.delete(sha256);
     const learned = [...this.#learned.values()].map(({ notice }) => notice.sha256);
-    this.#known = new Set([...hashesOf(this.#snapshot), ...learned, ...this.#others]);
+    const known = [...hashesOf(this.#snapshot), ...learned, ...this.#others];
+    this.#known = new Set(known.filter((sha256) => !this.#lost.has(sha256)));
     this.#issuers = issuersOf(this.#snapshot);
   }
 
@@ -130,6 +134,7 @@ export class CrlBook {
     } else {
       this.#learned.set(slotOf(notice), { notice, path });
       this.#seen.set(crl.sha256, bytes);
+      this.#lost.delete(crl.sha256);
     }
     this.refresh();
   }
@@ -143,6 +148,28 @@ export class CrlBook {
   seen({ sha256, signature, bytes }: SeenList): void {
     this.#seen.set(sha256, bytes);
     this.noteSignature(sha256, signature);
+    if (this.#lost.delete(sha256)) this.refresh();
+  }
+
+  /** Whether any of these lists is one that peers are told. */
+  offers(hashes: readonly string[]): boolean {
+    return [...this.#newest.values()].some(({ notice }) => hashes.includes(notice.sha256));
+  }
+
+  /** Lists whose files were torn, or are gone: those that have them are asked again. */
+  lost(hashes: readonly string[]): void {
+    for (const { notice } of this.#newest.values()) {
+      const { sha256 } = notice;
+      if (!hashes.includes(sha256)) continue;
+      this.#lost.add(sha256);
+      this.#seen.delete(sha256);
+      this.signatures.delete(sha256);
+    }
+    this.refresh();
+    for (const { notice } of this.#newest.values()) {
+      if (!this.#lost.has(notice.sha256)) continue;
+      for (const peer of this.neighbours.holdersOf(notice)) if (this.neighbours.isHeard(peer)) this.#want(peer, notice);
+    }
   }
 
   /** The lists that peers are told, with as many bytes as one announcement may bring along. */
@@ -165,9 +192,17 @@ export class CrlBook {
     return this.#newest.get(slotOf(slot))?.notice.number;
   }
 
-  /** The SHA-256 of the newest list of an issuer that covers all certificates. */
+  /** The same of what lies in its place: of a list that was lost there, the number below it, so that it fits again. */
+  placedNumberOf(slot: Pick<CrlNotice, "issuer" | "scope" | "base">): string | undefined {
+    const notice = this.#newest.get(slotOf(slot))?.notice;
+    return notice !== undefined && this.#lost.has(notice.sha256) ? String(BigInt(notice.number) - 1n) : notice?.number;
+  }
+
+  /** The SHA-256 of the newest list of an issuer that covers all certificates; undefined where its bytes were lost. */
   heldOf(issuer: string, kind: "complete" | "delta"): string | undefined {
-    return this.#newest.get(slotOf({ issuer, scope: "all", base: kind === "delta" ? "" : null }))?.notice.sha256;
+    const slot = slotOf({ issuer, scope: "all", base: kind === "delta" ? "" : null });
+    const sha256 = this.#newest.get(slot)?.notice.sha256;
+    return sha256 !== undefined && this.#lost.has(sha256) ? undefined : sha256;
   }
 
   /** The file of this list looks so; undefined: it holds another list now. */
@@ -207,6 +242,7 @@ export class CrlBook {
   isWanted(notice: CrlNotice): boolean {
     const { issuer, sha256, size, number, base, scope } = notice;
     if (size < 1 || size > crlTakenBytesMax || !this.#issuers.has(issuer)) return false;
+    if (this.#lost.has(sha256)) return true;
     if (this.#known.has(sha256) || this.#ahead.has(sha256)) return false;
     const held = this.numberOf(notice);
     if (held !== undefined && compareNumbers(number, held) < 0) return false;

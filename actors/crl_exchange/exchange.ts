@@ -43,8 +43,9 @@ import {
   tellAgain,
   told,
   wantAgain,
+  wantLost,
 } from "./exchange_actions.ts";
-import { exchangeSetup } from "./exchange_setup.ts";
+import { type CrlsLost, exchangeSetup } from "./exchange_setup.ts";
 import type { PullEvent } from "./pull.ts";
 
 export type { CrlExchangeCommand, CrlExchangeEvent, CrlExchangeInput, CrlExchangeRef } from "./exchange_setup.ts";
@@ -69,6 +70,8 @@ const exchange = exchangeSetup.extend({
     noteSeen: enqueueActions(noteSeen),
     countSeek: assign({ seeks: ({ context }) => context.seeks + 1 }),
     wantAgain: enqueueActions(wantAgain),
+    wantLost: enqueueActions(wantLost),
+    noteHurried: assign({ hurriedAt: ({ context: { ports } }) => ports.now() }),
     endArrival: enqueueActions(endArrival),
     pause: enqueueActions(pause),
     due: enqueueActions(due),
@@ -83,6 +86,8 @@ const notStored = {
   type: "pause",
   params: ({ event }: { readonly event: { readonly error: Error } }) => ({ detail: event.error.message }),
 } as const;
+
+const lost = ({ event }: { readonly event: CrlsLost }) => event;
 
 /** The exchange as a machine. */
 export const crlExchangeMachine = exchange.createMachine({
@@ -100,6 +105,7 @@ export const crlExchangeMachine = exchange.createMachine({
     isUnstored: false,
     etags: new Map(),
     isReached: false,
+    hurriedAt: 0,
     isToldFetched: false,
   }),
   on: {
@@ -115,6 +121,7 @@ export const crlExchangeMachine = exchange.createMachine({
     "crl.serve": { actions: "serveNext" },
     "crl.again": { actions: { type: "wantAgain", params: ({ event }) => event } },
     "crl.due": { actions: "due" },
+    "crls.lost": { guard: { type: "isOffered", params: lost }, actions: { type: "wantLost", params: lost } },
     "pull.progressed": { actions: { type: "noteProgress", params: ({ event }) => event } },
     "pull.ended": { actions: { type: "endPull", params: ({ event }) => event } },
     "effect.done.serve": { actions: { type: "respond", params: ({ event }) => event.value } },
@@ -196,7 +203,24 @@ export const crlExchangeMachine = exchange.createMachine({
               always: { guard: "isFirstOver", target: "waiting", actions: ["noteToldFetched", "sendFetched"] },
               after: { fetchAgain: "asking" },
             },
-            waiting: { after: { fetchAgain: "asking" } },
+            waiting: {
+              on: {
+                "crls.lost": [
+                  {
+                    guard: { type: "mayHurry", params: lost },
+                    target: "asking",
+                    actions: [{ type: "wantLost", params: lost }, "noteHurried"],
+                  },
+                  {
+                    guard: { type: "isOffered", params: lost },
+                    target: "waiting",
+                    reenter: true,
+                    actions: [{ type: "wantLost", params: lost }, "noteUnreached"],
+                  },
+                ],
+              },
+              after: { fetchAgain: "asking" },
+            },
           },
         },
       },

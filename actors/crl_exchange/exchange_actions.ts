@@ -238,6 +238,18 @@ export function wantAgain(args: ExchangeArgs, { peer, sha256 }: Extract<OwnEvent
   enqueue.raise({ type: "crl.look" });
 }
 
+/** Files of lists were torn, or are gone: peers and servers are asked for them again. */
+export function wantLost(
+  { context: { book, etags }, enqueue }: ExchangeArgs,
+  { sha256 }: { readonly sha256: readonly string[] },
+): void {
+  book.lost(sha256);
+  // A server would answer that nothing is new.
+  etags.clear();
+  enqueue.raise({ type: "crl.seek" });
+  enqueue.raise({ type: "crl.look" });
+}
+
 function blame({ context: { book, ports } }: Pick<ExchangeArgs, "context">, peer: PeerText, detail: string): void {
   const isDeaf = book.neighbours.strike(peer);
   ports.report({
@@ -281,7 +293,7 @@ export function takeInput({ ports, stateDir, book }: ExchangeArgs["context"]) {
     arrival,
     issuer: book.issuerOf(issuer),
     newest: (list: { readonly scope: string; readonly kind: "complete" | "delta" }) =>
-      book.numberOf({ issuer, scope: list.scope, base: list.kind === "delta" ? "" : null }),
+      book.placedNumberOf({ issuer, scope: list.scope, base: list.kind === "delta" ? "" : null }),
     at: new Date(ports.now()),
   };
 }

@@ -52,7 +52,14 @@ export type CrlExchangeCommand =
   /** The node has another transport: another key. */
   | { readonly type: "transport.changed"; readonly transport: TransportRef }
   | Extract<TransportFact, { type: "peer.established" | "peer.closed" }>
+  | CrlsLost
   | ReceivedRequest;
+
+/** Lists in force whose files were torn, or are gone: they are requested again. */
+export interface CrlsLost {
+  readonly type: "crls.lost";
+  readonly sha256: readonly string[];
+}
 
 /** An exchange as its node sees it. */
 export type CrlExchangeRef = ActorRef<Snapshot<unknown>, CrlExchangeCommand>;
@@ -99,6 +106,8 @@ export interface CrlExchangeContext extends CrlExchangeInput {
   readonly etags: Map<string, string>;
   /** Whether the last round of fetching reached a server for each issuer. */
   readonly isReached: boolean;
+  /** When lists were fetched because files were lost, in milliseconds since the epoch: a disk that tears each file must not hurry it. */
+  readonly hurriedAt: number;
   /** Whether the parent was told of the first round. */
   readonly isToldFetched: boolean;
 }
@@ -117,6 +126,9 @@ export const exchangeSetup = setup({
     hasUnseen: ({ context }) => context.book.unseen().length > 0,
     hasArrival: ({ context }) => context.book.nextArrival !== undefined,
     isTrustKnown: ({ context }) => context.book.isTrustKnown,
+    isOffered: ({ context: { book } }, { sha256 }: CrlsLost) => book.offers(sha256),
+    mayHurry: ({ context: { book, ports, hurriedAt } }, { sha256 }: CrlsLost) =>
+      book.offers(sha256) && Math.abs(ports.now() - hurriedAt) >= refetchMs,
     hasUrls: ({ context }) => context.urls.length > 0,
     /** The first round is over, and what it brought is in its place. */
     isFirstOver: ({ context: { book, isToldFetched } }) => !isToldFetched && book.nextArrival === undefined,

@@ -114,6 +114,13 @@ export class Neighbours {
     return told;
   }
 
+  /** The peers that have a list: they told it, or were told it. */
+  holdersOf(notice: CrlNotice): readonly PeerText[] {
+    return [...this.#peers].flatMap(([peer, { knows, isUnable }]) =>
+      !isUnable && knows.get(slotOf(notice)) === notice.sha256 ? [peer] : []
+    );
+  }
+
   // ── What they are told ──
 
   /** The lists that a peer is to be told now; none while an announcement is not answered. They count as told from here on. */

@@ -35,6 +35,8 @@ export interface HttpsAsk {
   /** Headers; secrets among them. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
+  /** Octets of the answer at most, where they are fewer than the port's own limit. */
+  readonly answerBytesMax?: number;
   /** The certificate to show, with its chain, and its key (PEM). */
   readonly pair?: { readonly certPem: string; readonly keyPem: string } | undefined;
   /**
@@ -70,13 +72,14 @@ export const httpsWithin = ({ askMs, answerBytesMax }: AskLimits): AskHttps => (
     const fail = (code: "ca-unreachable" | "ca-not-trusted" | "answer-malformed", detail: string) =>
       end(Effect.fail(enrolmentRefused(code, `${ask.url}: ${detail}`)));
     const timer = setTimeout(() => fail("ca-unreachable", `no answer within ${askMs} ms`), askMs);
+    const bytesMax = Math.min(answerBytesMax, ask.answerBytesMax ?? answerBytesMax);
     const sent = request(
       new URL(ask.path, ask.url),
       optionsOf(ask),
       (response) =>
-        readAnswer(response, answerBytesMax, {
+        readAnswer(response, bytesMax, {
           done: (answer) => end(Effect.succeed(answer)),
-          tooLarge: () => fail("answer-malformed", `an answer of more than ${answerBytesMax} bytes`),
+          tooLarge: () => fail("answer-malformed", `an answer of more than ${bytesMax} bytes`),
           broken: (detail) => fail("ca-unreachable", detail),
         }),
     );

@@ -29,6 +29,8 @@ export interface NetworkDocument {
   readonly domain: string;
   /** Addresses of gateways. */
   readonly gateways: readonly string[];
+  /** Addresses of those whose names the CA knows, by name. */
+  readonly gatewayNames: Readonly<Record<string, string>>;
   /** Issuers whose certificates are to be renewed at once, by SHA-256 of the SPKI. */
   readonly retiredIssuers: readonly string[];
 }
@@ -41,9 +43,11 @@ const retryAfterMaxMs = 3_600_000;
 /** How long an approval that names no time is waited for, in milliseconds. */
 const pendingMs = 10_000;
 
+const address = Schema.String.check(Schema.isMaxLength(512));
 const network = Schema.Struct({
   domain: Schema.String.check(Schema.isMaxLength(255)),
-  gateways: Schema.Array(Schema.String.check(Schema.isMaxLength(512))).check(Schema.isMaxLength(100)),
+  gateways: Schema.Array(address).check(Schema.isMaxLength(100)),
+  gateway_names: Schema.optionalKey(Schema.Record(Schema.String.check(Schema.isMaxLength(64)), address)),
   retired_issuers: Schema.Array(Schema.String.check(Schema.isPattern(/^[0-9a-f]{64}$/))).check(Schema.isMaxLength(64)),
 });
 
@@ -90,8 +94,8 @@ export function askNetwork(ca: CaServer, credential: Credential): Effect.Effect<
     });
     const read = Schema.decodeUnknownResult(network)(value);
     if (Result.isFailure(read)) return yield* malformed;
-    const { domain, gateways, retired_issuers: retiredIssuers } = read.success;
-    return { domain, gateways, retiredIssuers };
+    const { domain, gateways, gateway_names: gatewayNames = {}, retired_issuers: retiredIssuers } = read.success;
+    return { domain, gateways, gatewayNames, retiredIssuers };
   });
 }
 

@@ -13,6 +13,8 @@ export interface KnownNetwork {
   readonly role: Role;
   /** Addresses of gateways, as the CA names them. */
   readonly gateways: readonly string[];
+  /** The address that the CA has under this node's own name; undefined where it has none. */
+  readonly own?: string | undefined;
   /** IP addresses that host names of gateways lead to. */
   readonly resolved: readonly string[];
   /** The ranges that are excluded otherwise. */
@@ -34,16 +36,17 @@ const gatewayPort = 4001;
  * The addresses of a node that joined: gateways from the CA, any port for all but gateways, and none of the ranges excluded that
  * the gateways lie in, since other nodes lie there too.
  *
- * Which of several gateways this one is, the CA does not say: then its external addresses are left to the operator.
+ * Which of several gateways this one is, its name says (`gateways = ["NAME=ADDRESS"]` in `ca.toml`); where the CA does not know the
+ * name, the external addresses are left to the operator.
  */
-export function joinedAddresses({ role, gateways, resolved, excluded }: KnownNetwork): JoinedAddresses {
+export function joinedAddresses({ role, gateways, own: named, resolved, excluded }: KnownNetwork): JoinedAddresses {
   const known = gateways.filter((address) => typeof readAddress(address, "gateway") !== "string");
   const exclude = { exclude_cidr: withoutRangesOf([...known.flatMap(hostsOf), ...resolved], excluded) };
   if (role !== "gateway") {
     return { listen_addresses: ["/ip4/0.0.0.0/tcp/0"], gateway_addresses: known, ...exclude };
   }
-  const [own, ...others] = known;
-  const parts = own === undefined || others.length > 0 ? "" : readAddress(own, "external");
+  const own = named ?? (known.length === 1 ? known[0] : undefined);
+  const parts = own === undefined ? "" : readAddress(own, "external");
   if (own === undefined || typeof parts === "string") {
     return { listen_addresses: [`/ip4/0.0.0.0/tcp/${gatewayPort}`], ...exclude };
   }

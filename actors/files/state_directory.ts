@@ -61,9 +61,12 @@ export interface MarksFile extends MarksRead {
 }
 
 export const marksPath = (stateDir: string): string => join(stateDir, "crl_marks.json");
+const folderName = (domain: string): string => domain.startsWith(".") ? `@${domain}` : domain;
 /** The folder of a domain's kept lists. */
-export const keptFolder = (stateDir: string, domain: string): string =>
-  join(stateDir, "crls", domain.startsWith(".") ? `@${domain}` : domain);
+export const keptFolder = (stateDir: string, domain: string): string => join(stateDir, "crls", folderName(domain));
+/** Where a fetched bundle of a partner's domain is kept. */
+export const bundlePath = (stateDir: string, domain: string): string =>
+  join(stateDir, "bundles", folderName(domain), "bundle.json");
 /** Where a list is kept. */
 export const keptPath = (stateDir: string, { domain, key, scope, kind }: Omit<KeptFile, "path">): string =>
   join(keptFolder(stateDir, domain), `${key}-${scope}${kind === "complete" ? "" : `-${kind}`}.crl`);

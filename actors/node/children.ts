@@ -10,6 +10,8 @@ import { signerOf } from "../data/grant.ts";
 import { present } from "../runtime/present.ts";
 import { exchangeId, isRunning } from "./facts.ts";
 import type { CrlExchangeRef } from "../crl_exchange/exchange.ts";
+import { bundlePath } from "../files/state_directory.ts";
+import type { PartnerRef } from "../partners/partner_bundle.ts";
 import { crlUrlsOf, transportInputOf } from "./inputs.ts";
 import type { RuleStoreRef } from "./rule_store.ts";
 import { isEnrolling, type NodeArgs, type NodeContext, roleIdOf, transportOf } from "./node_setup.ts";
@@ -49,6 +51,19 @@ export function startExchange({ context: { config, namedPorts: ports }, self, en
     input: { parent: self, ports, stateDir, urls: crlUrlsOf(config) },
   });
 }
+
+/** Keeps the bundles of partners that are fetched up to date. */
+export function startPartners({ context, enqueue }: NodeArgs): void {
+  const { config: { trustDomains = [], stateDir }, namedPorts: ports, askCa: ask } = context;
+  if (ask === undefined || stateDir === undefined) return;
+  for (const { name: domain, trust } of trustDomains) {
+    if (typeof trust === "string") continue;
+    const input = { ports, ask, domain, ...trust, path: bundlePath(stateDir, domain) };
+    enqueue.spawnChild("partnerBundle", { id: partnerId(domain), input });
+  }
+}
+
+const partnerId = (domain: string): string => `partner/${domain}`;
 
 /** Takes announcements of revocation lists. */
 export function serveCrls({ context, self, enqueue }: NodeArgs): void {
@@ -121,6 +136,10 @@ export function passTrust(
   if (context.actor !== undefined) enqueue.sendTo(context.actor, { type: "trust.changed", snapshot });
   if (isRunning(self.getSnapshot(), exchangeId)) {
     enqueue.sendTo<CrlExchangeRef>(exchangeId, { type: "trust.changed", snapshot });
+  }
+  for (const { name } of context.config.trustDomains ?? []) {
+    if (!isRunning(self.getSnapshot(), partnerId(name))) continue;
+    enqueue.sendTo<PartnerRef>(partnerId(name), { type: "trust.changed", snapshot });
   }
   for (const { id } of context.previousIdentities) {
     enqueue.sendTo<PreviousIdentityRef>(id, { type: "trust.changed", snapshot });

@@ -8,6 +8,7 @@ import type { CloseReason, TransportFact } from "../../transport/port.ts";
 import type { MessageProtocol } from "../../transport/protocols/messages.ts";
 import type { ReceivedRequest } from "../runtime/requests.ts";
 import type { CrlExchangeRef } from "../crl_exchange/exchange.ts";
+import type { CrlsLost } from "../trust/trust_reading.ts";
 import type { GatewayLinkRef } from "./gateway_link.ts";
 import { type NodeArgs, type NodeContext, roleIdOf, transportOf } from "./node_setup.ts";
 import type { RoleRef } from "./previous_identity.ts";
@@ -24,7 +25,7 @@ export const exchangeId = "crlExchange";
 /** Passes a fact on to the exchange of revocation lists. */
 export function passToExchange(
   { self, enqueue }: NodeArgs,
-  fact: Extract<TransportFact, { type: "peer.established" | "peer.closed" }>,
+  fact: Extract<TransportFact, { type: "peer.established" | "peer.closed" }> | CrlsLost,
 ): void {
   if (isRunning(self.getSnapshot(), exchangeId)) enqueue.sendTo<CrlExchangeRef>(exchangeId, fact);
 }

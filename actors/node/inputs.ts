@@ -8,6 +8,7 @@ import type { Rule } from "../../transport/authorization/authorize.ts";
 import type { AddressText, MakeGate, NodeIdentity, TransportInput } from "../../transport/port.ts";
 import type { RoleConfig } from "../config/config.ts";
 import { rotationDefault } from "../config/defaults.ts";
+import { bundlePath } from "../files/state_directory.ts";
 import type { DomainPaths, TrustPaths } from "../trust/load_trust.ts";
 import type { Ports } from "../runtime/ports.ts";
 import type { TrustStoreInput } from "../trust/trust_store.ts";
@@ -28,11 +29,17 @@ export function trustInputOf(config: RoleConfig): Omit<TrustStoreInput, "ports">
   return { ...trustPathsOf(config), policy: policyOf(config), stateDir: config.stateDir };
 }
 
+/** Without a state directory no bundle is fetched, and none lies anywhere. */
+const noDirectory = "/dev/null";
+
 /** Where a configuration has what it trusts, of each domain. */
 export function trustPathsOf(config: RoleConfig): TrustPaths {
-  const { trustPem, crlsPem, trustDomain: ownName, trustDomains, membership } = config;
-  const domains = trustDomains?.map(({ policy, ...domain }): DomainPaths => ({
+  const { trustPem, crlsPem, trustDomain: ownName, trustDomains, membership, stateDir } = config;
+  const domains = trustDomains?.map(({ policy, trust, ...domain }): DomainPaths => ({
     ...domain,
+    ...(typeof trust === "string"
+      ? { trust }
+      : { trust: bundlePath(stateDir ?? noDirectory, domain.name), pin: trust.pin }),
     ...(policy === undefined ? {} : { policy: policyOf({ ...config, ...policy }) }),
   }));
   return { trustPem, crlsPem, crls: membership?.crls, ownName, domains };

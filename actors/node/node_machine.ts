@@ -88,7 +88,7 @@ export const rolelessNode = node.createMachine({
   initial: "running",
   states: {
     running: {
-      entry: ["watchRules", "startExchange", "startEnrolment"],
+      entry: ["watchRules", "startExchange", "startEnrolment", "startPartners"],
       invoke: [
         {
           id: "trustStore",
@@ -108,6 +108,7 @@ export const rolelessNode = node.createMachine({
         "trust.loaded": { actions: { type: "passTrust", params: ({ event }) => event } },
         "trust.changed": { actions: { type: "passTrust", params: ({ event }) => event } },
         "crls.fetched": { actions: "noteFetched" },
+        "crls.lost": { actions: { type: "passToExchange", params: ({ event }) => event } },
         "trust.failed": { target: "failed", actions: failAt("load") },
         "identity.loaded": { actions: { type: "takeIdentity", params: ({ event }) => event } },
         "identity.failed": { target: "failed", actions: failAt("load") },

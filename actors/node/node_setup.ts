@@ -31,6 +31,7 @@ import type { gatewayMachine } from "../gateway/gateway.ts";
 import { gatewayLinkMachine } from "./gateway_link.ts";
 import type { AskHttps } from "../enrolment/ask_https.ts";
 import { enrolmentMachine } from "../enrolment/enrolment.ts";
+import { partnerBundleMachine } from "../partners/partner_bundle.ts";
 import { type IdentityEvent, identityMachine } from "../trust/identity.ts";
 import type { EventsOf } from "../runtime/effect_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
@@ -189,6 +190,7 @@ const actors = {
   crlExchange: crlExchangeMachine,
   refusalLog: refusalLogMachine,
   enrolment: enrolmentMachine,
+  partnerBundle: partnerBundleMachine,
   gatewayLink: gatewayLinkMachine,
   previousIdentity: previousIdentityMachine,
   gateway: notProvided as unknown as typeof gatewayMachine,

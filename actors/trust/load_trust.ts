@@ -3,10 +3,11 @@
  *
  * @module
  */
-import { Effect } from "effect";
-import type { FileSystem } from "effect/FileSystem";
+import { dirname } from "node:path";
+import { Effect, Result } from "effect";
+import { FileSystem } from "effect/FileSystem";
 import type { CrlRequirement, HeldCrl } from "../../pki/crl.ts";
-import { type CrlHighWaterMarks, domainKey, mergeMarks } from "../../pki/crl_marks.ts";
+import { type CrlHighWaterMarks, domainKey, markKey, mergeMarks } from "../../pki/crl_marks.ts";
 import type { MemberRole } from "../../pki/certificate.ts";
 import {
   type CrlSource,
@@ -17,10 +18,12 @@ import {
   TrustError,
   type TrustMade,
 } from "../../pki/trust.ts";
+import { parseSpiffeBundle } from "../../pki/spiffe_bundle.ts";
 import type { TrustWarning } from "../../pki/trust_warning.ts";
 import { type LearnedFile, type LearnedFiles, type LearnedRead, readLearned } from "../files/read_learned.ts";
 import { readCrls } from "../files/read_crls.ts";
 import { pemText, readPem } from "../files/read_pem.ts";
+import { readWhole } from "../files/read_whole.ts";
 import {
   keptFolder,
   lookAtKept,
@@ -50,6 +53,11 @@ export interface DomainPaths {
   readonly name: string;
   /** Its CA certificates (PEM), or its SPIFFE bundle (JSON). */
   readonly trust: string;
+  /**
+   * The root that the file must have, where the node fetches it (`markKey`). A file that is not there yet, or has another root, ends
+   * no start: the domain has no anchor.
+   */
+  readonly pin?: string | undefined;
   readonly crlsPem: string | undefined;
   /** Whether its certificates need a list. They are required where `crlsPem` is set. */
   readonly crls?: CrlRequirement | undefined;
@@ -147,6 +155,7 @@ export function loadTrust(
   return Effect.gen(function* () {
     const isStart = stateDir !== undefined && seenLists === undefined;
     const opened = isStart ? yield* openState(stateDir, domainsOfPaths(paths)) : undefined;
+    if (isStart) yield* makeBundleFolders(paths);
     return yield* load({ opened, seen: yield* lookAtLearned(paths, stateDir) }, []);
   });
 }
@@ -163,7 +172,7 @@ export function loadLearned(
     const reports: Report[] = [];
     const own = { name: undefined, trust: paths.trustPem, crlsPem: paths.crlsPem };
     for (const { name, trust, crlsPem } of [own, ...paths.domains ?? []]) {
-      const bundle = { trust: before.bundles.get(trust) ?? "", crlsPem: before.lists.get(crlsPem ?? "") };
+      const bundle = { trust: before.bundles.get(trust), crlsPem: before.lists.get(crlsPem ?? "") };
       const running = { ...terms, seen, opened: undefined, reading: "learned" } as const;
       const read = yield* readOfDomain(domainKey(name), bundle, running);
       for (const [path, file] of read.files) files.set(path, file);
@@ -173,6 +182,14 @@ export function loadLearned(
   });
 }
 
+/** The folders of fetched bundles: they are watched before there is a file. */
+function makeBundleFolders({ domains = [] }: TrustPaths): Effect.Effect<void, never, FileSystem> {
+  const make = (path: string) =>
+    Effect.flatMap(FileSystem, (files) => files.makeDirectory(dirname(path), { recursive: true, mode: 0o700 }));
+  const fetched = domains.filter(({ pin }) => pin !== undefined);
+  return Effect.forEach(fetched, ({ trust }) => Effect.ignore(make(trust)), { discard: true });
+}
+
 function lookAtLearned(paths: TrustPaths, stateDir: string | undefined) {
   return stateDir === undefined ? Effect.succeed([]) : lookAtKept(stateDir, domainsOfPaths(paths));
 }
@@ -180,12 +197,12 @@ function lookAtLearned(paths: TrustPaths, stateDir: string | undefined) {
 /** The lists of one domain in the state directory. */
 function readOfDomain(
   domain: string,
-  bundle: { readonly trust: string; readonly crlsPem: CrlSource | undefined },
+  bundle: { readonly trust: string | undefined; readonly crlsPem: CrlSource | undefined },
   terms: OpenedTerms,
 ): Effect.Effect<LearnedRead, TrustError, FileSystem> {
   return Effect.gen(function* () {
     const own = terms.seen.filter((file) => file.domain === domain);
-    if (own.length === 0) return { files: new Map(), reports: [] };
+    if (own.length === 0 || bundle.trust === undefined) return { files: new Map(), reports: [] };
     const { policy, at, opened, learned = new Map(), seenLists, crlMarks = {} } = terms;
     const { crlsPem } = bundle;
     const read = crlsPem === undefined || typeof crlsPem === "string" || crlsPem instanceof Uint8Array ? [] : crlsPem;
@@ -242,11 +259,11 @@ function loadFiles(paths: TrustPaths, terms: OpenedTerms, known: TrustSources) {
   const learned = new Map<string, readonly HeldCrl[]>();
   const files = new Map<string, LearnedFile>();
   const reports: Report[] = [...opened?.reports ?? []];
-  const take = ({ trust, crlsPem }: TrustFiles, name: string | undefined) =>
+  const take = ({ trust, crlsPem, pin }: TrustFiles, name: string | undefined) =>
     Effect.gen(function* () {
       const key = name === undefined ? "trust_pem" : "trust_domains";
-      const loaded = yield* loadDomain({ trust, crlsPem }, { policy, key, known });
-      bundles.set(trust, loaded.trust);
+      const loaded = yield* loadDomain({ trust, crlsPem, pin }, { policy, key, known });
+      if (loaded.trust !== undefined) bundles.set(trust, loaded.trust);
       if (crlsPem !== undefined && loaded.crlsPem !== undefined) lists.set(crlsPem, loaded.crlsPem);
       const domain = domainKey(name);
       const found = yield* readOfDomain(domain, loaded, terms);
@@ -257,7 +274,7 @@ function loadFiles(paths: TrustPaths, terms: OpenedTerms, known: TrustSources) {
       return { ...loaded, rollback: "report" } as const;
     });
   return Effect.gen(function* () {
-    const own = yield* take({ trust: paths.trustPem, crlsPem: paths.crlsPem }, undefined);
+    const { trust: trustPem = "", ...own } = yield* take({ trust: paths.trustPem, crlsPem: paths.crlsPem }, undefined);
     const domains: DomainInput[] = [];
     for (const { name, roles, policy, crls, ...files } of paths.domains ?? []) {
       const loaded = Effect.mapError(take(files, name), (error) => named(error, name));
@@ -265,26 +282,29 @@ function loadFiles(paths: TrustPaths, terms: OpenedTerms, known: TrustSources) {
     }
     const crlMarks = mergeMarks(opened?.marks ?? {}, terms.crlMarks ?? {});
     const { ownName, crls } = paths;
-    const input = { ...terms, ...own, trustPem: own.trust, ownName, crls, domains, crlMarks, learned };
+    const input = { ...terms, ...own, trustPem, ownName, crls, domains, crlMarks, learned };
     const made = yield* Effect.fromResult(makeTrustSnapshot(input));
     const warnings = made.warnings.map((warning) => placed(warning, paths, terms.stateDir));
     return { ...made, warnings, sources: { bundles, lists }, learned: files, reports };
   }).pipe(Effect.mapError((error) => error._tag === "TrustError" ? located(error, paths) : error));
 }
 
-type TrustFiles = Pick<DomainPaths, "trust" | "crlsPem">;
+type TrustFiles = Pick<DomainPaths, "trust" | "crlsPem" | "pin">;
 
 function loadDomain(
-  { trust, crlsPem }: TrustFiles,
+  { trust, crlsPem, pin }: TrustFiles,
   { policy, key, known }: { readonly policy: Policy; readonly key: string; readonly known: TrustSources },
 ) {
   return Effect.gen(function* () {
     const text = known.bundles.get(trust) ??
-      (yield* readPem({ path: trust, what: "trust bundle", bytesMax: trustBytesMax, key, wanted: "certificate" })).text;
+      (pin !== undefined
+        ? yield* readPinned(trust, pin)
+        : (yield* readPem({ path: trust, what: "trust bundle", bytesMax: trustBytesMax, key, wanted: "certificate" }))
+          .text);
     if (crlsPem === undefined) return { trust: text, crlsPem };
     const before = known.lists.get(crlsPem);
     if (before !== undefined) return { trust: text, crlsPem: before };
-    const cas = yield* Effect.fromResult(readAuthorities(text));
+    const cas = text === undefined ? [] : yield* Effect.fromResult(readAuthorities(text));
     const options = { path: crlsPem, what: "file of revocation lists", bytesMax: crlsBytesMax, key: "crls_pem" };
     const lists = yield* readCrls(options, { cas, policy });
     if (!(lists instanceof Uint8Array)) return { trust: text, crlsPem: lists };
@@ -292,6 +312,17 @@ function loadDomain(
       trust: text,
       crlsPem: yield* Effect.fromResult(pemText(lists, { ...options, wanted: "revocation list" })),
     };
+  });
+}
+
+/** A bundle that the node fetched; undefined where there is none that has the pinned root. */
+function readPinned(path: string, pin: string): Effect.Effect<string | undefined, never, FileSystem> {
+  return Effect.match(readWhole({ path, what: "partner's bundle", bytesMax: trustBytesMax, key: "state_dir" }), {
+    onSuccess: ({ text }) => {
+      const bundle = Result.getOrUndefined(parseSpiffeBundle(text));
+      return bundle?.authorities.some((each) => markKey(each) === pin) ? text : undefined;
+    },
+    onFailure: () => undefined,
   });
 }
 

@@ -5,6 +5,7 @@
  */
 import { Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
+import type { HeldCrl } from "../../pki/crl.ts";
 import type { LearnedFiles } from "../files/read_learned.ts";
 import { isDue } from "../files/read_learned.ts";
 import type { LoadError } from "../files/load_error.ts";
@@ -105,6 +106,40 @@ function isLearnedNews(learned: LearnedFiles, { learned: before, seenLists }: Tr
   });
 }
 
+/** Lists in force whose files hold them no longer: their bytes are to be fetched again. */
+export interface CrlsLost {
+  readonly type: "crls.lost";
+  /** SHA-256 of each, hexadecimal. */
+  readonly sha256: readonly string[];
+}
+
+type Before = Pick<TrustStoreContext, "learned" | "kept" | "seenLists" | "onDisk">;
+
+/** SHA-256 of the lists in force after a reading, and of those that the files of the state directory hold. */
+function hashesAfter({ learned, kept, seenLists }: Before, reading: Reading) {
+  const made = reading.outcome === undefined ? undefined : Result.getOrUndefined(reading.outcome);
+  const read = reading.scope === "learned" ? reading.learned : made?.learned ?? learned;
+  // What the keeper wrote meanwhile may have been replaced before the reading.
+  const files = [...read.values(), ...withKept(read, kept).values()];
+  const lists = [...(made?.lists ?? seenLists ?? new Map<string, readonly HeldCrl[]>()).values()].flat();
+  return {
+    inForce: new Set(lists.flatMap(({ sha256, delta }) => [sha256, delta?.sha256])),
+    inFiles: new Set(files.flatMap(({ hashes }) => hashes)),
+  };
+}
+
+/** Of the lists in force, those that were in a file of the state directory at some time. */
+function onDiskAfter(context: Before, reading: Reading): ReadonlySet<string> {
+  const { inForce, inFiles } = hashesAfter(context, reading);
+  return new Set([...context.onDisk, ...inFiles].filter((hash) => inForce.has(hash)));
+}
+
+/** The lists that stay in force although a reading finds their files torn, replaced or gone. */
+export function lostOf(context: Before, reading: Reading): readonly string[] {
+  const { inFiles } = hashesAfter(context, reading);
+  return [...onDiskAfter(context, reading)].filter((hash) => !inFiles.has(hash));
+}
+
 /** Whether the state directory looks otherwise than it was read. */
 export function isLearnedNew({ learned }: TrustStoreContext, files: ReadonlyMap<string, string>): boolean {
   return files.size !== learned.size ||
@@ -162,6 +197,10 @@ function loadedAs(before: KnownTrust["loadedAs"], files: FilesLook["files"], { p
 
 /** What the store knows after a reading. */
 export function taken(context: TrustStoreContext, reading: Reading): Partial<TrustStoreContext> {
+  return { ...takenBy(context, reading), onDisk: onDiskAfter(context, reading) };
+}
+
+function takenBy(context: TrustStoreContext, reading: Reading): Partial<TrustStoreContext> {
   if (reading.scope === "learned") {
     const { learned, outcome } = reading;
     if (outcome !== undefined && Result.isSuccess(outcome)) return takenOf(context, outcome.success);

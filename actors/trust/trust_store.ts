@@ -37,10 +37,12 @@ import type { Ports } from "../runtime/ports.ts";
 import { ranOut, reportBroken, reportLoaded, review } from "./trust_reports.ts";
 import {
   brokenOff,
+  type CrlsLost,
   filesRead,
   isLearnedDue,
   isLearnedNew,
   type KnownTrust,
+  lostOf,
   type Reading,
   readingOf,
   readTrust,
@@ -78,7 +80,8 @@ export const defaultTiming: TrustTiming = { settleMs: 50, pollMs: 5_000, pollUnw
 export type TrustEvent =
   | { readonly type: "trust.loaded"; readonly snapshot: TrustSnapshot }
   | { readonly type: "trust.failed"; readonly error: unknown }
-  | { readonly type: "trust.changed"; readonly snapshot: TrustSnapshot };
+  | { readonly type: "trust.changed"; readonly snapshot: TrustSnapshot }
+  | CrlsLost;
 
 /** The events of the store. */
 export type TrustStoreEvent =
@@ -103,6 +106,8 @@ export interface TrustStoreContext extends KnownTrust {
   readonly learned: LearnedFiles;
   /** Of these, the files that the keeper wrote (or removed) since the last reading ended. */
   readonly kept: ReadonlyMap<string, LearnedFile | undefined>;
+  /** SHA-256 of lists in force that were in a file of the state directory: they belong there. */
+  readonly onDisk: ReadonlySet<string>;
   /** What the next reading is about: all files, or those of the state directory alone. */
   readonly wants: "all" | "learned";
   /** Files of the state directory changed during a reading. */
@@ -150,6 +155,11 @@ const store = setup({
     markLearned: assign({ wants: "learned", isLearnedWaiting: false }),
     markLearnedWaiting: assign({ isLearnedWaiting: true }),
     noteKept: assign(({ context }, event: CrlsKept) => noteKept(context, event)),
+    sendLost: enqueueActions(({ context, enqueue, self }, { reading }: { reading: Reading }) => {
+      const sha256 = lostOf(context, reading);
+      const { _parent: parent } = self;
+      if (sha256.length > 0 && parent !== undefined) enqueue.sendTo(parent, { type: "crls.lost", sha256 });
+    }),
     reportState: ({ context }, { reading }: { reading: Reading }) => {
       for (const report of reading.reports) context.ports.report(report);
     },
@@ -215,6 +225,7 @@ export const trustStoreMachine = store.createMachine({
     seenLists: undefined,
     learned: new Map(),
     kept: new Map(),
+    onDisk: new Set(),
     wants: "all",
     isLearnedWaiting: false,
     vouched: 0,
@@ -319,12 +330,18 @@ export const trustStoreMachine = store.createMachine({
               {
                 guard: { type: "bringsNothing", params: reading },
                 target: "reviewing",
-                actions: [{ type: "take", params: reading }, { type: "reportState", params: reading }, "keep"],
+                actions: [
+                  { type: "sendLost", params: reading },
+                  { type: "take", params: reading },
+                  { type: "reportState", params: reading },
+                  "keep",
+                ],
               },
               {
                 guard: { type: "loads", params: reading },
                 target: "resting",
                 actions: [
+                  { type: "sendLost", params: reading },
                   { type: "take", params: reading },
                   { type: "reportState", params: reading },
                   { type: "reportLoaded", params: reading },

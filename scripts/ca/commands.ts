@@ -25,7 +25,6 @@ const init = Command.make(
       Flag.withMetavar("NAME=ADDRESS"),
       Flag.withDescription("A gateway and its address, for nodes that join; may be repeated (default: none)."),
       Flag.atLeast(0),
-      Flag.map((given) => given.map((each) => each.slice(each.indexOf("=") + 1))),
     ),
     folder: requiredFlag("dir", "DIR", "Folder of the CA; it is made, or empty.").pipe(Flag.withAlias("d")),
     from: optionalFlag(
@@ -178,7 +177,17 @@ const revoke = Command.make(
 const requests = Command.make(
   "requests",
   { config: configFlag },
-  ({ config }) => Effect.flatMap(ask(config, "GET /ca/requests"), printJson),
+  ({ config }) =>
+    Effect.gen(function* () {
+      const found: unknown[] = [];
+      let page: { readonly requests: readonly unknown[]; readonly after?: unknown } = { requests: [] };
+      do {
+        const behind = page.after === undefined ? {} : { after: page.after };
+        page = (yield* ask(config, "POST /ca/requests", behind)) as typeof page;
+        found.push(...page.requests);
+      } while (page.after !== undefined);
+      yield* printJson(found);
+    }),
 ).pipe(Command.withDescription("List the enrolments that wait for a decision, as JSON."));
 
 const idArgument = Argument.String("id").pipe(Argument.withDescription("Id of the request."));

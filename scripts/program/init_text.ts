@@ -130,7 +130,8 @@ const trustDomains =
   `# Further organisations, besides that of trust_pem: one table [[trust_domains]] each. A domain's CAs certify its own names only.
 #[[trust_domains]]
 #name = "partner.example"
-# Its anchors: PEM certificates, or a SPIFFE bundle (bundle = "certs/partner.json") in their place.
+# Its anchors: PEM certificates; or in their place a SPIFFE bundle (bundle = "certs/partner.json"), or one that its CA serves
+# (bundle_url = "https://ca.partner.example:8443/bundle.json" with bundle_pin = "sha256:…").
 #trust_pem = "certs/partner-ca-bundle.pem"
 #crls_pem = "certs/partner-crls.pem"
 # Roles that its nodes may have here; each must name its role in its certificate. Where it is left out: all roles, or none named.

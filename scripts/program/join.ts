@@ -195,7 +195,7 @@ function describe(
       const names = missing.map(({ subject }) => subject.text).join(", ");
       return yield* enrolmentRefused("lists-missing", `the CA has no revocation list of ${names}`);
     }
-    const { gateway_addresses, ...addresses } = joinedAddresses(yield* knownNetwork(role, network));
+    const { gateway_addresses, ...addresses } = joinedAddresses(yield* knownNetwork(role, network, nameOf(pair)));
     const values = {
       ...addresses,
       ...(role === "gateway" ? {} : { gateway_addresses }),
@@ -219,7 +219,8 @@ function describe(
 }
 
 /** Resolves the gateways' names: the ranges that they lie in are not excluded. */
-function knownNetwork(role: Role, { gateways }: NetworkDocument) {
+function knownNetwork(role: Role, { gateways, gatewayNames }: NetworkDocument, name: string) {
+  const own = Object.hasOwn(gatewayNames, name) ? gatewayNames[name] : undefined;
   const names = gateways.flatMap(hostsOf).filter((host) => isIP(host) === 0);
   const resolved = Effect.promise(async () => {
     const late = new Promise<readonly string[]>((done) => setTimeout(done, resolveMs, []).unref());
@@ -228,7 +229,7 @@ function knownNetwork(role: Role, { gateways }: NetworkDocument) {
     );
     return (await Promise.race([found, late])).flat();
   });
-  return Effect.map(resolved, (resolved) => ({ role, gateways, resolved, excluded: excludeCidrDefault }));
+  return Effect.map(resolved, (resolved) => ({ role, gateways, own, resolved, excluded: excludeCidrDefault }));
 }
 
 /** What only the operator knows. */

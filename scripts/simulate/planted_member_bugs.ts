@@ -55,6 +55,24 @@ export const plantedMemberBugs: readonly PlantedBug[] = [
     "for (const peer of [...args.context.book.neighbours.peers()].slice(0, 1)) tell(args, peer);",
   ),
   bug(
+    "no delta is wanted",
+    "actors/crl_exchange/book.ts",
+    "if (base !== null || size <= wholeBytesMax || held === undefined) return true;",
+    "if (base !== null) return false;\n    if (size <= wholeBytesMax || held === undefined) return true;",
+  ),
+  bug(
+    "a list that came as garbage is given up",
+    "actors/crl_exchange/wants.ts",
+    "want.isWhole = false;",
+    "want.isWhole = true;",
+  ),
+  bug(
+    "a node that lost lists and marks requires none",
+    "pki/trust.ts",
+    'if (requirement === "required") return { lists: arranged, marks };',
+    'if (requirement === "required" && arranged.length > 0) return { lists: arranged, marks };',
+  ),
+  bug(
     "attempts to renew double without a bound",
     "actors/enrolment/schedule.ts",
     "const bounded = leftMs > 0 ? Math.min(step, leftMs * retryPart) : step;",

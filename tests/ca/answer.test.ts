@@ -157,6 +157,7 @@ test("the network is for members and for tokens that were not used", async () =>
   assert.equal(JSON.parse(body.toString()), {
     domain: "acme.example",
     gateways: [],
+    gateway_names: {},
     renewal: { after: 2 / 3, late_seconds: 3 * 24 * 3_600 },
     retired_issuers: [],
   });

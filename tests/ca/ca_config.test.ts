@@ -22,7 +22,7 @@ test("paths are relative to the file, lifetimes belong to roles", () => {
   const text = toml(
     {
       renew_after_expiry: "1h",
-      gateways: ["/dns4/gw/tcp/1"],
+      gateways: ["/dns4/gw/tcp/1", "gw-2=/dns4/gw-2/tcp/1"],
       next_chain_pem: "next.pem",
       next_key_pem: "next.key",
       new_with_old_pem: "link.pem",
@@ -33,7 +33,8 @@ test("paths are relative to the file, lifetimes belong to roles", () => {
     domain: "acme.example",
     url: "https://ca.acme.example:8443",
     name: "ca-01",
-    gateways: ["/dns4/gw/tcp/1"],
+    gateways: ["/dns4/gw/tcp/1", "/dns4/gw-2/tcp/1"],
+    gatewayNames: { "gw-2": "/dns4/gw-2/tcp/1" },
     retiredIssuers: [],
     renewAfterExpiryMs: 3_600_000,
     lifetimesMs: { worker: 86_400_000 },
@@ -56,6 +57,9 @@ const wrong: [what: string, text: string, detail: RegExp][] = [
   ["an unknown key of a role", toml({}, "[ca.roles.data]\nlife = 1"), /^line 10: ca\.roles\.data\.life is no key/],
   ["a missing key", toml({ key_pem: undefined }).replace(/^key_pem.*\n/m, ""), /^ca\.key_pem is missing$/],
   ["a next CA without its key", toml({ next_chain_pem: "a" }), /go together/],
+  ["a gateway without an address", toml({ gateways: ["gw-1"] }), /^gateways: "gw-1" is not NAME=ADDRESS/],
+  ["a gateway with an odd name", toml({ gateways: ["a b=/dns4/gw/tcp/1"] }), /is not NAME=ADDRESS/],
+  ["two gateways of a name", toml({ gateways: ["a=/dns4/x/tcp/1", "a=/dns4/y/tcp/1"] }), /the same name/],
   ["a host name to listen on", toml({ listen_https: "localhost:8443" }), /listen_https/],
   ["a port that is none", toml({ listen_https: "0.0.0.0:65536" }), /listen_https/],
   ["a name with a slash", toml({ name: "a/b" }), /^line 4: ca\.name: /],

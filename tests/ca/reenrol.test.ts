@@ -196,6 +196,25 @@ test("an address whose renewals fail is limited like one whose enrolments fail",
   world.close();
 });
 
+test("a node that fails to enrol keeps no other at its address from renewing, and the other way round", async () => {
+  const world = await testAuthority();
+  const { certificate, keyPem } = await enrolled(world);
+  const { der: csr } = await testCsr("worker-01", keyPem);
+  const at = { address: "10.0.0.9" };
+  const enrolment = async (token: string) =>
+    codeOf(enrol(world.ca, { token, csr: (await testCsr()).der, ...at }, start));
+  for (let count = 0; count < failuresMax; count++) assert.is(await enrolment("rubbish"), "token-malformed");
+  assert.is(await enrolment(await world.token("worker-02")), "too-many-failures");
+  assert.is(await codeOf(reenrol(world.ca, { certificate, csr, ...at }, start)), "done");
+  const minute = later(failureWindowMs);
+  const broken = { certificate, csr: csr.with(-1, csr.at(-1)! ^ 1), ...at };
+  for (let count = 0; count < failuresMax; count++) await codeOf(reenrol(world.ca, broken, minute));
+  assert.is(await codeOf(reenrol(world.ca, { certificate, csr, ...at }, minute)), "too-many-failures");
+  const token = await world.token("worker-02");
+  assert.is(await codeOf(enrol(world.ca, { token, csr: (await testCsr()).der, ...at }, minute)), "done");
+  world.close();
+});
+
 test("of 10,000 changed requests none is signed", async () => {
   const world = await testAuthority();
   const { certificate, keyPem } = await enrolled(world);

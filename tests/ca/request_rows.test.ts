@@ -3,7 +3,15 @@ import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { enrol } from "../../actors/ca/enrol.ts";
-import { answerLifetimeMs, decide, openRequests, requestLifetimeMs } from "../../actors/ca/request_rows.ts";
+import {
+  answerLifetimeMs,
+  decide,
+  enterRequest,
+  openRequests,
+  requestLifetimeMs,
+  type RequestMark,
+  requestsPageRows,
+} from "../../actors/ca/request_rows.ts";
 import { revoke } from "../../actors/ca/revoke.ts";
 import { codeOf, start, testAuthority, testCsr } from "../support/authority.ts";
 
@@ -78,6 +86,32 @@ test("an approval gives no second certificate of a name that was enrolled meanwh
   assert.is(await codeOf(decide(world.ca, { id: second!.id, decision: "approved" }, start)), "done");
   assert.is(await codeOf(enrol(world.ca, { token, csr, address }, start)), "done");
   assert.is(await world.poll(), "name-taken");
+  world.close();
+});
+
+test("each of 2,500 requests is in one page, and the newest can be decided", async () => {
+  const world = await testAuthority({ approvedRoles: ["worker"] });
+  const count = 2 * requestsPageRows + 500;
+  const id = (index: number) => index.toString(16).padStart(16, "0");
+  Result.getOrThrow(world.ca.register.transaction((rows) => {
+    for (let index = 0; index < count; index++) {
+      const identity = `spiffe://acme.example/worker/w-${index}`;
+      rows.change(
+        "INSERT INTO tokens VALUES (?, 'hash', 'worker', ?, '[]', ?, 0, ?, 0, NULL, NULL)",
+        ...[id(index), `w-${index}`, identity, +later(requestLifetimeMs)],
+      );
+      // Many came in the same moment.
+      enterRequest(rows, { token: id(index), key: "key", address }, later(Math.floor(index / 1_500)));
+    }
+    return Result.void;
+  }));
+  const page = (after?: RequestMark) =>
+    Result.getOrThrow(world.ca.register.read((rows) => openRequests(rows, start, after)));
+  const seen: string[] = [];
+  for (let rows = page(); rows.length > 0; rows = page(rows.at(-1))) seen.push(...rows.map((each) => each.id));
+  assert.equal([seen.length, new Set(seen).size], [count, count]);
+  assert.is(await codeOf(decide(world.ca, { id: id(count - 1), decision: "approved" }, start)), "done");
+  assert.is(await codeOf(decide(world.ca, { id: id(count - 1), decision: "denied" }, start)), "request-unknown");
   world.close();
 });
 

@@ -78,7 +78,7 @@ test("of 10,000 changed tokens none is accepted", async () => {
   world.close();
 });
 
-test("an address that failed ten times waits a minute; others do not", async () => {
+test("an address whose enrolments failed ten times waits a minute; others do not", async () => {
   const world = await testAuthority();
   const [token, { der }] = [await world.token("worker-01"), await testCsr()];
   const wrong = { token: `${token.slice(0, 20)}A${token.slice(21)}`, csr: der, address: "10.0.0.1" };

@@ -15,6 +15,8 @@ import type { CertutilError } from "../../actors/certutil/certutil_error.ts";
 import { type Diagnosis, examine } from "../../actors/certutil/doctor.ts";
 import { issueRoot } from "../../pki/issue/mod.ts";
 import { diagnosisLines } from "../../scripts/certutil/look_lines.ts";
+import { parseCertificate } from "../../pki/certificate.ts";
+import { markKey } from "../../pki/crl_marks.ts";
 import { makeTestPki } from "../support/pki.ts";
 
 const test = suite("examine()");
@@ -189,7 +191,10 @@ test("bundles intermediates before roots, each once, from PEM and DER", async ()
     existing: "keep" as const,
   };
   const { lines, warnings } = Result.getOrThrow(await run(makeBundle(bundle)));
-  assert.equal(lines.slice(1), ["CN=Test Intermediate CA, O=Test", "CN=Test Root CA, O=Test"]);
+  assert.equal(lines.slice(1), [
+    "CN=Test Intermediate CA, O=Test",
+    `CN=Test Root CA, O=Test, bundle_pin = "sha256:${markKey(Result.getOrThrow(parseCertificate(pki.root.der)))}"`,
+  ]);
   assert.equal(warnings, []);
   const found = await diagnose({ trust: await readFile(at("bundle.pem"), "utf8") });
   assert.equal(found.findings.filter(({ level }) => level !== "ok"), []);

@@ -102,17 +102,37 @@ roles = ["worker"]
 [[trust_domains]]
 name = "b.example"
 bundle = "b.json"
+[[trust_domains]]
+name = "c.example"
+bundle_url = "https://ca.c.example:8443/bundle.json"
+bundle_pin = "sha256:${"0f".repeat(32)}"
 `);
   assert.equal((Result.getOrThrow(both) as ConfigOf<"gateway">).trustDomains, [
     { name: "a.example", trust: "a.pem", crlsPem: "a-crls.pem", roles: ["worker"] },
     { name: "b.example", trust: "b.json", crlsPem: undefined, roles: undefined },
+    {
+      name: "c.example",
+      trust: { url: "https://ca.c.example:8443/bundle.json", pin: "0f".repeat(32) },
+      crlsPem: undefined,
+      roles: undefined,
+    },
   ]);
+  const fetched = (url: string, pin = `bundle_pin = "sha256:${"0f".repeat(32)}"`) =>
+    `name = "a.example"\nbundle_url = "${url}"\n${pin}\n`;
   for (
     const wrong of [
       'name = "a.example"\n',
       'name = "a.example"\ntrust_pem = "a.pem"\nbundle = "a.json"\n',
       'name = "spiffe://a"\ntrust_pem = "a.pem"\n',
       'name = "a.example"\ntrust_pem = "a.pem"\nroles = ["queen"]\n',
+      'name = "a.example"\ntrust_pem = "a.pem"\nbundle_pin = "sha256:00"\n',
+      fetched("https://a.example/b.json", ""),
+      fetched("https://a.example/b.json", `bundle_pin = "sha256:${"0F".repeat(32)}"`),
+      fetched("http://a.example/b.json"),
+      fetched("https://user@a.example/b.json"),
+      fetched("https://a.example//evil.example/b.json"),
+      fetched("https://a.example/b.json#here"),
+      `${fetched("https://a.example/b.json")}bundle = "a.json"\n`,
     ]
   ) assert.ok(Result.isFailure(read(wrong)), wrong);
 });

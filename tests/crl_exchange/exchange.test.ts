@@ -1,9 +1,14 @@
 /** Revocation lists that travel over real connections: stars, lines, and members that misbehave. */
 import { randomBytes } from "node:crypto";
+import { existsSync, readFileSync, rmSync, statSync } from "node:fs";
+import { createServer } from "node:http";
 import process from "node:process";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { crlTakenBytesMax } from "../../actors/crl_exchange/book.ts";
+import { incomingPath } from "../../actors/files/arriving_crls.ts";
+import { keptPath } from "../../actors/files/state_directory.ts";
+import { ownDomain } from "../../pki/crl_marks.ts";
 import { crlPieceBytesMax } from "../../transport/protocols/mod.ts";
 import { honestAnswers, makeListWorld, type TestList } from "../support/crl_members.ts";
 import { until } from "../support/transports.ts";
@@ -70,7 +75,7 @@ test("a list of many pieces goes on with another source where the first one leav
 });
 
 test("a revocation in a large list costs each node its delta, also where all are connected with all", async () => {
-  const base = await world.list(7n, { revoked: revokedMany(20_000) });
+  const base = await world.list(7n, { revoked: revokedMany(40_000) });
   const [before, after] = [1, 1_380].map((count) =>
     world.list(BigInt(7 + count), { base: 7n, revoked: revokedMany(count) })
   );
@@ -233,6 +238,115 @@ test("bug: false words about an honest list, or false bytes of it, put off those
     const blamed = member.reports.filter(({ event }) => event === "crl.useless").map(({ fields }) => fields?.["peer"]);
     assert.equal(blamed.filter((peer) => peer !== bad.peer), []);
   }
+});
+
+test("bug: false bytes of an honest hash, sent in the middle of its pull, do not take the place of those that arrived", async () => {
+  const { bad, honest, member } = await between("amid");
+  const list = await world.list(12n, { revoked: revokedMany(40_000) });
+  assert.ok(list.der.length > 2 * crlPieceBytesMax);
+  const answers = honestAnswers([list]);
+  let amid: Promise<void> | undefined;
+  const pulled: number[] = [];
+  honest.answer = (request, peer) => {
+    if (!("Pull" in request)) return { Announced: ["have"] };
+    const { offset } = request.Pull;
+    pulled.push(offset);
+    if (offset === 0 || amid !== undefined) return answers(request, peer);
+    // The second piece waits until the false bytes were looked at.
+    amid = (async () => {
+      const { sha256 } = list.notice;
+      assert.equal(
+        await bad.request(member.peer, { Announce: [{ ...list.notice, size: 64, bytes: randomBytes(64) }] }),
+        { Announced: ["want"] },
+      );
+      await until("the false bytes", () => member.reports.find(({ event }) => event === "crl.useless"), 2_000);
+      assert.is(statSync(incomingPath(member.stateDir, sha256)).size, crlPieceBytesMax, "what had arrived is there");
+      const asked = honest.facts.findLast((fact) => fact.type === "request.received");
+      assert.ok(asked?.type === "request.received");
+      honest.send({ type: "respond", exchange: asked.exchange, message: answers(request, peer)! });
+    })();
+    return undefined;
+  };
+  assert.equal(await honest.request(member.peer, { Announce: [list.notice] }), { Announced: ["want"] });
+  await member.has(list, 10_000);
+  await amid;
+  assert.equal(
+    pulled,
+    pulled.map((_, index) => index * crlPieceBytesMax),
+    "no piece was pulled twice",
+  );
+  const blamed = member.reports.filter(({ event }) => event === "crl.useless").map(({ fields }) => fields?.["peer"]);
+  assert.equal(blamed, [bad.peer]);
+  await Promise.all([bad, honest, member].map((each) => each.stop()));
+});
+
+test("a list whose file is lost is asked of a peer that has it, and of the server; one that nobody is told about is not", async () => {
+  const list = await world.list(13n, { revoked: revokedMany(30) });
+  const asked: string[] = [];
+  const server = createServer((request, response) => {
+    const isOwn = request.url?.includes(list.notice.issuer) === true && !/-/.test(request.url);
+    asked.push(`${request.headers["if-none-match"] ?? "anew"} ${isOwn}`);
+    response.writeHead(isOwn ? 200 : 404, { etag: '"one"' }).end(isOwn ? list.der : undefined);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const urls = [`http://127.0.0.1:${(server.address() as { port: number }).port}`];
+  const member = await world.member("loses", "worker", { urls });
+  const first = await member.has(list);
+  const { issuer: key, scope, sha256 } = list.notice;
+  const path = keptPath(member.stateDir, { domain: ownDomain, key, scope, kind: "complete" });
+  const taken = () => member.reports.filter(({ event }) => event === "crl.taken").length;
+  await until("the end of the first round", member.fetched, 2_000);
+  const before = asked.length;
+  rmSync(path);
+  member.lose("00".repeat(32));
+  await new Promise((wake) => setTimeout(wake, 200));
+  assert.equal([asked.length, taken()], [before, 1], "no list of ours");
+  member.lose(sha256);
+  await until("the list again", () => taken() === 2 || undefined, 5_000);
+  assert.ok(Date.now() - first < 20_000 && asked.slice(before).includes("anew true"), asked.join());
+  assert.equal([...readFileSync(path)], [...list.der]);
+  // The server is not hurried twice in ten seconds; a peer that was told the list is asked at once.
+  server.close();
+  server.closeAllConnections();
+  const peer = await world.played("has-it", "gateway");
+  peer.answer = honestAnswers([list]);
+  await member.dial({ address: peer.bound[0]! });
+  await until("the list told", () => peer.requests.find((request) => "Announce" in request), 5_000);
+  rmSync(path);
+  member.lose(sha256);
+  await until("the list from the peer", () => taken() === 3 || undefined, 5_000);
+  assert.equal([...readFileSync(path)], [...list.der]);
+  await Promise.all([peer, member].map((each) => each.stop()));
+});
+
+test("a list of 64 MiB that is none is dropped behind its last byte: its sender is noted, memory stays small", async () => {
+  const { bad, member, useless, end } = await between("huge");
+  const notice = { ...(await world.list(14n)).notice, sha256: "ab".repeat(32), size: crlTakenBytesMax };
+  const piece = new Uint8Array(crlPieceBytesMax).fill(0x30);
+  const memory = () => {
+    (globalThis as { readonly gc?: () => void }).gc?.();
+    const { heapUsed, arrayBuffers } = process.memoryUsage();
+    return heapUsed + arrayBuffers;
+  };
+  // The least of several: what was gathered would be in each of them.
+  let [served, least] = [0, Infinity];
+  const before = memory();
+  bad.answer = (request) => {
+    if (!("Pull" in request)) return { Announced: ["have"] };
+    served += piece.length;
+    const isLate = served > (crlTakenBytesMax * 3) / 4;
+    if (isLate && served % (8 * piece.length) === 0) least = Math.min(least, memory() - before);
+    return { Piece: piece };
+  };
+  assert.equal(await bad.request(member.peer, { Announce: [{ ...notice, size: crlTakenBytesMax + 1 }] }), {
+    Announced: ["have"],
+  });
+  assert.equal(await bad.request(member.peer, { Announce: [notice] }), { Announced: ["want"] });
+  await until("the strike", () => useless() === 1 || undefined, 60_000);
+  assert.is(served, crlTakenBytesMax, "each piece once");
+  assert.not(existsSync(incomingPath(member.stateDir, notice.sha256)));
+  assert.ok(least < crlTakenBytesMax / 2, `${least} bytes`);
+  assert.ok(await end(await world.list(15n)) < 5_000);
 });
 
 test("a list from the future is kept aside until its time", async () => {

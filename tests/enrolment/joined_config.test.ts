@@ -48,6 +48,14 @@ for (const [name, addresses, listen, external] of gateways) {
   });
 }
 
+test("a gateway that the CA knows by its name takes that address, of several and of one", () => {
+  const addresses = ["/ip4/192.0.2.1/tcp/5", "/ip4/192.0.2.2/tcp/6"];
+  const made = joinedAddresses({ role: "gateway", gateways: addresses, own: addresses[1], ...known });
+  assert.equal([made.listen_addresses, made.external_addresses], [["/ip4/0.0.0.0/tcp/6"], ["/ip4/192.0.2.2/tcp/6"]]);
+  const odd = joinedAddresses({ role: "gateway", gateways: addresses, own: "gw:4001", ...known });
+  assert.equal(odd.external_addresses, undefined);
+});
+
 test("a gateway on loopback keeps loopback", () => {
   const made = joinedAddresses({ role: "gateway", gateways: ["/ip4/127.0.0.1/tcp/4001"], ...known });
   assert.equal(made.exclude_cidr, without("127.0.0.0/8"));

@@ -6,7 +6,8 @@
  *
  * @module
  */
-import { writeFileSync } from "node:fs";
+import { Buffer } from "node:buffer";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -14,8 +15,9 @@ import process from "node:process";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { keptPath } from "../../actors/files/state_directory.ts";
 import { parseCertificate } from "../../pki/certificate.ts";
-import { markKey } from "../../pki/crl_marks.ts";
+import { markKey, ownDomain } from "../../pki/crl_marks.ts";
 import { issueCrlDer } from "../../pki/issue/issue_crl.ts";
 import { makeNodeNetwork, type RunningNode } from "../support/node_network.ts";
 import { makeTestPki, type TestPki } from "../support/pki.ts";
@@ -82,6 +84,45 @@ test("a list that one gateway is given closes the connections of all nodes with 
     console.log(`taken after ${at.join()} ms, in force after ${trusted.join()} ms, closed after ${closedMs} ms`);
   }
   assert.ok(Math.max(...trusted, closedMs) <= limitMs, `${Math.max(...trusted)} ${closedMs} ms`);
+});
+
+test("a list whose file is torn, or removed, while the node runs is fetched again at once", async () => {
+  const own = await makeNodeNetwork({ ...pki, write: writeWithCas });
+  const stateOf = (name: string) => ({ stateDir: join(own.folder, name, "state") });
+  const gateway = await own.start("gateway", "gateway", stateOf("gateway"));
+  const { addresses } = await gateway.said("node.listening");
+  const address = (addresses as readonly string[]).find((each) => each.includes("127.0.0.1")) ?? "";
+  const data = { gatewayAddresses: [address], datasetPath: own.slices, requireGrant: false };
+  const node = await own.start("data", "data", { ...stateOf("data"), ...data });
+  await node.said("node.ready");
+  writeFileSync(gateway.files.crlsPath, await pki.crls({ number: 2n, revoked: ["4d"] }));
+  const isSecond = ({ number }: Readonly<Record<string, unknown>>) => number === "2";
+  await node.said("crl.taken", isSecond);
+  const key = markKey(Result.getOrThrow(parseCertificate(pki.intermediate.der)));
+  const path = keptPath(stateOf("data").stateDir, { domain: ownDomain, key, scope: "all", kind: "complete" });
+  const until = async (what: string, holds: () => boolean) => {
+    const end = Date.now() + limitMs;
+    while (!holds()) {
+      assert.ok(Date.now() < end, what);
+      await new Promise((wake) => setTimeout(wake, 10));
+    }
+  };
+  const content = () => existsSync(path) ? readFileSync(path) : Buffer.alloc(0);
+  // What the trust store wrote and read itself settles first.
+  const loaded = () =>
+    node.lines.some(({ event, message }) => event === "trust.loaded" && /snapshot [2-9]/.test(message));
+  await until("the list is not in force", loaded);
+  const whole = content();
+  assert.ok(whole.length > 0);
+  for (const damage of [() => writeFileSync(path, whole.subarray(0, 99)), () => rmSync(path)]) {
+    const before = node.lines.filter(({ event }) => event === "crl.taken").length;
+    damage();
+    await until("the file is not whole again", () => content().equals(whole));
+    await until("not told", () => node.lines.filter(({ event }) => event === "crl.taken").length > before);
+    assert.not(existsSync(path.replace(".crl", "-other.crl")), "no equivocation");
+  }
+  assert.not.ok(node.lines.some(({ message }) => /equivocation/.test(message)));
+  await own.stop();
 });
 
 test("a node whose lists ran out while it was off fetches new ones before it is refused by its own trust", async () => {

@@ -70,6 +70,17 @@ test("lets a domain claim its own name, and no other", () => {
   assert.is(evaluate(node(partner, ...two)), "name-constraint");
 });
 
+test("a domain without a known CA accepts nobody, and keeps its name from the own bundle", () => {
+  const unknown: DomainInput = { name: "partner.example", trust: undefined };
+  for (const domain of [unknown, { ...unknown, crlsPem: forgeListPem(partner) }]) {
+    assert.is(evaluate(node(home, "URI:spiffe://partner.example/worker/a"), [domain]), "name-constraint");
+    assert.is(evaluate(node(partner, "URI:spiffe://partner.example/worker/a"), [domain]), "unknown-issuer");
+    assert.is(evaluate(node(home), [domain]), "accepted by home");
+    const { warnings } = Result.getOrThrow(make([domain]));
+    assert.ok(warnings.some(({ code, subject }) => code === "no-anchors" && subject === "partner.example"));
+  }
+});
+
 test("says which domain vouches, and nothing of domains where the own bundle does", () => {
   const verified = (leaf: Forged, ...domains: DomainInput[]) => {
     const { snapshot } = Result.getOrThrow(make(domains));

@@ -68,6 +68,8 @@ export interface ListMember {
   readonly fetched: () => boolean;
   /** Its operator puts lists in place. */
   give(...lists: readonly TestList[]): void;
+  /** The trust store finds files of these lists lost. */
+  lose(...sha256: readonly string[]): void;
   dial(other: { readonly address: string }): Promise<void>;
   send(ask: TransportAsk): void;
   counters(): Promise<{ readonly bytesReceived: number; readonly bytesSent: number }>;
@@ -228,6 +230,7 @@ async function startMember(
     taken,
     fetched: () => isFetched,
     give,
+    lose: (...sha256) => exchange.send({ type: "crls.lost", sha256 }),
     send: (event) => transport.send(event),
     dial: async ({ address }) => {
       const answer = await ask<{ readonly type: string }>({

@@ -4,46 +4,18 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { request, type RequestOptions } from "node:https";
 import { Result } from "effect";
 import { decodeDer, tags } from "../../pki/der.ts";
+import { askCa, type CaAsk, type CaReply } from "../../scripts/attack/ca/client.ts";
 
 /** An answer that came. */
-export interface ClientAnswer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
-  readonly body: Buffer;
-}
-
+export type ClientAnswer = CaReply;
 /** What a client sends. */
-export interface ClientRequest extends RequestOptions {
-  readonly body?: string | Uint8Array;
-}
+export type ClientRequest = CaAsk;
 
 /** Sends one request on a connection of its own; does not verify the server. */
-export function ask(url: string, { body, ...options }: ClientRequest = {}): Promise<ClientAnswer> {
-  return new Promise((resolve, reject) => {
-    const all = {
-      agent: false,
-      rejectUnauthorized: false,
-      minVersion: "TLSv1.3",
-      timeout: 10_000,
-      ...options,
-    } as const;
-    const sent = request(url, all, (response) => {
-      const parts: Buffer[] = [];
-      response.on("data", (part: Buffer) => parts.push(part));
-      response.on("error", reject);
-      response.on("end", () => {
-        const { statusCode: status = 0, headers } = response;
-        resolve({ status, headers, body: Buffer.concat(parts) });
-      });
-    });
-    sent.on("error", reject);
-    sent.on("timeout", () => sent.destroy(new Error("no answer")));
-    sent.end(body);
-  });
-}
+export const ask = (url: string, request: ClientRequest = {}): Promise<ClientAnswer> =>
+  askCa(url, { timeout: 10_000, ...request });
 
 /** The certificates in a certs-only answer, DER. */
 export function certificatesIn({ body }: ClientAnswer): readonly Uint8Array[] {

@@ -11,6 +11,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { Actor } from "xstate";
 import { type AuditSink, logAlone } from "../../actors/trust/audit.ts";
+import { askHttps } from "../../actors/enrolment/ask_https.ts";
 import { type CellConfig, cellDefault } from "../../actors/config/cell_config.ts";
 import type { CommonConfig, ExecutorConfig, RoleConfig } from "../../actors/config/config.ts";
 import { makeGateFactory } from "../../actors/gate/gate.ts";
@@ -175,6 +176,7 @@ function startNode(
       makeGate: makeGateFactory({ ports }),
       audit,
       evaluator: digitsEvaluator,
+      ...(config.trustDomains === undefined ? {} : { askCa: askHttps }),
     },
     onError: (error) => resolve({ type: "failed", error: error as never }),
     onDone: () => resolve(actor.getSnapshot().output as NodeExit),

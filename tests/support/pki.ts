@@ -34,7 +34,7 @@ export interface TestNode extends Issued {
 export interface TestNodeOptions {
   /** Alternative names; by default those of `issueNode` and the role, when one is given. */
   readonly san?: readonly string[];
-  /** Adds `URI:spiffe://test.hypha/<role>/<name>`. */
+  /** Adds `URI:spiffe://<domain>/<role>/<name>`. */
   readonly role?: string;
   /** In place of the intermediate; then the chain is the leaf alone. */
   readonly issuer?: IssuerFiles;
@@ -88,15 +88,20 @@ export interface TestPki {
 export interface TestPkiOptions {
   /** Tells the CAs of several PKIs apart. */
   readonly organization?: string;
+  /** Trust domain of its nodes' roles. */
+  readonly domain?: string;
+  /** The CAs; fresh ones where undefined. */
+  readonly cas?: { readonly root: Issued; readonly intermediate: Issued };
   /** The time around which everything is valid: from a day before to a year after. Now, by default. */
   readonly at?: Date;
 }
 
 /** Makes a fresh PKI. */
-export async function makeTestPki({ organization = "Test", at = new Date() }: TestPkiOptions = {}): Promise<TestPki> {
+export async function makeTestPki(options: TestPkiOptions = {}): Promise<TestPki> {
+  const { organization = "Test", at = new Date(), domain = "test.hypha", cas } = options;
   const period = { notBefore: new Date(at.getTime() - dayMs), notAfter: new Date(at.getTime() + 365 * dayMs) };
-  const root = await issueRoot({ commonName: `${organization} Root CA`, organization, ...period });
-  const intermediate = await issueIntermediate({
+  const root = cas?.root ?? await issueRoot({ commonName: `${organization} Root CA`, organization, ...period });
+  const intermediate = cas?.intermediate ?? await issueIntermediate({
     issuer: root,
     commonName: `${organization} Intermediate CA`,
     organization,
@@ -109,7 +114,7 @@ export async function makeTestPki({ organization = "Test", at = new Date() }: Te
     trustPem: root.certPem,
     node: async (name, options = {}) => {
       const { role, issuer = intermediate, san, ...rest } = options;
-      const uri = role === undefined ? [] : [`URI:spiffe://test.hypha/${role}/${name}`];
+      const uri = role === undefined ? [] : [`URI:spiffe://${domain}/${role}/${name}`];
       const names = san === undefined && role === undefined ? {} : { san: [...(san ?? []), ...uri] };
       const made = await issueNode({ issuer, commonName: name, ...period, ...names, ...definedOnly(rest) });
       const above = issuer === intermediate ? [intermediate] : [];

@@ -27,6 +27,10 @@ export interface NodeSettings {
   readonly trustPem: string | undefined;
   readonly crlsPem: string | undefined;
   readonly gatewayAddresses: readonly string[];
+  /** Where lists are kept; undefined where the configuration cannot be read. */
+  readonly stateDir?: string | undefined;
+  /** Whether lists are required without `crls_pem`. */
+  readonly requiresLists?: boolean;
   /** Other organisations that the node trusts. */
   readonly trustDomains: readonly DomainPaths[];
   /** The node's own trust domain, where the configuration names it. */
@@ -88,11 +92,13 @@ export function readConfig(
 }
 
 function fromConfig(file: string, config: RoleConfig): NodeSettings {
-  const { role, certPem, keyPem, gatewayAddresses } = config;
+  const { role, certPem, keyPem, gatewayAddresses, stateDir, membership } = config;
   const { trustPem, crlsPem, ownName, domains: trustDomains = [] } = trustPathsOf(config);
   const findings = [fine("configuration", file, `a ${role}'s`)];
   const policy = policyOf(config);
-  return { role, certPem, keyPem, trustPem, crlsPem, gatewayAddresses, trustDomains, ownName, policy, findings };
+  const requiresLists = membership?.crls === "required";
+  const files = { certPem, keyPem, trustPem, crlsPem, stateDir, requiresLists };
+  return { role, ...files, gatewayAddresses, trustDomains, ownName, policy, findings };
 }
 
 /** A configuration that fits no role still names the files. */

@@ -4,17 +4,20 @@
  * @module
  */
 import { Effect, Result } from "effect";
-import type { FileSystem } from "effect/FileSystem";
+import { FileSystem } from "effect/FileSystem";
 import { makeTrustSnapshot, type Policy } from "../../../pki/trust.ts";
 import type { DomainPaths } from "../../trust/load_trust.ts";
 import { doubtful, type Finding, fine, wrong } from "./finding.ts";
 import { readNodeFile } from "./node_file.ts";
 
 const mends = {
+  fetch: "start the node, which fetches it from bundle_url, and look for bundle.refused in its log",
   trust: "hypha-certutil bundle --out BUNDLE.pem INTERMEDIATE-CERT.pem ROOT-CERT.pem",
   crls: "fetch the newest lists from that organisation",
   configure: "fetch the lists from that organisation, and set crls_pem in its [[trust_domains]] entry",
 };
+const isThere = (path: string) =>
+  Effect.flatMap(FileSystem, (files) => Effect.catch(files.exists(path), () => Effect.succeed(true)));
 const unlisted = "it has no crls_pem, so that its revoked certificates are accepted";
 
 /** Examines them as the node loads them. */
@@ -27,12 +30,17 @@ export const examineDomains = Effect.fnUntraced(
 );
 
 function examineDomain(
-  { name, trust, crlsPem }: DomainPaths,
+  { name, trust, crlsPem, pin }: DomainPaths,
   policy: Policy,
   at: Date,
 ): Effect.Effect<readonly Finding[], never, FileSystem> {
   return Effect.gen(function* () {
     const what = `of trust domain ${name}`;
+    if (pin !== undefined && !(yield* isThere(trust))) {
+      return [
+        doubtful("trust-domain", trust, `${name}: its bundle was not fetched yet: its peers are refused`, mends.fetch),
+      ];
+    }
     const bundle = yield* readNodeFile(trust, { key: "trust_pem", what: `trust bundle ${what}`, mend: mends.trust });
     if (!("text" in bundle)) return [bundle];
     const lists = crlsPem === undefined

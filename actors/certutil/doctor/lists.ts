@@ -8,10 +8,11 @@ import { sameBytes } from "../../../pki/bytes.ts";
 import type { Certificate } from "../../../pki/certificate.ts";
 import { isSignedBy, parseCrl, type RevocationList } from "../../../pki/crl.ts";
 import { parsePem } from "../../../pki/pem.ts";
+import { isCrlDue } from "../../../pki/trust_warning.ts";
 import { daysUntil, doubtful, type Finding, fine, wrong } from "./finding.ts";
 import type { NodeFile } from "./node_file.ts";
 
-/** From this many days before its next update on, a list counts as due. */
+/** From this many days before its next update on, a list counts as due; a root's list earlier. */
 export const dueDays = 3;
 
 const make = "hypha-certutil gen-crl --ca-cert CA-CERT.pem --ca-key CA-KEY.pem --out-crl";
@@ -44,13 +45,15 @@ function readCrls(path: string, text: string): readonly RevocationList[] | Findi
   return lists.length === 0 ? refuse("there is no revocation list in it") : lists;
 }
 
-function dateFinding(
+/** How old a list is, when the next one is due, and how long that is from now. */
+export function dateFinding(
   path: string,
-  { issuer, thisUpdate, nextUpdate }: RevocationList,
+  { issuer, thisUpdate, nextUpdate }: Pick<RevocationList, "issuer" | "thisUpdate" | "nextUpdate">,
   { at, graceMs }: { readonly at: Date; readonly graceMs: number },
 ): Finding {
   const age = `the list of ${issuer.text} is ${Math.max(0, -daysUntil(thisUpdate, at) - 1)} days old`;
-  const due = `due at ${nextUpdate.toISOString()}`;
+  const days = daysUntil(nextUpdate, at);
+  const due = `due at ${nextUpdate.toISOString()}${days < 0 ? "" : `, in ${days} days`}`;
   if (thisUpdate > at) {
     return wrong(
       "crl-age",
@@ -65,7 +68,9 @@ function dateFinding(
   if (at > nextUpdate) {
     return doubtful("crl-age", path, `${age}, was ${due}, and lives by its grace`, `${make} ${path}`);
   }
-  if (daysUntil(nextUpdate, at) < dueDays) return doubtful("crl-age", path, `${age}, ${due}`, `${make} ${path}`);
+  if (days < dueDays || isCrlDue({ thisUpdate, nextUpdate }, at) !== "no") {
+    return doubtful("crl-age", path, `${age}, ${due}`, `${make} ${path}`);
+  }
   return fine("crl-age", path, `${age}, ${due}`);
 }
 

@@ -31,6 +31,7 @@ export interface OwnTrust {
 /** Findings of the bundle and of the lists have dates of their own; these are about both together. */
 const coveredWarnings: ReadonlySet<string> = new Set([
   "no-lists-configured",
+  "list-ends",
   "list-due",
   "list-overdue",
   "list-expired",

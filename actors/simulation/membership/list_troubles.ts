@@ -34,11 +34,16 @@ export function withhold({ sim, checker }: LinkedWorld, { forMs }: MemberEvent, 
   tamperFor(sim.network, name, forMs, { sim, tamper });
 }
 
-/** A node's lists are garbage. */
-export function garble({ sim, checker }: LinkedWorld, { forMs }: MemberEvent, { name }: Member): void {
+/** A node's lists are garbage; half of the time they begin well, and the first large frame of each stream is as it should be. */
+export function garble({ sim, checker }: LinkedWorld, { forMs, amount }: MemberEvent, { name }: Member): void {
   checker.excuse(name, forMs + deafMs);
+  const begun = new Set<number>();
   const tamper: Tamper = (frame) => {
     if (!isStreamData(frame) || frame.protocol !== protocol || frame.bytes.length < listOctets) {
+      return [{ frame, laterMs: 0 }];
+    }
+    if (amount < 0.5 && !begun.has(frame.stream)) {
+      begun.add(frame.stream);
       return [{ frame, laterMs: 0 }];
     }
     const bytes = Uint8Array.from(frame.bytes);

@@ -75,8 +75,8 @@ export interface MemberScenario {
 const minuteMs = 60_000;
 /** Lives of certificates, in minutes. */
 const lives = [6, 7, 9, 12, 18] as const;
-/** Entries of earlier times; with none, lists travel along with their announcements. */
-const entries = [0, 0, 40, 150] as const;
+/** Entries of earlier times; with none, lists travel along with their announcements; with the most, as a base and its delta. */
+const entries = [0, 0, 40, 150, 1_200] as const;
 /** Nobody makes trouble before all have joined, in milliseconds. */
 const joinedMs = 45_000;
 /** After the last trouble everything recovers within this, in milliseconds. */

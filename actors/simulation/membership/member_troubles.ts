@@ -71,9 +71,11 @@ const makers: Readonly<Record<MemberTroubleKind, Make>> = {
   "list-withheld": withhold,
   "list-garbled": garble,
   "list-equivocating": equivocate,
-  "list-lost": (world, { forMs }, member) => {
+  "list-lost": (world, { forMs, amount }, member) => {
     world.stop(member, forMs, false);
-    for (const path of member.node.disk.paths) if (path.endsWith(".crl")) member.node.disk.remove(path);
+    // Half of the time the marks go with them: the node is as new.
+    const isLost = (path: string) => path.endsWith(".crl") || (amount < 0.5 && path.endsWith("/crl_marks.json"));
+    for (const path of member.node.disk.paths) if (isLost(path)) member.node.disk.remove(path);
   },
   "odd-lists": announceOdd,
   skew: ({ checker, sim, scenario }, { forMs, amount }, { node, name }) => {

@@ -11,11 +11,12 @@ export interface CaReply {
   readonly status: number;
   /** The refusal's code; `ok` where there is none. */
   readonly code: string;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly body: Buffer;
 }
 
 /** What is sent. */
-export interface CaAsk extends Pick<RequestOptions, "method" | "headers" | "cert" | "key" | "localAddress" | "auth"> {
+export interface CaAsk extends RequestOptions {
   readonly body?: string | Uint8Array;
 }
 
@@ -38,7 +39,7 @@ export function askCa(url: string, { body, ...options }: CaAsk = {}): Promise<Ca
       response.on("end", () => {
         const [status, bytes] = [response.statusCode ?? 0, Buffer.concat(parts)];
         const code = status === 200 ? "ok" : /^([a-z-]+):/.exec(bytes.toString("latin1"))?.[1] ?? `status-${status}`;
-        resolve({ status, code, body: bytes });
+        resolve({ status, code, headers: response.headers, body: bytes });
       });
     });
     sent.on("error", reject);

@@ -12,7 +12,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { Effect, Result } from "effect";
 import { loadCaConfig } from "../../../actors/ca/ca_config.ts";
 import type { CertificateAuthority } from "../../../actors/ca/certificate_authority.ts";
-import { enterRevocations } from "../../../actors/ca/crl_rows.ts";
+import { type CrlKind, crlOf, enterRevocations } from "../../../actors/ca/crl_rows.ts";
 import { enrol } from "../../../actors/ca/enrol.ts";
 import { initCa } from "../../../actors/ca/init_ca.ts";
 import { openAuthority } from "../../../actors/ca/open_authority.ts";
@@ -126,6 +126,8 @@ async function listRows(ca: CertificateAuthority, { revoked, rounds }: Plan): Pr
     Result.getOrThrow(ca.register.transaction((register) => Result.succeed(enterRevocations(register, rows))));
   }
   await Effect.runPromise(renewLists(ca, new Date()));
+  const sizeOf = (kind: CrlKind) =>
+    Result.getOrThrow(ca.register.read((rows) => crlOf(rows, ca.issuerId, kind)))?.size ?? Number.NaN;
   const measured: { readonly pieceMs: number; readonly wallMs: number }[] = [];
   for (let round = 0; round < rounds; round++) {
     const { serial } = Result.getOrThrow(parseCertificate(await enrolled(ca, `revoked-${round}`, await makeCsr())));
@@ -147,6 +149,10 @@ async function listRows(ca: CertificateAuthority, { revoked, rounds }: Plan): Pr
     makeRow({
       ...{ id: "P16.revoke", what: `${what}, by the clock`, unit: "ms", op: "<=", target: 1_000 },
       value: median(measured.map(({ wallMs }) => wallMs)),
+    }),
+    makeRow({
+      ...{ id: "P16.delta", what: `${what}: what each node fetches, after ${rounds} of them`, unit: "B", op: "<=" },
+      ...{ target: 40_000, value: sizeOf("delta"), beside: { name: "the base, for newcomers", value: sizeOf("base") } },
     }),
   ];
 }

@@ -1,12 +1,16 @@
 /** What the doctor finds in the files of other trust domains. */
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem";
-import { Effect } from "effect";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { Effect, Result } from "effect";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { examine } from "../../../actors/certutil/doctor.ts";
+import { bundlePath } from "../../../actors/files/state_directory.ts";
+import { parseCertificate } from "../../../pki/certificate.ts";
+import { markKey } from "../../../pki/crl_marks.ts";
+import { formatSpiffeBundle } from "../../../pki/spiffe_bundle.ts";
 import { makeTestPki } from "../../support/pki.ts";
 
 const test = suite("examine() and trust domains");
@@ -79,5 +83,27 @@ for (const [name, files, ok, level, detail] of cases) {
     assert.is(finding!.mend === null, level === "ok");
   });
 }
+
+test("finds that a bundle was not fetched yet, and looks at one that was", async () => {
+  await diagnose({ trust });
+  const text = await readFile(at("config.toml"), "utf8");
+  const pin = markKey(Result.getOrThrow(parseCertificate(partner.root.der)));
+  const place = `bundle_url = "https://ca.partner.example/bundle.json"\nbundle_pin = "sha256:${pin}"`;
+  await writeFile(at("config.toml"), text.replace(/trust_pem = ".*partner.pem"/, place));
+  const finding = async () => {
+    const examined = examine({ config: at("config.toml") });
+    const { findings } = await Effect.runPromise(Effect.provide(examined, NodeFileSystem.layer));
+    return findings.filter(({ check }) => check === "trust-domain")[0];
+  };
+  const missing = await finding();
+  assert.is(missing?.level, "warning");
+  assert.match(missing!.detail, "its bundle was not fetched yet");
+  const authorities = [partner.intermediate, partner.root].map(({ der }) => Result.getOrThrow(parseCertificate(der)));
+  const path = bundlePath(at(".hypha/config"), "partner.example");
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, formatSpiffeBundle(authorities, { sequence: 1 }));
+  const there = await finding();
+  assert.equal([there?.level, there?.file], ["ok", path]);
+});
 
 test.run();

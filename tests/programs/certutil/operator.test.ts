@@ -144,7 +144,11 @@ withOpenssl(
   "writes a SPIFFE bundle, counts its versions, and reads it back into PEM that openssl verifies by",
   async () => {
     const spiffe = ["bundle", "--spiffe", "--out", "b.json"];
-    await done(...spiffe, "--refresh-hint", "300", "int.pem", "root.pem");
+    const told = await done(...spiffe, "--refresh-hint", "300", "int.pem", "root.pem");
+    const spki = await opensslOk(dir, "x509", "-in", "root.pem", "-noout", "-pubkey", "-out", "root.pub")
+      .then(() => opensslOk(dir, "pkey", "-pubin", "-in", "root.pub", "-outform", "DER", "-out", "root.spki"))
+      .then(() => readFile(at("root.spki")));
+    assert.match(told, `bundle_pin = "sha256:${createHash("sha256").update(spki).digest("hex")}"`);
     const first = JSON.parse(await readFile(at("b.json"), "utf8"));
     assert.equal([first.spiffe_sequence, first.spiffe_refresh_hint, first.keys.length], [1, 300, 2]);
     for (const [index, name] of ["int", "root"].entries()) {

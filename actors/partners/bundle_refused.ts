@@ -1,0 +1,39 @@
+/**
+ * Why a partner's bundle was not taken. The last one that was stays in force.
+ *
+ * @module
+ */
+import { Data } from "effect";
+
+/** The codes, each with what helps. */
+export const bundleCodes = {
+  "bundle-unreachable": "The last bundle stays in force. Check bundle_url: curl -k URL",
+  "bundle-server":
+    "Something else answers at bundle_url, or the partner's CA has another root: compare bundle_pin with the partner.",
+  "bundle-malformed": "Look at what answers there: curl -k URL",
+  "bundle-unpinned":
+    "Ask the partner for the hash of its root (hypha-certutil bundle prints it) and correct bundle_pin.",
+  "bundle-foreign": "The partner claims a CA that is not its own: ask the partner.",
+  "bundle-rollback": "An old bundle was put back at bundle_url: ask the partner.",
+  "bundle-equivocation": "Two bundles have one sequence: ask the partner which is right.",
+  "bundle-unstored": "Give state_dir to the node's user, or make room.",
+} as const;
+
+export type BundleCode = keyof typeof bundleCodes;
+
+/** A partner's bundle was not taken. */
+export class BundleRefused extends Data.TaggedError("BundleRefused")<{
+  readonly code: BundleCode;
+  /** The trust domain that it is of. */
+  readonly domain: string;
+  readonly detail: string;
+}> {
+  /** What helps. */
+  get hint(): string {
+    return bundleCodes[this.code];
+  }
+  /** What happened and what helps, in one line. */
+  override get message(): string {
+    return `Cannot take bundle of ${this.domain} (${this.code}): ${this.detail}. ${this.hint}`;
+  }
+}

@@ -1,0 +1,113 @@
+/**
+ * Whether a bundle is the one of a partner's trust domain. Pure.
+ *
+ * @module
+ */
+import { Result } from "effect";
+import type { Certificate } from "../../pki/certificate.ts";
+import { markKey } from "../../pki/crl_marks.ts";
+import { parseSpiffeBundle, type SpiffeBundle } from "../../pki/spiffe_bundle.ts";
+import { domainOf, domainsOf, type TrustSnapshot } from "../../pki/trust.ts";
+import { pinnedRoot, snapshotOf } from "../enrolment/ca_trust.ts";
+import { judgeCa } from "../enrolment/judge_ca.ts";
+import { type BundleCode, BundleRefused } from "./bundle_refused.ts";
+
+/** An answer of the server of a bundle. */
+export interface ServedBundle {
+  /** The server's chain, DER, leaf first: TLS has proved that it has the leaf's key. */
+  readonly chain: readonly Uint8Array[];
+  readonly text: string;
+}
+
+/** Whose bundle it has to be. */
+export interface BundleTerms {
+  /** The partner's trust domain. */
+  readonly domain: string;
+  readonly url: string;
+  /** SHA-256 of the SPKI of the partner's root, lower-case hexadecimal. */
+  readonly pin: string;
+  /** What the node trusts now. */
+  readonly snapshot: TrustSnapshot;
+  readonly at: Date;
+  /** The bundle that was taken last; undefined where there is none. */
+  readonly kept: SpiffeBundle | undefined;
+}
+
+/** A bundle that may be kept; `same`: nothing in it is new. */
+export interface CheckedBundle {
+  readonly bundle: SpiffeBundle;
+  readonly news: "new" | "same";
+}
+
+/**
+ * Checks a bundle: it has the pinned root; under that root the server is a CA of this very domain; no CA in it is of another domain;
+ * its sequence does not go back.
+ *
+ * Does not verify the CAs in it against each other: each of them is an anchor, for names of this domain only.
+ */
+export function checkBundle(
+  { chain, text }: ServedBundle,
+  terms: BundleTerms,
+): Result.Result<CheckedBundle, BundleRefused> {
+  const refuse = (code: BundleCode, detail: string) =>
+    Result.fail(new BundleRefused({ code, domain: terms.domain, detail }));
+  return Result.gen(function* () {
+    const { url, domain, pin: anchor, at, kept } = terms;
+    const parsed = parseSpiffeBundle(text);
+    if (Result.isFailure(parsed)) return yield* refuse("bundle-malformed", parsed.failure.detail);
+    const bundle = parsed.success;
+    const root = pinnedRoot(bundle.authorities, { anchor, url, at });
+    if (Result.isFailure(root)) {
+      return yield* refuse("bundle-unpinned", `it has no root that is valid now with the key of bundle_pin`);
+    }
+    const server = judgeServer(chain, root.success, terms);
+    if (Result.isFailure(server)) return yield* refuse("bundle-server", server.failure.detail);
+    const foreign = bundle.authorities.map((each) => foreignClaim(each, terms)).find((claim) => claim !== undefined);
+    if (foreign !== undefined) return yield* refuse("bundle-foreign", foreign);
+    if (kept === undefined) return { bundle, news: "new" };
+    const order = compareSequence(kept, bundle);
+    if (order === "older") {
+      const [before, now] = [kept, bundle].map(({ sequence }) => sequence ?? "none");
+      return yield* refuse("bundle-rollback", `its sequence is ${now}, after ${before} of ${domain}`);
+    }
+    if (isSame(kept, bundle)) return { bundle, news: order === "newer" ? "new" : "same" };
+    if (order === "same") return yield* refuse("bundle-equivocation", `another bundle had sequence ${kept.sequence}`);
+    return { bundle, news: "new" };
+  });
+}
+
+/** Whether the server is a CA of the domain, under its root. What the domain's lists revoke counts; lists that are out do not hinder. */
+function judgeServer(chain: readonly Uint8Array[], root: Certificate, { domain, url, at, snapshot }: BundleTerms) {
+  const { policy, revocation } = domainOf(snapshot, domain);
+  const known = revocation === undefined ? undefined : { ...revocation, requirement: "optional" as const };
+  return Result.flatMap(
+    snapshotOf([root], { policy, at }),
+    (pinned) => judgeCa(chain, { ...pinned, revocation: known }, { url, domain, at }),
+  );
+}
+
+/** What a CA of the bundle claims of another domain. */
+function foreignClaim(authority: Certificate, { domain, snapshot }: BundleTerms): string | undefined {
+  const { subject: { text }, subjectAltNames } = authority;
+  const other = subjectAltNames.find(({ type, value }) =>
+    type === "uri" && value !== `spiffe://${domain}` && !value.startsWith(`spiffe://${domain}/`)
+  );
+  if (other !== undefined) return `${text} in it names ${other.value}`;
+  const key = markKey(authority);
+  const holder = domainsOf(snapshot).find(({ name, anchors }) =>
+    name !== domain && anchors.some((anchor) => markKey(anchor) === key)
+  );
+  return holder === undefined ? undefined : `${text} in it is a CA of ${holder.name ?? "this node's own domain"}`;
+}
+
+/** How the sequences follow each other. A bundle without one does not follow a bundle that has one. */
+function compareSequence({ sequence: before }: SpiffeBundle, { sequence: now }: SpiffeBundle) {
+  if (before === undefined) return "newer";
+  if (now === undefined || now < before) return "older";
+  return now === before ? "same" : "newer";
+}
+
+function isSame(before: SpiffeBundle, now: SpiffeBundle): boolean {
+  const prints = ({ authorities }: SpiffeBundle) => authorities.map(({ fingerprint }) => fingerprint).toSorted().join();
+  return prints(before) === prints(now) && before.sequence === now.sequence;
+}

@@ -1,0 +1,249 @@
+/** A partner's bundle over real sockets: what an honest CA serves is kept; whatever else answers changes nothing. */
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type Server } from "node:https";
+import type { ServerResponse } from "node:http";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { Effect, Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { httpsWithin } from "../../actors/enrolment/ask_https.ts";
+import { bundlePath } from "../../actors/files/state_directory.ts";
+import { bundleBytesMax, fetchBundle } from "../../actors/partners/fetch_bundle.ts";
+import { realServices } from "../../actors/runtime/real_ports.ts";
+import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
+import { markKey } from "../../pki/crl_marks.ts";
+import { issueIntermediate } from "../../pki/issue/mod.ts";
+import { formatSpiffeBundle, parseSpiffeBundle } from "../../pki/spiffe_bundle.ts";
+import { defaultPolicy, makeTrustSnapshot } from "../../pki/trust.ts";
+import { forge } from "../support/forge.ts";
+import { makeTestPki, type TestNode, type TestPki } from "../support/pki.ts";
+
+const test = suite("fetchBundle()");
+const own = await makeTestPki({ organization: "Own" });
+const third = await makeTestPki({ organization: "Third" });
+const partner = await makeTestPki({ organization: "Partner", domain: "partner.example" });
+const certificate = ({ der }: { readonly der: Uint8Array }): Certificate => Result.getOrThrow(parseCertificate(der));
+const pin = markKey(certificate(partner.root));
+const folder = mkdtempSync(join(tmpdir(), "hypha-partners-"));
+const path = bundlePath(folder, "partner.example");
+const servers: Server[] = [];
+
+test.after(() => {
+  for (const server of servers) {
+    server.closeAllConnections();
+    server.close();
+  }
+  rmSync(folder, { recursive: true });
+});
+
+const ca = await partner.node("ca-01", { role: "ca" });
+const revokedCa = await partner.node("ca-02", { role: "ca" });
+const second = await issueIntermediate({
+  issuer: partner.root,
+  commonName: "Partner CA 2",
+  notBefore: new Date(Date.now() - 60_000),
+  notAfter: new Date(Date.now() + 86_400_000),
+});
+
+type Answer = (response: ServerResponse) => void;
+
+/** A server with this certificate. */
+async function serve({ chainPem, keyPem }: Pick<TestNode, "chainPem" | "keyPem">, answer: Answer) {
+  let requests = 0;
+  const server = createServer({ cert: chainPem, key: keyPem, minVersion: "TLSv1.3" }, (_request, response) => {
+    requests += 1;
+    answer(response);
+  });
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const url = `https://127.0.0.1:${(server.address() as { port: number }).port}/bundle.json`;
+  return { url, requests: () => requests };
+}
+
+const bundleOf = (cas: readonly { readonly der: Uint8Array }[], sequence?: number) =>
+  formatSpiffeBundle(cas.map(certificate), { sequence, refreshHintSeconds: 120 });
+const cas = ({ root, intermediate }: TestPki) => [root, intermediate];
+const text = (content: string): Answer => (response) => response.end(content);
+
+const snapshot = Result.getOrThrow(makeTrustSnapshot({
+  trustPem: own.trustPem,
+  policy: defaultPolicy,
+  ownName: "own.example",
+  generation: 1,
+  at: new Date(),
+  domains: [
+    { name: "third.example", trust: third.trustPem },
+    {
+      name: "partner.example",
+      trust: partner.trustPem + partner.intermediate.certPem,
+      crlsPem: await partner.crls({ revoked: [revokedCa] }),
+    },
+  ],
+})).snapshot;
+
+/** `new`, `same`, or the code of the refusal. */
+async function outcomeOf(url: string): Promise<string> {
+  const ask = httpsWithin({ askMs: 2_000, answerBytesMax: 64 * 1024 * 1024 });
+  const place = { ask, domain: "partner.example", url, pin, path, snapshot, at: new Date() };
+  const outcome = await Effect.runPromise(Effect.provide(Effect.result(fetchBundle(place)), realServices));
+  return Result.isSuccess(outcome) ? outcome.success.news : outcome.failure.code;
+}
+
+test("an honest bundle is kept, without what nobody reads; the same one changes nothing", async () => {
+  const served = JSON.parse(bundleOf(cas(partner), 7)) as { readonly keys: readonly unknown[] };
+  const more = { ...served, keys: [...served.keys, { use: "jwt-svid", kty: "RSA" }], padding: "x".repeat(1_000) };
+  const { url } = await serve(ca, text(JSON.stringify(more)));
+  assert.is(await outcomeOf(url), "new");
+  const kept = readFileSync(path, "utf8");
+  assert.is(kept, bundleOf(cas(partner), 7));
+  assert.is(await outcomeOf(url), "same");
+  assert.is(readFileSync(path, "utf8"), kept);
+});
+
+/** A CA that names other domains than the partner's; below it, one that names the partner's. */
+const naming = (uri: string) => forge("Naming CA", { ca: true, san: [`URI:${uri}`] });
+
+const hostile: [
+  name: string,
+  server: () => Promise<Pick<TestNode, "chainPem" | "keyPem">>,
+  answer: Answer,
+  code: string,
+][] = [
+  ["another root", () => third.node("ca", { role: "ca" }), text(bundleOf(cas(third), 9)), "bundle-unpinned"],
+  [
+    "the pinned root, served by a CA of another",
+    () => third.node("c", { role: "ca" }),
+    text(bundleOf(cas(partner), 9)),
+    "bundle-server",
+  ],
+  [
+    "a worker of the partner",
+    () => partner.node("w", { role: "worker" }),
+    text(bundleOf(cas(partner), 9)),
+    "bundle-server",
+  ],
+  [
+    "a node without a role",
+    () => partner.node("n", { san: ["IP:127.0.0.1"] }),
+    text(bundleOf(cas(partner), 9)),
+    "bundle-server",
+  ],
+  [
+    "a CA of another domain below the same root",
+    () => partner.node("o", { san: ["URI:spiffe://own.example/ca/ca-01"] }),
+    text(bundleOf(cas(partner), 9)),
+    "bundle-server",
+  ],
+  [
+    "a CA's certificate that is revoked",
+    () => Promise.resolve(revokedCa),
+    text(bundleOf(cas(partner), 9)),
+    "bundle-server",
+  ],
+  ["our own root in it", () => Promise.resolve(ca), text(bundleOf([...cas(partner), own.root], 9)), "bundle-foreign"],
+  [
+    "a third partner's root in it",
+    () => Promise.resolve(ca),
+    text(bundleOf([...cas(partner), third.root], 9)),
+    "bundle-foreign",
+  ],
+  [
+    "a CA that names another domain",
+    () => Promise.resolve(ca),
+    text(bundleOf([...cas(partner), naming("spiffe://own.example")], 9)),
+    "bundle-foreign",
+  ],
+  [
+    "a CA that names a longer domain",
+    () => Promise.resolve(ca),
+    text(bundleOf([...cas(partner), naming("spiffe://partner.example.evil")], 9)),
+    "bundle-foreign",
+  ],
+  ["a lower sequence", () => Promise.resolve(ca), text(bundleOf([...cas(partner), second], 6)), "bundle-rollback"],
+  ["no sequence after one", () => Promise.resolve(ca), text(bundleOf([...cas(partner), second])), "bundle-rollback"],
+  [
+    "other content under the same sequence",
+    () => Promise.resolve(ca),
+    text(bundleOf([...cas(partner), second], 7)),
+    "bundle-equivocation",
+  ],
+  ["no root in it", () => Promise.resolve(ca), text(bundleOf([partner.intermediate], 9)), "bundle-unpinned"],
+  ["no JSON", () => Promise.resolve(ca), text("<html>"), "bundle-malformed"],
+  ["an empty set", () => Promise.resolve(ca), text('{"keys":[]}'), "bundle-unpinned"],
+  [
+    "a server error",
+    () => Promise.resolve(ca),
+    (response) => response.writeHead(500).end(bundleOf(cas(partner), 9)),
+    "bundle-unreachable",
+  ],
+  [
+    "an answer that does not end",
+    () => Promise.resolve(ca),
+    (response) => void response.write(bundleOf(cas(partner), 9)),
+    "bundle-unreachable",
+  ],
+];
+
+for (const [name, server, answer, code] of hostile) {
+  test(`refused, and nothing is written: ${name}`, async () => {
+    const before = readFileSync(path, "utf8");
+    const { url } = await serve(await server(), answer);
+    assert.is(await outcomeOf(url), code);
+    assert.is(readFileSync(path, "utf8"), before);
+  });
+}
+
+test("a redirect is not followed", async () => {
+  const target = await serve(ca, text(bundleOf([...cas(partner), second], 9)));
+  const { url } = await serve(ca, (response) => response.writeHead(302, { location: target.url }).end());
+  assert.is(await outcomeOf(url), "bundle-unreachable");
+  assert.is(target.requests(), 0);
+});
+
+test("an endless body ends at the limit", async () => {
+  let sent = 0;
+  const { url } = await serve(ca, (response) => {
+    const chunk = new Uint8Array(65_536).fill(32);
+    const more = (): void => {
+      if (response.destroyed || response.writableEnded) return;
+      sent += chunk.length;
+      response.write(chunk, () => setTimeout(more, 0));
+    };
+    more();
+  });
+  assert.is(await outcomeOf(url), "bundle-malformed");
+  // What was under way when the client ended: socket buffers of both ends.
+  assert.ok(sent < bundleBytesMax + 32 * 1024 * 1024, `${sent} bytes`);
+});
+
+test("nobody answers", async () => {
+  assert.is(await outcomeOf("https://127.0.0.1:1/bundle.json"), "bundle-unreachable");
+});
+
+test("a higher sequence replaces what is kept", async () => {
+  const { url } = await serve(ca, text(bundleOf([...cas(partner), second], 8)));
+  assert.is(await outcomeOf(url), "new");
+  assert.is(Result.getOrThrow(parseSpiffeBundle(readFileSync(path, "utf8"))).authorities.length, 3);
+});
+
+test("a torn file, and one of another root, count for nothing", async () => {
+  const { url } = await serve(ca, text(bundleOf(cas(partner), 3)));
+  for (const torn of ["{", bundleOf(cas(third), 99)]) {
+    writeFileSync(path, torn);
+    assert.is(await outcomeOf(url), "new");
+  }
+  rmSync(dirname(path), { recursive: true });
+  assert.is(await outcomeOf(url), "new");
+  assert.ok(existsSync(path));
+});
+
+test("a place that cannot be written is told", async () => {
+  rmSync(dirname(path), { recursive: true });
+  writeFileSync(dirname(path), "a file");
+  const { url } = await serve(ca, text(bundleOf(cas(partner), 3)));
+  assert.is(await outcomeOf(url), "bundle-unstored");
+  rmSync(dirname(path));
+});
+
+test.run();
