@@ -9,7 +9,7 @@
  */
 import type { TransportFact } from "../../transport/port.ts";
 import type { JobSpec, Peer, Uuid } from "../../transport/protocols/messages.ts";
-import type { SchedulerContext } from "../scheduler/scheduler_setup.ts";
+import type { SchedulerContext } from "../training/training_setup.ts";
 import type { WorkerContext } from "../worker/worker_setup.ts";
 import type { CollectedRound } from "./executor_watch.ts";
 import { type CheckInit, contextsOf, type Findings } from "./findings.ts";

@@ -9,7 +9,7 @@ import type { PeerIdentity } from "../../pki/path.ts";
 import type { Session } from "../../transport/core/session.ts";
 import type { PeerText, RecordAnswer, TransportFact } from "../../transport/port.ts";
 import type { SimulatedConnection } from "../../transport/simulated/connection.ts";
-import type { SchedulerContext } from "../scheduler/scheduler_setup.ts";
+import type { SchedulerContext } from "../training/training_setup.ts";
 import { ActChecks } from "./check_acts.ts";
 import { type CheckInit, contextsOf, type Findings } from "./findings.ts";
 import type { SimulatedNode } from "./node.ts";

@@ -6,8 +6,8 @@
  */
 import type { AnyActorRef } from "xstate";
 import type { PeerText } from "../../transport/port.ts";
-import type { SchedulerContext } from "../scheduler/scheduler_setup.ts";
-import { allParticipants } from "../scheduler/training.ts";
+import type { SchedulerContext } from "../training/training_setup.ts";
+import { allParticipants } from "../training/training.ts";
 import type { WorkerContext } from "../worker/worker_setup.ts";
 import { type CheckInit, contextsOf, type Findings } from "./findings.ts";
 import type { SimulatedNode } from "./node.ts";

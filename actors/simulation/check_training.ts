@@ -5,7 +5,7 @@
  */
 import type { Session } from "../../transport/core/session.ts";
 import type { Message, Peer, Uuid } from "../../transport/protocols/messages.ts";
-import type { SchedulerContext } from "../scheduler/scheduler_setup.ts";
+import type { SchedulerContext } from "../training/training_setup.ts";
 import type { WorkerContext } from "../worker/worker_setup.ts";
 import type { JobInput } from "../job/messages.ts";
 import type { AveragedRound } from "./executor_watch.ts";

@@ -17,7 +17,7 @@ import { checkPlaces } from "../../actors/node/places.ts";
 import { closeMs, countersMs, type NodeExit } from "../../actors/node/node_setup.ts";
 import type { RuleSource } from "../../actors/node/rule_store.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
-import type { Evaluator } from "../../actors/scheduler/evaluator.ts";
+import type { Evaluator } from "../../actors/training/evaluator.ts";
 import type { ObservedNode } from "../../actors/telemetry/samples.ts";
 import { makeGateTally, makeLineTally } from "../../actors/telemetry/tallies.ts";
 import type { Role } from "../../pki/certificate.ts";

@@ -5,8 +5,8 @@
  */
 import type { SchedulerConfig } from "../../actors/config/config.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
-import type { Evaluator } from "../../actors/scheduler/evaluator.ts";
-import { schedulerMachine } from "../../actors/scheduler/scheduler.ts";
+import type { Evaluator } from "../../actors/training/evaluator.ts";
+import { schedulerMachine } from "../../actors/training/training_machine.ts";
 import type { Role } from "../../pki/certificate.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { CloseReason, TransportAsk } from "../../transport/port.ts";

@@ -52,7 +52,7 @@ export const missingDefences: readonly MissingDefence[] = [
   },
   {
     comesThrough: ["lying-report"],
-    file: "actors/scheduler/answering.ts",
+    file: "actors/training/answering.ts",
     find: "const { training, answer } = answerProgress(context.training, received, planOf(context));",
     replace:
       `const { training, answer = { type: "Ok" } } = answerProgress(context.training, received, planOf(context));`,

@@ -1,8 +1,8 @@
 /** Workers of the existing network, which know no release and report no ends of jobs: what a scheduler waits for, in virtual time. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { executorEndMs, foreignWaitMs, offerOverMs } from "../../actors/scheduler/foreign.ts";
-import { regroupMs, silenceCheckMs, tailMs } from "../../actors/scheduler/scheduler_setup.ts";
+import { executorEndMs, foreignWaitMs, offerOverMs } from "../../actors/training/foreign.ts";
+import { regroupMs, silenceCheckMs, tailMs } from "../../actors/training/training_setup.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
 import { failedWith } from "../support/fake_transport.ts";
 import { configOf, resources, startScheduler, training } from "../support/scheduler_world.ts";

@@ -9,13 +9,7 @@ import type { TransportFact } from "../../transport/port.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
 import { heldAfter } from "./foreign.ts";
 import { release } from "./releasing.ts";
-import {
-  absenceMs,
-  isKeeping,
-  type SchedulerArgs,
-  type SchedulerContext,
-  trainerSilenceMs,
-} from "./scheduler_setup.ts";
+import { absenceMs, isKeeping, type SchedulerArgs, type SchedulerContext, trainerSilenceMs } from "./training_setup.ts";
 import {
   allParticipants,
   emptyTraining,

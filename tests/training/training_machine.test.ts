@@ -13,7 +13,7 @@ import { memberOf } from "../../pki/member.ts";
 import type { StreamChunk } from "../../transport/port.ts";
 import { identityOf, requestFrom, settle } from "../support/fake_transport.ts";
 import { eventually, streamPair, temporary } from "../support/job_world.ts";
-import { offerOverMs } from "../../actors/scheduler/foreign.ts";
+import { offerOverMs } from "../../actors/training/foreign.ts";
 import { configOf, resources, startScheduler, training } from "../support/scheduler_world.ts";
 import { revoked } from "../support/worker_world.ts";
 

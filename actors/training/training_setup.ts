@@ -20,8 +20,8 @@ import type { Participants } from "./job_spec.ts";
 import type { RoundPlan } from "./rounds.ts";
 import { takeRunActor } from "./run_number.ts";
 import type { SliceCursor } from "./slices.ts";
-import type { Checkpoint } from "../training/checkpoints.ts";
-import { modelStoreMachine } from "../training/model_store.ts";
+import type { Checkpoint } from "./checkpoints.ts";
+import { modelStoreMachine } from "./model_store.ts";
 import {
   allParticipants,
   isAggregatorBehind,

@@ -3,8 +3,8 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Result } from "effect";
 import { readDatasetRecord } from "../../actors/data/dataset_record.ts";
-import { answerStatus, freshPace, type TrainerPace } from "../../actors/scheduler/rounds.ts";
-import { firstSlice, takeSlice } from "../../actors/scheduler/slices.ts";
+import { answerStatus, freshPace, type TrainerPace } from "../../actors/training/rounds.ts";
+import { firstSlice, takeSlice } from "../../actors/training/slices.ts";
 import {
   answerProgress,
   emptyTraining,
@@ -14,7 +14,7 @@ import {
   silentTrainers,
   type Training,
   withParticipant,
-} from "../../actors/scheduler/training.ts";
+} from "../../actors/training/training.ts";
 import {
   acceptOffer,
   addJob,

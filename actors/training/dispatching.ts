@@ -17,7 +17,7 @@ import {
   type SchedulerArgs,
   type SchedulerContext,
   type SchedulerEvent,
-} from "./scheduler_setup.ts";
+} from "./training_setup.ts";
 import { leasedAggregator, leasedTrainer, participantOf, withParticipant } from "./training.ts";
 
 function isDispatched(answer: RequestAnswer): boolean {

@@ -10,7 +10,7 @@ import type { Peer, TrainingRequest, Uuid } from "../../transport/protocols/mess
 import { foreignWaitMs } from "./foreign.ts";
 import { answerAs } from "../runtime/role.ts";
 import { type TakenRun, trainingIdOf, unrememberedRun } from "./run_number.ts";
-import type { SchedulerArgs, SchedulerEvent } from "./scheduler_setup.ts";
+import type { SchedulerArgs, SchedulerEvent } from "./training_setup.ts";
 import { allParticipants, type Participant } from "./training.ts";
 
 /** A worker answers on `/hypha-training/1` within this, in milliseconds. */

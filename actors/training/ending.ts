@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type SchedulerContext, sendingMs, tailMs } from "./scheduler_setup.ts";
+import { type SchedulerContext, sendingMs, tailMs } from "./training_setup.ts";
 import { trainersOf } from "./training.ts";
 
 type Args = { readonly context: SchedulerContext };

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { evaluationMachine } from "../../actors/scheduler/evaluation.ts";
+import { evaluationMachine } from "../../actors/training/evaluation.ts";
 import { digitsEvaluator } from "../../scripts/executors/evaluator.ts";
 import { makeFakeWorld, settle, startUnderParent } from "../support/fake_transport.ts";
 import { eventually, streamPair, temporary } from "../support/job_world.ts";

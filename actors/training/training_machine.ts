@@ -32,11 +32,11 @@ import {
   silenceCheckMs,
   tailMs,
   takenPeers,
-} from "./scheduler_setup.ts";
+} from "./training_setup.ts";
 import { takeRunMs, trainingIdOf, unrememberedRun } from "./run_number.ts";
 import { firstSlice } from "./slices.ts";
 import { emptyTraining, trainersOf } from "./training.ts";
-import { scheduler } from "./scheduler_actions.ts";
+import { scheduler } from "./training_actions.ts";
 
 /** The role machine of a scheduler. */
 export const schedulerMachine = scheduler.createMachine({

@@ -6,7 +6,7 @@
 import type { MemberReport, Peer, RoundReport } from "../../transport/protocols/messages.ts";
 import { plainText } from "../job/reason.ts";
 import { ask } from "./releasing.ts";
-import type { SchedulerArgs } from "./scheduler_setup.ts";
+import type { SchedulerArgs } from "./training_setup.ts";
 
 /** A rejected trainer is lost this long after its worker was told, in milliseconds: with the lease its job ends. */
 export const noticeMs = 500;

@@ -18,7 +18,7 @@ import {
   type SchedulerEvent,
   seekAgainMs,
   seeksAtData,
-} from "./scheduler_setup.ts";
+} from "./training_setup.ts";
 import { firstSlice } from "./slices.ts";
 
 /** Looks up the data set's record. */

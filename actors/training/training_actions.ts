@@ -24,7 +24,7 @@ import {
   watchRound,
 } from "./participants.ts";
 import { find, noteLookup, noteProvider, noteProviderGone, seek, takeProvider } from "./provider.ts";
-import { type SchedulerArgs, type SchedulerContext, schedulerSetup } from "./scheduler_setup.ts";
+import { type SchedulerArgs, type SchedulerContext, schedulerSetup } from "./training_setup.ts";
 import {
   endBygone,
   endBygoneAt,

@@ -21,7 +21,7 @@ import { modelFor, offerToModel } from "./keeping.ts";
 import { judgeRound } from "./judging.ts";
 import { isHeldBack, withOffer } from "./foreign.ts";
 import { endBygoneAt } from "./releasing.ts";
-import { planOf, type SchedulerArgs, type SchedulerContext } from "./scheduler_setup.ts";
+import { planOf, type SchedulerArgs, type SchedulerContext } from "./training_setup.ts";
 import { takeSlice } from "./slices.ts";
 import { answerProgress, type Participant, participantBy, trainersOf, withParticipant } from "./training.ts";
 

@@ -7,9 +7,9 @@ import { type Member, memberOf } from "../../pki/member.ts";
 import type { TransportFact } from "../../transport/port.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
 import { pullProtocols } from "../files/stream_file.ts";
-import { type Checkpoint, trainingFolder } from "../training/checkpoints.ts";
-import { indexOfRound, velocityDataset, weightsDataset } from "../training/references.ts";
-import { planOf, type SchedulerArgs, type SchedulerContext } from "./scheduler_setup.ts";
+import { type Checkpoint, trainingFolder } from "./checkpoints.ts";
+import { indexOfRound, velocityDataset, weightsDataset } from "../learning/model_references.ts";
+import { planOf, type SchedulerArgs, type SchedulerContext } from "./training_setup.ts";
 import { allParticipants, participantBy, trainersOf, withKept } from "./training.ts";
 
 /** Starts the store where the job has weights. */

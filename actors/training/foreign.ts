@@ -5,7 +5,7 @@
  * @module
  */
 import type { Peer, Uuid } from "../../transport/protocols/messages.ts";
-import type { SchedulerArgs, SchedulerContext } from "./scheduler_setup.ts";
+import type { SchedulerArgs, SchedulerContext } from "./training_setup.ts";
 import type { Participant } from "./training.ts";
 
 /** An executor ends within this after its lease, in milliseconds (`docs/wire.md`, "The job bridge": SIGKILL after five seconds). */

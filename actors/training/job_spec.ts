@@ -12,7 +12,7 @@ import type {
   Uuid,
 } from "../../transport/protocols/messages.ts";
 import type { DilocoJobConfig, HuggingfaceModel, WeightsModel } from "../config/config.ts";
-import { weightsDataset } from "../training/references.ts";
+import { weightsDataset } from "../learning/model_references.ts";
 
 /** Rows of a batch where `max_batch_size` is not configured. */
 export const defaultBatchSize = 32;

@@ -1,7 +1,7 @@
 /** Allocation: request, offers, acceptance, until there are as many workers as needed. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { allocationMachine } from "../../actors/scheduler/allocation.ts";
+import { allocationMachine } from "../../actors/training/allocation.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
 import { failedWith, type FakeWorld, makeFakeWorld, startUnderParent } from "../support/fake_transport.ts";
 
