@@ -30,7 +30,7 @@ export {
 export { type NodeCommand, type NodeExit, NodeFailed, type NodeInput, nodeMachine } from "./node/node.ts";
 export { dataMachine } from "./data/data.ts";
 export { gatewayMachine } from "./gateway/gateway.ts";
-export { schedulerMachine } from "./training/training_machine.ts";
+export { schedulerMachine } from "./scheduler/scheduler.ts";
 export { workerMachine } from "./worker/worker.ts";
 export { allocationMachine } from "./training/allocation.ts";
 export { evaluationMachine } from "./training/evaluation.ts";

@@ -14,3 +14,8 @@ const roundIndexMin = 4_294_967_296;
 
 /** The index of a round's model. */
 export const indexOfRound = (round: number): number => roundIndexMin + round;
+
+/** The training whose parameters or velocity a data set stands for; undefined for any other data set. */
+export function trainingOfDataset(dataset: string): string | undefined {
+  return /^hypha:(?:weights|velocity)\/(.+)$/.exec(dataset)?.[1];
+}

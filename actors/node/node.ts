@@ -5,7 +5,7 @@
  */
 import { dataMachine } from "../data/data.ts";
 import { gatewayMachine } from "../gateway/gateway.ts";
-import { schedulerMachine } from "../training/training_machine.ts";
+import { schedulerMachine } from "../scheduler/scheduler.ts";
 import { workerMachine } from "../worker/worker.ts";
 import { rolelessNode } from "./node_machine.ts";
 

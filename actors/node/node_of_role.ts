@@ -14,7 +14,7 @@ export async function nodeOfRole(role: Role): Promise<typeof rolelessNode> {
       return rolelessNode.provide({ actors: { gateway: gatewayMachine } });
     }
     case "scheduler": {
-      const { schedulerMachine } = await import("../training/training_machine.ts");
+      const { schedulerMachine } = await import("../scheduler/scheduler.ts");
       return rolelessNode.provide({ actors: { scheduler: schedulerMachine } });
     }
     case "worker": {

@@ -20,7 +20,8 @@ import { nodeMachine } from "../node/node.ts";
 import { ruleStoreMachine } from "../node/rule_store.ts";
 import { parameterServerMachine } from "../job/parameter_server.ts";
 import { refusalLogMachine } from "../trust/refusal_log.ts";
-import { schedulerMachine } from "../training/training_machine.ts";
+import { schedulerMachine } from "../scheduler/scheduler.ts";
+import { trainingMachine } from "../training/training_machine.ts";
 import { watchedCrlsMachine } from "../files/watched_crls.ts";
 import { watchedFilesMachine } from "../files/watched_files.ts";
 import { trustStoreMachine } from "../trust/trust_store.ts";
@@ -43,6 +44,7 @@ export const simulatedMachines: readonly AnyStateMachine[] = [
   gatewayMachine,
   dataMachine,
   schedulerMachine,
+  trainingMachine,
   allocationMachine,
   heldLeaseMachine,
   workerMachine,

@@ -1,10 +1,9 @@
 /**
- * A scheduler's actions that answer the network: offers, slices, job statuses, progress, pushes.
+ * A training's actions that answer the network: offers, slices, job statuses, progress, pushes.
  *
  * @module
  */
-import { type Member, memberOf, standsFor } from "../../pki/member.ts";
-import type { TransportFact } from "../../transport/port.ts";
+import { type Member, memberOf } from "../../pki/member.ts";
 import type {
   Grant,
   JobStatus,
@@ -19,9 +18,8 @@ import { instantFromMs } from "../runtime/instant.ts";
 import { handleRequest, type ReceivedRequest, type RequestTable, type RequestWith } from "../runtime/requests.ts";
 import { modelFor, offerToModel } from "./keeping.ts";
 import { judgeRound } from "./judging.ts";
-import { isHeldBack, withOffer } from "./foreign.ts";
-import { endBygoneAt } from "./releasing.ts";
-import { planOf, type SchedulerArgs, type SchedulerContext } from "./training_setup.ts";
+import { offeredStream, rejectStream } from "./offered_stream.ts";
+import { planOf, type ReceivedStream, type TrainingArgs, type TrainingContext } from "./training_setup.ts";
 import { takeSlice } from "./slices.ts";
 import { answerProgress, type Participant, participantBy, trainersOf, withParticipant } from "./training.ts";
 
@@ -33,11 +31,11 @@ function failureOf(status: JobStatus): string {
   return status.type === "Failed" ? status.reason ?? "its worker gives no reason" : status.type;
 }
 
-/** The requests that a scheduler answers, by protocol and variant. It declines the others. */
-const requests: RequestTable<SchedulerArgs> = {
+/** The requests that a training answers, by protocol and variant. It declines the others. */
+const requests: RequestTable<TrainingArgs> = {
   "/hypha-health/0.0.1": decline,
   "/hypha-progress/0.0.1": answerProgressRequest,
-  "/hypha-training/1": answerUnsupported,
+  "/hypha-training/1": decline,
   "/hypha-api/0.0.1": {
     WorkerOffer: passOffer,
     Data: answerData,
@@ -47,48 +45,30 @@ const requests: RequestTable<SchedulerArgs> = {
   },
 };
 
-/** Offers and progress are answered in every state. */
-export function serveRequests({ context, enqueue }: SchedulerArgs): void {
-  enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-api/0.0.1" });
-  enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-progress/0.0.1" });
-  enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-training/1" });
-}
-
-/** Answers a request, or declines it. */
-export function answerRequest(args: SchedulerArgs, request: ReceivedRequest): void {
+/** Answers a request that its scheduler passed on, or declines it. */
+export function answerRequest(args: TrainingArgs, request: ReceivedRequest): void {
   if (!handleRequest(requests, args, request)) decline(args, request);
 }
 
-/** Nothing is asked of a scheduler on this protocol: it is served so that identify names it. */
-function answerUnsupported({ context, enqueue }: SchedulerArgs, { exchange }: { readonly exchange: string }): void {
-  enqueue.sendTo(context.transport, { type: "respond", exchange, message: { answer: "Unsupported" } });
-}
-
 /** Whether a message may be of the current run: one of a foreign worker names none. */
-function isOfRun({ run }: SchedulerContext, training: TrainingRun | undefined): boolean {
+function isOfRun({ run }: TrainingContext, training: TrainingRun | undefined): boolean {
   return training === undefined || (training.id === run?.id && training.run === run.run);
 }
 
-function decline({ context, enqueue }: SchedulerArgs, { exchange }: { readonly exchange: string }): void {
+function decline({ context, enqueue }: TrainingArgs, { exchange }: { readonly exchange: string }): void {
   enqueue.sendTo(context.transport, { type: "decline", exchange });
 }
 
-/** The running allocation answers offers of workers. After a restart a worker is not taken before its leftovers are over. */
-function passOffer(args: SchedulerArgs, request: RequestWith<WorkerOffer>): void {
+/** The running allocation answers offers of workers. */
+function passOffer(args: TrainingArgs, request: RequestWith<WorkerOffer>): void {
   const { exchange, peer, identity, message: offer } = request;
   const allocation = args.self.getSnapshot().children["allocation"];
-  if (!standsFor(identity.role, "worker")) return decline(args, request);
-  const arrived = { peer, id: offer.id, at: args.context.ports.now() };
-  args.enqueue.assign({ unaccepted: withOffer(args.context, arrived, "arrived") });
   if (allocation === undefined) decline(args, request);
-  else if (isHeldBack(args.context, peer)) {
-    endBygoneAt(args, { peer, identity });
-    args.enqueue.sendTo(args.context.transport, { type: "respond", exchange, message: { WorkerOffer: {} } });
-  } else args.enqueue.sendTo(allocation, { type: "offer.received", exchange, peer, member: memberOf(identity), offer });
+  else args.enqueue.sendTo(allocation, { type: "offer.received", exchange, peer, member: memberOf(identity), offer });
 }
 
 function answerData(
-  args: SchedulerArgs,
+  args: TrainingArgs,
   request: RequestWith<{ readonly dataset: string; readonly training?: TrainingRun }>,
 ): void {
   const { context, enqueue } = args;
@@ -106,7 +86,7 @@ function answerData(
 
 /** A participant reports its own task only. One that ended before its last round is lost. */
 function answerJobStatus(
-  args: SchedulerArgs,
+  args: TrainingArgs,
   request: RequestWith<{ readonly task_id: Uuid; readonly status: JobStatus }>,
 ): void {
   const { context, enqueue } = args;
@@ -127,7 +107,7 @@ function answerJobStatus(
 
 /** The next slice for a trainer; `NotFound` for another data set; undefined for a peer that is no trainer of this job. */
 function sliceFor(
-  context: SchedulerContext,
+  context: TrainingContext,
   { peer, member }: { readonly peer: Peer; readonly member: Member },
   dataset: string,
 ) {
@@ -141,7 +121,7 @@ function sliceFor(
 
 /** A grant for the data node: this trainer may read this slice, and read it again after a broken pull. */
 function grantFor(
-  { ports, sign }: SchedulerContext,
+  { ports, sign }: TrainingContext,
   participant: { readonly jobId: string } | undefined,
   slice: { readonly dataset: string; readonly index: number; readonly peer: Peer },
 ): { readonly grant?: Grant } {
@@ -150,7 +130,7 @@ function grantFor(
   return { grant: signGrant({ ...slice, job: participant.jobId, expires }, sign) };
 }
 
-function reportEnded({ ports }: SchedulerContext, { peer, jobId, taskId }: Participant, status: JobStatus): void {
+function reportEnded({ ports }: TrainingContext, { peer, jobId, taskId }: Participant, status: JobStatus): void {
   const outcome = status.type.toLowerCase();
   ports.report({
     level: status.type === "Finished" ? "info" : "warn",
@@ -160,7 +140,7 @@ function reportEnded({ ports }: SchedulerContext, { peer, jobId, taskId }: Parti
   });
 }
 
-function answerProgressRequest(args: SchedulerArgs, request: RequestWith<ProgressRequest>): void {
+function answerProgressRequest(args: TrainingArgs, request: RequestWith<ProgressRequest>): void {
   const { context, enqueue } = args;
   const { exchange, peer, identity, message: { job_id: jobId, progress } } = request;
   if (!isOfRun(context, request.message.training)) return decline(args, request);
@@ -171,14 +151,17 @@ function answerProgressRequest(args: SchedulerArgs, request: RequestWith<Progres
   if (answer === undefined) return decline(args, request);
   const isStatus = typeof progress === "object" && "status" in progress;
   enqueue.assign({ samples: context.samples + (isStatus ? progress.status.batch_size : 0) });
-  enqueue.assign({ training, speakers: { [peer]: namesTraining ? "ours" : "foreign", ...context.speakers } });
+  enqueue.assign({ training });
+  if (context.workers().speakers[peer] === undefined) {
+    enqueue.sendTo(context.parent, { type: "worker.known", peer, as: namesTraining ? "ours" : "foreign" });
+  }
   enqueue.sendTo(context.transport, { type: "respond", exchange, message: answer });
   enqueue(() => reportProgress(context, { peer, progress, roundsDone: training.roundsDone }));
   if (report !== undefined && training.roundsDone > context.training.roundsDone) judgeRound(args, peer, report);
 }
 
 function reportProgress(
-  { ports, training: before, model }: SchedulerContext,
+  { ports, training: before, model }: TrainingContext,
   { peer, progress, roundsDone }: {
     readonly peer: Peer;
     readonly progress: ProgressRequest["progress"];
@@ -206,13 +189,13 @@ function reportProgress(
 }
 
 /** Hands a push of the aggregator to the model or the evaluation, and a pull of a member to the model; rejects all other streams. */
-export function routePush(args: SchedulerArgs, fact: Extract<TransportFact, { type: "stream.received" }>): void {
-  if (offerToModel(args, fact)) return;
+export function routeStream(args: TrainingArgs, stream: ReceivedStream): void {
+  if (offerToModel(args, stream)) return;
   const { context, self, enqueue } = args;
-  const { exchange, peer, identity } = fact;
+  const { peer, identity } = stream;
   const evaluation = self.getSnapshot().children["evaluation"];
   const wanted = evaluation !== undefined && context.evaluation === "on" &&
     memberOf(identity) === context.training.aggregator?.member;
-  if (wanted) enqueue.sendTo(evaluation, { type: "update.offered", exchange, peer });
-  else enqueue.sendTo(context.transport, { type: "stream.reject", exchange });
+  if (wanted) enqueue.sendTo(evaluation, { type: "update.offered", ...offeredStream(stream), peer });
+  else enqueue(() => rejectStream(context, stream));
 }

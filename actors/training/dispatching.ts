@@ -8,17 +8,17 @@ import type { RequestAnswer } from "../../transport/port.ts";
 import type { Descriptor, JobSpec, Peer, Uuid } from "../../transport/protocols/messages.ts";
 import type { GrantedLease } from "./allocation.ts";
 import { answerAs } from "../runtime/role.ts";
-import { dispatchDelayMs, withOffer } from "./foreign.ts";
 import { aggregateJob, trainJob } from "./job_spec.ts";
 import {
   dispatchTimeoutMs,
   participantsOf,
   redispatchAgainMs,
-  type SchedulerArgs,
-  type SchedulerContext,
-  type SchedulerEvent,
+  type TrainingArgs,
+  type TrainingContext,
+  type TrainingEvent,
 } from "./training_setup.ts";
 import { leasedAggregator, leasedTrainer, participantOf, withParticipant } from "./training.ts";
+import { dispatchDelayMs } from "./workers.ts";
 
 function isDispatched(answer: RequestAnswer): boolean {
   return answer.type === "response" && "DispatchJob" in answer.message &&
@@ -27,7 +27,7 @@ function isDispatched(answer: RequestAnswer): boolean {
 
 /** Takes a granted lease: starts renewing it, and makes its worker a participant. */
 export function takeLease(
-  { context, self, enqueue }: SchedulerArgs,
+  { context, self, enqueue }: TrainingArgs,
   { class: jobClass, lease }: { readonly class: Descriptor["class"]; readonly lease: GrantedLease },
 ): void {
   // The allocation may have been given up meanwhile: then the existing participant keeps its part, and this lease lapses.
@@ -37,9 +37,7 @@ export function takeLease(
   const { peer, member } = lease;
   const participant = { peer, member, leaseId: lease.id, taskId: context.ports.uuid(), jobId: context.ports.uuid() };
   const { training } = context;
-  const accepted = { peer, id: lease.id, at: context.ports.now() };
   enqueue.assign({
-    unaccepted: withOffer(context, accepted, "accepted"),
     training: jobClass === "train"
       ? {
         ...training,
@@ -50,6 +48,7 @@ export function takeLease(
       }
       : { ...training, aggregator: leasedAggregator(participant) },
   });
+  enqueue.sendTo(context.parent, { type: "worker.leased", peer, leaseId: lease.id });
   enqueue.spawnChild("heldLease", {
     id: `lease/${lease.id}`,
     input: {
@@ -66,7 +65,7 @@ export function takeLease(
   enqueue(() => reportGranted(context, jobClass, lease));
 }
 
-function reportGranted({ ports }: SchedulerContext, jobClass: string, lease: GrantedLease): void {
+function reportGranted({ ports }: TrainingContext, jobClass: string, lease: GrantedLease): void {
   ports.report({
     level: "info",
     event: "lease.granted",
@@ -77,12 +76,12 @@ function reportGranted({ ports }: SchedulerContext, jobClass: string, lease: Gra
 
 /** Sends one participant its job, once its unaccepted offers are over. */
 function sendDispatch(
-  { context, self, enqueue }: SchedulerArgs,
+  { context, self, enqueue }: TrainingArgs,
   participant: { readonly peer: Peer; readonly member: Member; readonly taskId: Uuid },
   spec: JobSpec,
 ): void {
   const { peer, member, taskId } = participant;
-  const delay = dispatchDelayMs(context, peer);
+  const delay = dispatchDelayMs(context.workers(), { peer, now: context.ports.now() });
   enqueue.sendTo(context.transport, {
     type: "request",
     id: `dispatch/${taskId}/${context.dispatches + 1}`,
@@ -93,13 +92,13 @@ function sendDispatch(
     timeoutMs: dispatchTimeoutMs,
     replyTo: answerAs(
       self,
-      (answer: RequestAnswer): SchedulerEvent => ({ type: "dispatch.answered", peer, taskId, answer }),
+      (answer: RequestAnswer): TrainingEvent => ({ type: "dispatch.answered", peer, taskId, answer }),
     ),
   }, delay === 0 ? {} : { delay, id: `dispatch/${taskId}` });
 }
 
 /** Sends the aggregator its job, or the same job again with the trainers that are left. */
-export function dispatchAggregator(args: SchedulerArgs): void {
+export function dispatchAggregator(args: TrainingArgs): void {
   const { context, enqueue } = args;
   const { aggregator } = context.training;
   if (aggregator === undefined) return;
@@ -128,7 +127,7 @@ export function dispatchAggregator(args: SchedulerArgs): void {
 }
 
 /** Sends each trainer that has no job yet its job. */
-export function dispatchTrainers(args: SchedulerArgs): void {
+export function dispatchTrainers(args: TrainingArgs): void {
   const { context, enqueue } = args;
   const participants = participantsOf(context);
   enqueue.assign({ dispatches: context.dispatches + 1 });
@@ -149,8 +148,8 @@ export function dispatchTrainers(args: SchedulerArgs): void {
 
 /** Notes the answer to a dispatch: the participant runs, or is lost to this training. */
 export function noteDispatch(
-  { context, enqueue }: SchedulerArgs,
-  { peer, taskId, answer }: Extract<SchedulerEvent, { type: "dispatch.answered" }>,
+  { context, enqueue }: TrainingArgs,
+  { peer, taskId, answer }: Extract<TrainingEvent, { type: "dispatch.answered" }>,
 ): void {
   const participant = participantOf(context.training, peer);
   if (participant === undefined || participant.taskId !== taskId) return;

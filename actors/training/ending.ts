@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { type SchedulerContext, sendingMs, tailMs } from "./training_setup.ts";
+import { sendingMs, tailMs, type TrainingContext } from "./training_setup.ts";
 import { trainersOf } from "./training.ts";
 
-type Args = { readonly context: SchedulerContext };
+type Args = { readonly context: TrainingContext };
 
 /** The last round is counted: tells what is waited for, and for how long. */
 export function reportTail({ context: { ports, training } }: Args): void {

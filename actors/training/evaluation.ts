@@ -14,7 +14,7 @@
  *
  * @module
  */
-import { assign, enqueueActions, sendTo, setup } from "xstate";
+import { assign, enqueueActions, setup } from "xstate";
 import { Effect, Result } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { PeerText, StreamAnswer, StreamHandle } from "../../transport/port.ts";
@@ -34,6 +34,7 @@ import {
   type Evaluator,
   type ModelReference,
 } from "./evaluator.ts";
+import { acceptStream, type OfferedStream, rejectStream } from "./offered_stream.ts";
 
 /** Updates that wait while one is received: the aggregator sends one a round. */
 export const waitingMax = 4;
@@ -61,8 +62,7 @@ export interface EvaluationInput extends HasParent<EvaluationEvent> {
 }
 
 /** An update that the aggregator wants to push. */
-export interface Offered {
-  readonly exchange: string;
+export interface Offered extends OfferedStream {
   readonly peer: PeerText;
 }
 
@@ -175,15 +175,6 @@ function readWhole(stream: StreamHandle) {
   });
 }
 
-/** Results are pushed to an evaluation only where nobody else keeps the model. */
-function serveResults(
-  { model }: Pick<EvaluationContext, "model">,
-  type: "serve" | "unserve",
-  tell: (ask: { readonly type: "serve" | "unserve"; readonly protocol: (typeof pushProtocols)[number] }) => void,
-): void {
-  if (!("parameters" in model)) { for (const protocol of pushProtocols) tell({ type, protocol }); }
-}
-
 const actors = { load, measured, receive };
 
 /** The events that an evaluation receives. */
@@ -207,25 +198,20 @@ const evaluation = setup({
   },
   actions: {
     keepOffered: assign({
-      waiting: ({ context }, { exchange, peer }: Offered) => [...context.waiting, { exchange, peer }],
+      waiting: ({ context }, offered: Offered) => [...context.waiting, offered],
     }),
-    reject: sendTo(
-      ({ context }) => context.transport,
-      (_, { exchange }: Offered) => ({ type: "stream.reject", exchange }),
-    ),
+    reject: ({ context }, offered: Offered) => rejectStream(context, offered),
     takeLoaded: assign({ loaded: (_, { value }: { readonly value: EvaluatedModel }) => value }),
     begin: enqueueActions(({ context, enqueue }) => {
-      serveResults(context, "serve", (ask) => enqueue.sendTo(context.transport, ask));
+      // Results are pushed to an evaluation only where nobody else keeps the model.
+      const serving = "parameters" in context.model ? [] : pushProtocols;
+      for (const protocol of serving) enqueue.sendTo(context.transport, { type: "serve", protocol });
       enqueue.sendTo(context.parent, { type: "evaluation.ready" });
     }),
     acceptNext: enqueueActions(({ context, self, enqueue }) => {
       const [next, ...waiting] = context.waiting;
       enqueue.assign({ waiting });
-      enqueue.sendTo(context.transport, {
-        type: "stream.accept",
-        exchange: present(next, "a waiting update").exchange,
-        replyTo: self,
-      });
+      enqueue(() => acceptStream(context, present(next, "a waiting update"), self));
     }),
     takeStream: assign({ stream: (_, { stream }: { readonly stream: StreamHandle }) => stream }),
     dropStream: assign({ stream: undefined }),
@@ -260,11 +246,8 @@ const evaluation = setup({
     keepReason: assign({ reason: (_, { reason }: { readonly reason: string }) => reason }),
     end: enqueueActions(({ context, enqueue }) => {
       const reason = present(context.reason, "the reason");
-      for (const { exchange } of context.waiting) {
-        enqueue.sendTo(context.transport, { type: "stream.reject", exchange });
-      }
+      for (const offered of context.waiting) enqueue(() => rejectStream(context, offered));
       enqueue.assign({ waiting: [] });
-      serveResults(context, "unserve", (ask) => enqueue.sendTo(context.transport, ask));
       enqueue.sendTo(context.parent, { type: "evaluation.broken", reason });
       enqueue(() =>
         context.ports.report({

@@ -5,14 +5,13 @@
  */
 import type { MemberReport, Peer, RoundReport } from "../../transport/protocols/messages.ts";
 import { plainText } from "../job/reason.ts";
-import { ask } from "./releasing.ts";
-import type { SchedulerArgs } from "./training_setup.ts";
+import type { TrainingArgs } from "./training_setup.ts";
 
 /** A rejected trainer is lost this long after its worker was told, in milliseconds: with the lease its job ends. */
 export const noticeMs = 500;
 
 /** Logs what became of each member, tells the workers of those that are out, and loses them. */
-export function judgeRound(args: SchedulerArgs, aggregator: Peer, { round, members }: RoundReport): void {
+export function judgeRound(args: TrainingArgs, aggregator: Peer, { round, members }: RoundReport): void {
   const { context, enqueue } = args;
   // One entry each: the report is bounded by the members that there are.
   const byPeer = new Map(members.map((member) => [member.peer, member]));
@@ -38,18 +37,19 @@ interface Claim {
   readonly member: MemberReport;
 }
 
-function dropMember(args: SchedulerArgs, claim: Claim): void {
+function dropMember(args: TrainingArgs, claim: Claim): void {
   const { context, enqueue } = args;
   const { peer, code = "rejected", detail = "" } = claim.member;
   const trainer = context.training.trainers[peer];
   if (trainer === undefined) return;
   enqueue(() => reportMember(args, claim));
-  if (context.speakers[peer] !== "foreign") ask(args, peer, { Notice: { job: trainer.jobId, code, detail } });
+  const message = { Notice: { job: trainer.jobId, code, detail } };
+  enqueue.sendTo(context.parent, { type: "worker.told", peer, message });
   const reason = `its update was rejected by ${claim.aggregator} (claimed): ${plainText(code)}`;
   enqueue.raise({ type: "participant.lost", peer, reason }, { delay: noticeMs });
 }
 
-function reportMember({ context }: SchedulerArgs, { aggregator, round, member }: Claim): void {
+function reportMember({ context }: TrainingArgs, { aggregator, round, member }: Claim): void {
   const { peer, outcome, code, detail, norm } = member;
   const why = detail === undefined ? "" : `: ${plainText(detail)}`;
   context.ports.report({

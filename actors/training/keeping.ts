@@ -4,16 +4,16 @@
  * @module
  */
 import { type Member, memberOf } from "../../pki/member.ts";
-import type { TransportFact } from "../../transport/port.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
 import { pullProtocols } from "../files/stream_file.ts";
 import { type Checkpoint, trainingFolder } from "./checkpoints.ts";
 import { indexOfRound, velocityDataset, weightsDataset } from "../learning/model_references.ts";
-import { planOf, type SchedulerArgs, type SchedulerContext } from "./training_setup.ts";
+import { offeredStream, rejectStream } from "./offered_stream.ts";
+import { planOf, type ReceivedStream, type TrainingArgs, type TrainingContext } from "./training_setup.ts";
 import { allParticipants, participantBy, trainersOf, withKept } from "./training.ts";
 
 /** Starts the store where the job has weights. */
-export function startModel({ context, self, enqueue }: SchedulerArgs): void {
+export function startModel({ context, self, enqueue }: TrainingArgs): void {
   const { ports, transport, run, config: { job, stateDir } } = context;
   if (!("weights" in job.model)) return;
   if (stateDir === undefined || run === undefined) {
@@ -40,7 +40,7 @@ export function startModel({ context, self, enqueue }: SchedulerArgs): void {
 
 /** The model is open: the training goes on after its round. */
 export function takeModel(
-  { context, enqueue }: SchedulerArgs,
+  { context, enqueue }: TrainingArgs,
   { checkpoint }: { readonly checkpoint: Checkpoint },
 ): void {
   const { round, samples } = checkpoint.record;
@@ -62,7 +62,7 @@ export function takeModel(
 
 /** A round is on disk: only now it is finished. */
 export function noteKept(
-  { context, self, enqueue }: SchedulerArgs,
+  { context, self, enqueue }: TrainingArgs,
   { checkpoint }: { readonly checkpoint: Checkpoint },
 ): void {
   const { training, ports } = context;
@@ -86,13 +86,13 @@ export function noteKept(
 }
 
 /** The disk has no room for the round, or has room again. */
-export function notePaused({ context, enqueue }: SchedulerArgs, { isPaused }: { readonly isPaused: boolean }): void {
+export function notePaused({ context, enqueue }: TrainingArgs, { isPaused }: { readonly isPaused: boolean }): void {
   if (context.model !== undefined) enqueue.assign({ model: { ...context.model, isPaused } });
 }
 
 /** What a member is told about the model: where it is. Undefined for another data set, and for a peer that is no member. */
 export function modelFor(
-  { training, model, run, self }: SchedulerContext,
+  { training, model, run, self }: TrainingContext,
   { peer, member }: { readonly peer: Peer; readonly member: Member },
   dataset: string,
 ) {
@@ -111,30 +111,31 @@ export function modelFor(
  * @returns Whether the stream is none of another actor: where there is a model, all streams are for it.
  */
 export function offerToModel(
-  { context, self, enqueue }: SchedulerArgs,
-  { exchange, peer, identity, protocol }: Extract<TransportFact, { type: "stream.received" }>,
+  { context, self, enqueue }: TrainingArgs,
+  stream: ReceivedStream,
 ): boolean {
+  const { peer, identity, protocol } = stream;
   const store = self.getSnapshot().children["model"];
   if (store === undefined || context.model === undefined) return false;
   const { training } = context;
   const member = memberOf(identity);
   if (pullProtocols.some((pull) => pull === protocol)) {
     if (participantBy(training, { peer, member }) === undefined) return reject();
-    enqueue.sendTo(store, { type: "pull.offered", exchange });
+    enqueue.sendTo(store, { type: "pull.offered", ...offeredStream(stream) });
     return true;
   }
   if (training.aggregator?.member !== member) return reject();
-  enqueue.sendTo(store, { type: "result.offered", exchange, peer, facts: factsOf(context) });
+  enqueue.sendTo(store, { type: "result.offered", ...offeredStream(stream), peer, facts: factsOf(context) });
   return true;
 
   function reject(): true {
-    enqueue.sendTo(context.transport, { type: "stream.reject", exchange });
+    enqueue(() => rejectStream(context, stream));
     return true;
   }
 }
 
 /** What is known of the round that is being finished. */
-function factsOf({ run, slices, dataset, training, samples }: SchedulerContext) {
+function factsOf({ run, slices, dataset, training, samples }: TrainingContext) {
   return {
     run: run?.run ?? 0,
     slices: dataset === undefined ? null : slices,
@@ -144,7 +145,7 @@ function factsOf({ run, slices, dataset, training, samples }: SchedulerContext) 
 }
 
 /** Says at the end where the model is. */
-export function reportModel({ context: { ports, run, model } }: { readonly context: SchedulerContext }): void {
+export function reportModel({ context: { ports, run, model } }: { readonly context: TrainingContext }): void {
   if (model === undefined || run === undefined) return;
   const { record: { round, parameters }, parameters: file } = model.checkpoint;
   ports.report({

@@ -7,9 +7,8 @@ import { memberOf } from "../../pki/member.ts";
 import type { Act } from "../../transport/authorization/acts.ts";
 import type { TransportFact } from "../../transport/port.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
-import { heldAfter } from "./foreign.ts";
 import { release } from "./releasing.ts";
-import { absenceMs, isKeeping, type SchedulerArgs, type SchedulerContext, trainerSilenceMs } from "./training_setup.ts";
+import { absenceMs, isKeeping, trainerSilenceMs, type TrainingArgs, type TrainingContext } from "./training_setup.ts";
 import {
   allParticipants,
   emptyTraining,
@@ -24,7 +23,7 @@ import {
 
 /** Removes a participant and releases its lease. Its worker is not allocated again. */
 export function loseParticipant(
-  args: SchedulerArgs,
+  args: TrainingArgs,
   { peer, reason }: { readonly peer: Peer; readonly reason: string },
 ): void {
   const { context, enqueue } = args;
@@ -32,8 +31,7 @@ export function loseParticipant(
   if (participant === undefined) return;
   const wasAggregator = context.training.aggregator?.peer === participant.peer;
   const training = { ...withoutParticipant(context.training, participant.peer), changedAt: context.ports.now() };
-  const heldUntil = heldAfter(args, [participant]);
-  enqueue.assign({ training, heldUntil, stalledAt: undefined, excluded: [...context.excluded, participant.peer] });
+  enqueue.assign({ training, stalledAt: undefined, excluded: [...context.excluded, participant.peer] });
   enqueue.cancel(`dispatch/${participant.taskId}`);
   enqueue.cancel(`absence/${participant.peer}`);
   enqueue.stopChild(`lease/${participant.leaseId}`);
@@ -50,7 +48,7 @@ export function loseParticipant(
 
 /** A participant's connection closed. The participant is lost at once because of its certificate, else after `absenceMs`. */
 export function noteAbsence(
-  { context, enqueue }: SchedulerArgs,
+  { context, enqueue }: TrainingArgs,
   { peer, identity, reason }: Extract<TransportFact, { type: "peer.closed" }>,
 ): void {
   const participant = participantBy(context.training, { peer, member: memberOf(identity) });
@@ -71,7 +69,7 @@ const participating: ReadonlySet<Act> = new Set(["job.status", "progress", "data
 
 /** Changed rules deny a participant what its job is made of: it is lost at once. */
 export function noteDenied(
-  { context, enqueue }: SchedulerArgs,
+  { context, enqueue }: TrainingArgs,
   { peer, identity, denied }: Extract<TransportFact, { type: "authorization.changed" }>,
 ): void {
   const participant = participantBy(context.training, { peer, member: memberOf(identity) });
@@ -82,7 +80,7 @@ export function noteDenied(
 
 /** A participant reconnected in time. */
 export function noteReturn(
-  { context, enqueue }: SchedulerArgs,
+  { context, enqueue }: TrainingArgs,
   { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
 ): void {
   const participant = participantBy(context.training, { peer, member: memberOf(identity) });
@@ -90,7 +88,7 @@ export function noteReturn(
 }
 
 /** Trainers that send no progress for too long are lost: their executors hang. */
-export function loseSilent({ context, enqueue }: SchedulerArgs): void {
+export function loseSilent({ context, enqueue }: TrainingArgs): void {
   if (isKeeping(context)) return;
   for (const { peer } of silentTrainers(context.training, context.ports.now(), trainerSilenceMs)) {
     enqueue.raise({ type: "participant.lost", peer, reason: `it sent no message for ${trainerSilenceMs / 1_000} s` });
@@ -98,7 +96,7 @@ export function loseSilent({ context, enqueue }: SchedulerArgs): void {
 }
 
 /** Whom a round waits for. While the disk is full it waits for nobody; a round that was reported waits for the aggregator's result. */
-function waitOf(context: SchedulerContext): RoundWait | undefined {
+function waitOf(context: TrainingContext): RoundWait | undefined {
   const { training, model } = context;
   if (!isKeeping(context)) return roundWait(training);
   if (model?.isPaused === true || training.aggregator === undefined) return undefined;
@@ -109,8 +107,9 @@ function waitOf(context: SchedulerContext): RoundWait | undefined {
  * No round for too long: names the members that it waits for, and loses them when the wait is twice as long. Foreign trainers are lost
  * when they are named: what they do is not known here.
  */
-export function watchRound({ context, enqueue }: SchedulerArgs): void {
-  const { training, ports, stalledAt, speakers } = context;
+export function watchRound({ context, enqueue }: TrainingArgs): void {
+  const { training, ports, stalledAt } = context;
+  const { speakers } = context.workers();
   const wait = waitOf(context);
   if (wait === undefined) return;
   const deadlineMs = context.config.job.aggregation.roundDeadlineS * 1_000;
@@ -139,7 +138,7 @@ export function watchRound({ context, enqueue }: SchedulerArgs): void {
 }
 
 /** Participants that did not answer their dispatch are lost. */
-export function loseUndispatched({ context, enqueue }: SchedulerArgs): void {
+export function loseUndispatched({ context, enqueue }: TrainingArgs): void {
   for (const { peer, state } of allParticipants(context.training)) {
     const isDue = state === "leased" &&
       (peer === context.training.aggregator?.peer || context.training.aggregator?.state !== "leased");
@@ -148,7 +147,7 @@ export function loseUndispatched({ context, enqueue }: SchedulerArgs): void {
 }
 
 /** Releases all participants, none of which has a job yet, and allocates again with the other part first. */
-export function regroup(args: SchedulerArgs): void {
+export function regroup(args: TrainingArgs): void {
   const { context, enqueue } = args;
   const participants = allParticipants(context.training);
   for (const participant of participants) {
@@ -157,10 +156,9 @@ export function regroup(args: SchedulerArgs): void {
     enqueue.stopChild(`lease/${participant.leaseId}`);
     release(args, participant);
   }
-  const first: SchedulerContext["first"] = context.first === "trainers" ? "aggregator" : "trainers";
+  const first: TrainingContext["first"] = context.first === "trainers" ? "aggregator" : "trainers";
   enqueue.assign({
     training: { ...emptyTraining, roundsDone: context.training.roundsDone },
-    heldUntil: heldAfter(args, participants),
     excluded: [],
     first,
   });

@@ -13,16 +13,16 @@ import { readDatasetRecord } from "../data/dataset_record.ts";
 import {
   findTimeoutMs,
   isReported,
-  type SchedulerArgs,
-  type SchedulerContext,
-  type SchedulerEvent,
   seekAgainMs,
   seeksAtData,
+  type TrainingArgs,
+  type TrainingContext,
+  type TrainingEvent,
 } from "./training_setup.ts";
 import { firstSlice } from "./slices.ts";
 
 /** Looks up the data set's record. */
-export function find({ context, self, enqueue }: SchedulerArgs): void {
+export function find({ context, self, enqueue }: TrainingArgs): void {
   const lookup = context.lookups + 1;
   enqueue.assign({ lookups: lookup });
   enqueue.sendTo(context.transport, {
@@ -32,7 +32,7 @@ export function find({ context, self, enqueue }: SchedulerArgs): void {
     timeoutMs: findTimeoutMs,
     replyTo: answerAs(
       self,
-      (answer: RecordAnswer): SchedulerEvent => ({ type: "dataset.answered", lookup, answer }),
+      (answer: RecordAnswer): TrainingEvent => ({ type: "dataset.answered", lookup, answer }),
     ),
   });
 }
@@ -44,7 +44,7 @@ const seekSoon = { id: "dataset.seek" } as const;
  * set.
  */
 export function noteProviderGone(
-  { context, enqueue }: SchedulerArgs,
+  { context, enqueue }: TrainingArgs,
   { peer, identity }: Extract<TransportFact, { type: "peer.closed" }>,
 ): void {
   if (peer !== context.dataset?.provider || !standsFor(identity.role, "data")) return;
@@ -56,7 +56,7 @@ export function noteProviderGone(
 
 /** The provider is back, or a data node connected that may be the provider with another key. */
 export function noteProvider(
-  { context, enqueue }: SchedulerArgs,
+  { context, enqueue }: TrainingArgs,
   { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
 ): void {
   if (context.dataset === undefined) return;
@@ -71,7 +71,7 @@ export function noteProvider(
 }
 
 /** Looks up the record, and again after a pause, while tries are left. */
-export function seek(args: SchedulerArgs): void {
+export function seek(args: TrainingArgs): void {
   const { context, enqueue } = args;
   if (context.seeks <= 0) return;
   enqueue.assign({ seeks: context.seeks - 1 });
@@ -81,7 +81,7 @@ export function seek(args: SchedulerArgs): void {
 
 /** Takes another publisher of the data set. A record of another size is another data set, whose slices would not fit. */
 export function takeProvider(
-  { context, enqueue }: SchedulerArgs,
+  { context, enqueue }: TrainingArgs,
   { lookup, answer }: { readonly lookup: number; readonly answer: RecordAnswer },
 ): void {
   if (lookup !== context.lookups || context.dataset === undefined) return;
@@ -106,7 +106,7 @@ export function takeProvider(
 }
 
 /** Takes the data set's record, or reports why there is none. */
-export function noteLookup({ context, enqueue }: SchedulerArgs, { answer }: { readonly answer: RecordAnswer }): void {
+export function noteLookup({ context, enqueue }: TrainingArgs, { answer }: { readonly answer: RecordAnswer }): void {
   const name = context.config.job.dataset;
   const found = readDatasetRecord(answer);
   if (Result.isFailure(found)) {
@@ -130,7 +130,7 @@ export function noteLookup({ context, enqueue }: SchedulerArgs, { answer }: { re
 }
 
 /** Reports that no node announces the data set, with a hint. */
-function reportMissing({ ports, config, lookups }: SchedulerContext, why: string): void {
+function reportMissing({ ports, config, lookups }: TrainingContext, why: string): void {
   const { dataset } = config.job;
   ports.report({
     level: "warn",

@@ -1,6 +1,6 @@
 /**
  * The state of a training: its participants, their progress, and the answer to each progress message. Plain data and pure
- * functions; the machine in `scheduler.ts` holds the state.
+ * functions; the machine in `training_machine.ts` holds the state.
  *
  * @module
  */
@@ -208,11 +208,15 @@ export function participantOf(training: Training, peer: Peer): Participant | und
   return training.trainers[peer] ?? (training.aggregator?.peer === peer ? training.aggregator : undefined);
 }
 
+/** Who sent something. */
+export interface Sender {
+  readonly peer: Peer;
+  /** What the certificate of its connection proved. */
+  readonly member: Member;
+}
+
 /** The participant with this PeerID, if it is this member. */
-export function participantBy(
-  training: Training,
-  { peer, member }: { readonly peer: Peer; readonly member: Member },
-): Participant | undefined {
+export function participantBy(training: Training, { peer, member }: Sender): Participant | undefined {
   const participant = participantOf(training, peer);
   return participant?.member === member ? participant : undefined;
 }

@@ -1,15 +1,15 @@
 /**
- * The actions of the scheduler's machine.
+ * The actions of a training's machine.
  *
  * @module
  */
-import { assign, enqueueActions, raise } from "xstate";
+import { assign, enqueueActions, raise, sendTo } from "xstate";
 import { withConnected, withoutConnected } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
 import { present } from "../runtime/present.ts";
 import type { RoleOutcome } from "../runtime/role.ts";
-import { answerRequest, routePush, serveRequests } from "./answering.ts";
+import { answerRequest, routeStream } from "./answering.ts";
 import { reportDone, reportTail, reportUnconfirmed } from "./ending.ts";
 import { dispatchAggregator, dispatchTrainers, noteDispatch, takeLease } from "./dispatching.ts";
 import { noteKept, notePaused, reportModel, startModel, takeModel } from "./keeping.ts";
@@ -24,20 +24,11 @@ import {
   watchRound,
 } from "./participants.ts";
 import { find, noteLookup, noteProvider, noteProviderGone, seek, takeProvider } from "./provider.ts";
-import { type SchedulerArgs, type SchedulerContext, schedulerSetup } from "./training_setup.ts";
-import {
-  endBygone,
-  endBygoneAt,
-  noteNoRun,
-  noteRun,
-  noteSpeaker,
-  releaseAll,
-  releaseEnded,
-  releaseUnanswered,
-} from "./releasing.ts";
+import { type TrainingArgs, type TrainingContext, trainingSetup } from "./training_setup.ts";
+import { announceRun, noteNoRun, noteRun, releaseAll, releaseEnded, releaseUnanswered } from "./releasing.ts";
 
 /** Starts the evaluation where the job has one. */
-function startEvaluation({ context, self, enqueue }: SchedulerArgs): void {
+function startEvaluation({ context, self, enqueue }: TrainingArgs): void {
   const { ports, transport, evaluator, config: { job } } = context;
   if (job.evaluation === undefined) return;
   const training = context.run === undefined ? undefined : { scheduler: context.self, ...context.run };
@@ -50,12 +41,11 @@ function startEvaluation({ context, self, enqueue }: SchedulerArgs): void {
   });
 }
 
-/** The setup of the scheduler's machine, with its actions. */
-export const scheduler = schedulerSetup.extend({
+/** The setup of a training's machine, with its actions. */
+export const trainingWithActions = trainingSetup.extend({
   actions: {
-    serveRequests: enqueueActions(serveRequests),
     answerRequest: enqueueActions(answerRequest),
-    routePush: enqueueActions(routePush),
+    routeStream: enqueueActions(routeStream),
     startEvaluation: enqueueActions(startEvaluation),
     startModel: enqueueActions(startModel),
     takeModel: enqueueActions(takeModel),
@@ -64,9 +54,7 @@ export const scheduler = schedulerSetup.extend({
     reportModel,
     noteRun: enqueueActions(noteRun),
     noteNoRun: enqueueActions(noteNoRun),
-    noteSpeaker: enqueueActions(noteSpeaker),
-    endBygone: enqueueActions(endBygone),
-    endBygoneAt: enqueueActions(endBygoneAt),
+    announceRun: sendTo(({ context }) => context.parent, announceRun),
     releaseEnded: enqueueActions(releaseEnded),
     releaseAll: enqueueActions(releaseAll),
     releaseUnanswered: enqueueActions(releaseUnanswered),
@@ -103,7 +91,7 @@ export const scheduler = schedulerSetup.extend({
       roundsEvaluated: round,
       accuracy,
     })),
-    noteEvaluation: assign((_, evaluation: SchedulerContext["evaluation"]) => ({ evaluation })),
+    noteEvaluation: assign((_, evaluation: TrainingContext["evaluation"]) => ({ evaluation })),
     setOutcome: assign((_, outcome: RoleOutcome) => ({ outcome })),
     reportTail,
     reportUnconfirmed,

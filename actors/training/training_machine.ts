@@ -1,9 +1,9 @@
 /**
- * A scheduler's machine: finds the data set, allocates workers, dispatches the jobs and answers their progress, round by
+ * One training of a scheduler: finds the data set, allocates workers, dispatches the jobs and answers their progress, round by
  * round until the last. When a trainer is lost, it continues with the others.
  *
  * ```
- *  preparing ──▶ finding ──▶ allocating ──▶ dispatching ──▶ training ──▶ concluding ──▶ finished
+ *  preparing ──▶ finding ──▶ allocating ──▶ dispatching ──▶ running ───▶ concluding ──▶ finished
  *      │            ▲ │      (trainers ─▶    (aggregator ─▶      │
  *      │            └─┘       aggregator)     trainers)          ├── no trainer left, no aggregator ──▶ failed
  *      └── held-out rows unreadable ──▶ failed                   └── a trainer lost: the aggregator is dispatched again
@@ -11,10 +11,10 @@
  *  role.drain, in every state ──▶ drained; role.retire, without participants ──▶ drained, else the training continues
  * ```
  *
- * While one part cannot be filled, the scheduler releases the workers of the other and fills the parts in the other order
+ * While one part cannot be filled, it releases the workers of the other and fills the parts in the other order
  * (`allocating.regrouping`): the only worker that can aggregate may have been leased as a trainer.
  *
- * With weights of its own the scheduler keeps the model (`training/model_store.ts`): a round is finished when it is on disk, and a
+ * With weights of its own it keeps the model (`training/model_store.ts`): a round is finished when it is on disk, and a
  * training that begins again goes on after the newest of its rounds.
  *
  * A participant is lost when its connection was closed because of its certificate, or for longer than `absenceMs`; when its worker
@@ -33,27 +33,21 @@ import {
   tailMs,
   takenPeers,
 } from "./training_setup.ts";
-import { takeRunMs, trainingIdOf, unrememberedRun } from "./run_number.ts";
+import { takeRunMs, unrememberedRun } from "./run_number.ts";
 import { firstSlice } from "./slices.ts";
 import { emptyTraining, trainersOf } from "./training.ts";
-import { scheduler } from "./training_actions.ts";
+import { trainingWithActions } from "./training_actions.ts";
 
-/** The role machine of a scheduler. */
-export const schedulerMachine = scheduler.createMachine({
-  id: "scheduler",
+/** The machine of one training. */
+export const trainingMachine = trainingWithActions.createMachine({
+  id: "training",
   context: ({ input }) => ({
     ...input,
     dataset: undefined,
     slices: firstSlice(1),
     training: emptyTraining,
-    run: input.config.stateDir === undefined
-      ? { id: trainingIdOf(input.config.job), run: unrememberedRun(input.ports.now()) }
-      : undefined,
+    run: input.config.stateDir === undefined ? { id: input.id, run: unrememberedRun(input.ports.now()) } : undefined,
     isRestart: false,
-    speakers: {},
-    heldUntil: {},
-    unaccepted: [],
-    startedAt: input.ports.now(),
     first: "trainers",
     excluded: [],
     evaluation: "none",
@@ -68,12 +62,11 @@ export const schedulerMachine = scheduler.createMachine({
     outcome: { type: "finished" },
   }),
   initial: "numbering",
-  entry: "serveRequests",
   on: {
     "role.drain": { target: ".drained" },
     "role.retire": { guard: "hasNoParticipants", target: ".drained" },
     "request.received": { actions: { type: "answerRequest", params: ({ event }) => event } },
-    "stream.received": { actions: { type: "routePush", params: ({ event }) => event } },
+    "stream.received": { actions: { type: "routeStream", params: ({ event }) => event } },
     "peer.closed": {
       actions: [
         { type: "noteGone", params: ({ event }) => event },
@@ -85,12 +78,10 @@ export const schedulerMachine = scheduler.createMachine({
       actions: [
         { type: "noteHere", params: ({ event }) => event },
         { type: "noteReturn", params: ({ event }) => event },
-        { type: "endBygoneAt", params: ({ event }) => event },
         { type: "noteProvider", params: ({ event }) => event },
       ],
     },
     "authorization.changed": { actions: { type: "noteDenied", params: ({ event }) => event } },
-    "training.answered": { actions: { type: "noteSpeaker", params: ({ event }) => event } },
     "dataset.seek": { actions: "seek" },
     "dataset.answered": { actions: { type: "takeProvider", params: ({ event }) => event } },
     "absence.over": {
@@ -128,14 +119,11 @@ export const schedulerMachine = scheduler.createMachine({
   },
   states: {
     numbering: {
+      exit: "announceRun",
       always: { guard: "hasRun", target: "opening" },
       invoke: {
         src: "takeRun",
-        input: ({ context: { ports, config } }) => ({
-          ports,
-          stateDir: config.stateDir ?? "",
-          id: trainingIdOf(config.job),
-        }),
+        input: ({ context: { ports, config, id } }) => ({ ports, stateDir: config.stateDir ?? "", id }),
       },
       on: {
         "effect.done.run": { actions: { type: "noteRun", params: ({ event }) => event.value } },
@@ -181,7 +169,7 @@ export const schedulerMachine = scheduler.createMachine({
               { guard: { type: "isStaleLookup", params: ({ event }) => event } },
               {
                 guard: { type: "isFound", params: ({ event }) => event },
-                target: "#scheduler.allocating",
+                target: "#training.allocating",
                 actions: { type: "noteLookup", params: ({ event }) => event },
               },
               { target: "waiting", actions: { type: "noteLookup", params: ({ event }) => event } },
@@ -193,7 +181,6 @@ export const schedulerMachine = scheduler.createMachine({
       },
     },
     allocating: {
-      entry: "endBygone",
       initial: "deciding",
       states: {
         trainers: {
@@ -248,7 +235,7 @@ export const schedulerMachine = scheduler.createMachine({
             { guard: "wantsAggregatorFirst", target: "aggregator" },
             { guard: "lacksTrainers", target: "trainers" },
             { guard: "hasNoAggregator", target: "aggregator" },
-            { target: "#scheduler.dispatching" },
+            { target: "#training.dispatching" },
           ],
         },
       },
@@ -260,19 +247,19 @@ export const schedulerMachine = scheduler.createMachine({
         aggregator: {
           entry: "dispatchAggregator",
           always: [
-            { guard: "hasNoAggregator", target: "#scheduler.allocating.deciding" },
+            { guard: "hasNoAggregator", target: "#training.allocating.deciding" },
             { guard: "isAggregatorRunning", target: "trainers" },
           ],
           after: { [dispatchDeadlineMs]: { actions: "loseUndispatched" } },
         },
         trainers: {
           entry: "dispatchTrainers",
-          always: { guard: "isEveryTrainerDispatched", target: "#scheduler.training" },
+          always: { guard: "isEveryTrainerDispatched", target: "#training.running" },
           after: { [dispatchDeadlineMs]: { actions: "loseUndispatched" } },
         },
       },
     },
-    training: {
+    running: {
       always: [
         { guard: "isConcluded", target: "concluding" },
         {
@@ -309,10 +296,10 @@ export const schedulerMachine = scheduler.createMachine({
           states: {
             sending: {
               always: { guard: "isResultSent", target: "receiving" },
-              after: { [sendingMs]: { target: "#scheduler.concluding", actions: "reportUnconfirmed" } },
+              after: { [sendingMs]: { target: "#training.concluding", actions: "reportUnconfirmed" } },
             },
             // Trainers' receipts and the last evaluation are still missing.
-            receiving: { after: { [tailMs]: { target: "#scheduler.concluding", actions: "reportUnconfirmed" } } },
+            receiving: { after: { [tailMs]: { target: "#training.concluding", actions: "reportUnconfirmed" } } },
           },
         },
       },

@@ -1,19 +1,19 @@
 /**
- * Context, events, guards, children and times of the scheduler's machine.
+ * Context, events, guards, children and times of a training's machine.
  *
  * @module
  */
 import { setup } from "xstate";
 import { Result } from "effect";
-import type { RecordAnswer, RequestAnswer } from "../../transport/port.ts";
-import type { Peer, TrainingRun, Uuid } from "../../transport/protocols/messages.ts";
+import type { RecordAnswer, RequestAnswer, StreamHandle, TransportFact } from "../../transport/port.ts";
+import type { Peer, TrainingRequest, TrainingRun, Uuid } from "../../transport/protocols/messages.ts";
 import { allocationMachine } from "./allocation.ts";
-import type { SchedulerConfig } from "../config/config.ts";
+import type { DilocoJobConfig } from "../config/config.ts";
 import { evaluationMachine } from "./evaluation.ts";
 import type { Evaluator } from "./evaluator.ts";
-import type { UnacceptedOffer } from "./foreign.ts";
 import { heldLeaseMachine } from "./held_lease.ts";
 import type { EventsOf } from "../runtime/effect_actor.ts";
+import type { HasParent } from "../runtime/parent.ts";
 import type { RoleEvent, RoleInput, RoleOutcome } from "../runtime/role.ts";
 import { type FoundDataset, readDatasetRecord } from "../data/dataset_record.ts";
 import type { Participants } from "./job_spec.ts";
@@ -31,6 +31,7 @@ import {
   trainersOf,
   type Training,
 } from "./training.ts";
+import type { Workers } from "./workers.ts";
 
 /** A participant that is disconnected for longer than this is lost, in milliseconds. */
 export const absenceMs = 10_000;
@@ -70,14 +71,37 @@ export const sendingMs = 300_000;
 /** Workers report the end of their jobs within this, in milliseconds; the existing ones do not report it. */
 export const lingerMs = 2_000;
 
-/** The input of a scheduler. */
-export interface SchedulerInput extends RoleInput<SchedulerConfig> {
-  /** Measures the model after each round. A job with `evaluation` fails without one. */
-  readonly evaluator?: Evaluator | undefined;
+/** What a training is made of. */
+export interface TrainingConfig {
+  readonly job: DilocoJobConfig;
+  /** Directory of what its scheduler remembers; it remembers nothing where undefined. */
+  readonly stateDir?: string | undefined;
 }
 
-/** The context of a scheduler. */
-export interface SchedulerContext extends SchedulerInput {
+/** What a training tells its scheduler, which knows the workers of all trainings. */
+export type TrainingFact =
+  /** It has a run. Earlier ones may have left leases and jobs at workers. */
+  | { readonly type: "training.began"; readonly run: TrainingRun; readonly isRestart: boolean }
+  | { readonly type: "worker.leased"; readonly peer: Peer; readonly leaseId: Uuid }
+  /** It needs this lease no longer. Where the worker knows no release, nothing is asked of it `until` then (milliseconds since the epoch). */
+  | { readonly type: "worker.left"; readonly peer: Peer; readonly leaseId: Uuid; readonly until: number }
+  /** A message that workers of ours understand. */
+  | { readonly type: "worker.told"; readonly peer: Peer; readonly message: TrainingRequest }
+  /** A report of its job named the training, as all workers of ours do, or did not. */
+  | { readonly type: "worker.known"; readonly peer: Peer; readonly as: "ours" | "foreign" };
+
+/** The input of a training. */
+export interface TrainingInput extends Omit<RoleInput<TrainingConfig>, "parent">, HasParent<TrainingFact> {
+  /** Its name, which messages, files and log lines carry. */
+  readonly id: string;
+  /** Measures the model after each round. A job with `evaluation` fails without one. */
+  readonly evaluator?: Evaluator | undefined;
+  /** What the scheduler knows of workers now. */
+  readonly workers: () => Workers;
+}
+
+/** The context of a training. */
+export interface TrainingContext extends TrainingInput {
   readonly dataset: FoundDataset | undefined;
   readonly slices: SliceCursor;
   readonly training: Training;
@@ -85,14 +109,6 @@ export interface SchedulerContext extends SchedulerInput {
   readonly run: TrainingRun | undefined;
   /** Whether an earlier run may have left leases and jobs at workers. */
   readonly isRestart: boolean;
-  /** Which workers answer on `/hypha-training/1`; those that were not asked are missing. */
-  readonly speakers: Readonly<Record<Peer, "ours" | "foreign">>;
-  /** Until when each worker that left is left alone where it is foreign, in milliseconds since the epoch. */
-  readonly heldUntil: Readonly<Record<Peer, number>>;
-  /** Offers of a moment ago that were not accepted, of workers that may be foreign. */
-  readonly unaccepted: readonly UnacceptedOffer[];
-  /** When the role started, in milliseconds since the epoch. */
-  readonly startedAt: number;
   /** The part that is filled first. */
   readonly first: "trainers" | "aggregator";
   /** Workers that refused or failed: not asked again, unless there are too few without them. */
@@ -128,20 +144,25 @@ const actors = {
   modelStore: modelStoreMachine,
 };
 
-/** The events that a scheduler receives. */
-export type SchedulerEvent =
-  | RoleEvent
+/** A stream that a peer opened. Its scheduler has accepted it already where only its head tells which training it is for. */
+export type ReceivedStream = Extract<TransportFact, { type: "stream.received" }> & {
+  readonly opened?: StreamHandle | undefined;
+};
+
+/** The events that a training receives. */
+export type TrainingEvent =
+  | Exclude<RoleEvent, { type: "stream.received" }>
+  | ReceivedStream
   | EventsOf<typeof actors>
   | { readonly type: "dataset.answered"; readonly lookup: number; readonly answer: RecordAnswer }
   | { readonly type: "dispatch.answered"; readonly peer: Peer; readonly taskId: Uuid; readonly answer: RequestAnswer }
-  | { readonly type: "training.answered"; readonly peer: Peer; readonly answer: RequestAnswer }
   | { readonly type: "dataset.seek" }
   | { readonly type: "redispatch" }
   | { readonly type: "absence.over"; readonly peer: Peer }
   | { readonly type: "participant.lost"; readonly peer: Peer; readonly reason: string };
 
 /** The rounds that the configuration asks for. */
-export function planOf({ config }: SchedulerContext): RoundPlan {
+export function planOf({ config }: TrainingContext): RoundPlan {
   const { updateRounds, avgSamplesBetweenUpdates } = config.job.rounds;
   return {
     rounds: updateRounds,
@@ -151,7 +172,7 @@ export function planOf({ config }: SchedulerContext): RoundPlan {
 }
 
 /** The current participants. */
-export function participantsOf({ self, training, model, run, samples, config }: SchedulerContext): Participants {
+export function participantsOf({ self, training, model, run, samples, config }: TrainingContext): Participants {
   const { roundsDone: round } = training;
   const state = model === undefined || run === undefined
     ? undefined
@@ -165,21 +186,21 @@ export function participantsOf({ self, training, model, run, samples, config }: 
 }
 
 /** Whether the newest round was reported and is not on disk yet: the trainers have no result of it. */
-export function isKeeping({ model, training }: SchedulerContext): boolean {
+export function isKeeping({ model, training }: TrainingContext): boolean {
   return model !== undefined && model.checkpoint.record.round < training.roundsDone;
 }
 
 /** Workers that may not be allocated: participants, and those that refused. */
-export function takenPeers({ training, excluded }: SchedulerContext): readonly Peer[] {
+export function takenPeers({ training, excluded }: TrainingContext): readonly Peer[] {
   return [...excluded, ...allParticipants(training).map(({ peer }) => peer)];
 }
 
-/** Types, guards, delays and children of the scheduler's machine. `scheduler.ts` adds the actions. */
-export const schedulerSetup = setup({
+/** Types, guards, delays and children of a training's machine. `training_actions.ts` adds the actions. */
+export const trainingSetup = setup({
   types: {
-    input: {} as SchedulerInput,
-    context: {} as SchedulerContext,
-    events: {} as SchedulerEvent,
+    input: {} as TrainingInput,
+    context: {} as TrainingContext,
+    events: {} as TrainingEvent,
     output: {} as RoleOutcome,
   },
   actors,
@@ -220,4 +241,4 @@ export const schedulerSetup = setup({
 });
 
 /** Arguments of an action. Data of the event arrives as the action's params. */
-export type SchedulerArgs = Omit<Parameters<Parameters<typeof schedulerSetup.enqueueActions>[0]>[0], "event">;
+export type TrainingArgs = Omit<Parameters<Parameters<typeof trainingSetup.enqueueActions>[0]>[0], "event">;

@@ -6,7 +6,10 @@
 import type { SchedulerConfig } from "../../actors/config/config.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
 import type { Evaluator } from "../../actors/training/evaluator.ts";
-import { schedulerMachine } from "../../actors/training/training_machine.ts";
+import { schedulerMachine } from "../../actors/scheduler/scheduler.ts";
+import { type RunningTraining, runningTrainings } from "../../actors/scheduler/scheduler_setup.ts";
+import type { RoleEvent } from "../../actors/runtime/role.ts";
+import type { TrainingEvent } from "../../actors/training/training_setup.ts";
 import type { Role } from "../../pki/certificate.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { CloseReason, TransportAsk } from "../../transport/port.ts";
@@ -49,10 +52,13 @@ export function configOf(numWorkers: number, rounds: number, heldOut?: string): 
   return { role: "scheduler", job } as unknown as SchedulerConfig;
 }
 
-/** A scheduler that has started. */
+/** What a scheduler's training is told by others than its scheduler. */
+const ofTraining = /^(?:allocation|dataset|dispatch|participant|evaluation|round|model|held|absence)\./;
+
+/** A scheduler that has started. Its `actor` shows its training: what the scheduler is sent is passed on. */
 export function startScheduler(config: SchedulerConfig, evaluator?: Evaluator) {
   const world = makeFakeWorld();
-  const actor = startIn(world, schedulerMachine, {
+  const scheduler = startIn(world, schedulerMachine, {
     config,
     ports: world.ports,
     transport: world.transport,
@@ -60,6 +66,18 @@ export function startScheduler(config: SchedulerConfig, evaluator?: Evaluator) {
     members: [],
     evaluator,
   });
+  let training: RunningTraining | undefined;
+  const trainingNow = () => {
+    [training = training] = runningTrainings(scheduler);
+    if (training === undefined) throw new Error("Cannot look at the training: it ended at the start");
+    return training.ref;
+  };
+  [training] = runningTrainings(scheduler);
+  const actor = {
+    send: (event: RoleEvent | TrainingEvent) =>
+      ofTraining.test(event.type) ? trainingNow().send(event as TrainingEvent) : scheduler.send(event as RoleEvent),
+    getSnapshot: () => trainingNow().getSnapshot(),
+  };
   const found = (slices = 3) => {
     const ask = world.takeOne("record.get");
     const value = new TextEncoder().encode(JSON.stringify({ num_slices: slices }));
@@ -139,7 +157,8 @@ export function startScheduler(config: SchedulerConfig, evaluator?: Evaluator) {
       answerRenewals();
     }
   };
-  return { world, actor, found, offer, dispatches, say, live, answerTraining, state: () => actor.getSnapshot().value };
+  const state = () => actor.getSnapshot().value;
+  return { world, scheduler, actor, found, offer, dispatches, say, live, answerTraining, state };
 }
 
 /** A scheduler whose training runs: its members, their jobs, and a progress message of each. */

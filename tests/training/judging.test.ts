@@ -6,7 +6,7 @@ import * as NodePath from "@effect/platform-node-shared/NodePath";
 import { Effect, Layer } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { foreignWaitMs } from "../../actors/training/foreign.ts";
+import { foreignWaitMs } from "../../actors/training/workers.ts";
 import { takeRun, trainingIdOf, unrememberedRun } from "../../actors/training/run_number.ts";
 import { noticeMs } from "../../actors/training/judging.ts";
 import { silenceCheckMs } from "../../actors/training/training_setup.ts";
@@ -190,8 +190,8 @@ test("after a restart a worker is taken once it has ended its leftovers; a forei
     started.found();
     return started;
   };
-  (await restarted()).actor.stop();
-  const { actor, world, offer, live } = await restarted();
+  (await restarted()).scheduler.stop();
+  const { scheduler, actor, world, offer, live } = await restarted();
   const trainers = () => Object.keys(actor.getSnapshot().context.training.trainers);
   /** Each worker that was asked to end its leftovers answers: the rust one does not know the protocol. */
   const answer = () =>
@@ -213,12 +213,12 @@ test("after a restart a worker is taken once it has ended its leftovers; a forei
   answer();
   offer("ours");
   assert.equal(trainers(), ["ours"], "it ended what it had");
-  actor.stop();
+  scheduler.stop();
   const other = await restarted();
   other.live(foreignWaitMs);
   other.offer("rust");
   assert.equal(Object.keys(other.actor.getSnapshot().context.training.trainers), ["rust"]);
-  other.actor.stop();
+  other.scheduler.stop();
   place.remove();
 });
 

@@ -154,9 +154,9 @@ test("an aggregator whose result does not fit is lost, and nobody is silent whil
 test("weights without a state directory fail at the start", async () => {
   const folder = temporary();
   const { stateDir: _, ...config } = configIn(folder.path, 2);
-  const { actor } = startScheduler(config);
-  await eventually("it fails", () => actor.getSnapshot().status === "done");
-  const { output } = actor.getSnapshot();
+  const { scheduler } = startScheduler(config);
+  await eventually("it fails", () => scheduler.getSnapshot().status === "done");
+  const { output } = scheduler.getSnapshot();
   assert.match(output?.type === "failed" ? output.reason : "", "state_dir");
   folder.remove();
 });

@@ -1,7 +1,7 @@
 /** Workers of the existing network, which know no release and report no ends of jobs: what a scheduler waits for, in virtual time. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { executorEndMs, foreignWaitMs, offerOverMs } from "../../actors/training/foreign.ts";
+import { executorEndMs, foreignWaitMs, offerOverMs } from "../../actors/training/workers.ts";
 import { regroupMs, silenceCheckMs, tailMs } from "../../actors/training/training_setup.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
 import { failedWith } from "../support/fake_transport.ts";

@@ -11,13 +11,17 @@ import { builtinModel } from "../../scripts/executors/model.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { memberOf } from "../../pki/member.ts";
 import type { StreamChunk } from "../../transport/port.ts";
-import { identityOf, requestFrom, settle } from "../support/fake_transport.ts";
+import { type FakeWorld, identityOf, requestFrom, settle } from "../support/fake_transport.ts";
 import { eventually, streamPair, temporary } from "../support/job_world.ts";
-import { offerOverMs } from "../../actors/training/foreign.ts";
+import { offerOverMs } from "../../actors/training/workers.ts";
 import { configOf, resources, startScheduler, training } from "../support/scheduler_world.ts";
 import { revoked } from "../support/worker_world.ts";
 
 const test = suite("scheduler");
+
+/** How parts were filled the other way round, without the training's name. */
+const regroupings = (world: FakeWorld) =>
+  world.reported("allocation.regrouped").map(({ training: _, ...fields }) => fields);
 
 test("looks for the data set until somebody has announced it, and says what is missing", () => {
   const { world, state, found } = startScheduler(configOf(1, 1));
@@ -64,7 +68,7 @@ test("whom the other part needs is let go: the parts are filled the other way ro
   offer("a", "b");
   assert.equal(state(), { allocating: "aggregator" });
   live(31_000);
-  assert.equal(world.reported("allocation.regrouped"), [
+  assert.equal(regroupings(world), [
     { released: ["a", "b"], forgiven: [], first: "aggregator" },
   ]);
   assert.equal(state(), { allocating: "aggregator" });
@@ -72,7 +76,7 @@ test("whom the other part needs is let go: the parts are filled the other way ro
   offer("a");
   assert.equal(state(), { allocating: "trainers" });
   live(31_000);
-  assert.equal(world.reported("allocation.regrouped").at(-1), {
+  assert.equal(regroupings(world).at(-1), {
     released: ["a"],
     forgiven: [],
     first: "trainers",
@@ -117,7 +121,7 @@ test("a worker that was lost is asked again where there are too few without it",
   offer("a");
   actor.send({ type: "peer.closed", peer: "a", identity: identityOf("a"), reason: revoked });
   live(31_000);
-  assert.equal(world.reported("allocation.regrouped"), [{ released: [], forgiven: ["a"], first: "aggregator" }]);
+  assert.equal(regroupings(world), [{ released: [], forgiven: ["a"], first: "aggregator" }]);
   offer("b");
   assert.equal(state(), { allocating: "trainers" });
   offer("a");
@@ -145,7 +149,7 @@ test("allocates trainers, then an aggregator that is none of them; dispatches th
   assert.equal(spec.config.data, { type: "scheduler", peer: "scheduler", dataset: "digits" });
   assert.equal([spec.config.updates.peers, spec.config.results.peers], [["c"], ["c"]]);
   for (const { accept } of trainers) accept();
-  assert.equal(state(), { training: { rounds: "listening" } });
+  assert.equal(state(), { running: { rounds: "listening" } });
   const granted = world.reported("lease.granted").map(({ class: of, peer }) => [of, peer]);
   assert.equal(granted, [["train", "a"], ["train", "b"], ["aggregate", "c"]]);
   assert.is(world.reported("job.dispatched").length, 3);
@@ -163,7 +167,7 @@ test("an aggregator that refuses its job is replaced; a trainer that refuses is 
   const [a, b] = dispatches();
   a?.accept();
   b?.refuse();
-  assert.equal(state(), { training: { rounds: "listening" } });
+  assert.equal(state(), { running: { rounds: "listening" } });
   const [again] = dispatches();
   assert.is(again?.peer, "d");
   assert.ok(again?.spec.executor.class === "aggregate");

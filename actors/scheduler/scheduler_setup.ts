@@ -1,0 +1,96 @@
+/**
+ * Context, events and children of the scheduler's machine.
+ *
+ * @module
+ */
+import { type ActorRefFrom, setup, type SnapshotFrom } from "xstate";
+import type { RequestAnswer, StreamAnswer } from "../../transport/port.ts";
+import type { Peer } from "../../transport/protocols/messages.ts";
+import type { SchedulerConfig } from "../config/config.ts";
+import type { EventsOf } from "../runtime/effect_actor.ts";
+import type { RoleEvent, RoleInput, RoleOutcome } from "../runtime/role.ts";
+import type { Evaluator } from "../training/evaluator.ts";
+import { trainingMachine } from "../training/training_machine.ts";
+import type { ReceivedStream, TrainingFact } from "../training/training_setup.ts";
+import type { Workers } from "../training/workers.ts";
+import { sortedActor } from "./sort_stream.ts";
+
+/** The input of a scheduler. */
+export interface SchedulerInput extends RoleInput<SchedulerConfig> {
+  /** Measures the model of a training after each round. A job with `evaluation` fails without one. */
+  readonly evaluator?: Evaluator | undefined;
+}
+
+/** The context of a scheduler. */
+export interface SchedulerContext extends SchedulerInput {
+  /** Names of the trainings that have an actor. */
+  readonly running: readonly string[];
+  readonly workers: Workers;
+  /** When the role started, in milliseconds since the epoch. */
+  readonly startedAt: number;
+  /** Trainings of which an earlier run may have left leases and jobs at workers, with the run that followed it. */
+  readonly restarted: Readonly<Record<string, number>>;
+  /** Streams of members of several trainings, whose heads are being read. */
+  readonly sorting: Readonly<Record<string, ReceivedStream>>;
+  readonly outcome: RoleOutcome;
+}
+
+const actors = { training: trainingMachine, sorted: sortedActor };
+
+/** xstate's own: a child reached its end. Of the scheduler's children only trainings have an output. */
+export interface TrainingEnded {
+  readonly type: `xstate.done.actor.${string}`;
+  readonly output?: RoleOutcome;
+}
+
+/** The events that a scheduler receives. */
+export type SchedulerEvent =
+  | RoleEvent
+  | TrainingFact
+  | EventsOf<typeof actors>
+  | TrainingEnded
+  | { readonly type: "training.answered"; readonly peer: Peer; readonly answer: RequestAnswer }
+  | { readonly type: "stream.accepted"; readonly exchange: string; readonly answer: StreamAnswer };
+
+/** Types, guards and children of the scheduler's machine. `scheduler_actions.ts` adds the actions. */
+export const schedulerSetup = setup({
+  types: {
+    input: {} as SchedulerInput,
+    context: {} as SchedulerContext,
+    events: {} as SchedulerEvent,
+    output: {} as RoleOutcome,
+  },
+  actors,
+  guards: {
+    hasNoTraining: ({ context }) => context.running.length === 0,
+  },
+});
+
+/** Arguments of an action. Data of the event arrives as the action's params. */
+export type SchedulerArgs = Omit<Parameters<Parameters<typeof schedulerSetup.enqueueActions>[0]>[0], "event">;
+
+/** A training's actor. */
+export type TrainingRef = ActorRefFrom<typeof trainingMachine>;
+
+/** A training that runs, as it is now. */
+export interface RunningTraining {
+  readonly ref: TrainingRef;
+  readonly snapshot: SnapshotFrom<typeof trainingMachine>;
+}
+
+const prefix = "training/";
+
+/** The id of a training's actor among the children of its scheduler. */
+export const trainingActorId = (id: string): string => `${prefix}${id}`;
+
+/** The trainings among the children of a scheduler, the oldest first. */
+export function runningTrainings(self: {
+  getSnapshot(): { readonly children: Readonly<Record<string, unknown>> };
+}): readonly RunningTraining[] {
+  return Object.entries(self.getSnapshot().children).flatMap(([id, child]) => {
+    if (!id.startsWith(prefix) || child === undefined) return [];
+    const ref = child as TrainingRef;
+    const snapshot = ref.getSnapshot();
+    return snapshot.status === "active" ? [{ ref, snapshot }] : [];
+  });
+}
