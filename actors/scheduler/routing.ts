@@ -16,13 +16,7 @@ import type { AllocationContext, allocationMachine } from "../training/allocatio
 import { participantBy, participantOf, type Sender } from "../training/training.ts";
 import type { ReceivedStream, TrainingContext } from "../training/training_setup.ts";
 import { isOfferedElsewhere, mayBeForeign, withOffer } from "../training/workers.ts";
-import {
-  type RunningTraining,
-  runningTrainings,
-  type SchedulerArgs,
-  type SchedulerEvent,
-  trainingActorId,
-} from "./scheduler_setup.ts";
+import { type RunningTraining, runningTrainings, type SchedulerArgs, type SchedulerEvent } from "./scheduler_setup.ts";
 import type { SortedStream } from "./sort_stream.ts";
 import { endRunsBefore, isHeldBack } from "./telling.ts";
 
@@ -212,7 +206,3 @@ export function passFact(
 ): void {
   for (const { ref } of runningTrainings(self)) enqueue.sendTo(ref, fact);
 }
-
-/** The training of a name. */
-export const trainingOf = (self: SchedulerArgs["self"], id: string): RunningTraining | undefined =>
-  runningTrainings(self).find(({ ref }) => ref.id === trainingActorId(id));

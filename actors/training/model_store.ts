@@ -13,7 +13,7 @@
  *
  * @module
  */
-import { assign, enqueueActions, sendTo } from "xstate";
+import { assign, enqueueActions } from "xstate";
 import type { PeerText, StreamAnswer } from "../../transport/port.ts";
 import { pullProtocols, pushProtocols } from "../files/stream_file.ts";
 import { present } from "../runtime/present.ts";
