@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { askAdmin } from "../../../actors/node/admin/ask_admin.ts";
-import { adminBodyBytesMax, type AdminRoutes, serveAdmin } from "../../../actors/node/admin/serve_admin.ts";
+import { askAdmin } from "../../actors/admin/ask_admin.ts";
+import { adminBodyBytesMax, type AdminRoutes, serveAdmin } from "../../actors/admin/serve_admin.ts";
 
 const test = suite("admin socket");
 let folder = "";
