@@ -7,7 +7,7 @@ import { Buffer } from "node:buffer";
 import { chmodSync, rmSync, statSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { connect, type Socket } from "node:net";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { Data, Effect, type Scope } from "effect";
 
 /** Connections at once: an operator's commands, one after another. */
@@ -16,6 +16,8 @@ export const adminConnectionsMax = 16;
 export const adminBodyBytesMax = 65_536;
 /** Time limit of a connection, in milliseconds. A backup is written within it. */
 export const adminTimeoutMs = 60_000;
+/** An upload is given up when nothing comes for this long, in milliseconds; its files are synced within it. */
+export const adminUploadMs = 600_000;
 
 /** An answer; the body becomes JSON. */
 export interface AdminAnswer {
@@ -23,8 +25,19 @@ export interface AdminAnswer {
   readonly body: unknown;
 }
 
-/** What a program lets its operator do: `POST /ca/token` → the answer to its body. The body is not checked here. */
-export type AdminRoutes = Readonly<Record<string, (body: unknown) => Promise<AdminAnswer>>>;
+/** The socket of a program with this state directory. */
+export const adminSocketPath = (stateDir: string): string => join(stateDir, "admin.sock");
+
+/** Answers a body of JSON, which is not checked here. */
+export type AdminRoute = (body: unknown) => Promise<AdminAnswer>;
+
+/** Takes a body of any length, piece by piece. What it leaves of the body is read and dropped. */
+export interface AdminUpload {
+  readonly upload: (body: AsyncIterator<Uint8Array>) => Promise<AdminAnswer>;
+}
+
+/** What a program lets its operator do, by method and path: `POST /ca/token`. */
+export type AdminRoutes = Readonly<Record<string, AdminRoute | AdminUpload>>;
 
 /** The socket could not be opened. */
 export class AdminNotServed extends Data.TaggedError("AdminNotServed")<{
@@ -42,7 +55,7 @@ export class AdminNotServed extends Data.TaggedError("AdminNotServed")<{
  */
 export function serveAdmin(path: string, routes: AdminRoutes): Effect.Effect<void, AdminNotServed, Scope.Scope> {
   const fail = (detail: string) => new AdminNotServed({ path, detail });
-  const open = new Set<Socket>();
+  const open = new Map<Socket, Timer>();
   const listen = Effect.callback<Server, AdminNotServed>((resume) => {
     const server = makeServer(routes, open);
     server.on("error", (error: Error) => resume(Effect.fail(fail(error.message))));
@@ -54,7 +67,7 @@ export function serveAdmin(path: string, routes: AdminRoutes): Effect.Effect<voi
   const release = (server: Server) =>
     Effect.sync(() => {
       server.close();
-      for (const socket of open) socket.destroy();
+      for (const socket of open.keys()) socket.destroy();
       rmSync(path, { force: true });
     });
   return Effect.gen(function* () {
@@ -80,29 +93,49 @@ function isServed(path: string): Effect.Effect<boolean> {
   });
 }
 
-function makeServer(routes: AdminRoutes, open: Set<Socket>): Server {
-  const server = createServer({ headersTimeout: adminTimeoutMs, requestTimeout: adminTimeoutMs });
+/** Ends a connection whose time is over. */
+type Timer = ReturnType<typeof setTimeout>;
+
+function makeServer(routes: AdminRoutes, open: Map<Socket, Timer>): Server {
+  // A request has the time of its connection.
+  const server = createServer({ headersTimeout: adminTimeoutMs, requestTimeout: 0 });
   server.on("connection", (socket: Socket) => {
     if (open.size >= adminConnectionsMax) return void socket.destroy();
-    open.add(socket);
-    const timer = setTimeout(() => socket.destroy(), adminTimeoutMs);
+    open.set(socket, setTimeout(() => socket.destroy(), adminTimeoutMs));
     socket.on("error", () => {});
     socket.on("close", () => {
-      clearTimeout(timer);
+      clearTimeout(open.get(socket));
       open.delete(socket);
     });
   });
   server.on("clientError", (_error: Error, socket: Socket) => socket.destroy());
   server.on("request", (request: IncomingMessage, response: ServerResponse) => {
-    handle(routes, request, response).catch(() => response.destroy());
+    const extend = () => {
+      clearTimeout(open.get(request.socket));
+      open.set(request.socket, setTimeout(() => request.socket.destroy(), adminUploadMs));
+    };
+    handle(routes, { request, response, extend }).catch(() => response.destroy());
   });
   return server;
 }
 
-async function handle(routes: AdminRoutes, request: IncomingMessage, response: ServerResponse): Promise<void> {
+interface Handled {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** Gives the connection the time of an upload, from now on. */
+  readonly extend: () => void;
+}
+
+async function handle(routes: AdminRoutes, { request, response, extend }: Handled): Promise<void> {
   const name = `${request.method} ${(request.url ?? "").split("?", 1)[0]}`;
   const route = Object.hasOwn(routes, name) ? routes[name] : undefined;
   if (route === undefined) return reply(response, { status: 404, body: { error: "no such route" } });
+  if (typeof route !== "function") {
+    const body = touching(request, extend);
+    const answer = await route.upload(body);
+    while ((await body.next()).done !== true);
+    return reply(response, answer);
+  }
   const text = await readText(request);
   if (text === undefined) return reply(response, { status: 413, body: { error: "the body is too long" } });
   let body: unknown;
@@ -112,6 +145,15 @@ async function handle(routes: AdminRoutes, request: IncomingMessage, response: S
     return reply(response, { status: 400, body: { error: "the body is not JSON" } });
   }
   reply(response, await route(body));
+}
+
+/** The body's pieces, each of which gives the connection more time. */
+async function* touching(request: IncomingMessage, extend: () => void): AsyncGenerator<Uint8Array, void> {
+  extend();
+  for await (const part of request as AsyncIterable<Uint8Array>) {
+    extend();
+    yield part;
+  }
 }
 
 /** The body; undefined where it is too long. */

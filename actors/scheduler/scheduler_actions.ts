@@ -1,64 +1,39 @@
 /**
- * The actions of the scheduler's machine.
+ * The actions of the scheduler's machine, by name.
  *
  * @module
  */
 import { assign, enqueueActions } from "xstate";
 import { withConnected, withoutConnected } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
-import type { Ports } from "../runtime/ports.ts";
-import type { RoleEvent } from "../runtime/role.ts";
-import { trainingIdOf } from "../training/run_number.ts";
+import type { AdminAnswer } from "../admin/serve_admin.ts";
+import type { RoleOutcome } from "../runtime/role.ts";
+import type { AdminAsk } from "./admin_routes.ts";
+import { answerLeaving, answerOperator } from "./operating.ts";
+import { giveTurn, noteTurnOver, noteWanting } from "./queue.ts";
 import { passFact, passSorted, routeRequest, routeStream, serveRequests, startSorting } from "./routing.ts";
 import {
-  runningTrainings,
+  endedTraining,
   type SchedulerArgs,
   schedulerSetup,
-  trainingActorId,
+  type TrainingCrashed,
   type TrainingEnded,
 } from "./scheduler_setup.ts";
 import { endBygoneAt, noteAnswer, noteBegan, noteKnown, noteLeased, noteLeft, tellWorker } from "./telling.ts";
+import { noteCrashed, noteEnded, noteRunning, passToTrainings, startConfigured, takeLoaded } from "./trainings.ts";
 
-/** Ports whose log lines name the training. */
-function portsOf(ports: Ports, id: string): Ports {
-  return {
-    ...ports,
-    report: ({ fields, ...report }) => ports.report({ ...report, fields: { training: id, ...fields } }),
-  };
+/** The turn of a training that is gone is over. */
+function leaveQueue(args: SchedulerArgs, { type }: TrainingEnded | TrainingCrashed): void {
+  const id = endedTraining(args.context, type);
+  if (id !== undefined) noteTurnOver(args, { id, how: "served" });
 }
 
-/** Starts the training of `[scheduler.job]`. */
-function startConfigured({ context, self, enqueue }: SchedulerArgs): void {
-  const { config: { job, stateDir }, ports, transport, self: peer, sign, members, evaluator } = context;
-  const id = trainingIdOf(job);
-  enqueue.assign({ running: [...context.running, id] });
-  enqueue.spawnChild("training", {
-    id: trainingActorId(id),
-    input: {
-      id,
-      config: { job, stateDir },
-      ports: portsOf(ports, id),
-      ...{ transport, self: peer, sign, members, evaluator },
-      parent: self,
-      workers: () => self.getSnapshot().context.workers,
-    },
-  });
-}
-
-/** A training ended: the role ends as it did. */
-function noteEnded({ context, enqueue }: SchedulerArgs, { type, output }: TrainingEnded): void {
-  const id = context.running.find((each) => type === `xstate.done.actor.${trainingActorId(each)}`);
-  if (id === undefined || output === undefined) return;
-  enqueue.assign({ running: context.running.filter((each) => each !== id), outcome: output });
-  enqueue.stopChild(trainingActorId(id));
-}
-
-/** The trainings end, or finish what they have begun. */
-function passToTrainings(
-  { self, enqueue }: SchedulerArgs,
-  command: Extract<RoleEvent, { type: "role.drain" | "role.retire" }>,
-): void {
-  for (const { ref } of runningTrainings(self)) enqueue.sendTo(ref, command);
+/** Opens the admin socket. */
+function serveOperator({ context, self, enqueue }: SchedulerArgs): void {
+  const { ports, config: { stateDir = "" } } = context;
+  const ask = (asked: AdminAsk) =>
+    new Promise<AdminAnswer>((reply) => self.send({ type: "admin.asked", ask: asked, reply }));
+  enqueue.spawnChild("admin", { id: "admin", input: { ports, stateDir, ask } });
 }
 
 /** The setup of the scheduler's machine, with its actions. */
@@ -66,6 +41,10 @@ export const scheduler = schedulerSetup.extend({
   actions: {
     serveRequests: enqueueActions(serveRequests),
     startConfigured: enqueueActions(startConfigured),
+    takeLoaded: enqueueActions(takeLoaded),
+    serveOperator: enqueueActions(serveOperator),
+    answerOperator: enqueueActions(answerOperator),
+    answerLeaving: enqueueActions(answerLeaving),
     routeRequest: enqueueActions(routeRequest),
     routeStream: enqueueActions(routeStream),
     startSorting: enqueueActions(startSorting),
@@ -85,6 +64,13 @@ export const scheduler = schedulerSetup.extend({
     noteLeft: enqueueActions(noteLeft),
     tellWorker: enqueueActions(tellWorker),
     endBygoneAt: enqueueActions(endBygoneAt),
+    noteWanting: enqueueActions(noteWanting),
+    noteTurnOver: enqueueActions(noteTurnOver),
+    leaveQueue: enqueueActions(leaveQueue),
+    giveTurn: enqueueActions(giveTurn),
+    noteRunning: enqueueActions(noteRunning),
     noteEnded: enqueueActions(noteEnded),
+    noteCrashed: enqueueActions(noteCrashed),
+    setOutcome: assign((_, outcome: RoleOutcome) => ({ outcome })),
   },
 });

@@ -1,5 +1,5 @@
 /**
- * Context, events and children of the scheduler's machine.
+ * Context, events, guards and children of the scheduler's machine.
  *
  * @module
  */
@@ -13,7 +13,12 @@ import type { Evaluator } from "../training/evaluator.ts";
 import { trainingMachine } from "../training/training_machine.ts";
 import type { ReceivedStream, TrainingFact } from "../training/training_setup.ts";
 import type { Workers } from "../training/workers.ts";
+import { adminActor } from "./admin.ts";
+import type { AdminAsked } from "./admin_routes.ts";
+import { journalMachine, type JournalRef } from "./journal.ts";
+import { loadedActor } from "./load_trainings.ts";
 import { sortedActor } from "./sort_stream.ts";
+import type { KnownTraining } from "./training_record.ts";
 
 /** The input of a scheduler. */
 export interface SchedulerInput extends RoleInput<SchedulerConfig> {
@@ -23,8 +28,15 @@ export interface SchedulerInput extends RoleInput<SchedulerConfig> {
 
 /** The context of a scheduler. */
 export interface SchedulerContext extends SchedulerInput {
+  /** Trainings that were submitted, by name. That of `[scheduler.job]` is not among them. */
+  readonly trainings: Readonly<Record<string, KnownTraining>>;
   /** Names of the trainings that have an actor. */
   readonly running: readonly string[];
+  /** Since when each training looks for workers that has none yet, in milliseconds since the epoch. */
+  readonly wanting: Readonly<Record<string, number>>;
+  /** Those of them that wait for their turn, and the one that has it. */
+  readonly queue: readonly string[];
+  readonly turn: string | undefined;
   readonly workers: Workers;
   /** When the role started, in milliseconds since the epoch. */
   readonly startedAt: number;
@@ -35,7 +47,13 @@ export interface SchedulerContext extends SchedulerInput {
   readonly outcome: RoleOutcome;
 }
 
-const actors = { training: trainingMachine, sorted: sortedActor };
+const actors = {
+  training: trainingMachine,
+  journal: journalMachine,
+  sorted: sortedActor,
+  loaded: loadedActor,
+  admin: adminActor,
+};
 
 /** xstate's own: a child reached its end. Of the scheduler's children only trainings have an output. */
 export interface TrainingEnded {
@@ -43,12 +61,20 @@ export interface TrainingEnded {
   readonly output?: RoleOutcome;
 }
 
+/** xstate's own: a child died of an error. */
+export interface TrainingCrashed {
+  readonly type: `xstate.error.actor.${string}`;
+  readonly error: unknown;
+}
+
 /** The events that a scheduler receives. */
 export type SchedulerEvent =
   | RoleEvent
   | TrainingFact
   | EventsOf<typeof actors>
+  | AdminAsked
   | TrainingEnded
+  | TrainingCrashed
   | { readonly type: "training.answered"; readonly peer: Peer; readonly answer: RequestAnswer }
   | { readonly type: "stream.accepted"; readonly exchange: string; readonly answer: StreamAnswer };
 
@@ -62,7 +88,13 @@ export const schedulerSetup = setup({
   },
   actors,
   guards: {
+    hasJob: ({ context }) => context.config.job !== undefined,
     hasNoTraining: ({ context }) => context.running.length === 0,
+    isConfiguredOver: ({ context }) => context.config.job !== undefined && context.running.length === 0,
+    isSubmitted: ({ context }, { type }: TrainingCrashed) => {
+      const id = endedTraining(context, type);
+      return id !== undefined && context.trainings[id] !== undefined;
+    },
   },
 });
 
@@ -78,19 +110,39 @@ export interface RunningTraining {
   readonly snapshot: SnapshotFrom<typeof trainingMachine>;
 }
 
+/** Something whose children are looked at: a scheduler. */
+interface Parent {
+  getSnapshot(): { readonly children: Readonly<Record<string, unknown>> };
+}
+
 const prefix = "training/";
 
 /** The id of a training's actor among the children of its scheduler. */
 export const trainingActorId = (id: string): string => `${prefix}${id}`;
+/** The id of its journal's actor. */
+export const journalActorId = (id: string): string => `journal/${id}`;
+
+/** The training whose actor ended with an event of xstate. */
+export function endedTraining({ running }: Pick<SchedulerContext, "running">, type: string): string | undefined {
+  return running.find((id) => type.replace(/^xstate\.(?:done|error)\.actor\./, "") === trainingActorId(id));
+}
 
 /** The trainings among the children of a scheduler, the oldest first. */
-export function runningTrainings(self: {
-  getSnapshot(): { readonly children: Readonly<Record<string, unknown>> };
-}): readonly RunningTraining[] {
+export function runningTrainings(self: Parent): readonly RunningTraining[] {
   return Object.entries(self.getSnapshot().children).flatMap(([id, child]) => {
     if (!id.startsWith(prefix) || child === undefined) return [];
     const ref = child as TrainingRef;
     const snapshot = ref.getSnapshot();
     return snapshot.status === "active" ? [{ ref, snapshot }] : [];
   });
+}
+
+/** The training of a name, if it has an actor. */
+export function trainingOf(self: Parent, id: string): RunningTraining | undefined {
+  return runningTrainings(self).find(({ snapshot }) => snapshot.context.id === id);
+}
+
+/** The journal of a training. */
+export function journalOf(self: Parent, id: string): JournalRef | undefined {
+  return self.getSnapshot().children[journalActorId(id)] as JournalRef | undefined;
 }

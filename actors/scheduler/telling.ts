@@ -105,6 +105,16 @@ export function endRunsBefore(
   tell(args, peer, { End: { training: id, run: Math.max(0, run - 1), job: null, reason } });
 }
 
+/** Ends what a worker has of a run. */
+export function endRun(
+  args: SchedulerArgs,
+  peer: Peer,
+  { id, run }: { readonly id: string; readonly run: number },
+  reason: string,
+): void {
+  tell(args, peer, { End: { training: id, run, job: null, reason } });
+}
+
 /** Whether a worker's offers are left alone: its leftovers of an earlier run or lease could be taken for the new work. */
 export function isHeldBack({ workers, restarted, startedAt, ports }: SchedulerContext, peer: Peer): boolean {
   const isRestart = Object.keys(restarted).length > 0;

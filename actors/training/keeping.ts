@@ -63,7 +63,7 @@ export function takeModel(
 /** A round is on disk: only now it is finished. */
 export function noteKept(
   { context, self, enqueue }: TrainingArgs,
-  { checkpoint }: { readonly checkpoint: Checkpoint },
+  { checkpoint, resultBytes }: { readonly checkpoint: Checkpoint; readonly resultBytes: number },
 ): void {
   const { training, ports } = context;
   const { round, parameters: { sha256 }, samples } = checkpoint.record;
@@ -80,7 +80,7 @@ export function noteKept(
       level: "info",
       event: "round.finished",
       message: `Round ${round} finished`,
-      fields: { round, trainers: trainersOf(training).length, samples, sha256 },
+      fields: { round, trainers: trainersOf(training).length, samples, sha256, resultBytes },
     })
   );
 }

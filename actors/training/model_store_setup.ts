@@ -54,7 +54,7 @@ export interface ModelStoreContext extends ModelStoreInput {
 /** The events that a model store sends to its parent. */
 export type ModelStoreEvent =
   | { readonly type: "model.opened"; readonly checkpoint: Checkpoint }
-  | { readonly type: "round.kept"; readonly checkpoint: Checkpoint }
+  | { readonly type: "round.kept"; readonly checkpoint: Checkpoint; readonly resultBytes: number }
   /** The aggregator's result does not fit the model. */
   | { readonly type: "result.rejected"; readonly peer: PeerText; readonly reason: string }
   /** The disk has no room for the next round. `round.kept` says that it has. */

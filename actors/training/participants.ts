@@ -3,10 +3,12 @@
  *
  * @module
  */
+import type { ActorRefFrom } from "xstate";
 import { memberOf } from "../../pki/member.ts";
 import type { Act } from "../../transport/authorization/acts.ts";
 import type { TransportFact } from "../../transport/port.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
+import type { allocationMachine } from "./allocation.ts";
 import { release } from "./releasing.ts";
 import { absenceMs, isKeeping, trainerSilenceMs, type TrainingArgs, type TrainingContext } from "./training_setup.ts";
 import {
@@ -148,8 +150,12 @@ export function loseUndispatched({ context, enqueue }: TrainingArgs): void {
 
 /** Releases all participants, none of which has a job yet, and allocates again with the other part first. */
 export function regroup(args: TrainingArgs): void {
-  const { context, enqueue } = args;
+  const { context, self, enqueue } = args;
   const participants = allParticipants(context.training);
+  const allocation = self.getSnapshot().children["allocation"] as ActorRefFrom<typeof allocationMachine> | undefined;
+  const accepting = Object.values(allocation?.getSnapshot().context.accepting ?? {});
+  // The answers to these come too late.
+  for (const { from, offer } of accepting) release(args, { peer: from, leaseId: offer.id });
   for (const participant of participants) {
     enqueue.cancel(`absence/${participant.peer}`);
     enqueue.cancel(`dispatch/${participant.taskId}`);
@@ -163,6 +169,7 @@ export function regroup(args: TrainingArgs): void {
     first,
   });
   const released = participants.map(({ peer }) => peer);
+  if (released.length + context.excluded.length === 0) return;
   enqueue(() =>
     context.ports.report({
       level: "warn",

@@ -49,6 +49,7 @@ export const trainingMachine = trainingWithActions.createMachine({
     run: input.config.stateDir === undefined ? { id: input.id, run: unrememberedRun(input.ports.now()) } : undefined,
     isRestart: false,
     first: "trainers",
+    turnEndsAt: 0,
     excluded: [],
     evaluation: "none",
     roundsEvaluated: 0,
@@ -181,11 +182,19 @@ export const trainingMachine = trainingWithActions.createMachine({
       },
     },
     allocating: {
-      initial: "deciding",
+      initial: "queueing",
       states: {
+        queueing: {
+          entry: "askTurn",
+          on: { "turn.granted": { target: "deciding", actions: "beginTurn" } },
+        },
         trainers: {
           after: {
-            regroup: [{ guard: "canRegroup", target: "regrouping" }, { target: "trainers", reenter: true }],
+            regroup: [
+              { guard: "canRegroup", target: "regrouping" },
+              { guard: "takesTurns", target: "regrouping" },
+              { target: "trainers", reenter: true },
+            ],
           },
           invoke: {
             id: "allocation",
@@ -209,7 +218,11 @@ export const trainingMachine = trainingWithActions.createMachine({
         },
         aggregator: {
           after: {
-            regroup: [{ guard: "canRegroup", target: "regrouping" }, { target: "aggregator", reenter: true }],
+            regroup: [
+              { guard: "canRegroup", target: "regrouping" },
+              { guard: "takesTurns", target: "regrouping" },
+              { target: "aggregator", reenter: true },
+            ],
           },
           invoke: {
             id: "allocation",
@@ -228,7 +241,8 @@ export const trainingMachine = trainingWithActions.createMachine({
           },
           on: { "allocation.served": "deciding" },
         },
-        regrouping: { entry: "regroup", always: "deciding" },
+        regrouping: { entry: "regroup", always: [{ guard: "takesTurns", target: "resting" }, { target: "deciding" }] },
+        resting: { entry: "tellResting", after: { rest: "queueing" } },
         // A participant may have been lost while another was allocated.
         deciding: {
           always: [
@@ -241,13 +255,14 @@ export const trainingMachine = trainingWithActions.createMachine({
       },
     },
     dispatching: {
+      entry: "tellRunning",
       initial: "aggregator",
       states: {
         // The aggregator first, so that it receives before any trainer sends.
         aggregator: {
           entry: "dispatchAggregator",
           always: [
-            { guard: "hasNoAggregator", target: "#training.allocating.deciding" },
+            { guard: "hasNoAggregator", target: "#training.allocating.deciding", actions: "beginTurn" },
             { guard: "isAggregatorRunning", target: "trainers" },
           ],
           after: { [dispatchDeadlineMs]: { actions: "loseUndispatched" } },

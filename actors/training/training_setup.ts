@@ -82,6 +82,12 @@ export interface TrainingConfig {
 export type TrainingFact =
   /** It has a run. Earlier ones may have left leases and jobs at workers. */
   | { readonly type: "training.began"; readonly run: TrainingRun; readonly isRestart: boolean }
+  /** It wants workers, and leases none before its turn. */
+  | { readonly type: "training.queued"; readonly id: string }
+  /** It has all that it needs. */
+  | { readonly type: "training.running"; readonly id: string }
+  /** There are too few workers for it: it released those that it had, and wants others after a pause. */
+  | { readonly type: "training.resting"; readonly id: string }
   | { readonly type: "worker.leased"; readonly peer: Peer; readonly leaseId: Uuid }
   /** It needs this lease no longer. Where the worker knows no release, nothing is asked of it `until` then (milliseconds since the epoch). */
   | { readonly type: "worker.left"; readonly peer: Peer; readonly leaseId: Uuid; readonly until: number }
@@ -89,6 +95,14 @@ export type TrainingFact =
   | { readonly type: "worker.told"; readonly peer: Peer; readonly message: TrainingRequest }
   /** A report of its job named the training, as all workers of ours do, or did not. */
   | { readonly type: "worker.known"; readonly peer: Peer; readonly as: "ours" | "foreign" };
+
+/** How a training takes turns with others in looking for workers. In milliseconds. */
+export interface Patience {
+  /** A turn lasts for so long: then it releases what it has. */
+  readonly holdMs: number;
+  /** It rests between these two. */
+  readonly restMs: readonly [least: number, most: number];
+}
 
 /** The input of a training. */
 export interface TrainingInput extends Omit<RoleInput<TrainingConfig>, "parent">, HasParent<TrainingFact> {
@@ -98,6 +112,8 @@ export interface TrainingInput extends Omit<RoleInput<TrainingConfig>, "parent">
   readonly evaluator?: Evaluator | undefined;
   /** What the scheduler knows of workers now. */
   readonly workers: () => Workers;
+  /** Undefined where there is no other training: it looks for workers without pauses. */
+  readonly patience?: Patience | undefined;
 }
 
 /** The context of a training. */
@@ -111,6 +127,8 @@ export interface TrainingContext extends TrainingInput {
   readonly isRestart: boolean;
   /** The part that is filled first. */
   readonly first: "trainers" | "aggregator";
+  /** When its turn to look for workers is over, in milliseconds since the epoch. */
+  readonly turnEndsAt: number;
   /** Workers that refused or failed: not asked again, unless there are too few without them. */
   readonly excluded: readonly Peer[];
   readonly evaluation: "none" | "on" | "broken";
@@ -156,6 +174,8 @@ export type TrainingEvent =
   | EventsOf<typeof actors>
   | { readonly type: "dataset.answered"; readonly lookup: number; readonly answer: RecordAnswer }
   | { readonly type: "dispatch.answered"; readonly peer: Peer; readonly taskId: Uuid; readonly answer: RequestAnswer }
+  /** It may look for workers now. */
+  | { readonly type: "turn.granted" }
   | { readonly type: "dataset.seek" }
   | { readonly type: "redispatch" }
   | { readonly type: "absence.over"; readonly peer: Peer }
@@ -217,6 +237,7 @@ export const trainingSetup = setup({
       return participant !== undefined && participant.state !== "done";
     },
     canRegroup: ({ context }) => allParticipants(context.training).length + context.excluded.length > 0,
+    takesTurns: ({ context }) => context.patience !== undefined,
     wantsAggregatorFirst: ({ context }) => context.first === "aggregator" && context.training.aggregator === undefined,
     hasNoParticipants: ({ context }) => allParticipants(context.training).length === 0,
     lacksTrainers: ({ context }) => trainersOf(context.training).length < context.config.job.resources.numWorkers,
@@ -236,7 +257,12 @@ export const trainingSetup = setup({
   },
   delays: {
     // Random, because two schedulers that hold what the other needs would otherwise release and take again in step.
-    regroup: ({ context }) => Math.round(regroupMs * (1 + context.ports.random() / 2)),
+    regroup: ({ context: { ports, patience, turnEndsAt } }) =>
+      patience === undefined ? Math.round(regroupMs * (1 + ports.random() / 2)) : Math.max(0, turnEndsAt - ports.now()),
+    rest: ({ context: { ports, patience } }) => {
+      const [least, most] = patience?.restMs ?? [0, 0];
+      return Math.round(least + (most - least) * ports.random());
+    },
   },
 });
 

@@ -148,9 +148,11 @@ async function runNode(
   return exit;
 }
 
-/** The evaluator of the demo's models, for a scheduler whose job has an evaluation. */
+/** The evaluator of the demo's models, for a scheduler whose job has an evaluation, or that waits for jobs. */
 async function loadEvaluator(config: RoleConfig): Promise<Evaluator | undefined> {
-  if (config.role !== "scheduler" || config.job.evaluation === undefined) return undefined;
+  if (config.role !== "scheduler" || (config.job !== undefined && config.job.evaluation === undefined)) {
+    return undefined;
+  }
   const { digitsEvaluator } = await import("../executors/evaluator.ts");
   return digitsEvaluator;
 }

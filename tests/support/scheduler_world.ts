@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { SchedulerConfig } from "../../actors/config/config.ts";
+import type { DilocoJobConfig, SchedulerConfig } from "../../actors/config/config.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
 import type { Evaluator } from "../../actors/training/evaluator.ts";
 import { schedulerMachine } from "../../actors/scheduler/scheduler.ts";
@@ -20,8 +20,11 @@ const api = "/hypha-api/0.0.1" as const;
 /** What each part of a job wants. */
 export const resources = { cpu: 1, gpu: 0, memory: 1, storage: 1 };
 
+/** A configuration with `[scheduler.job]`. */
+type ConfigWithJob = SchedulerConfig & { readonly job: DilocoJobConfig };
+
 /** A job of so many trainers and rounds. */
-export function configOf(numWorkers: number, rounds: number, heldOut?: string): SchedulerConfig {
+export function configOf(numWorkers: number, rounds: number, heldOut?: string): ConfigWithJob {
   const model = {
     repository: "builtin/mlp-64-32-10",
     revision: "seed-7",
@@ -49,7 +52,7 @@ export function configOf(numWorkers: number, rounds: number, heldOut?: string): 
     executors: { train: "diloco-transformer", aggregate: "parameter-server" },
     evaluation: heldOut === undefined ? undefined : { heldOut },
   };
-  return { role: "scheduler", job } as unknown as SchedulerConfig;
+  return { role: "scheduler", job } as unknown as ConfigWithJob;
 }
 
 /** What a scheduler's training is told by others than its scheduler. */
