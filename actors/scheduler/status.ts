@@ -72,7 +72,8 @@ export function stateNow({ state }: KnownTraining, running: RunningTraining | un
   if (running === undefined) return state;
   const { value, context: { training, model } } = running.snapshot;
   const phase = typeof value === "string" ? value : Object.keys(value)[0] ?? "";
-  if (phase === "waiting") return "waiting";
+  // Members are sought while there are too few (`running`, below).
+  if (phase === "running" && JSON.stringify(value).includes('"waiting"')) return "waiting";
   if (model?.isPaused === true) return "paused";
   if (["dispatching", "running", "concluding"].includes(phase)) return "running";
   return allParticipants(training).length > 0 ? "allocating" : "queued";
