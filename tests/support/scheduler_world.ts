@@ -14,7 +14,11 @@ import type { Role } from "../../pki/certificate.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { CloseReason, TransportAsk } from "../../transport/port.ts";
 import type { ApiRequest, JobSpec, Progress, ProgressRequest } from "../../transport/protocols/messages.ts";
-import { failedWith, identityOf, makeFakeWorld, requestFrom, startIn } from "./fake_transport.ts";
+import type { AdminAnswer } from "../../actors/admin/serve_admin.ts";
+import type { AdminAsk } from "../../actors/scheduler/admin_routes.ts";
+import { emptyWatch } from "../../actors/training/watch.ts";
+import { failedWith, type FakeWorld, identityOf, makeFakeWorld, requestFrom, startIn } from "./fake_transport.ts";
+import { eventually } from "./job_world.ts";
 
 const api = "/hypha-api/0.0.1" as const;
 /** What each part of a job wants. */
@@ -81,6 +85,44 @@ export function startScheduler(config: SchedulerConfig, evaluator?: Evaluator) {
       ofTraining.test(event.type) ? trainingNow().send(event as TrainingEvent) : scheduler.send(event as RoleEvent),
     getSnapshot: () => trainingNow().getSnapshot(),
   };
+  const state = () => actor.getSnapshot().value;
+  return { world, scheduler, actor, ...playOthers(world, actor), state };
+}
+
+/** A scheduler without a job, whose state directory is `stateDir`, with its admin socket open. */
+export async function startDaemon(stateDir: string, self = "scheduler") {
+  const world = makeFakeWorld();
+  const { job: _, ...config } = configOf(1, 1);
+  const scheduler = startIn(world, schedulerMachine, {
+    config: { ...config, job: undefined, stateDir },
+    ports: world.ports,
+    transport: world.transport,
+    self,
+    members: [],
+  });
+  await eventually("it serves its operator", () => scheduler.getSnapshot().matches("serving"));
+  /** The operator asks; the answer's status and body. */
+  const ask = (asked: AdminAsk) => {
+    let answer: AdminAnswer | undefined;
+    scheduler.send({ type: "admin.asked", ask: asked, reply: (given) => void (answer = given) });
+    if (answer === undefined) throw new Error(`Cannot ask ${asked.type}: it was not answered`);
+    return answer;
+  };
+  const submit = (id: string, job: DilocoJobConfig, queuedAt = world.ports.now()) => {
+    const standing = { state: "queued", reason: null, since: queuedAt, queuedAt } as const;
+    return ask({
+      type: "submit",
+      training: { id, name: id, submittedAt: queuedAt, job, watch: emptyWatch, ...standing },
+    });
+  };
+  const training = (id: string) =>
+    runningTrainings(scheduler).find(({ snapshot }) => snapshot.context.id === id)?.snapshot;
+  const others = playOthers(world, { send: (event) => scheduler.send(event as RoleEvent) });
+  return { world, scheduler, ask, submit, training, ...others };
+}
+
+/** The data node and the workers of a world, as a test plays them. */
+function playOthers(world: FakeWorld, actor: { send(event: RoleEvent | TrainingEvent): void }) {
   const found = (slices = 3) => {
     const ask = world.takeOne("record.get");
     const value = new TextEncoder().encode(JSON.stringify({ num_slices: slices }));
@@ -160,8 +202,7 @@ export function startScheduler(config: SchedulerConfig, evaluator?: Evaluator) {
       answerRenewals();
     }
   };
-  const state = () => actor.getSnapshot().value;
-  return { world, scheduler, actor, found, offer, dispatches, say, live, answerTraining, state };
+  return { found, offer, dispatches, say, live, answerTraining };
 }
 
 /** A scheduler whose training runs: its members, their jobs, and a progress message of each. */
