@@ -32,8 +32,8 @@ export { dataMachine } from "./data/data.ts";
 export { gatewayMachine } from "./gateway/gateway.ts";
 export { schedulerMachine } from "./scheduler/scheduler.ts";
 export { workerMachine } from "./worker/worker.ts";
-export { allocationMachine } from "./scheduler/allocation.ts";
-export { evaluationMachine } from "./scheduler/evaluation.ts";
+export { allocationMachine } from "./training/allocation.ts";
+export { evaluationMachine } from "./training/evaluation.ts";
 export {
   type Evaluated,
   type EvaluatedModel,
@@ -41,8 +41,8 @@ export {
   type Evaluator,
   type HeldOutFile,
   type ModelReference,
-} from "./scheduler/evaluator.ts";
-export { heldLeaseMachine } from "./scheduler/held_lease.ts";
+} from "./training/evaluator.ts";
+export { heldLeaseMachine } from "./training/held_lease.ts";
 export { jobMachine } from "./job/job.ts";
 export { leaseMachine } from "./worker/lease.ts";
 export { parameterServerMachine } from "./job/parameter_server.ts";

@@ -6,7 +6,7 @@
 import { isAbsolute } from "node:path";
 import { Effect, Result, Schema } from "effect";
 import { revocationReasons } from "../../pki/issue/mod.ts";
-import type { AdminAnswer, AdminRoutes } from "../node/admin/serve_admin.ts";
+import type { AdminAnswer, AdminRoutes } from "../admin/serve_admin.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { caRefusals, CaRefused } from "./ca_refused.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";

@@ -19,7 +19,7 @@ import { type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 import { fromScoped } from "../runtime/scoped_actor.ts";
-import { serveAdmin } from "../node/admin/serve_admin.ts";
+import { serveAdmin } from "../admin/serve_admin.ts";
 import { adminRoutes } from "./admin_routes.ts";
 import { answer, renewAfterPart } from "./answer.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";

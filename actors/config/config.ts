@@ -158,7 +158,7 @@ export interface WorkerConfig extends CommonConfig {
   readonly fetch?: FetchConfig | undefined;
 }
 
-type DecodedJob = Decoded<"scheduler">["scheduler"]["job"];
+type DecodedJob = NonNullable<NonNullable<Decoded<"scheduler">["scheduler"]>["job"]>;
 type Job = Camelled<DecodedJob>;
 
 /** Files of a model repository, as `[scheduler.job.model]` and `[scheduler.job.preprocessor]` name them. */
@@ -202,8 +202,8 @@ export interface SchedulerConfig extends CommonConfig {
   readonly role: "scheduler";
   /** Address that job progress is posted to; none where undefined. */
   readonly statusBridge: string | undefined;
-  /** The job to run. */
-  readonly job: DilocoJobConfig;
+  /** The job to run and to end with; where undefined, the scheduler waits for jobs that are submitted. */
+  readonly job: DilocoJobConfig | undefined;
 }
 
 /** The configuration of any role. */

@@ -66,7 +66,7 @@ export function noteAt(role: Role, path: readonly PropertyKey[]): PathNote | und
 }
 
 function collect(ast: SchemaAST.AST, path: readonly string[], optional: boolean, found: ConfigKey[]): void {
-  const here = optional || SchemaAST.isOptional(ast);
+  const here = isWhole(path) ? false : optional || SchemaAST.isOptional(ast);
   if (SchemaAST.isObjects(ast)) {
     for (const { name, type } of ast.propertySignatures) collect(type, [...path, String(name)], here, found);
     return;
@@ -83,6 +83,9 @@ function collect(ast: SchemaAST.AST, path: readonly string[], optional: boolean,
     optional: here,
   });
 }
+
+/** A scheduler without a job waits for one; a job that is there is whole. */
+const isWhole = (path: readonly string[]): boolean => ["scheduler", "scheduler.job"].includes(path.join("."));
 
 function keyKindOf(ast: SchemaAST.AST): KeyKind {
   if (SchemaAST.isNumber(ast)) return "number";

@@ -246,7 +246,7 @@ export const roleSchemas = {
     status_bridge: optional(
       text({ expected: "an address", example: '"127.0.0.1:6006"', description: "Where training metrics are sent." }),
     ),
-    scheduler: Schema.Struct({ job }),
+    scheduler: optional(Schema.Struct({ job: optional(job) })),
   }),
   worker: Schema.Struct({
     ...common,

@@ -148,11 +148,11 @@ function typeScheduler(decoded: Decoded<"scheduler">): SchedulerConfig {
     ...typeCommon("scheduler", decoded),
     role: "scheduler",
     statusBridge: decoded.status_bridge,
-    job: typeJob(decoded.scheduler.job),
+    job: decoded.scheduler?.job && typeJob(decoded.scheduler.job),
   };
 }
 
-type DecodedJob = Decoded<"scheduler">["scheduler"]["job"];
+type DecodedJob = NonNullable<NonNullable<Decoded<"scheduler">["scheduler"]>["job"]>;
 
 const typePreprocessor = (model: NonNullable<DecodedJob["preprocessor"]>): HuggingfaceModel => ({
   ...modelDefault,
@@ -166,7 +166,8 @@ function typeModel({ weights, repository = "", filenames = [], ...model }: Decod
     : { weights, type: model.type, inputNames: model.input_names };
 }
 
-function typeJob({ dataset: { dataset }, model, preprocessor, ...job }: DecodedJob): DilocoJobConfig {
+/** Gives a decoded job its type. */
+export function typeJob({ dataset: { dataset }, model, preprocessor, ...job }: DecodedJob): DilocoJobConfig {
   const { innerOptimizer, rounds, aggregation, executors, evaluation, ...plain } = camelled(job);
   return {
     ...plain,

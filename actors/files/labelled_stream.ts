@@ -15,34 +15,52 @@ export interface LabelledStream {
   readonly label: PushLabel | undefined;
 }
 
+/** A stream that begins again with what was read of it, and its head; undefined where that is malformed or does not come. */
+export interface PeekedStream<Head> {
+  readonly stream: StreamHandle;
+  readonly head: Head | undefined;
+}
+
 /**
  * Reads a stream's head. The stream that it gives begins with the head again, so that it is read like any other: one whose head is
- * malformed has no label, and breaks when it is read, which its receiver must hear of. A stream of the existing network has no
- * head and is given back as it is.
+ * malformed breaks when it is read, which its receiver must hear of.
+ *
+ * @param decode The head of these bytes; undefined where they are too few.
+ * @param bytesMax A head is not longer than this.
  */
-export function readLabel(
+export function peekHead<Head>(
   stream: StreamHandle,
-  limits: Pick<CopyLimits, "idleMs">,
-): Effect.Effect<LabelledStream, TransportError> {
-  if (!isFramed(stream.protocol)) return Effect.succeed({ stream, label: undefined });
+  decode: (held: Uint8Array) => Result.Result<Head | undefined, unknown>,
+  { bytesMax, ...limits }: Pick<CopyLimits, "idleMs"> & { readonly bytesMax: number },
+): Effect.Effect<PeekedStream<Head>, TransportError> {
   return Effect.gen(function* () {
     const chunks: StreamChunk[] = [];
     let held = new Uint8Array(0);
     for (;;) {
       const chunk = yield* withinIdle(stream.read, limits, "read");
       chunks.push(chunk);
-      const unlabelled = () => ({ stream: replayed(stream, chunks), label: undefined });
-      if (chunk.type === "end") return unlabelled();
+      const headless = () => ({ stream: replayed(stream, chunks), head: undefined });
+      if (chunk.type === "end") return headless();
       held = joined(held, chunk.bytes);
-      const read = decodeFileHead(held);
-      if (Result.isFailure(read)) return unlabelled();
-      if (read.success !== undefined) {
-        const { head } = read.success;
-        return { stream: replayed(stream, chunks), label: "size" in head ? head.label : undefined };
-      }
-      if (held.length > 2 * fileHeadMaxBytes) return unlabelled();
+      const read = decode(held);
+      if (Result.isFailure(read)) return headless();
+      if (read.success !== undefined) return { stream: replayed(stream, chunks), head: read.success };
+      if (held.length > bytesMax) return headless();
     }
   });
+}
+
+/** Reads what a pushed file belongs to. A stream of the existing network has no head and is given back as it is. */
+export function readLabel(
+  stream: StreamHandle,
+  limits: Pick<CopyLimits, "idleMs">,
+): Effect.Effect<LabelledStream, TransportError> {
+  if (!isFramed(stream.protocol)) return Effect.succeed({ stream, label: undefined });
+  const peeked = peekHead(stream, decodeFileHead, { ...limits, bytesMax: 2 * fileHeadMaxBytes });
+  return Effect.map(peeked, ({ stream: again, head: file }) => ({
+    stream: again,
+    label: file !== undefined && "size" in file.head ? file.head.label : undefined,
+  }));
 }
 
 function joined(one: Uint8Array, other: Uint8Array): Uint8Array<ArrayBuffer> {

@@ -38,7 +38,7 @@ import type { Ports } from "../runtime/ports.ts";
 import type { OwnCertificateRefused } from "../trust/own_certificate.ts";
 import { refusalLogMachine } from "../trust/refusal_log.ts";
 import type { RoleOutcome, TransportRef } from "../runtime/role.ts";
-import type { Evaluator } from "../scheduler/evaluator.ts";
+import type { Evaluator } from "../training/evaluator.ts";
 import type { schedulerMachine } from "../scheduler/scheduler.ts";
 import { type TrustEvent, trustStoreMachine } from "../trust/trust_store.ts";
 import type { workerMachine } from "../worker/worker.ts";

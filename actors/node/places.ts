@@ -36,7 +36,7 @@ export function checkPlaces(config: RoleConfig, around: PlacesAround): Check {
       );
     case "scheduler":
       return Effect.map(
-        Effect.all(filesOf(config.job).map((named) => checkFile(named))),
+        Effect.all((config.job === undefined ? [] : filesOf(config.job)).map((named) => checkFile(named))),
         (broken) => broken.flat(),
       );
     case "gateway":

@@ -1,41 +1,22 @@
 /**
- * A scheduler's machine: finds the data set, allocates workers, dispatches the jobs and answers their progress, round by
- * round until the last. When a trainer is lost, it continues with the others.
+ * A scheduler's machine: supervises its trainings, each an actor of its own (`training/training_machine.ts`). What arrives is passed on
+ * to the training that it is for; what is known of workers is known for all trainings.
  *
  * ```
- *  preparing ──▶ finding ──▶ allocating ──▶ dispatching ──▶ training ──▶ concluding ──▶ finished
- *      │            ▲ │      (trainers ─▶    (aggregator ─▶      │
- *      │            └─┘       aggregator)     trainers)          ├── no trainer left, no aggregator ──▶ failed
- *      └── held-out rows unreadable ──▶ failed                   └── a trainer lost: the aggregator is dispatched again
- *
- *  role.drain, in every state ──▶ drained; role.retire, without participants ──▶ drained, else the training continues
+ *  starting ──▶ configured: the one training of [scheduler.job] ── it ended ──▶ ended
+ *     │             └────────── role.drain, role.retire ──▶ leaving ────────────▲
+ *     └──▶ loading ──▶ serving: trainings that are submitted ──▶ leaving ── none is left
+ *             └── no state directory, no admin socket ──▶ failed
  * ```
  *
- * While one part cannot be filled, the scheduler releases the workers of the other and fills the parts in the other order
- * (`allocating.regrouping`): the only worker that can aggregate may have been leased as a trainer.
- *
- * With weights of its own the scheduler keeps the model (`training/model_store.ts`): a round is finished when it is on disk, and a
- * training that begins again goes on after the newest of its rounds.
- *
- * A participant is lost when its connection was closed because of its certificate, or for longer than `absenceMs`; when its worker
- * ends the lease or reports that the job failed; or when a trainer stays silent. Progress, data and offers are answered in
- * every state, other requests declined. Facts about peers that are no participants are ignored.
+ * Without `[scheduler.job]` it is a daemon: it keeps the trainings in its state directory, takes more over its admin socket, and gives those
+ * that look for workers their turns (`queue.ts`). It remembers what became of each (`journal.ts`); those that ran when it ended go on.
  *
  * @module
  */
-import {
-  dispatchDeadlineMs,
-  findAgainMs,
-  findDeadlineMs,
-  lingerMs,
-  sendingMs,
-  silenceCheckMs,
-  tailMs,
-  takenPeers,
-} from "./scheduler_setup.ts";
-import { takeRunMs, trainingIdOf, unrememberedRun } from "./run_number.ts";
-import { firstSlice } from "./slices.ts";
-import { emptyTraining, trainersOf } from "./training.ts";
+import { unknownWorkers } from "../training/workers.ts";
+import { settleMs } from "./journal.ts";
+import { loadMs } from "./load_trainings.ts";
 import { scheduler } from "./scheduler_actions.ts";
 
 /** The role machine of a scheduler. */
@@ -43,289 +24,140 @@ export const schedulerMachine = scheduler.createMachine({
   id: "scheduler",
   context: ({ input }) => ({
     ...input,
-    dataset: undefined,
-    slices: firstSlice(1),
-    training: emptyTraining,
-    run: input.config.stateDir === undefined
-      ? { id: trainingIdOf(input.config.job), run: unrememberedRun(input.ports.now()) }
-      : undefined,
-    isRestart: false,
-    speakers: {},
-    heldUntil: {},
-    unaccepted: [],
+    trainings: {},
+    running: [],
+    wanting: {},
+    queue: [],
+    turn: undefined,
+    workers: unknownWorkers,
     startedAt: input.ports.now(),
-    first: "trainers",
-    excluded: [],
-    evaluation: "none",
-    roundsEvaluated: 0,
-    accuracy: undefined,
-    model: undefined,
-    samples: 0,
-    lookups: 0,
-    seeks: 0,
-    dispatches: 0,
-    stalledAt: undefined,
+    restarted: {},
+    sorting: {},
     outcome: { type: "finished" },
   }),
-  initial: "numbering",
+  initial: "starting",
   entry: "serveRequests",
   on: {
-    "role.drain": { target: ".drained" },
-    "role.retire": { guard: "hasNoParticipants", target: ".drained" },
-    "request.received": { actions: { type: "answerRequest", params: ({ event }) => event } },
-    "stream.received": { actions: { type: "routePush", params: ({ event }) => event } },
+    "request.received": { actions: { type: "routeRequest", params: ({ event }) => event } },
+    "stream.received": { actions: { type: "routeStream", params: ({ event }) => event } },
+    "stream.accepted": { actions: { type: "startSorting", params: ({ event }) => event } },
+    "effect.done.sorted": { actions: { type: "passSorted", params: ({ event }) => event.value } },
     "peer.closed": {
       actions: [
         { type: "noteGone", params: ({ event }) => event },
-        { type: "noteAbsence", params: ({ event }) => event },
-        { type: "noteProviderGone", params: ({ event }) => event },
+        { type: "passFact", params: ({ event }) => event },
       ],
     },
     "peer.established": {
       actions: [
         { type: "noteHere", params: ({ event }) => event },
-        { type: "noteReturn", params: ({ event }) => event },
         { type: "endBygoneAt", params: ({ event }) => event },
-        { type: "noteProvider", params: ({ event }) => event },
+        { type: "passFact", params: ({ event }) => event },
       ],
     },
-    "authorization.changed": { actions: { type: "noteDenied", params: ({ event }) => event } },
-    "training.answered": { actions: { type: "noteSpeaker", params: ({ event }) => event } },
-    "dataset.seek": { actions: "seek" },
-    "dataset.answered": { actions: { type: "takeProvider", params: ({ event }) => event } },
-    "absence.over": {
-      guard: { type: "isParticipant", params: ({ event }) => event },
-      actions: {
-        type: "raiseLost",
-        params: ({ event }) => ({ peer: event.peer, reason: "its connection was gone for too long" }),
-      },
+    "authorization.changed": { actions: { type: "passFact", params: ({ event }) => event } },
+    "training.began": { actions: { type: "noteBegan", params: ({ event }) => event } },
+    "training.answered": { actions: { type: "noteAnswer", params: ({ event }) => event } },
+    "training.queued": { actions: [{ type: "noteWanting", params: ({ event }) => event }, "giveTurn"] },
+    "training.resting": {
+      actions: [{ type: "noteTurnOver", params: ({ event: { id } }) => ({ id, how: "resting" }) }, "giveTurn"],
     },
-    "held.lost": {
-      guard: { type: "isParticipant", params: ({ event }) => ({ peer: event.giver }) },
-      actions: {
-        type: "raiseLost",
-        params: ({ event }) => ({ peer: event.giver, reason: `its lease is over: ${event.reason}` }),
-      },
+    "training.running": {
+      actions: [
+        { type: "noteTurnOver", params: ({ event: { id } }) => ({ id, how: "served" }) },
+        { type: "noteRunning", params: ({ event }) => event },
+        "giveTurn",
+      ],
     },
-    "participant.lost": { actions: { type: "loseParticipant", params: ({ event }) => event } },
-    "allocation.granted": { actions: { type: "takeLease", params: ({ event }) => event } },
-    "allocation.unanswered": { actions: { type: "releaseUnanswered", params: ({ event }) => event } },
-    "dispatch.answered": { actions: { type: "noteDispatch", params: ({ event }) => event } },
-    "round.evaluated": { actions: { type: "noteEvaluated", params: ({ event }) => event } },
-    "evaluation.broken": { actions: { type: "noteEvaluation", params: "broken" } },
-    "round.kept": { actions: { type: "noteKept", params: ({ event }) => event } },
-    "model.paused": { actions: { type: "notePaused", params: ({ event }) => event } },
-    "result.rejected": {
-      actions: {
-        type: "raiseLost",
-        params: ({ event }) => ({ peer: event.peer, reason: `its result does not fit: ${event.reason}` }),
-      },
-    },
-    "model.broken": {
-      target: ".failed",
-      actions: { type: "setOutcome", params: ({ event }) => ({ type: "failed", reason: event.reason }) },
+    "worker.known": { actions: { type: "noteKnown", params: ({ event }) => event } },
+    "worker.leased": { actions: { type: "noteLeased", params: ({ event }) => event } },
+    "worker.left": { actions: { type: "noteLeft", params: ({ event }) => event } },
+    "worker.told": { actions: { type: "tellWorker", params: ({ event }) => event } },
+    "xstate.done.actor.*": {
+      actions: [
+        { type: "leaveQueue", params: ({ event }) => event },
+        { type: "noteEnded", params: ({ event }) => event },
+        "giveTurn",
+      ],
     },
   },
   states: {
-    numbering: {
-      always: { guard: "hasRun", target: "opening" },
+    starting: { always: [{ guard: "hasJob", target: "configured" }, { target: "loading" }] },
+    configured: {
+      entry: "startConfigured",
+      always: { guard: "hasNoTraining", target: "ended" },
+      on: {
+        "role.drain": { target: "leaving", actions: { type: "passToTrainings", params: ({ event }) => event } },
+        "role.retire": { target: "leaving", actions: { type: "passToTrainings", params: ({ event }) => event } },
+      },
+    },
+    loading: {
       invoke: {
-        src: "takeRun",
-        input: ({ context: { ports, config } }) => ({
-          ports,
-          stateDir: config.stateDir ?? "",
-          id: trainingIdOf(config.job),
-        }),
+        src: "loaded",
+        input: ({ context: { ports, config } }) => ({ ports, stateDir: config.stateDir ?? "" }),
       },
       on: {
-        "effect.done.run": { actions: { type: "noteRun", params: ({ event }) => event.value } },
-        "effect.failed.run": {
-          actions: { type: "noteNoRun", params: ({ event }) => ({ problem: event.error.message }) },
+        "effect.done.loaded": {
+          target: "serving",
+          actions: { type: "takeLoaded", params: ({ event }) => event.value },
         },
-      },
-      after: { [takeRunMs]: { actions: { type: "noteNoRun", params: { problem: "the file system is too slow" } } } },
-    },
-    // Weights of the scheduler's own: its newest round, or the weights themselves.
-    opening: {
-      always: { guard: "keepsNoModel", target: "preparing" },
-      entry: "startModel",
-      on: {
-        "model.opened": [
-          {
-            guard: { type: "isAllKept", params: ({ event }) => event },
-            target: "concluding",
-            actions: { type: "takeModel", params: ({ event }) => event },
-          },
-          { target: "preparing", actions: { type: "takeModel", params: ({ event }) => event } },
-        ],
-      },
-    },
-    preparing: {
-      always: { guard: "doesNotEvaluate", target: "finding" },
-      entry: "startEvaluation",
-      on: {
-        "evaluation.ready": { target: "finding", actions: { type: "noteEvaluation", params: "on" } },
-        "evaluation.broken": {
+        "effect.failed.loaded": {
           target: "failed",
-          actions: { type: "setOutcome", params: ({ event }) => ({ type: "failed", reason: event.reason }) },
+          actions: {
+            type: "setOutcome",
+            params: ({ event }) => ({ type: "failed", reason: `its state_dir cannot be read: ${event.error.message}` }),
+          },
+        },
+        "role.drain": "drained",
+        "role.retire": "drained",
+      },
+      after: {
+        [loadMs]: {
+          target: "failed",
+          actions: { type: "setOutcome", params: { type: "failed", reason: "its state_dir is too slow" } },
         },
       },
     },
-    finding: {
-      initial: "asking",
-      states: {
-        asking: {
-          entry: "find",
-          on: {
-            "dataset.answered": [
-              { guard: { type: "isStaleLookup", params: ({ event }) => event } },
-              {
-                guard: { type: "isFound", params: ({ event }) => event },
-                target: "#scheduler.allocating",
-                actions: { type: "noteLookup", params: ({ event }) => event },
-              },
-              { target: "waiting", actions: { type: "noteLookup", params: ({ event }) => event } },
-            ],
+    serving: {
+      entry: "serveOperator",
+      on: {
+        "admin.asked": { actions: { type: "answerOperator", params: ({ event }) => event } },
+        "effect.failed.admin": {
+          target: "failed",
+          actions: {
+            type: "setOutcome",
+            params: ({ event }) => ({ type: "failed", reason: event.error.message }),
           },
-          after: { [findDeadlineMs]: "waiting" },
         },
-        waiting: { after: { [findAgainMs]: "asking" } },
-      },
-    },
-    allocating: {
-      entry: "endBygone",
-      initial: "deciding",
-      states: {
-        trainers: {
-          after: {
-            regroup: [{ guard: "canRegroup", target: "regrouping" }, { target: "trainers", reenter: true }],
-          },
-          invoke: {
-            id: "allocation",
-            src: "allocation",
-            input: ({ context, self }) => ({
-              descriptor: { class: "train" as const, name: context.config.job.executors.train },
-              count: Math.max(
-                0,
-                context.config.job.resources.numWorkers - trainersOf(context.training).length,
-              ),
-              resources: context.config.job.resources.worker,
-              price: context.config.job.resources.workerPrice,
-              excluded: takenPeers(context),
-              training: context.run,
-              transport: context.transport,
-              ports: context.ports,
-              parent: self,
-            }),
-          },
-          on: { "allocation.served": "deciding" },
-        },
-        aggregator: {
-          after: {
-            regroup: [{ guard: "canRegroup", target: "regrouping" }, { target: "aggregator", reenter: true }],
-          },
-          invoke: {
-            id: "allocation",
-            src: "allocation",
-            input: ({ context, self }) => ({
-              descriptor: { class: "aggregate" as const, name: context.config.job.executors.aggregate },
-              count: 1,
-              resources: context.config.job.resources.parameterServer,
-              price: context.config.job.resources.parameterServerPrice,
-              excluded: takenPeers(context),
-              training: context.run,
-              transport: context.transport,
-              ports: context.ports,
-              parent: self,
-            }),
-          },
-          on: { "allocation.served": "deciding" },
-        },
-        regrouping: { entry: "regroup", always: "deciding" },
-        // A participant may have been lost while another was allocated.
-        deciding: {
-          always: [
-            { guard: "wantsAggregatorFirst", target: "aggregator" },
-            { guard: "lacksTrainers", target: "trainers" },
-            { guard: "hasNoAggregator", target: "aggregator" },
-            { target: "#scheduler.dispatching" },
+        "xstate.error.actor.*": {
+          guard: { type: "isSubmitted", params: ({ event }) => event },
+          actions: [
+            { type: "leaveQueue", params: ({ event }) => event },
+            { type: "noteCrashed", params: ({ event }) => event },
+            "giveTurn",
           ],
         },
+        "role.drain": { target: "leaving", actions: { type: "passToTrainings", params: ({ event }) => event } },
+        "role.retire": { target: "leaving", actions: { type: "passToTrainings", params: ({ event }) => event } },
       },
     },
-    dispatching: {
-      initial: "aggregator",
-      states: {
-        // The aggregator first, so that it receives before any trainer sends.
-        aggregator: {
-          entry: "dispatchAggregator",
-          always: [
-            { guard: "hasNoAggregator", target: "#scheduler.allocating.deciding" },
-            { guard: "isAggregatorRunning", target: "trainers" },
-          ],
-          after: { [dispatchDeadlineMs]: { actions: "loseUndispatched" } },
-        },
-        trainers: {
-          entry: "dispatchTrainers",
-          always: { guard: "isEveryTrainerDispatched", target: "#scheduler.training" },
-          after: { [dispatchDeadlineMs]: { actions: "loseUndispatched" } },
-        },
+    // Trainings that are under way may go on for as long as the node waits.
+    leaving: {
+      always: [{ guard: "isConfiguredOver", target: "ended" }, { guard: "hasNoTraining", target: "settling" }],
+      on: {
+        "admin.asked": { actions: { type: "answerLeaving", params: ({ event }) => event } },
+        "role.drain": { actions: { type: "passToTrainings", params: ({ event }) => event } },
+        "role.retire": { actions: { type: "passToTrainings", params: ({ event }) => event } },
       },
     },
-    training: {
-      always: [
-        { guard: "isConcluded", target: "concluding" },
-        {
-          guard: "hasNoTrainers",
-          target: "failed",
-          actions: { type: "setOutcome", params: { type: "failed", reason: "no trainer is left" } },
-        },
-        {
-          guard: "hasNoAggregator",
-          target: "failed",
-          actions: { type: "setOutcome", params: { type: "failed", reason: "the aggregator is lost" } },
-        },
-        { guard: "isAggregatorBehind", actions: "dispatchAggregator" },
-      ],
-      on: { redispatch: { actions: "dispatchAggregator" } },
-      initial: "rounds",
-      states: {
-        rounds: {
-          always: { guard: "isAggregated", target: "tail" },
-          initial: "listening",
-          states: {
-            listening: {
-              after: {
-                [silenceCheckMs]: { target: "listening", reenter: true, actions: ["loseSilent", "watchRound"] },
-              },
-            },
-          },
-        },
-        // The last round is counted. Its result is being sent: the aggregator's worker reports the end of the job after that. A foreign
-        // aggregator has sent it by then, and its worker reports nothing.
-        tail: {
-          entry: "reportTail",
-          initial: "sending",
-          states: {
-            sending: {
-              always: { guard: "isResultSent", target: "receiving" },
-              after: { [sendingMs]: { target: "#scheduler.concluding", actions: "reportUnconfirmed" } },
-            },
-            // Trainers' receipts and the last evaluation are still missing.
-            receiving: { after: { [tailMs]: { target: "#scheduler.concluding", actions: "reportUnconfirmed" } } },
-          },
-        },
-      },
+    // What became of the trainings is written.
+    settling: {
+      on: { "admin.asked": { actions: { type: "answerLeaving", params: ({ event }) => event } } },
+      after: { [settleMs]: "drained" },
     },
-    concluding: {
-      entry: ["reportDone", "reportModel"],
-      exit: "releaseEnded",
-      always: { guard: "isAllEnded", target: "finished" },
-      after: { [lingerMs]: "finished" },
-    },
-    finished: { type: "final" },
-    drained: { type: "final", entry: ["releaseAll", { type: "setOutcome", params: { type: "drained" } }] },
-    failed: { type: "final", entry: "releaseAll" },
+    drained: { type: "final", entry: { type: "setOutcome", params: { type: "drained" } } },
+    ended: { type: "final" },
+    failed: { type: "final" },
   },
   output: ({ context }) => context.outcome,
 });

@@ -1,112 +1,76 @@
 /**
- * The actions of the scheduler's machine.
+ * The actions of the scheduler's machine, by name.
  *
  * @module
  */
-import { assign, enqueueActions, raise } from "xstate";
+import { assign, enqueueActions } from "xstate";
 import { withConnected, withoutConnected } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
-import type { Peer } from "../../transport/protocols/messages.ts";
-import { present } from "../runtime/present.ts";
+import type { AdminAnswer } from "../admin/serve_admin.ts";
 import type { RoleOutcome } from "../runtime/role.ts";
-import { answerRequest, routePush, serveRequests } from "./answering.ts";
-import { reportDone, reportTail, reportUnconfirmed } from "./ending.ts";
-import { dispatchAggregator, dispatchTrainers, noteDispatch, takeLease } from "./dispatching.ts";
-import { noteKept, notePaused, reportModel, startModel, takeModel } from "./keeping.ts";
+import type { AdminAsk } from "./admin_routes.ts";
+import { answerLeaving, answerOperator } from "./operating.ts";
+import { giveTurn, noteTurnOver, noteWanting } from "./queue.ts";
+import { passFact, passSorted, routeRequest, routeStream, serveRequests, startSorting } from "./routing.ts";
 import {
-  loseParticipant,
-  loseSilent,
-  loseUndispatched,
-  noteAbsence,
-  noteDenied,
-  noteReturn,
-  regroup,
-  watchRound,
-} from "./participants.ts";
-import { find, noteLookup, noteProvider, noteProviderGone, seek, takeProvider } from "./provider.ts";
-import { type SchedulerArgs, type SchedulerContext, schedulerSetup } from "./scheduler_setup.ts";
-import {
-  endBygone,
-  endBygoneAt,
-  noteNoRun,
-  noteRun,
-  noteSpeaker,
-  releaseAll,
-  releaseEnded,
-  releaseUnanswered,
-} from "./releasing.ts";
+  endedTraining,
+  type SchedulerArgs,
+  schedulerSetup,
+  type TrainingCrashed,
+  type TrainingEnded,
+} from "./scheduler_setup.ts";
+import { endBygoneAt, noteAnswer, noteBegan, noteKnown, noteLeased, noteLeft, tellWorker } from "./telling.ts";
+import { noteCrashed, noteEnded, noteRunning, passToTrainings, startConfigured, takeLoaded } from "./trainings.ts";
 
-/** Starts the evaluation where the job has one. */
-function startEvaluation({ context, self, enqueue }: SchedulerArgs): void {
-  const { ports, transport, evaluator, config: { job } } = context;
-  if (job.evaluation === undefined) return;
-  const training = context.run === undefined ? undefined : { scheduler: context.self, ...context.run };
-  const model = "weights" in job.model
-    ? { parameters: present(context.model, "the model").checkpoint.parameters }
-    : job.model;
-  enqueue.spawnChild("evaluation", {
-    id: "evaluation",
-    input: { ports, transport, parent: self, heldOut: job.evaluation.heldOut, model, evaluator, training },
-  });
+/** The turn of a training that is gone is over. */
+function leaveQueue(args: SchedulerArgs, { type }: TrainingEnded | TrainingCrashed): void {
+  const id = endedTraining(args.context, type);
+  if (id !== undefined) noteTurnOver(args, { id, how: "served" });
+}
+
+/** Opens the admin socket. */
+function serveOperator({ context, self, enqueue }: SchedulerArgs): void {
+  const { ports, config: { stateDir = "" } } = context;
+  const ask = (asked: AdminAsk) =>
+    new Promise<AdminAnswer>((reply) => self.send({ type: "admin.asked", ask: asked, reply }));
+  enqueue.spawnChild("admin", { id: "admin", input: { ports, stateDir, ask } });
 }
 
 /** The setup of the scheduler's machine, with its actions. */
 export const scheduler = schedulerSetup.extend({
   actions: {
     serveRequests: enqueueActions(serveRequests),
-    answerRequest: enqueueActions(answerRequest),
-    routePush: enqueueActions(routePush),
-    startEvaluation: enqueueActions(startEvaluation),
-    startModel: enqueueActions(startModel),
-    takeModel: enqueueActions(takeModel),
-    noteKept: enqueueActions(noteKept),
-    notePaused: enqueueActions(notePaused),
-    reportModel,
-    noteRun: enqueueActions(noteRun),
-    noteNoRun: enqueueActions(noteNoRun),
-    noteSpeaker: enqueueActions(noteSpeaker),
-    endBygone: enqueueActions(endBygone),
-    endBygoneAt: enqueueActions(endBygoneAt),
-    releaseEnded: enqueueActions(releaseEnded),
-    releaseAll: enqueueActions(releaseAll),
-    releaseUnanswered: enqueueActions(releaseUnanswered),
+    startConfigured: enqueueActions(startConfigured),
+    takeLoaded: enqueueActions(takeLoaded),
+    serveOperator: enqueueActions(serveOperator),
+    answerOperator: enqueueActions(answerOperator),
+    answerLeaving: enqueueActions(answerLeaving),
+    routeRequest: enqueueActions(routeRequest),
+    routeStream: enqueueActions(routeStream),
+    startSorting: enqueueActions(startSorting),
+    passSorted: enqueueActions(passSorted),
+    passFact: enqueueActions(passFact),
+    passToTrainings: enqueueActions(passToTrainings),
     noteHere: assign(({ context }, { identity }: { readonly identity: PeerIdentity }) => ({
       members: withConnected(context.members, identity),
     })),
     noteGone: assign(({ context }, { identity }: { readonly identity: PeerIdentity }) => ({
       members: withoutConnected(context.members, identity),
     })),
-    noteAbsence: enqueueActions(noteAbsence),
-    noteReturn: enqueueActions(noteReturn),
-    noteDenied: enqueueActions(noteDenied),
-    loseParticipant: enqueueActions(loseParticipant),
-    loseSilent: enqueueActions(loseSilent),
-    watchRound: enqueueActions(watchRound),
-    loseUndispatched: enqueueActions(loseUndispatched),
-    regroup: enqueueActions(regroup),
-    find: enqueueActions(find),
-    noteLookup: enqueueActions(noteLookup),
-    noteProvider: enqueueActions(noteProvider),
-    noteProviderGone: enqueueActions(noteProviderGone),
-    seek: enqueueActions(seek),
-    takeProvider: enqueueActions(takeProvider),
-    takeLease: enqueueActions(takeLease),
-    dispatchAggregator: enqueueActions(dispatchAggregator),
-    dispatchTrainers: enqueueActions(dispatchTrainers),
-    noteDispatch: enqueueActions(noteDispatch),
-    raiseLost: raise((_, { peer, reason }: { readonly peer: Peer; readonly reason: string }) => ({
-      type: "participant.lost",
-      peer,
-      reason,
-    })),
-    noteEvaluated: assign((_, { round, accuracy }: { readonly round: number; readonly accuracy: number }) => ({
-      roundsEvaluated: round,
-      accuracy,
-    })),
-    noteEvaluation: assign((_, evaluation: SchedulerContext["evaluation"]) => ({ evaluation })),
+    noteBegan: enqueueActions(noteBegan),
+    noteAnswer: enqueueActions(noteAnswer),
+    noteKnown: enqueueActions(noteKnown),
+    noteLeased: enqueueActions(noteLeased),
+    noteLeft: enqueueActions(noteLeft),
+    tellWorker: enqueueActions(tellWorker),
+    endBygoneAt: enqueueActions(endBygoneAt),
+    noteWanting: enqueueActions(noteWanting),
+    noteTurnOver: enqueueActions(noteTurnOver),
+    leaveQueue: enqueueActions(leaveQueue),
+    giveTurn: enqueueActions(giveTurn),
+    noteRunning: enqueueActions(noteRunning),
+    noteEnded: enqueueActions(noteEnded),
+    noteCrashed: enqueueActions(noteCrashed),
     setOutcome: assign((_, outcome: RoleOutcome) => ({ outcome })),
-    reportTail,
-    reportUnconfirmed,
-    reportDone,
   },
 });

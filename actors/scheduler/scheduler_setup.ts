@@ -1,180 +1,84 @@
 /**
- * Context, events, guards, children and times of the scheduler's machine.
+ * Context, events, guards and children of the scheduler's machine.
  *
  * @module
  */
-import { setup } from "xstate";
-import { Result } from "effect";
-import type { RecordAnswer, RequestAnswer } from "../../transport/port.ts";
-import type { Peer, TrainingRun, Uuid } from "../../transport/protocols/messages.ts";
-import { allocationMachine } from "./allocation.ts";
+import { type ActorRefFrom, setup, type SnapshotFrom } from "xstate";
+import type { RequestAnswer, StreamAnswer } from "../../transport/port.ts";
+import type { Peer } from "../../transport/protocols/messages.ts";
 import type { SchedulerConfig } from "../config/config.ts";
-import { evaluationMachine } from "./evaluation.ts";
-import type { Evaluator } from "./evaluator.ts";
-import type { UnacceptedOffer } from "./foreign.ts";
-import { heldLeaseMachine } from "./held_lease.ts";
 import type { EventsOf } from "../runtime/effect_actor.ts";
 import type { RoleEvent, RoleInput, RoleOutcome } from "../runtime/role.ts";
-import { type FoundDataset, readDatasetRecord } from "../data/dataset_record.ts";
-import type { Participants } from "./job_spec.ts";
-import type { RoundPlan } from "./rounds.ts";
-import { takeRunActor } from "./run_number.ts";
-import type { SliceCursor } from "./slices.ts";
-import type { Checkpoint } from "../training/checkpoints.ts";
-import { modelStoreMachine } from "../training/model_store.ts";
-import {
-  allParticipants,
-  isAggregatorBehind,
-  isAllEnded,
-  isTrained,
-  participantOf,
-  trainersOf,
-  type Training,
-} from "./training.ts";
-
-/** A participant that is disconnected for longer than this is lost, in milliseconds. */
-export const absenceMs = 10_000;
-/** A running trainer that sends no message for this long is lost, in milliseconds. */
-export const trainerSilenceMs = 300_000;
-/** Pause between two checks for silent trainers, in milliseconds. */
-export const silenceCheckMs = 10_000;
-/** Pause between two look-ups of the data set, in milliseconds. */
-export const findAgainMs = 1_000;
-/** After this many failed look-ups of the data set, one in this many is reported: a line in one to six minutes. */
-export const reportedEach = 64;
-/** Whether a failed look-up of the data set is reported: the first, the second, the fourth, … */
-export function isReported(lookups: number): boolean {
-  return lookups < reportedEach ? Number.isInteger(Math.log2(lookups)) : lookups % reportedEach === 0;
-}
-/** Time limit of one look-up of the data set; the deadline adds the transport's own time. In milliseconds. */
-export const findTimeoutMs = 5_000;
-export const findDeadlineMs = findTimeoutMs + 3_000;
-/** Pause between two look-ups for another provider, in milliseconds, and their number when a data node appears. */
-export const seekAgainMs = 5_000;
-export const seeksAtData = 3;
-/**
- * While workers are missing, the leased ones are released after this, in milliseconds; lost ones may be leased again, and the
- * parts are filled in the other order. A leased trainer may be the only worker that can aggregate, and another scheduler may
- * hold the missing workers.
- */
-export const regroupMs = 20_000;
-/** A dispatch is answered within this (`docs/wire.md`, "Protocols": 10 s), in milliseconds. */
-export const dispatchTimeoutMs = 10_000;
-export const dispatchDeadlineMs = dispatchTimeoutMs + 2_000;
-/** A re-dispatch that got no answer is repeated after this, in milliseconds. */
-export const redispatchAgainMs = 1_000;
-/** The last evaluation and the trainers' receipts are waited for this long after the last round, in milliseconds. */
-export const tailMs = 30_000;
-/** The last result is sent within this, in milliseconds. */
-export const sendingMs = 300_000;
-/** Workers report the end of their jobs within this, in milliseconds; the existing ones do not report it. */
-export const lingerMs = 2_000;
+import type { Evaluator } from "../training/evaluator.ts";
+import { trainingMachine } from "../training/training_machine.ts";
+import type { ReceivedStream, TrainingFact } from "../training/training_setup.ts";
+import type { Workers } from "../training/workers.ts";
+import { adminActor } from "./admin.ts";
+import type { AdminAsked } from "./admin_routes.ts";
+import { journalMachine, type JournalRef } from "./journal.ts";
+import { loadedActor } from "./load_trainings.ts";
+import { sortedActor } from "./sort_stream.ts";
+import type { KnownTraining } from "./training_record.ts";
 
 /** The input of a scheduler. */
 export interface SchedulerInput extends RoleInput<SchedulerConfig> {
-  /** Measures the model after each round. A job with `evaluation` fails without one. */
+  /** Measures the model of a training after each round. A job with `evaluation` fails without one. */
   readonly evaluator?: Evaluator | undefined;
 }
 
 /** The context of a scheduler. */
 export interface SchedulerContext extends SchedulerInput {
-  readonly dataset: FoundDataset | undefined;
-  readonly slices: SliceCursor;
-  readonly training: Training;
-  /** The run of the training, which every message of ours names; undefined until it is taken. */
-  readonly run: TrainingRun | undefined;
-  /** Whether an earlier run may have left leases and jobs at workers. */
-  readonly isRestart: boolean;
-  /** Which workers answer on `/hypha-training/1`; those that were not asked are missing. */
-  readonly speakers: Readonly<Record<Peer, "ours" | "foreign">>;
-  /** Until when each worker that left is left alone where it is foreign, in milliseconds since the epoch. */
-  readonly heldUntil: Readonly<Record<Peer, number>>;
-  /** Offers of a moment ago that were not accepted, of workers that may be foreign. */
-  readonly unaccepted: readonly UnacceptedOffer[];
+  /** Trainings that were submitted, by name. That of `[scheduler.job]` is not among them. */
+  readonly trainings: Readonly<Record<string, KnownTraining>>;
+  /** Names of the trainings that have an actor. */
+  readonly running: readonly string[];
+  /** Since when each training looks for workers that has none yet, in milliseconds since the epoch. */
+  readonly wanting: Readonly<Record<string, number>>;
+  /** Those of them that wait for their turn, and the one that has it. */
+  readonly queue: readonly string[];
+  readonly turn: string | undefined;
+  readonly workers: Workers;
   /** When the role started, in milliseconds since the epoch. */
   readonly startedAt: number;
-  /** The part that is filled first. */
-  readonly first: "trainers" | "aggregator";
-  /** Workers that refused or failed: not asked again, unless there are too few without them. */
-  readonly excluded: readonly Peer[];
-  readonly evaluation: "none" | "on" | "broken";
-  readonly roundsEvaluated: number;
-  readonly accuracy: number | undefined;
-  /** The model; undefined where the scheduler does not keep it. */
-  readonly model: KeptModel | undefined;
-  /** Samples that the trainers reported, earlier runs included. */
-  readonly samples: number;
-  readonly lookups: number;
-  /** Remaining look-ups of the data set's record. */
-  readonly seeks: number;
-  readonly dispatches: number;
-  /** The round of the last report that no round is finished. */
-  readonly stalledAt: number | undefined;
+  /** Trainings of which an earlier run may have left leases and jobs at workers, with the run that followed it. */
+  readonly restarted: Readonly<Record<string, number>>;
+  /** Streams of members of several trainings, whose heads are being read. */
+  readonly sorting: Readonly<Record<string, ReceivedStream>>;
   readonly outcome: RoleOutcome;
 }
 
-/** The newest round of the model on disk. */
-export interface KeptModel {
-  readonly checkpoint: Checkpoint;
-  /** The disk has no room for the next round. */
-  readonly isPaused: boolean;
+const actors = {
+  training: trainingMachine,
+  journal: journalMachine,
+  sorted: sortedActor,
+  loaded: loadedActor,
+  admin: adminActor,
+};
+
+/** xstate's own: a child reached its end. Of the scheduler's children only trainings have an output. */
+export interface TrainingEnded {
+  readonly type: `xstate.done.actor.${string}`;
+  readonly output?: RoleOutcome;
 }
 
-const actors = {
-  takeRun: takeRunActor,
-  allocation: allocationMachine,
-  evaluation: evaluationMachine,
-  heldLease: heldLeaseMachine,
-  modelStore: modelStoreMachine,
-};
+/** xstate's own: a child died of an error. */
+export interface TrainingCrashed {
+  readonly type: `xstate.error.actor.${string}`;
+  readonly error: unknown;
+}
 
 /** The events that a scheduler receives. */
 export type SchedulerEvent =
   | RoleEvent
+  | TrainingFact
   | EventsOf<typeof actors>
-  | { readonly type: "dataset.answered"; readonly lookup: number; readonly answer: RecordAnswer }
-  | { readonly type: "dispatch.answered"; readonly peer: Peer; readonly taskId: Uuid; readonly answer: RequestAnswer }
+  | AdminAsked
+  | TrainingEnded
+  | TrainingCrashed
   | { readonly type: "training.answered"; readonly peer: Peer; readonly answer: RequestAnswer }
-  | { readonly type: "dataset.seek" }
-  | { readonly type: "redispatch" }
-  | { readonly type: "absence.over"; readonly peer: Peer }
-  | { readonly type: "participant.lost"; readonly peer: Peer; readonly reason: string };
+  | { readonly type: "stream.accepted"; readonly exchange: string; readonly answer: StreamAnswer };
 
-/** The rounds that the configuration asks for. */
-export function planOf({ config }: SchedulerContext): RoundPlan {
-  const { updateRounds, avgSamplesBetweenUpdates } = config.job.rounds;
-  return {
-    rounds: updateRounds,
-    samplesPerRound: avgSamplesBetweenUpdates,
-    ...("weights" in config.job.model ? { keepsModel: true } : {}),
-  };
-}
-
-/** The current participants. */
-export function participantsOf({ self, training, model, run, samples, config }: SchedulerContext): Participants {
-  const { roundsDone: round } = training;
-  const state = model === undefined || run === undefined
-    ? undefined
-    : { ...run, round, samples, rounds: config.job.rounds.updateRounds };
-  return {
-    scheduler: self,
-    aggregator: training.aggregator?.peer ?? self,
-    trainers: trainersOf(training),
-    training: state,
-  };
-}
-
-/** Whether the newest round was reported and is not on disk yet: the trainers have no result of it. */
-export function isKeeping({ model, training }: SchedulerContext): boolean {
-  return model !== undefined && model.checkpoint.record.round < training.roundsDone;
-}
-
-/** Workers that may not be allocated: participants, and those that refused. */
-export function takenPeers({ training, excluded }: SchedulerContext): readonly Peer[] {
-  return [...excluded, ...allParticipants(training).map(({ peer }) => peer)];
-}
-
-/** Types, guards, delays and children of the scheduler's machine. `scheduler.ts` adds the actions. */
+/** Types, guards and children of the scheduler's machine. `scheduler_actions.ts` adds the actions. */
 export const schedulerSetup = setup({
   types: {
     input: {} as SchedulerInput,
@@ -184,40 +88,61 @@ export const schedulerSetup = setup({
   },
   actors,
   guards: {
-    hasRun: ({ context }) => context.run !== undefined,
-    keepsNoModel: ({ context }) => !("weights" in context.config.job.model),
-    isAllKept: ({ context }, { checkpoint }: { readonly checkpoint: Checkpoint }) =>
-      checkpoint.record.round >= context.config.job.rounds.updateRounds,
-    doesNotEvaluate: ({ context }) => context.config.job.evaluation === undefined,
-    isStaleLookup: ({ context }, params: { readonly lookup: number }) => params.lookup !== context.lookups,
-    isFound: (_, params: { readonly answer: RecordAnswer }) => Result.isSuccess(readDatasetRecord(params.answer)),
-    isParticipant: ({ context }, params: { readonly peer: Peer }) => {
-      const participant = participantOf(context.training, params.peer);
-      return participant !== undefined && participant.state !== "done";
+    hasJob: ({ context }) => context.config.job !== undefined,
+    hasNoTraining: ({ context }) => context.running.length === 0,
+    isConfiguredOver: ({ context }) => context.config.job !== undefined && context.running.length === 0,
+    isSubmitted: ({ context }, { type }: TrainingCrashed) => {
+      const id = endedTraining(context, type);
+      return id !== undefined && context.trainings[id] !== undefined;
     },
-    canRegroup: ({ context }) => allParticipants(context.training).length + context.excluded.length > 0,
-    wantsAggregatorFirst: ({ context }) => context.first === "aggregator" && context.training.aggregator === undefined,
-    hasNoParticipants: ({ context }) => allParticipants(context.training).length === 0,
-    lacksTrainers: ({ context }) => trainersOf(context.training).length < context.config.job.resources.numWorkers,
-    hasNoTrainers: ({ context }) => trainersOf(context.training).length === 0,
-    hasNoAggregator: ({ context }) => context.training.aggregator === undefined,
-    isAggregatorRunning: ({ context }) => context.training.aggregator?.state === "running",
-    isEveryTrainerDispatched: ({ context }) =>
-      Object.values(context.training.trainers).every(({ state }) => state !== "leased"),
-    isAggregatorBehind: ({ context }) => isAggregatorBehind(context.training),
-    isAggregated: ({ context }) => context.training.aggregator?.state === "done",
-    isResultSent: ({ context: { training: { aggregator } } }) =>
-      aggregator?.ended === true || aggregator?.isForeign === true,
-    isConcluded: ({ context }) =>
-      isTrained(context.training) &&
-      (context.evaluation !== "on" || context.roundsEvaluated >= context.config.job.rounds.updateRounds),
-    isAllEnded: ({ context }) => isAllEnded(context.training),
-  },
-  delays: {
-    // Random, because two schedulers that hold what the other needs would otherwise release and take again in step.
-    regroup: ({ context }) => Math.round(regroupMs * (1 + context.ports.random() / 2)),
   },
 });
 
 /** Arguments of an action. Data of the event arrives as the action's params. */
 export type SchedulerArgs = Omit<Parameters<Parameters<typeof schedulerSetup.enqueueActions>[0]>[0], "event">;
+
+/** A training's actor. */
+export type TrainingRef = ActorRefFrom<typeof trainingMachine>;
+
+/** A training that runs, as it is now. */
+export interface RunningTraining {
+  readonly ref: TrainingRef;
+  readonly snapshot: SnapshotFrom<typeof trainingMachine>;
+}
+
+/** Something whose children are looked at: a scheduler. */
+interface Parent {
+  getSnapshot(): { readonly children: Readonly<Record<string, unknown>> };
+}
+
+const prefix = "training/";
+
+/** The id of a training's actor among the children of its scheduler. */
+export const trainingActorId = (id: string): string => `${prefix}${id}`;
+/** The id of its journal's actor. */
+export const journalActorId = (id: string): string => `journal/${id}`;
+
+/** The training whose actor ended with an event of xstate. */
+export function endedTraining({ running }: Pick<SchedulerContext, "running">, type: string): string | undefined {
+  return running.find((id) => type.replace(/^xstate\.(?:done|error)\.actor\./, "") === trainingActorId(id));
+}
+
+/** The trainings among the children of a scheduler, the oldest first. */
+export function runningTrainings(self: Parent): readonly RunningTraining[] {
+  return Object.entries(self.getSnapshot().children).flatMap(([id, child]) => {
+    if (!id.startsWith(prefix) || child === undefined) return [];
+    const ref = child as TrainingRef;
+    const snapshot = ref.getSnapshot();
+    return snapshot.status === "active" ? [{ ref, snapshot }] : [];
+  });
+}
+
+/** The training of a name, if it has an actor. */
+export function trainingOf(self: Parent, id: string): RunningTraining | undefined {
+  return runningTrainings(self).find(({ snapshot }) => snapshot.context.id === id);
+}
+
+/** The journal of a training. */
+export function journalOf(self: Parent, id: string): JournalRef | undefined {
+  return self.getSnapshot().children[journalActorId(id)] as JournalRef | undefined;
+}

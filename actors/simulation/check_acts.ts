@@ -9,10 +9,9 @@ import { checkIdentity } from "../../pki/checks/identity.ts";
 import { checkWellFormed } from "../../pki/checks/well_formed.ts";
 import type { Member } from "../../pki/member.ts";
 import type { PeerText, TransportFact } from "../../transport/port.ts";
-import type { SchedulerContext } from "../scheduler/scheduler_setup.ts";
-import { allParticipants } from "../scheduler/training.ts";
+import { allParticipants } from "../training/training.ts";
 import type { WorkerContext } from "../worker/worker_setup.ts";
-import { type CheckInit, contextsOf, type Findings } from "./findings.ts";
+import { type CheckInit, contextsOf, type Findings, trainingContextsOf } from "./findings.ts";
 import type { SimulatedNode } from "./node.ts";
 import type { Oracle } from "./oracle.ts";
 
@@ -74,7 +73,7 @@ export class ActChecks {
         }
       }
     } else if (node.role === "scheduler") {
-      for (const { training } of contextsOf<SchedulerContext>(node)) {
+      for (const { training } of trainingContextsOf(node)) {
         for (const { member } of allParticipants(training)) this.#checkMember(node, member, "worker");
       }
     }

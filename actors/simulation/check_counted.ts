@@ -9,10 +9,9 @@
  */
 import type { TransportFact } from "../../transport/port.ts";
 import type { JobSpec, Peer, Uuid } from "../../transport/protocols/messages.ts";
-import type { SchedulerContext } from "../scheduler/scheduler_setup.ts";
 import type { WorkerContext } from "../worker/worker_setup.ts";
 import type { CollectedRound } from "./executor_watch.ts";
-import { type CheckInit, contextsOf, type Findings } from "./findings.ts";
+import { type CheckInit, contextsOf, type Findings, trainingContextsOf } from "./findings.ts";
 import type { SimulatedNode } from "./node.ts";
 import type { Simulation } from "./simulation.ts";
 
@@ -40,7 +39,7 @@ export class CountedChecks {
   look(node: SimulatedNode): void {
     const { now } = this.#sim;
     if (node.role === "scheduler") {
-      for (const { self, training } of contextsOf<SchedulerContext>(node)) {
+      for (const { self, training } of trainingContextsOf(node)) {
         for (const peer of Object.keys(training.trainers)) this.#trainers.set(`${self}/${peer}`, now);
       }
     } else if (node.role === "worker") {

@@ -9,9 +9,8 @@ import type { PeerIdentity } from "../../pki/path.ts";
 import type { Session } from "../../transport/core/session.ts";
 import type { PeerText, RecordAnswer, TransportFact } from "../../transport/port.ts";
 import type { SimulatedConnection } from "../../transport/simulated/connection.ts";
-import type { SchedulerContext } from "../scheduler/scheduler_setup.ts";
 import { ActChecks } from "./check_acts.ts";
-import { type CheckInit, contextsOf, type Findings } from "./findings.ts";
+import { type CheckInit, type Findings, trainingContextsOf } from "./findings.ts";
 import type { SimulatedNode } from "./node.ts";
 import type { Oracle } from "./oracle.ts";
 import type { Simulation } from "./simulation.ts";
@@ -165,7 +164,7 @@ export class MemberChecks {
 
   /** The data set's provider is a data node. */
   #checkProvider(node: SimulatedNode): void {
-    for (const { dataset } of contextsOf<SchedulerContext>(node)) {
+    for (const { dataset } of trainingContextsOf(node)) {
       if (dataset === undefined) continue;
       const names = this.#oracle.namesOf(dataset.provider);
       const isData = names.some((name) => this.#sim.nodes.get(name)?.role === "data");

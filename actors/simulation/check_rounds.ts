@@ -6,10 +6,10 @@
  */
 import type { AnyActorRef } from "xstate";
 import type { PeerText } from "../../transport/port.ts";
-import type { SchedulerContext } from "../scheduler/scheduler_setup.ts";
-import { allParticipants } from "../scheduler/training.ts";
+import type { TrainingContext } from "../training/training_setup.ts";
+import { allParticipants } from "../training/training.ts";
 import type { WorkerContext } from "../worker/worker_setup.ts";
-import { type CheckInit, contextsOf, type Findings } from "./findings.ts";
+import { type CheckInit, contextsOf, type Findings, trainingsOf } from "./findings.ts";
 import type { SimulatedNode } from "./node.ts";
 import type { Oracle } from "./oracle.ts";
 import type { ScenarioEvent, TroubleKind } from "./scenario.ts";
@@ -60,7 +60,7 @@ const harmless: ReadonlySet<TroubleKind> = new Set([
 /** A lease that its scheduler's process did not renew is over by then: its life, and a poll. In milliseconds. */
 const leaseMs = 30_000;
 
-/** A role of a scheduler: one run of its training. */
+/** An actor of a training: one run of it. */
 interface Seen {
   readonly since: number;
   /** What was last seen of its training, and since when it is so with all members there and untouched. */
@@ -74,9 +74,9 @@ export class RoundChecks {
   readonly #findings: Findings;
   readonly #oracle: Oracle;
   readonly #touched = new Map<string, number>();
-  readonly #roles = new WeakMap<AnyActorRef, Seen>();
-  /** The highest run that a scheduler's earlier roles took, by node and training, and the role that took it. */
-  readonly #runs = new Map<string, { readonly run: number; readonly role: AnyActorRef }>();
+  readonly #trainings = new WeakMap<AnyActorRef, Seen>();
+  /** The highest run that was taken, by node and training, and the actor that took it. */
+  readonly #runs = new Map<string, { readonly run: number; readonly actor: AnyActorRef }>();
 
   constructor({ sim, findings, oracle }: CheckInit & { readonly oracle: Oracle }) {
     this.#sim = sim;
@@ -98,26 +98,25 @@ export class RoundChecks {
   look(node: SimulatedNode): void {
     if (node.role === "worker") return this.#checkLeases(node);
     if (node.role !== "scheduler") return;
-    for (const role of node.roleActors) {
-      const { context, value } = role.getSnapshot() as { readonly context: SchedulerContext; readonly value: unknown };
-      this.#checkRun(node, role, context);
-      this.#checkRound(node, this.#seenOf(role), context, value);
+    for (const { ref, snapshot: { context, value } } of trainingsOf(node)) {
+      this.#checkRun(node, ref, context);
+      this.#checkRound(node, this.#seenOf(ref), context, value);
     }
   }
 
-  #seenOf(role: AnyActorRef): Seen {
+  #seenOf(training: AnyActorRef): Seen {
     const { now } = this.#sim;
-    const known = this.#roles.get(role) ?? { since: now, state: "", stillSince: now };
-    this.#roles.set(role, known);
+    const known = this.#trainings.get(training) ?? { since: now, state: "", stillSince: now };
+    this.#trainings.set(training, known);
     return known;
   }
 
   // ── Rounds ──
 
-  #checkRound(node: SimulatedNode, seen: Seen, context: SchedulerContext, value: unknown): void {
+  #checkRound(node: SimulatedNode, seen: Seen, context: TrainingContext, value: unknown): void {
     const { now } = this.#sim;
     const { training, dataset } = context;
-    const isInRounds = typeof value === "object" && JSON.stringify(value).startsWith('{"training":{"rounds"');
+    const isInRounds = typeof value === "object" && JSON.stringify(value).startsWith('{"running":{"rounds"');
     const members = allParticipants(training).filter(({ state }) => state !== "done").map(({ peer }) => peer);
     const state = JSON.stringify([isInRounds, training.roundsDone, members, dataset?.provider]);
     if (state !== seen.state || !isInRounds || !this.#isWhole(node, [...members, dataset?.provider ?? ""])) {
@@ -148,15 +147,15 @@ export class RoundChecks {
 
   // ── Runs ──
 
-  #checkRun(node: SimulatedNode, role: AnyActorRef, { run: taken }: SchedulerContext): void {
+  #checkRun(node: SimulatedNode, actor: AnyActorRef, { run: taken }: TrainingContext): void {
     if (taken === undefined) return;
     const key = `${node.name}/${taken.id}`;
     const before = this.#runs.get(key);
-    if (before?.role === role) return;
+    if (before?.actor === actor) return;
     if (before !== undefined && taken.run <= before.run) {
       this.#findings.violate("run-rises", node.name, `run ${taken.run} of ${taken.id} follows run ${before.run}`);
     }
-    this.#runs.set(key, { run: taken.run, role });
+    this.#runs.set(key, { run: taken.run, actor });
   }
 
   /** A worker's leases of a run that a newer one of the same scheduler followed a while ago. */
@@ -174,9 +173,9 @@ export class RoundChecks {
   }
 
   #newerRun(scheduler: PeerText, id: string, run: number): number | undefined {
-    for (const role of this.#nodeOf(scheduler)?.roleActors ?? []) {
-      const { context } = role.getSnapshot() as { readonly context: SchedulerContext };
-      const isOld = this.#sim.now - this.#seenOf(role).since > leaseMs;
+    const node = this.#nodeOf(scheduler);
+    for (const { ref, snapshot: { context } } of node === undefined ? [] : trainingsOf(node)) {
+      const isOld = this.#sim.now - this.#seenOf(ref).since > leaseMs;
       if (isOld && context.self === scheduler && context.run?.id === id && context.run.run > run) {
         return context.run.run;
       }

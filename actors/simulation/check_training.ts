@@ -5,12 +5,11 @@
  */
 import type { Session } from "../../transport/core/session.ts";
 import type { Message, Peer, Uuid } from "../../transport/protocols/messages.ts";
-import type { SchedulerContext } from "../scheduler/scheduler_setup.ts";
 import type { WorkerContext } from "../worker/worker_setup.ts";
 import type { JobInput } from "../job/messages.ts";
 import type { AveragedRound } from "./executor_watch.ts";
 import type { CheckInit, Findings } from "./findings.ts";
-import { contextsOf, keyOf } from "./findings.ts";
+import { contextsOf, keyOf, trainingContextsOf, trainingsOf } from "./findings.ts";
 import type { SimulatedNode } from "./node.ts";
 import type { Simulation } from "./simulation.ts";
 
@@ -62,9 +61,7 @@ export class TrainingChecks {
 
   answer(node: SimulatedNode, message: Message, session: Session): void {
     if (!("Data" in message) || typeof message.Data !== "object" || !("Success" in message.Data)) return;
-    const count = contextsOf<SchedulerContext>(node).map(({ dataset }) => dataset?.slices).find((known) =>
-      known !== undefined
-    );
+    const count = trainingContextsOf(node).map(({ dataset }) => dataset?.slices).find((known) => known !== undefined);
     if (count === undefined) return;
     const { index } = message.Data.Success;
     if (!(index >= 0 && index < count)) {
@@ -139,7 +136,8 @@ export class TrainingChecks {
   /** At the end: the training is over where it must be. */
   conclude(node: SimulatedNode, mustEnd: boolean): void {
     if (!mustEnd || this.isOver(node) || !node.isRunning) return;
-    const value = JSON.stringify(node.roleActor?.getSnapshot().value ?? "joining");
+    const values = trainingsOf(node).map(({ snapshot }) => snapshot.value);
+    const value = values.length === 0 ? "joining" : JSON.stringify(values);
     this.#findings.violate("live-job", node.name, `its job is not over: ${value}`);
   }
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import type { AnyStateMachine, AnyStateNode, InspectionEvent } from "xstate";
-import { allocationMachine } from "../scheduler/allocation.ts";
+import { allocationMachine } from "../training/allocation.ts";
 import { crlExchangeMachine } from "../crl_exchange/exchange.ts";
 import { pullMachine } from "../crl_exchange/pull.ts";
 import { dataMachine } from "../data/data.ts";
@@ -12,7 +12,7 @@ import { gatewayMachine } from "../gateway/gateway.ts";
 import { previousIdentityMachine } from "../node/previous_identity.ts";
 import { gatewayLinkMachine } from "../node/gateway_link.ts";
 import { connectionGateMachine } from "../gate/connection_gate.ts";
-import { heldLeaseMachine } from "../scheduler/held_lease.ts";
+import { heldLeaseMachine } from "../training/held_lease.ts";
 import { identityMachine } from "../trust/identity.ts";
 import { jobMachine } from "../job/job.ts";
 import { leaseMachine } from "../worker/lease.ts";
@@ -21,6 +21,7 @@ import { ruleStoreMachine } from "../node/rule_store.ts";
 import { parameterServerMachine } from "../job/parameter_server.ts";
 import { refusalLogMachine } from "../trust/refusal_log.ts";
 import { schedulerMachine } from "../scheduler/scheduler.ts";
+import { trainingMachine } from "../training/training_machine.ts";
 import { watchedCrlsMachine } from "../files/watched_crls.ts";
 import { watchedFilesMachine } from "../files/watched_files.ts";
 import { trustStoreMachine } from "../trust/trust_store.ts";
@@ -43,6 +44,7 @@ export const simulatedMachines: readonly AnyStateMachine[] = [
   gatewayMachine,
   dataMachine,
   schedulerMachine,
+  trainingMachine,
   allocationMachine,
   heldLeaseMachine,
   workerMachine,

@@ -4,6 +4,8 @@
  * @module
  */
 import type { AnyActorRef } from "xstate";
+import { type RunningTraining, runningTrainings } from "../scheduler/scheduler_setup.ts";
+import type { TrainingContext } from "../training/training_setup.ts";
 import type { InvariantName, Violation } from "./invariants.ts";
 import type { SimulatedNode } from "./node.ts";
 import type { Simulation } from "./simulation.ts";
@@ -43,4 +45,14 @@ export function contextOf<Context>(actor: AnyActorRef | undefined): Context | un
 /** The contexts of a node's roles: one for each key that is in use. */
 export function contextsOf<Context>(node: SimulatedNode): readonly Context[] {
   return node.roleActors.map((actor) => contextOf<Context>(actor)).filter((context) => context !== undefined);
+}
+
+/** The trainings of a scheduler's roles. */
+export function trainingsOf(node: SimulatedNode): readonly RunningTraining[] {
+  return node.roleActors.flatMap((role) => runningTrainings(role));
+}
+
+/** The contexts of the same. */
+export function trainingContextsOf(node: SimulatedNode): readonly TrainingContext[] {
+  return trainingsOf(node).map(({ snapshot }) => snapshot.context);
 }

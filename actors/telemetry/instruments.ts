@@ -82,6 +82,22 @@ export const instruments = {
     ["level", "confined"],
     "Always 1: the cells that a worker has for executors.",
   ),
+  hypha_training_round: instrument("gauge", "1", ["training"], "Finished rounds of a training."),
+  hypha_training_loss: instrument("gauge", "1", ["training"], "Mean loss of the members in its newest round."),
+  hypha_training_members: instrument("gauge", "1", ["training", "state"], "Its members: in, or out."),
+  hypha_training_updates_rejected_total: instrument(
+    "counter",
+    "1",
+    ["training", "code"],
+    "Updates that were rejected, as its aggregator claims.",
+  ),
+  hypha_training_round_seconds: instrument("gauge", "s", ["training"], "How long its newest round took."),
+  hypha_training_bytes_total: instrument(
+    "counter",
+    "1",
+    ["training", "direction"],
+    "Bytes of its model at the scheduler: results received, parameters sent.",
+  ),
   hypha_telemetry_failures_total: instrument("counter", "1", [], "Sendings to the collector that failed."),
 } as const satisfies Readonly<Record<string, Instrument>>;
 

@@ -13,6 +13,7 @@ import type { Commitments } from "../worker/commitments.ts";
 import { type Cell, isConfined } from "../job/cell/cell.ts";
 import type { InstrumentName, Sample } from "./instruments.ts";
 import type { Direction, GateTally, LineTally } from "./tallies.ts";
+import { trainingSamples } from "./training_samples.ts";
 
 /** Most anchors and issuers with a series of their own: those that expire soonest. A bundle may have thousands. */
 export const seriesMax = 64;
@@ -92,6 +93,7 @@ function nodeSamples(node: ObservedNode, { version, now }: Observed): readonly S
     ]),
     ...(snapshot === undefined ? [] : trustSamples(snapshot, now)),
     ...(config.role === "worker" ? workSamples(children["role"]) : []),
+    ...(config.role === "scheduler" ? trainingSamples(children["role"]) : []),
   ];
 }
 

@@ -13,7 +13,7 @@
  *
  * @module
  */
-import { assign, enqueueActions, sendTo } from "xstate";
+import { assign, enqueueActions } from "xstate";
 import type { PeerText, StreamAnswer } from "../../transport/port.ts";
 import { pullProtocols, pushProtocols } from "../files/stream_file.ts";
 import { present } from "../runtime/present.ts";
@@ -21,6 +21,7 @@ import { answerAs } from "../runtime/role.ts";
 import type { Checkpoint } from "./checkpoints.ts";
 import { noteTaken, pause } from "./model_store_actions.ts";
 import { type ModelStoreCommand, type OfferedResult, storeSetup } from "./model_store_setup.ts";
+import { acceptStream, type OfferedStream, rejectStream } from "./offered_stream.ts";
 import type { ModelPull } from "./serve_model.ts";
 import type { FailedResult, TakenResult } from "./take_result.ts";
 
@@ -34,10 +35,7 @@ const serving = [...pullProtocols, ...pushProtocols] as const;
 const store = storeSetup.extend({
   actions: {
     keepOffered: assign({ waiting: ({ context }, offered: OfferedResult) => [...context.waiting, offered] }),
-    reject: sendTo(
-      ({ context }) => context.transport,
-      (_, { exchange }: { readonly exchange: string }) => ({ type: "stream.reject", exchange }),
-    ),
+    reject: ({ context }, offered: OfferedStream) => rejectStream(context, offered),
     begin: enqueueActions(({ context, enqueue }, { checkpoint }: { readonly checkpoint: Checkpoint }) => {
       enqueue.assign({ checkpoint });
       for (const protocol of serving) enqueue.sendTo(context.transport, { type: "serve", protocol });
@@ -48,14 +46,11 @@ const store = storeSetup.extend({
       const current = present(next, "a waiting result");
       const { exchange } = current;
       enqueue.assign({ waiting, current, stream: undefined });
-      enqueue.sendTo(context.transport, {
-        type: "stream.accept",
-        exchange,
-        replyTo: answerAs(
-          self,
-          (answer: StreamAnswer): ModelStoreCommand => ({ type: "result.accepted", exchange, answer }),
-        ),
-      });
+      const replyTo = answerAs(
+        self,
+        (answer: StreamAnswer): ModelStoreCommand => ({ type: "result.accepted", exchange, answer }),
+      );
+      enqueue(() => acceptStream(context, current, replyTo));
     }),
     takeStream: assign({
       stream: (_, { answer }: { readonly answer: StreamAnswer }) =>
@@ -67,16 +62,14 @@ const store = storeSetup.extend({
     },
     noteTaken: enqueueActions(noteTaken),
     pause: enqueueActions(pause),
-    acceptPull: enqueueActions(({ context, self, enqueue }, { exchange }: { readonly exchange: string }) => {
+    acceptPull: enqueueActions(({ context, self, enqueue }, offered: OfferedStream) => {
+      const { exchange } = offered;
       enqueue.assign({ pulls: [...context.pulls, exchange] });
-      enqueue.sendTo(context.transport, {
-        type: "stream.accept",
-        exchange,
-        replyTo: answerAs(
-          self,
-          (answer: StreamAnswer): ModelStoreCommand => ({ type: "pull.accepted", exchange, answer }),
-        ),
-      });
+      const replyTo = answerAs(
+        self,
+        (answer: StreamAnswer): ModelStoreCommand => ({ type: "pull.accepted", exchange, answer }),
+      );
+      enqueue(() => acceptStream(context, offered, replyTo));
     }),
     startPull: enqueueActions(
       ({ context, enqueue }, { exchange, answer }: { readonly exchange: string; readonly answer: StreamAnswer }) => {
@@ -119,9 +112,7 @@ const store = storeSetup.extend({
       },
     ),
     end: enqueueActions(({ context, enqueue }, { reason }: { readonly reason: string }) => {
-      for (const { exchange } of context.waiting) {
-        enqueue.sendTo(context.transport, { type: "stream.reject", exchange });
-      }
+      for (const offered of context.waiting) enqueue(() => rejectStream(context, offered));
       enqueue.assign({ waiting: [] });
       enqueue.sendTo(context.parent, { type: "model.broken", reason });
     }),
@@ -184,7 +175,7 @@ export const modelStoreMachine = store.createMachine({
             guard: "hasRoom",
             actions: {
               type: "keepOffered",
-              params: ({ event: { exchange, peer, facts } }) => ({ exchange, peer, facts }),
+              params: ({ event: { type: _, ...offered } }) => offered,
             },
           },
           { actions: { type: "reject", params: ({ event }) => event } },

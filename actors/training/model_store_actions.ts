@@ -20,10 +20,10 @@ export function pause({ context, enqueue }: StoreArgs, { reason }: { readonly re
 export function noteTaken(args: StoreArgs, outcome: TakenResult | FailedResult): void {
   const { context, enqueue } = args;
   if (outcome.type === "kept") {
-    const { checkpoint } = outcome;
+    const { checkpoint, resultBytes } = outcome;
     enqueue.assign({ checkpoint, paused: undefined });
     if (context.paused !== undefined) enqueue(() => reportGoesOn(context));
-    enqueue.sendTo(context.parent, { type: "round.kept", checkpoint });
+    enqueue.sendTo(context.parent, { type: "round.kept", checkpoint, resultBytes });
   } else if (outcome.type === "failed") noteFailed(args, outcome);
   else if (outcome.type === "refused") enqueue(() => reportRefused(context, outcome.reason));
 }

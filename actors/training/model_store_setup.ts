@@ -14,6 +14,7 @@ import type { Ports } from "../runtime/ports.ts";
 import type { TransportRef } from "../runtime/role.ts";
 import type { Checkpoint } from "./checkpoints.ts";
 import { type ModelPlace, openModel, type RoundFacts, WeightsRefused } from "./keep_model.ts";
+import type { OfferedStream } from "./offered_stream.ts";
 import { serveModel } from "./serve_model.ts";
 import { type FailedResult, type ResultRules, type TakenResult, takeResult } from "./take_result.ts";
 
@@ -33,8 +34,7 @@ export interface ModelStoreInput extends HasParent<ModelStoreEvent>, ModelPlace 
 }
 
 /** A result that the aggregator wants to push, and what its scheduler knows of the round. */
-export interface OfferedResult {
-  readonly exchange: string;
+export interface OfferedResult extends OfferedStream {
   readonly peer: PeerText;
   readonly facts: RoundFacts;
 }
@@ -54,7 +54,7 @@ export interface ModelStoreContext extends ModelStoreInput {
 /** The events that a model store sends to its parent. */
 export type ModelStoreEvent =
   | { readonly type: "model.opened"; readonly checkpoint: Checkpoint }
-  | { readonly type: "round.kept"; readonly checkpoint: Checkpoint }
+  | { readonly type: "round.kept"; readonly checkpoint: Checkpoint; readonly resultBytes: number }
   /** The aggregator's result does not fit the model. */
   | { readonly type: "result.rejected"; readonly peer: PeerText; readonly reason: string }
   /** The disk has no room for the next round. `round.kept` says that it has. */
@@ -92,7 +92,7 @@ const actors = { opened, taken, pull };
 /** The events that a model store receives. */
 export type ModelStoreCommand =
   | OfferedResult & { readonly type: "result.offered" }
-  | { readonly type: "pull.offered"; readonly exchange: string }
+  | OfferedStream & { readonly type: "pull.offered" }
   | { readonly type: "result.accepted"; readonly exchange: string; readonly answer: StreamAnswer }
   | { readonly type: "pull.accepted"; readonly exchange: string; readonly answer: StreamAnswer }
   | EventsOf<typeof actors>;

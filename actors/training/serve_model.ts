@@ -9,7 +9,7 @@ import type { StreamHandle } from "../../transport/port.ts";
 import { headerTimeoutMs, idleTimeoutMs, readPullHeader, untilPullerEnds } from "../data/serve_pull.ts";
 import { isFramed, writeRefusal, writeStreamFile } from "../files/stream_file.ts";
 import type { Checkpoint } from "./checkpoints.ts";
-import { indexOfRound, velocityDataset, weightsDataset } from "./references.ts";
+import { indexOfRound, velocityDataset, weightsDataset } from "../learning/model_references.ts";
 
 const limits = { idleMs: idleTimeoutMs };
 

@@ -29,7 +29,7 @@ export interface ResultRules extends ModelPlace {
 /** The outcome of a push. */
 export type TakenResult =
   /** The round is on disk. */
-  | { readonly type: "kept"; readonly checkpoint: Checkpoint }
+  | { readonly type: "kept"; readonly checkpoint: Checkpoint; readonly resultBytes: number }
   /** The round was on disk already, and its sender did not hear of it. */
   | { readonly type: "repeated" }
   /** Of another training, run or round: the stream was reset. */
@@ -65,10 +65,10 @@ export function takeResult(
       return yield* refuse(stream, `round ${label.round} instead of ${round + 1}`);
     }
     const kept = Effect.gen(function* () {
-      yield* saveResult(stream, rules);
+      const resultBytes = yield* saveResult(stream, rules);
       const checkpoint = yield* keepRound(rules, rules.before, rules);
       yield* Effect.ignore(stream.end);
-      return { type: "kept", checkpoint } as const;
+      return { type: "kept", checkpoint, resultBytes } as const;
     });
     return yield* Effect.catch(
       kept,
@@ -94,7 +94,8 @@ function saveResult(stream: StreamHandle, rules: ResultRules) {
   return Effect.scoped(Effect.gen(function* () {
     const file = yield* openAside(incomingPath(rules.folder));
     const limits = { fileBytesMax: resultBytesMax(rules), idleMs };
-    yield* readStreamFile(stream, (piece) => file.write(piece.slice()), limits);
+    const resultBytes = yield* readStreamFile(stream, (piece) => file.write(piece.slice()), limits);
     yield* file.commit;
+    return resultBytes;
   }));
 }

@@ -7,7 +7,7 @@ import { Console, Data, Effect } from "effect";
 import { Flag } from "effect/cli";
 import { loadCaConfig } from "../../actors/ca/ca_config.ts";
 import { socketPath } from "../../actors/ca/open_authority.ts";
-import { askAdmin } from "../../actors/node/admin/ask_admin.ts";
+import { askAdmin } from "../../actors/admin/ask_admin.ts";
 import { escapeUnsafe } from "../program/log_line.ts";
 
 /** The running CA refused a command. */

@@ -9,7 +9,7 @@ import {
   EvaluationFailed,
   type Evaluator,
   type ModelReference,
-} from "../../actors/scheduler/evaluator.ts";
+} from "../../actors/training/evaluator.ts";
 import { type DigitRow, parseDigits } from "./digits.ts";
 import { accuracy, applyUpdate, builtinModel, type Model, modelOf } from "./model.ts";
 

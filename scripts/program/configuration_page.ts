@@ -105,7 +105,7 @@ function defaultOf(role: Role, key: ConfigKey): string {
 
 /** The configuration that actors get with these values; undefined where a value is missing. */
 function typed(role: Role, given: Readonly<Record<string, unknown>>): unknown {
-  const text = initText({ role, name: "n", given });
+  const text = initText({ role, name: "n", given, job: "example" });
   const flags = role === "gateway" ? {} : { "gateway-addresses": "/dns4/gw/tcp/1" };
   return Result.getOrUndefined(parseConfig<Role>(role, { file: "c.toml", text }, { environment: {}, flags }));
 }

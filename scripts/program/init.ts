@@ -103,7 +103,6 @@ function report(role: Role, output: string, given: Readonly<Record<string, unkno
   const toFill = [
     ...(role !== "gateway" && given["gateway_addresses"] === undefined ? ["gateway_addresses"] : []),
     ...(role === "data" && given["dataset_path"] === undefined ? ["dataset_path"] : []),
-    ...(role === "scheduler" && given["scheduler"] === undefined ? ["[scheduler.job]"] : []),
   ];
   return [
     `wrote ${output}`,

@@ -25,6 +25,8 @@ interface InitOptions {
   readonly files?: InitFiles | undefined;
   /** The trust domain that the node's certificate names. */
   readonly domain?: string | undefined;
+  /** What stands for a scheduler's job that was not given: a scheduler without one waits for jobs. It is commented out where undefined. */
+  readonly job?: "example" | undefined;
 }
 
 /** A configuration of `role` that loads unchanged, except for its gateways and the files that it names. */
@@ -62,7 +64,10 @@ function section(table: string, keys: readonly ConfigKey[], options: InitOptions
   // Active keys come first, and the comment about a security gap: a node without revocation lists.
   const first = (entry: (typeof all)[number]) => holds(entry) || entry.key.key === "crls_pem";
   const written = table === "" ? [...all.filter(first), ...all.filter((entry) => !first(entry))] : all;
-  const head = table === "" ? [] : [`${isActive ? "" : "#"}[${table}]`];
+  const about = table === "scheduler.job"
+    ? ["# A job to run and to end with. Without it the scheduler waits for jobs: hypha-scheduler submit FILE"]
+    : [];
+  const head = table === "" ? [] : [...about, `${isActive ? "" : "#"}[${table}]`];
   const lines = written.flatMap(({ key, lines }) => [
     ...(key.description === "" ? [] : [`# ${key.description}`]),
     ...lines,
@@ -86,6 +91,9 @@ function linesOf(key: ConfigKey, options: InitOptions): readonly string[] {
   const value = valueAt(options.given, key.path);
   if (value !== undefined) return [line(value)];
   if (key.path.length > 1) {
+    if (key.path[0] === "scheduler" && options.given?.["scheduler"] === undefined && options.job !== "example") {
+      return [`#${last} = ${key.example}`];
+    }
     return [`${key.optional && !ofRepository.has(key.path.join(".")) ? "#" : ""}${last} = ${key.example}`];
   }
   switch (key.key) {

@@ -237,6 +237,5 @@ function toFill(role: Role, values: Readonly<Record<string, unknown>>): readonly
   return [
     ...(role === "gateway" && values["external_addresses"] === undefined ? ["external_addresses"] : []),
     ...(role === "data" && values["dataset_path"] === undefined ? ["dataset_path"] : []),
-    ...(role === "scheduler" && values["scheduler"] === undefined ? ["[scheduler.job]"] : []),
   ];
 }

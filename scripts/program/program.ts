@@ -1,5 +1,5 @@
 /**
- * The command line of a role's program: `init`, `join`, `run`, `probe`.
+ * The command line of a role's program: `init`, `join`, `run`, `probe`; of a scheduler's, those about trainings too.
  *
  * Each command loads its modules when it runs, so `--help` and `init` stay fast.
  *
@@ -16,13 +16,14 @@ import type { GivenFlags } from "./given_flags.ts";
 import { logLevels } from "./log.ts";
 import { escapeUnsafe } from "./log_line.ts";
 import { nodeServices } from "./node_services.ts";
+import { trainingCommands } from "./training_commands.ts";
 import { usageErrors } from "./usage.ts";
 import { version } from "./version.ts";
 
 /** The purpose of each role, for the help text. */
 const purposes: Readonly<Record<Role, string>> = {
   gateway: "Where nodes of the network find each other, and through which they are reached.",
-  scheduler: "Allocates workers for a training job and leads it through its rounds.",
+  scheduler: "Allocates workers for training jobs and leads them through their rounds.",
   worker: "Offers its resources and runs the jobs it leases them for.",
   data: "Serves a dataset in slices.",
 };
@@ -212,7 +213,7 @@ function programOf(role: Role) {
   const program = Command.make(`hypha-${role}`).pipe(Command.withDescription(purposes[role]));
   const common = [initCommand(role), joinCommand(role), runCommand(role), probeCommand(role)] as const;
   return role === "scheduler"
-    ? program.pipe(Command.withSubcommands([...common, resultCommand()]))
+    ? program.pipe(Command.withSubcommands([...common, ...trainingCommands(configFlag), resultCommand()]))
     : program.pipe(Command.withSubcommands(common));
 }
 

@@ -17,7 +17,7 @@ import { checkPlaces } from "../../actors/node/places.ts";
 import { closeMs, countersMs, type NodeExit } from "../../actors/node/node_setup.ts";
 import type { RuleSource } from "../../actors/node/rule_store.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
-import type { Evaluator } from "../../actors/scheduler/evaluator.ts";
+import type { Evaluator } from "../../actors/training/evaluator.ts";
 import type { ObservedNode } from "../../actors/telemetry/samples.ts";
 import { makeGateTally, makeLineTally } from "../../actors/telemetry/tallies.ts";
 import type { Role } from "../../pki/certificate.ts";
@@ -148,9 +148,11 @@ async function runNode(
   return exit;
 }
 
-/** The evaluator of the demo's models, for a scheduler whose job has an evaluation. */
+/** The evaluator of the demo's models, for a scheduler whose job has an evaluation, or that waits for jobs. */
 async function loadEvaluator(config: RoleConfig): Promise<Evaluator | undefined> {
-  if (config.role !== "scheduler" || config.job.evaluation === undefined) return undefined;
+  if (config.role !== "scheduler" || (config.job !== undefined && config.job.evaluation === undefined)) {
+    return undefined;
+  }
   const { digitsEvaluator } = await import("../executors/evaluator.ts");
   return digitsEvaluator;
 }

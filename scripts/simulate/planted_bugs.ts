@@ -146,7 +146,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: "slice index off by one",
-    file: "actors/scheduler/slices.ts",
+    file: "actors/training/slices.ts",
     find: "const last = index + 1 >= cursor.count;",
     replace: "const last = index >= cursor.count;",
   },

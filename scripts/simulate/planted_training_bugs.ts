@@ -33,7 +33,7 @@ export const plantedTrainingBugs: readonly PlantedBug[] = [
   },
   {
     name: "a report of a round is taken for a repeated one",
-    file: "actors/scheduler/training.ts",
+    file: "actors/training/training.ts",
     find: "if (training.roundsDone > furthest) return",
     replace: "if (training.roundsDone >= furthest) return",
   },
@@ -58,7 +58,7 @@ export const plantedTrainingBugs: readonly PlantedBug[] = [
   },
   {
     name: "a restarted scheduler takes the run that it had",
-    file: "actors/scheduler/run_number.ts",
+    file: "actors/training/run_number.ts",
     find: "Math.max(before + 1, secondsOf(now))",
     replace: "Math.max(1, before)",
   },

@@ -6,8 +6,8 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { adminRoutes } from "../../actors/ca/admin_routes.ts";
 import { enrol } from "../../actors/ca/enrol.ts";
-import { askAdmin } from "../../actors/node/admin/ask_admin.ts";
-import { serveAdmin } from "../../actors/node/admin/serve_admin.ts";
+import { askAdmin } from "../../actors/admin/ask_admin.ts";
+import { serveAdmin } from "../../actors/admin/serve_admin.ts";
 import { makePorts } from "../../actors/runtime/real_ports.ts";
 import { start, type TestAuthority, testAuthority, testCsr } from "../support/authority.ts";
 

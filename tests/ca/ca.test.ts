@@ -10,7 +10,7 @@ import * as assert from "uvu/assert";
 import { SimulatedClock } from "xstate";
 import { caMachine, maintenanceMs, retryMs } from "../../actors/ca/ca.ts";
 import { crlOf } from "../../actors/ca/crl_rows.ts";
-import { askAdmin } from "../../actors/node/admin/ask_admin.ts";
+import { askAdmin } from "../../actors/admin/ask_admin.ts";
 import { makePorts } from "../../actors/runtime/real_ports.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
 import { start, testAuthority, type TestAuthorityOptions } from "../support/authority.ts";

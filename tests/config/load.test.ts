@@ -182,6 +182,7 @@ test("reads a worker with its executors", () => {
 
 test("reads a scheduler's job, whole numbers where fractions may stand", () => {
   const { job } = load("scheduler", scheduler);
+  assert.ok(job !== undefined);
   assert.is(job.dataset, "digits");
   assert.equal(job.innerOptimizer, { learningRate: 0.01, betas: [0.9, 0.99], epsilon: undefined });
   assert.equal(job.outerOptimizer, { learningRate: 0.7, momentum: 0.9 });
@@ -196,6 +197,7 @@ test("a model is a repository with files or weights, not both; weights want an o
   const hub = /repository = .*\nfilenames = .*/;
   const own = scheduler.replace(hub, 'weights = "init.safetensors"');
   const { job } = load("scheduler", own);
+  assert.ok(job !== undefined);
   assert.equal(job.model, { weights: "init.safetensors", type: "image-classification", inputNames: ["pixel_values"] });
   assert.is(job.rounds.keepRounds, 3);
   const wrong: readonly (readonly [text: string, keys: readonly string[]])[] = [
@@ -257,7 +259,7 @@ test("reads kebab-case keys and pairs of numbers from the environment", () => {
     },
     flags: {},
   });
-  assert.equal(config.job.innerOptimizer, { learningRate: 0.5, betas: [0.1, 0.2], epsilon: undefined });
+  assert.equal(config.job?.innerOptimizer, { learningRate: 0.5, betas: [0.1, 0.2], epsilon: undefined });
 });
 
 test("takes telemetry from OTEL_*, unless HYPHA_* says otherwise", () => {
@@ -397,7 +399,7 @@ traces_sampler_arg = 0.5
     ["http://c", "a=b", "http/json", "c=d", "traceidratio", 0.5],
   );
   const { job } = load("scheduler", scheduler.replaceAll("learning-rate", "learning_rate"));
-  assert.equal([job.innerOptimizer.learningRate, job.outerOptimizer.learningRate], [0.01, 0.7]);
+  assert.equal([job?.innerOptimizer.learningRate, job?.outerOptimizer.learningRate], [0.01, 0.7]);
   const offered = worker.replace('[offer.strategy]\ntype = "whole"', 'strategy = "whole"');
   assert.is(load("worker", offered).offer.strategy, "whole");
 });

@@ -132,8 +132,8 @@ test("metrics arrive at a collector: names, values, units, headers, resource; th
   const metrics = metricsOf(posted);
   const known: readonly string[] = Object.keys(instruments);
   assert.equal([...metrics.keys()].filter((name) => !known.includes(name)), []);
-  const workersOnly = ["hypha_leases", "hypha_jobs", "hypha_cell_info"];
-  assert.equal(known.filter((name) => !metrics.has(name) && !workersOnly.includes(name)), []);
+  const ofOthers = /^hypha_(?:leases|jobs|cell_info|training_.*)$/;
+  assert.equal(known.filter((name) => !metrics.has(name) && !ofOthers.test(name)), []);
   for (const [name, { unit, description }] of metrics) {
     const instrument = instruments[name as keyof typeof instruments];
     assert.equal([unit, description], [instrument.unit, instrument.description], name);

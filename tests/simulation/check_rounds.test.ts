@@ -3,7 +3,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { AnyActorRef } from "xstate";
 import { RoundChecks } from "../../actors/simulation/check_rounds.ts";
-import { Findings } from "../../actors/simulation/findings.ts";
+import { Findings, trainingContextsOf, trainingsOf } from "../../actors/simulation/findings.ts";
 import { simulatedJob, type SimulatedNode, Simulation } from "../../actors/simulation/mod.ts";
 import { Oracle } from "../../actors/simulation/oracle.ts";
 
@@ -32,7 +32,8 @@ async function training(rounds = 100) {
 }
 
 const kinds = ({ violations }: Findings) => violations.map(({ invariant }) => invariant);
-const roundsOf = ({ roleActor }: SimulatedNode): number => roleActor?.getSnapshot().context.training.roundsDone ?? 0;
+const contextOf = (node: SimulatedNode) => trainingContextsOf(node)[0];
+const roundsOf = (node: SimulatedNode): number => contextOf(node)?.training.roundsDone ?? 0;
 
 test("a training that makes rounds violates nothing, and one whose trainer stands still is found", async () => {
   const { sim, findings, trainer, scheduler, pass } = await training();
@@ -58,22 +59,23 @@ test("a training that a trouble touches may stand still for as long as the troub
 test("a scheduler that begins anew takes a higher run, and its leases of the earlier one are over", async () => {
   const { findings, scheduler, pass } = await training();
   pass(20_000);
-  const before = scheduler.roleActor?.getSnapshot().context.run.run;
+  const before = contextOf(scheduler)?.run?.run ?? 0;
   scheduler.crash(true);
   pass(500);
   scheduler.start();
   pass(60_000);
   assert.equal(kinds(findings), []);
-  assert.ok(before < scheduler.roleActor?.getSnapshot().context.run.run);
+  assert.ok(before < (contextOf(scheduler)?.run?.run ?? 0));
   assert.ok(roundsOf(scheduler) > 1, "the new training makes rounds");
 });
 
 test("a run that is taken again is found", async () => {
   const { findings, checks, scheduler, pass } = await training();
   pass(20_000);
-  const [role] = scheduler.roleActors;
-  assert.ok(role !== undefined);
-  const again = { getSnapshot: () => role.getSnapshot() } as AnyActorRef;
+  const [taken] = trainingsOf(scheduler);
+  assert.ok(taken !== undefined);
+  const copy = { getSnapshot: () => taken.ref.getSnapshot() };
+  const again = { getSnapshot: () => ({ children: { [taken.ref.id]: copy } }) } as unknown as AnyActorRef;
   checks.look({ name: "scheduler", role: "scheduler", roleActors: [again], sessions: [] } as unknown as SimulatedNode);
   assert.equal(kinds(findings), ["run-rises"]);
 });

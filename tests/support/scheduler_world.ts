@@ -3,22 +3,32 @@
  *
  * @module
  */
-import type { SchedulerConfig } from "../../actors/config/config.ts";
+import type { DilocoJobConfig, SchedulerConfig } from "../../actors/config/config.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
-import type { Evaluator } from "../../actors/scheduler/evaluator.ts";
+import type { Evaluator } from "../../actors/training/evaluator.ts";
 import { schedulerMachine } from "../../actors/scheduler/scheduler.ts";
+import { type RunningTraining, runningTrainings } from "../../actors/scheduler/scheduler_setup.ts";
+import type { RoleEvent } from "../../actors/runtime/role.ts";
+import type { TrainingEvent } from "../../actors/training/training_setup.ts";
 import type { Role } from "../../pki/certificate.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { CloseReason, TransportAsk } from "../../transport/port.ts";
 import type { ApiRequest, JobSpec, Progress, ProgressRequest } from "../../transport/protocols/messages.ts";
-import { failedWith, identityOf, makeFakeWorld, requestFrom, startIn } from "./fake_transport.ts";
+import type { AdminAnswer } from "../../actors/admin/serve_admin.ts";
+import type { AdminAsk } from "../../actors/scheduler/admin_routes.ts";
+import { emptyWatch } from "../../actors/training/watch.ts";
+import { failedWith, type FakeWorld, identityOf, makeFakeWorld, requestFrom, startIn } from "./fake_transport.ts";
+import { eventually } from "./job_world.ts";
 
 const api = "/hypha-api/0.0.1" as const;
 /** What each part of a job wants. */
 export const resources = { cpu: 1, gpu: 0, memory: 1, storage: 1 };
 
+/** A configuration with `[scheduler.job]`. */
+type ConfigWithJob = SchedulerConfig & { readonly job: DilocoJobConfig };
+
 /** A job of so many trainers and rounds. */
-export function configOf(numWorkers: number, rounds: number, heldOut?: string): SchedulerConfig {
+export function configOf(numWorkers: number, rounds: number, heldOut?: string): ConfigWithJob {
   const model = {
     repository: "builtin/mlp-64-32-10",
     revision: "seed-7",
@@ -46,13 +56,16 @@ export function configOf(numWorkers: number, rounds: number, heldOut?: string): 
     executors: { train: "diloco-transformer", aggregate: "parameter-server" },
     evaluation: heldOut === undefined ? undefined : { heldOut },
   };
-  return { role: "scheduler", job } as unknown as SchedulerConfig;
+  return { role: "scheduler", job } as unknown as ConfigWithJob;
 }
 
-/** A scheduler that has started. */
+/** What a scheduler's training is told by others than its scheduler. */
+const ofTraining = /^(?:allocation|dataset|dispatch|participant|evaluation|round|model|held|absence)\./;
+
+/** A scheduler that has started. Its `actor` shows its training: what the scheduler is sent is passed on. */
 export function startScheduler(config: SchedulerConfig, evaluator?: Evaluator) {
   const world = makeFakeWorld();
-  const actor = startIn(world, schedulerMachine, {
+  const scheduler = startIn(world, schedulerMachine, {
     config,
     ports: world.ports,
     transport: world.transport,
@@ -60,6 +73,56 @@ export function startScheduler(config: SchedulerConfig, evaluator?: Evaluator) {
     members: [],
     evaluator,
   });
+  let training: RunningTraining | undefined;
+  const trainingNow = () => {
+    [training = training] = runningTrainings(scheduler);
+    if (training === undefined) throw new Error("Cannot look at the training: it ended at the start");
+    return training.ref;
+  };
+  [training] = runningTrainings(scheduler);
+  const actor = {
+    send: (event: RoleEvent | TrainingEvent) =>
+      ofTraining.test(event.type) ? trainingNow().send(event as TrainingEvent) : scheduler.send(event as RoleEvent),
+    getSnapshot: () => trainingNow().getSnapshot(),
+  };
+  const state = () => actor.getSnapshot().value;
+  return { world, scheduler, actor, ...playOthers(world, actor), state };
+}
+
+/** A scheduler without a job, whose state directory is `stateDir`, with its admin socket open. */
+export async function startDaemon(stateDir: string, self = "scheduler") {
+  const world = makeFakeWorld();
+  const { job: _, ...config } = configOf(1, 1);
+  const scheduler = startIn(world, schedulerMachine, {
+    config: { ...config, job: undefined, stateDir },
+    ports: world.ports,
+    transport: world.transport,
+    self,
+    members: [],
+  });
+  await eventually("it serves its operator", () => scheduler.getSnapshot().matches("serving"));
+  /** The operator asks; the answer's status and body. */
+  const ask = (asked: AdminAsk) => {
+    let answer: AdminAnswer | undefined;
+    scheduler.send({ type: "admin.asked", ask: asked, reply: (given) => void (answer = given) });
+    if (answer === undefined) throw new Error(`Cannot ask ${asked.type}: it was not answered`);
+    return answer;
+  };
+  const submit = (id: string, job: DilocoJobConfig, queuedAt = world.ports.now()) => {
+    const standing = { state: "queued", reason: null, since: queuedAt, queuedAt } as const;
+    return ask({
+      type: "submit",
+      training: { id, name: id, submittedAt: queuedAt, job, watch: emptyWatch, ...standing },
+    });
+  };
+  const training = (id: string) =>
+    runningTrainings(scheduler).find(({ snapshot }) => snapshot.context.id === id)?.snapshot;
+  const others = playOthers(world, { send: (event) => scheduler.send(event as RoleEvent) });
+  return { world, scheduler, ask, submit, training, ...others };
+}
+
+/** The data node and the workers of a world, as a test plays them. */
+function playOthers(world: FakeWorld, actor: { send(event: RoleEvent | TrainingEvent): void }) {
   const found = (slices = 3) => {
     const ask = world.takeOne("record.get");
     const value = new TextEncoder().encode(JSON.stringify({ num_slices: slices }));
@@ -139,7 +202,7 @@ export function startScheduler(config: SchedulerConfig, evaluator?: Evaluator) {
       answerRenewals();
     }
   };
-  return { world, actor, found, offer, dispatches, say, live, answerTraining, state: () => actor.getSnapshot().value };
+  return { found, offer, dispatches, say, live, answerTraining };
 }
 
 /** A scheduler whose training runs: its members, their jobs, and a progress message of each. */

@@ -12,6 +12,7 @@ import {
   readListenPlace,
   readPairs,
 } from "../../actors/config/telemetry_values.ts";
+import { emptyWatch, type TrainingWatch } from "../../actors/training/watch.ts";
 import type { Durations, Sample } from "../../actors/telemetry/instruments.ts";
 import { durationBounds, instruments } from "../../actors/telemetry/instruments.ts";
 import { prometheusText } from "../../actors/telemetry/registry.ts";
@@ -396,6 +397,35 @@ test("a worker's leases and jobs are those of its book, its cells those that it 
   const idle = read(observed("worker", {}));
   assert.equal([idle("hypha_leases"), idle("hypha_jobs"), idle("hypha_cell_info")], [0, 0, undefined]);
   assert.is(read(observed("gateway", {}))("hypha_leases"), undefined);
+  const member = { part: "trainer", last: "", at: 0, loss: 2 } as const;
+  const watch: TrainingWatch = {
+    ...emptyWatch,
+    round: 3,
+    roundSeconds: 1.5,
+    losses: [{ round: 2, loss: 4 }, { round: 3, loss: 2 }],
+    members: { a: { ...member, is: "in" }, b: { ...member, is: "out" }, c: { ...member, is: "in" } },
+    rejections: { norm: 2 },
+    bytes: { received: 5, sent: 7 },
+  };
+  const children = { "journal/t-1": { getSnapshot: () => ({ context: { watch } }) } };
+  const role = { getSnapshot: () => ({ context: { running: ["t-1"] }, children }) };
+  const scheduler = samplesOf({ node: observed("scheduler", { role }), gates, lines, version: "1", now: 0 });
+  const trained = scheduler.filter(({ name }) => name.startsWith("hypha_training_"));
+  assert.ok(trained.every(({ labels }) => labels?.["training"] === "t-1"));
+  assert.equal(
+    trained.map(({ name, labels, value }) => [name.slice(15), ...Object.values(labels ?? {}).slice(1), value]),
+    [
+      ["round", 3],
+      ["loss", 2],
+      ["members", "in", 2],
+      ["members", "out", 1],
+      ["updates_rejected_total", "norm", 2],
+      ["round_seconds", 1.5],
+      ["bytes_total", "received", 5],
+      ["bytes_total", "sent", 7],
+    ],
+  );
+  assert.is(read(observed("scheduler", {}))("hypha_training_round"), undefined);
 });
 
 test("a label cannot forge a line of the page", () => {

@@ -2,7 +2,7 @@
 import type { Member } from "../../pki/member.ts";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { heldLeaseMachine, leaseLeftMs } from "../../actors/scheduler/held_lease.ts";
+import { heldLeaseMachine, leaseLeftMs } from "../../actors/training/held_lease.ts";
 import { leaseLifeMs, leaseMachine } from "../../actors/worker/lease.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
 import { memberOf } from "../../pki/member.ts";

@@ -2,7 +2,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { backoffMs } from "../../actors/runtime/backoff.ts";
-import { chooseOffers } from "../../actors/scheduler/offers.ts";
+import { chooseOffers } from "../../actors/training/offers.ts";
 import { type OfferTerms, planOffers, requestWaitMs, waitingRequests } from "../../actors/worker/requests.ts";
 import { fitsResources, pricePerUnit, weighResources } from "../../actors/worker/resources.ts";
 import { instantFromMs, msFromInstant } from "../../actors/runtime/instant.ts";

@@ -16,7 +16,7 @@ import { openPull, openPush } from "../peer_streams.ts";
 import { labelOf } from "../training_network.ts";
 import { aggregateUpdates, updatesMax } from "../../learning/mod.ts";
 import type { Ports } from "../../runtime/ports.ts";
-import { velocityDataset } from "../../training/references.ts";
+import { velocityDataset } from "../../learning/model_references.ts";
 import { fromScoped } from "../../runtime/scoped_actor.ts";
 
 /** Concurrent copies of a result: each holds a stream and a piece of a file. */

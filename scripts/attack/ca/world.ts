@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Effect, Result } from "effect";
 import { initCa } from "../../../actors/ca/init_ca.ts";
-import { askAdmin } from "../../../actors/node/admin/ask_admin.ts";
+import { askAdmin } from "../../../actors/admin/ask_admin.ts";
 import { realServices } from "../../../actors/runtime/real_ports.ts";
 import { issueCsr } from "../../../pki/issue/mod.ts";
 import { formatPem, parsePem } from "../../../pki/pem.ts";

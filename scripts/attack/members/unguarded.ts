@@ -52,10 +52,12 @@ export const missingDefences: readonly MissingDefence[] = [
   },
   {
     comesThrough: ["lying-report"],
-    file: "actors/scheduler/answering.ts",
-    find: "const { training, answer } = answerProgress(context.training, received, planOf(context));",
-    replace:
-      `const { training, answer = { type: "Ok" } } = answerProgress(context.training, received, planOf(context));`,
+    file: "actors/scheduler/routing.ts",
+    find: "  if (training === undefined) decline(routed, request);",
+    replace: `  const { context, enqueue } = args;
+  if (training === undefined && "progress" in request.message) {
+    enqueue.sendTo(context.transport, { type: "respond", exchange: request.exchange, message: { type: "Ok" } });
+  } else if (training === undefined) decline(routed, request);`,
   },
   {
     comesThrough: ["uninvited-updates"],

@@ -1,0 +1,178 @@
+/**
+ * The admin socket of a running program: HTTP/1.1 and JSON on `state_dir/admin.sock`, for its operator alone.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { chmodSync, rmSync, statSync } from "node:fs";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { connect, type Socket } from "node:net";
+import { dirname, join } from "node:path";
+import { Data, Effect, type Scope } from "effect";
+
+/** Connections at once: an operator's commands, one after another. */
+export const adminConnectionsMax = 16;
+/** Bytes of a request's body. */
+export const adminBodyBytesMax = 65_536;
+/** Time limit of a connection, in milliseconds. A backup is written within it. */
+export const adminTimeoutMs = 60_000;
+/** An upload is given up when nothing comes for this long, in milliseconds; its files are synced within it. */
+export const adminUploadMs = 600_000;
+
+/** An answer; the body becomes JSON. */
+export interface AdminAnswer {
+  readonly status: number;
+  readonly body: unknown;
+}
+
+/** The socket of a program with this state directory. */
+export const adminSocketPath = (stateDir: string): string => join(stateDir, "admin.sock");
+
+/** Answers a body of JSON, which is not checked here. */
+export type AdminRoute = (body: unknown) => Promise<AdminAnswer>;
+
+/** Takes a body of any length, piece by piece. What it leaves of the body is read and dropped. */
+export interface AdminUpload {
+  readonly upload: (body: AsyncIterator<Uint8Array>) => Promise<AdminAnswer>;
+}
+
+/** What a program lets its operator do, by method and path: `POST /ca/token`. */
+export type AdminRoutes = Readonly<Record<string, AdminRoute | AdminUpload>>;
+
+/** The socket could not be opened. */
+export class AdminNotServed extends Data.TaggedError("AdminNotServed")<{
+  readonly path: string;
+  readonly detail: string;
+}> {
+  override get message(): string {
+    return `Cannot open admin socket ${this.path}: ${this.detail}`;
+  }
+}
+
+/**
+ * Serves until the scope closes. The socket is 0600, in a folder that others cannot enter; one that a dead process left is replaced,
+ * one that somebody listens on is not.
+ */
+export function serveAdmin(path: string, routes: AdminRoutes): Effect.Effect<void, AdminNotServed, Scope.Scope> {
+  const fail = (detail: string) => new AdminNotServed({ path, detail });
+  const open = new Map<Socket, Timer>();
+  const listen = Effect.callback<Server, AdminNotServed>((resume) => {
+    const server = makeServer(routes, open);
+    server.on("error", (error: Error) => resume(Effect.fail(fail(error.message))));
+    server.listen(path, () => {
+      chmodSync(path, 0o600);
+      resume(Effect.succeed(server));
+    });
+  });
+  const release = (server: Server) =>
+    Effect.sync(() => {
+      server.close();
+      for (const socket of open.keys()) socket.destroy();
+      rmSync(path, { force: true });
+    });
+  return Effect.gen(function* () {
+    const folder = statSync(dirname(path), { throwIfNoEntry: false });
+    if (folder === undefined) return yield* fail("its folder does not exist");
+    if ((folder.mode & 0o077) !== 0) return yield* fail(`others can enter its folder: chmod 700 ${dirname(path)}`);
+    if (yield* isServed(path)) return yield* fail("another process serves it");
+    rmSync(path, { force: true });
+    yield* Effect.acquireRelease(listen, release);
+  });
+}
+
+/** Whether somebody listens on a socket. */
+function isServed(path: string): Effect.Effect<boolean> {
+  return Effect.callback<boolean>((resume) => {
+    const socket = connect(path);
+    const done = (served: boolean) => {
+      socket.destroy();
+      resume(Effect.succeed(served));
+    };
+    socket.on("connect", () => done(true));
+    socket.on("error", () => done(false));
+  });
+}
+
+/** Ends a connection whose time is over. */
+type Timer = ReturnType<typeof setTimeout>;
+
+function makeServer(routes: AdminRoutes, open: Map<Socket, Timer>): Server {
+  // A request has the time of its connection.
+  const server = createServer({ headersTimeout: adminTimeoutMs, requestTimeout: 0 });
+  server.on("connection", (socket: Socket) => {
+    if (open.size >= adminConnectionsMax) return void socket.destroy();
+    open.set(socket, setTimeout(() => socket.destroy(), adminTimeoutMs));
+    socket.on("error", () => {});
+    socket.on("close", () => {
+      clearTimeout(open.get(socket));
+      open.delete(socket);
+    });
+  });
+  server.on("clientError", (_error: Error, socket: Socket) => socket.destroy());
+  server.on("request", (request: IncomingMessage, response: ServerResponse) => {
+    const extend = () => {
+      clearTimeout(open.get(request.socket));
+      open.set(request.socket, setTimeout(() => request.socket.destroy(), adminUploadMs));
+    };
+    handle(routes, { request, response, extend }).catch(() => response.destroy());
+  });
+  return server;
+}
+
+interface Handled {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** Gives the connection the time of an upload, from now on. */
+  readonly extend: () => void;
+}
+
+async function handle(routes: AdminRoutes, { request, response, extend }: Handled): Promise<void> {
+  const name = `${request.method} ${(request.url ?? "").split("?", 1)[0]}`;
+  const route = Object.hasOwn(routes, name) ? routes[name] : undefined;
+  if (route === undefined) return reply(response, { status: 404, body: { error: "no such route" } });
+  if (typeof route !== "function") {
+    const body = touching(request, extend);
+    const answer = await route.upload(body);
+    while ((await body.next()).done !== true);
+    return reply(response, answer);
+  }
+  const text = await readText(request);
+  if (text === undefined) return reply(response, { status: 413, body: { error: "the body is too long" } });
+  let body: unknown;
+  try {
+    body = text === "" ? {} : JSON.parse(text);
+  } catch {
+    return reply(response, { status: 400, body: { error: "the body is not JSON" } });
+  }
+  reply(response, await route(body));
+}
+
+/** The body's pieces, each of which gives the connection more time. */
+async function* touching(request: IncomingMessage, extend: () => void): AsyncGenerator<Uint8Array, void> {
+  extend();
+  for await (const part of request as AsyncIterable<Uint8Array>) {
+    extend();
+    yield part;
+  }
+}
+
+/** The body; undefined where it is too long. */
+async function readText(request: IncomingMessage): Promise<string | undefined> {
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  for await (const part of request as AsyncIterable<Uint8Array>) {
+    size += part.length;
+    if (size <= adminBodyBytesMax) parts.push(part);
+  }
+  return size <= adminBodyBytesMax ? Buffer.concat(parts).toString("utf8") : undefined;
+}
+
+function reply(response: ServerResponse, { status, body }: AdminAnswer): void {
+  const text = `${JSON.stringify(body)}\n`;
+  const headers = {
+    "content-type": "application/json",
+    "content-length": Buffer.byteLength(text),
+    connection: "close",
+  };
+  response.writeHead(status, headers).end(text);
+}

@@ -1,0 +1,93 @@
+/**
+ * What a scheduler lets its operator do over its admin socket. Bodies and answers are JSON; times are RFC 3339.
+ *
+ * @module
+ */
+import { Effect, Result, Schema } from "effect";
+import type { AdminAnswer, AdminRoute, AdminRoutes } from "../admin/serve_admin.ts";
+import type { Ports, Services } from "../runtime/ports.ts";
+import { trainingFolder } from "../training/checkpoints.ts";
+import { readEvents } from "./read_events.ts";
+import { receiveTraining, type SubmissionRefused } from "./receive_training.ts";
+import { type KnownTraining, trainingIdPattern } from "./training_record.ts";
+
+/** What the operator asks of the scheduler itself. */
+export type AdminAsk =
+  | { readonly type: "list" }
+  /** Whether there is room for one more training. */
+  | { readonly type: "room" }
+  | { readonly type: "submit"; readonly training: KnownTraining }
+  | { readonly type: "status" | "cancel" | "resume"; readonly id: string };
+
+/** The event that carries it to the scheduler. */
+export interface AdminAsked {
+  readonly type: "admin.asked";
+  readonly ask: AdminAsk;
+  readonly reply: (answer: AdminAnswer) => void;
+}
+
+/** What the routes are made with. */
+export interface AdminRoutesInit {
+  readonly ports: Pick<Ports, "now" | "run" | "uuid">;
+  readonly stateDir: string;
+  readonly ask: (ask: AdminAsk) => Promise<AdminAnswer>;
+}
+
+const id = Schema.String.check(Schema.isPattern(trainingIdPattern));
+const idBody = Schema.Struct({ id });
+const logsBody = Schema.Struct({ id, worker: Schema.optionalKey(Schema.String.check(Schema.isMaxLength(256))) });
+const emptyBody = Schema.Struct({});
+
+/** All of them. */
+export function adminRoutes({ ports, stateDir, ask }: AdminRoutesInit): AdminRoutes {
+  const route = <A>(schema: Schema.Codec<A>, act: (body: A) => Promise<AdminAnswer>): AdminRoute => (body) => {
+    const decoded = Schema.decodeUnknownResult(schema, { onExcessProperty: "error" })(body);
+    return Result.isFailure(decoded)
+      ? Promise.resolve({ status: 400, body: { code: "wrong-body", error: decoded.failure.message } })
+      : act(decoded.success);
+  };
+  return {
+    "GET /status": route(emptyBody, () => ask({ type: "list" })),
+    "GET /trainings": route(emptyBody, () => ask({ type: "list" })),
+    "POST /trainings/status": route(idBody, (body) => ask({ type: "status", ...body })),
+    "POST /trainings/cancel": route(idBody, (body) => ask({ type: "cancel", ...body })),
+    "POST /trainings/resume": route(idBody, (body) => ask({ type: "resume", ...body })),
+    "POST /trainings/logs": route(logsBody, async ({ id, worker }) => {
+      const known = await ask({ type: "status", id });
+      if (known.status !== 200) return known;
+      const events = await valueOf(ports, readEvents(trainingFolder(stateDir, id), worker));
+      return { status: 200, body: { events } };
+    }),
+    "POST /trainings": {
+      upload: async (body) => {
+        const room = await ask({ type: "room" });
+        if (room.status !== 200) return room;
+        const name = `t-${ports.uuid().replaceAll("-", "").slice(0, 8)}`;
+        const receiving = { stateDir, id: name, now: ports.now() };
+        const received = await valueOf(ports, Effect.result(receiveTraining(body, receiving)));
+        return Result.isFailure(received)
+          ? refusal(received.failure)
+          : await ask({ type: "submit", training: received.success });
+      },
+    },
+  };
+}
+
+const statuses: Readonly<Record<SubmissionRefused["code"], number>> = {
+  "not-a-job": 400,
+  "wrong-file": 400,
+  "broken-off": 400,
+  "no-space": 507,
+  "not-written": 507,
+};
+
+function refusal({ code, message }: SubmissionRefused): AdminAnswer {
+  return { status: statuses[code], body: { code, error: message } };
+}
+
+/** The value of an Effect. */
+function valueOf<A>(ports: Pick<Ports, "run">, effect: Effect.Effect<A, never, Services>): Promise<A> {
+  return new Promise((resolve, reject) => {
+    ports.run(effect, (exit) => exit._tag === "Success" ? resolve(exit.value) : reject(new Error("no answer")));
+  });
+}

@@ -1,0 +1,80 @@
+/**
+ * Reads the trainings of a state directory.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { Effect, Result } from "effect";
+import { FileSystem } from "effect/FileSystem";
+import type { PlatformError } from "effect/PlatformError";
+import { readWhole } from "../files/read_whole.ts";
+import { makeStateDirectory } from "../files/state_directory.ts";
+import { fromEffect } from "../runtime/effect_actor.ts";
+import type { Ports } from "../runtime/ports.ts";
+import { trainingFolder } from "../training/checkpoints.ts";
+import { jobPath, type KnownTraining, parseTraining, statePath, trainingIdPattern } from "./training_record.ts";
+
+/** Bytes of one of these files: a thousand members and losses take 300 kB. */
+const fileBytesMax = 4 * 1024 * 1024;
+/** The trainings are read within this, in milliseconds. */
+export const loadMs = 60_000;
+
+/** The folder of all trainings. */
+export const trainingsFolder = (stateDir: string): string => join(stateDir, "trainings");
+/** Where a training is received: it has its own folder when it is whole. */
+export const incomingFolder = (stateDir: string, id: string): string =>
+  join(trainingsFolder(stateDir), `.${id}.incoming`);
+
+/** The trainings, and what is wrong with the others. */
+export interface LoadedTrainings {
+  readonly trainings: readonly KnownTraining[];
+  readonly broken: readonly { readonly folder: string; readonly detail: string }[];
+}
+
+/** Reads all trainings that were submitted. Those of `[scheduler.job]` have no job of their own and are left alone. */
+export function loadTrainings(stateDir: string): Effect.Effect<LoadedTrainings, PlatformError, FileSystem> {
+  return Effect.gen(function* () {
+    const files = yield* FileSystem;
+    yield* makeStateDirectory(trainingsFolder(stateDir));
+    const names = (yield* files.readDirectory(trainingsFolder(stateDir))).sort();
+    const trainings: KnownTraining[] = [];
+    const broken: { readonly folder: string; readonly detail: string }[] = [];
+    for (const id of names) {
+      if (/^\..*\.incoming$/.test(id)) {
+        yield* Effect.ignore(files.remove(join(trainingsFolder(stateDir), id), { recursive: true }));
+      }
+      if (!trainingIdPattern.test(id)) continue;
+      const read = yield* loadTraining(stateDir, id);
+      if (read === undefined) continue;
+      if (Result.isSuccess(read)) trainings.push(read.success);
+      else broken.push({ folder: trainingFolder(stateDir, id), detail: read.failure });
+    }
+    return { trainings: trainings.sort((one, other) => one.queuedAt - other.queuedAt), broken };
+  });
+}
+
+/** Reads one; undefined where nothing was submitted. */
+function loadTraining(
+  stateDir: string,
+  id: string,
+): Effect.Effect<Result.Result<KnownTraining, string> | undefined, never, FileSystem> {
+  const folder = trainingFolder(stateDir, id);
+  const read = (path: string) =>
+    Effect.result(readWhole({ path, what: "training", bytesMax: fileBytesMax, key: "state_dir" }));
+  return Effect.gen(function* () {
+    const job = yield* read(jobPath(folder));
+    if (Result.isFailure(job)) {
+      return job.failure.problem === "missing" ? undefined : Result.fail(job.failure.message);
+    }
+    const state = yield* read(statePath(folder));
+    if (Result.isFailure(state) && state.failure.problem !== "missing") return Result.fail(state.failure.message);
+    const texts = { job: job.success.text, state: Result.isSuccess(state) ? state.success.text : undefined };
+    return parseTraining(stateDir, id, texts);
+  });
+}
+
+/** Sends `effect.done.loaded` with {@linkcode LoadedTrainings}. */
+export const loadedActor = fromEffect(
+  "loaded",
+  ({ stateDir }: { readonly ports: Ports; readonly stateDir: string }) => loadTrainings(stateDir),
+);

@@ -1,0 +1,144 @@
+/**
+ * A scheduler's answers to its operator.
+ *
+ * @module
+ */
+import type { AdminAnswer } from "../admin/serve_admin.ts";
+import { allParticipants, type Participant } from "../training/training.ts";
+import { executorEndMs } from "../training/workers.ts";
+import type { AdminAsk, AdminAsked } from "./admin_routes.ts";
+import { journalOf, type SchedulerArgs, trainingOf } from "./scheduler_setup.ts";
+import { nameOfMember, showStatus, showTraining, stateNow } from "./status.ts";
+import { endRun } from "./telling.ts";
+import { type KnownTraining, trainingsMax } from "./training_record.ts";
+import { beginTraining, setStanding } from "./trainings.ts";
+
+type Ask<Type extends AdminAsk["type"]> = Extract<AdminAsk, { type: Type }>;
+
+/** Answers the operator. */
+export function answerOperator(args: SchedulerArgs, { ask, reply }: AdminAsked): void {
+  const answer = answerTo(args, ask);
+  args.enqueue(() => reply(answer));
+}
+
+/** Answers the operator of a scheduler that ends, or gives way to one with another key: nothing new begins. */
+export function answerLeaving(args: SchedulerArgs, asked: AdminAsked): void {
+  const { ask, reply } = asked;
+  if (ask.type === "list" || ask.type === "status" || ask.type === "cancel") return answerOperator(args, asked);
+  const error = "the scheduler is ending, or is getting another key: try again when it is back";
+  args.enqueue(() => reply(refusal(503, "leaving", error)));
+}
+
+function answerTo(args: SchedulerArgs, ask: AdminAsk): AdminAnswer {
+  const { trainings } = args.context;
+  switch (ask.type) {
+    case "list": {
+      const shown = Object.values(trainings).sort((one, other) => one.submittedAt - other.submittedAt)
+        .map((known) => showTraining(args, known));
+      return { status: 200, body: { trainings: shown } };
+    }
+    case "room":
+      return Object.keys(trainings).length < trainingsMax
+        ? { status: 200, body: {} }
+        : refusal(507, "too-many-trainings", `there are ${trainingsMax} trainings: move old ones out of state_dir`);
+    case "submit":
+      return submit(args, ask);
+    case "status":
+    case "cancel":
+    case "resume": {
+      const known = Object.hasOwn(trainings, ask.id) ? trainings[ask.id] : undefined;
+      if (known === undefined) {
+        return refusal(404, "unknown-training", `there is no training ${ask.id}`, "hypha-scheduler ls");
+      }
+      if (ask.type === "status") return { status: 200, body: showStatus(args, known) };
+      return ask.type === "cancel" ? cancel(args, known) : resume(args, known);
+    }
+  }
+}
+
+function refusal(status: number, code: string, error: string, command?: string): AdminAnswer {
+  return { status, body: { code, error, ...(command === undefined ? {} : { hint: `See: ${command}` }) } };
+}
+
+function submit(args: SchedulerArgs, { training }: Ask<"submit">): AdminAnswer {
+  beginTraining(args, training);
+  const { id, name } = training;
+  args.enqueue(() =>
+    args.context.ports.report({
+      level: "info",
+      event: "training.submitted",
+      message: `Training ${id} (${name}) was submitted`,
+      fields: { training: id, name },
+    })
+  );
+  return { status: 200, body: { id } };
+}
+
+/** Ends a training: its executors and leases by message; those of workers that know no such message end with their leases. */
+function cancel(args: SchedulerArgs, known: KnownTraining): AdminAnswer {
+  const { context, self, enqueue } = args;
+  const running = trainingOf(self, known.id);
+  if (running === undefined) {
+    const { state, id } = known;
+    return refusal(
+      409,
+      "wrong-state",
+      `training ${id} is ${state}: nothing of it runs`,
+      `hypha-scheduler status ${id}`,
+    );
+  }
+  const { training, run } = running.snapshot.context;
+  const members = allParticipants(training).map((participant) => ({
+    name: nameOfMember(participant.member),
+    endsBy: context.workers.speakers[participant.peer] === "foreign"
+      ? new Date(leaseEndOf(running, participant, context.ports.now())).toISOString()
+      : null,
+  }));
+  if (run !== undefined) {
+    for (const { peer } of allParticipants(training)) endRun(args, peer, run, "the training was cancelled");
+  }
+  setStanding(args, known.id, { state: "cancelled" });
+  enqueue.sendTo(running.ref, { type: "role.drain", reason: "cancelled" });
+  enqueue(() =>
+    context.ports.report({
+      level: "info",
+      event: "training.cancelled",
+      message: `Training ${known.id} was cancelled after round ${training.roundsDone}`,
+      fields: { training: known.id, round: training.roundsDone, members },
+    })
+  );
+  return { status: 200, body: { id: known.id, was: stateNow(known, running), members } };
+}
+
+function leaseEndOf(
+  running: NonNullable<ReturnType<typeof trainingOf>>,
+  { leaseId }: Participant,
+  now: number,
+): number {
+  const lease = running.snapshot.children[`lease/${leaseId}`]?.getSnapshot() as
+    | { readonly context?: { readonly endsAt?: number } }
+    | undefined;
+  return (lease?.context?.endsAt ?? now) + executorEndMs;
+}
+
+/** A training that failed or was cancelled goes on after its newest round. */
+function resume(args: SchedulerArgs, known: KnownTraining): AdminAnswer {
+  const { context, self } = args;
+  const { id, state } = known;
+  if (state !== "failed" && state !== "cancelled") {
+    const command = `hypha-scheduler ${state === "done" ? `result ${id} -o FILE` : `status ${id}`}`;
+    return refusal(
+      409,
+      "wrong-state",
+      `training ${id} is ${state}: only one that failed or was cancelled can go on`,
+      command,
+    );
+  }
+  if (trainingOf(self, id) !== undefined) {
+    return refusal(409, "wrong-state", `training ${id} is ending: try again`, `hypha-scheduler status ${id}`);
+  }
+  const now = context.ports.now();
+  const watch = journalOf(self, id)?.getSnapshot().context.watch ?? known.watch;
+  beginTraining(args, { ...known, watch, state: "queued", reason: null, since: now, queuedAt: now });
+  return { status: 200, body: { id, round: watch.round } };
+}

@@ -1,0 +1,55 @@
+/**
+ * The turns of trainings that look for workers: one at a time, the oldest first. A younger one passes only while the oldest has not waited
+ * for too long.
+ *
+ * @module
+ */
+import type { Patience } from "../training/training_setup.ts";
+import { runningTrainings, type SchedulerArgs, type SchedulerContext } from "./scheduler_setup.ts";
+
+/** A turn, and the rest after one in which there were too few workers. */
+export const patience: Patience = { holdMs: 5_000, restMs: [5_000, 15_000] };
+/** No younger training passes one that has waited for so long, in milliseconds. */
+export const passedMaxMs = 600_000;
+
+type Turns = Pick<SchedulerContext, "wanting" | "queue" | "turn">;
+
+/** The training whose turn it is now; undefined where another has it, or nobody may. */
+export function nextTurn({ wanting, queue, turn }: Turns, now: number): string | undefined {
+  if (turn !== undefined) return undefined;
+  const byAge = Object.entries(wanting).sort(([, one], [, other]) => one - other);
+  const [oldest, since] = byAge[0] ?? [undefined, now];
+  const next = byAge.map(([id]) => id).find((id) => queue.includes(id));
+  return next !== oldest && now - since >= passedMaxMs ? undefined : next;
+}
+
+/** A training wants workers. */
+export function noteWanting({ context, enqueue }: SchedulerArgs, { id }: { readonly id: string }): void {
+  const { wanting, queue, trainings, ports } = context;
+  enqueue.assign({
+    wanting: { [id]: trainings[id]?.queuedAt ?? ports.now(), ...wanting },
+    queue: [...queue.filter((other) => other !== id), id],
+  });
+}
+
+/** A training's turn is over. `served`: it has its workers, or needs none any more. */
+export function noteTurnOver(
+  { context, enqueue }: SchedulerArgs,
+  { id, how }: { readonly id: string; readonly how: "served" | "resting" },
+): void {
+  const { [id]: _, ...others } = context.wanting;
+  enqueue.assign({
+    wanting: how === "served" ? others : context.wanting,
+    queue: context.queue.filter((other) => other !== id),
+    turn: context.turn === id ? undefined : context.turn,
+  });
+}
+
+/** Gives the next turn, where there is one. */
+export function giveTurn({ context, self, enqueue }: SchedulerArgs): void {
+  const id = nextTurn(context, context.ports.now());
+  const training = runningTrainings(self).find(({ snapshot }) => snapshot.context.id === id);
+  if (id === undefined || training === undefined) return;
+  enqueue.assign({ turn: id, queue: context.queue.filter((other) => other !== id) });
+  enqueue.sendTo(training.ref, { type: "turn.granted" });
+}

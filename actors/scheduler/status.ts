@@ -1,0 +1,156 @@
+/**
+ * What a scheduler's operator is shown of its trainings.
+ *
+ * @module
+ */
+import type { Member } from "../../pki/member.ts";
+import { allParticipants, type Participant, type Trainer, type Training } from "../training/training.ts";
+import type { TrainingWatch } from "../training/watch.ts";
+import { journalOf, type RunningTraining, type SchedulerArgs, trainingOf } from "./scheduler_setup.ts";
+import type { KnownTraining } from "./training_record.ts";
+
+/** A member as it is shown. */
+export interface ShownMember {
+  readonly name: string;
+  readonly part: "trainer" | "aggregator";
+  /** What it does, or did last. */
+  readonly last: string;
+  readonly at: string | null;
+  readonly loss: number | null;
+}
+
+/** A training in one line. */
+export interface ShownTraining {
+  readonly id: string;
+  readonly name: string;
+  /** As it was submitted or went on: `queued`, `allocating`, `running`, `waiting`, `paused`, `done`, `failed`, `cancelled`. */
+  readonly state: string;
+  readonly reason: string | null;
+  readonly round: number;
+  readonly rounds: number;
+  readonly loss: number | null;
+  /** Members that are in. */
+  readonly members: number;
+  readonly submitted: string;
+  readonly since: string;
+}
+
+/** All of a training. */
+export interface ShownStatus extends Omit<ShownTraining, "members"> {
+  readonly run: number | null;
+  readonly members: readonly ShownMember[];
+  /** Those that left, and why. */
+  readonly out: readonly ShownMember[];
+  readonly losses: TrainingWatch["losses"];
+  readonly accuracy: number | null;
+  readonly rejections: TrainingWatch["rejections"];
+  readonly bytes: TrainingWatch["bytes"];
+  readonly roundSeconds: number | null;
+}
+
+/** The name in a member's certificate: the last part of its SPIFFE name, else its common name. */
+export function nameOfMember(member: Member): string {
+  const [peer = "", , , named = ""] = JSON.parse(member) as readonly string[];
+  const spiffe = /^URI:spiffe:\/\/[^/]+\/[^/]+\/(.+)$/.exec(named)?.[1];
+  return spiffe ?? /(?:^|,\s*)CN=([^,]+)/.exec(named)?.[1] ?? (named === "" ? peer : named);
+}
+
+/** The name of a peer that a training reports. */
+export function nameOfPeer(
+  { self }: Pick<SchedulerArgs, "self">,
+  { id, peer }: { readonly id: string; readonly peer: unknown },
+): string | undefined {
+  const { members } = self.getSnapshot().context;
+  const training = trainingOf(self, id)?.snapshot.context.training;
+  const participants = training === undefined ? [] : allParticipants(training);
+  const member = [...participants, ...members].find((each) => each.peer === peer)?.member;
+  return member === undefined ? undefined : nameOfMember(member);
+}
+
+/** The state of a training now. */
+export function stateNow({ state }: KnownTraining, running: RunningTraining | undefined): string {
+  if (running === undefined) return state;
+  const { value, context: { training, model } } = running.snapshot;
+  const phase = typeof value === "string" ? value : Object.keys(value)[0] ?? "";
+  // Members are sought while there are too few (`running`, below).
+  if (phase === "running" && JSON.stringify(value).includes('"waiting"')) return "waiting";
+  if (model?.isPaused === true) return "paused";
+  if (["dispatching", "running", "concluding"].includes(phase)) return "running";
+  return allParticipants(training).length > 0 ? "allocating" : "queued";
+}
+
+const timeOf = (ms: number): string => new Date(ms).toISOString();
+
+/** A training in one line. */
+export function showTraining(args: Pick<SchedulerArgs, "self">, known: KnownTraining): ShownTraining {
+  const { members, ...rest } = showStatus(args, known);
+  const { id, name, state, reason, round, rounds, loss, submitted, since } = rest;
+  return { id, name, state, reason, round, rounds, loss, members: members.length, submitted, since };
+}
+
+/** All of a training. */
+export function showStatus({ self }: Pick<SchedulerArgs, "self">, known: KnownTraining): ShownStatus {
+  const running = trainingOf(self, known.id);
+  const watch = journalOf(self, known.id)?.getSnapshot().context.watch ?? known.watch;
+  const training = running?.snapshot.context.training;
+  const members = training === undefined ? [] : membersOf(training, watch);
+  const names = new Set(members.map(({ name }) => name));
+  const out = Object.entries(watch.members).filter(([name, { is }]) =>
+    !names.has(name) && (is === "out" || training === undefined)
+  );
+  return {
+    id: known.id,
+    name: known.name,
+    state: stateNow(known, running),
+    reason: known.reason,
+    run: running?.snapshot.context.run?.run ?? watch.run,
+    round: training === undefined ? watch.round : Math.max(watch.round, roundOf(running)),
+    rounds: known.job.rounds.updateRounds,
+    loss: watch.losses.at(-1)?.loss ?? null,
+    members,
+    out: out.map(([name, { part, last, at, loss }]) => ({ name, part, last, at: timeOf(at), loss })),
+    losses: watch.losses,
+    accuracy: watch.accuracy,
+    rejections: watch.rejections,
+    bytes: watch.bytes,
+    roundSeconds: watch.roundSeconds,
+    submitted: timeOf(known.submittedAt),
+    since: timeOf(known.since),
+  };
+}
+
+/** Finished rounds: those on disk, where the scheduler keeps the model. */
+function roundOf(running: RunningTraining | undefined): number {
+  if (running === undefined) return 0;
+  const { model, training } = running.snapshot.context;
+  return model === undefined ? training.roundsDone : model.checkpoint.record.round;
+}
+
+function membersOf(training: Training, watch: TrainingWatch): readonly ShownMember[] {
+  return allParticipants(training).map((participant) => {
+    const name = nameOfMember(participant.member);
+    const watched = watch.members[name];
+    const trainer = training.trainers[participant.peer];
+    return {
+      name,
+      part: trainer === undefined ? "aggregator" : "trainer",
+      last: trainer === undefined ? aggregates(participant, training) : trains(trainer, training.roundsDone),
+      at: trainer === undefined ? watched === undefined ? null : timeOf(watched.at) : timeOf(trainer.lastMessageAt),
+      loss: watched?.loss ?? null,
+    };
+  });
+}
+
+function trains({ state, waiting, pace }: Trainer, roundsDone: number): string {
+  if (state === "leased") return "leased, has no job yet";
+  if (state === "done") return "has the last result";
+  const round = Math.max(pace.roundsDone, roundsDone) + 1;
+  return waiting ? `sent its update of round ${round}` : `trains round ${round}: ${pace.samples} samples so far`;
+}
+
+function aggregates({ state }: Participant, { roundsDone, trainers }: Training): string {
+  if (state === "leased") return "leased, has no job yet";
+  if (state === "done") return "sent the last result";
+  const sent = Object.values(trainers).filter(({ waiting }) => waiting).length;
+  return `waits for updates of round ${roundsDone + 1}: ${sent} of ${Object.keys(trainers).length} sent`;
+}

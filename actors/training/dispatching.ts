@@ -1,0 +1,176 @@
+/**
+ * A scheduler's actions around leases and dispatch.
+ *
+ * @module
+ */
+import type { Member } from "../../pki/member.ts";
+import type { RequestAnswer } from "../../transport/port.ts";
+import type { Descriptor, JobSpec, Peer, Uuid } from "../../transport/protocols/messages.ts";
+import type { GrantedLease } from "./allocation.ts";
+import { answerAs } from "../runtime/role.ts";
+import { aggregateJob, trainJob } from "./job_spec.ts";
+import {
+  dispatchTimeoutMs,
+  participantsOf,
+  redispatchAgainMs,
+  type TrainingArgs,
+  type TrainingContext,
+  type TrainingEvent,
+} from "./training_setup.ts";
+import { leasedAggregator, leasedTrainer, participantOf, withParticipant } from "./training.ts";
+import { dispatchDelayMs } from "./workers.ts";
+
+function isDispatched(answer: RequestAnswer): boolean {
+  return answer.type === "response" && "DispatchJob" in answer.message &&
+    typeof answer.message.DispatchJob === "object" && "Dispatched" in answer.message.DispatchJob;
+}
+
+/** Takes a granted lease: starts renewing it, and makes its worker a participant. */
+export function takeLease(
+  { context, self, enqueue }: TrainingArgs,
+  { class: jobClass, lease }: { readonly class: Descriptor["class"]; readonly lease: GrantedLease },
+): void {
+  // The allocation may have been given up meanwhile: then the existing participant keeps its part, and this lease lapses.
+  const isTaken = participantOf(context.training, lease.peer) !== undefined ||
+    (jobClass === "aggregate" && context.training.aggregator !== undefined);
+  if (isTaken) return;
+  const { peer, member } = lease;
+  const participant = { peer, member, leaseId: lease.id, taskId: context.ports.uuid(), jobId: context.ports.uuid() };
+  const { training } = context;
+  enqueue.assign({
+    training: jobClass === "train"
+      ? {
+        ...training,
+        trainers: {
+          ...training.trainers,
+          [lease.peer]: leasedTrainer(participant, { now: context.ports.now(), roundsDone: training.roundsDone }),
+        },
+      }
+      : { ...training, aggregator: leasedAggregator(participant) },
+  });
+  enqueue.sendTo(context.parent, { type: "worker.leased", peer, leaseId: lease.id });
+  enqueue.spawnChild("heldLease", {
+    id: `lease/${lease.id}`,
+    input: {
+      id: lease.id,
+      giver: lease.peer,
+      member: lease.member,
+      timeout: lease.timeout,
+      training: context.run,
+      transport: context.transport,
+      ports: context.ports,
+      parent: self,
+    },
+  });
+  enqueue(() => reportGranted(context, jobClass, lease));
+}
+
+function reportGranted({ ports }: TrainingContext, jobClass: string, lease: GrantedLease): void {
+  ports.report({
+    level: "info",
+    event: "lease.granted",
+    message: `Holds a lease of ${lease.peer} for ${jobClass}`,
+    fields: { lease: lease.id, peer: lease.peer, class: jobClass, price: lease.price, resources: lease.resources },
+  });
+}
+
+/** Sends one participant its job, once its unaccepted offers are over. */
+function sendDispatch(
+  { context, self, enqueue }: TrainingArgs,
+  participant: { readonly peer: Peer; readonly member: Member; readonly taskId: Uuid },
+  spec: JobSpec,
+): void {
+  const { peer, member, taskId } = participant;
+  const delay = dispatchDelayMs(context.workers(), { peer, now: context.ports.now() });
+  enqueue.sendTo(context.transport, {
+    type: "request",
+    id: `dispatch/${taskId}/${context.dispatches + 1}`,
+    peer,
+    to: { member },
+    protocol: "/hypha-api/0.0.1",
+    message: { DispatchJob: { id: taskId, spec, ...(context.run === undefined ? {} : { training: context.run }) } },
+    timeoutMs: dispatchTimeoutMs,
+    replyTo: answerAs(
+      self,
+      (answer: RequestAnswer): TrainingEvent => ({ type: "dispatch.answered", peer, taskId, answer }),
+    ),
+  }, delay === 0 ? {} : { delay, id: `dispatch/${taskId}` });
+}
+
+/** Sends the aggregator its job, or the same job again with the trainers that are left. */
+export function dispatchAggregator(args: TrainingArgs): void {
+  const { context, enqueue } = args;
+  const { aggregator } = context.training;
+  if (aggregator === undefined) return;
+  const participants = participantsOf(context);
+  const again = aggregator.state === "running";
+  enqueue.assign({
+    dispatches: context.dispatches + 1,
+    training: { ...context.training, aggregator: { ...aggregator, knows: participants.trainers } },
+  });
+  const spec = aggregateJob(aggregator.jobId, context.config.job, participants);
+  sendDispatch(args, aggregator, spec);
+  enqueue(() =>
+    context.ports.report({
+      level: "info",
+      event: again ? "job.redispatched" : "job.dispatched",
+      message: `Dispatched aggregation of ${participants.trainers.length} trainers to ${aggregator.peer}`,
+      fields: {
+        job: aggregator.jobId,
+        task: aggregator.taskId,
+        peer: aggregator.peer,
+        class: "aggregate",
+        trainers: participants.trainers,
+      },
+    })
+  );
+}
+
+/** Sends each trainer that has no job yet its job. */
+export function dispatchTrainers(args: TrainingArgs): void {
+  const { context, enqueue } = args;
+  const participants = participantsOf(context);
+  enqueue.assign({ dispatches: context.dispatches + 1 });
+  for (const trainer of Object.values(context.training.trainers)) {
+    if (trainer.state !== "leased") continue;
+    const spec = trainJob(trainer.jobId, context.config.job, participants);
+    sendDispatch(args, trainer, spec);
+    enqueue(() =>
+      context.ports.report({
+        level: "info",
+        event: "job.dispatched",
+        message: `Dispatched training to ${trainer.peer}`,
+        fields: { job: trainer.jobId, task: trainer.taskId, peer: trainer.peer, class: "train" },
+      })
+    );
+  }
+}
+
+/** Notes the answer to a dispatch: the participant runs, or is lost to this training. */
+export function noteDispatch(
+  { context, enqueue }: TrainingArgs,
+  { peer, taskId, answer }: Extract<TrainingEvent, { type: "dispatch.answered" }>,
+): void {
+  const participant = participantOf(context.training, peer);
+  if (participant === undefined || participant.taskId !== taskId) return;
+  if (isDispatched(answer)) {
+    if (participant.state !== "leased") return;
+    const training = withParticipant(context.training, participant.peer, { state: "running" });
+    enqueue.assign({ training: { ...training, changedAt: context.ports.now() } });
+    return;
+  }
+  const why = answer.type === "request.failed" ? answer.error.message : "it refused";
+  if (participant.state === "leased") {
+    enqueue.raise({ type: "participant.lost", peer: participant.peer, reason: `it did not take the job: ${why}` });
+    return;
+  }
+  enqueue(() =>
+    context.ports.report({
+      level: "warn",
+      event: "job.redispatch_failed",
+      message: `Cannot update the trainers of aggregator ${participant.peer}: ${why}; trying again`,
+      fields: { peer: participant.peer, job: participant.jobId },
+    })
+  );
+  enqueue.raise({ type: "redispatch" }, { delay: redispatchAgainMs, id: "redispatch" });
+}

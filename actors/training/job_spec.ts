@@ -1,0 +1,108 @@
+/**
+ * The jobs of a DiLoCo training, from the scheduler's configuration.
+ *
+ * @module
+ */
+import type {
+  JobSpec,
+  ModelReference,
+  Peer,
+  PeersReference,
+  TrainingState,
+  Uuid,
+} from "../../transport/protocols/messages.ts";
+import type { DilocoJobConfig, HuggingfaceModel, WeightsModel } from "../config/config.ts";
+import { weightsDataset } from "../learning/model_references.ts";
+
+/** Rows of a batch where `max_batch_size` is not configured. */
+export const defaultBatchSize = 32;
+
+/** The participants of a training. */
+export interface Participants {
+  readonly scheduler: Peer;
+  readonly aggregator: Peer;
+  readonly trainers: readonly Peer[];
+  /** Where the training stands; undefined where the scheduler does not keep its model. */
+  readonly training?: TrainingState | undefined;
+}
+
+/** The job of a trainer: slices from the scheduler, updates to the aggregator, results from it. */
+export function trainJob(jobId: Uuid, config: DilocoJobConfig, participants: Participants): JobSpec {
+  const { learningRate, betas, epsilon } = config.innerOptimizer;
+  return {
+    job_id: jobId,
+    ...stateOf(participants),
+    executor: {
+      class: "train",
+      descriptor: { name: config.executors.train },
+      config: {
+        model: modelReference(config.model, participants),
+        data: { type: "scheduler", peer: participants.scheduler, dataset: config.dataset },
+        updates: peersReference([participants.aggregator]),
+        results: peersReference([participants.aggregator]),
+        optimizer: { "learning-rate": learningRate, betas: betas ?? null, epsilon: epsilon ?? null },
+        batch_size: config.rounds.maxBatchSize ?? defaultBatchSize,
+        ...(config.preprocessor === undefined
+          ? {}
+          : { preprocessor: modelReference(config.preprocessor, participants) }),
+      },
+    },
+  };
+}
+
+/**
+ * The job of the aggregator: updates from the trainers, results to them, and to the scheduler where it keeps the model or evaluates
+ * (`docs/wire.md`, "Extensions").
+ */
+export function aggregateJob(jobId: Uuid, config: DilocoJobConfig, participants: Participants): JobSpec {
+  const { learningRate, momentum } = config.outerOptimizer;
+  const listens = config.evaluation !== undefined || participants.training !== undefined;
+  const listeners = listens ? [...participants.trainers, participants.scheduler] : participants.trainers;
+  return {
+    job_id: jobId,
+    ...stateOf(participants),
+    executor: {
+      class: "aggregate",
+      descriptor: { name: config.executors.aggregate },
+      config: {
+        updates: peersReference(participants.trainers),
+        results: peersReference(listeners),
+        optimizer: { "learning-rate": learningRate, momentum },
+      },
+    },
+  };
+}
+
+function peersReference(peers: readonly Peer[]): PeersReference {
+  return { type: "peers", peers, strategy: { type: "All" }, resource: null };
+}
+
+function stateOf({ training }: Participants): Pick<JobSpec, "training"> {
+  return training === undefined ? {} : { training };
+}
+
+/** A model of a repository; or weights, which members fetch from the scheduler. */
+function modelReference(
+  model: HuggingfaceModel | WeightsModel,
+  { scheduler, training }: Participants,
+): ModelReference {
+  if ("weights" in model) {
+    const dataset = weightsDataset(training?.id ?? "");
+    return {
+      task: model.type,
+      artifact: { type: "scheduler", peer: scheduler, dataset },
+      "input-names": model.inputNames,
+    };
+  }
+  return {
+    task: model.type,
+    artifact: {
+      type: "huggingface",
+      repository: model.repository,
+      revision: model.revision ?? null,
+      filenames: model.filenames,
+      token: model.token ?? null,
+    },
+    "input-names": model.inputNames,
+  };
+}

@@ -1,0 +1,68 @@
+/**
+ * The scheduler's verdict on a round: who is a member is decided here and nowhere else. What the aggregator reports is its claim.
+ *
+ * @module
+ */
+import type { MemberReport, Peer, RoundReport } from "../../transport/protocols/messages.ts";
+import { plainText } from "../job/reason.ts";
+import type { TrainingArgs } from "./training_setup.ts";
+
+/** A rejected trainer is lost this long after its worker was told, in milliseconds: with the lease its job ends. */
+export const noticeMs = 500;
+
+/** Logs what became of each member, tells the workers of those that are out, and loses them. */
+export function judgeRound(args: TrainingArgs, aggregator: Peer, { round, members }: RoundReport): void {
+  const { context, enqueue } = args;
+  // One entry each: the report is bounded by the members that there are.
+  const byPeer = new Map(members.map((member) => [member.peer, member]));
+  const known = [...byPeer.values()].filter(({ peer }) => context.training.trainers[peer] !== undefined);
+  const count = (outcome: MemberReport["outcome"]) => known.filter((member) => member.outcome === outcome).length;
+  enqueue(() =>
+    context.ports.report({
+      level: "debug",
+      event: "round.members",
+      message: `Round ${round}: ${count("counted")} updates counted as they were, ${count("clipped")} scaled down`,
+      fields: { round, aggregator, members: known },
+    })
+  );
+  for (const member of known) {
+    if (member.outcome === "clipped") enqueue(() => reportMember(args, { aggregator, round, member }));
+    if (member.outcome === "rejected" || member.outcome === "missing") dropMember(args, { aggregator, round, member });
+  }
+}
+
+interface Claim {
+  readonly aggregator: Peer;
+  readonly round: number;
+  readonly member: MemberReport;
+}
+
+function dropMember(args: TrainingArgs, claim: Claim): void {
+  const { context, enqueue } = args;
+  const { peer, code = "rejected", detail = "" } = claim.member;
+  const trainer = context.training.trainers[peer];
+  if (trainer === undefined) return;
+  enqueue(() => reportMember(args, claim));
+  const message = { Notice: { job: trainer.jobId, code, detail } };
+  enqueue.sendTo(context.parent, { type: "worker.told", peer, message });
+  const reason = `its update was rejected by ${claim.aggregator} (claimed): ${plainText(code)}`;
+  enqueue.raise({ type: "participant.lost", peer, reason }, { delay: noticeMs });
+}
+
+function reportMember({ context }: TrainingArgs, { aggregator, round, member }: Claim): void {
+  const { peer, outcome, code, detail, norm } = member;
+  const why = detail === undefined ? "" : `: ${plainText(detail)}`;
+  context.ports.report({
+    level: "warn",
+    event: outcome === "clipped" ? "update.clipped" : "update.rejected",
+    message: `Update of ${peer} was ${outcome} by ${aggregator} (claimed)${why}`,
+    fields: {
+      round,
+      peer,
+      aggregator,
+      job: context.training.trainers[peer]?.jobId,
+      ...(code === undefined ? {} : { code: plainText(code) }),
+      ...(norm === undefined ? {} : { norm }),
+    },
+  });
+}

@@ -1,0 +1,157 @@
+/**
+ * A scheduler's actions around the model of its training: the store keeps it on disk (`training/model_store.ts`).
+ *
+ * @module
+ */
+import { type Member, memberOf } from "../../pki/member.ts";
+import type { Peer } from "../../transport/protocols/messages.ts";
+import { pullProtocols } from "../files/stream_file.ts";
+import { type Checkpoint, trainingFolder } from "./checkpoints.ts";
+import { indexOfRound, velocityDataset, weightsDataset } from "../learning/model_references.ts";
+import { offeredStream, rejectStream } from "./offered_stream.ts";
+import { planOf, type ReceivedStream, type TrainingArgs, type TrainingContext } from "./training_setup.ts";
+import { allParticipants, participantBy, trainersOf, withKept } from "./training.ts";
+
+/** Starts the store where the job has weights. */
+export function startModel({ context, self, enqueue }: TrainingArgs): void {
+  const { ports, transport, run, config: { job, stateDir } } = context;
+  if (!("weights" in job.model)) return;
+  if (stateDir === undefined || run === undefined) {
+    return enqueue.raise({
+      type: "model.broken",
+      reason: "a model with weights is kept in state_dir, which is not set",
+    });
+  }
+  const { learningRate, momentum } = job.outerOptimizer;
+  enqueue.spawnChild("modelStore", {
+    id: "model",
+    input: {
+      ports,
+      transport,
+      parent: self,
+      training: { scheduler: context.self, ...run },
+      weights: job.model.weights,
+      folder: trainingFolder(stateDir, run.id),
+      keepRounds: job.rounds.keepRounds,
+      outer: { learningRate, momentum },
+    },
+  });
+}
+
+/** The model is open: the training goes on after its round. */
+export function takeModel(
+  { context, enqueue }: TrainingArgs,
+  { checkpoint }: { readonly checkpoint: Checkpoint },
+): void {
+  const { round, samples } = checkpoint.record;
+  enqueue.assign({
+    model: { checkpoint, isPaused: false },
+    samples,
+    training: { ...context.training, roundsDone: round },
+  });
+  if (round === 0) return;
+  enqueue(() =>
+    context.ports.report({
+      level: "info",
+      event: "training.continued",
+      message: `Training ${context.run?.id} goes on after round ${round}`,
+      fields: { training: context.run?.id, round, samples, file: checkpoint.parameters },
+    })
+  );
+}
+
+/** A round is on disk: only now it is finished. */
+export function noteKept(
+  { context, self, enqueue }: TrainingArgs,
+  { checkpoint, resultBytes }: { readonly checkpoint: Checkpoint; readonly resultBytes: number },
+): void {
+  const { training, ports } = context;
+  const { round, parameters: { sha256 }, samples } = checkpoint.record;
+  enqueue.assign({
+    model: { checkpoint, isPaused: false },
+    training: withKept(training, { round, now: ports.now() }, planOf(context)),
+  });
+  const evaluation = self.getSnapshot().children["evaluation"];
+  if (evaluation !== undefined && context.evaluation === "on") {
+    enqueue.sendTo(evaluation, { type: "parameters.kept", round, path: checkpoint.parameters });
+  }
+  enqueue(() =>
+    ports.report({
+      level: "info",
+      event: "round.finished",
+      message: `Round ${round} finished`,
+      fields: { round, trainers: trainersOf(training).length, samples, sha256, resultBytes },
+    })
+  );
+}
+
+/** The disk has no room for the round, or has room again. */
+export function notePaused({ context, enqueue }: TrainingArgs, { isPaused }: { readonly isPaused: boolean }): void {
+  if (context.model !== undefined) enqueue.assign({ model: { ...context.model, isPaused } });
+}
+
+/** What a member is told about the model: where it is. Undefined for another data set, and for a peer that is no member. */
+export function modelFor(
+  { training, model, run, self }: TrainingContext,
+  { peer, member }: { readonly peer: Peer; readonly member: Member },
+  dataset: string,
+) {
+  if (model === undefined || run === undefined) return undefined;
+  const participant = participantBy(training, { peer, member });
+  if (participant === undefined) return undefined;
+  const { round, velocity } = model.checkpoint.record;
+  const isAsked = dataset === weightsDataset(run.id) ||
+    (dataset === velocityDataset(run.id) && velocity !== null && participant === training.aggregator);
+  return isAsked ? { Success: { data_provider: self, index: indexOfRound(round) } } : undefined;
+}
+
+/**
+ * Offers a stream to the model: a push of the aggregator, or a pull of a member.
+ *
+ * @returns Whether the stream is none of another actor: where there is a model, all streams are for it.
+ */
+export function offerToModel(
+  { context, self, enqueue }: TrainingArgs,
+  stream: ReceivedStream,
+): boolean {
+  const { peer, identity, protocol } = stream;
+  const store = self.getSnapshot().children["model"];
+  if (store === undefined || context.model === undefined) return false;
+  const { training } = context;
+  const member = memberOf(identity);
+  if (pullProtocols.some((pull) => pull === protocol)) {
+    if (participantBy(training, { peer, member }) === undefined) return reject();
+    enqueue.sendTo(store, { type: "pull.offered", ...offeredStream(stream) });
+    return true;
+  }
+  if (training.aggregator?.member !== member) return reject();
+  enqueue.sendTo(store, { type: "result.offered", ...offeredStream(stream), peer, facts: factsOf(context) });
+  return true;
+
+  function reject(): true {
+    enqueue(() => rejectStream(context, stream));
+    return true;
+  }
+}
+
+/** What is known of the round that is being finished. */
+function factsOf({ run, slices, dataset, training, samples }: TrainingContext) {
+  return {
+    run: run?.run ?? 0,
+    slices: dataset === undefined ? null : slices,
+    members: allParticipants(training).map(({ member }) => member).sort(),
+    samples,
+  };
+}
+
+/** Says at the end where the model is. */
+export function reportModel({ context: { ports, run, model } }: { readonly context: TrainingContext }): void {
+  if (model === undefined || run === undefined) return;
+  const { record: { round, parameters }, parameters: file } = model.checkpoint;
+  ports.report({
+    level: "info",
+    event: "training.model",
+    message: `The model after round ${round} is ${file}; write it with: hypha-scheduler result ${run.id} -o FILE`,
+    fields: { training: run.id, rounds: round, file, sha256: parameters.sha256, sizeBytes: parameters.sizeBytes },
+  });
+}

@@ -1,0 +1,182 @@
+/**
+ * A scheduler's actions around participants that are lost.
+ *
+ * @module
+ */
+import type { ActorRefFrom } from "xstate";
+import { memberOf } from "../../pki/member.ts";
+import type { Act } from "../../transport/authorization/acts.ts";
+import type { TransportFact } from "../../transport/port.ts";
+import type { Peer } from "../../transport/protocols/messages.ts";
+import type { allocationMachine } from "./allocation.ts";
+import { release } from "./releasing.ts";
+import { absenceMs, isKeeping, trainerSilenceMs, type TrainingArgs, type TrainingContext } from "./training_setup.ts";
+import {
+  allParticipants,
+  emptyTraining,
+  participantBy,
+  participantOf,
+  type RoundWait,
+  roundWait,
+  silentTrainers,
+  trainersOf,
+  withoutParticipant,
+} from "./training.ts";
+
+/** Removes a participant and releases its lease. Its worker is not allocated again. */
+export function loseParticipant(
+  args: TrainingArgs,
+  { peer, reason }: { readonly peer: Peer; readonly reason: string },
+): void {
+  const { context, enqueue } = args;
+  const participant = participantOf(context.training, peer);
+  if (participant === undefined) return;
+  const wasAggregator = context.training.aggregator?.peer === participant.peer;
+  const training = { ...withoutParticipant(context.training, participant.peer), changedAt: context.ports.now() };
+  enqueue.assign({ training, stalledAt: undefined, excluded: [...context.excluded, participant.peer] });
+  enqueue.cancel(`dispatch/${participant.taskId}`);
+  enqueue.cancel(`absence/${participant.peer}`);
+  enqueue.stopChild(`lease/${participant.leaseId}`);
+  release(args, participant);
+  enqueue(() =>
+    context.ports.report({
+      level: "warn",
+      event: wasAggregator ? "aggregator.lost" : "trainer.lost",
+      message: `Lost ${wasAggregator ? "aggregator" : "trainer"} ${participant.peer}: ${reason}`,
+      fields: { peer: participant.peer, job: participant.jobId, reason, left: trainersOf(training).length },
+    })
+  );
+}
+
+/** A participant's connection closed. The participant is lost at once because of its certificate, else after `absenceMs`. */
+export function noteAbsence(
+  { context, enqueue }: TrainingArgs,
+  { peer, identity, reason }: Extract<TransportFact, { type: "peer.closed" }>,
+): void {
+  const participant = participantBy(context.training, { peer, member: memberOf(identity) });
+  if (participant === undefined || participant.state === "done") return;
+  if (reason.type === "trust.changed" || reason.type === "expired") {
+    enqueue.raise({
+      type: "participant.lost",
+      peer,
+      reason: `its certificate is not accepted: ${reason.refusal.code}`,
+    });
+  } else {
+    enqueue.raise({ type: "absence.over", peer }, { delay: absenceMs, id: `absence/${peer}` });
+  }
+}
+
+/** Acts of a participant without which it is none. */
+const participating: ReadonlySet<Act> = new Set(["job.status", "progress", "data.ask", "file.push"]);
+
+/** Changed rules deny a participant what its job is made of: it is lost at once. */
+export function noteDenied(
+  { context, enqueue }: TrainingArgs,
+  { peer, identity, denied }: Extract<TransportFact, { type: "authorization.changed" }>,
+): void {
+  const participant = participantBy(context.training, { peer, member: memberOf(identity) });
+  const lacks = denied.filter((act) => participating.has(act));
+  if (participant === undefined || participant.state === "done" || lacks.length === 0) return;
+  enqueue.raise({ type: "participant.lost", peer, reason: `the rules deny it ${lacks.join(", ")}` });
+}
+
+/** A participant reconnected in time. */
+export function noteReturn(
+  { context, enqueue }: TrainingArgs,
+  { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
+): void {
+  const participant = participantBy(context.training, { peer, member: memberOf(identity) });
+  if (participant !== undefined) enqueue.cancel(`absence/${peer}`);
+}
+
+/** Trainers that send no progress for too long are lost: their executors hang. */
+export function loseSilent({ context, enqueue }: TrainingArgs): void {
+  if (isKeeping(context)) return;
+  for (const { peer } of silentTrainers(context.training, context.ports.now(), trainerSilenceMs)) {
+    enqueue.raise({ type: "participant.lost", peer, reason: `it sent no message for ${trainerSilenceMs / 1_000} s` });
+  }
+}
+
+/** Whom a round waits for. While the disk is full it waits for nobody; a round that was reported waits for the aggregator's result. */
+function waitOf(context: TrainingContext): RoundWait | undefined {
+  const { training, model } = context;
+  if (!isKeeping(context)) return roundWait(training);
+  if (model?.isPaused === true || training.aggregator === undefined) return undefined;
+  return { peers: [training.aggregator.peer], since: training.changedAt };
+}
+
+/**
+ * No round for too long: names the members that it waits for, and loses them when the wait is twice as long. Foreign trainers are lost
+ * when they are named: what they do is not known here.
+ */
+export function watchRound({ context, enqueue }: TrainingArgs): void {
+  const { training, ports, stalledAt } = context;
+  const { speakers } = context.workers();
+  const wait = waitOf(context);
+  if (wait === undefined) return;
+  const deadlineMs = context.config.job.aggregation.roundDeadlineS * 1_000;
+  const waitedMs = ports.now() - wait.since;
+  if (waitedMs <= deadlineMs) return;
+  const round = training.roundsDone + 1;
+  const seconds = Math.round(waitedMs / 1_000);
+  for (const peer of wait.peers) {
+    const part = training.trainers[peer] === undefined ? "aggregator" : "trainer";
+    const patience = part === "trainer" && speakers[peer] === "foreign" ? 1 : 2;
+    if (waitedMs > patience * deadlineMs) {
+      const reason = `round ${round} has waited ${seconds} s for it`;
+      enqueue.raise({ type: "participant.lost", peer, reason });
+    } else if (stalledAt !== training.roundsDone) {
+      enqueue(() =>
+        ports.report({
+          level: "warn",
+          event: "round.stalled",
+          message: `Round ${round} has waited ${seconds} s for ${part} ${peer}`,
+          fields: { round, peer, part, job: participantOf(training, peer)?.jobId, waitedMs },
+        })
+      );
+    }
+  }
+  enqueue.assign({ stalledAt: training.roundsDone });
+}
+
+/** Participants that did not answer their dispatch are lost. */
+export function loseUndispatched({ context, enqueue }: TrainingArgs): void {
+  for (const { peer, state } of allParticipants(context.training)) {
+    const isDue = state === "leased" &&
+      (peer === context.training.aggregator?.peer || context.training.aggregator?.state !== "leased");
+    if (isDue) enqueue.raise({ type: "participant.lost", peer, reason: "it did not answer the dispatch" });
+  }
+}
+
+/** Releases all participants, none of which has a job yet, and allocates again with the other part first. */
+export function regroup(args: TrainingArgs): void {
+  const { context, self, enqueue } = args;
+  const participants = allParticipants(context.training);
+  const allocation = self.getSnapshot().children["allocation"] as ActorRefFrom<typeof allocationMachine> | undefined;
+  const accepting = Object.values(allocation?.getSnapshot().context.accepting ?? {});
+  // The answers to these come too late.
+  for (const { from, offer } of accepting) release(args, { peer: from, leaseId: offer.id });
+  for (const participant of participants) {
+    enqueue.cancel(`absence/${participant.peer}`);
+    enqueue.cancel(`dispatch/${participant.taskId}`);
+    enqueue.stopChild(`lease/${participant.leaseId}`);
+    release(args, participant);
+  }
+  const first: TrainingContext["first"] = context.first === "trainers" ? "aggregator" : "trainers";
+  enqueue.assign({
+    training: { ...emptyTraining, roundsDone: context.training.roundsDone },
+    excluded: [],
+    first,
+  });
+  const released = participants.map(({ peer }) => peer);
+  if (released.length + context.excluded.length === 0) return;
+  enqueue(() =>
+    context.ports.report({
+      level: "warn",
+      event: "allocation.regrouped",
+      message: `Cannot fill all parts: looking for the ${first} first now; ` +
+        `${released.length} workers were released, ${context.excluded.length} lost ones may be leased again`,
+      fields: { released, forgiven: context.excluded, first },
+    })
+  );
+}

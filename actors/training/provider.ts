@@ -1,0 +1,146 @@
+/**
+ * A scheduler's actions around the data set's provider. When the provider disconnects, or a data node appears that may be
+ * the same one with another key, the scheduler looks up the record again. Its current publisher serves the slices from then
+ * on.
+ *
+ * @module
+ */
+import { Result } from "effect";
+import { isConnectedAs, standsFor } from "../../pki/member.ts";
+import type { RecordAnswer, TransportFact } from "../../transport/port.ts";
+import { answerAs } from "../runtime/role.ts";
+import { readDatasetRecord } from "../data/dataset_record.ts";
+import {
+  findTimeoutMs,
+  isReported,
+  seekAgainMs,
+  seeksAtData,
+  type TrainingArgs,
+  type TrainingContext,
+  type TrainingEvent,
+} from "./training_setup.ts";
+import { firstSlice } from "./slices.ts";
+
+/** Looks up the data set's record. */
+export function find({ context, self, enqueue }: TrainingArgs): void {
+  const lookup = context.lookups + 1;
+  enqueue.assign({ lookups: lookup });
+  enqueue.sendTo(context.transport, {
+    type: "record.get",
+    id: `dataset/${lookup}`,
+    key: context.config.job.dataset,
+    timeoutMs: findTimeoutMs,
+    replyTo: answerAs(
+      self,
+      (answer: RecordAnswer): TrainingEvent => ({ type: "dataset.answered", lookup, answer }),
+    ),
+  });
+}
+
+const seekSoon = { id: "dataset.seek" } as const;
+
+/**
+ * The provider's last connection as a data node closed: looks up the record until it is back, or another peer publishes the data
+ * set.
+ */
+export function noteProviderGone(
+  { context, enqueue }: TrainingArgs,
+  { peer, identity }: Extract<TransportFact, { type: "peer.closed" }>,
+): void {
+  if (peer !== context.dataset?.provider || !standsFor(identity.role, "data")) return;
+  if (isConnectedAs(context.members, peer, "data")) return;
+  enqueue.assign({ seeks: Number.POSITIVE_INFINITY });
+  enqueue.cancel(seekSoon.id);
+  enqueue.raise({ type: "dataset.seek" });
+}
+
+/** The provider is back, or a data node connected that may be the provider with another key. */
+export function noteProvider(
+  { context, enqueue }: TrainingArgs,
+  { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
+): void {
+  if (context.dataset === undefined) return;
+  if (peer === context.dataset.provider && standsFor(identity.role, "data")) {
+    enqueue.assign({ seeks: 0 });
+    enqueue.cancel(seekSoon.id);
+  } else if (identity.role === "data") {
+    enqueue.assign({ seeks: Math.max(context.seeks, seeksAtData) });
+    enqueue.cancel(seekSoon.id);
+    enqueue.raise({ type: "dataset.seek" });
+  }
+}
+
+/** Looks up the record, and again after a pause, while tries are left. */
+export function seek(args: TrainingArgs): void {
+  const { context, enqueue } = args;
+  if (context.seeks <= 0) return;
+  enqueue.assign({ seeks: context.seeks - 1 });
+  find(args);
+  enqueue.raise({ type: "dataset.seek" }, { ...seekSoon, delay: seekAgainMs });
+}
+
+/** Takes another publisher of the data set. A record of another size is another data set, whose slices would not fit. */
+export function takeProvider(
+  { context, enqueue }: TrainingArgs,
+  { lookup, answer }: { readonly lookup: number; readonly answer: RecordAnswer },
+): void {
+  if (lookup !== context.lookups || context.dataset === undefined) return;
+  const found = readDatasetRecord(answer);
+  if (Result.isFailure(found) || found.success.member === context.dataset.member) return;
+  const { provider, slices } = found.success;
+  if (slices !== context.dataset.slices) return;
+  // The same key with another certificate: the workers' slices come from where they came from.
+  if (provider === context.dataset.provider) return enqueue.assign({ dataset: found.success });
+  enqueue.assign({ dataset: found.success, seeks: 0 });
+  enqueue.sendTo(context.transport, { type: "release", peers: [context.dataset.provider] });
+  enqueue.sendTo(context.transport, { type: "hold", peers: [provider] });
+  enqueue.cancel(seekSoon.id);
+  enqueue(() =>
+    context.ports.report({
+      level: "info",
+      event: "dataset.moved",
+      message: `Data set ${context.config.job.dataset} is served by ${provider} now`,
+      fields: { dataset: context.config.job.dataset, slices, peer: provider, formerPeer: context.dataset?.provider },
+    })
+  );
+}
+
+/** Takes the data set's record, or reports why there is none. */
+export function noteLookup({ context, enqueue }: TrainingArgs, { answer }: { readonly answer: RecordAnswer }): void {
+  const name = context.config.job.dataset;
+  const found = readDatasetRecord(answer);
+  if (Result.isFailure(found)) {
+    if (isReported(context.lookups)) enqueue(() => reportMissing(context, found.failure));
+    return;
+  }
+  const { provider, slices } = found.success;
+  const given = context.model?.checkpoint.record.slices;
+  // A training that goes on continues with the slice after those that were given out.
+  enqueue.assign({ dataset: found.success, slices: given?.count === slices ? given : firstSlice(slices) });
+  // The workers fetch the slices themselves: without this the link to the provider would look unused, and its end as an absence.
+  enqueue.sendTo(context.transport, { type: "hold", peers: [provider] });
+  enqueue(() =>
+    context.ports.report({
+      level: "info",
+      event: "dataset.found",
+      message: `Data set ${name} has ${slices} slices`,
+      fields: { dataset: name, slices, peer: provider },
+    })
+  );
+}
+
+/** Reports that no node announces the data set, with a hint. */
+function reportMissing({ ports, config, lookups }: TrainingContext, why: string): void {
+  const { dataset } = config.job;
+  ports.report({
+    level: "warn",
+    event: "dataset.missing",
+    message: `Cannot find data set ${dataset} yet: ${why}`,
+    fields: {
+      dataset,
+      lookups,
+      hint:
+        `Check that a data node runs whose dataset_path ends in ${dataset}: its log has dataset.announced, or dataset.unannounced with the reason. Check that it is connected with a gateway of this network, and this scheduler too. Correct scheduler.job.dataset if the name is wrong.`,
+    },
+  });
+}

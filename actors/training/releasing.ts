@@ -1,0 +1,68 @@
+/**
+ * A training's actions around its run and the leases that it no longer needs. Its scheduler tells workers of ours by message; a lease
+ * of any other worker lapses.
+ *
+ * @module
+ */
+import type { Peer, Uuid } from "../../transport/protocols/messages.ts";
+import { present } from "../runtime/present.ts";
+import { type TakenRun, unrememberedRun } from "./run_number.ts";
+import type { TrainingArgs, TrainingContext, TrainingFact } from "./training_setup.ts";
+import { allParticipants, type Participant } from "./training.ts";
+import { executorEndMs, foreignWaitMs } from "./workers.ts";
+
+/** Takes the run's number. */
+export function noteRun({ context, enqueue }: TrainingArgs, { training, isRestart, problem }: TakenRun): void {
+  enqueue.assign({ run: training, isRestart });
+  enqueue(() =>
+    context.ports.report({
+      level: problem === undefined ? "info" : "warn",
+      event: problem === undefined ? "run.began" : "run.unkept",
+      message: problem === undefined
+        ? `Run ${training.run} of training ${training.id} begins`
+        : `Cannot keep the number of run ${training.run} of training ${training.id}: ${problem}`,
+      fields: { training: training.id, run: training.run },
+    })
+  );
+}
+
+/** Begins a run whose number could not be taken from the state directory: workers may have leftovers of an earlier one. */
+export function noteNoRun(args: TrainingArgs, { problem }: { readonly problem: string }): void {
+  const { id, ports } = args.context;
+  noteRun(args, { training: { id, run: unrememberedRun(ports.now()) }, isRestart: true, problem });
+}
+
+/** The training has a run. */
+export function announceRun({ context }: { readonly context: TrainingContext }): TrainingFact {
+  return { type: "training.began", run: present(context.run, "the run"), isRestart: context.isRestart };
+}
+
+/** Releases the lease of a participant, which ends its job. */
+export function release(
+  { context, self, enqueue }: Pick<TrainingArgs, "context" | "self" | "enqueue">,
+  { peer, leaseId }: Pick<Participant, "peer" | "leaseId">,
+): void {
+  const lease = self.getSnapshot().children[`lease/${leaseId}`]?.getSnapshot() as
+    | { readonly context?: { readonly endsAt?: number } }
+    | undefined;
+  const endsAt = lease?.context?.endsAt;
+  const until = endsAt === undefined ? context.ports.now() + foreignWaitMs : endsAt + executorEndMs;
+  enqueue.sendTo(context.parent, { type: "worker.left", peer, leaseId, until });
+}
+
+/** A worker may have granted a lease that is not known here: releases it, and leaves the worker alone where it knows no release. */
+export function releaseUnanswered(args: TrainingArgs, lease: { readonly peer: Peer; readonly leaseId: Uuid }): void {
+  release(args, lease);
+}
+
+/** After the last round: releases the leases whose jobs have ended. Executors of the others may still save what they have. */
+export function releaseEnded(args: TrainingArgs): void {
+  for (const participant of allParticipants(args.context.training)) {
+    if (participant.ended) release(args, participant);
+  }
+}
+
+/** Gives the training up: releases all leases, which ends all jobs. */
+export function releaseAll(args: TrainingArgs): void {
+  for (const participant of allParticipants(args.context.training)) release(args, participant);
+}

@@ -1,0 +1,318 @@
+/**
+ * The state of a training: its participants, their progress, and the answer to each progress message. Plain data and pure
+ * functions; the machine in `training_machine.ts` holds the state.
+ *
+ * @module
+ */
+import type { Member } from "../../pki/member.ts";
+import type { Peer, Progress, ProgressResponse, RoundReport, Uuid } from "../../transport/protocols/messages.ts";
+import {
+  answerRepeatedReceipt,
+  answerStatus,
+  answerUpdateReceived,
+  freshPace,
+  type PacedAnswer,
+  type RoundPlan,
+  type TrainerPace,
+} from "./rounds.ts";
+
+/** A worker that was leased for this training. */
+export interface Participant {
+  readonly peer: Peer;
+  /** What its certificate proved when it offered: only its connections speak for it. */
+  readonly member: Member;
+  readonly leaseId: Uuid;
+  readonly taskId: Uuid;
+  readonly jobId: Uuid;
+  /** `leased`: has no job yet. `done`: its last round is over. */
+  readonly state: "leased" | "running" | "done";
+  /** Whether its worker reported the end of the job. */
+  readonly ended: boolean;
+}
+
+/** A participant that trains. */
+export interface Trainer extends Participant {
+  readonly pace: TrainerPace;
+  /** It sent its update: it sends no progress until the aggregator reports the round. */
+  readonly waiting: boolean;
+  /** Time of its last message, in milliseconds since the epoch. */
+  readonly lastMessageAt: number;
+}
+
+/** The participant that aggregates. */
+export interface Aggregator extends Participant {
+  /** The trainers in its newest job. */
+  readonly knows: readonly Peer[];
+  /** Its reports name no training: its worker is of the existing network, where a result is sent before it is reported. */
+  readonly isForeign: boolean;
+  /** Trainers whose updates of this round it misses, as it claims. */
+  readonly missing: readonly Peer[];
+}
+
+/** A training. */
+export interface Training {
+  readonly trainers: Readonly<Record<Peer, Trainer>>;
+  readonly aggregator: Aggregator | undefined;
+  /** Rounds that the aggregator reported. */
+  readonly roundsDone: number;
+  /** When a round was last finished, or a participant began or was lost, in milliseconds since the epoch. */
+  readonly changedAt: number;
+}
+
+/** A training without participants. */
+export const emptyTraining: Training = { trainers: {}, aggregator: undefined, roundsDone: 0, changedAt: 0 };
+
+/** One progress message. */
+export interface ReceivedProgress {
+  readonly peer: Peer;
+  readonly member: Member;
+  readonly jobId: Uuid;
+  readonly progress: Progress;
+  /** Beside the progress of an aggregator. */
+  readonly report?: RoundReport | undefined;
+  /** Whether the message names the training, as all of our workers do. */
+  readonly namesTraining: boolean;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+}
+
+/** The training after a message, and the answer; no answer for a job that is not the sender's. */
+export interface AnsweredProgress {
+  readonly training: Training;
+  readonly answer: ProgressResponse | undefined;
+}
+
+/** Answers a progress message (`docs/wire.md`, "Health and progress"). */
+export function answerProgress(training: Training, received: ReceivedProgress, plan: RoundPlan): AnsweredProgress {
+  const trainer = training.trainers[received.peer];
+  if (trainer?.jobId === received.jobId && trainer.member === received.member) {
+    return answerTrainer(training, trainer, received, plan);
+  }
+  const { aggregator } = training;
+  if (aggregator?.member === received.member && aggregator.jobId === received.jobId) {
+    return answerAggregator(training, aggregator, received, plan);
+  }
+  return { training, answer: undefined };
+}
+
+function answerTrainer(
+  training: Training,
+  before: Trainer,
+  { progress, now }: ReceivedProgress,
+  plan: RoundPlan,
+): AnsweredProgress {
+  if (before.state === "done") return { training, answer: { type: "Done" } };
+  // The aggregator reports a round before it sends the result: where its report came first, the result is on its way.
+  const waiting = progress === "update" && before.pace.roundsDone >= training.roundsDone;
+  const trainer: Trainer = { ...before, lastMessageAt: now, waiting };
+  const updated = withTrainer(training, trainer);
+  const paced = (answered: PacedAnswer): AnsweredProgress => ({
+    training: withTrainer(training, {
+      ...trainer,
+      pace: answered.pace,
+      state: answered.answer.type === "Done" ? "done" : trainer.state,
+    }),
+    answer: answered.answer,
+  });
+  if (progress === "update") return { training: updated, answer: { type: "Ok" } };
+  if (progress === "update-received") {
+    const isRepeated = isRepeatedReceipt(before, training.roundsDone);
+    return paced(isRepeated ? answerRepeatedReceipt(trainer.pace) : answerUpdateReceived(trainer.pace, plan));
+  }
+  if (typeof progress === "object" && "metrics" in progress) return { training: updated, answer: { type: "Ok" } };
+  if (typeof progress === "object" && "status" in progress) {
+    const paces = pacesOf(training);
+    return paced(answerStatus(paces, { peer: trainer.peer, batchSize: progress.status.batch_size, now }, plan));
+  }
+  return { training: updated, answer: { type: "Error" } };
+}
+
+/**
+ * Whether a receipt counts no round: the trainer counts more rounds than the aggregator reported, or as many and began no other
+ * since. A trainer repeats a receipt whose answer was lost; one that counted twice would leave the others, and the aggregator
+ * would wait for its update of the last round.
+ */
+function isRepeatedReceipt({ pace, waiting }: Trainer, reported: number): boolean {
+  if (pace.roundsDone !== reported) return pace.roundsDone > reported;
+  return !waiting && pace.firstAt === undefined;
+}
+
+function answerAggregator(
+  training: Training,
+  aggregator: Aggregator,
+  { progress, report, namesTraining, now }: ReceivedProgress,
+  plan: RoundPlan,
+): AnsweredProgress {
+  if (typeof progress === "object" && "metrics" in progress) {
+    const missing = report === undefined ? aggregator.missing : missingIn(training, report);
+    return { training: { ...training, aggregator: { ...aggregator, missing } }, answer: { type: "Ok" } };
+  }
+  if (progress !== "updated") return { training, answer: { type: "Error" } };
+  if (aggregator.state === "done" || training.roundsDone >= plan.rounds) return { training, answer: { type: "Done" } };
+  // A repeated report, because the answer was lost: the next round ends only after some trainer has this round's result.
+  const furthest = Math.max(0, ...Object.values(training.trainers).map(({ pace }) => pace.roundsDone));
+  if (training.roundsDone > furthest) return { training, answer: { type: "Ok" } };
+  const roundsDone = training.roundsDone + 1;
+  const trainers = Object.fromEntries(
+    Object.entries(training.trainers).map(([peer, trainer]) => [peer, withResult(trainer, { roundsDone, now })]),
+  );
+  const isLast = roundsDone >= plan.rounds;
+  const state = isLast && plan.keepsModel !== true ? "done" : aggregator.state;
+  const ahead: Aggregator = { ...aggregator, state, missing: [], isForeign: !namesTraining };
+  const after: Training = { ...training, trainers, aggregator: ahead, roundsDone, changedAt: now };
+  return { training: after, answer: { type: isLast ? "Done" : "Ok" } };
+}
+
+/**
+ * The training after its newest round was kept: the trainers get the result from now on, and their silence counts from now. After the
+ * last round the aggregator is done.
+ */
+export function withKept(
+  training: Training,
+  { round, now }: { readonly round: number; readonly now: number },
+  plan: RoundPlan,
+) {
+  const { aggregator } = training;
+  const trainers = Object.fromEntries(
+    Object.entries(training.trainers).map(([peer, trainer]) => [peer, { ...trainer, lastMessageAt: now }]),
+  );
+  const after: Training = { ...training, trainers, changedAt: now };
+  if (aggregator === undefined || round < plan.rounds) return after;
+  return { ...after, aggregator: { ...aggregator, state: "done" as const } };
+}
+
+/** The trainers whose updates an aggregator misses in the round under way. */
+function missingIn({ trainers, roundsDone }: Training, { round, members }: RoundReport): readonly Peer[] {
+  if (round !== roundsDone + 1) return [];
+  const missing = members.filter(({ peer, outcome }) => outcome === "missing" && trainers[peer] !== undefined);
+  return [...new Set(missing.map(({ peer }) => peer))];
+}
+
+/** A trainer after the aggregator sent the round's result: its silence counts again from now until it confirms. */
+function withResult(
+  trainer: Trainer,
+  { roundsDone, now }: { readonly roundsDone: number; readonly now: number },
+): Trainer {
+  const isBehind = trainer.waiting && trainer.pace.roundsDone < roundsDone;
+  return isBehind ? { ...trainer, waiting: false, lastMessageAt: now } : trainer;
+}
+
+/** Paces of the trainers that are not done. */
+function pacesOf(training: Training): Record<Peer, TrainerPace> {
+  const running = Object.values(training.trainers).filter(({ state }) => state !== "done");
+  return Object.fromEntries(running.map(({ peer, pace }) => [peer, pace]));
+}
+
+/** The participant with this PeerID. */
+export function participantOf(training: Training, peer: Peer): Participant | undefined {
+  return training.trainers[peer] ?? (training.aggregator?.peer === peer ? training.aggregator : undefined);
+}
+
+/** Who sent something. */
+export interface Sender {
+  readonly peer: Peer;
+  /** What the certificate of its connection proved. */
+  readonly member: Member;
+}
+
+/** The participant with this PeerID, if it is this member. */
+export function participantBy(training: Training, { peer, member }: Sender): Participant | undefined {
+  const participant = participantOf(training, peer);
+  return participant?.member === member ? participant : undefined;
+}
+
+/** All participants. */
+export function allParticipants(training: Training): readonly Participant[] {
+  const trainers = Object.values(training.trainers);
+  return training.aggregator === undefined ? trainers : [...trainers, training.aggregator];
+}
+
+/** The training with a trainer added or replaced. */
+export function withTrainer(training: Training, trainer: Trainer): Training {
+  return { ...training, trainers: { ...training.trainers, [trainer.peer]: trainer } };
+}
+
+/** The training with fields of one participant changed. */
+export function withParticipant(training: Training, peer: Peer, change: Partial<Participant>): Training {
+  const trainer = training.trainers[peer];
+  if (trainer !== undefined) return withTrainer(training, { ...trainer, ...change });
+  const { aggregator } = training;
+  return aggregator?.peer === peer ? { ...training, aggregator: { ...aggregator, ...change } } : training;
+}
+
+/** The training without one participant. */
+export function withoutParticipant(training: Training, peer: Peer): Training {
+  const { [peer]: _, ...trainers } = training.trainers;
+  const aggregator = training.aggregator?.peer === peer ? undefined : training.aggregator;
+  return { ...training, trainers, aggregator };
+}
+
+/** A new trainer, leased and not dispatched. */
+export function leasedTrainer(
+  participant: Pick<Participant, "peer" | "member" | "leaseId" | "taskId" | "jobId">,
+  { now, roundsDone }: { readonly now: number; readonly roundsDone: number },
+): Trainer {
+  const pace = { ...freshPace, roundsDone };
+  return { ...participant, state: "leased", ended: false, pace, waiting: false, lastMessageAt: now };
+}
+
+/** Running trainers that sent no message for longer than `silenceMaxMs`. */
+export function silentTrainers(training: Training, now: number, silenceMaxMs: number): readonly Trainer[] {
+  return Object.values(training.trainers)
+    .filter(({ state, waiting, lastMessageAt }) =>
+      state === "running" && !waiting && now - lastMessageAt > silenceMaxMs
+    );
+}
+
+/** A new aggregator, leased and not dispatched. */
+export function leasedAggregator(
+  participant: Pick<Participant, "peer" | "member" | "leaseId" | "taskId" | "jobId">,
+): Aggregator {
+  return { ...participant, state: "leased", ended: false, knows: [], isForeign: false, missing: [] };
+}
+
+/** PeerIDs of the trainers. */
+export function trainersOf(training: Training): readonly Peer[] {
+  return Object.keys(training.trainers);
+}
+
+/** Whom a round waits for, and since when, in milliseconds since the epoch. */
+export interface RoundWait {
+  readonly peers: readonly Peer[];
+  readonly since: number;
+}
+
+/**
+ * Whom a round waits for: the trainers that have not sent their updates, since the round began; once all say that they have, those whose
+ * updates the aggregator misses, else the aggregator. Undefined before all have begun.
+ */
+export function roundWait({ trainers, aggregator, changedAt }: Training): RoundWait | undefined {
+  const running = Object.values(trainers).filter(({ state }) => state !== "done");
+  if (aggregator === undefined || running.length === 0 || running.some(({ state }) => state === "leased")) {
+    return undefined;
+  }
+  const behind = running.filter(({ waiting }) => !waiting);
+  if (behind.length > 0) return { peers: behind.map(({ peer }) => peer), since: changedAt };
+  const missing = aggregator.missing.filter((peer) => trainers[peer] !== undefined);
+  return {
+    peers: missing.length > 0 ? missing : [aggregator.peer],
+    since: Math.max(changedAt, ...running.map(({ lastMessageAt }) => lastMessageAt)),
+  };
+}
+
+/** Whether the aggregator's job names a trainer that is lost, so that it has to be dispatched again. */
+export function isAggregatorBehind({ aggregator, trainers }: Training): boolean {
+  return aggregator !== undefined && aggregator.state === "running" &&
+    aggregator.knows.some((peer) => trainers[peer] === undefined);
+}
+
+/** Whether every trainer and the aggregator had their last round. */
+export function isTrained(training: Training): boolean {
+  return training.aggregator?.state === "done" &&
+    Object.values(training.trainers).every(({ state }) => state === "done");
+}
+
+/** Whether every worker reported the end of its job. */
+export function isAllEnded(training: Training): boolean {
+  return allParticipants(training).every(({ ended }) => ended);
+}

@@ -1,0 +1,104 @@
+/**
+ * The actions of a training's machine.
+ *
+ * @module
+ */
+import { assign, enqueueActions, raise, sendTo } from "xstate";
+import { withConnected, withoutConnected } from "../../pki/member.ts";
+import type { PeerIdentity } from "../../pki/path.ts";
+import type { Peer } from "../../transport/protocols/messages.ts";
+import { present } from "../runtime/present.ts";
+import type { RoleOutcome } from "../runtime/role.ts";
+import { answerRequest, routeStream } from "./answering.ts";
+import { reportDone, reportTail, reportUnconfirmed } from "./ending.ts";
+import { dispatchAggregator, dispatchTrainers, noteDispatch, takeLease } from "./dispatching.ts";
+import { noteKept, notePaused, reportModel, startModel, takeModel } from "./keeping.ts";
+import {
+  loseParticipant,
+  loseSilent,
+  loseUndispatched,
+  noteAbsence,
+  noteDenied,
+  noteReturn,
+  regroup,
+  watchRound,
+} from "./participants.ts";
+import { find, noteLookup, noteProvider, noteProviderGone, seek, takeProvider } from "./provider.ts";
+import { type TrainingArgs, type TrainingContext, trainingSetup } from "./training_setup.ts";
+import { announceRun, noteNoRun, noteRun, releaseAll, releaseEnded, releaseUnanswered } from "./releasing.ts";
+
+/** Starts the evaluation where the job has one. */
+function startEvaluation({ context, self, enqueue }: TrainingArgs): void {
+  const { ports, transport, evaluator, config: { job } } = context;
+  if (job.evaluation === undefined) return;
+  const training = context.run === undefined ? undefined : { scheduler: context.self, ...context.run };
+  const model = "weights" in job.model
+    ? { parameters: present(context.model, "the model").checkpoint.parameters }
+    : job.model;
+  enqueue.spawnChild("evaluation", {
+    id: "evaluation",
+    input: { ports, transport, parent: self, heldOut: job.evaluation.heldOut, model, evaluator, training },
+  });
+}
+
+/** The setup of a training's machine, with its actions. */
+export const trainingWithActions = trainingSetup.extend({
+  actions: {
+    answerRequest: enqueueActions(answerRequest),
+    routeStream: enqueueActions(routeStream),
+    startEvaluation: enqueueActions(startEvaluation),
+    startModel: enqueueActions(startModel),
+    takeModel: enqueueActions(takeModel),
+    noteKept: enqueueActions(noteKept),
+    notePaused: enqueueActions(notePaused),
+    reportModel,
+    noteRun: enqueueActions(noteRun),
+    noteNoRun: enqueueActions(noteNoRun),
+    announceRun: sendTo(({ context }) => context.parent, announceRun),
+    askTurn: sendTo(({ context }) => context.parent, ({ context: { id } }) => ({ type: "training.queued", id })),
+    beginTurn: assign({ turnEndsAt: ({ context: { ports, patience } }) => ports.now() + (patience?.holdMs ?? 0) }),
+    tellResting: sendTo(({ context }) => context.parent, ({ context: { id } }) => ({ type: "training.resting", id })),
+    tellRunning: sendTo(({ context }) => context.parent, ({ context: { id } }) => ({ type: "training.running", id })),
+    releaseEnded: enqueueActions(releaseEnded),
+    releaseAll: enqueueActions(releaseAll),
+    releaseUnanswered: enqueueActions(releaseUnanswered),
+    noteHere: assign(({ context }, { identity }: { readonly identity: PeerIdentity }) => ({
+      members: withConnected(context.members, identity),
+    })),
+    noteGone: assign(({ context }, { identity }: { readonly identity: PeerIdentity }) => ({
+      members: withoutConnected(context.members, identity),
+    })),
+    noteAbsence: enqueueActions(noteAbsence),
+    noteReturn: enqueueActions(noteReturn),
+    noteDenied: enqueueActions(noteDenied),
+    loseParticipant: enqueueActions(loseParticipant),
+    loseSilent: enqueueActions(loseSilent),
+    watchRound: enqueueActions(watchRound),
+    loseUndispatched: enqueueActions(loseUndispatched),
+    regroup: enqueueActions(regroup),
+    find: enqueueActions(find),
+    noteLookup: enqueueActions(noteLookup),
+    noteProvider: enqueueActions(noteProvider),
+    noteProviderGone: enqueueActions(noteProviderGone),
+    seek: enqueueActions(seek),
+    takeProvider: enqueueActions(takeProvider),
+    takeLease: enqueueActions(takeLease),
+    dispatchAggregator: enqueueActions(dispatchAggregator),
+    dispatchTrainers: enqueueActions(dispatchTrainers),
+    noteDispatch: enqueueActions(noteDispatch),
+    raiseLost: raise((_, { peer, reason }: { readonly peer: Peer; readonly reason: string }) => ({
+      type: "participant.lost",
+      peer,
+      reason,
+    })),
+    noteEvaluated: assign((_, { round, accuracy }: { readonly round: number; readonly accuracy: number }) => ({
+      roundsEvaluated: round,
+      accuracy,
+    })),
+    noteEvaluation: assign((_, evaluation: TrainingContext["evaluation"]) => ({ evaluation })),
+    setOutcome: assign((_, outcome: RoleOutcome) => ({ outcome })),
+    reportTail,
+    reportUnconfirmed,
+    reportDone,
+  },
+});

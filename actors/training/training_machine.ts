@@ -1,0 +1,333 @@
+/**
+ * One training of a scheduler: finds the data set, allocates workers, dispatches the jobs and answers their progress, round by
+ * round until the last. When a trainer is lost, it continues with the others.
+ *
+ * ```
+ *  preparing ──▶ finding ──▶ allocating ──▶ dispatching ──▶ running ───▶ concluding ──▶ finished
+ *      │            ▲ │      (trainers ─▶    (aggregator ─▶      │
+ *      │            └─┘       aggregator)     trainers)          ├── no trainer left, no aggregator ──▶ failed
+ *      └── held-out rows unreadable ──▶ failed                   └── a trainer lost: the aggregator is dispatched again
+ *
+ *  role.drain, in every state ──▶ drained; role.retire, without participants ──▶ drained, else the training continues
+ * ```
+ *
+ * While one part cannot be filled, it releases the workers of the other and fills the parts in the other order
+ * (`allocating.regrouping`): the only worker that can aggregate may have been leased as a trainer.
+ *
+ * With weights of its own it keeps the model (`training/model_store.ts`): a round is finished when it is on disk, and a
+ * training that begins again goes on after the newest of its rounds.
+ *
+ * A participant is lost when its connection was closed because of its certificate, or for longer than `absenceMs`; when its worker
+ * ends the lease or reports that the job failed; or when a trainer stays silent. Progress, data and offers are answered in
+ * every state, other requests declined. Facts about peers that are no participants are ignored.
+ *
+ * @module
+ */
+import {
+  dispatchDeadlineMs,
+  findAgainMs,
+  findDeadlineMs,
+  lingerMs,
+  sendingMs,
+  silenceCheckMs,
+  tailMs,
+  takenPeers,
+} from "./training_setup.ts";
+import { takeRunMs, unrememberedRun } from "./run_number.ts";
+import { firstSlice } from "./slices.ts";
+import { emptyTraining, trainersOf } from "./training.ts";
+import { trainingWithActions } from "./training_actions.ts";
+
+/** The machine of one training. */
+export const trainingMachine = trainingWithActions.createMachine({
+  id: "training",
+  context: ({ input }) => ({
+    ...input,
+    dataset: undefined,
+    slices: firstSlice(1),
+    training: emptyTraining,
+    run: input.config.stateDir === undefined ? { id: input.id, run: unrememberedRun(input.ports.now()) } : undefined,
+    isRestart: false,
+    first: "trainers",
+    turnEndsAt: 0,
+    excluded: [],
+    evaluation: "none",
+    roundsEvaluated: 0,
+    accuracy: undefined,
+    model: undefined,
+    samples: 0,
+    lookups: 0,
+    seeks: 0,
+    dispatches: 0,
+    stalledAt: undefined,
+    outcome: { type: "finished" },
+  }),
+  initial: "numbering",
+  on: {
+    "role.drain": { target: ".drained" },
+    "role.retire": { guard: "hasNoParticipants", target: ".drained" },
+    "request.received": { actions: { type: "answerRequest", params: ({ event }) => event } },
+    "stream.received": { actions: { type: "routeStream", params: ({ event }) => event } },
+    "peer.closed": {
+      actions: [
+        { type: "noteGone", params: ({ event }) => event },
+        { type: "noteAbsence", params: ({ event }) => event },
+        { type: "noteProviderGone", params: ({ event }) => event },
+      ],
+    },
+    "peer.established": {
+      actions: [
+        { type: "noteHere", params: ({ event }) => event },
+        { type: "noteReturn", params: ({ event }) => event },
+        { type: "noteProvider", params: ({ event }) => event },
+      ],
+    },
+    "authorization.changed": { actions: { type: "noteDenied", params: ({ event }) => event } },
+    "dataset.seek": { actions: "seek" },
+    "dataset.answered": { actions: { type: "takeProvider", params: ({ event }) => event } },
+    "absence.over": {
+      guard: { type: "isParticipant", params: ({ event }) => event },
+      actions: {
+        type: "raiseLost",
+        params: ({ event }) => ({ peer: event.peer, reason: "its connection was gone for too long" }),
+      },
+    },
+    "held.lost": {
+      guard: { type: "isParticipant", params: ({ event }) => ({ peer: event.giver }) },
+      actions: {
+        type: "raiseLost",
+        params: ({ event }) => ({ peer: event.giver, reason: `its lease is over: ${event.reason}` }),
+      },
+    },
+    "participant.lost": { actions: { type: "loseParticipant", params: ({ event }) => event } },
+    "allocation.granted": { actions: { type: "takeLease", params: ({ event }) => event } },
+    "allocation.unanswered": { actions: { type: "releaseUnanswered", params: ({ event }) => event } },
+    "dispatch.answered": { actions: { type: "noteDispatch", params: ({ event }) => event } },
+    "round.evaluated": { actions: { type: "noteEvaluated", params: ({ event }) => event } },
+    "evaluation.broken": { actions: { type: "noteEvaluation", params: "broken" } },
+    "round.kept": { actions: { type: "noteKept", params: ({ event }) => event } },
+    "model.paused": { actions: { type: "notePaused", params: ({ event }) => event } },
+    "result.rejected": {
+      actions: {
+        type: "raiseLost",
+        params: ({ event }) => ({ peer: event.peer, reason: `its result does not fit: ${event.reason}` }),
+      },
+    },
+    "model.broken": {
+      target: ".failed",
+      actions: { type: "setOutcome", params: ({ event }) => ({ type: "failed", reason: event.reason }) },
+    },
+  },
+  states: {
+    numbering: {
+      exit: "announceRun",
+      always: { guard: "hasRun", target: "opening" },
+      invoke: {
+        src: "takeRun",
+        input: ({ context: { ports, config, id } }) => ({ ports, stateDir: config.stateDir ?? "", id }),
+      },
+      on: {
+        "effect.done.run": { actions: { type: "noteRun", params: ({ event }) => event.value } },
+        "effect.failed.run": {
+          actions: { type: "noteNoRun", params: ({ event }) => ({ problem: event.error.message }) },
+        },
+      },
+      after: { [takeRunMs]: { actions: { type: "noteNoRun", params: { problem: "the file system is too slow" } } } },
+    },
+    // Weights of the scheduler's own: its newest round, or the weights themselves.
+    opening: {
+      always: { guard: "keepsNoModel", target: "preparing" },
+      entry: "startModel",
+      on: {
+        "model.opened": [
+          {
+            guard: { type: "isAllKept", params: ({ event }) => event },
+            target: "concluding",
+            actions: { type: "takeModel", params: ({ event }) => event },
+          },
+          { target: "preparing", actions: { type: "takeModel", params: ({ event }) => event } },
+        ],
+      },
+    },
+    preparing: {
+      always: { guard: "doesNotEvaluate", target: "finding" },
+      entry: "startEvaluation",
+      on: {
+        "evaluation.ready": { target: "finding", actions: { type: "noteEvaluation", params: "on" } },
+        "evaluation.broken": {
+          target: "failed",
+          actions: { type: "setOutcome", params: ({ event }) => ({ type: "failed", reason: event.reason }) },
+        },
+      },
+    },
+    finding: {
+      initial: "asking",
+      states: {
+        asking: {
+          entry: "find",
+          on: {
+            "dataset.answered": [
+              { guard: { type: "isStaleLookup", params: ({ event }) => event } },
+              {
+                guard: { type: "isFound", params: ({ event }) => event },
+                target: "#training.allocating",
+                actions: { type: "noteLookup", params: ({ event }) => event },
+              },
+              { target: "waiting", actions: { type: "noteLookup", params: ({ event }) => event } },
+            ],
+          },
+          after: { [findDeadlineMs]: "waiting" },
+        },
+        waiting: { after: { [findAgainMs]: "asking" } },
+      },
+    },
+    allocating: {
+      initial: "queueing",
+      states: {
+        queueing: {
+          entry: "askTurn",
+          on: { "turn.granted": { target: "deciding", actions: "beginTurn" } },
+        },
+        trainers: {
+          after: {
+            regroup: [
+              { guard: "canRegroup", target: "regrouping" },
+              { guard: "takesTurns", target: "regrouping" },
+              { target: "trainers", reenter: true },
+            ],
+          },
+          invoke: {
+            id: "allocation",
+            src: "allocation",
+            input: ({ context, self }) => ({
+              descriptor: { class: "train" as const, name: context.config.job.executors.train },
+              count: Math.max(
+                0,
+                context.config.job.resources.numWorkers - trainersOf(context.training).length,
+              ),
+              resources: context.config.job.resources.worker,
+              price: context.config.job.resources.workerPrice,
+              excluded: takenPeers(context),
+              training: context.run,
+              transport: context.transport,
+              ports: context.ports,
+              parent: self,
+            }),
+          },
+          on: { "allocation.served": "deciding" },
+        },
+        aggregator: {
+          after: {
+            regroup: [
+              { guard: "canRegroup", target: "regrouping" },
+              { guard: "takesTurns", target: "regrouping" },
+              { target: "aggregator", reenter: true },
+            ],
+          },
+          invoke: {
+            id: "allocation",
+            src: "allocation",
+            input: ({ context, self }) => ({
+              descriptor: { class: "aggregate" as const, name: context.config.job.executors.aggregate },
+              count: 1,
+              resources: context.config.job.resources.parameterServer,
+              price: context.config.job.resources.parameterServerPrice,
+              excluded: takenPeers(context),
+              training: context.run,
+              transport: context.transport,
+              ports: context.ports,
+              parent: self,
+            }),
+          },
+          on: { "allocation.served": "deciding" },
+        },
+        regrouping: { entry: "regroup", always: [{ guard: "takesTurns", target: "resting" }, { target: "deciding" }] },
+        resting: { entry: "tellResting", after: { rest: "queueing" } },
+        // A participant may have been lost while another was allocated.
+        deciding: {
+          always: [
+            { guard: "wantsAggregatorFirst", target: "aggregator" },
+            { guard: "lacksTrainers", target: "trainers" },
+            { guard: "hasNoAggregator", target: "aggregator" },
+            { target: "#training.dispatching" },
+          ],
+        },
+      },
+    },
+    dispatching: {
+      entry: "tellRunning",
+      initial: "aggregator",
+      states: {
+        // The aggregator first, so that it receives before any trainer sends.
+        aggregator: {
+          entry: "dispatchAggregator",
+          always: [
+            { guard: "hasNoAggregator", target: "#training.allocating.deciding", actions: "beginTurn" },
+            { guard: "isAggregatorRunning", target: "trainers" },
+          ],
+          after: { [dispatchDeadlineMs]: { actions: "loseUndispatched" } },
+        },
+        trainers: {
+          entry: "dispatchTrainers",
+          always: { guard: "isEveryTrainerDispatched", target: "#training.running" },
+          after: { [dispatchDeadlineMs]: { actions: "loseUndispatched" } },
+        },
+      },
+    },
+    running: {
+      always: [
+        { guard: "isConcluded", target: "concluding" },
+        {
+          guard: "hasNoTrainers",
+          target: "failed",
+          actions: { type: "setOutcome", params: { type: "failed", reason: "no trainer is left" } },
+        },
+        {
+          guard: "hasNoAggregator",
+          target: "failed",
+          actions: { type: "setOutcome", params: { type: "failed", reason: "the aggregator is lost" } },
+        },
+        { guard: "isAggregatorBehind", actions: "dispatchAggregator" },
+      ],
+      on: { redispatch: { actions: "dispatchAggregator" } },
+      initial: "rounds",
+      states: {
+        rounds: {
+          always: { guard: "isAggregated", target: "tail" },
+          initial: "listening",
+          states: {
+            listening: {
+              after: {
+                [silenceCheckMs]: { target: "listening", reenter: true, actions: ["loseSilent", "watchRound"] },
+              },
+            },
+          },
+        },
+        // The last round is counted. Its result is being sent: the aggregator's worker reports the end of the job after that. A foreign
+        // aggregator has sent it by then, and its worker reports nothing.
+        tail: {
+          entry: "reportTail",
+          initial: "sending",
+          states: {
+            sending: {
+              always: { guard: "isResultSent", target: "receiving" },
+              after: { [sendingMs]: { target: "#training.concluding", actions: "reportUnconfirmed" } },
+            },
+            // Trainers' receipts and the last evaluation are still missing.
+            receiving: { after: { [tailMs]: { target: "#training.concluding", actions: "reportUnconfirmed" } } },
+          },
+        },
+      },
+    },
+    concluding: {
+      entry: ["reportDone", "reportModel"],
+      exit: "releaseEnded",
+      always: { guard: "isAllEnded", target: "finished" },
+      after: { [lingerMs]: "finished" },
+    },
+    finished: { type: "final" },
+    drained: { type: "final", entry: ["releaseAll", { type: "setOutcome", params: { type: "drained" } }] },
+    failed: { type: "final", entry: "releaseAll" },
+  },
+  output: ({ context }) => context.outcome,
+});

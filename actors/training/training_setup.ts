@@ -1,0 +1,270 @@
+/**
+ * Context, events, guards, children and times of a training's machine.
+ *
+ * @module
+ */
+import { setup } from "xstate";
+import { Result } from "effect";
+import type { RecordAnswer, RequestAnswer, StreamHandle, TransportFact } from "../../transport/port.ts";
+import type { Peer, TrainingRequest, TrainingRun, Uuid } from "../../transport/protocols/messages.ts";
+import { allocationMachine } from "./allocation.ts";
+import type { DilocoJobConfig } from "../config/config.ts";
+import { evaluationMachine } from "./evaluation.ts";
+import type { Evaluator } from "./evaluator.ts";
+import { heldLeaseMachine } from "./held_lease.ts";
+import type { EventsOf } from "../runtime/effect_actor.ts";
+import type { HasParent } from "../runtime/parent.ts";
+import type { RoleEvent, RoleInput, RoleOutcome } from "../runtime/role.ts";
+import { type FoundDataset, readDatasetRecord } from "../data/dataset_record.ts";
+import type { Participants } from "./job_spec.ts";
+import type { RoundPlan } from "./rounds.ts";
+import { takeRunActor } from "./run_number.ts";
+import type { SliceCursor } from "./slices.ts";
+import type { Checkpoint } from "./checkpoints.ts";
+import { modelStoreMachine } from "./model_store.ts";
+import {
+  allParticipants,
+  isAggregatorBehind,
+  isAllEnded,
+  isTrained,
+  participantOf,
+  trainersOf,
+  type Training,
+} from "./training.ts";
+import type { Workers } from "./workers.ts";
+
+/** A participant that is disconnected for longer than this is lost, in milliseconds. */
+export const absenceMs = 10_000;
+/** A running trainer that sends no message for this long is lost, in milliseconds. */
+export const trainerSilenceMs = 300_000;
+/** Pause between two checks for silent trainers, in milliseconds. */
+export const silenceCheckMs = 10_000;
+/** Pause between two look-ups of the data set, in milliseconds. */
+export const findAgainMs = 1_000;
+/** After this many failed look-ups of the data set, one in this many is reported: a line in one to six minutes. */
+export const reportedEach = 64;
+/** Whether a failed look-up of the data set is reported: the first, the second, the fourth, … */
+export function isReported(lookups: number): boolean {
+  return lookups < reportedEach ? Number.isInteger(Math.log2(lookups)) : lookups % reportedEach === 0;
+}
+/** Time limit of one look-up of the data set; the deadline adds the transport's own time. In milliseconds. */
+export const findTimeoutMs = 5_000;
+export const findDeadlineMs = findTimeoutMs + 3_000;
+/** Pause between two look-ups for another provider, in milliseconds, and their number when a data node appears. */
+export const seekAgainMs = 5_000;
+export const seeksAtData = 3;
+/**
+ * While workers are missing, the leased ones are released after this, in milliseconds; lost ones may be leased again, and the
+ * parts are filled in the other order. A leased trainer may be the only worker that can aggregate, and another scheduler may
+ * hold the missing workers.
+ */
+export const regroupMs = 20_000;
+/** A dispatch is answered within this (`docs/wire.md`, "Protocols": 10 s), in milliseconds. */
+export const dispatchTimeoutMs = 10_000;
+export const dispatchDeadlineMs = dispatchTimeoutMs + 2_000;
+/** A re-dispatch that got no answer is repeated after this, in milliseconds. */
+export const redispatchAgainMs = 1_000;
+/** The last evaluation and the trainers' receipts are waited for this long after the last round, in milliseconds. */
+export const tailMs = 30_000;
+/** The last result is sent within this, in milliseconds. */
+export const sendingMs = 300_000;
+/** Workers report the end of their jobs within this, in milliseconds; the existing ones do not report it. */
+export const lingerMs = 2_000;
+
+/** What a training is made of. */
+export interface TrainingConfig {
+  readonly job: DilocoJobConfig;
+  /** Directory of what its scheduler remembers; it remembers nothing where undefined. */
+  readonly stateDir?: string | undefined;
+}
+
+/** What a training tells its scheduler, which knows the workers of all trainings. */
+export type TrainingFact =
+  /** It has a run. Earlier ones may have left leases and jobs at workers. */
+  | { readonly type: "training.began"; readonly run: TrainingRun; readonly isRestart: boolean }
+  /** It wants workers, and leases none before its turn. */
+  | { readonly type: "training.queued"; readonly id: string }
+  /** It has all that it needs. */
+  | { readonly type: "training.running"; readonly id: string }
+  /** There are too few workers for it: it released those that it had, and wants others after a pause. */
+  | { readonly type: "training.resting"; readonly id: string }
+  | { readonly type: "worker.leased"; readonly peer: Peer; readonly leaseId: Uuid }
+  /** It needs this lease no longer. Where the worker knows no release, nothing is asked of it `until` then (milliseconds since the epoch). */
+  | { readonly type: "worker.left"; readonly peer: Peer; readonly leaseId: Uuid; readonly until: number }
+  /** A message that workers of ours understand. */
+  | { readonly type: "worker.told"; readonly peer: Peer; readonly message: TrainingRequest }
+  /** A report of its job named the training, as all workers of ours do, or did not. */
+  | { readonly type: "worker.known"; readonly peer: Peer; readonly as: "ours" | "foreign" };
+
+/** How a training takes turns with others in looking for workers. In milliseconds. */
+export interface Patience {
+  /** A turn lasts for so long: then it releases what it has. */
+  readonly holdMs: number;
+  /** It rests between these two. */
+  readonly restMs: readonly [least: number, most: number];
+}
+
+/** The input of a training. */
+export interface TrainingInput extends Omit<RoleInput<TrainingConfig>, "parent">, HasParent<TrainingFact> {
+  /** Its name, which messages, files and log lines carry. */
+  readonly id: string;
+  /** Measures the model after each round. A job with `evaluation` fails without one. */
+  readonly evaluator?: Evaluator | undefined;
+  /** What the scheduler knows of workers now. */
+  readonly workers: () => Workers;
+  /** Undefined where there is no other training: it looks for workers without pauses. */
+  readonly patience?: Patience | undefined;
+}
+
+/** The context of a training. */
+export interface TrainingContext extends TrainingInput {
+  readonly dataset: FoundDataset | undefined;
+  readonly slices: SliceCursor;
+  readonly training: Training;
+  /** The run of the training, which every message of ours names; undefined until it is taken. */
+  readonly run: TrainingRun | undefined;
+  /** Whether an earlier run may have left leases and jobs at workers. */
+  readonly isRestart: boolean;
+  /** The part that is filled first. */
+  readonly first: "trainers" | "aggregator";
+  /** When its turn to look for workers is over, in milliseconds since the epoch. */
+  readonly turnEndsAt: number;
+  /** Workers that refused or failed: not asked again, unless there are too few without them. */
+  readonly excluded: readonly Peer[];
+  readonly evaluation: "none" | "on" | "broken";
+  readonly roundsEvaluated: number;
+  readonly accuracy: number | undefined;
+  /** The model; undefined where the scheduler does not keep it. */
+  readonly model: KeptModel | undefined;
+  /** Samples that the trainers reported, earlier runs included. */
+  readonly samples: number;
+  readonly lookups: number;
+  /** Remaining look-ups of the data set's record. */
+  readonly seeks: number;
+  readonly dispatches: number;
+  /** The round of the last report that no round is finished. */
+  readonly stalledAt: number | undefined;
+  readonly outcome: RoleOutcome;
+}
+
+/** The newest round of the model on disk. */
+export interface KeptModel {
+  readonly checkpoint: Checkpoint;
+  /** The disk has no room for the next round. */
+  readonly isPaused: boolean;
+}
+
+const actors = {
+  takeRun: takeRunActor,
+  allocation: allocationMachine,
+  evaluation: evaluationMachine,
+  heldLease: heldLeaseMachine,
+  modelStore: modelStoreMachine,
+};
+
+/** A stream that a peer opened. Its scheduler has accepted it already where only its head tells which training it is for. */
+export type ReceivedStream = Extract<TransportFact, { type: "stream.received" }> & {
+  readonly opened?: StreamHandle | undefined;
+};
+
+/** The events that a training receives. */
+export type TrainingEvent =
+  | Exclude<RoleEvent, { type: "stream.received" }>
+  | ReceivedStream
+  | EventsOf<typeof actors>
+  | { readonly type: "dataset.answered"; readonly lookup: number; readonly answer: RecordAnswer }
+  | { readonly type: "dispatch.answered"; readonly peer: Peer; readonly taskId: Uuid; readonly answer: RequestAnswer }
+  /** It may look for workers now. */
+  | { readonly type: "turn.granted" }
+  | { readonly type: "dataset.seek" }
+  | { readonly type: "redispatch" }
+  | { readonly type: "absence.over"; readonly peer: Peer }
+  | { readonly type: "participant.lost"; readonly peer: Peer; readonly reason: string };
+
+/** The rounds that the configuration asks for. */
+export function planOf({ config }: TrainingContext): RoundPlan {
+  const { updateRounds, avgSamplesBetweenUpdates } = config.job.rounds;
+  return {
+    rounds: updateRounds,
+    samplesPerRound: avgSamplesBetweenUpdates,
+    ...("weights" in config.job.model ? { keepsModel: true } : {}),
+  };
+}
+
+/** The current participants. */
+export function participantsOf({ self, training, model, run, samples, config }: TrainingContext): Participants {
+  const { roundsDone: round } = training;
+  const state = model === undefined || run === undefined
+    ? undefined
+    : { ...run, round, samples, rounds: config.job.rounds.updateRounds };
+  return {
+    scheduler: self,
+    aggregator: training.aggregator?.peer ?? self,
+    trainers: trainersOf(training),
+    training: state,
+  };
+}
+
+/** Whether the newest round was reported and is not on disk yet: the trainers have no result of it. */
+export function isKeeping({ model, training }: TrainingContext): boolean {
+  return model !== undefined && model.checkpoint.record.round < training.roundsDone;
+}
+
+/** Workers that may not be allocated: participants, and those that refused. */
+export function takenPeers({ training, excluded }: TrainingContext): readonly Peer[] {
+  return [...excluded, ...allParticipants(training).map(({ peer }) => peer)];
+}
+
+/** Types, guards, delays and children of a training's machine. `training_actions.ts` adds the actions. */
+export const trainingSetup = setup({
+  types: {
+    input: {} as TrainingInput,
+    context: {} as TrainingContext,
+    events: {} as TrainingEvent,
+    output: {} as RoleOutcome,
+  },
+  actors,
+  guards: {
+    hasRun: ({ context }) => context.run !== undefined,
+    keepsNoModel: ({ context }) => !("weights" in context.config.job.model),
+    isAllKept: ({ context }, { checkpoint }: { readonly checkpoint: Checkpoint }) =>
+      checkpoint.record.round >= context.config.job.rounds.updateRounds,
+    doesNotEvaluate: ({ context }) => context.config.job.evaluation === undefined,
+    isStaleLookup: ({ context }, params: { readonly lookup: number }) => params.lookup !== context.lookups,
+    isFound: (_, params: { readonly answer: RecordAnswer }) => Result.isSuccess(readDatasetRecord(params.answer)),
+    isParticipant: ({ context }, params: { readonly peer: Peer }) => {
+      const participant = participantOf(context.training, params.peer);
+      return participant !== undefined && participant.state !== "done";
+    },
+    canRegroup: ({ context }) => allParticipants(context.training).length + context.excluded.length > 0,
+    takesTurns: ({ context }) => context.patience !== undefined,
+    wantsAggregatorFirst: ({ context }) => context.first === "aggregator" && context.training.aggregator === undefined,
+    hasNoParticipants: ({ context }) => allParticipants(context.training).length === 0,
+    lacksTrainers: ({ context }) => trainersOf(context.training).length < context.config.job.resources.numWorkers,
+    hasNoTrainers: ({ context }) => trainersOf(context.training).length === 0,
+    hasNoAggregator: ({ context }) => context.training.aggregator === undefined,
+    isAggregatorRunning: ({ context }) => context.training.aggregator?.state === "running",
+    isEveryTrainerDispatched: ({ context }) =>
+      Object.values(context.training.trainers).every(({ state }) => state !== "leased"),
+    isAggregatorBehind: ({ context }) => isAggregatorBehind(context.training),
+    isAggregated: ({ context }) => context.training.aggregator?.state === "done",
+    isResultSent: ({ context: { training: { aggregator } } }) =>
+      aggregator?.ended === true || aggregator?.isForeign === true,
+    isConcluded: ({ context }) =>
+      isTrained(context.training) &&
+      (context.evaluation !== "on" || context.roundsEvaluated >= context.config.job.rounds.updateRounds),
+    isAllEnded: ({ context }) => isAllEnded(context.training),
+  },
+  delays: {
+    // Random, because two schedulers that hold what the other needs would otherwise release and take again in step.
+    regroup: ({ context: { ports, patience, turnEndsAt } }) =>
+      patience === undefined ? Math.round(regroupMs * (1 + ports.random() / 2)) : Math.max(0, turnEndsAt - ports.now()),
+    rest: ({ context: { ports, patience } }) => {
+      const [least, most] = patience?.restMs ?? [0, 0];
+      return Math.round(least + (most - least) * ports.random());
+    },
+  },
+});
+
+/** Arguments of an action. Data of the event arrives as the action's params. */
+export type TrainingArgs = Omit<Parameters<Parameters<typeof trainingSetup.enqueueActions>[0]>[0], "event">;

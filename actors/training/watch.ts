@@ -1,0 +1,163 @@
+/**
+ * What can be said of a training without looking at its actor: who took part and what each did last, losses, rejections, bytes. It is
+ * gathered from the lines that the training reports, and survives it.
+ *
+ * @module
+ */
+import type { Report } from "../runtime/ports.ts";
+
+/** Losses of rounds that are remembered. */
+const lossesMax = 1_000;
+/** Members that are remembered, those that left included. */
+const membersMax = 1_000;
+/** Codes of rejections with a count of their own. */
+const codesMax = 64;
+/** Longest remembered text, in characters. */
+const textMax = 200;
+
+/** What is known of a member, by its certificate's name. */
+export interface WatchedMember {
+  readonly part: "trainer" | "aggregator";
+  readonly is: "in" | "out";
+  /** What it did last, or why it is out. */
+  readonly last: string;
+  /** When that was, in milliseconds since the epoch. */
+  readonly at: number;
+  /** Its newest loss. */
+  readonly loss: number | null;
+}
+
+/** What is known of a training. */
+export interface TrainingWatch {
+  readonly run: number | null;
+  /** Rounds that are finished. */
+  readonly round: number;
+  /** When the newest was finished, in milliseconds since the epoch. */
+  readonly roundAt: number | null;
+  /** How long the newest took, in seconds; null for the first of a run. */
+  readonly roundSeconds: number | null;
+  /** Mean of the members' losses in each round, the newest last. */
+  readonly losses: readonly { readonly round: number; readonly loss: number }[];
+  readonly accuracy: number | null;
+  readonly members: Readonly<Record<string, WatchedMember>>;
+  /** Updates that were rejected, as the aggregator claims, by code. */
+  readonly rejections: Readonly<Record<string, number>>;
+  /** Bytes of the model: results that the scheduler received, parameters that it served. */
+  readonly bytes: { readonly received: number; readonly sent: number };
+}
+
+/** Nothing has happened. */
+export const emptyWatch: TrainingWatch = {
+  run: null,
+  round: 0,
+  roundAt: null,
+  roundSeconds: null,
+  losses: [],
+  accuracy: null,
+  members: {},
+  rejections: {},
+  bytes: { received: 0, sent: 0 },
+};
+
+/** A line of a training, and the certificate's name of the peer that it is about. */
+export interface ReportedLine {
+  readonly report: Report;
+  readonly name: string | undefined;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+type Change = (watch: TrainingWatch, fields: Fields, line: ReportedLine) => TrainingWatch;
+
+const changes: Readonly<Record<string, Change>> = {
+  "run.began": (watch, { run }) => ({ ...watch, run: countOf(run), roundAt: null, members: allOut(watch) }),
+  "lease.granted": (watch, { class: of }, line) =>
+    withMember(watch, line, { part: of === "aggregate" ? "aggregator" : "trainer", is: "in", last: "leased" }),
+  "job.dispatched": (watch, _, line) => withMember(watch, line, { last: "got its job" }),
+  "round.metrics": (watch, { round, metrics }, line) => {
+    const loss = lossIn(metrics);
+    return withMember(watch, line, { last: `reports round ${countOf(round)}`, ...(loss === null ? {} : { loss }) });
+  },
+  "round.finished": finishRound,
+  "round.evaluated": (watch, { accuracy }) => ({ ...watch, accuracy: numberOf(accuracy) }),
+  "update.rejected": (watch, { code, round }, line) =>
+    withRejection(withMember(watch, line, { last: `its update of round ${countOf(round)} was rejected` }), code),
+  "update.clipped": (watch, { round }, line) =>
+    withMember(watch, line, { last: `its update of round ${countOf(round)} was scaled down` }),
+  "trainer.lost": out,
+  "aggregator.lost": out,
+  "job.ended": (watch, { outcome }, line) => withMember(watch, line, { last: `its job ended: ${textOf(outcome)}` }),
+  "allocation.regrouped": (watch) => ({ ...watch, members: allOut(watch) }),
+  "training.done": (watch) => ({ ...watch, members: allOut(watch) }),
+  "model.served": (watch, { sizeBytes }) => ({
+    ...watch,
+    bytes: { ...watch.bytes, sent: watch.bytes.sent + countOf(sizeBytes) },
+  }),
+};
+
+/** The watch after a line. */
+export function watchLine(watch: TrainingWatch, line: ReportedLine): TrainingWatch {
+  const { event, fields = {} } = line.report;
+  const change = Object.hasOwn(changes, event) ? changes[event] : undefined;
+  return change === undefined ? watch : change(watch, fields, line);
+}
+
+/** Members that are in. */
+export function membersIn({ members }: TrainingWatch): number {
+  return Object.values(members).filter(({ is }) => is === "in").length;
+}
+
+function finishRound(watch: TrainingWatch, { round, resultBytes }: Fields, { at }: ReportedLine): TrainingWatch {
+  const done = countOf(round);
+  const losses = Object.values(watch.members).flatMap(({ is, loss }) => is === "in" && loss !== null ? [loss] : []);
+  const mean = losses.reduce((sum, loss) => sum + loss, 0) / losses.length;
+  return {
+    ...watch,
+    round: done,
+    roundAt: at,
+    roundSeconds: watch.roundAt === null ? null : (at - watch.roundAt) / 1_000,
+    losses: losses.length === 0 ? watch.losses : [...watch.losses, { round: done, loss: mean }].slice(-lossesMax),
+    bytes: { ...watch.bytes, received: watch.bytes.received + countOf(resultBytes) },
+  };
+}
+
+function out(watch: TrainingWatch, { reason }: Fields, line: ReportedLine): TrainingWatch {
+  return withMember(watch, line, { is: "out", last: textOf(reason) });
+}
+
+function withMember(
+  watch: TrainingWatch,
+  { name, at }: ReportedLine,
+  change: Partial<Omit<WatchedMember, "at">>,
+): TrainingWatch {
+  if (name === undefined) return watch;
+  const known = watch.members[name] ?? { part: "trainer", is: "in", last: "", at, loss: null };
+  const { [name]: _, ...others } = watch.members;
+  const kept = Object.entries(others).slice(1 - membersMax);
+  return { ...watch, members: Object.fromEntries([...kept, [name, { ...known, ...change, at }]]) };
+}
+
+function allOut({ members }: TrainingWatch): TrainingWatch["members"] {
+  return Object.fromEntries(
+    Object.entries(members).map(([name, member]) => [name, { ...member, is: "out" as const }]),
+  );
+}
+
+function withRejection(watch: TrainingWatch, code: unknown): TrainingWatch {
+  const named = textOf(code) || "rejected";
+  const { rejections } = watch;
+  const isNew = rejections[named] === undefined;
+  const key = isNew && Object.keys(rejections).length >= codesMax ? "other" : named;
+  return { ...watch, rejections: { ...rejections, [key]: (rejections[key] ?? 0) + 1 } };
+}
+
+const textOf = (value: unknown): string => typeof value === "string" ? value.slice(0, textMax) : "";
+const numberOf = (value: unknown): number | null => typeof value === "number" && Number.isFinite(value) ? value : null;
+const countOf = (value: unknown): number => Math.max(0, numberOf(value) ?? 0);
+
+function lossIn(metrics: unknown): number | null {
+  return typeof metrics === "object" && metrics !== null
+    ? numberOf((metrics as Readonly<Record<string, unknown>>)["loss"])
+    : null;
+}

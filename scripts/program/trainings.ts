@@ -1,0 +1,215 @@
+/**
+ * The commands about a running scheduler's trainings: `submit`, `ls`, `status`, `logs`, `cancel`, `resume`. They go over its admin socket.
+ *
+ * @module
+ */
+import { createReadStream } from "node:fs";
+import { basename, dirname, isAbsolute, join } from "node:path";
+import process from "node:process";
+import { Buffer } from "node:buffer";
+import { Effect } from "effect";
+import { FileSystem } from "effect/FileSystem";
+import { askAdmin, uploadAdmin } from "../../actors/admin/ask_admin.ts";
+import { type AdminAnswer, adminSocketPath } from "../../actors/admin/serve_admin.ts";
+import { readJob } from "../../actors/config/job_source.ts";
+import { loadConfig } from "../../actors/config/load.ts";
+import { fileProblem } from "../../actors/files/file_problem.ts";
+import { trainingIdPattern } from "../../actors/scheduler/training_record.ts";
+import type { ShownStatus, ShownTraining } from "../../actors/scheduler/status.ts";
+import { openTensors } from "../../actors/training/tensors_on_disk.ts";
+import { type ExitCode, ProgramFailed } from "./failure.ts";
+import { surroundingsOf } from "./given_flags.ts";
+import { escapeUnsafe } from "./log_line.ts";
+import { cancelText, listText, logText, statusText } from "./trainings_text.ts";
+
+/** What all these commands are given. */
+export interface TrainingOptions {
+  /** Path of the scheduler's configuration, which names its state directory. */
+  readonly config: string;
+  readonly format: "text" | "json";
+}
+
+/** Between two looks of `status --watch`, in milliseconds. */
+const watchMs = 1_000;
+
+const failed = (error: { readonly message: string }) => notice(1, error.message);
+const notice = (exitCode: ExitCode, text: string) => new ProgramFailed({ exitCode, notice: text });
+
+const print = (text: string) => process.stdout.write(`${text}\n`);
+const escaped = (text: string) => text.split("\n").map(escapeUnsafe).join("\n");
+
+/** The socket of the scheduler with this configuration. */
+function socketOf({ config }: Pick<TrainingOptions, "config">) {
+  return Effect.gen(function* () {
+    const around = yield* Effect.mapError(surroundingsOf({ keys: {}, job: undefined }, "probe"), failed);
+    const { stateDir = "" } = yield* Effect.mapError(loadConfig("scheduler", config, around), failed);
+    return adminSocketPath(stateDir);
+  });
+}
+
+/** The answer's body, or what the scheduler complains about, with the command that helps. */
+function bodyOf<A>({ status, body }: AdminAnswer): Effect.Effect<A, ProgramFailed> {
+  if (status === 200) return Effect.succeed(body as A);
+  const { error = "it refused", hint } = body as { readonly error?: string; readonly hint?: string };
+  return Effect.fail(notice(1, `${error}${hint === undefined ? "" : `. ${hint}`}`));
+}
+
+/** Asks the running scheduler. */
+function ask<A>(options: TrainingOptions, route: string, body: unknown = {}) {
+  return Effect.gen(function* () {
+    const answer = yield* Effect.mapError(
+      askAdmin(yield* socketOf(options), route, body),
+      (error) => error.problem === "not-running" ? notRunning(options) : failed(error),
+    );
+    return yield* bodyOf<A>(answer);
+  });
+}
+
+const notRunning = ({ config }: Pick<TrainingOptions, "config">) =>
+  notice(
+    1,
+    `no scheduler runs with ${config}. Start it, without [scheduler.job] in it: hypha-scheduler run -c ${config}`,
+  );
+
+function checkId(id: string): Effect.Effect<void, ProgramFailed> {
+  return trainingIdPattern.test(id) ? Effect.void : Effect.fail(
+    notice(2, `${JSON.stringify(id)} is no name of a training, such as t-7f3a90c1: see hypha-scheduler ls`),
+  );
+}
+
+/** A file that goes with a job. */
+interface Attached {
+  readonly key: "weights" | "held_out";
+  readonly path: string;
+  readonly sizeBytes: number;
+}
+
+/** Submits a job, with the files that it names; prints the training's name. Paths are relative to the job's file. */
+export function submit(options: TrainingOptions & { readonly file: string }) {
+  const { file, config, format } = options;
+  return Effect.gen(function* () {
+    const source = yield* Effect.mapError(readJob(file), failed);
+    const around = yield* Effect.mapError(surroundingsOf({ keys: {}, job: file }, "probe"), failed);
+    const { job, stateDir = "" } = yield* Effect.mapError(loadConfig("scheduler", config, around), failed);
+    if (job === undefined) return yield* Effect.fail(notice(2, `${file} holds no job`));
+    const folder = source.file === undefined ? "." : dirname(source.file);
+    const attached = [
+      ...("weights" in job.model ? [yield* attach(folder, "weights", job.model.weights)] : []),
+      ...(job.evaluation === undefined ? [] : [yield* attach(folder, "held_out", job.evaluation.heldOut)]),
+    ];
+    const name = source.file === undefined ? "job" : basename(source.file).replace(/\.(toml|json)$/, "");
+    const sizes = Object.fromEntries(attached.map(({ key, sizeBytes }) => [key, sizeBytes]));
+    const head = `${JSON.stringify({ name: name.slice(0, 128), job: source.values, ...sizes })}\n`;
+    const answer = yield* Effect.mapError(
+      uploadAdmin(adminSocketPath(stateDir), "POST /trainings", piecesOf(head, attached)),
+      (error) => error.problem === "not-running" ? notRunning(options) : failed(error),
+    );
+    const { id } = yield* bodyOf<{ readonly id: string }>(answer);
+    print(format === "json" ? JSON.stringify({ id }) : id);
+  });
+}
+
+/** Checks a file that a job names. */
+function attach(folder: string, key: Attached["key"], named: string) {
+  const path = isAbsolute(named) ? named : join(folder, named);
+  const wrong = (detail: string) => notice(1, `the job's ${key} ${path}: ${detail}`);
+  return Effect.gen(function* () {
+    const files = yield* FileSystem;
+    const { type, size } = yield* Effect.mapError(files.stat(path), (error) => wrong(fileProblem(error)));
+    if (type !== "File") return yield* Effect.fail(wrong("it is no file"));
+    if (key === "weights") {
+      yield* Effect.mapError(
+        Effect.scoped(openTensors(path)),
+        (error) => wrong(`it is no safetensors file: ${error.message}`),
+      );
+    }
+    return { key, path, sizeBytes: Number(size) } satisfies Attached;
+  });
+}
+
+async function* piecesOf(head: string, attached: readonly Attached[]): AsyncGenerator<Uint8Array> {
+  yield Buffer.from(head);
+  for (const { path, sizeBytes } of attached) {
+    let left = sizeBytes;
+    for await (const piece of createReadStream(path) as AsyncIterable<Uint8Array>) {
+      // A file that grows meanwhile is sent as it was announced.
+      if (left > 0) yield piece.subarray(0, left);
+      left -= piece.length;
+    }
+    if (left > 0) throw new Error(`${path} became shorter`);
+  }
+}
+
+/** Lists the trainings. */
+export function list(options: TrainingOptions) {
+  return Effect.map(
+    ask<{ readonly trainings: readonly ShownTraining[] }>(options, "GET /trainings"),
+    ({ trainings }) =>
+      void print(
+        options.format === "json" ? JSON.stringify({ trainings }) : escaped(listText(trainings, Date.now())),
+      ),
+  );
+}
+
+const isOver = (state: string): boolean => ["done", "failed", "cancelled"].includes(state);
+
+/** Shows one training; with `watch`, whenever it changed, until it is over. */
+export function status(options: TrainingOptions & { readonly id: string; readonly watch: boolean }) {
+  const { id, format, watch } = options;
+  return Effect.gen(function* () {
+    yield* checkId(id);
+    let shown = "";
+    for (;;) {
+      const known = yield* ask<ShownStatus>(options, "POST /trainings/status", { id });
+      const text = format === "json" ? JSON.stringify(known) : escaped(statusText(known, Date.now()));
+      // The time since something happened is no change.
+      const changed = JSON.stringify(known);
+      if (changed !== shown) print(text);
+      shown = changed;
+      if (!watch || isOver(known.state)) return;
+      yield* Effect.sleep(watchMs);
+    }
+  });
+}
+
+/** Prints a training's log. */
+export function logs(options: TrainingOptions & { readonly id: string; readonly worker: string | undefined }) {
+  const { id, worker, format } = options;
+  return Effect.gen(function* () {
+    yield* checkId(id);
+    const body = { id, ...(worker === undefined ? {} : { worker }) };
+    const { events } = yield* ask<{ readonly events: readonly Readonly<Record<string, unknown>>[] }>(
+      options,
+      "POST /trainings/logs",
+      body,
+    );
+    if (events.length === 0 && worker !== undefined) {
+      return yield* Effect.fail(
+        notice(1, `no line of training ${id} is about ${worker}: see its members with hypha-scheduler status ${id}`),
+      );
+    }
+    for (const event of events) print(format === "json" ? JSON.stringify(event) : escapeUnsafe(logText(event)));
+  });
+}
+
+/** Ends a training. */
+export function cancel(options: TrainingOptions & { readonly id: string }) {
+  const { id, format } = options;
+  return Effect.gen(function* () {
+    yield* checkId(id);
+    const answer = yield* ask<Parameters<typeof cancelText>[0]>(options, "POST /trainings/cancel", { id });
+    print(format === "json" ? JSON.stringify(answer) : escaped(cancelText(answer)));
+  });
+}
+
+/** Lets a training that failed or was cancelled go on. */
+export function resume(options: TrainingOptions & { readonly id: string }) {
+  const { id, format } = options;
+  return Effect.gen(function* () {
+    yield* checkId(id);
+    const answer = yield* ask<{ readonly id: string; readonly round: number }>(options, "POST /trainings/resume", {
+      id,
+    });
+    print(format === "json" ? JSON.stringify(answer) : `${id} goes on after round ${answer.round}`);
+  });
+}

@@ -1,0 +1,87 @@
+/** The admin socket is its operator's alone, bounded, and one for each program. */
+import { chmodSync, existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Effect } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { askAdmin } from "../../actors/admin/ask_admin.ts";
+import { adminBodyBytesMax, type AdminRoutes, serveAdmin } from "../../actors/admin/serve_admin.ts";
+
+const test = suite("admin socket");
+let folder = "";
+const path = () => join(folder, "admin.sock");
+test.before.each(() => {
+  folder = mkdtempSync(join(tmpdir(), "hypha-admin-"));
+});
+test.after.each(() => rmSync(folder, { recursive: true }));
+
+const routes: AdminRoutes = {
+  "GET /status": () => Promise.resolve({ status: 200, body: { ready: true } }),
+  "POST /echo": (body) => Promise.resolve({ status: 201, body }),
+  "POST /broken": () => Promise.reject(new Error("a mistake")),
+};
+
+/** Uses the socket while it is served. */
+function served<A, E>(use: Effect.Effect<A, E>): Promise<A> {
+  return Effect.runPromise(Effect.scoped(Effect.andThen(serveAdmin(path(), routes), use)));
+}
+
+const failure = (effect: Effect.Effect<unknown, { readonly message: string }>) =>
+  Effect.match(effect, { onSuccess: () => "done", onFailure: ({ message }) => message.replace(folder, "DIR") });
+
+test("it answers, 0600, and is gone when its scope closes", async () => {
+  const answers = await served(Effect.gen(function* () {
+    assert.is(statSync(path()).mode & 0o777, 0o600);
+    return [yield* askAdmin(path(), "GET /status"), yield* askAdmin(path(), "POST /echo", { a: ["ü"] })];
+  }));
+  assert.equal(answers, [{ status: 200, body: { ready: true } }, { status: 201, body: { a: ["ü"] } }]);
+  assert.not(existsSync(path()));
+  const away = await Effect.runPromise(Effect.flip(askAdmin(path(), "GET /status")));
+  assert.is(away.problem, "not-running");
+});
+
+test("what it does not know, too long a body and a route that breaks end in answers, and it goes on", async () => {
+  const long = "x".repeat(adminBodyBytesMax);
+  const statuses = await served(Effect.gen(function* () {
+    const status = (route: string, body?: unknown) =>
+      Effect.match(askAdmin(path(), route, body), {
+        onSuccess: (each) => each.status,
+        onFailure: (each) => each.problem,
+      });
+    return [
+      yield* status("GET /none"),
+      yield* status("POST /status"),
+      yield* status("GET /constructor"),
+      yield* status("POST /echo", long),
+      yield* status("POST /broken"),
+      yield* status("GET /status"),
+    ];
+  }));
+  assert.equal(statuses, [404, 404, 404, 413, "no-answer", 200]);
+});
+
+test("a folder that others can enter, or none, is refused", async () => {
+  chmodSync(folder, 0o750);
+  const open = Effect.scoped(serveAdmin(path(), routes));
+  assert.match(await Effect.runPromise(failure(open)), /chmod 700/);
+  const none = Effect.scoped(serveAdmin(join(folder, "none", "admin.sock"), routes));
+  assert.match(await Effect.runPromise(failure(none)), /does not exist/);
+});
+
+test("a second program does not take it over; a dead one's is replaced", async () => {
+  const second = await served(failure(Effect.scoped(serveAdmin(path(), routes))));
+  assert.match(second, /another process serves it/);
+  const dead = createServer();
+  await new Promise<void>((resolve) => dead.listen(path(), resolve));
+  dead.unref();
+  const left = await served(Effect.succeed("never")).catch(() => "refused while it lives");
+  assert.is(left, "refused while it lives");
+  await new Promise((resolve) => dead.close(resolve));
+  const { writeFileSync } = await import("node:fs");
+  writeFileSync(path(), "");
+  assert.is((await served(askAdmin(path(), "GET /status"))).status, 200);
+});
+
+test.run();

@@ -1,0 +1,104 @@
+/** The journal of a training: bounded, and after a disk that refuses it goes on. */
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem";
+import * as NodePath from "@effect/platform-node-shared/NodePath";
+import { Effect, Layer } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { eventsBytesMax, journalMachine } from "../../actors/scheduler/journal.ts";
+import { readEvents } from "../../actors/scheduler/read_events.ts";
+import type { Report } from "../../actors/runtime/ports.ts";
+import { emptyWatch } from "../../actors/training/watch.ts";
+import { makeFakeWorld, startIn } from "../support/fake_transport.ts";
+import { eventually, temporary } from "../support/job_world.ts";
+
+const test = suite("journal");
+const services = Layer.merge(NodeFileSystem.layer, NodePath.layer);
+
+function start() {
+  const place = temporary();
+  const folder = join(place.path, "t-1");
+  mkdirSync(folder);
+  const world = makeFakeWorld();
+  const standing = { state: "queued", reason: null, since: 0, queuedAt: 0 } as const;
+  const actor = startIn(world, journalMachine, {
+    ports: world.ports,
+    id: "t-1",
+    folder,
+    standing,
+    watch: emptyWatch,
+    isKept: false,
+  });
+  const line = (event: string, fields: Report["fields"], level: Report["level"] = "info", message = event) =>
+    actor.send({
+      type: "journal.line",
+      report: { level, event, message, fields: fields ?? {} },
+      name: "w",
+      at: world.ports.now(),
+    });
+  const resting = () => eventually("all is written", () => actor.getSnapshot().matches("resting"));
+  const state = () => JSON.parse(readFileSync(join(folder, "state.json"), "utf8"));
+  return { place, folder, world, actor, line, resting, state, standing };
+}
+
+test("it keeps lines, losses and what became of the training; finer lines change only what is known", async () => {
+  const { place, folder, line, resting, actor, state, standing } = start();
+  await resting();
+  assert.equal([state().state, state().watch.round], ["queued", 0]);
+  line("lease.granted", { peer: "p", class: "train" });
+  line("round.metrics", { peer: "p", round: 1, metrics: { loss: 0.5 } }, "debug");
+  line("model.served", { peer: "p", sizeBytes: 10 }, "debug");
+  line("round.finished", { round: 1, resultBytes: 4 });
+  actor.send({ type: "journal.standing", standing: { ...standing, state: "running" } });
+  await eventually("the round is kept", () => state().watch.round === 1 && state().state === "running");
+  await resting();
+  const events = await Effect.runPromise(Effect.provide(readEvents(folder, undefined), services));
+  assert.equal(events.map(({ event, name }) => [event, name]), [
+    ["lease.granted", "w"],
+    ["round.metrics", "w"],
+    ["round.finished", "w"],
+  ]);
+  assert.equal(await Effect.runPromise(Effect.provide(readEvents(folder, "other"), services)), []);
+  const { watch } = state();
+  assert.equal([watch.losses, watch.bytes], [[{ round: 1, loss: 0.5 }], { received: 4, sent: 10 }]);
+  assert.is(statSync(join(folder, "events.jsonl")).mode & 0o777, 0o600);
+  place.remove();
+});
+
+test("its files are bounded: the older part goes", async () => {
+  const { place, folder, line, resting } = start();
+  await resting();
+  const message = "x".repeat(3_000);
+  for (let batch = 0; batch < 10; batch++) {
+    for (let each = 0; each < 150; each++) line("test.line", { batch, each }, "info", message);
+    await resting();
+  }
+  const sizes = ["events.jsonl", "events.1.jsonl"].map((name) => join(folder, name)).filter(existsSync)
+    .map((path) => statSync(path).size);
+  assert.is(sizes.length, 2);
+  assert.ok(sizes.every((size) => size < 3 * eventsBytesMax), sizes.join());
+  const events = await Effect.runPromise(Effect.provide(readEvents(folder, undefined), services));
+  assert.ok(events.length > 200 && events.length < 1_400, `${events.length}`);
+  place.remove();
+});
+
+test("a disk that refuses costs lines, which are counted; what became of the training is written again", async () => {
+  const { place, folder, line, resting, actor, world, state, standing } = start();
+  await resting();
+  if (process.getuid?.() === 0) {
+    // Root may write everywhere: a folder in the file's place refuses it all the same.
+    mkdirSync(join(folder, "events.jsonl"));
+  } else chmodSync(folder, 0o500);
+  actor.send({ type: "journal.standing", standing: { ...standing, state: "running" } });
+  line("test.line", {});
+  await eventually("it is said", () => world.reported("journal.unwritten").length === 1);
+  assert.is(world.reported("journal.unwritten")[0]?.["dropped"], 1);
+  chmodSync(folder, 0o700);
+  world.pass(5_010);
+  await eventually("it is written", () => state().state === "running");
+  place.remove();
+});
+
+test.run();

@@ -1,0 +1,101 @@
+/** Turns of trainings that look for workers: one at a time, the oldest first. */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { nextTurn, passedMaxMs, patience } from "../../actors/scheduler/queue.ts";
+import { temporary } from "../support/job_world.ts";
+import { configOf, startDaemon } from "../support/scheduler_world.ts";
+
+const test = suite("turns of trainings");
+
+const cases: readonly (readonly [
+  name: string,
+  turns: Parameters<typeof nextTurn>[0],
+  now: number,
+  expected: string | undefined,
+])[] = [
+  ["nobody wants workers", { wanting: {}, queue: [], turn: undefined }, 0, undefined],
+  ["the oldest goes first", { wanting: { b: 2, a: 1 }, queue: ["b", "a"], turn: undefined }, 3, "a"],
+  ["one at a time", { wanting: { a: 1, b: 2 }, queue: ["b"], turn: "a" }, 3, undefined],
+  ["a younger one passes one that rests", { wanting: { a: 0, b: 2 }, queue: ["b"], turn: undefined }, 599_999, "b"],
+  ["but none that has waited", { wanting: { a: 0, b: 2 }, queue: ["b"], turn: undefined }, passedMaxMs, undefined],
+  ["who has waited gets its turn", { wanting: { a: 0, b: 2 }, queue: ["b", "a"], turn: undefined }, passedMaxMs, "a"],
+];
+for (const [name, turns, now, expected] of cases) test(name, () => assert.is(nextTurn(turns, now), expected));
+
+/** A daemon with trainings that have found their data set. */
+async function daemonWith(...ids: readonly string[]) {
+  const place = temporary();
+  const daemon = await startDaemon(place.path);
+  for (const id of ids) {
+    daemon.submit(id, { ...configOf(1, 1).job, dataset: `data-${id}` }, daemon.world.ports.now() + ids.indexOf(id));
+    for (let tries = 0; tries < 200 && daemon.training(id)?.matches({ finding: "asking" }) !== true; tries++) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    daemon.found();
+  }
+  const phase = (id: string) => JSON.stringify(daemon.training(id)?.value);
+  return { ...daemon, place, phase };
+}
+
+test("while one looks for workers the next waits; without an aggregator nothing is held for longer than five seconds", async () => {
+  const { world, offer, live, phase, training, place, scheduler } = await daemonWith("t-a", "t-b");
+  assert.equal([phase("t-a"), phase("t-b")], ['{"allocating":"trainers"}', '{"allocating":"queueing"}']);
+  offer("w1");
+  assert.is(phase("t-a"), '{"allocating":"aggregator"}');
+  const took = world.ports.now();
+  const trainers = () => Object.keys(training("t-a")?.context.training.trainers ?? {});
+  assert.equal(trainers(), ["w1"]);
+  while (trainers().length > 0) live(100);
+  assert.ok(world.ports.now() - took <= patience.holdMs, `${world.ports.now() - took} ms`);
+  const released = world.asks.flatMap((ask) => ask.type === "request" && "Release" in ask.message ? [ask.peer] : []);
+  assert.equal(released, ["w1"]);
+  assert.equal([phase("t-a"), phase("t-b")], ['{"allocating":"resting"}', '{"allocating":"trainers"}']);
+  live(patience.holdMs);
+  const rested = world.ports.now();
+  while (phase("t-a") !== '{"allocating":"aggregator"}') {
+    live(100);
+    if (world.ports.now() - rested > patience.restMs[1]) throw new Error(`it rests on: ${phase("t-a")}`);
+  }
+  scheduler.stop();
+  place.remove();
+});
+
+test("a training that has all its workers gives its turn to the next", async () => {
+  const { offer, phase, dispatches, ask, place, scheduler, answerTraining, live } = await daemonWith("t-a", "t-b");
+  offer("w1");
+  offer("w2");
+  assert.match(phase("t-a"), "dispatching");
+  assert.is(phase("t-b"), '{"allocating":"trainers"}');
+  assert.is((ask({ type: "status", id: "t-a" }).body as { state: string }).state, "running");
+  assert.is((ask({ type: "status", id: "t-b" }).body as { state: string }).state, "queued");
+  // The other's workers may be of the existing network: they could not tell two leases apart.
+  offer("w1");
+  assert.is(phase("t-b"), '{"allocating":"trainers"}');
+  answerTraining("ours");
+  live(1_000);
+  offer("w1");
+  assert.is(phase("t-b"), '{"allocating":"aggregator"}');
+  assert.is(dispatches().length, 1);
+  scheduler.stop();
+  place.remove();
+});
+
+test("bug: two trainings took offers of one worker of the existing network at the same time", async () => {
+  const { world, offer, say, phase, training, place, scheduler, live } = await daemonWith("t-a", "t-b");
+  offer("w1");
+  offer("w2");
+  const known = world.asks.length;
+  const request = world.asks.flatMap((ask) => ask.type === "publish" ? [ask.message.id] : []).at(-1) ?? "";
+  say("w2", { WorkerOffer: { id: "again", request_id: request, price: 1, resources: none, timeout: at } });
+  const asked = world.asks.slice(known).flatMap((ask) => ask.type === "request" ? [ask] : []);
+  assert.equal(asked.map(({ protocol }) => protocol), ["/hypha-training/1"], "it is asked whether it is of ours");
+  live(5_000);
+  assert.equal(Object.keys(training("t-b")?.context.training.trainers ?? {}), []);
+  assert.match(phase("t-a"), "dispatching");
+  scheduler.stop();
+  place.remove();
+});
+const none = { cpu: 1, gpu: 0, memory: 1, storage: 1 };
+const at = { secs_since_epoch: 0, nanos_since_epoch: 0 };
+
+test.run();

@@ -1,0 +1,139 @@
+/** A training that is submitted: whole with its files, or nothing of it. */
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem";
+import * as NodePath from "@effect/platform-node-shared/NodePath";
+import { Effect, Layer, Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { encodeTensors } from "../../actors/learning/mod.ts";
+import { loadTrainings } from "../../actors/scheduler/load_trainings.ts";
+import { receiveTraining } from "../../actors/scheduler/receive_training.ts";
+import { formatState, statePath } from "../../actors/scheduler/training_record.ts";
+import { emptyWatch } from "../../actors/training/watch.ts";
+import { temporary } from "../support/job_world.ts";
+
+const test = suite("receiveTraining()");
+const services = Layer.merge(NodeFileSystem.layer, NodePath.layer);
+const weights = encodeTensors(new Map([["w", { shape: [2], values: Float32Array.of(1, 2) }]]));
+const part = { cpu: 1, memory: 1, storage: 1, gpu: 0 };
+const price = { bid: 1, max: 2 };
+const job = {
+  type: "diloco",
+  model: { weights: "init.safetensors", type: "image-classification", input_names: ["x"] },
+  dataset: { dataset: "digits" },
+  inner_optimizer: { "learning-rate": 0.1 },
+  outer_optimizer: { "learning-rate": 0.7, momentum: 0.9 },
+  resources: {
+    num_workers: 1,
+    worker: part,
+    parameter_server: part,
+    worker_price: price,
+    parameter_server_price: price,
+  },
+  rounds: { update_rounds: 2, avg_samples_between_updates: 10 },
+};
+const head = { name: "digits", job, weights: weights.length };
+
+/** The body in pieces of so many bytes. */
+async function* bodyOf(line: unknown, files: Uint8Array, pieceBytes = 7): AsyncGenerator<Uint8Array> {
+  const first = new TextEncoder().encode(typeof line === "string" ? line : `${JSON.stringify(line)}\n`);
+  const all = new Uint8Array([...first, ...files]);
+  for (let at = 0; at < all.length; at += pieceBytes) yield await Promise.resolve(all.subarray(at, at + pieceBytes));
+}
+
+const receive = (stateDir: string, body: AsyncIterator<Uint8Array>, id = "t-1") =>
+  Effect.runPromise(Effect.provide(Effect.result(receiveTraining(body, { stateDir, id, now: 5 })), services));
+const load = (stateDir: string) => Effect.runPromise(Effect.provide(loadTrainings(stateDir), services));
+
+test("it is on disk whole, with its files in place of those that its author named", async () => {
+  const place = temporary();
+  const evaluated = { ...head, job: { ...job, evaluation: { held_out: "rows.csv" } }, held_out: 4 };
+  const received = Result.getOrThrow(
+    await receive(place.path, bodyOf(evaluated, new Uint8Array([...weights, 49, 44, 50, 10]))),
+  );
+  const folder = join(place.path, "trainings", "t-1");
+  assert.equal([received.id, received.name, received.state, received.submittedAt], ["t-1", "digits", "queued", 5]);
+  assert.equal(received.job.model, {
+    weights: join(folder, "weights.safetensors"),
+    type: "image-classification",
+    inputNames: ["x"],
+  });
+  assert.is(readFileSync(received.job.evaluation?.heldOut ?? "", "utf8"), "1,2\n");
+  assert.equal(new Uint8Array(readFileSync(join(folder, "weights.safetensors"))), new Uint8Array(weights));
+  const { trainings, broken } = await load(place.path);
+  assert.equal([trainings, broken], [[received], []], "a scheduler that starts again reads the same");
+  place.remove();
+});
+
+const many = { ...head, job: { ...job, rounds: { ...job.rounds, keep_rounds: 1_000 } }, weights: 2 ** 45 };
+const refused: readonly (readonly [name: string, line: unknown, files: Uint8Array, code: string])[] = [
+  ["no line", "no end of a line", weights, "broken-off"],
+  ["no JSON", "{\n", weights, "not-a-job"],
+  ["a key too many", { ...head, more: 1 }, weights, "not-a-job"],
+  ["no job", { ...head, job: { ...job, type: "other" } }, weights, "not-a-job"],
+  [
+    "a job that breaks a rule",
+    { ...head, job: { ...job, resources: { ...job.resources, worker_price: { bid: 3, max: 2 } } } },
+    weights,
+    "not-a-job",
+  ],
+  ["no weights", { name: "digits", job }, weights, "wrong-file"],
+  ["rows that no evaluation reads", { ...head, held_out: 0 }, weights, "wrong-file"],
+  ["no safetensors", { ...head, weights: 9 }, new Uint8Array(9).fill(255), "wrong-file"],
+  ["a body that breaks off", { ...head, weights: weights.length + 1 }, weights, "broken-off"],
+  ["more than the disk has", many, weights, "no-space"],
+];
+for (const [name, line, files, code] of refused) {
+  test(`${name}: refused, and nothing remains`, async () => {
+    const place = temporary();
+    const outcome = await receive(place.path, bodyOf(line, files));
+    assert.is(Result.isFailure(outcome) ? outcome.failure.code : "taken", code);
+    const folder = join(place.path, "trainings");
+    assert.equal(existsSync(folder) ? readdirSync(folder) : [], []);
+    place.remove();
+  });
+}
+
+test("a body whose connection is lost leaves nothing", async () => {
+  const place = temporary();
+  async function* lost(): AsyncGenerator<Uint8Array> {
+    yield* bodyOf(head, weights.subarray(0, 5));
+    throw await Promise.resolve(new Error("reset"));
+  }
+  const outcome = await receive(place.path, lost());
+  assert.is(Result.isFailure(outcome) ? outcome.failure.code : "taken", "broken-off");
+  assert.equal(readdirSync(join(place.path, "trainings")), []);
+  place.remove();
+});
+
+test("damaged trainings are named, and the others are there; folders of others are left alone", async () => {
+  const place = temporary();
+  for (const id of ["t-1", "t-2", "t-3", "t-4"]) {
+    Result.getOrThrow(await receive(place.path, bodyOf(head, weights), id));
+  }
+  const folder = (id: string) => join(place.path, "trainings", id);
+  writeFileSync(join(folder("t-1"), "job.json"), "{");
+  writeFileSync(join(folder("t-2"), "state.json"), '{"version": 1, "state": "runn');
+  const standing = { state: "failed", reason: "no trainer is left", since: 7, queuedAt: 6 } as const;
+  writeFileSync(statePath(folder("t-3")), formatState(standing, { ...emptyWatch, round: 3 }));
+  const job4 = JSON.parse(readFileSync(join(folder("t-4"), "job.json"), "utf8"));
+  writeFileSync(join(folder("t-4"), "job.json"), JSON.stringify({ ...job4, job: { ...job, type: "other" } }));
+  mkdirSync(join(folder("t-configured")));
+  mkdirSync(join(folder(".t-9.incoming")));
+  mkdirSync(folder("not an id!"));
+  const { trainings, broken } = await load(place.path);
+  assert.equal(trainings.map(({ id, state, reason, watch }) => [id, state, reason, watch.round]), [
+    ["t-3", "failed", "no trainer is left", 3],
+  ]);
+  assert.equal(broken.map(({ detail }) => detail.replaceAll(place.path, "DIR").slice(0, 44)), [
+    "DIR/trainings/t-1/job.json is damaged",
+    "DIR/trainings/t-2/state.json is damaged",
+    "DIR/trainings/t-4/job.json holds no job: Exp",
+  ]);
+  assert.not(existsSync(folder(".t-9.incoming")));
+  assert.ok(existsSync(folder("not an id!")));
+  place.remove();
+});
+
+test.run();

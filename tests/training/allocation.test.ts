@@ -1,0 +1,149 @@
+/** Allocation: request, offers, acceptance, until there are as many workers as needed. */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { allocationMachine } from "../../actors/training/allocation.ts";
+import { instantFromMs } from "../../actors/runtime/instant.ts";
+import { failedWith, type FakeWorld, makeFakeWorld, startUnderParent } from "../support/fake_transport.ts";
+
+const test = suite("allocation");
+const wanted = { cpu: 1, gpu: 0, memory: 0, storage: 0 };
+
+function allocate(count: number, excluded: readonly string[] = []) {
+  const world = makeFakeWorld();
+  const allocation = startUnderParent(world, allocationMachine, {
+    descriptor: { class: "train", name: "diloco-transformer" },
+    count,
+    resources: wanted,
+    price: { bid: 20, max: 100 },
+    excluded,
+    transport: world.transport,
+    ports: world.ports,
+  });
+  let offers = 0;
+  const offer = (peer: string, price: number, request: string) => {
+    const id = `offer-${++offers}`;
+    allocation.send({
+      type: "offer.received",
+      exchange: `x-${id}`,
+      peer,
+      offer: { id, request_id: request, price, resources: wanted, timeout: instantFromMs(0) },
+    });
+    return id;
+  };
+  const granted = () =>
+    allocation.said.filter(({ type }) => type === "allocation.granted").map((said) =>
+      (said as unknown as { lease: { peer: string } }).lease.peer
+    );
+  const served = () => allocation.said.some(({ type }) => type === "allocation.served");
+  return { world, allocation, offer, granted, served };
+}
+
+/** Answers every acceptance that waits. */
+function accept(world: FakeWorld, refuse: readonly string[] = []): string[] {
+  return world.take("request").map((ask) => {
+    const { id } = (ask.message as { RenewLease: { id: string } }).RenewLease;
+    const message = refuse.includes(ask.peer)
+      ? { RenewLease: "Failed" as const }
+      : { RenewLease: { Renewed: { id, timeout: instantFromMs(world.ports.now() + 10_000) } } };
+    ask.replyTo.send({ type: "response", id: ask.id, message });
+    return ask.peer;
+  });
+}
+
+test("accepts at once when there are enough, the cheapest first", () => {
+  const { world, offer, granted, served } = allocate(2);
+  const { message } = world.takeOne("publish");
+  assert.equal(message.spec, { resources: wanted, executor: [{ class: "train", name: "diloco-transformer" }] });
+  assert.is(message.bid, 20);
+  offer("a", 30, message.id);
+  assert.is(world.take("request").length, 0, "one is not enough");
+  offer("b", 20, message.id);
+  assert.equal(accept(world), ["b", "a"]);
+  assert.equal(granted(), ["b", "a"]);
+  assert.ok(served());
+  assert.is(world.take("respond").length, 2, "each offer is answered");
+});
+
+test("an offer over the private maximum is answered all the same, and passed over", () => {
+  const { world, offer } = allocate(1);
+  const { message } = world.takeOne("publish");
+  offer("a", 100.01, message.id);
+  assert.is(world.takeOne("respond").type, "respond");
+  assert.is(world.take("request").length, 0);
+  offer("b", 100, message.id);
+  assert.is(world.takeOne("request").peer, "b");
+});
+
+test("an offer to nobody's request is declined, an excluded worker's not taken, one peer not twice", () => {
+  const { world, offer } = allocate(2, ["a"]);
+  const { message } = world.takeOne("publish");
+  offer("b", 1, "someone else's request");
+  assert.is(world.take("decline").length, 1);
+  offer("a", 1, message.id);
+  offer("b", 2, message.id);
+  offer("b", 3, message.id);
+  assert.is(world.take("request").length, 0, "two peers are wanted");
+  offer("c", 50, message.id);
+  assert.equal(world.take("request").map(({ peer }) => peer), ["b", "c"]);
+});
+
+test("asks again each second while there are too few, and says so each five", () => {
+  const { world, offer } = allocate(2);
+  const first = world.takeOne("publish");
+  first.replyTo.send({ type: "publish.failed", id: first.id, error: failedWith("not-connected") });
+  offer("a", 10, first.message.id);
+  world.pass(4_990);
+  assert.is(world.take("publish").length, 4);
+  assert.is(world.reported("allocation.short").length, 0);
+  world.pass(20);
+  assert.equal(world.reported("allocation.short").map(({ have, needed }) => [have, needed]), [[0, 2]]);
+});
+
+test("an offer that is about to lapse is not accepted", () => {
+  const { world, offer } = allocate(2);
+  const { message } = world.takeOne("publish");
+  offer("a", 10, message.id);
+  world.pass(390);
+  offer("b", 10, message.id);
+  assert.is(world.take("request").length, 2, "400 ms are inside");
+  const late = allocate(2);
+  const request = late.world.takeOne("publish").message.id;
+  late.offer("a", 10, request);
+  late.world.pass(400);
+  late.offer("b", 10, request);
+  assert.is(late.world.take("request").length, 0);
+});
+
+test("a worker that refuses is replaced by another; what was granted is kept", () => {
+  const { world, offer, granted, served } = allocate(2);
+  const { message } = world.takeOne("publish");
+  offer("a", 1, message.id);
+  offer("b", 2, message.id);
+  accept(world, ["b"]);
+  assert.equal(granted(), ["a"]);
+  assert.not(served());
+  world.pass(1_000);
+  const again = world.takeOne("publish").message.id;
+  offer("a", 1, again);
+  assert.is(world.take("request").length, 0, "it has a lease already");
+  offer("c", 3, again);
+  assert.equal(accept(world), ["c"]);
+  assert.equal(granted(), ["a", "c"]);
+  assert.ok(served());
+});
+
+test("an acceptance that is never answered doesn't hold it up", () => {
+  const { world, offer, served } = allocate(1);
+  offer("a", 1, world.takeOne("publish").message.id);
+  assert.is(world.take("request").length, 1);
+  world.pass(4_010);
+  offer("b", 1, world.take("publish").at(-1)?.message.id ?? "");
+  assert.equal(accept(world), ["b"]);
+  assert.ok(served());
+});
+
+test("nothing to allocate is served at once", () => {
+  assert.ok(allocate(0).served());
+});
+
+test.run();

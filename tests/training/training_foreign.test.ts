@@ -1,0 +1,144 @@
+/** Workers of the existing network, which know no release and report no ends of jobs: what a scheduler waits for, in virtual time. */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { executorEndMs, foreignWaitMs, offerOverMs } from "../../actors/training/workers.ts";
+import { regroupMs, silenceCheckMs, tailMs } from "../../actors/training/training_setup.ts";
+import { instantFromMs } from "../../actors/runtime/instant.ts";
+import { failedWith } from "../support/fake_transport.ts";
+import { configOf, resources, startScheduler, training } from "../support/scheduler_world.ts";
+
+const test = suite("a scheduler of foreign workers");
+
+/** A scheduler whose only trainer is leased, and released again because there is no aggregator. */
+function regrouped() {
+  const started = startScheduler(configOf(1, 1));
+  const { world, found, offer, live, actor, answerTraining } = started;
+  found();
+  offer("rust");
+  const lease = () => Object.values(actor.getSnapshot().children).find((child) => child?.id.startsWith("lease/"));
+  const endsAt = () => (lease()?.getSnapshot() as { context: { endsAt: number } }).context.endsAt;
+  let ends = endsAt();
+  for (let passed = 0; passed < regroupMs * 1.5 && lease() !== undefined; passed += 500) {
+    ends = endsAt();
+    live(500);
+  }
+  assert.is(world.reported("allocation.regrouped").length, 1);
+  offer("aggregator");
+  const trainers = () => Object.keys(actor.getSnapshot().context.training.trainers);
+  /** Offers each second until there is a trainer; when that was. */
+  const untilTaken = () => {
+    for (let second = 0; second < 30 && trainers().length === 0; second++) {
+      live(1_000);
+      offer("rust");
+    }
+    assert.equal(trainers(), ["rust"]);
+    return world.ports.now();
+  };
+  return { answerTraining, ends, untilTaken, now: world.ports.now };
+}
+
+test("a foreign worker that was released is asked again when its lease and what ran under it are over", () => {
+  for (const known of [true, false]) {
+    const { answerTraining, ends, untilTaken, now } = regrouped();
+    if (known) answerTraining("foreign");
+    assert.ok(ends > now() + 1_000, "the lease goes on");
+    const taken = untilTaken();
+    assert.ok(taken >= ends + executorEndMs && taken <= ends + executorEndMs + 2_000, `${taken - ends}`);
+  }
+});
+
+test("a worker of ours that was released is asked again at once", () => {
+  const { answerTraining, untilTaken, now } = regrouped();
+  answerTraining("ours");
+  const before = now();
+  assert.ok(untilTaken() - before <= 2_000);
+});
+
+test("bug: a worker whose acceptance got no answer was leased twice; it is asked to release, and left alone if it is foreign", () => {
+  for (const are of ["ours", "foreign"] as const) {
+    const { world, found, say, live, offer, answerTraining, actor } = startScheduler(configOf(1, 1));
+    found();
+    const request_id = world.take("publish").at(-1)?.message.id ?? "";
+    say("w", { WorkerOffer: { id: "lost", request_id, price: 1, resources, timeout: instantFromMs(0) } });
+    const acceptance = world.takeOne("request");
+    acceptance.replyTo.send({ type: "request.failed", id: acceptance.id, error: failedWith("timed-out") });
+    const released = world.asks.flatMap((ask) => ask.type === "request" && "Release" in ask.message ? [ask] : []);
+    assert.equal(released.map(({ peer, message }) => [peer, message]), [["w", { Release: { lease: "lost" } }]]);
+    answerTraining(are);
+    const trainers = () => Object.keys(actor.getSnapshot().context.training.trainers);
+    live(1_000);
+    offer("w");
+    assert.equal(trainers(), are === "ours" ? ["w"] : []);
+    live(foreignWaitMs - 2_000);
+    offer("w");
+    assert.equal(trainers(), are === "ours" ? ["w"] : []);
+    live(1_500);
+    offer("w");
+    assert.equal(trainers(), ["w"]);
+  }
+});
+
+/** A scheduler with a leased trainer that offers again while an aggregator is looked for; the time from that offer to its dispatch. */
+function untilDispatched(again: boolean): number {
+  const { world, actor, found, offer, dispatches, say } = startScheduler(configOf(1, 1));
+  found();
+  offer("rust");
+  if (again) {
+    const request_id = world.take("publish").at(-1)?.message.id ?? "";
+    const unaccepted = { id: "unaccepted", request_id, price: 1, resources, timeout: instantFromMs(0) };
+    say("rust", { WorkerOffer: unaccepted });
+    world.pass(100);
+    actor.send({ type: "dataset.seek" });
+  }
+  const before = world.ports.now() - (again ? 100 : 0);
+  world.pass(10);
+  const [request] = world.asks.flatMap((ask) => ask.type === "publish" ? [ask] : []).slice(-1);
+  say("aggregator", {
+    WorkerOffer: { id: "o", request_id: request?.message.id ?? "", price: 1, resources, timeout: instantFromMs(0) },
+  });
+  for (let passed = 0; passed < 3_000; passed += 10) {
+    for (const { peer, accept } of dispatches()) {
+      if (peer === "rust") return world.ports.now() - before;
+      accept();
+    }
+    world.pass(10);
+  }
+  throw new Error("the trainer got no job");
+}
+
+test("bug: a job was dispatched while an unaccepted offer of its worker was open, and ended with it", () => {
+  assert.ok(untilDispatched(false) < 100);
+  const waited = untilDispatched(true);
+  assert.ok(waited >= offerOverMs && waited < offerOverMs + 100, `${waited}`);
+});
+
+test("a foreign trainer that sends no update is lost after one deadline", () => {
+  const { progress, live, world } = training(["a", "b"], 1, "aggregator", true);
+  const deadlineMs = configOf(1, 1).job.aggregation.roundDeadlineS * 1_000;
+  progress("a", "update");
+  for (let passed = 0; passed <= deadlineMs; passed += silenceCheckMs) {
+    progress("b", { status: { batch_size: 0 } });
+    live(silenceCheckMs);
+  }
+  assert.equal(world.reported("trainer.lost").map(({ peer }) => peer), ["b"]);
+});
+
+test("bug: at the end of a training whose aggregator is foreign 300 s were waited for a report that no such worker sends", () => {
+  const { world, progress, live, actor } = training(["a", "b"], 1, "aggregator", true);
+  for (const peer of ["a", "b"]) progress(peer, "update");
+  assert.is(progress("aggregator", "updated"), "Done");
+  assert.equal(world.reported("training.ending").map(({ missing, waitMs }) => [missing, waitMs]), [[
+    ["a", "b"],
+    tailMs,
+  ]]);
+  progress("a", "update-received");
+  live(tailMs - 500);
+  assert.is(world.reported("training.done").length, 0, "the other's receipt may still come");
+  live(500);
+  assert.equal(world.reported("training.unconfirmed").map(({ missing }) => missing), [["b"]]);
+  assert.is(world.reported("training.done").length, 1);
+  live(2_500);
+  assert.equal(actor.getSnapshot().output, { type: "finished" });
+});
+
+test.run();

@@ -1,0 +1,48 @@
+/** What is remembered of a training, from the lines that it reports. */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { emptyWatch, membersIn, type TrainingWatch, watchLine } from "../../actors/training/watch.ts";
+
+const test = suite("watchLine()");
+let at = 0;
+const after = (watch: TrainingWatch, event: string, fields: Record<string, unknown> = {}, name?: string) =>
+  watchLine(watch, { report: { level: "info", event, message: "", fields }, name, at: at += 1_000 });
+
+test("members come and go; who is out is not counted, and a new run begins with none", () => {
+  let watch = after(emptyWatch, "run.began", { run: 7 });
+  watch = after(watch, "lease.granted", { class: "train" }, "w1");
+  watch = after(watch, "lease.granted", { class: "aggregate" }, "w2");
+  assert.equal([watch.run, membersIn(watch), watch.members["w2"]?.part], [7, 2, "aggregator"]);
+  watch = after(watch, "trainer.lost", { reason: "its lease is over" }, "w1");
+  assert.equal([membersIn(watch), watch.members["w1"]?.last], [1, "its lease is over"]);
+  assert.is(membersIn(after(watch, "run.began", { run: 8 })), 0);
+});
+
+test("the loss of a round is the mean of those that are in; the time of a round is that since the one before", () => {
+  let watch = after(emptyWatch, "lease.granted", { class: "train" }, "w1");
+  watch = after(watch, "lease.granted", { class: "train" }, "w2");
+  watch = after(watch, "round.metrics", { round: 1, metrics: { loss: 1 } }, "w1");
+  watch = after(watch, "round.metrics", { round: 1, metrics: { loss: 3 } }, "w2");
+  watch = after(watch, "round.finished", { round: 1, resultBytes: 5 });
+  assert.equal([watch.round, watch.losses, watch.roundSeconds], [1, [{ round: 1, loss: 2 }], null]);
+  watch = after(watch, "trainer.lost", { reason: "gone" }, "w2");
+  watch = after(watch, "round.finished", { round: 2, resultBytes: 5 });
+  assert.equal([watch.losses.at(-1), watch.roundSeconds, watch.bytes.received], [{ round: 2, loss: 1 }, 2, 10]);
+});
+
+test("what an aggregator claims cannot grow without bound, and hostile values are not taken", () => {
+  let watch = emptyWatch;
+  for (let code = 0; code < 500; code++) {
+    watch = after(watch, "update.rejected", { code: `code-${code}`, round: 1 }, `w${code}`);
+  }
+  assert.is(Object.keys(watch.rejections).length, 65);
+  assert.is(Object.values(watch.rejections).reduce((sum, count) => sum + count), 500);
+  for (let member = 0; member < 1_500; member++) watch = after(watch, "lease.granted", {}, `m${member}`);
+  assert.is(Object.keys(watch.members).length, 1_000);
+  const odd = after(watch, "round.metrics", { round: "x", metrics: { loss: Number.NaN } }, "m1499");
+  assert.is(odd.members["m1499"]?.loss, null);
+  assert.is(after(watch, "constructor", {}), watch);
+  assert.is(after(watch, "update.rejected", { code: "x".repeat(5_000) }, undefined).rejections["other"], 437);
+});
+
+test.run();
