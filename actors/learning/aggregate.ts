@@ -17,6 +17,7 @@ import {
   type WholeType,
   widen,
 } from "./element_types.ts";
+import { layoutDigest } from "./layout.ts";
 import { exactMean, nesterovStep, type OuterOptions } from "./outer_step.ts";
 import { type MalformedSafetensors, type TensorEntry, writeHeader } from "./safetensors.ts";
 import { type Chunk, chunksOf, openTensorFile, type TensorFile } from "./tensor_file.ts";
@@ -54,6 +55,12 @@ export interface Aggregated {
   readonly updates: readonly { readonly file: string; readonly norm: number; readonly factor: number }[];
 }
 
+/** How a round is aggregated. */
+export interface AggregateOptions extends OuterOptions {
+  /** Digest of the layout that updates must have; undefined where the training has no weights of its own. */
+  readonly layout?: string | undefined;
+}
+
 /**
  * Judges the updates (`verdicts.ts`), averages them, steps the outer optimizer, and writes the outer update and the new velocity.
  * Integers and bools become the lower median of the updates, unscaled and without velocity. The order of the updates does not change the bytes. A failure changes neither file. Of several updates that do not count, the failure
@@ -62,7 +69,7 @@ export interface Aggregated {
 export function aggregateUpdates(
   directory: Pick<WorkDirectory, "openForReading" | "create" | "status">,
   files: AggregateFiles,
-  options: OuterOptions,
+  options: AggregateOptions,
 ): Effect.Effect<Aggregated, UpdateRejected | PathError> {
   return Effect.scoped(Effect.gen(function* () {
     const updates = yield* openUpdates(directory, files.updates);
@@ -71,9 +78,12 @@ export function aggregateUpdates(
     const velocity = yield* openVelocity(directory, files.velocity);
     const measured: MeasuredUpdate[] = [];
     for (const update of updates) {
-      measured.push({ file: update.path, layout: layoutOf(update), norm: yield* normOf(update) });
+      measured.push({ file: update.path, layout: layoutDigest(update.tensors), norm: yield* normOf(update) });
     }
-    const verdict = judgeUpdates(measured, { layout: velocity === undefined ? undefined : layoutOf(velocity) });
+    const verdict = judgeUpdates(measured, {
+      layout: options.layout ?? (velocity === undefined ? undefined : layoutDigest(velocity.tensors)),
+      of: options.layout === undefined ? "earlier rounds" : "the training's weights",
+    });
     if (verdict.type === "rejects") return yield* rejected(verdict.file, verdict.code, verdict.reason);
     const { factors } = verdict;
     const out = yield* directory.create(files.out);
@@ -163,12 +173,6 @@ function meanOf(parts: readonly Float64Array[], size: number): Float64Array {
 
 function rejected(file: string, code: RejectionCode, reason: string): Effect.Effect<never, UpdateRejected> {
   return Effect.fail(new UpdateRejected({ file, code, reason }));
-}
-
-/** Names, shapes and integer types, whatever the order of the data. All float types are one: updates may be shorter than parameters. */
-function layoutOf({ byName }: Open): string {
-  const named = [...byName].sort(([a], [b]) => a < b ? -1 : 1);
-  return JSON.stringify(named.map(([name, { shape, dtype }]) => [name, shape, isFloat(dtype) ? "float" : dtype]));
 }
 
 /** The length of an update's floats; not finite where one of its values is not. */

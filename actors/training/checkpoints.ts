@@ -34,10 +34,16 @@ export class CheckpointFailed extends Data.TaggedError("CheckpointFailed")<{
 /** A record has some hundred bytes for each member, of at most 1,000. */
 export const recordBytesMax = 1_048_576;
 /** A finished round in the folder. */
-export interface Checkpoint {
+export interface FoundCheckpoint {
   readonly record: RoundRecord;
   readonly parameters: string;
   readonly velocity: string;
+}
+
+/** A finished round of an open model. */
+export interface Checkpoint extends FoundCheckpoint {
+  /** Digest of the layout of the training's weights (`learning/layout.ts`). */
+  readonly layout: string;
 }
 
 /** The folder of a training. */
@@ -53,7 +59,7 @@ const ownName =
   /^(?:round-([0-9]+)(?:\.velocity)?\.(?:safetensors|json)|incoming\.safetensors|\.(?:round-|incoming|layout).*\.tmp(?:\.old)?)$/;
 
 /** The newest round whose files fit its record; undefined where there is none. */
-export function newestCheckpoint(folder: string): Effect.Effect<Checkpoint | undefined, never, FileSystem> {
+export function newestCheckpoint(folder: string): Effect.Effect<FoundCheckpoint | undefined, never, FileSystem> {
   return Effect.gen(function* () {
     const rounds = (yield* namesIn(folder)).flatMap((name) => {
       const round = recordName.exec(name)?.[1];
@@ -67,7 +73,10 @@ export function newestCheckpoint(folder: string): Effect.Effect<Checkpoint | und
   });
 }
 
-function fittingCheckpoint(folder: string, round: number): Effect.Effect<Checkpoint | undefined, never, FileSystem> {
+function fittingCheckpoint(
+  folder: string,
+  round: number,
+): Effect.Effect<FoundCheckpoint | undefined, never, FileSystem> {
   const path = recordPath(folder, round);
   return Effect.gen(function* () {
     const { text } = yield* readWhole({ path, what: "record of a round", bytesMax: recordBytesMax, key: "state_dir" });

@@ -5,7 +5,7 @@
  */
 import type { Member } from "../../pki/member.ts";
 import type { RequestAnswer } from "../../transport/port.ts";
-import type { Descriptor, JobSpec, Peer, Uuid } from "../../transport/protocols/messages.ts";
+import type { AggregationRules, Descriptor, JobSpec, Peer, Uuid } from "../../transport/protocols/messages.ts";
 import type { GrantedLease } from "./allocation.ts";
 import { answerAs } from "../runtime/role.ts";
 import { aggregateJob, trainJob } from "./job_spec.ts";
@@ -108,7 +108,7 @@ export function dispatchAggregator(args: TrainingArgs): void {
     dispatches: context.dispatches + 1,
     training: { ...context.training, aggregator: { ...aggregator, knows: participants.trainers } },
   });
-  const spec = aggregateJob(aggregator.jobId, context.config.job, participants);
+  const spec = aggregateJob(aggregator.jobId, context.config.job, { ...participants, aggregation: rulesOf(context) });
   sendDispatch(args, aggregator, spec);
   enqueue(() =>
     context.ports.report({
@@ -124,6 +124,11 @@ export function dispatchAggregator(args: TrainingArgs): void {
       },
     })
   );
+}
+
+/** What the aggregator judges updates by, where the scheduler keeps the model. */
+function rulesOf({ model }: SchedulerContext): AggregationRules | undefined {
+  return model === undefined ? undefined : { layout: model.checkpoint.layout };
 }
 
 /** Sends each trainer that has no job yet its job. */

@@ -4,6 +4,7 @@
  * @module
  */
 import type {
+  AggregationRules,
   JobSpec,
   ModelReference,
   Peer,
@@ -24,6 +25,8 @@ export interface Participants {
   readonly trainers: readonly Peer[];
   /** Where the training stands; undefined where the scheduler does not keep its model. */
   readonly training?: TrainingState | undefined;
+  /** What the aggregator judges updates by; undefined where the scheduler does not keep the model. */
+  readonly aggregation?: AggregationRules | undefined;
 }
 
 /** The job of a trainer: slices from the scheduler, updates to the aggregator, results from it. */
@@ -61,6 +64,7 @@ export function aggregateJob(jobId: Uuid, config: DilocoJobConfig, participants:
   return {
     job_id: jobId,
     ...stateOf(participants),
+    ...(participants.aggregation === undefined ? {} : { aggregation: participants.aggregation }),
     executor: {
       class: "aggregate",
       descriptor: { name: config.executors.aggregate },

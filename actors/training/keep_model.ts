@@ -8,7 +8,13 @@ import { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
 import { makeStateDirectory } from "../files/state_directory.ts";
 import { type FileNotWritten, writeWhole } from "../files/write_whole.ts";
-import { type MalformedSafetensors, type ResultRejected, writeInitial, writeRound } from "../learning/mod.ts";
+import {
+  layoutDigest,
+  type MalformedSafetensors,
+  type ResultRejected,
+  writeInitial,
+  writeRound,
+} from "../learning/mod.ts";
 import type { OuterOptions } from "../learning/mod.ts";
 import {
   type Checkpoint,
@@ -73,7 +79,8 @@ export function openModel(
       ({ reason }) => refuse(reason),
     );
     yield* writeLayout(folder, initial.tensors);
-    if (newest !== undefined) return newest;
+    const layout = layoutDigest(initial.tensors);
+    if (newest !== undefined) return { ...newest, layout };
     const parameters = parametersPath(folder, 0);
     const out = yield* createTensors(parameters);
     yield* writeInitial(initial, (bytes) => out.write(bytes)).pipe(
@@ -83,7 +90,7 @@ export function openModel(
     const nothing = { slices: null, members: [], samples: 0 };
     const record = { round: 0, run, weights: sha256, parameters: fit, velocity: null, ...nothing };
     yield* writeRecord(folder, record);
-    return { record, parameters, velocity: velocityPath(folder, 0) };
+    return { record, parameters, velocity: velocityPath(folder, 0), layout };
   }));
 }
 
@@ -114,7 +121,7 @@ export function keepRound(
     const record: RoundRecord = { round, weights: before.record.weights, ...fits, ...facts };
     yield* writeRecord(folder, record);
     yield* removeOthers(folder, { newest: round, keepRounds });
-    return { record, ...paths };
+    return { record, ...paths, layout: before.layout };
   }));
 }
 

@@ -9,7 +9,7 @@ import { networkOf } from "../../actors/job/training_network.ts";
 import { makeJobNetworkHost } from "../../actors/job/job_network.ts";
 import { makeWorkDirectory } from "../../actors/job/work_directory.ts";
 import type { JobOutcome } from "../../actors/job/messages.ts";
-import { decodeTensors, encodeTensors } from "../../actors/learning/mod.ts";
+import { decodeTensors, encodeTensors, layoutDigest } from "../../actors/learning/mod.ts";
 import { brokenPatienceMs, missingMs, parameterServerMachine } from "../../actors/job/parameter_server.ts";
 import { type StreamHandle, type TransportAsk, TransportError } from "../../transport/port.ts";
 import type {
@@ -375,6 +375,21 @@ test("bug: the trainer with the lowest PeerID sent another shape, and all others
   for (const peer of ["b", "c"]) server.push(peer, update(2, 4));
   await server.round(1);
   assert.equal([server.valuesFor("a"), server.valuesFor("b")], [[], [[2, 4]]]);
+  await server.end();
+});
+
+test("bug: of two first updates that differ the one of the lower PeerID was right, and the honest trainer was out", async () => {
+  const tensors = [{ name: "w", shape: [2], dtype: "F32" }] as const;
+  const spec = { ...specOf(["a", "b"]), aggregation: { layout: layoutDigest(tensors) } };
+  const server = await start(spec, { scheduler: "scheduler", id: "t-1", run: 1 });
+  server.push("a", update(1, 1, 1));
+  server.push("b", update(2, 4));
+  await server.round(1);
+  assert.equal([server.valuesFor("a"), server.valuesFor("b")], [[], [[2, 4]]]);
+  assert.equal(server.told[0]?.members.map(({ peer, outcome, code }) => [peer, outcome, code]), [
+    ["a", "rejected", "layout"],
+    ["b", "counted", undefined],
+  ]);
   await server.end();
 });
 

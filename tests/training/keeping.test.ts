@@ -7,7 +7,7 @@ import * as assert from "uvu/assert";
 import type { SchedulerConfig } from "../../actors/config/config.ts";
 import { handOver } from "../../actors/job/copy.ts";
 import { jobLimits } from "../../actors/job/limits.ts";
-import { encodeTensors } from "../../actors/learning/mod.ts";
+import { encodeTensors, layoutDigest } from "../../actors/learning/mod.ts";
 import { identityOf, settle } from "../support/fake_transport.ts";
 import { eventually, streamPair, temporary } from "../support/job_world.ts";
 import { configOf, startScheduler } from "../support/scheduler_world.ts";
@@ -100,6 +100,8 @@ test("members get the weights from it, and a round is finished when it is on dis
   const beginning = { ...run, round: 0, samples: 0, rounds: 2 };
   assert.equal([aggregate.training, train.training], [beginning, beginning]);
   assert.equal(aggregate.executor.config.results.peers, ["a", "scheduler"]);
+  assert.equal(aggregate.aggregation, { layout: layoutDigest([{ name: "w", shape: [2], dtype: "F32" }]) });
+  assert.is(train.aggregation, undefined);
   const dataset = `hypha:weights/${run.id}`;
   assert.equal(train.executor.config.model.artifact, { type: "scheduler", peer: "scheduler", dataset });
   assert.equal(data("a", dataset), { Success: { data_provider: "scheduler", index: 4_294_967_296 } });

@@ -7,6 +7,7 @@
  */
 import type { CrlRequest, CrlResponse } from "./crl_messages.ts";
 import type {
+  AggregationRules,
   RoundReport,
   TrainingRequest,
   TrainingResponse,
@@ -256,4 +257,6 @@ export interface JobSpec {
   readonly executor: Executor;
   /** Where the training stands when the job begins: an extension of ours. */
   readonly training?: TrainingState;
+  /** An extension of ours. */
+  readonly aggregation?: AggregationRules;
 }

@@ -33,7 +33,12 @@ import type {
   WorkerOffer,
   WorkerRequest,
 } from "./messages.ts";
-import { roundReportSchema, trainingRunSchema, trainingStateSchema } from "./training_schemas.ts";
+import {
+  aggregationRulesSchema,
+  roundReportSchema,
+  trainingRunSchema,
+  trainingStateSchema,
+} from "./training_schemas.ts";
 import { boolean, bytes, f32, f64, i32NotNegative, instant, oneOf, peer, text, u32, u64, uuid } from "./scalars.ts";
 import {
   checked,
@@ -164,6 +169,7 @@ export const jobSpecSchema: Schema<JobSpec> = struct<JobSpec>({
   job_id: uuid,
   executor,
   training: omittable(trainingStateSchema),
+  aggregation: omittable(aggregationRulesSchema),
 });
 
 // ── API ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

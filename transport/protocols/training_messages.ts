@@ -15,6 +15,12 @@ export interface TrainingState extends TrainingRun {
   readonly rounds: number;
 }
 
+/** What an aggregator judges a training's updates by: beside `training` in its job. */
+export interface AggregationRules {
+  /** SHA-256 of the layout of the training's weights, in hexadecimal (`docs/wire.md`, "Judged updates"). */
+  readonly layout?: string;
+}
+
 /** One run of a training, as its scheduler names it. Each start of the scheduler takes the next run. */
 export interface TrainingRun {
   readonly id: string;

@@ -6,6 +6,7 @@
 import { f64, oneOf, peer, text, u32, u64, uuid } from "./scalars.ts";
 import { checked, externallyTagged, list, nullable, omittable, type Schema, struct } from "./schema.ts";
 import type {
+  AggregationRules,
   MemberOutcome,
   MemberReport,
   RoundReport,
@@ -33,6 +34,14 @@ export const trainingStateSchema: Schema<TrainingState> = struct<TrainingState>(
   samples: u64,
   rounds: u32,
 });
+
+const isSha256 = (value: string) => /^[0-9a-f]{64}$/.test(value);
+
+/** Beside `training` in a job's specification. */
+export const aggregationRulesSchema: Schema<AggregationRules> = checked(
+  struct<AggregationRules>({ layout: omittable(text(64)) }),
+  ({ layout }) => layout === undefined || isSha256(layout) ? undefined : "layout is not 64 hexadecimal digits",
+);
 
 const outcomes: readonly MemberOutcome[] = ["counted", "clipped", "rejected", "missing"];
 

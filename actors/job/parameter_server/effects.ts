@@ -95,6 +95,7 @@ export const aggregated = fromEffect(
     return aggregateUpdates(job.directory, { updates, velocity: velocityFile, out }, {
       learningRate: optimizer["learning-rate"],
       momentum: optimizer.momentum,
+      layout: job.spec.aggregation?.layout,
     });
   },
 );
