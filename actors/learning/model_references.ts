@@ -19,3 +19,6 @@ export const indexOfRound = (round: number): number => roundIndexMin + round;
 export function trainingOfDataset(dataset: string): string | undefined {
   return /^hypha:(?:weights|velocity)\/(.+)$/.exec(dataset)?.[1];
 }
+/** The round of an index; undefined for the index of a slice. */
+export const roundOfIndex = (index: number): number | undefined =>
+  index < roundIndexMin ? undefined : index - roundIndexMin;

@@ -20,7 +20,7 @@ import type { WorkDirectory } from "../files/contained_files.ts";
 import { openPull, openPush } from "../job/peer_streams.ts";
 import { labelOf } from "../job/training_network.ts";
 import type { Executor, ExecutorExit } from "../job/process.ts";
-import type { OpenedBridge } from "../job/effects.ts";
+import { type OpenedBridge, type PlacedJob, trainerLinkOf } from "../job/effects.ts";
 import { jobMachine } from "../job/job.ts";
 import { decodeTensors, encodeTensors } from "../learning/safetensors.ts";
 import { aggregated } from "../job/parameter_server/effects.ts";
@@ -139,15 +139,16 @@ export const simulatedJobMachine = jobMachine.provide({
     ),
     bridge: fromScoped(
       "bridge",
-      ({ ports, directory }: { readonly ports: Ports; readonly directory: WorkDirectory }) =>
+      (placed: PlacedJob) =>
         byHand(
           "bridge",
-          ports,
-          Effect.succeed<OpenedBridge>({
-            socketPath: `${directory.path}/bridge.sock`,
+          placed.ports,
+          Effect.map(trainerLinkOf(placed), (link): OpenedBridge => ({
+            socketPath: `${placed.directory.path}/bridge.sock`,
             sendsDone: Effect.void,
             token: { value: "simulated", policy: "optional" },
-          }),
+            link,
+          })),
         ),
     ),
     executor: fromScoped(

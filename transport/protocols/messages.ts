@@ -8,6 +8,7 @@
 import type { CrlRequest, CrlResponse } from "./crl_messages.ts";
 import type {
   AggregationRules,
+  Receipt,
   RoundReport,
   TrainingRequest,
   TrainingResponse,
@@ -152,6 +153,8 @@ export interface ProgressRequest {
   readonly training?: TrainingRun;
   /** An extension of ours, beside `updated`. */
   readonly report?: RoundReport;
+  /** An extension of ours, beside `update-received`. */
+  readonly receipt?: Receipt;
 }
 
 export type ProgressResponse =

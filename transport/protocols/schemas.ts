@@ -35,6 +35,7 @@ import type {
 } from "./messages.ts";
 import {
   aggregationRulesSchema,
+  receiptSchema,
   roundReportSchema,
   trainingRunSchema,
   trainingStateSchema,
@@ -249,6 +250,7 @@ export const progressRequestSchema: Schema<ProgressRequest> = struct<ProgressReq
   progress: progressSchema,
   training: omittable(trainingRunSchema),
   report: omittable(roundReportSchema),
+  receipt: omittable(receiptSchema),
 });
 
 export const progressResponseSchema: Schema<ProgressResponse> = taggedBy<ProgressResponse>("type", {

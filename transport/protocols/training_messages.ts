@@ -65,6 +65,14 @@ export interface RoundReport {
   readonly members: readonly MemberReport[];
 }
 
+/** What a trainer has, beside its progress `update-received`. */
+export interface Receipt {
+  /** The round of its parameters: the last result that it applied. */
+  readonly round: number;
+  /** SHA-256 of the parameters as the scheduler would serve them, in hexadecimal; absent where the executor gives none. */
+  readonly parameters?: string;
+}
+
 /** Requests on `/hypha-training/1`. A variant that is not known here reads as `Unknown`. */
 export type TrainingRequest =
   /** The holder no longer needs the lease. */
@@ -80,6 +88,16 @@ export type TrainingRequest =
   }
   /** The scheduler's verdict about a job of the worker. */
   | { readonly Notice: { readonly job: Uuid; readonly code: string; readonly detail: string } }
+  /** Another member aggregates for a job of the worker: updates go to it, and results come from `results`. */
+  | {
+    readonly Change: {
+      readonly training: string;
+      readonly run: number;
+      readonly job: Uuid;
+      readonly aggregator: Peer;
+      readonly results: readonly Peer[];
+    };
+  }
   | { readonly Unknown: Readonly<Record<never, never>> };
 
 /** The answer on `/hypha-training/1`: on the wire the bare word. */

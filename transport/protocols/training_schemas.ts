@@ -9,6 +9,7 @@ import type {
   AggregationRules,
   MemberOutcome,
   MemberReport,
+  Receipt,
   RoundReport,
   TrainingRequest,
   TrainingResponse,
@@ -60,6 +61,16 @@ export const roundReportSchema: Schema<RoundReport> = checked(
   ({ members }) => members.length > membersReportedMax ? `more than ${membersReportedMax} members` : undefined,
 );
 
+/** Beside `"update-received"`. */
+export const receiptSchema: Schema<Receipt> = checked(
+  struct<Receipt>({ round: u32, parameters: omittable(text(64)) }),
+  ({ parameters }) =>
+    parameters === undefined || isSha256(parameters) ? undefined : "parameters are not 64 hexadecimal digits",
+);
+
+/** Most senders of results that a `Change` names. */
+const resultsNamedMax = 16;
+
 const known: Schema<TrainingRequest> = externallyTagged<TrainingRequest>({
   Release: struct<{ readonly lease: string }>({ lease: uuid }),
   End: struct<
@@ -75,10 +86,20 @@ const known: Schema<TrainingRequest> = externallyTagged<TrainingRequest>({
     code: text(verdictCodeMaxBytes),
     detail: text(verdictDetailMaxBytes),
   }),
+  Change: checked(
+    struct<Extract<TrainingRequest, { readonly Change: unknown }>["Change"]>({
+      training: text(trainingIdMaxBytes),
+      run: u32,
+      job: uuid,
+      aggregator: peer,
+      results: list(peer),
+    }),
+    ({ results }) => results.length > resultsNamedMax ? `more than ${resultsNamedMax} results` : undefined,
+  ),
   Unknown: struct<Readonly<Record<never, never>>>({}),
 });
 
-const knownNames: ReadonlySet<string> = new Set(["Release", "End", "Notice"]);
+const knownNames: ReadonlySet<string> = new Set(["Release", "End", "Notice", "Change"]);
 
 /** A request of a newer node must get an answer: a variant that is not known here reads as `Unknown`. */
 export const trainingRequestSchema: Schema<TrainingRequest> = {
