@@ -6,8 +6,8 @@
 import { type Member, memberOf } from "../../pki/member.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
 import { pullProtocols } from "../files/stream_file.ts";
+import { indexOfRound, resultDataset, velocityDataset, weightsDataset } from "../learning/model_references.ts";
 import { type Checkpoint, trainingFolder } from "./checkpoints.ts";
-import { indexOfRound, velocityDataset, weightsDataset } from "../learning/model_references.ts";
 import { offeredStream, rejectStream } from "./offered_stream.ts";
 import { planOf, type ReceivedStream, type TrainingArgs, type TrainingContext } from "./training_setup.ts";
 import { allParticipants, participantBy, trainersOf, withKept } from "./training.ts";
@@ -100,8 +100,9 @@ export function modelFor(
   const participant = participantBy(training, { peer, member });
   if (participant === undefined) return undefined;
   const { round, velocity } = model.checkpoint.record;
+  const isAggregators = dataset === velocityDataset(run.id) || dataset === resultDataset(run.id);
   const isAsked = dataset === weightsDataset(run.id) ||
-    (dataset === velocityDataset(run.id) && velocity !== null && participant === training.aggregator);
+    (isAggregators && velocity !== null && participant === training.aggregator);
   return isAsked ? { Success: { data_provider: self, index: indexOfRound(round) } } : undefined;
 }
 
@@ -120,8 +121,10 @@ export function offerToModel(
   const { training } = context;
   const member = memberOf(identity);
   if (pullProtocols.some((pull) => pull === protocol)) {
-    if (participantBy(training, { peer, member }) === undefined) return reject();
-    enqueue.sendTo(store, { type: "pull.offered", ...offeredStream(stream) });
+    const participant = participantBy(training, { peer, member });
+    if (participant === undefined) return reject();
+    const puller = participant === training.aggregator ? "aggregator" : "trainer";
+    enqueue.sendTo(store, { type: "pull.offered", ...offeredStream(stream), peer, puller });
     return true;
   }
   if (training.aggregator?.member !== member) return reject();
