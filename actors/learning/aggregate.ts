@@ -7,7 +7,7 @@
 import { Data, Effect, type Scope } from "effect";
 import type { PathError } from "../files/path_refused.ts";
 import type { WorkDirectory, WritableFile } from "../files/contained_files.ts";
-import { judgeUpdates, type MeasuredUpdate, type RejectionCode } from "./verdicts.ts";
+import { judgeUpdates, type MeasuredUpdate, type NormRules, normRules, type RejectionCode } from "./verdicts.ts";
 import {
   elementBytes,
   type FloatType,
@@ -18,7 +18,7 @@ import {
   widen,
 } from "./element_types.ts";
 import { layoutDigest } from "./layout.ts";
-import { exactMean, nesterovStep, type OuterOptions } from "./outer_step.ts";
+import { exactMean, nesterovStep, type OuterOptions, trimmedAtEach, trimmedMean } from "./outer_step.ts";
 import { type MalformedSafetensors, type TensorEntry, writeHeader } from "./safetensors.ts";
 import { type Chunk, chunksOf, openTensorFile, type TensorFile } from "./tensor_file.ts";
 
@@ -59,6 +59,10 @@ export interface Aggregated {
 export interface AggregateOptions extends OuterOptions {
   /** Digest of the layout that updates must have; undefined where the training has no weights of its own. */
   readonly layout?: string | undefined;
+  /** Part of the values that are dropped at each end, element by element; undefined for the mean of all. */
+  readonly trim?: number | undefined;
+  /** The defaults where undefined. */
+  readonly norms?: NormRules | undefined;
 }
 
 /**
@@ -82,6 +86,7 @@ export function aggregateUpdates(
     }
     const verdict = judgeUpdates(measured, {
       layout: options.layout ?? (velocity === undefined ? undefined : layoutDigest(velocity.tensors)),
+      rules: options.norms ?? normRules,
       of: options.layout === undefined ? "earlier rounds" : "the training's weights",
     });
     if (verdict.type === "rejects") return yield* rejected(verdict.file, verdict.code, verdict.reason);
@@ -120,7 +125,7 @@ function stepChunk(
     readonly next: WritableFile;
   },
   chunk: Chunk,
-  options: OuterOptions,
+  options: AggregateOptions,
 ): Effect.Effect<void, UpdateRejected | PathError> {
   return Effect.gen(function* () {
     const parts: Float64Array[] = [];
@@ -131,7 +136,7 @@ function stepChunk(
       parts.push(factor === 1 ? part : part.map((value) => Math.fround(value * factor)));
     }
     const state = velocity === undefined ? new Float64Array(chunk.size) : yield* readChunk(velocity, chunk);
-    const mean = meanOf(parts, chunk.size);
+    const mean = meanOf(parts, chunk.size, options.trim);
     nesterovStep(state, mean, options);
     yield* out.write(narrow(mean, "F32"));
     yield* next.write(narrow(state, "F64"));
@@ -161,12 +166,13 @@ function typeIn(float: "F32" | "F64", { dtype }: Pick<TensorEntry, "dtype">): Te
   return isFloat(dtype) ? float : dtype;
 }
 
-function meanOf(parts: readonly Float64Array[], size: number): Float64Array {
+function meanOf(parts: readonly Float64Array[], size: number, trim: number | undefined): Float64Array {
+  const dropped = trim === undefined ? 0 : trimmedAtEach(parts.length, trim);
   const mean = new Float64Array(size);
   const column = new Float64Array(parts.length);
   for (let i = 0; i < size; i++) {
     for (let k = 0; k < parts.length; k++) column[k] = parts[k]?.[i] as number;
-    mean[i] = exactMean(column);
+    mean[i] = dropped === 0 ? exactMean(column) : trimmedMean(column, dropped);
   }
   return mean;
 }

@@ -11,7 +11,7 @@
  */
 import type { InspectionEvent } from "xstate";
 import type { DilocoJobConfig } from "../config/config.ts";
-import { executorsDefault } from "../config/defaults.ts";
+import { aggregationDefault, executorsDefault } from "../config/defaults.ts";
 import type { AuditEntry } from "../trust/audit.ts";
 import type { Report } from "../runtime/ports.ts";
 import type { Session } from "../../transport/core/session.ts";
@@ -276,7 +276,7 @@ export function simulatedJob(options: { readonly workers: number; readonly round
       keepRounds: 3,
     },
     executors: { ...executorsDefault },
-    aggregation: { roundDeadlineS: 60 },
+    aggregation: { ...aggregationDefault, roundDeadlineS: 60 },
     evaluation: undefined,
   };
 }

@@ -126,9 +126,16 @@ export function dispatchAggregator(args: TrainingArgs): void {
   );
 }
 
-/** What the aggregator judges updates by, where the scheduler keeps the model. */
-function rulesOf({ model }: SchedulerContext): AggregationRules | undefined {
-  return model === undefined ? undefined : { layout: model.checkpoint.layout };
+/** What the aggregator judges and joins updates by. */
+function rulesOf({ model, config }: SchedulerContext): AggregationRules {
+  const { method, trim, clipNormRatio, maxNormRatio, quorum, roundDeadlineS } = config.job.aggregation;
+  return {
+    ...(model === undefined ? {} : { layout: model.checkpoint.layout }),
+    ...(method === "mean" ? {} : { method, trim }),
+    clip_norm_ratio: clipNormRatio,
+    max_norm_ratio: maxNormRatio,
+    ...(quorum === 1 ? {} : { quorum, deadline_s: roundDeadlineS }),
+  };
 }
 
 /** Sends each trainer that has no job yet its job. */

@@ -25,7 +25,7 @@ export interface Participants {
   readonly trainers: readonly Peer[];
   /** Where the training stands; undefined where the scheduler does not keep its model. */
   readonly training?: TrainingState | undefined;
-  /** What the aggregator judges updates by; undefined where the scheduler does not keep the model. */
+  /** What the aggregator judges and joins updates by. */
   readonly aggregation?: AggregationRules | undefined;
 }
 

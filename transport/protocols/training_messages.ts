@@ -19,6 +19,19 @@ export interface TrainingState extends TrainingRun {
 export interface AggregationRules {
   /** SHA-256 of the layout of the training's weights, in hexadecimal (`docs/wire.md`, "Judged updates"). */
   readonly layout?: string;
+  /** How updates are joined; their mean where this is absent. */
+  readonly method?: "mean" | "trimmed-mean";
+  /** Part of the values that the trimmed mean drops at each end. */
+  readonly trim?: number;
+  /** Bounds of an update's length, as multiples of the round's median. */
+  readonly clip_norm_ratio?: number;
+  readonly max_norm_ratio?: number;
+  /** Part of the trainers whose updates are enough when a round is `deadline_s` old; all where this is absent. */
+  readonly quorum?: number;
+  /** In seconds. */
+  readonly deadline_s?: number;
+  /** Trainers that may have missed the newest result, which an aggregator that takes over sends to them. */
+  readonly late?: readonly Peer[];
 }
 
 /** One run of a training, as its scheduler names it. Each start of the scheduler takes the next run. */

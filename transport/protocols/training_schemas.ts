@@ -40,8 +40,23 @@ const isSha256 = (value: string) => /^[0-9a-f]{64}$/.test(value);
 
 /** Beside `training` in a job's specification. */
 export const aggregationRulesSchema: Schema<AggregationRules> = checked(
-  struct<AggregationRules>({ layout: omittable(text(64)) }),
-  ({ layout }) => layout === undefined || isSha256(layout) ? undefined : "layout is not 64 hexadecimal digits",
+  struct<AggregationRules>({
+    layout: omittable(text(64)),
+    method: omittable(oneOf(["mean", "trimmed-mean"] as const)),
+    trim: omittable(f64),
+    clip_norm_ratio: omittable(f64),
+    max_norm_ratio: omittable(f64),
+    quorum: omittable(f64),
+    deadline_s: omittable(u32),
+    late: omittable(list(peer)),
+  }),
+  ({ layout, trim = 0, clip_norm_ratio: clip = 1, max_norm_ratio: most = 1, quorum = 1, late = [] }) => {
+    if (layout !== undefined && !isSha256(layout)) return "layout is not 64 hexadecimal digits";
+    if (!(trim >= 0 && trim < 0.5)) return "trim is not from 0 to 0.5";
+    if (!(clip >= 1 && most >= 1)) return "a ratio of norms is below 1";
+    if (!(quorum > 0 && quorum <= 1)) return "quorum is not from 0 to 1";
+    return late.length > membersReportedMax ? `more than ${membersReportedMax} late members` : undefined;
+  },
 );
 
 const outcomes: readonly MemberOutcome[] = ["counted", "clipped", "rejected", "missing"];

@@ -11,6 +11,7 @@ import type {
   UriReference,
 } from "../../../transport/protocols/messages.ts";
 import { TransportError } from "../../../transport/port.ts";
+import type { PathError } from "../../files/path_refused.ts";
 import { saveStream } from "../copy.ts";
 import { roundOfIndex, weightsDataset } from "../../learning/model_references.ts";
 import { openPull } from "../peer_streams.ts";
@@ -127,7 +128,7 @@ function pullSlice(
     const stream = yield* openPull(network, data_provider, header, limits.exchangeMs);
     const size = yield* Effect.catch(
       saveStream(stream, directory, path, limits),
-      (error) =>
+      (error): Effect.Effect<0, BridgeProblem | TransportError | PathError> =>
         error instanceof TransportError && error.code === "refused" ? refused(error.detail) : Effect.fail(error),
     );
     return size === 0 ? undefined : { path, size };
