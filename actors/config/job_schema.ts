@@ -111,6 +111,17 @@ export const job = Schema.Struct({
   }),
   resources: Schema.Struct({
     num_workers: integer(1, 1_000, "2", "Trainers to look for."),
+    min_trainers: optional(
+      integer(1, 1_000, "1", "With fewer trainers a training whose model the scheduler keeps waits for others."),
+    ),
+    wait_s: optional(
+      integer(
+        60,
+        31_536_000,
+        "86400",
+        "How long such a training waits for an aggregator and trainers before it fails.",
+      ),
+    ),
     worker: resources("A trainer"),
     parameter_server: resources("The parameter server"),
     worker_price: price("A trainer"),

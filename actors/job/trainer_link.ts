@@ -22,9 +22,11 @@ import { labelOf } from "./training_network.ts";
 
 /** Results that wait for the executor; the sender of one more has to wait. */
 export const resultsWaitingMax = 16;
-/** A copy that broke off is repeated after this, in milliseconds, and tried so often at one aggregator. */
+/**
+ * A copy that broke off is repeated after this, in milliseconds. The aggregator refuses that of a newcomer at the stream, until it is
+ * counted.
+ */
 export const sendAgainMs = 5_000;
-export const sendTriesMax = 12;
 
 /** Whom a trainer sends updates to, and whom it takes results of. */
 export interface TrainerRoles {
@@ -141,7 +143,7 @@ class Link implements TrainerLink {
           tries += 1;
           return Number.isInteger(Math.log2(tries)) ? this.#tellUnsent(update, aggregator, error) : Effect.void;
         }),
-        { schedule: Schedule.spaced(sendAgainMs), times: sendTriesMax - 1 },
+        Schedule.spaced(sendAgainMs),
       );
       const changed = this.#until(() => this.#roles.aggregator !== aggregator);
       return Effect.raceFirst(Effect.andThen(Effect.ignore(copied), Effect.never), changed);

@@ -22,7 +22,9 @@ export const defaultBatchSize = 32;
 export interface Participants {
   readonly scheduler: Peer;
   readonly aggregator: Peer;
-  readonly trainers: readonly Peer[];
+  /** Whom the aggregator waits for, and whom it sends results to. */
+  readonly updates: readonly Peer[];
+  readonly results: readonly Peer[];
   /** Where the training stands; undefined where the scheduler does not keep its model. */
   readonly training?: TrainingState | undefined;
   /** What the aggregator judges and joins updates by. */
@@ -60,7 +62,7 @@ export function trainJob(jobId: Uuid, config: DilocoJobConfig, participants: Par
 export function aggregateJob(jobId: Uuid, config: DilocoJobConfig, participants: Participants): JobSpec {
   const { learningRate, momentum } = config.outerOptimizer;
   const listens = config.evaluation !== undefined || participants.training !== undefined;
-  const listeners = listens ? [...participants.trainers, participants.scheduler] : participants.trainers;
+  const listeners = listens ? [...participants.results, participants.scheduler] : participants.results;
   return {
     job_id: jobId,
     ...stateOf(participants),
@@ -69,7 +71,7 @@ export function aggregateJob(jobId: Uuid, config: DilocoJobConfig, participants:
       class: "aggregate",
       descriptor: { name: config.executors.aggregate },
       config: {
-        updates: peersReference(participants.trainers),
+        updates: peersReference(participants.updates),
         results: peersReference(listeners),
         optimizer: { "learning-rate": learningRate, momentum },
       },

@@ -47,7 +47,7 @@ export function takeModel(
   enqueue.assign({
     model: { checkpoint, isPaused: false },
     samples,
-    training: { ...context.training, roundsDone: round },
+    training: { ...context.training, roundsDone: round, digests: { [round]: checkpoint.record.parameters.sha256 } },
   });
   if (round === 0) return;
   enqueue(() =>
@@ -69,7 +69,7 @@ export function noteKept(
   const { round, parameters: { sha256 }, samples } = checkpoint.record;
   enqueue.assign({
     model: { checkpoint, isPaused: false },
-    training: withKept(training, { round, now: ports.now() }, planOf(context)),
+    training: withKept(training, { round, sha256, now: ports.now() }, planOf(context)),
   });
   const evaluation = self.getSnapshot().children["evaluation"];
   if (evaluation !== undefined && context.evaluation === "on") {
@@ -99,9 +99,11 @@ export function modelFor(
   if (model === undefined || run === undefined) return undefined;
   const participant = participantBy(training, { peer, member });
   if (participant === undefined) return undefined;
+  // A newcomer that has parameters gets each result after them: the aggregator has to know it first.
+  const isEntered = training.aggregator?.knows.results.includes(peer) === true;
   const { round, velocity } = model.checkpoint.record;
   const isAggregators = dataset === velocityDataset(run.id) || dataset === resultDataset(run.id);
-  const isAsked = dataset === weightsDataset(run.id) ||
+  const isAsked = (dataset === weightsDataset(run.id) && isEntered) ||
     (isAggregators && velocity !== null && participant === training.aggregator);
   return isAsked ? { Success: { data_provider: self, index: indexOfRound(round) } } : undefined;
 }

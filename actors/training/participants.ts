@@ -8,7 +8,14 @@ import type { Act } from "../../transport/authorization/acts.ts";
 import type { TransportFact } from "../../transport/port.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
 import { release } from "./releasing.ts";
-import { absenceMs, isKeeping, trainerSilenceMs, type TrainingArgs, type TrainingContext } from "./training_setup.ts";
+import {
+  absenceMs,
+  isKeeping,
+  keptRoundOf,
+  trainerSilenceMs,
+  type TrainingArgs,
+  type TrainingContext,
+} from "./training_setup.ts";
 import {
   allParticipants,
   emptyTraining,
@@ -18,6 +25,7 @@ import {
   roundWait,
   silentTrainers,
   trainersOf,
+  withoutAggregator,
   withoutParticipant,
 } from "./training.ts";
 
@@ -30,7 +38,10 @@ export function loseParticipant(
   const participant = participantOf(context.training, peer);
   if (participant === undefined) return;
   const wasAggregator = context.training.aggregator?.peer === participant.peer;
-  const training = { ...withoutParticipant(context.training, participant.peer), changedAt: context.ports.now() };
+  const left = wasAggregator && context.model !== undefined
+    ? withoutAggregator(context.training, keptRoundOf(context))
+    : withoutParticipant(context.training, participant.peer);
+  const training = { ...left, changedAt: context.ports.now() };
   enqueue.assign({ training, stalledAt: undefined, excluded: [...context.excluded, participant.peer] });
   enqueue.cancel(`dispatch/${participant.taskId}`);
   enqueue.cancel(`absence/${participant.peer}`);

@@ -89,6 +89,7 @@ export function replaceExpected({ context, enqueue }: ServerArgs, { spec }: { re
     results: results.peers.filter((peer) => !before.includes(peer)),
     // A peer that is dropped and named again missed a result, or believes that a lost update is here.
     rejected: [...before, ...context.expected.filter(isOut)],
+    verdicts: context.verdicts.filter(({ peer }) => !isNew(peer)),
     saving: context.saving.filter((peer) => !isOut(peer)),
     received: Object.fromEntries(Object.entries(context.received).filter(([peer]) => !isOut(peer))),
   });
@@ -141,7 +142,6 @@ export function noteAggregated({ context, enqueue }: ServerArgs, { updates }: Ag
 export function nameMissing({ context, enqueue }: ServerArgs): void {
   const { job, expected, received, round } = context;
   const missing = expected.filter((peer) => received[peer] === undefined);
-  enqueue.stopChild("missed");
   if (missing.length === 0 || missing.length === expected.length) return;
   enqueue(() =>
     job.ports.report({
@@ -151,8 +151,16 @@ export function nameMissing({ context, enqueue }: ServerArgs): void {
       fields: { job: job.spec.job_id, round, peers: missing },
     })
   );
+  tellEarly({ context, enqueue }, missing.map((peer): MemberReport => ({ peer, outcome: "missing" })));
+}
+
+/** Tells the scheduler of members before the round is over. */
+function tellEarly(
+  { context: { job, round }, enqueue }: Pick<ServerArgs, "context" | "enqueue">,
+  members: readonly MemberReport[],
+): void {
+  enqueue.stopChild("missed");
   if (job.network.training === undefined) return;
-  const members = missing.map((peer): MemberReport => ({ peer, outcome: "missing" }));
   enqueue.spawnChild("missed", { id: "missed", input: { ports: job.ports, job, round, members } });
 }
 
@@ -166,6 +174,8 @@ function outReport(peer: PeerText, outcome: "rejected" | "missing", code: string
 export function putOut({ context, enqueue }: ServerArgs, { error }: { readonly error: unknown }): void {
   const culprit = culpritOf(context.batch, error);
   if (culprit === undefined) return;
+  const code = error instanceof UpdateRejected ? error.code : "malformed";
+  const verdict = outReport(culprit, "rejected", code, messageOf(error));
   enqueue.assign({
     expected: context.expected.filter((peer) => peer !== culprit),
     results: context.results.filter((peer) => peer !== culprit),
@@ -173,11 +183,10 @@ export function putOut({ context, enqueue }: ServerArgs, { error }: { readonly e
     // Updates of the others still count for this round, unless a newer one is here already.
     received: { ...without(context.batch, culprit), ...without(context.received, culprit) },
     batch: {},
-    verdicts: [
-      ...context.verdicts,
-      outReport(culprit, "rejected", error instanceof UpdateRejected ? error.code : "malformed", messageOf(error)),
-    ],
+    verdicts: [...context.verdicts, verdict],
   });
+  // With nobody left no round will be reported that tells of it.
+  if (context.expected.length === 1) tellEarly({ context, enqueue }, [...context.verdicts, verdict]);
   enqueue(() =>
     context.job.ports.report({
       level: "error",

@@ -104,9 +104,11 @@ export const serverSetup = setup({
   },
   actors,
   guards: {
-    isAllThere: ({ context: { expected, received } }) => expected.every((peer) => received[peer] !== undefined),
+    isAllThere: ({ context: { expected, received } }) =>
+      expected.length > 0 && expected.every((peer) => received[peer] !== undefined),
     hasQuorum: ({ context }) => hasQuorum(context),
-    hasNoTrainers: ({ context }) => context.expected.length === 0,
+    /** A scheduler that keeps the model finds others. */
+    hasNoTrainers: ({ context }) => context.expected.length === 0 && !keepsModel(context.job),
     isDone: (_, params: { readonly answer: ProgressResponse }) => params.answer.type === "Done",
     isOk: (_, params: { readonly answer: ProgressResponse }) =>
       params.answer.type === "Ok" || params.answer.type === "Continue",
