@@ -116,7 +116,8 @@ export class RoundChecks {
   #checkRound(node: SimulatedNode, seen: Seen, context: TrainingContext, value: unknown): void {
     const { now } = this.#sim;
     const { training, dataset } = context;
-    const isInRounds = typeof value === "object" && JSON.stringify(value).startsWith('{"running":{"rounds"');
+    const isInRounds = typeof value === "object" &&
+      JSON.stringify(value).startsWith('{"running":{"progress":{"rounds"');
     const members = allParticipants(training).filter(({ state }) => state !== "done").map(({ peer }) => peer);
     const state = JSON.stringify([isInRounds, training.roundsDone, members, dataset?.provider]);
     if (state !== seen.state || !isInRounds || !this.#isWhole(node, [...members, dataset?.provider ?? ""])) {

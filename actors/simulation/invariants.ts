@@ -119,6 +119,10 @@ export const invariants = {
     sentence: "A restarted scheduler takes a higher run than each before.",
     source: "docs/wire.md: Extensions",
   },
+  "equal-parameters": {
+    sentence: "After a round a trainer's parameters are bit for bit those that its scheduler keeps.",
+    source: "docs/wire.md: Extensions",
+  },
   "mean-right": {
     sentence: "The result is the outer step on the mean of exactly the round's updates.",
     source: "docs/wire.md: DiLoCo",
