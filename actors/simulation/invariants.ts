@@ -115,6 +115,10 @@ export const invariants = {
     sentence: "A training whose members are there, and which no trouble touches, makes a round within 40 seconds.",
     source: "ours",
   },
+  "live-newcomers": {
+    sentence: "A newcomer to a training, which no trouble touches, is counted before three further rounds are over.",
+    source: "ours",
+  },
   "run-rises": {
     sentence: "A restarted scheduler takes a higher run than each before.",
     source: "docs/wire.md: Extensions",

@@ -145,15 +145,30 @@ test("members get the weights from it, and a round is finished when it is on dis
   folder.remove();
 });
 
-test("an aggregator whose result does not fit is lost, and nobody is silent while a round waits for its result", async () => {
+test("an aggregator whose result does not fit is lost; the round is done again with another one", async () => {
   const folder = temporary();
-  const { world, actor, progress, push } = await trained(configIn(folder.path, 2));
+  const { world, actor, progress, push, offer, dispatches, live, run } = await trained(configIn(folder.path, 2));
   progress("a", "update");
   progress("s", "updated");
   assert.not.ok(await push(tensors(1, 1, 1), "r1"));
-  await eventually("the training failed", () => actor.getSnapshot().status === "done");
-  assert.equal(actor.getSnapshot().output, { type: "failed", reason: "the aggregator is lost" });
+  await eventually("it is lost", () => world.reported("aggregator.lost").length === 1);
+  assert.equal(actor.getSnapshot().context.training.roundsDone, 0, "what was not kept is done again");
+  offer("t");
+  live(1_000);
+  const [job] = dispatches();
+  assert.ok(job?.spec.executor.class === "aggregate");
+  assert.equal([job.peer, job.spec.training?.round, job.spec.executor.config.updates.peers], ["t", 0, ["a"]]);
+  world.take("request");
+  job.accept();
+  const [change] = world.take("request").flatMap(({ peer, message }) =>
+    "Change" in message ? [{ peer, ...message }] : []
+  );
+  assert.is(change?.peer, "a");
+  assert.equal([change?.Change.aggregator, change?.Change.results, change?.Change.run], ["t", ["t"], run.run]);
+  live(1_000);
   assert.equal(world.reported("round.finished"), []);
+  assert.equal(world.reported("training.waiting").length, 1);
+  actor.send({ type: "role.drain" });
   folder.remove();
 });
 
