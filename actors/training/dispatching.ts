@@ -6,6 +6,7 @@
 import type { Member } from "../../pki/member.ts";
 import type { RequestAnswer } from "../../transport/port.ts";
 import type { AggregationRules, Descriptor, JobSpec, Peer, Uuid } from "../../transport/protocols/messages.ts";
+import { aggregationDefault } from "../config/defaults.ts";
 import type { GrantedLease } from "./allocation.ts";
 import { answerAs } from "../runtime/role.ts";
 import { aggregateJob, trainJob } from "./job_spec.ts";
@@ -148,18 +149,19 @@ export function dispatchAggregator(args: TrainingArgs): void {
   );
 }
 
-/** What the aggregator judges and joins updates by. */
-function rulesOf({ model, config, training }: TrainingContext): AggregationRules {
+/** What the aggregator judges and joins updates by, where that is not the usual; undefined where it is. */
+function rulesOf({ model, config, training }: TrainingContext): AggregationRules | undefined {
   const { method, trim, clipNormRatio, maxNormRatio, quorum, roundDeadlineS } = config.job.aggregation;
   const late = model === undefined ? [] : lateTrainers(training, model.checkpoint.record.round);
-  return {
-    ...(late.length === 0 ? {} : { late }),
+  const rules: AggregationRules = {
     ...(model === undefined ? {} : { layout: model.checkpoint.layout }),
     ...(method === "mean" ? {} : { method, trim }),
-    clip_norm_ratio: clipNormRatio,
-    max_norm_ratio: maxNormRatio,
+    ...(clipNormRatio === aggregationDefault.clipNormRatio ? {} : { clip_norm_ratio: clipNormRatio }),
+    ...(maxNormRatio === aggregationDefault.maxNormRatio ? {} : { max_norm_ratio: maxNormRatio }),
     ...(quorum === 1 ? {} : { quorum, deadline_s: roundDeadlineS }),
+    ...(late.length === 0 ? {} : { late }),
   };
+  return Object.keys(rules).length === 0 ? undefined : rules;
 }
 
 /** Sends each trainer that has no job yet its job, once the aggregator will send it results. */
