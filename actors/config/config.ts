@@ -188,7 +188,7 @@ export interface DilocoJobConfig extends Pick<Job, "type" | "outerOptimizer" | "
   readonly innerOptimizer: Settings<DecodedJob["inner_optimizer"], "betas" | "epsilon">;
   /** How many rounds, and how many samples in each. */
   readonly rounds: Settings<DecodedJob["rounds"], "maxBatchSize">;
-  /** How long a round may take. */
+  /** How updates are judged and joined, and how long a round may take. */
   readonly aggregation: Settings<NonNullable<DecodedJob["aggregation"]>>;
   /** Names of the executors asked for; the existing network's by default. */
   readonly executors: Settings<NonNullable<DecodedJob["executors"]>>;

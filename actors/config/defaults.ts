@@ -60,8 +60,15 @@ export const modelDefault = { revision: undefined, token: undefined } as const;
 export const innerOptimizerDefault = { betas: undefined, epsilon: undefined } as const;
 export const roundsDefault = { maxBatchSize: undefined, keepRounds: 3 } as const;
 
-/** How long a round may take, in seconds: longer than the existing network's rounds of minutes. */
-export const aggregationDefault = { roundDeadlineS: 3_600 } as const;
+/** How updates are joined, and how long a round may take, in seconds: longer than the existing network's rounds of minutes. */
+export const aggregationDefault = {
+  method: "mean",
+  trim: 0.25,
+  clipNormRatio: 2,
+  maxNormRatio: 10,
+  quorum: 1,
+  roundDeadlineS: 3_600,
+} as const;
 
 /** How often metrics are sent (`OTEL_METRIC_EXPORT_INTERVAL`'s default). */
 export const telemetryIntervalMsDefault = 60_000;

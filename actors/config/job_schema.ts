@@ -7,7 +7,19 @@ import { Schema } from "effect";
 import { modelTasks, preprocessorTasks } from "../../transport/protocols/schemas.ts";
 import { aggregationDefault, executorsDefault, roundsDefault } from "./defaults.ts";
 import { tomlOf } from "./settings.ts";
-import { amount, fraction, integer, list, note, oneOf, optional, path, text, textCharactersMax } from "./notes.ts";
+import {
+  amount,
+  between,
+  fraction,
+  integer,
+  list,
+  note,
+  oneOf,
+  optional,
+  path,
+  text,
+  textCharactersMax,
+} from "./notes.ts";
 
 const modelOf = <const L extends readonly string[]>(tasks: L, type: string, expected: string) =>
   Schema.Struct({
@@ -99,6 +111,17 @@ export const job = Schema.Struct({
   }),
   resources: Schema.Struct({
     num_workers: integer(1, 1_000, "2", "Trainers to look for."),
+    min_trainers: optional(
+      integer(1, 1_000, "1", "With fewer trainers a training whose model the scheduler keeps waits for others."),
+    ),
+    wait_s: optional(
+      integer(
+        60,
+        31_536_000,
+        "86400",
+        "How long such a training waits for an aggregator and trainers before it fails.",
+      ),
+    ),
     worker: resources("A trainer"),
     parameter_server: resources("The parameter server"),
     worker_price: price("A trainer"),
@@ -113,6 +136,41 @@ export const job = Schema.Struct({
     ),
   }),
   aggregation: optional(Schema.Struct({
+    method: optional(
+      oneOf(
+        ["mean", "trimmed-mean"],
+        tomlOf(aggregationDefault.method),
+        "How updates are joined. trimmed-mean drops the largest and the smallest values of each element, from three updates on.",
+      ),
+    ),
+    trim: optional(
+      between(
+        [0, 0.49],
+        tomlOf(aggregationDefault.trim),
+        "Part of the values that trimmed-mean drops at each end, one at least.",
+      ),
+    ),
+    clip_norm_ratio: optional(
+      between(
+        [1, 1_000],
+        tomlOf(aggregationDefault.clipNormRatio),
+        "An update that is so many times as long as the round's median is scaled down to that.",
+      ),
+    ),
+    max_norm_ratio: optional(
+      between(
+        [1, 1_000_000],
+        tomlOf(aggregationDefault.maxNormRatio),
+        "An update that is so many times as long as the round's median is rejected, and its trainer is out.",
+      ),
+    ),
+    quorum: optional(
+      between(
+        [0.01, 1],
+        tomlOf(aggregationDefault.quorum),
+        "Part of the trainers whose updates are enough at round_deadline_s; below 1 the others' updates of the round do not count.",
+      ),
+    ),
     round_deadline_s: optional(
       integer(
         60,

@@ -62,6 +62,12 @@ export const integer = (minimum: number, maximum: number, example: string, descr
   });
 export const amount = (example: string, description: string, expected = "a number, 0 or more") =>
   note(Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0)), { expected, example, description });
+export const between = ([minimum, maximum]: readonly [number, number], example: string, description: string) =>
+  note(Schema.Finite.check(Schema.isBetween({ minimum, maximum })), {
+    expected: `a number from ${minimum} to ${maximum}`,
+    example,
+    description,
+  });
 export const fraction = (example: string, description: string) =>
   note(Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 })), {
     expected: "a number from 0 to 1",

@@ -158,22 +158,31 @@ function checkExecutors({ executors }: Readonly<Record<string, unknown>>): Broke
 
 /** A model is weights of one's own, or a repository with files. Its velocity is divided by the outer learning rate. */
 function checkModel(values: Readonly<Record<string, unknown>>): BrokenRule[] {
-  const { model, outer_optimizer: outer } = tableAt(tableAt(values, "scheduler"), "job");
+  const { model, aggregation, outer_optimizer: outer } = tableAt(tableAt(values, "scheduler"), "job");
   if (typeof model !== "object" || model === null) return [];
   const { weights, repository, filenames } = model as Record<string, unknown>;
   const path = ["scheduler", "job", "model"];
   const hub = "a repository and its filenames, or weights";
   if (weights === undefined) {
-    return ([["repository", repository, '"acme/model"'], ["filenames", filenames, '["model.safetensors"]']] as const)
-      .flatMap(
-        ([name, value, example]): BrokenRule[] =>
-          value !== undefined ? [] : [{
-            path: [...path, name],
-            wrong: "is missing",
-            expected: hub,
-            mend: `write for instance: ${name} = ${example}`,
-          }],
-      );
+    const { quorum } = tableAt({ aggregation }, "aggregation");
+    const late: BrokenRule[] = typeof quorum !== "number" || quorum >= 1 ? [] : [{
+      path: ["scheduler", "job", "aggregation", "quorum"],
+      wrong: "is below 1 without weights: a trainer that was late could not be told which round its update is of",
+      expected: "1 for a model of a repository",
+      mend: "take quorum out, or give the model as weights",
+    }];
+    const missing =
+      ([["repository", repository, '"acme/model"'], ["filenames", filenames, '["model.safetensors"]']] as const)
+        .flatMap(
+          ([name, value, example]): BrokenRule[] =>
+            value !== undefined ? [] : [{
+              path: [...path, name],
+              wrong: "is missing",
+              expected: hub,
+              mend: `write for instance: ${name} = ${example}`,
+            }],
+        );
+    return [...missing, ...late];
   }
   const both: BrokenRule[] = repository === undefined && filenames === undefined ? [] : [{
     path: [...path, "weights"],

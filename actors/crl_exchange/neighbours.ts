@@ -116,8 +116,9 @@ export class Neighbours {
 
   /** The peers that have a list: they told it, or were told it. */
   holdersOf(notice: CrlNotice): readonly PeerText[] {
-    return [...this.#peers].flatMap(([peer, { knows, isUnable }]) =>
-      !isUnable && knows.get(slotOf(notice)) === notice.sha256 ? [peer] : []
+    const [slot, { sha256 }] = [slotOf(notice), notice];
+    return [...this.#peers].flatMap(([peer, { has, announced, isUnable }]) =>
+      !isUnable && (has.get(slot) === sha256 || announced.get(slot) === sha256) ? [peer] : []
     );
   }
 

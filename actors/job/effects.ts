@@ -5,13 +5,14 @@
  */
 import { basename } from "node:path";
 import process from "node:process";
-import { Effect, Result } from "effect";
+import { Effect, Result, type Scope } from "effect";
 import { fetchDefault } from "../config/cell_config.ts";
 import { fromEffect } from "../runtime/effect_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { fromScoped } from "../runtime/scoped_actor.ts";
 import { jobSpecSchema, toJson } from "../../transport/protocols/mod.ts";
-import { type Bridge, openBridge } from "./bridge/bridge.ts";
+import type { TrainConfig } from "../../transport/protocols/messages.ts";
+import { type Bridge, type BridgeNotOpened, openBridge } from "./bridge/bridge.ts";
 import { type BridgeToken, makeBridgeToken } from "./bridge/token.ts";
 import { webUnder } from "./bridge/web_request.ts";
 import { assignCell, type AssignedCell } from "./cell/assign.ts";
@@ -25,6 +26,7 @@ import type { JobInput } from "./messages.ts";
 import type { WorkDirectory } from "../files/contained_files.ts";
 import { type Executor, startExecutor } from "./process.ts";
 import { scopeOf } from "./scope.ts";
+import { openTrainerLink, type TrainerLink, type TrainerRoles } from "./trainer_link.ts";
 import { makeWorkDirectory, recordExecutor, removeWorkDirectory } from "./work_directory.ts";
 
 /** Most bytes of a socket's path that a client can connect to: 107 on Deno, one more on Node. */
@@ -42,6 +44,8 @@ export interface PlacedJob {
 /** A bridge and its token. */
 export interface OpenedBridge extends Bridge {
   readonly token: BridgeToken;
+  /** Undefined where the scheduler does not keep the training's model. */
+  readonly link?: TrainerLink | undefined;
 }
 
 /** A job's work directory and cell. Without a cell the executor runs as the worker's own process. */
@@ -62,21 +66,28 @@ export const directoryActor = fromScoped(
 );
 
 /** Sends `effect.done.bridge` with an {@linkcode OpenedBridge}; closes it when stopped. */
-export const bridgeActor = fromScoped("bridge", ({ ports, job, limits, directory, cell }: PlacedJob) => {
+export const bridgeActor = fromScoped("bridge", (placed: PlacedJob) => openJobBridge(placed));
+
+function openJobBridge(
+  { ports, job, limits, directory, cell }: PlacedJob,
+): Effect.Effect<OpenedBridge, BridgeNotOpened, Scope.Scope> {
   const ownRoot = cell !== undefined && hasOwnRoot(cell.cell);
   const token = makeBridgeToken(job.executor.token ?? (ownRoot ? "optional" : "required"));
-  const context = {
-    directory,
-    jobId: job.spec.job_id,
-    scheduler: job.scheduler,
-    scope: scopeOf(job.spec),
-    network: job.network,
-    limits,
-    report: ports.report,
-    web: job.web ?? webUnder(fetchDefault),
-    count: { round: (job.spec.training?.round ?? 0) + 1, samples: 0 },
-  };
-  return Effect.map(openBridge(context, token), (bridge): OpenedBridge => {
+  return Effect.gen(function* () {
+    const link = yield* trainerLinkOf({ ports, job, limits, directory });
+    const context = {
+      directory,
+      jobId: job.spec.job_id,
+      scheduler: job.scheduler,
+      scope: scopeOf(job.spec),
+      network: job.network,
+      limits,
+      report: ports.report,
+      web: job.web ?? webUnder(fetchDefault),
+      count: { round: (job.spec.training?.round ?? 0) + 1, samples: 0 },
+      link,
+    };
+    const bridge = yield* openBridge(context, token);
     if (!ownRoot && new TextEncoder().encode(bridge.socketPath).length > socketPathBytesMax) {
       ports.report({
         level: "warn",
@@ -85,9 +96,26 @@ export const bridgeActor = fromScoped("bridge", ({ ports, job, limits, directory
         fields: { job: job.spec.job_id, bytesMax: socketPathBytesMax },
       });
     }
-    return { ...bridge, token };
+    return { ...bridge, token, link };
   });
-});
+}
+
+/** The link of a job that trains where the scheduler keeps the model; undefined for any other job. */
+export function trainerLinkOf(
+  { ports, job, limits, directory }: Pick<PlacedJob, "ports" | "job" | "limits" | "directory">,
+): Effect.Effect<TrainerLink | undefined, never, Scope.Scope> {
+  const { spec, network } = job;
+  const { executor, training, job_id: jobId } = spec;
+  const roles = executor.class === "train" ? rolesOf(executor.config) : undefined;
+  if (roles === undefined || training === undefined) return Effect.succeed(undefined);
+  return openTrainerLink({ network, directory, jobId, limits, report: ports.report, roles, round: training.round });
+}
+
+/** A trainer's roles; undefined where its job names no aggregator, or several. */
+function rolesOf({ updates, results }: TrainConfig): TrainerRoles | undefined {
+  const [aggregator, ...others] = updates.peers;
+  return aggregator === undefined || others.length > 0 ? undefined : { aggregator, results: results.peers };
+}
 
 /** Sends `effect.done.executor` with an {@linkcode Executor}; ends its process group when stopped. */
 export const executorActor = fromScoped(
@@ -149,7 +177,8 @@ export const stopActor = fromEffect(
 /** Waits for running copies to peers after the executor has ended; sends `effect.done.flushed`. */
 export const flushActor = fromEffect(
   "flushed",
-  ({ bridge }: { readonly ports: Ports; readonly bridge: Bridge }) => bridge.sendsDone,
+  ({ bridge }: { readonly ports: Ports; readonly bridge: OpenedBridge }) =>
+    Effect.andThen(bridge.sendsDone, bridge.link?.idle ?? Effect.void),
 );
 
 /** Removes the work directory; sends `effect.done.removed`. */

@@ -31,12 +31,13 @@ import {
 } from "./effects.ts";
 import type { AssignedCell } from "./cell/assign.ts";
 import { type JobLimits, jobLimits } from "./limits.ts";
-import type { JobCommand, JobEnded, JobInput, JobOutcome, JobUpdated } from "./messages.ts";
+import type { JobChanged, JobCommand, JobEnded, JobInput, JobOutcome, JobUpdated } from "./messages.ts";
 import { parameterServerMachine } from "./parameter_server.ts";
 import type { WorkDirectory } from "../files/contained_files.ts";
 import { present } from "../runtime/present.ts";
 import type { Executor, ExecutorExit } from "./process.ts";
 import { failureReason } from "./reason.ts";
+import type { TrainerRoles } from "./trainer_link.ts";
 
 /** The context of a job. */
 export interface JobContext {
@@ -45,6 +46,8 @@ export interface JobContext {
   readonly directory: WorkDirectory | undefined;
   readonly cell: AssignedCell | undefined;
   readonly bridge: OpenedBridge | undefined;
+  /** Who aggregates, where that changed since the dispatch. */
+  readonly roles: TrainerRoles | undefined;
   readonly executor: Executor | undefined;
   /** Set once: the first event that ended the job. */
   readonly outcome: JobOutcome | undefined;
@@ -79,7 +82,16 @@ export const jobMachine = setup({
   actions: {
     end: assign({ outcome: ({ context }, outcome: JobOutcome) => context.outcome ?? outcome }),
     takePlaces: assign((_, { directory, cell }: JobPlaces) => ({ directory, cell })),
-    takeBridge: assign({ bridge: (_, { value }: { readonly value: OpenedBridge }) => value }),
+    /** A change that came before the bridge was open counts for it too. */
+    takeBridge: enqueueActions(({ context, enqueue }, { value }: { readonly value: OpenedBridge }) => {
+      enqueue.assign({ bridge: value });
+      const { roles } = context;
+      if (roles !== undefined) enqueue(() => value.link?.change(roles));
+    }),
+    changeRoles: enqueueActions(({ context, enqueue }, { roles }: JobChanged) => {
+      enqueue.assign({ roles });
+      enqueue(() => context.bridge?.link?.change(roles));
+    }),
     takeExecutor: assign({ executor: (_, { value }: { readonly value: Executor }) => value }),
     updateAggregator: sendTo("aggregator", (_, update: JobUpdated) => update),
     sendStarted: enqueueActions(({ context: { job, executor }, enqueue }) => {
@@ -110,11 +122,13 @@ export const jobMachine = setup({
     directory: undefined,
     cell: undefined,
     bridge: undefined,
+    roles: undefined,
     executor: undefined,
     outcome: undefined,
   }),
   output: ({ context }) => endedOf(context),
   initial: "working",
+  on: { "job.changed": { actions: { type: "changeRoles", params: ({ event }) => event } } },
   states: {
     working: {
       // Held until all processes in it have ended. Leaving this state removes the directory if `removing` could not.

@@ -13,6 +13,7 @@ import type { WorkDirectory } from "../files/contained_files.ts";
 import type { JobLimits } from "./limits.ts";
 import type { CellOfWorker } from "./cell/assign.ts";
 import type { Web } from "./bridge/web_request.ts";
+import type { TrainerRoles } from "./trainer_link.ts";
 
 /** How a job ended. A reason is at most 4,096 bytes of UTF-8. */
 export type JobOutcome =
@@ -45,7 +46,14 @@ export interface JobInput {
 export type JobCommand =
   /** Its lease lapsed, its holder was revoked, or the worker drains. */
   | { readonly type: "job.cancel"; readonly reason: string }
-  | JobUpdated;
+  | JobUpdated
+  | JobChanged;
+
+/** Another member aggregates for a trainer's job; ignored by an aggregation. */
+export interface JobChanged {
+  readonly type: "job.changed";
+  readonly roles: TrainerRoles;
+}
 
 /** The same job dispatched again: for the parameter server (fewer `updates`); ignored by a process. */
 export interface JobUpdated {

@@ -25,6 +25,8 @@
  *   taken, and would wait for a result that waits for it;
  * - one that did not receive a result, for the same reason.
  *
+ * One that takes over from another fetches the velocity, and sends the newest result to the trainers that the job names as late.
+ *
  * The parameter server knows nothing of leases: the worker ends it with its job.
  *
  * @module
@@ -34,6 +36,7 @@ import { present } from "../runtime/present.ts";
 import type { PushReceiver } from "./network.ts";
 import {
   allow,
+  closeRound,
   leaveOverdue,
   leaveUnsent,
   messageOf,
@@ -41,9 +44,12 @@ import {
   noteAggregated,
   noteSaved,
   putOut,
+  repeatResult,
   replaceExpected,
   reportUnhanded,
+  reportUnrepeated,
   save,
+  setDeadline,
 } from "./parameter_server/actions.ts";
 import { aggregateConfig, firstRound } from "./parameter_server/effects.ts";
 import { type ParameterServerContext, serverSetup } from "./parameter_server/setup.ts";
@@ -68,6 +74,8 @@ const server = serverSetup.extend({
     save: enqueueActions(save),
     noteSaved: enqueueActions(noteSaved),
     replaceExpected: enqueueActions(replaceExpected),
+    repeatResult: enqueueActions(repeatResult),
+    reportUnrepeated,
     noteAggregated: enqueueActions(noteAggregated),
     putOut: enqueueActions(putOut),
     leaveOverdue: enqueueActions(leaveOverdue),
@@ -76,6 +84,10 @@ const server = serverSetup.extend({
     takeReceiver: assign({ receiver: (_, { value }: { readonly value: PushReceiver }) => value }),
     /** From here on a push counts for the next round. */
     beginRound: assign({ batch: ({ context }) => context.received, received: {} }),
+    closeRound: enqueueActions(closeRound),
+    setDeadline: enqueueActions(setDeadline),
+    noteInTime: assign({ lateness: {} }),
+    noteDue: assign((_, { round }: { readonly round: number }) => ({ due: round })),
     endRound: assign({ batch: {}, tries: 0, handings: 0, verdicts: [], round: ({ context }) => context.round + 1 }),
     noteLast: assign({ isLast: true }),
     countTry: assign({ tries: ({ context }) => context.tries + 1 }),
@@ -104,6 +116,8 @@ export const parameterServerMachine = server.createMachine({
     pushes: 0,
     tries: 0,
     handings: 0,
+    due: undefined,
+    lateness: {},
     isLast: false,
     verdicts: [],
     outcome: { type: "finished" },
@@ -126,6 +140,10 @@ export const parameterServerMachine = server.createMachine({
         "effect.done.saved": {
           actions: [{ type: "noteSaved", params: ({ event }) => event.value }, "allow"],
         },
+        "effect.failed.repeated": {
+          actions: { type: "reportUnrepeated", params: ({ event }) => event },
+        },
+        "round.due": { actions: { type: "noteDue", params: ({ event }) => event } },
         "update.overdue": {
           guard: { type: "isOverdue", params: ({ event }) => event },
           actions: { type: "leaveOverdue", params: ({ event }) => event },
@@ -159,6 +177,7 @@ export const parameterServerMachine = server.createMachine({
           },
         },
         working: {
+          entry: ["repeatResult", "setDeadline"],
           type: "parallel",
           states: {
             pushes: {
@@ -200,7 +219,12 @@ export const parameterServerMachine = server.createMachine({
                     {
                       guard: "isAllThere",
                       target: "aggregating",
-                      actions: ["beginRound", "allow"],
+                      actions: ["noteInTime", "beginRound", "allow"],
+                    },
+                    {
+                      guard: "hasQuorum",
+                      target: "aggregating",
+                      actions: ["closeRound", "beginRound", "allow"],
                     },
                   ],
                 },
@@ -323,6 +347,7 @@ export const parameterServerMachine = server.createMachine({
                         actions: [
                           { type: "leaveUnsent", params: ({ event }) => event.value },
                           "endRound",
+                          "setDeadline",
                           "allow",
                         ],
                       },

@@ -59,6 +59,10 @@ export class Receiver implements PushReceiver {
     this.#round = round;
   }
 
+  forget(peer: PeerText): void {
+    this.#jobs.delete(peer);
+  }
+
   readonly next: Effect.Effect<StreamHandle, TransportError> = Effect.callback((resume) => {
     const stream = this.#streams.shift();
     if (stream !== undefined) {

@@ -7,7 +7,7 @@
 import { Data, Effect, type Scope } from "effect";
 import type { PathError } from "../files/path_refused.ts";
 import type { WorkDirectory, WritableFile } from "../files/contained_files.ts";
-import { judgeUpdates, type MeasuredUpdate, type RejectionCode } from "./verdicts.ts";
+import { judgeUpdates, type MeasuredUpdate, type NormRules, normRules, type RejectionCode } from "./verdicts.ts";
 import {
   elementBytes,
   type FloatType,
@@ -17,7 +17,8 @@ import {
   type WholeType,
   widen,
 } from "./element_types.ts";
-import { exactMean, nesterovStep, type OuterOptions } from "./outer_step.ts";
+import { layoutDigest } from "./layout.ts";
+import { exactMean, nesterovStep, type OuterOptions, trimmedAtEach, trimmedMean } from "./outer_step.ts";
 import { type MalformedSafetensors, type TensorEntry, writeHeader } from "./safetensors.ts";
 import { type Chunk, chunksOf, openTensorFile, type TensorFile } from "./tensor_file.ts";
 
@@ -54,6 +55,16 @@ export interface Aggregated {
   readonly updates: readonly { readonly file: string; readonly norm: number; readonly factor: number }[];
 }
 
+/** How a round is aggregated. */
+export interface AggregateOptions extends OuterOptions {
+  /** Digest of the layout that updates must have; undefined where the training has no weights of its own. */
+  readonly layout?: string | undefined;
+  /** Part of the values that are dropped at each end, element by element; undefined for the mean of all. */
+  readonly trim?: number | undefined;
+  /** The defaults where undefined. */
+  readonly norms?: NormRules | undefined;
+}
+
 /**
  * Judges the updates (`verdicts.ts`), averages them, steps the outer optimizer, and writes the outer update and the new velocity.
  * Integers and bools become the lower median of the updates, unscaled and without velocity. The order of the updates does not change the bytes. A failure changes neither file. Of several updates that do not count, the failure
@@ -62,7 +73,7 @@ export interface Aggregated {
 export function aggregateUpdates(
   directory: Pick<WorkDirectory, "openForReading" | "create" | "status">,
   files: AggregateFiles,
-  options: OuterOptions,
+  options: AggregateOptions,
 ): Effect.Effect<Aggregated, UpdateRejected | PathError> {
   return Effect.scoped(Effect.gen(function* () {
     const updates = yield* openUpdates(directory, files.updates);
@@ -71,9 +82,13 @@ export function aggregateUpdates(
     const velocity = yield* openVelocity(directory, files.velocity);
     const measured: MeasuredUpdate[] = [];
     for (const update of updates) {
-      measured.push({ file: update.path, layout: layoutOf(update), norm: yield* normOf(update) });
+      measured.push({ file: update.path, layout: layoutDigest(update.tensors), norm: yield* normOf(update) });
     }
-    const verdict = judgeUpdates(measured, { layout: velocity === undefined ? undefined : layoutOf(velocity) });
+    const verdict = judgeUpdates(measured, {
+      layout: options.layout ?? (velocity === undefined ? undefined : layoutDigest(velocity.tensors)),
+      rules: options.norms ?? normRules,
+      of: options.layout === undefined ? "earlier rounds" : "the training's weights",
+    });
     if (verdict.type === "rejects") return yield* rejected(verdict.file, verdict.code, verdict.reason);
     const { factors } = verdict;
     const out = yield* directory.create(files.out);
@@ -110,7 +125,7 @@ function stepChunk(
     readonly next: WritableFile;
   },
   chunk: Chunk,
-  options: OuterOptions,
+  options: AggregateOptions,
 ): Effect.Effect<void, UpdateRejected | PathError> {
   return Effect.gen(function* () {
     const parts: Float64Array[] = [];
@@ -121,7 +136,7 @@ function stepChunk(
       parts.push(factor === 1 ? part : part.map((value) => Math.fround(value * factor)));
     }
     const state = velocity === undefined ? new Float64Array(chunk.size) : yield* readChunk(velocity, chunk);
-    const mean = meanOf(parts, chunk.size);
+    const mean = meanOf(parts, chunk.size, options.trim);
     nesterovStep(state, mean, options);
     yield* out.write(narrow(mean, "F32"));
     yield* next.write(narrow(state, "F64"));
@@ -151,24 +166,19 @@ function typeIn(float: "F32" | "F64", { dtype }: Pick<TensorEntry, "dtype">): Te
   return isFloat(dtype) ? float : dtype;
 }
 
-function meanOf(parts: readonly Float64Array[], size: number): Float64Array {
+function meanOf(parts: readonly Float64Array[], size: number, trim: number | undefined): Float64Array {
+  const dropped = trim === undefined ? 0 : trimmedAtEach(parts.length, trim);
   const mean = new Float64Array(size);
   const column = new Float64Array(parts.length);
   for (let i = 0; i < size; i++) {
     for (let k = 0; k < parts.length; k++) column[k] = parts[k]?.[i] as number;
-    mean[i] = exactMean(column);
+    mean[i] = dropped === 0 ? exactMean(column) : trimmedMean(column, dropped);
   }
   return mean;
 }
 
 function rejected(file: string, code: RejectionCode, reason: string): Effect.Effect<never, UpdateRejected> {
   return Effect.fail(new UpdateRejected({ file, code, reason }));
-}
-
-/** Names, shapes and integer types, whatever the order of the data. All float types are one: updates may be shorter than parameters. */
-function layoutOf({ byName }: Open): string {
-  const named = [...byName].sort(([a], [b]) => a < b ? -1 : 1);
-  return JSON.stringify(named.map(([name, { shape, dtype }]) => [name, shape, isFloat(dtype) ? "float" : dtype]));
 }
 
 /** The length of an update's floats; not finite where one of its values is not. */

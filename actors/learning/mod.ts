@@ -3,9 +3,18 @@
  *
  * @module
  */
-export { type Aggregated, type AggregateFiles, aggregateUpdates, UpdateRejected, updatesMax } from "./aggregate.ts";
+export {
+  type Aggregated,
+  type AggregateFiles,
+  type AggregateOptions,
+  aggregateUpdates,
+  UpdateRejected,
+  updatesMax,
+} from "./aggregate.ts";
 export { type OuterOptions } from "./outer_step.ts";
 export { castTensors, keptType, misfitOf, ResultRejected, writeInitial, writeRound } from "./parameters.ts";
+export { layoutDigest } from "./layout.ts";
+export { normRules } from "./verdicts.ts";
 export { openTensorFile, type TensorFile } from "./tensor_file.ts";
 export { headerMaxBytes, type TensorEntry } from "./safetensors.ts";
 export { type DType } from "./element_types.ts";

@@ -33,6 +33,23 @@ export function exactMean(values: ArrayLike<number>): number {
   return sum / values.length;
 }
 
+/** With fewer updates nothing can be dropped at both ends. */
+export const trimmedMin = 3;
+
+/** How many values a trimmed mean of `count` drops at each end. */
+export function trimmedAtEach(count: number, trim: number): number {
+  return count < trimmedMin ? 0 : Math.max(1, Math.floor(count * trim));
+}
+
+/**
+ * Computes the mean without the `dropped` largest and smallest values. The order of the numbers does not change the result.
+ *
+ * @param values Sorted in place.
+ */
+export function trimmedMean(values: Float64Array, dropped: number): number {
+  return exactMean(values.sort().subarray(dropped, values.length - dropped));
+}
+
 function wholeSum(values: ArrayLike<number>): number {
   let sum = 0n;
   for (let i = 0; i < values.length; i++) sum += toUnits(values[i] as number);

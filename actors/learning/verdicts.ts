@@ -9,7 +9,7 @@
 export interface MeasuredUpdate {
   /** The update's path in the work directory. */
   readonly file: string;
-  /** Names, shapes and integer types of its tensors, equal for equal ones. */
+  /** The digest of its layout (`layout.ts`). */
   readonly layout: string;
   /** Its length: the root of the sum of squares; not finite where one of its values is not. */
   readonly norm: number;
@@ -39,19 +39,22 @@ export type Verdict =
 /**
  * Judges the updates of a round.
  *
- * @param layout The layout that earlier rounds had. Without one the layout of most updates counts; of two that are as frequent, that
+ * @param layout The layout that updates must have, and `of` what has it. Without one the layout of most updates counts; of two that are as frequent, that
  * of the first update.
  */
 export function judgeUpdates(
   updates: readonly MeasuredUpdate[],
-  { layout, rules = normRules }: { readonly layout?: string | undefined; readonly rules?: NormRules } = {},
+  { layout, of = "earlier rounds", rules = normRules }: {
+    readonly layout?: string | undefined;
+    readonly of?: string;
+    readonly rules?: NormRules;
+  } = {},
 ): Verdict {
   const expected = layout ?? mostFrequent(updates.map((update) => update.layout));
   const other = updates.find((update) => update.layout !== expected);
   if (other !== undefined) {
-    const reason = layout === undefined
-      ? "names, shapes or integer types of its tensors differ from those of most updates"
-      : "names, shapes or integer types of its tensors differ from those of earlier rounds";
+    const whose = layout === undefined ? "most updates" : of;
+    const reason = `names, shapes or integer types of its tensors differ from those of ${whose}`;
     return { type: "rejects", file: other.file, code: "layout", reason };
   }
   const endless = updates.find(({ norm }) => !Number.isFinite(norm));

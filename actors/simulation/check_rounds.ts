@@ -60,6 +60,9 @@ const harmless: ReadonlySet<TroubleKind> = new Set([
 /** A lease that its scheduler's process did not renew is over by then: its life, and a poll. In milliseconds. */
 const leaseMs = 30_000;
 
+/** A newcomer is counted in the round after the first one whose result it has. */
+const newcomerRounds = 3;
+
 /** An actor of a training: one run of it. */
 interface Seen {
   readonly since: number;
@@ -75,6 +78,8 @@ export class RoundChecks {
   readonly #oracle: Oracle;
   readonly #touched = new Map<string, number>();
   readonly #trainings = new WeakMap<AnyActorRef, Seen>();
+  /** The round in which an untouched newcomer was first seen, by task. */
+  readonly #newcomers = new Map<string, number>();
   /** The highest run that was taken, by node and training, and the actor that took it. */
   readonly #runs = new Map<string, { readonly run: number; readonly actor: AnyActorRef }>();
 
@@ -101,6 +106,7 @@ export class RoundChecks {
     for (const { ref, snapshot: { context, value } } of trainingsOf(node)) {
       this.#checkRun(node, ref, context);
       this.#checkRound(node, this.#seenOf(ref), context, value);
+      this.#checkNewcomers(node, context);
     }
   }
 
@@ -116,7 +122,8 @@ export class RoundChecks {
   #checkRound(node: SimulatedNode, seen: Seen, context: TrainingContext, value: unknown): void {
     const { now } = this.#sim;
     const { training, dataset } = context;
-    const isInRounds = typeof value === "object" && JSON.stringify(value).startsWith('{"running":{"rounds"');
+    const isInRounds = typeof value === "object" &&
+      JSON.stringify(value).startsWith('{"running":{"progress":{"rounds"');
     const members = allParticipants(training).filter(({ state }) => state !== "done").map(({ peer }) => peer);
     const state = JSON.stringify([isInRounds, training.roundsDone, members, dataset?.provider]);
     if (state !== seen.state || !isInRounds || !this.#isWhole(node, [...members, dataset?.provider ?? ""])) {
@@ -128,6 +135,21 @@ export class RoundChecks {
     const names = members.map((peer) => this.#nodeOf(peer)?.name).join(", ");
     const detail = `no round after round ${training.roundsDone} for ${roundMs / 1_000} s with ${names}`;
     this.#findings.violate("live-rounds", node.name, detail);
+  }
+
+  #checkNewcomers(node: SimulatedNode, { training }: TrainingContext): void {
+    const { aggregator, roundsDone } = training;
+    for (const { taskId, peer, state, isCounted } of Object.values(training.trainers)) {
+      if (state !== "running" || isCounted) continue;
+      const since = this.#newcomers.get(taskId);
+      if (since === undefined || !this.#isWhole(node, [peer, aggregator?.peer ?? ""])) {
+        this.#newcomers.set(taskId, roundsDone);
+      } else if (roundsDone >= since + newcomerRounds) {
+        const detail = `${this.#nodeOf(peer)?.name} is not counted, ${roundsDone - since} rounds after it began`;
+        this.#findings.violate("live-newcomers", node.name, detail);
+        this.#newcomers.set(taskId, roundsDone);
+      }
+    }
   }
 
   /** Whether all are there, connected with the scheduler, and no trouble touches them or a gateway. */

@@ -7,7 +7,8 @@ import type { Session } from "../../transport/core/session.ts";
 import type { Message, Peer, Uuid } from "../../transport/protocols/messages.ts";
 import type { WorkerContext } from "../worker/worker_setup.ts";
 import type { JobInput } from "../job/messages.ts";
-import type { AveragedRound } from "./executor_watch.ts";
+import { roundOfIndex } from "../learning/model_references.ts";
+import type { AveragedRound, CollectedRound } from "./executor_watch.ts";
 import type { CheckInit, Findings } from "./findings.ts";
 import { contextsOf, keyOf, trainingContextsOf, trainingsOf } from "./findings.ts";
 import type { SimulatedNode } from "./node.ts";
@@ -37,7 +38,10 @@ export class TrainingChecks {
   readonly #findings: Findings;
   /** How often each slice was given, by training: each session has one role, and a PeerID may have several sessions in turn. */
   readonly #slices = new WeakMap<Session, number[]>();
+  /** By training and round: a round may be repeated. */
   readonly #velocity = new Map<string, number[]>();
+  /** The peers that a job named when its newest mean began. */
+  readonly #named = new Map<Uuid, readonly Peer[]>();
   readonly #finished = new Set<string>();
   /** The training of each update that was written, by its numbers. */
   readonly #written = new Map<string, string>();
@@ -64,6 +68,7 @@ export class TrainingChecks {
     const count = trainingContextsOf(node).map(({ dataset }) => dataset?.slices).find((known) => known !== undefined);
     if (count === undefined) return;
     const { index } = message.Data.Success;
+    if (roundOfIndex(index) !== undefined) return;
     if (!(index >= 0 && index < count)) {
       this.#findings.violate("slice-once", node.name, `gave slice ${index} of ${count}`);
     }
@@ -79,7 +84,12 @@ export class TrainingChecks {
     this.#written.set(values.join(), `${scheduler} run ${network.training?.run}`);
   }
 
-  averaged({ spec, scheduler, run, updates, learningRate, momentum, out }: AveragedRound): void {
+  /** A mean of these updates begins: the aggregator's job may name others before it is written. */
+  collected({ spec }: CollectedRound): void {
+    this.#named.set(spec.job_id, this.#namedNow(spec.job_id) ?? []);
+  }
+
+  averaged({ spec, scheduler, run, round, updates, learningRate, momentum, out }: AveragedRound): void {
     const { executor } = spec;
     if (executor.class !== "aggregate") return;
     for (const [peer, values] of updates) {
@@ -98,12 +108,14 @@ export class TrainingChecks {
     if (strangers.length > 0) {
       this.#findings.violate("named-updates", "aggregator", `took updates of ${strangers.join(", ")}`);
     }
-    const named = this.#namedNow(spec.job_id) ?? executor.config.updates.peers;
+    const named = this.#named.get(spec.job_id) ?? executor.config.updates.peers;
     const missing = named.filter((peer) => !updates.has(peer) && !this.rejected.has(`${spec.job_id}/${peer}`));
     if (missing.length > 0) {
       this.#findings.violate("waits-for-all", "aggregator", `did not wait for ${missing.join(", ")}`);
     }
-    this.#checkMean(spec.job_id, { updates, learningRate, momentum, out });
+    // A model that its scheduler keeps goes on with another aggregator, and in another run.
+    const of = spec.training === undefined ? spec.job_id : `${scheduler} ${spec.training.id}`;
+    this.#checkMean({ of, round }, { updates, learningRate, momentum, out });
   }
 
   /** The peers that the aggregator's worker was last told to wait for. */
@@ -118,14 +130,14 @@ export class TrainingChecks {
   }
 
   #checkMean(
-    jobId: Uuid,
-    { updates, learningRate, momentum, out }: Omit<AveragedRound, "spec" | "scheduler" | "run">,
+    { of, round }: { readonly of: string; readonly round: number },
+    { updates, learningRate, momentum, out }: Omit<AveragedRound, "spec" | "scheduler" | "run" | "round">,
   ): void {
     const lists = scaledDown([...updates.values()]);
-    const before = this.#velocity.get(jobId) ?? out.map(() => 0);
+    const before = this.#velocity.get(`${of} ${round - 1}`) ?? out.map(() => 0);
     const mean = out.map((_, at) => lists.reduce((sum, list) => sum + (list[at] ?? NaN), 0) / lists.length);
     const velocity = mean.map((value, at) => momentum * (before[at] as number) + value);
-    this.#velocity.set(jobId, velocity);
+    this.#velocity.set(`${of} ${round}`, velocity);
     const expected = mean.map((value, at) => learningRate * (momentum * (velocity[at] as number) + value));
     const off = expected.findIndex((value, at) => !(Math.abs(value - (out[at] as number)) < tolerance));
     if (off >= 0 || out.length === 0) {

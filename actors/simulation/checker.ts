@@ -121,6 +121,8 @@ export class Checker implements SimulationWatch {
       case "lease.granted":
         if (node.role === "worker") this.#work.granted(node, fields);
         return;
+      case "member.diverged":
+        return this.violate("equal-parameters", node.name, `${fields["peer"]} after round ${fields["round"]}`);
       case "lease.lapsed":
         return this.#work.lapsed(node, String(fields["lease"]));
       case "result.unsent":
@@ -177,6 +179,7 @@ export class Checker implements SimulationWatch {
 
   collected(round: CollectedRound): void {
     this.#counted.collected(round);
+    this.#training.collected(round);
   }
 
   averaged(round: AveragedRound): void {

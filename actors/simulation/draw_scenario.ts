@@ -39,6 +39,7 @@ const aimedShare = 0.3;
  */
 const rivalShare = 0.25;
 const threeShare = 0.2;
+const keepsShare = 0.5;
 /** Kinds of trouble in a seed, in addition to the revocation. */
 const kindsMin = 3;
 const kindsMax = 6;
@@ -64,7 +65,11 @@ export function scenarioOf(seed: number, { nodes: count, faults = faultKinds }: 
   return {
     seed,
     nodes,
-    job: { workers: job.chance(threeShare) ? 3 : 2, rounds: 4 + job.whole(0, 4) },
+    job: {
+      workers: job.chance(threeShare) ? 3 : 2,
+      rounds: 4 + job.whole(0, 4),
+      ...(randomOf(seed, "scenario/keeps").chance(keepsShare) ? { keeps: true } : {}),
+    },
     slices: 3 + job.whole(0, 5),
     events: events.toSorted((left, right) => left.at - right.at),
     knobs: drawKnobs(seed),

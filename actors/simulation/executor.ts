@@ -7,9 +7,17 @@
  *
  * @module
  */
+import { createHash } from "node:crypto";
 import { Effect, Exit, Fiber, type Scope } from "effect";
 import type { GrantedPullHeader } from "../../transport/protocols/mod.ts";
-import type { JobSpec, Peer, Progress, ProgressResponse, TrainConfig } from "../../transport/protocols/messages.ts";
+import type {
+  JobSpec,
+  Peer,
+  Progress,
+  ProgressResponse,
+  Receipt,
+  TrainConfig,
+} from "../../transport/protocols/messages.ts";
 import { type PeerText, type StreamHandle, TransportError } from "../../transport/port.ts";
 import { fromEffect } from "../runtime/effect_actor.ts";
 import { saveStream, sendFile } from "../job/copy.ts";
@@ -20,8 +28,10 @@ import type { WorkDirectory } from "../files/contained_files.ts";
 import { openPull, openPush } from "../job/peer_streams.ts";
 import { labelOf } from "../job/training_network.ts";
 import type { Executor, ExecutorExit } from "../job/process.ts";
-import type { OpenedBridge } from "../job/effects.ts";
+import { type OpenedBridge, type PlacedJob, trainerLinkOf } from "../job/effects.ts";
 import { jobMachine } from "../job/job.ts";
+import type { TrainerLink } from "../job/trainer_link.ts";
+import { roundOfIndex } from "../learning/model_references.ts";
 import { decodeTensors, encodeTensors } from "../learning/safetensors.ts";
 import { aggregated } from "../job/parameter_server/effects.ts";
 import { parameterServerMachine } from "../job/parameter_server.ts";
@@ -70,7 +80,15 @@ export interface ExecutorOptions {
 }
 
 /** Numbers of an update: trainings of two schedulers may differ in shape. */
-const updateSizeOf = ({ scheduler }: JobInput): number => 4 + ((scheduler.at(-1)?.codePointAt(0) ?? 0) % 3);
+const updateSizeOf = (scheduler: Peer): number => 4 + ((scheduler.at(-1)?.codePointAt(0) ?? 0) % 3);
+
+/** The weights that a scheduler's training begins with. */
+export function weightsOf(scheduler: Peer): Uint8Array {
+  return encodeParameters(Float32Array.from({ length: updateSizeOf(scheduler) }, (_, at) => at / 8));
+}
+
+const encodeParameters = (values: Float32Array<ArrayBuffer>) =>
+  encodeTensors(new Map([["w", { shape: [values.length], values }]]));
 /** The bridge tries a failed exchange again: the number of tries, and the pause between them, in milliseconds. */
 const triesMax = 8;
 const againMs = 1_000;
@@ -139,15 +157,16 @@ export const simulatedJobMachine = jobMachine.provide({
     ),
     bridge: fromScoped(
       "bridge",
-      ({ ports, directory }: { readonly ports: Ports; readonly directory: WorkDirectory }) =>
+      (placed: PlacedJob) =>
         byHand(
           "bridge",
-          ports,
-          Effect.succeed<OpenedBridge>({
-            socketPath: `${directory.path}/bridge.sock`,
+          placed.ports,
+          Effect.map(trainerLinkOf(placed), (link): OpenedBridge => ({
+            socketPath: `${placed.directory.path}/bridge.sock`,
             sendsDone: Effect.void,
             token: { value: "simulated", policy: "optional" },
-          }),
+            link,
+          })),
         ),
     ),
     executor: fromScoped(
@@ -167,18 +186,19 @@ interface StartInput {
   readonly ports: Ports;
   readonly job: JobInput;
   readonly directory: WorkDirectory;
+  readonly bridge: OpenedBridge;
 }
 interface RunningInput {
   readonly ports: Ports;
   readonly executor: Executor;
 }
 
-function startTrainer({ job, directory }: StartInput, options: ExecutorOptions) {
+function startTrainer({ job, directory, bridge }: StartInput, options: ExecutorOptions) {
   return Effect.gen(function* () {
     const { executor } = job.spec;
     if (executor.class !== "train") return yield* Effect.die(new Error("Cannot train: the job is of another class"));
     options.watch.processStarted(job);
-    const training = train({ job, directory, config: executor.config }, options);
+    const training = train({ job, directory, config: executor.config, link: bridge.link }, options);
     const fiber = yield* Effect.forkScoped(Effect.scoped(training));
     yield* Effect.addFinalizer(() => Effect.sync(() => options.watch.processEnded(job)));
     const exited = Effect.map(
@@ -196,6 +216,8 @@ interface TrainerOf {
   readonly job: JobInput;
   readonly directory: WorkDirectory;
   readonly config: TrainConfig;
+  /** Where the scheduler keeps the model. */
+  readonly link: TrainerLink | undefined;
 }
 
 /** Habits that end an executor after some batches. */
@@ -203,7 +225,7 @@ const mortal: ReadonlySet<ExecutorHabit> = new Set(["crashing", "hanging", "star
 
 /** The rounds of one trainer, until the scheduler says `Done`. */
 function train(trainer: TrainerOf, options: ExecutorOptions): Ask<void> {
-  const { job, directory, config } = trainer;
+  const { job, directory, config, link } = trainer;
   let batchesLeft: number | undefined;
   // A habit may begin while the executor runs.
   const tire = Effect.suspend((): Effect.Effect<void, Error> => {
@@ -214,27 +236,84 @@ function train(trainer: TrainerOf, options: ExecutorOptions): Ask<void> {
     return habit === "hanging" ? Effect.never : Effect.fail(new Error("the executor crashed"));
   });
   return Effect.gen(function* () {
-    const results = yield* job.network.receive({ peers: config.results.peers });
-    for (let round = 1;; round++) {
-      results.allow(config.results.peers, round);
+    const model = link === undefined ? undefined : yield* fetchModel(trainer, link);
+    const results = link === undefined ? yield* job.network.receive({ peers: config.results.peers }) : undefined;
+    for (let round = (model?.round ?? 0) + 1;; round++) {
+      results?.allow(config.results.peers, round);
       yield* takeSlice(trainer, options);
       for (let left = Infinity; left > 0; left--) {
         yield* Effect.sleep(options.batchMs * (0.5 + options.random.next()));
         yield* tire;
         const answer = yield* say(job, { status: { batch_size: config.batch_size } });
+        link?.countSamples(config.batch_size);
         if (answer.type === "Done") return;
         if (answer.type === "ScheduleUpdate") left = Math.min(left, answer.counter + 1);
       }
       const file = `update-${round}.safetensors`;
       const given = options.updateOf?.({ scheduler: job.scheduler, round });
-      yield* writeUpdate(directory, file, { job, options, round, given });
-      for (const peer of config.updates.peers) yield* patiently(push(job, directory, { file, peer, round }));
+      yield* writeUpdate(directory, file, { job, options, round, given, size: model?.values.length });
+      if (link === undefined) {
+        for (const peer of config.updates.peers) yield* patiently(push(job, directory, { file, peer, round }));
+      } else yield* link.send(file);
       yield* say(job, "update");
-      const stream = yield* results.next;
-      yield* saveStream(stream, directory, `result-${round}.safetensors`, jobLimits);
-      if ((yield* say(job, "update-received")).type === "Done") return;
+      const receipt = link === undefined || model === undefined ? undefined : yield* applyNext(link, model, directory);
+      if (results !== undefined) {
+        yield* saveStream(yield* results.next, directory, `result-${round}.safetensors`, jobLimits);
+      }
+      if ((yield* say(job, "update-received", receipt)).type === "Done") return;
     }
   });
+}
+
+/** A trainer's parameters. */
+interface HeldModel {
+  readonly values: Float32Array<ArrayBuffer>;
+  readonly round: number;
+}
+
+/** Fetches the parameters of the newest round from the scheduler. */
+function fetchModel({ job, directory, config }: TrainerOf, link: TrainerLink): Ask<HeldModel> {
+  const { artifact } = config.model;
+  if (artifact.type !== "scheduler") {
+    return Effect.die(new Error("Cannot fetch: the scheduler does not keep the model"));
+  }
+  return patiently(Effect.gen(function* () {
+    const { peer, dataset } = artifact;
+    const answer = yield* job.network.request(peer, "/hypha-api/0.0.1", { Data: { dataset } }, jobLimits.exchangeMs);
+    const data = "Data" in answer ? answer.Data : "NotFound";
+    if (typeof data !== "object" || !("Success" in data)) return yield* Effect.fail(new Error("there are no weights"));
+    const { data_provider: provider, index } = data.Success;
+    const round = roundOfIndex(index) ?? 0;
+    yield* link.begin(round);
+    yield* pull(job, directory, provider, { dataset, index });
+    const values = valuesIn(yield* readFile(directory, `slice-${index}`));
+    return { values, round };
+  }));
+}
+
+/** Takes the next result; what the trainer has then. */
+function applyNext(link: TrainerLink, { values }: HeldModel, directory: WorkDirectory): Ask<Receipt> {
+  return Effect.gen(function* () {
+    const result = yield* link.next;
+    const step = valuesIn(yield* readFile(directory, result.path));
+    link.handed(result);
+    for (const [at, value] of step.entries()) values[at] = (values[at] ?? 0) + value;
+    const parameters = createHash("sha256").update(encodeParameters(values)).digest("hex");
+    return { round: link.applied(), parameters };
+  });
+}
+
+function readFile(directory: WorkDirectory, path: string): Ask<Uint8Array> {
+  return Effect.gen(function* () {
+    const file = yield* directory.openForReading(path);
+    const bytes = new Uint8Array(file.sizeBytes);
+    yield* file.read(bytes, 0);
+    return bytes;
+  });
+}
+
+function valuesIn(bytes: Uint8Array): Float32Array<ArrayBuffer> {
+  return Float32Array.from(numbersOf(bytes));
 }
 
 /** Asks the scheduler which slice, and pulls it. */
@@ -281,14 +360,15 @@ function push(
 function writeUpdate(
   directory: WorkDirectory,
   file: string,
-  { job, options: { habit, random, watch }, round, given }: {
+  { job, options: { habit, random, watch }, round, given, size = updateSizeOf(job.scheduler) }: {
     readonly job: JobInput;
     readonly options: ExecutorOptions;
     readonly round: number;
     readonly given: readonly number[] | undefined;
+    readonly size: number | undefined;
   },
 ): Ask<void> {
-  const values = Float32Array.from(given ?? Array.from({ length: updateSizeOf(job) }, () => random.next() - 0.5));
+  const values = Float32Array.from(given ?? Array.from({ length: size }, () => random.next() - 0.5));
   watch.pushed(job, [...values]);
   const bytes = habit() === "garbage" && round > 1
     ? garbageOf(random, values)
@@ -316,8 +396,8 @@ function garbageOf(random: RandomStream, values: Float32Array<ArrayBuffer>): Uin
   }
 }
 
-function say(job: JobInput, progress: Progress): Ask<ProgressResponse> {
-  const request = { job_id: job.spec.job_id, progress };
+function say(job: JobInput, progress: Progress, receipt?: Receipt): Ask<ProgressResponse> {
+  const request = { job_id: job.spec.job_id, progress, ...(receipt === undefined ? {} : { receipt }) };
   const said = patiently(job.network.request(job.scheduler, "/hypha-progress/0.0.1", request, jobLimits.exchangeMs));
   return Effect.flatMap(
     said,
@@ -361,6 +441,7 @@ function noteAggregation(
       spec: job.spec,
       scheduler: job.scheduler,
       run: job.network.training?.run,
+      round: Number(/([0-9]+)\.safetensors$/.exec(out)?.[1]),
       updates,
       learningRate: optimizer["learning-rate"],
       momentum: optimizer.momentum,

@@ -35,6 +35,8 @@ export interface AveragedRound {
   readonly scheduler: Peer;
   /** The run that the aggregation belongs to. */
   readonly run: number | undefined;
+  /** Counted from 1. */
+  readonly round: number;
   readonly updates: ReadonlyMap<Peer, readonly number[]>;
   readonly learningRate: number;
   readonly momentum: number;

@@ -115,8 +115,16 @@ export const invariants = {
     sentence: "A training whose members are there, and which no trouble touches, makes a round within 40 seconds.",
     source: "ours",
   },
+  "live-newcomers": {
+    sentence: "A newcomer to a training, which no trouble touches, is counted before three further rounds are over.",
+    source: "ours",
+  },
   "run-rises": {
     sentence: "A restarted scheduler takes a higher run than each before.",
+    source: "docs/wire.md: Extensions",
+  },
+  "equal-parameters": {
+    sentence: "After a round a trainer's parameters are bit for bit those that its scheduler keeps.",
     source: "docs/wire.md: Extensions",
   },
   "mean-right": {

@@ -73,6 +73,7 @@ export const nodePaths = {
   dataset: "/data/digits",
   config: "/etc/hypha/node.toml",
   state: "/var/lib/hypha/state",
+  weights: "/etc/hypha/init.safetensors",
 } as const;
 
 /** The configuration of a node's processes. */

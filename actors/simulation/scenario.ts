@@ -105,7 +105,12 @@ export type Weights = Readonly<Partial<Record<FaultKind, 0 | 2>>>;
 export interface Scenario {
   readonly seed: number;
   readonly nodes: readonly NodePlan[];
-  readonly job: { readonly workers: number; readonly rounds: number };
+  readonly job: {
+    readonly workers: number;
+    readonly rounds: number;
+    /** Whether the scheduler keeps the model; else its members are not replaced. */
+    readonly keeps?: boolean;
+  };
   readonly slices: number;
   readonly events: readonly ScenarioEvent[];
   /** Limits and times of all nodes in place of the defaults. */

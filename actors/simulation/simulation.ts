@@ -11,7 +11,7 @@
  */
 import type { InspectionEvent } from "xstate";
 import type { DilocoJobConfig } from "../config/config.ts";
-import { executorsDefault } from "../config/defaults.ts";
+import { aggregationDefault, executorsDefault } from "../config/defaults.ts";
 import type { AuditEntry } from "../trust/audit.ts";
 import type { Report } from "../runtime/ports.ts";
 import type { Session } from "../../transport/core/session.ts";
@@ -25,6 +25,7 @@ import { type Authority, type Credential, organisationOf } from "./authority.ts"
 import type { AveragedRound, CollectedRound } from "./executor_watch.ts";
 import type { JobInput } from "../job/messages.ts";
 import { addressOf, SimulatedNode } from "./node.ts";
+import { weightsOf } from "./executor.ts";
 import { type NodeOptions, nodePaths, type NodeRole } from "./node_config.ts";
 import { randomOf } from "../runtime/random.ts";
 import { Trace } from "./trace.ts";
@@ -208,6 +209,9 @@ export class Simulation {
       { trustPem: this.authority.trustPem, crlsPem: this.#crls, ...options, gateways },
     );
     this.nodes.set(options.name, node);
+    if (options.job !== undefined && "weights" in options.job.model) {
+      node.disk.put(nodePaths.weights, weightsOf(node.peer));
+    }
     return node;
   }
 
@@ -246,14 +250,16 @@ export class Simulation {
 }
 
 /** A job for a simulated scheduler: DiLoCo over the data set of {@linkcode nodePaths}. */
-export function simulatedJob(options: { readonly workers: number; readonly rounds: number }): DilocoJobConfig {
-  const model = {
+export function simulatedJob(
+  options: { readonly workers: number; readonly rounds: number; readonly keeps?: boolean },
+): DilocoJobConfig {
+  const kind = { type: "image-classification", inputNames: ["x"] };
+  const model = options.keeps === true ? { weights: nodePaths.weights, ...kind } : {
     repository: "simulated/model",
     revision: undefined,
     filenames: ["model.safetensors"],
     token: undefined,
-    type: "image-classification",
-    inputNames: ["x"],
+    ...kind,
   };
   return {
     type: "diloco",
@@ -268,6 +274,7 @@ export function simulatedJob(options: { readonly workers: number; readonly round
       parameterServer: { gpu: 0, cpu: 1, storage: 1, memory: 1 },
       workerPrice: { bid: 10, max: 20 },
       parameterServerPrice: { bid: 10, max: 20 },
+      waitS: 60,
     },
     rounds: {
       updateRounds: options.rounds,
@@ -276,7 +283,7 @@ export function simulatedJob(options: { readonly workers: number; readonly round
       keepRounds: 3,
     },
     executors: { ...executorsDefault },
-    aggregation: { roundDeadlineS: 60 },
+    aggregation: { ...aggregationDefault, roundDeadlineS: 60 },
     evaluation: undefined,
   };
 }

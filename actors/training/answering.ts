@@ -17,7 +17,7 @@ import { signGrant } from "../data/grant.ts";
 import { instantFromMs } from "../runtime/instant.ts";
 import { handleRequest, type ReceivedRequest, type RequestTable, type RequestWith } from "../runtime/requests.ts";
 import { modelFor, offerToModel } from "./keeping.ts";
-import { judgeRound } from "./judging.ts";
+import { judgeEarly, judgeRound, reportReceipt } from "./judging.ts";
 import { offeredStream, rejectStream } from "./offered_stream.ts";
 import { planOf, type ReceivedStream, type TrainingArgs, type TrainingContext } from "./training_setup.ts";
 import { takeSlice } from "./slices.ts";
@@ -144,9 +144,9 @@ function answerProgressRequest(args: TrainingArgs, request: RequestWith<Progress
   const { context, enqueue } = args;
   const { exchange, peer, identity, message: { job_id: jobId, progress } } = request;
   if (!isOfRun(context, request.message.training)) return decline(args, request);
-  const { report, training: named } = request.message;
+  const { report, receipt, training: named } = request.message;
   const [now, namesTraining] = [context.ports.now(), named !== undefined];
-  const received = { peer, member: memberOf(identity), jobId, progress, report, namesTraining, now };
+  const received = { peer, member: memberOf(identity), jobId, progress, report, receipt, namesTraining, now };
   const { training, answer } = answerProgress(context.training, received, planOf(context));
   if (answer === undefined) return decline(args, request);
   const isStatus = typeof progress === "object" && "status" in progress;
@@ -157,7 +157,10 @@ function answerProgressRequest(args: TrainingArgs, request: RequestWith<Progress
   }
   enqueue.sendTo(context.transport, { type: "respond", exchange, message: answer });
   enqueue(() => reportProgress(context, { peer, progress, roundsDone: training.roundsDone }));
-  if (report !== undefined && training.roundsDone > context.training.roundsDone) judgeRound(args, peer, report);
+  if (report === undefined || peer !== context.training.aggregator?.peer) {
+    if (receipt !== undefined) reportReceipt(args, { peer, receipt, training });
+  } else if (training.roundsDone > context.training.roundsDone) judgeRound(args, peer, report);
+  else if (report.round === training.roundsDone + 1) judgeEarly(args, peer, report);
 }
 
 function reportProgress(

@@ -6,6 +6,7 @@
  * layout.json                       the weights that the training began with: digest, names, shapes, element types
  * round-N.safetensors               parameters after round N, in F32 (F64 for F64)
  * round-N.velocity.safetensors      the outer optimizer's velocity, in F32
+ * round-N.result.safetensors        the result of the newest round
  * round-N.json                      the record of round N, written last
  * incoming.safetensors              the result that is being taken
  * ```
@@ -34,10 +35,18 @@ export class CheckpointFailed extends Data.TaggedError("CheckpointFailed")<{
 /** A record has some hundred bytes for each member, of at most 1,000. */
 export const recordBytesMax = 1_048_576;
 /** A finished round in the folder. */
-export interface Checkpoint {
+export interface FoundCheckpoint {
   readonly record: RoundRecord;
   readonly parameters: string;
   readonly velocity: string;
+  /** The round's result, which trainers that missed it get from another aggregator; none for round 0. */
+  readonly result: string;
+}
+
+/** A finished round of an open model. */
+export interface Checkpoint extends FoundCheckpoint {
+  /** Digest of the layout of the training's weights (`learning/layout.ts`). */
+  readonly layout: string;
 }
 
 /** The folder of a training. */
@@ -45,15 +54,16 @@ export const trainingFolder = (stateDir: string, id: string): string => join(sta
 export const parametersPath = (folder: string, round: number): string => join(folder, `round-${round}.safetensors`);
 export const velocityPath = (folder: string, round: number): string =>
   join(folder, `round-${round}.velocity.safetensors`);
+export const resultPath = (folder: string, round: number): string => join(folder, `round-${round}.result.safetensors`);
 export const recordPath = (folder: string, round: number): string => join(folder, `round-${round}.json`);
 export const incomingPath = (folder: string): string => join(folder, "incoming.safetensors");
 
 const recordName = /^round-(0|[1-9][0-9]{0,6})\.json$/;
 const ownName =
-  /^(?:round-([0-9]+)(?:\.velocity)?\.(?:safetensors|json)|incoming\.safetensors|\.(?:round-|incoming|layout).*\.tmp(?:\.old)?)$/;
+  /^(?:round-([0-9]+)(\.velocity|\.result)?\.(?:safetensors|json)|incoming\.safetensors|\.(?:round-|incoming|layout).*\.tmp(?:\.old)?)$/;
 
 /** The newest round whose files fit its record; undefined where there is none. */
-export function newestCheckpoint(folder: string): Effect.Effect<Checkpoint | undefined, never, FileSystem> {
+export function newestCheckpoint(folder: string): Effect.Effect<FoundCheckpoint | undefined, never, FileSystem> {
   return Effect.gen(function* () {
     const rounds = (yield* namesIn(folder)).flatMap((name) => {
       const round = recordName.exec(name)?.[1];
@@ -67,7 +77,10 @@ export function newestCheckpoint(folder: string): Effect.Effect<Checkpoint | und
   });
 }
 
-function fittingCheckpoint(folder: string, round: number): Effect.Effect<Checkpoint | undefined, never, FileSystem> {
+function fittingCheckpoint(
+  folder: string,
+  round: number,
+): Effect.Effect<FoundCheckpoint | undefined, never, FileSystem> {
   const path = recordPath(folder, round);
   return Effect.gen(function* () {
     const { text } = yield* readWhole({ path, what: "record of a round", bytesMax: recordBytesMax, key: "state_dir" });
@@ -76,7 +89,7 @@ function fittingCheckpoint(folder: string, round: number): Effect.Effect<Checkpo
     const [parameters, velocity] = [parametersPath(folder, round), velocityPath(folder, round)];
     if (!fits(yield* measureFile(parameters), record.parameters)) return undefined;
     if (record.velocity !== null && !fits(yield* measureFile(velocity), record.velocity)) return undefined;
-    return { record, parameters, velocity };
+    return { record, parameters, velocity, result: resultPath(folder, round) };
   }).pipe(Effect.orElseSucceed(() => undefined));
 }
 
@@ -117,7 +130,8 @@ export function removeOthers(
       const match = ownName.exec(name);
       if (match === null) return true;
       const round = match[1] === undefined ? undefined : Number(match[1]);
-      return round !== undefined && !name.startsWith(".") && round <= newest && round > newest - keepRounds;
+      const kept = match[2] === ".result" ? 1 : keepRounds;
+      return round !== undefined && !name.startsWith(".") && round <= newest && round > newest - kept;
     };
     const gone = (yield* namesIn(folder)).filter((name) => !isKept(name));
     for (const name of [...gone.filter((each) => each.endsWith(".json")), ...gone]) {

@@ -5,19 +5,31 @@
  */
 import type { Member } from "../../pki/member.ts";
 import type { RequestAnswer } from "../../transport/port.ts";
-import type { Descriptor, JobSpec, Peer, Uuid } from "../../transport/protocols/messages.ts";
+import type { AggregationRules, Descriptor, JobSpec, Peer, Uuid } from "../../transport/protocols/messages.ts";
+import { aggregationDefault } from "../config/defaults.ts";
 import type { GrantedLease } from "./allocation.ts";
 import { answerAs } from "../runtime/role.ts";
 import { aggregateJob, trainJob } from "./job_spec.ts";
 import {
   dispatchTimeoutMs,
+  keptRoundOf,
   participantsOf,
   redispatchAgainMs,
   type TrainingArgs,
   type TrainingContext,
   type TrainingEvent,
 } from "./training_setup.ts";
-import { leasedAggregator, leasedTrainer, participantOf, withParticipant } from "./training.ts";
+import {
+  enteredTrainers,
+  lateTrainers,
+  leasedAggregator,
+  leasedTrainer,
+  participantOf,
+  rosterOf,
+  type Trainer,
+  withAcknowledged,
+  withParticipant,
+} from "./training.ts";
 import { dispatchDelayMs } from "./workers.ts";
 
 function isDispatched(answer: RequestAnswer): boolean {
@@ -43,7 +55,11 @@ export function takeLease(
         ...training,
         trainers: {
           ...training.trainers,
-          [lease.peer]: leasedTrainer(participant, { now: context.ports.now(), roundsDone: training.roundsDone }),
+          [lease.peer]: leasedTrainer(participant, {
+            now: context.ports.now(),
+            roundsDone: keptRoundOf(context),
+            isCounted: !self.getSnapshot().matches("running"),
+          }),
         },
       }
       : { ...training, aggregator: leasedAggregator(participant) },
@@ -81,10 +97,11 @@ function sendDispatch(
   spec: JobSpec,
 ): void {
   const { peer, member, taskId } = participant;
+  const dispatch = context.dispatches + 1;
   const delay = dispatchDelayMs(context.workers(), { peer, now: context.ports.now() });
   enqueue.sendTo(context.transport, {
     type: "request",
-    id: `dispatch/${taskId}/${context.dispatches + 1}`,
+    id: `dispatch/${taskId}/${dispatch}`,
     peer,
     to: { member },
     protocol: "/hypha-api/0.0.1",
@@ -92,7 +109,7 @@ function sendDispatch(
     timeoutMs: dispatchTimeoutMs,
     replyTo: answerAs(
       self,
-      (answer: RequestAnswer): TrainingEvent => ({ type: "dispatch.answered", peer, taskId, answer }),
+      (answer: RequestAnswer): TrainingEvent => ({ type: "dispatch.answered", peer, taskId, dispatch, answer }),
     ),
   }, delay === 0 ? {} : { delay, id: `dispatch/${taskId}` });
 }
@@ -104,35 +121,61 @@ export function dispatchAggregator(args: TrainingArgs): void {
   if (aggregator === undefined) return;
   const participants = participantsOf(context);
   const again = aggregator.state === "running";
+  const [sent, dispatch] = [rosterOf(context.training), context.dispatches + 1];
   enqueue.assign({
-    dispatches: context.dispatches + 1,
-    training: { ...context.training, aggregator: { ...aggregator, knows: participants.trainers } },
+    dispatches: dispatch,
+    training: { ...context.training, aggregator: { ...aggregator, sent, dispatch } },
   });
-  const spec = aggregateJob(aggregator.jobId, context.config.job, participants);
+  const spec = aggregateJob(aggregator.jobId, context.config.job, {
+    ...participants,
+    ...sent,
+    aggregation: rulesOf(context),
+  });
   sendDispatch(args, aggregator, spec);
   enqueue(() =>
     context.ports.report({
       level: "info",
       event: again ? "job.redispatched" : "job.dispatched",
-      message: `Dispatched aggregation of ${participants.trainers.length} trainers to ${aggregator.peer}`,
+      message: `Dispatched aggregation of ${sent.updates.length} trainers to ${aggregator.peer}`,
       fields: {
         job: aggregator.jobId,
         task: aggregator.taskId,
         peer: aggregator.peer,
         class: "aggregate",
-        trainers: participants.trainers,
+        trainers: sent.updates,
+        results: sent.results,
       },
     })
   );
 }
 
-/** Sends each trainer that has no job yet its job. */
+/** What the aggregator judges and joins updates by, where that is not the usual; undefined where it is. */
+function rulesOf({ model, config, training }: TrainingContext): AggregationRules | undefined {
+  const { method, trim, clipNormRatio, maxNormRatio, quorum, roundDeadlineS } = config.job.aggregation;
+  const late = model === undefined ? [] : lateTrainers(training, model.checkpoint.record.round);
+  const rules: AggregationRules = {
+    ...(model === undefined ? {} : { layout: model.checkpoint.layout }),
+    ...(method === "mean" ? {} : { method, trim }),
+    ...(clipNormRatio === aggregationDefault.clipNormRatio ? {} : { clip_norm_ratio: clipNormRatio }),
+    ...(maxNormRatio === aggregationDefault.maxNormRatio ? {} : { max_norm_ratio: maxNormRatio }),
+    ...(quorum === 1 ? {} : { quorum, deadline_s: roundDeadlineS }),
+    ...(late.length === 0 ? {} : { late }),
+  };
+  return Object.keys(rules).length === 0 ? undefined : rules;
+}
+
+/** Sends each trainer that has no job yet its job, once the aggregator will send it results. */
 export function dispatchTrainers(args: TrainingArgs): void {
   const { context, enqueue } = args;
   const participants = participantsOf(context);
-  enqueue.assign({ dispatches: context.dispatches + 1 });
-  for (const trainer of Object.values(context.training.trainers)) {
-    if (trainer.state !== "leased") continue;
+  const { training } = context;
+  const entered = enteredTrainers(training);
+  const told = entered.map((trainer): [Peer, Trainer] => [trainer.peer, { ...trainer, told: participants.aggregator }]);
+  enqueue.assign({
+    dispatches: context.dispatches + 1,
+    training: { ...training, trainers: { ...training.trainers, ...Object.fromEntries(told) } },
+  });
+  for (const trainer of entered) {
     const spec = trainJob(trainer.jobId, context.config.job, participants);
     sendDispatch(args, trainer, spec);
     enqueue(() =>
@@ -149,14 +192,17 @@ export function dispatchTrainers(args: TrainingArgs): void {
 /** Notes the answer to a dispatch: the participant runs, or is lost to this training. */
 export function noteDispatch(
   { context, enqueue }: TrainingArgs,
-  { peer, taskId, answer }: Extract<TrainingEvent, { type: "dispatch.answered" }>,
+  { peer, taskId, dispatch, answer }: Extract<TrainingEvent, { type: "dispatch.answered" }>,
 ): void {
   const participant = participantOf(context.training, peer);
   if (participant === undefined || participant.taskId !== taskId) return;
   if (isDispatched(answer)) {
-    if (participant.state !== "leased") return;
-    const training = withParticipant(context.training, participant.peer, { state: "running" });
-    enqueue.assign({ training: { ...training, changedAt: context.ports.now() } });
+    const training = participant === context.training.aggregator
+      ? withAcknowledged(context.training, dispatch)
+      : context.training;
+    const began = withParticipant(training, peer, { state: "running" });
+    const isNew = participant.state === "leased";
+    enqueue.assign({ training: isNew ? { ...began, changedAt: context.ports.now() } : training });
     return;
   }
   const why = answer.type === "request.failed" ? answer.error.message : "it refused";

@@ -4,6 +4,7 @@
  * @module
  */
 import type {
+  AggregationRules,
   JobSpec,
   ModelReference,
   Peer,
@@ -21,9 +22,13 @@ export const defaultBatchSize = 32;
 export interface Participants {
   readonly scheduler: Peer;
   readonly aggregator: Peer;
-  readonly trainers: readonly Peer[];
+  /** Whom the aggregator waits for, and whom it sends results to. */
+  readonly updates: readonly Peer[];
+  readonly results: readonly Peer[];
   /** Where the training stands; undefined where the scheduler does not keep its model. */
   readonly training?: TrainingState | undefined;
+  /** What the aggregator judges and joins updates by. */
+  readonly aggregation?: AggregationRules | undefined;
 }
 
 /** The job of a trainer: slices from the scheduler, updates to the aggregator, results from it. */
@@ -57,15 +62,16 @@ export function trainJob(jobId: Uuid, config: DilocoJobConfig, participants: Par
 export function aggregateJob(jobId: Uuid, config: DilocoJobConfig, participants: Participants): JobSpec {
   const { learningRate, momentum } = config.outerOptimizer;
   const listens = config.evaluation !== undefined || participants.training !== undefined;
-  const listeners = listens ? [...participants.trainers, participants.scheduler] : participants.trainers;
+  const listeners = listens ? [...participants.results, participants.scheduler] : participants.results;
   return {
     job_id: jobId,
     ...stateOf(participants),
+    ...(participants.aggregation === undefined ? {} : { aggregation: participants.aggregation }),
     executor: {
       class: "aggregate",
       descriptor: { name: config.executors.aggregate },
       config: {
-        updates: peersReference(participants.trainers),
+        updates: peersReference(participants.updates),
         results: peersReference(listeners),
         optimizer: { "learning-rate": learningRate, momentum },
       },

@@ -3,8 +3,9 @@
  *
  * @module
  */
-import type { MemberReport, Peer, RoundReport } from "../../transport/protocols/messages.ts";
+import type { MemberReport, Peer, Receipt, RoundReport } from "../../transport/protocols/messages.ts";
 import { plainText } from "../job/reason.ts";
+import type { Training } from "./training.ts";
 import type { TrainingArgs } from "./training_setup.ts";
 
 /** A rejected trainer is lost this long after its worker was told, in milliseconds: with the lease its job ends. */
@@ -27,8 +28,44 @@ export function judgeRound(args: TrainingArgs, aggregator: Peer, { round, member
   );
   for (const member of known) {
     if (member.outcome === "clipped") enqueue(() => reportMember(args, { aggregator, round, member }));
-    if (member.outcome === "rejected" || member.outcome === "missing") dropMember(args, { aggregator, round, member });
+    if (isLate(member)) enqueue(() => reportMember(args, { aggregator, round, member }));
+    else if (member.outcome === "rejected" || member.outcome === "missing") {
+      dropMember(args, { aggregator, round, member });
+    }
   }
+}
+
+/** The round closed without its update; it may be in time for the next one. */
+const isLate = ({ outcome, code }: MemberReport) => outcome === "missing" && code === "late";
+
+/** Members that are out before the round is over: others may take their places at once. */
+export function judgeEarly(args: TrainingArgs, aggregator: Peer, { round, members }: RoundReport): void {
+  for (const member of members) if (member.outcome === "rejected") dropMember(args, { aggregator, round, member });
+}
+
+/** What a trainer has after a result. Parameters that are not the scheduler's are said aloud, once. */
+export function reportReceipt(
+  { context, enqueue }: TrainingArgs,
+  { peer, receipt, training }: {
+    readonly peer: Peer;
+    readonly receipt: Receipt;
+    readonly training: Training;
+  },
+): void {
+  const [before, after] = [context.training.trainers[peer], training.trainers[peer]];
+  const { round, parameters } = receipt;
+  if (parameters === undefined || after === undefined) return;
+  const isNews = after.divergedAt !== undefined && before?.divergedAt === undefined;
+  enqueue(() =>
+    context.ports.report({
+      level: isNews ? "error" : "debug",
+      event: isNews ? "member.diverged" : "member.parameters",
+      message: isNews
+        ? `Parameters of ${peer} after round ${round} are not those of the training`
+        : `${peer} has the parameters of round ${round}`,
+      fields: { round, peer, job: after.jobId, sha256: parameters, expected: training.digests[round] ?? null },
+    })
+  );
 }
 
 interface Claim {

@@ -8,7 +8,13 @@ import { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
 import { makeStateDirectory } from "../files/state_directory.ts";
 import { type FileNotWritten, writeWhole } from "../files/write_whole.ts";
-import { type MalformedSafetensors, type ResultRejected, writeInitial, writeRound } from "../learning/mod.ts";
+import {
+  layoutDigest,
+  type MalformedSafetensors,
+  type ResultRejected,
+  writeInitial,
+  writeRound,
+} from "../learning/mod.ts";
 import type { OuterOptions } from "../learning/mod.ts";
 import {
   type Checkpoint,
@@ -20,6 +26,7 @@ import {
   parametersPath,
   recordPath,
   removeOthers,
+  resultPath,
   velocityPath,
 } from "./checkpoints.ts";
 import { writeLayout } from "./layout_file.ts";
@@ -73,7 +80,8 @@ export function openModel(
       ({ reason }) => refuse(reason),
     );
     yield* writeLayout(folder, initial.tensors);
-    if (newest !== undefined) return newest;
+    const layout = layoutDigest(initial.tensors);
+    if (newest !== undefined) return { ...newest, layout };
     const parameters = parametersPath(folder, 0);
     const out = yield* createTensors(parameters);
     yield* writeInitial(initial, (bytes) => out.write(bytes)).pipe(
@@ -83,7 +91,7 @@ export function openModel(
     const nothing = { slices: null, members: [], samples: 0 };
     const record = { round: 0, run, weights: sha256, parameters: fit, velocity: null, ...nothing };
     yield* writeRecord(folder, record);
-    return { record, parameters, velocity: velocityPath(folder, 0) };
+    return { record, parameters, velocity: velocityPath(folder, 0), result: resultPath(folder, 0), layout };
   }));
 }
 
@@ -100,7 +108,11 @@ export function keepRound(
   { facts, outer }: { readonly facts: RoundFacts; readonly outer: OuterOptions },
 ): Effect.Effect<Checkpoint, KeepingFailed | MalformedSafetensors | ResultRejected, FileSystem | Path> {
   const round = before.record.round + 1;
-  const paths = { parameters: parametersPath(folder, round), velocity: velocityPath(folder, round) };
+  const paths = {
+    parameters: parametersPath(folder, round),
+    velocity: velocityPath(folder, round),
+    result: resultPath(folder, round),
+  };
   return Effect.scoped(Effect.gen(function* () {
     const [parameters, velocity] = [yield* createTensors(paths.parameters), yield* createTensors(paths.velocity)];
     yield* writeRound({
@@ -111,10 +123,12 @@ export function keepRound(
       writeVelocity: (bytes) => velocity.write(bytes),
     }, outer);
     const fits = { parameters: yield* parameters.commit, velocity: yield* velocity.commit };
+    const files = yield* FileSystem;
+    yield* Effect.mapError(files.rename(incomingPath(folder), paths.result), failedAt(paths.result));
     const record: RoundRecord = { round, weights: before.record.weights, ...fits, ...facts };
     yield* writeRecord(folder, record);
     yield* removeOthers(folder, { newest: round, keepRounds });
-    return { record, ...paths };
+    return { record, ...paths, layout: before.layout };
   }));
 }
 

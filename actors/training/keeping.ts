@@ -6,8 +6,8 @@
 import { type Member, memberOf } from "../../pki/member.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
 import { pullProtocols } from "../files/stream_file.ts";
+import { indexOfRound, resultDataset, velocityDataset, weightsDataset } from "../learning/model_references.ts";
 import { type Checkpoint, trainingFolder } from "./checkpoints.ts";
-import { indexOfRound, velocityDataset, weightsDataset } from "../learning/model_references.ts";
 import { offeredStream, rejectStream } from "./offered_stream.ts";
 import { planOf, type ReceivedStream, type TrainingArgs, type TrainingContext } from "./training_setup.ts";
 import { allParticipants, participantBy, trainersOf, withKept } from "./training.ts";
@@ -47,7 +47,7 @@ export function takeModel(
   enqueue.assign({
     model: { checkpoint, isPaused: false },
     samples,
-    training: { ...context.training, roundsDone: round },
+    training: { ...context.training, roundsDone: round, digests: { [round]: checkpoint.record.parameters.sha256 } },
   });
   if (round === 0) return;
   enqueue(() =>
@@ -69,7 +69,7 @@ export function noteKept(
   const { round, parameters: { sha256 }, samples } = checkpoint.record;
   enqueue.assign({
     model: { checkpoint, isPaused: false },
-    training: withKept(training, { round, now: ports.now() }, planOf(context)),
+    training: withKept(training, { round, sha256, now: ports.now() }, planOf(context)),
   });
   const evaluation = self.getSnapshot().children["evaluation"];
   if (evaluation !== undefined && context.evaluation === "on") {
@@ -99,9 +99,12 @@ export function modelFor(
   if (model === undefined || run === undefined) return undefined;
   const participant = participantBy(training, { peer, member });
   if (participant === undefined) return undefined;
+  // A newcomer that has parameters gets each result after them: the aggregator has to know it first.
+  const isEntered = training.aggregator?.knows.results.includes(peer) === true;
   const { round, velocity } = model.checkpoint.record;
-  const isAsked = dataset === weightsDataset(run.id) ||
-    (dataset === velocityDataset(run.id) && velocity !== null && participant === training.aggregator);
+  const isAggregators = dataset === velocityDataset(run.id) || dataset === resultDataset(run.id);
+  const isAsked = (dataset === weightsDataset(run.id) && isEntered) ||
+    (isAggregators && velocity !== null && participant === training.aggregator);
   return isAsked ? { Success: { data_provider: self, index: indexOfRound(round) } } : undefined;
 }
 
@@ -120,8 +123,10 @@ export function offerToModel(
   const { training } = context;
   const member = memberOf(identity);
   if (pullProtocols.some((pull) => pull === protocol)) {
-    if (participantBy(training, { peer, member }) === undefined) return reject();
-    enqueue.sendTo(store, { type: "pull.offered", ...offeredStream(stream) });
+    const participant = participantBy(training, { peer, member });
+    if (participant === undefined) return reject();
+    const puller = participant === training.aggregator ? "aggregator" : "trainer";
+    enqueue.sendTo(store, { type: "pull.offered", ...offeredStream(stream), peer, puller });
     return true;
   }
   if (training.aggregator?.member !== member) return reject();

@@ -20,7 +20,7 @@ import { present } from "../runtime/present.ts";
 import { answerAs } from "../runtime/role.ts";
 import type { Checkpoint } from "./checkpoints.ts";
 import { noteTaken, pause } from "./model_store_actions.ts";
-import { type ModelStoreCommand, type OfferedResult, storeSetup } from "./model_store_setup.ts";
+import { type ModelStoreCommand, type OfferedPull, type OfferedResult, storeSetup } from "./model_store_setup.ts";
 import { acceptStream, type OfferedStream, rejectStream } from "./offered_stream.ts";
 import type { ModelPull } from "./serve_model.ts";
 import type { FailedResult, TakenResult } from "./take_result.ts";
@@ -62,9 +62,9 @@ const store = storeSetup.extend({
     },
     noteTaken: enqueueActions(noteTaken),
     pause: enqueueActions(pause),
-    acceptPull: enqueueActions(({ context, self, enqueue }, offered: OfferedStream) => {
+    acceptPull: enqueueActions(({ context, self, enqueue }, offered: OfferedPull) => {
       const { exchange } = offered;
-      enqueue.assign({ pulls: [...context.pulls, exchange] });
+      enqueue.assign({ pulls: [...context.pulls, offered] });
       const replyTo = answerAs(
         self,
         (answer: StreamAnswer): ModelStoreCommand => ({ type: "pull.accepted", exchange, answer }),
@@ -74,8 +74,9 @@ const store = storeSetup.extend({
     startPull: enqueueActions(
       ({ context, enqueue }, { exchange, answer }: { readonly exchange: string; readonly answer: StreamAnswer }) => {
         if (answer.type !== "stream.opened") {
-          return enqueue.assign({ pulls: context.pulls.filter((other) => other !== exchange) });
+          return enqueue.assign({ pulls: context.pulls.filter((other) => other.exchange !== exchange) });
         }
+        const offered = context.pulls.find((other) => other.exchange === exchange);
         enqueue.spawnChild("pull", {
           id: `pull/${exchange}`,
           input: {
@@ -84,6 +85,7 @@ const store = storeSetup.extend({
             checkpoint: present(context.checkpoint, "the model"),
             trainingId: context.training.id,
             exchange,
+            puller: present(offered, "the pull").puller,
           },
         });
       },
@@ -98,7 +100,7 @@ const store = storeSetup.extend({
         },
       ) => {
         enqueue.stopChild(`pull/${exchange}`);
-        enqueue.assign({ pulls: context.pulls.filter((other) => other !== exchange) });
+        enqueue.assign({ pulls: context.pulls.filter((other) => other.exchange !== exchange) });
         enqueue(() =>
           context.ports.report({
             level: outcome.type === "served" ? "debug" : "warn",
@@ -181,7 +183,10 @@ export const modelStoreMachine = store.createMachine({
           { actions: { type: "reject", params: ({ event }) => event } },
         ],
         "pull.offered": [
-          { guard: "canServe", actions: { type: "acceptPull", params: ({ event }) => event } },
+          {
+            guard: { type: "canServe", params: ({ event }) => event },
+            actions: { type: "acceptPull", params: ({ event }) => event },
+          },
           { actions: { type: "reject", params: ({ event }) => event } },
         ],
       },

@@ -15,13 +15,15 @@ import type { TransportRef } from "../runtime/role.ts";
 import type { Checkpoint } from "./checkpoints.ts";
 import { type ModelPlace, openModel, type RoundFacts, WeightsRefused } from "./keep_model.ts";
 import type { OfferedStream } from "./offered_stream.ts";
-import { serveModel } from "./serve_model.ts";
+import { type Puller, serveModel } from "./serve_model.ts";
 import { type FailedResult, type ResultRules, type TakenResult, takeResult } from "./take_result.ts";
 
 /** Results that wait while one is taken; one more is rejected. */
 export const waitingMax = 4;
 /** Pulls that are served at once; one more is rejected. */
 export const modelPullsMax = 64;
+/** Pulls of one member that are served at once. */
+export const pullsOfPeerMax = 4;
 
 /** The input of a model store. */
 export interface ModelStoreInput extends HasParent<ModelStoreEvent>, ModelPlace {
@@ -39,14 +41,20 @@ export interface OfferedResult extends OfferedStream {
   readonly facts: RoundFacts;
 }
 
+/** A pull that a member wants to make. */
+export interface OfferedPull extends OfferedStream {
+  readonly peer: PeerText;
+  readonly puller: Puller;
+}
+
 export interface ModelStoreContext extends ModelStoreInput {
   readonly checkpoint: Checkpoint | undefined;
   readonly waiting: readonly OfferedResult[];
   /** The result that is being taken. */
   readonly current: OfferedResult | undefined;
   readonly stream: StreamHandle | undefined;
-  /** Exchanges of the running pulls. */
-  readonly pulls: readonly string[];
+  /** The running pulls. */
+  readonly pulls: readonly OfferedPull[];
   /** Why the training is paused. */
   readonly paused: string | undefined;
 }
@@ -78,13 +86,18 @@ const taken = fromEffect(
 
 const pull = fromEffect(
   "pull",
-  ({ stream, checkpoint, trainingId, exchange }: {
+  ({ stream, checkpoint, trainingId, exchange, puller }: {
     readonly ports: Ports;
     readonly stream: StreamHandle;
     readonly checkpoint: Checkpoint;
     readonly trainingId: string;
     readonly exchange: string;
-  }) => Effect.map(serveModel(stream, checkpoint, trainingId), (outcome) => ({ exchange, peer: stream.peer, outcome })),
+    readonly puller: Puller;
+  }) =>
+    Effect.map(
+      serveModel(stream, checkpoint, { trainingId, puller }),
+      (outcome) => ({ exchange, peer: stream.peer, outcome }),
+    ),
 );
 
 const actors = { opened, taken, pull };
@@ -92,7 +105,7 @@ const actors = { opened, taken, pull };
 /** The events that a model store receives. */
 export type ModelStoreCommand =
   | OfferedResult & { readonly type: "result.offered" }
-  | OfferedStream & { readonly type: "pull.offered" }
+  | OfferedPull & { readonly type: "pull.offered" }
   | { readonly type: "result.accepted"; readonly exchange: string; readonly answer: StreamAnswer }
   | { readonly type: "pull.accepted"; readonly exchange: string; readonly answer: StreamAnswer }
   | EventsOf<typeof actors>;
@@ -108,7 +121,9 @@ export const storeSetup = setup({
   guards: {
     isWaitedFor: ({ context }) => context.waiting.length > 0,
     hasRoom: ({ context }) => context.waiting.length < waitingMax,
-    canServe: ({ context }) => context.checkpoint !== undefined && context.pulls.length < modelPullsMax,
+    canServe: ({ context: { checkpoint, pulls } }, { peer }: OfferedPull) =>
+      checkpoint !== undefined && pulls.length < modelPullsMax &&
+      pulls.filter((other) => other.peer === peer).length < pullsOfPeerMax,
     /** The stream of the result that is being taken, and no earlier one that came too late. */
     isOpened: ({ context }, { exchange, answer }: { readonly exchange: string; readonly answer: StreamAnswer }) =>
       context.current?.exchange === exchange && answer.type === "stream.opened",

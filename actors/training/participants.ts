@@ -10,7 +10,14 @@ import type { TransportFact } from "../../transport/port.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
 import type { allocationMachine } from "./allocation.ts";
 import { release } from "./releasing.ts";
-import { absenceMs, isKeeping, trainerSilenceMs, type TrainingArgs, type TrainingContext } from "./training_setup.ts";
+import {
+  absenceMs,
+  isKeeping,
+  keptRoundOf,
+  trainerSilenceMs,
+  type TrainingArgs,
+  type TrainingContext,
+} from "./training_setup.ts";
 import {
   allParticipants,
   emptyTraining,
@@ -20,6 +27,7 @@ import {
   roundWait,
   silentTrainers,
   trainersOf,
+  withoutAggregator,
   withoutParticipant,
 } from "./training.ts";
 
@@ -32,7 +40,10 @@ export function loseParticipant(
   const participant = participantOf(context.training, peer);
   if (participant === undefined) return;
   const wasAggregator = context.training.aggregator?.peer === participant.peer;
-  const training = { ...withoutParticipant(context.training, participant.peer), changedAt: context.ports.now() };
+  const left = wasAggregator && context.model !== undefined
+    ? withoutAggregator(context.training, keptRoundOf(context))
+    : withoutParticipant(context.training, participant.peer);
+  const training = { ...left, changedAt: context.ports.now() };
   enqueue.assign({ training, stalledAt: undefined, excluded: [...context.excluded, participant.peer] });
   enqueue.cancel(`dispatch/${participant.taskId}`);
   enqueue.cancel(`absence/${participant.peer}`);

@@ -1,5 +1,5 @@
 /**
- * One pull of a training's parameters or velocity by a member.
+ * One pull of a training's parameters by a member, or of velocity or result by the aggregator.
  *
  * @module
  */
@@ -9,13 +9,19 @@ import type { StreamHandle } from "../../transport/port.ts";
 import { headerTimeoutMs, idleTimeoutMs, readPullHeader, untilPullerEnds } from "../data/serve_pull.ts";
 import { isFramed, writeRefusal, writeStreamFile } from "../files/stream_file.ts";
 import type { Checkpoint } from "./checkpoints.ts";
-import { indexOfRound, velocityDataset, weightsDataset } from "../learning/model_references.ts";
+import { indexOfRound, resultDataset, velocityDataset, weightsDataset } from "../learning/model_references.ts";
 
 const limits = { idleMs: idleTimeoutMs };
 
+/** The files of a round. */
+export type ModelFile = "parameters" | "velocity" | "result";
+
+/** Who pulls: what the aggregator continues with is for it alone. */
+export type Puller = "trainer" | "aggregator";
+
 /** The outcome of a pull. */
 export type ModelPull =
-  | { readonly type: "served"; readonly file: "parameters" | "velocity"; readonly sizeBytes: number }
+  | { readonly type: "served"; readonly file: ModelFile; readonly sizeBytes: number }
   /** Another data set or round: the stream ended without a byte of file. */
   | { readonly type: "unknown"; readonly dataset: string; readonly index: number }
   | { readonly type: "broken"; readonly reason: string };
@@ -24,7 +30,7 @@ export type ModelPull =
 export function serveModel(
   stream: StreamHandle,
   { record, ...paths }: Checkpoint,
-  trainingId: string,
+  { trainingId, puller }: { readonly trainingId: string; readonly puller: Puller },
 ): Effect.Effect<ModelPull, never, FileSystem> {
   return Effect.gen(function* () {
     const header = yield* Effect.timeout(readPullHeader(stream), headerTimeoutMs);
@@ -34,7 +40,8 @@ export function serveModel(
     }
     const { dataset, index } = header;
     const file = fileOf(dataset, trainingId);
-    if (file === undefined || index !== indexOfRound(record.round) || record[file] === null) {
+    const isHere = file === "parameters" || (file !== undefined && puller === "aggregator" && record.round > 0);
+    if (!isHere || index !== indexOfRound(record.round)) {
       yield* isFramed(stream.protocol) ? writeRefusal(stream, "not-found", limits) : stream.end;
       yield* untilPullerEnds(stream);
       return { type: "unknown", dataset: dataset.slice(0, 256), index } as const;
@@ -51,9 +58,10 @@ export function serveModel(
   );
 }
 
-function fileOf(dataset: string, trainingId: string): "parameters" | "velocity" | undefined {
+function fileOf(dataset: string, trainingId: string): ModelFile | undefined {
   if (dataset === weightsDataset(trainingId)) return "parameters";
-  return dataset === velocityDataset(trainingId) ? "velocity" : undefined;
+  if (dataset === velocityDataset(trainingId)) return "velocity";
+  return dataset === resultDataset(trainingId) ? "result" : undefined;
 }
 
 function writeFile(stream: StreamHandle, path: string) {

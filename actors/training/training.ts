@@ -5,7 +5,14 @@
  * @module
  */
 import type { Member } from "../../pki/member.ts";
-import type { Peer, Progress, ProgressResponse, RoundReport, Uuid } from "../../transport/protocols/messages.ts";
+import type {
+  Peer,
+  Progress,
+  ProgressResponse,
+  Receipt,
+  RoundReport,
+  Uuid,
+} from "../../transport/protocols/messages.ts";
 import {
   answerRepeatedReceipt,
   answerStatus,
@@ -37,12 +44,31 @@ export interface Trainer extends Participant {
   readonly waiting: boolean;
   /** Time of its last message, in milliseconds since the epoch. */
   readonly lastMessageAt: number;
+  /** Whether rounds wait for its updates. A newcomer gets results first. */
+  readonly isCounted: boolean;
+  /** The aggregator that its worker was last told, with its job or after it. */
+  readonly told: Peer | undefined;
+  /** SHA-256 of its parameters, as it reported them last. */
+  readonly parameters: string | undefined;
+  /** The first round whose parameters were others than the scheduler's. */
+  readonly divergedAt: number | undefined;
 }
+
+/** Whom an aggregator waits for, and whom it sends results to. */
+export interface Roster {
+  readonly updates: readonly Peer[];
+  readonly results: readonly Peer[];
+}
+
+const nobody: Roster = { updates: [], results: [] };
 
 /** The participant that aggregates. */
 export interface Aggregator extends Participant {
-  /** The trainers in its newest job. */
-  readonly knows: readonly Peer[];
+  /** The trainers in the newest job that was sent to it, and which dispatch that was. */
+  readonly sent: Roster;
+  readonly dispatch: number;
+  /** The trainers in the newest job that it acknowledged. */
+  readonly knows: Roster;
   /** Its reports name no training: its worker is of the existing network, where a result is sent before it is reported. */
   readonly isForeign: boolean;
   /** Trainers whose updates of this round it misses, as it claims. */
@@ -55,12 +81,20 @@ export interface Training {
   readonly aggregator: Aggregator | undefined;
   /** Rounds that the aggregator reported. */
   readonly roundsDone: number;
+  /** SHA-256 of the parameters after the newest rounds, where the scheduler keeps the model. */
+  readonly digests: Readonly<Record<number, string>>;
   /** When a round was last finished, or a participant began or was lost, in milliseconds since the epoch. */
   readonly changedAt: number;
 }
 
 /** A training without participants. */
-export const emptyTraining: Training = { trainers: {}, aggregator: undefined, roundsDone: 0, changedAt: 0 };
+export const emptyTraining: Training = {
+  trainers: {},
+  aggregator: undefined,
+  roundsDone: 0,
+  digests: {},
+  changedAt: 0,
+};
 
 /** One progress message. */
 export interface ReceivedProgress {
@@ -70,6 +104,8 @@ export interface ReceivedProgress {
   readonly progress: Progress;
   /** Beside the progress of an aggregator. */
   readonly report?: RoundReport | undefined;
+  /** Beside the receipt of a trainer of ours. */
+  readonly receipt?: Receipt | undefined;
   /** Whether the message names the training, as all of our workers do. */
   readonly namesTraining: boolean;
   /** Milliseconds since the epoch. */
@@ -98,7 +134,7 @@ export function answerProgress(training: Training, received: ReceivedProgress, p
 function answerTrainer(
   training: Training,
   before: Trainer,
-  { progress, now }: ReceivedProgress,
+  { progress, receipt, now }: ReceivedProgress,
   plan: RoundPlan,
 ): AnsweredProgress {
   if (before.state === "done") return { training, answer: { type: "Done" } };
@@ -115,16 +151,45 @@ function answerTrainer(
     answer: answered.answer,
   });
   if (progress === "update") return { training: updated, answer: { type: "Ok" } };
+  if (progress === "update-received" && receipt !== undefined) {
+    return answerReceipt(updated, trainer, receipt, plan);
+  }
   if (progress === "update-received") {
     const isRepeated = isRepeatedReceipt(before, training.roundsDone);
     return paced(isRepeated ? answerRepeatedReceipt(trainer.pace) : answerUpdateReceived(trainer.pace, plan));
   }
   if (typeof progress === "object" && "metrics" in progress) return { training: updated, answer: { type: "Ok" } };
   if (typeof progress === "object" && "status" in progress) {
-    const paces = pacesOf(training);
+    const paces = { ...pacesOf(training), [trainer.peer]: trainer.pace };
     return paced(answerStatus(paces, { peer: trainer.peer, batchSize: progress.status.batch_size, now }, plan));
   }
   return { training: updated, answer: { type: "Error" } };
+}
+
+/** Rounds whose digests are remembered: a trainer may be late. */
+const digestsMax = 8;
+
+/** Answers a receipt that names its round. A newcomer that has the newest result is counted from here on. */
+function answerReceipt(
+  training: Training,
+  trainer: Trainer,
+  { round, parameters }: Receipt,
+  plan: RoundPlan,
+): AnsweredProgress {
+  const roundsDone = Math.max(trainer.pace.roundsDone, Math.min(round, training.roundsDone));
+  const isLast = roundsDone >= plan.rounds;
+  // Results that came together are named by the last of them, and may have been applied one by one.
+  const known = [training.digests[round], training.digests[round - 1]];
+  const isOther = parameters !== undefined && known[0] !== undefined && !known.includes(parameters);
+  const after: Trainer = {
+    ...trainer,
+    pace: { ...freshPace, roundsDone },
+    state: isLast ? "done" : trainer.state,
+    isCounted: trainer.isCounted || roundsDone === training.roundsDone,
+    parameters: parameters ?? trainer.parameters,
+    divergedAt: trainer.divergedAt ?? (isOther ? round : undefined),
+  };
+  return { training: withTrainer(training, after), answer: { type: isLast ? "Done" : "Continue" } };
 }
 
 /**
@@ -149,9 +214,11 @@ function answerAggregator(
   }
   if (progress !== "updated") return { training, answer: { type: "Error" } };
   if (aggregator.state === "done" || training.roundsDone >= plan.rounds) return { training, answer: { type: "Done" } };
-  // A repeated report, because the answer was lost: the next round ends only after some trainer has this round's result.
+  const repeated = report === undefined ? undefined : report.round <= training.roundsDone;
+  if (repeated === true) return { training, answer: { type: "Ok" } };
+  // The same of a report without a round, because the answer was lost: the next round ends only after some trainer has this round's result.
   const furthest = Math.max(0, ...Object.values(training.trainers).map(({ pace }) => pace.roundsDone));
-  if (training.roundsDone > furthest) return { training, answer: { type: "Ok" } };
+  if (repeated === undefined && training.roundsDone > furthest) return { training, answer: { type: "Ok" } };
   const roundsDone = training.roundsDone + 1;
   const trainers = Object.fromEntries(
     Object.entries(training.trainers).map(([peer, trainer]) => [peer, withResult(trainer, { roundsDone, now })]),
@@ -169,14 +236,16 @@ function answerAggregator(
  */
 export function withKept(
   training: Training,
-  { round, now }: { readonly round: number; readonly now: number },
+  { round, sha256, now }: { readonly round: number; readonly sha256: string; readonly now: number },
   plan: RoundPlan,
-) {
+): Training {
   const { aggregator } = training;
   const trainers = Object.fromEntries(
     Object.entries(training.trainers).map(([peer, trainer]) => [peer, { ...trainer, lastMessageAt: now }]),
   );
-  const after: Training = { ...training, trainers, changedAt: now };
+  const remembered = Object.entries(training.digests).filter(([at]) => Number(at) > round - digestsMax);
+  const digests = { ...Object.fromEntries(remembered), [round]: sha256 };
+  const after: Training = { ...training, trainers, digests, changedAt: now };
   if (aggregator === undefined || round < plan.rounds) return after;
   return { ...after, aggregator: { ...aggregator, state: "done" as const } };
 }
@@ -197,9 +266,9 @@ function withResult(
   return isBehind ? { ...trainer, waiting: false, lastMessageAt: now } : trainer;
 }
 
-/** Paces of the trainers that are not done. */
+/** Paces of the trainers that rounds wait for. */
 function pacesOf(training: Training): Record<Peer, TrainerPace> {
-  const running = Object.values(training.trainers).filter(({ state }) => state !== "done");
+  const running = Object.values(training.trainers).filter(({ state, isCounted }) => isCounted && state !== "done");
   return Object.fromEntries(running.map(({ peer, pace }) => [peer, pace]));
 }
 
@@ -250,10 +319,20 @@ export function withoutParticipant(training: Training, peer: Peer): Training {
 /** A new trainer, leased and not dispatched. */
 export function leasedTrainer(
   participant: Pick<Participant, "peer" | "member" | "leaseId" | "taskId" | "jobId">,
-  { now, roundsDone }: { readonly now: number; readonly roundsDone: number },
+  { now, roundsDone, isCounted }: { readonly now: number; readonly roundsDone: number; readonly isCounted: boolean },
 ): Trainer {
   const pace = { ...freshPace, roundsDone };
-  return { ...participant, state: "leased", ended: false, pace, waiting: false, lastMessageAt: now };
+  const news = { told: undefined, parameters: undefined, divergedAt: undefined };
+  return {
+    ...participant,
+    ...news,
+    state: "leased",
+    ended: false,
+    pace,
+    waiting: false,
+    lastMessageAt: now,
+    isCounted,
+  };
 }
 
 /** Running trainers that sent no message for longer than `silenceMaxMs`. */
@@ -268,7 +347,8 @@ export function silentTrainers(training: Training, now: number, silenceMaxMs: nu
 export function leasedAggregator(
   participant: Pick<Participant, "peer" | "member" | "leaseId" | "taskId" | "jobId">,
 ): Aggregator {
-  return { ...participant, state: "leased", ended: false, knows: [], isForeign: false, missing: [] };
+  const rosters = { sent: nobody, knows: nobody, dispatch: 0 };
+  return { ...participant, ...rosters, state: "leased", ended: false, isForeign: false, missing: [] };
 }
 
 /** PeerIDs of the trainers. */
@@ -287,7 +367,7 @@ export interface RoundWait {
  * updates the aggregator misses, else the aggregator. Undefined before all have begun.
  */
 export function roundWait({ trainers, aggregator, changedAt }: Training): RoundWait | undefined {
-  const running = Object.values(trainers).filter(({ state }) => state !== "done");
+  const running = Object.values(trainers).filter(({ state, isCounted }) => isCounted && state !== "done");
   if (aggregator === undefined || running.length === 0 || running.some(({ state }) => state === "leased")) {
     return undefined;
   }
@@ -300,16 +380,79 @@ export function roundWait({ trainers, aggregator, changedAt }: Training): RoundW
   };
 }
 
-/** Whether the aggregator's job names a trainer that is lost, so that it has to be dispatched again. */
-export function isAggregatorBehind({ aggregator, trainers }: Training): boolean {
-  return aggregator !== undefined && aggregator.state === "running" &&
-    aggregator.knows.some((peer) => trainers[peer] === undefined);
+/** Whom the aggregator has to wait for now, and whom it has to send results to. */
+export function rosterOf({ trainers }: Training): Roster {
+  const all = Object.values(trainers);
+  return { updates: all.filter(({ isCounted }) => isCounted).map(({ peer }) => peer), results: Object.keys(trainers) };
 }
 
-/** Whether every trainer and the aggregator had their last round. */
+/** Whether the newest job of the aggregator names others than the training has now, so that it has to be dispatched again. */
+export function isAggregatorBehind(training: Training): boolean {
+  const { aggregator } = training;
+  if (aggregator?.state !== "running") return false;
+  const roster = rosterOf(training);
+  return !isSame(aggregator.sent.updates, roster.updates) || !isSame(aggregator.sent.results, roster.results);
+}
+
+function isSame(one: readonly Peer[], other: readonly Peer[]): boolean {
+  return one.length === other.length && one.every((peer) => other.includes(peer));
+}
+
+/** The training after the aggregator acknowledged a job: newcomers in it may get their own. Where nobody is counted, they are. */
+export function withAcknowledged(training: Training, dispatch: number): Training {
+  const { aggregator } = training;
+  if (aggregator === undefined || aggregator.dispatch !== dispatch) return training;
+  const acknowledged = { ...training, aggregator: { ...aggregator, knows: aggregator.sent } };
+  if (Object.values(training.trainers).some(({ isCounted }) => isCounted)) return acknowledged;
+  const trainers = Object.fromEntries(
+    Object.entries(training.trainers).map(([peer, trainer]) => [
+      peer,
+      { ...trainer, isCounted: aggregator.sent.results.includes(peer) },
+    ]),
+  );
+  return { ...acknowledged, trainers };
+}
+
+/** Trainers that have no job yet, and that the aggregator will send results to. */
+export function enteredTrainers({ trainers, aggregator }: Training): readonly Trainer[] {
+  const known = aggregator?.knows.results ?? [];
+  return Object.values(trainers).filter(({ peer, state, told }) =>
+    state === "leased" && told === undefined && known.includes(peer)
+  );
+}
+
+/** Trainers that did not say that they have the newest kept result: an aggregator that takes over sends it to them. */
+export function lateTrainers({ trainers, aggregator }: Training, keptRound: number): readonly Peer[] {
+  if (aggregator?.state !== "leased") return [];
+  const late = Object.values(trainers).filter(({ state, pace }) => state === "running" && pace.roundsDone < keptRound);
+  return late.map(({ peer }) => peer);
+}
+
+/** Trainers whose workers have to be told that another member aggregates. */
+export function untoldTrainers({ trainers, aggregator }: Training): readonly Trainer[] {
+  if (aggregator?.state !== "running") return [];
+  return Object.values(trainers).filter(({ state, told }) => state === "running" && told !== aggregator.peer);
+}
+
+/**
+ * The training without its aggregator, where the model is kept: goes on after the newest kept round. What was reported and not kept is
+ * done again, and the trainers still have their updates of it.
+ */
+export function withoutAggregator(training: Training, keptRound: number): Training {
+  const isUndone = training.roundsDone > keptRound;
+  const trainers = Object.fromEntries(
+    Object.entries(training.trainers).map(([peer, trainer]) => [
+      peer,
+      isUndone && trainer.isCounted && trainer.state === "running" ? { ...trainer, waiting: true } : trainer,
+    ]),
+  );
+  return { ...training, trainers, aggregator: undefined, roundsDone: keptRound };
+}
+
+/** Whether every trainer that is counted and the aggregator had their last round. */
 export function isTrained(training: Training): boolean {
   return training.aggregator?.state === "done" &&
-    Object.values(training.trainers).every(({ state }) => state === "done");
+    Object.values(training.trainers).every(({ state, isCounted }) => state === "done" || !isCounted);
 }
 
 /** Whether every worker reported the end of its job. */

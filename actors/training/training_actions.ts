@@ -24,6 +24,7 @@ import {
   watchRound,
 } from "./participants.ts";
 import { find, noteLookup, noteProvider, noteProviderGone, seek, takeProvider } from "./provider.ts";
+import { changeAgain, changeTrainers, forgive, noteChange, reportStrong, reportWaiting } from "./replacing.ts";
 import { type TrainingArgs, type TrainingContext, trainingSetup } from "./training_setup.ts";
 import { announceRun, noteNoRun, noteRun, releaseAll, releaseEnded, releaseUnanswered } from "./releasing.ts";
 
@@ -86,6 +87,12 @@ export const trainingWithActions = trainingSetup.extend({
     dispatchAggregator: enqueueActions(dispatchAggregator),
     dispatchTrainers: enqueueActions(dispatchTrainers),
     noteDispatch: enqueueActions(noteDispatch),
+    changeTrainers: enqueueActions(changeTrainers),
+    noteChange: enqueueActions(noteChange),
+    changeAgain: enqueueActions(changeAgain),
+    forgive: enqueueActions(forgive),
+    reportWaiting,
+    reportStrong,
     raiseLost: raise((_, { peer, reason }: { readonly peer: Peer; readonly reason: string }) => ({
       type: "participant.lost",
       peer,

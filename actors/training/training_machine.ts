@@ -6,7 +6,8 @@
  *  preparing ──▶ finding ──▶ allocating ──▶ dispatching ──▶ running ───▶ concluding ──▶ finished
  *      │            ▲ │      (trainers ─▶    (aggregator ─▶      │
  *      │            └─┘       aggregator)     trainers)          ├── no trainer left, no aggregator ──▶ failed
- *      └── held-out rows unreadable ──▶ failed                   └── a trainer lost: the aggregator is dispatched again
+ *      └── held-out rows unreadable ──▶ failed                   │   (with a model: waiting, until there are others)
+ *                                                                └── a member lost or new: the aggregator is dispatched again
  *
  *  role.drain, in every state ──▶ drained; role.retire, without participants ──▶ drained, else the training continues
  * ```
@@ -15,7 +16,9 @@
  * (`allocating.regrouping`): the only worker that can aggregate may have been leased as a trainer.
  *
  * With weights of its own it keeps the model (`training/model_store.ts`): a round is finished when it is on disk, and a
- * training that begins again goes on after the newest of its rounds.
+ * training that begins again goes on after the newest of its rounds. Lost members are replaced while the others train: a newcomer is
+ * named to the aggregator for results, then gets its job and the parameters, and is counted when it has the newest result. Another
+ * aggregator gets velocity and layout; the trainers' workers are told, and send it what they have.
  *
  * A participant is lost when its connection was closed because of its certificate, or for longer than `absenceMs`; when its worker
  * ends the lease or reports that the job failed; or when a trainer stays silent. Progress, data and offers are answered in
@@ -31,11 +34,12 @@ import {
   sendingMs,
   silenceCheckMs,
   tailMs,
-  takenPeers,
 } from "./training_setup.ts";
+import { aggregatorAllocation, missingTrainers, trainerAllocation } from "./seeking.ts";
+import { failedWaiting } from "./replacing.ts";
 import { takeRunMs, unrememberedRun } from "./run_number.ts";
 import { firstSlice } from "./slices.ts";
-import { emptyTraining, trainersOf } from "./training.ts";
+import { emptyTraining } from "./training.ts";
 import { trainingWithActions } from "./training_actions.ts";
 
 /** The machine of one training. */
@@ -199,20 +203,7 @@ export const trainingMachine = trainingWithActions.createMachine({
           invoke: {
             id: "allocation",
             src: "allocation",
-            input: ({ context, self }) => ({
-              descriptor: { class: "train" as const, name: context.config.job.executors.train },
-              count: Math.max(
-                0,
-                context.config.job.resources.numWorkers - trainersOf(context.training).length,
-              ),
-              resources: context.config.job.resources.worker,
-              price: context.config.job.resources.workerPrice,
-              excluded: takenPeers(context),
-              training: context.run,
-              transport: context.transport,
-              ports: context.ports,
-              parent: self,
-            }),
+            input: (args) => trainerAllocation(args, missingTrainers(args.context)),
           },
           on: { "allocation.served": "deciding" },
         },
@@ -227,17 +218,7 @@ export const trainingMachine = trainingWithActions.createMachine({
           invoke: {
             id: "allocation",
             src: "allocation",
-            input: ({ context, self }) => ({
-              descriptor: { class: "aggregate" as const, name: context.config.job.executors.aggregate },
-              count: 1,
-              resources: context.config.job.resources.parameterServer,
-              price: context.config.job.resources.parameterServerPrice,
-              excluded: takenPeers(context),
-              training: context.run,
-              transport: context.transport,
-              ports: context.ports,
-              parent: self,
-            }),
+            input: (args) => aggregatorAllocation(args),
           },
           on: { "allocation.served": "deciding" },
         },
@@ -275,46 +256,104 @@ export const trainingMachine = trainingWithActions.createMachine({
       },
     },
     running: {
+      type: "parallel",
       always: [
         { guard: "isConcluded", target: "concluding" },
+        { guard: "isLeftWithModel", target: "concluding", actions: "reportUnconfirmed" },
         {
-          guard: "hasNoTrainers",
+          guard: "isWithoutTrainers",
           target: "failed",
           actions: { type: "setOutcome", params: { type: "failed", reason: "no trainer is left" } },
         },
         {
-          guard: "hasNoAggregator",
+          guard: "isWithoutAggregator",
           target: "failed",
           actions: { type: "setOutcome", params: { type: "failed", reason: "the aggregator is lost" } },
         },
         { guard: "isAggregatorBehind", actions: "dispatchAggregator" },
+        { guard: "hasEntered", actions: "dispatchTrainers" },
+        { guard: "hasUntold", actions: "changeTrainers" },
       ],
-      on: { redispatch: { actions: "dispatchAggregator" } },
-      initial: "rounds",
+      on: {
+        redispatch: { actions: "dispatchAggregator" },
+        "change.answered": { actions: { type: "noteChange", params: ({ event }) => event } },
+        "change.again": { actions: { type: "changeAgain", params: ({ event }) => event } },
+      },
       states: {
-        rounds: {
-          always: { guard: "isAggregated", target: "tail" },
-          initial: "listening",
+        progress: {
+          initial: "rounds",
           states: {
-            listening: {
-              after: {
-                [silenceCheckMs]: { target: "listening", reenter: true, actions: ["loseSilent", "watchRound"] },
+            rounds: {
+              always: { guard: "isAggregated", target: "tail" },
+              initial: "listening",
+              states: {
+                listening: {
+                  after: {
+                    [silenceCheckMs]: { target: "listening", reenter: true, actions: ["loseSilent", "watchRound"] },
+                  },
+                },
+              },
+            },
+            // The last round is counted. Its result is being sent: the aggregator's worker reports the end of the job after that. A
+            // foreign aggregator has sent it by then, and its worker reports nothing.
+            tail: {
+              entry: "reportTail",
+              initial: "sending",
+              states: {
+                sending: {
+                  always: { guard: "isResultSent", target: "receiving" },
+                  after: { [sendingMs]: { target: "#training.concluding", actions: "reportUnconfirmed" } },
+                },
+                // Trainers' receipts and the last evaluation are still missing.
+                receiving: { after: { [tailMs]: { target: "#training.concluding", actions: "reportUnconfirmed" } } },
               },
             },
           },
         },
-        // The last round is counted. Its result is being sent: the aggregator's worker reports the end of the job after that. A foreign
-        // aggregator has sent it by then, and its worker reports nothing.
-        tail: {
-          entry: "reportTail",
-          initial: "sending",
+        // Where the scheduler keeps the model, others take the places of lost members: an aggregator first.
+        members: {
+          initial: "settled",
           states: {
-            sending: {
-              always: { guard: "isResultSent", target: "receiving" },
-              after: { [sendingMs]: { target: "#training.concluding", actions: "reportUnconfirmed" } },
+            settled: {
+              always: [
+                { guard: "needsAggregator", target: "seekingAggregator" },
+                { guard: "hasLeasedAggregator", target: "introducing" },
+                { guard: "needsTrainer", target: "seekingTrainer" },
+              ],
             },
-            // Trainers' receipts and the last evaluation are still missing.
-            receiving: { after: { [tailMs]: { target: "#training.concluding", actions: "reportUnconfirmed" } } },
+            seekingAggregator: {
+              always: { guard: "needsNoAggregator", target: "settled" },
+              invoke: { id: "allocation", src: "allocation", input: (args) => aggregatorAllocation(args) },
+              on: { "allocation.served": "settled" },
+              after: { seekAgain: { target: "seekingAggregator", reenter: true, actions: "forgive" } },
+            },
+            introducing: {
+              entry: "dispatchAggregator",
+              always: [
+                { guard: "needsAggregator", target: "settled" },
+                { guard: "isAggregatorRunning", target: "settled" },
+              ],
+              after: { [dispatchDeadlineMs]: { actions: "loseUndispatched" } },
+            },
+            seekingTrainer: {
+              always: { guard: "needsNoTrainer", target: "settled" },
+              invoke: { id: "allocation", src: "allocation", input: (args) => trainerAllocation(args, 1) },
+              on: { "allocation.served": "settled" },
+              after: { seekAgain: { target: "seekingTrainer", reenter: true, actions: "forgive" } },
+            },
+          },
+        },
+        strength: {
+          initial: "enough",
+          states: {
+            enough: { always: { guard: "isTooFew", target: "waiting" } },
+            waiting: {
+              entry: "reportWaiting",
+              always: { guard: "isStrong", target: "enough", actions: "reportStrong" },
+              after: {
+                wait: { target: "#training.failed", actions: { type: "setOutcome", params: failedWaiting } },
+              },
+            },
           },
         },
       },

@@ -13,6 +13,7 @@ import { evaluationMachine } from "./evaluation.ts";
 import type { Evaluator } from "./evaluator.ts";
 import { heldLeaseMachine } from "./held_lease.ts";
 import type { EventsOf } from "../runtime/effect_actor.ts";
+import type { Ports } from "../runtime/ports.ts";
 import type { HasParent } from "../runtime/parent.ts";
 import type { RoleEvent, RoleInput, RoleOutcome } from "../runtime/role.ts";
 import { type FoundDataset, readDatasetRecord } from "../data/dataset_record.ts";
@@ -24,12 +25,15 @@ import type { Checkpoint } from "./checkpoints.ts";
 import { modelStoreMachine } from "./model_store.ts";
 import {
   allParticipants,
+  enteredTrainers,
   isAggregatorBehind,
   isAllEnded,
   isTrained,
   participantOf,
+  rosterOf,
   trainersOf,
   type Training,
+  untoldTrainers,
 } from "./training.ts";
 import type { Workers } from "./workers.ts";
 
@@ -173,13 +177,35 @@ export type TrainingEvent =
   | ReceivedStream
   | EventsOf<typeof actors>
   | { readonly type: "dataset.answered"; readonly lookup: number; readonly answer: RecordAnswer }
-  | { readonly type: "dispatch.answered"; readonly peer: Peer; readonly taskId: Uuid; readonly answer: RequestAnswer }
+  | {
+    readonly type: "dispatch.answered";
+    readonly peer: Peer;
+    readonly taskId: Uuid;
+    readonly dispatch: number;
+    readonly answer: RequestAnswer;
+  }
+  | ChangeAnswered
+  | { readonly type: "change.again"; readonly peer: Peer }
   /** It may look for workers now. */
   | { readonly type: "turn.granted" }
   | { readonly type: "dataset.seek" }
   | { readonly type: "redispatch" }
   | { readonly type: "absence.over"; readonly peer: Peer }
   | { readonly type: "participant.lost"; readonly peer: Peer; readonly reason: string };
+
+/** The worker of a trainer answered that it has another aggregator. */
+export interface ChangeAnswered {
+  readonly type: "change.answered";
+  readonly peer: Peer;
+  readonly jobId: Uuid;
+  readonly aggregator: Peer;
+  readonly answer: RequestAnswer;
+}
+
+/** The newest round that the training can go on from. */
+export function keptRoundOf({ model, training }: Pick<TrainingContext, "model" | "training">): number {
+  return model?.checkpoint.record.round ?? training.roundsDone;
+}
 
 /** The rounds that the configuration asks for. */
 export function planOf({ config }: TrainingContext): RoundPlan {
@@ -192,15 +218,15 @@ export function planOf({ config }: TrainingContext): RoundPlan {
 }
 
 /** The current participants. */
-export function participantsOf({ self, training, model, run, samples, config }: TrainingContext): Participants {
-  const { roundsDone: round } = training;
+export function participantsOf(context: TrainingContext): Participants {
+  const { self, training, model, run, samples, config } = context;
   const state = model === undefined || run === undefined
     ? undefined
-    : { ...run, round, samples, rounds: config.job.rounds.updateRounds };
+    : { ...run, round: keptRoundOf(context), samples, rounds: config.job.rounds.updateRounds };
   return {
     scheduler: self,
     aggregator: training.aggregator?.peer ?? self,
-    trainers: trainersOf(training),
+    ...rosterOf(training),
     training: state,
   };
 }
@@ -214,6 +240,42 @@ export function isKeeping({ model, training }: TrainingContext): boolean {
 export function takenPeers({ training, excluded }: TrainingContext): readonly Peer[] {
   return [...excluded, ...allParticipants(training).map(({ peer }) => peer)];
 }
+
+/** Fewest trainers that a training goes on with, and how long it waits for them, in seconds. */
+export const minTrainersDefault = 1;
+export const waitSecondsDefault = 86_400;
+
+/** Whether the last round is kept. */
+function isAllDone({ model, config }: TrainingContext): boolean {
+  return model !== undefined && model.checkpoint.record.round >= config.job.rounds.updateRounds;
+}
+
+/** Whether another aggregator has to be found. */
+function needsAggregator(context: TrainingContext): boolean {
+  return context.model !== undefined && context.training.aggregator === undefined && !isAllDone(context);
+}
+
+/** Whether another trainer may be of use: it would be counted in a later round. An aggregator of the existing network takes none. */
+function needsTrainer(context: TrainingContext): boolean {
+  const { model, training, config: { job } } = context;
+  const { aggregator } = training;
+  if (model === undefined || aggregator?.state !== "running") return false;
+  const isForeign = aggregator.isForeign || context.workers().speakers[aggregator.peer] === "foreign";
+  const trainers = trainersOf(training).length;
+  const isLate = trainers > 0 && keptRoundOf(context) >= job.rounds.updateRounds - 1;
+  return !isForeign && !isLate && !isAllDone(context) && trainers < job.resources.numWorkers;
+}
+
+/** Whether the training has to wait for members. */
+function isTooFew(context: TrainingContext): boolean {
+  const { model, training, config } = context;
+  const { minTrainers = minTrainersDefault } = config.job.resources;
+  if (model === undefined || isAllDone(context)) return false;
+  return training.aggregator === undefined || trainersOf(training).length < minTrainers;
+}
+
+/** A time up to half longer: two schedulers that hold what the other needs would otherwise release and take again in step. */
+const aboutMs = (ms: number, { random }: Pick<Ports, "random">): number => Math.round(ms * (1 + random() / 2));
 
 /** Types, guards, delays and children of a training's machine. `training_actions.ts` adds the actions. */
 export const trainingSetup = setup({
@@ -246,6 +308,22 @@ export const trainingSetup = setup({
     isAggregatorRunning: ({ context }) => context.training.aggregator?.state === "running",
     isEveryTrainerDispatched: ({ context }) =>
       Object.values(context.training.trainers).every(({ state }) => state !== "leased"),
+    isWithoutTrainers: ({ context }) => context.model === undefined && trainersOf(context.training).length === 0,
+    isWithoutAggregator: ({ context }) => context.model === undefined && context.training.aggregator === undefined,
+    /** The last round is kept, and nobody is left who could send it to the others, or take it. */
+    isLeftWithModel: ({ context }) =>
+      isAllDone(context) &&
+      (context.training.aggregator === undefined || trainersOf(context.training).length === 0),
+    needsAggregator: ({ context }) => needsAggregator(context),
+    needsNoAggregator: ({ context }) => !needsAggregator(context),
+    hasLeasedAggregator: ({ context }) => context.training.aggregator?.state === "leased",
+    needsTrainer: ({ context }) => needsTrainer(context),
+    needsNoTrainer: ({ context }) => !needsTrainer(context),
+    hasEntered: ({ context: { training } }) =>
+      training.aggregator?.state === "running" && enteredTrainers(training).length > 0,
+    hasUntold: ({ context }) => untoldTrainers(context.training).length > 0,
+    isTooFew: ({ context }) => isTooFew(context),
+    isStrong: ({ context }) => !isTooFew(context),
     isAggregatorBehind: ({ context }) => isAggregatorBehind(context.training),
     isAggregated: ({ context }) => context.training.aggregator?.state === "done",
     isResultSent: ({ context: { training: { aggregator } } }) =>
@@ -256,13 +334,14 @@ export const trainingSetup = setup({
     isAllEnded: ({ context }) => isAllEnded(context.training),
   },
   delays: {
-    // Random, because two schedulers that hold what the other needs would otherwise release and take again in step.
     regroup: ({ context: { ports, patience, turnEndsAt } }) =>
-      patience === undefined ? Math.round(regroupMs * (1 + ports.random() / 2)) : Math.max(0, turnEndsAt - ports.now()),
+      patience === undefined ? aboutMs(regroupMs, ports) : Math.max(0, turnEndsAt - ports.now()),
+    seekAgain: ({ context: { ports } }) => aboutMs(regroupMs, ports),
     rest: ({ context: { ports, patience } }) => {
       const [least, most] = patience?.restMs ?? [0, 0];
       return Math.round(least + (most - least) * ports.random());
     },
+    wait: ({ context }) => (context.config.job.resources.waitS ?? waitSecondsDefault) * 1_000,
   },
 });
 

@@ -5,6 +5,7 @@
  */
 import { type Member, memberOf, standsFor } from "../../pki/member.ts";
 import type { TrainingRequest, TrainingResponse, TrainingRun, Uuid } from "../../transport/protocols/messages.ts";
+import type { JobRef } from "../job/messages.ts";
 import { plainText } from "../job/reason.ts";
 import type { RequestWith } from "../runtime/requests.ts";
 import type { LeaseRef } from "./lease.ts";
@@ -25,6 +26,8 @@ export function answerTraining(args: WorkerArgs, request: RequestWith<TrainingRe
     ? release(args, holder, message.Release.lease)
     : "End" in message
     ? end(args, holder, message.End)
+    : "Change" in message
+    ? change(args, holder, message.Change)
     : notice(args, holder, message.Notice);
   args.enqueue.sendTo(args.context.transport, { type: "respond", exchange, message: { answer } });
 }
@@ -57,6 +60,27 @@ export function endBygone({ context, enqueue }: WorkerArgs, bygone: Bygone, reas
   for (const { id } of bygoneLeases(context.book, bygone)) {
     enqueue.sendTo<LeaseRef>(`lease/${id}`, { type: "lease.end", reason });
   }
+}
+
+/** Another member aggregates for a trainer's job. */
+function change(
+  { context, enqueue }: WorkerArgs,
+  holder: Member,
+  { training, run, job, aggregator, results }: Extract<TrainingRequest, { readonly Change: unknown }>["Change"],
+): Answer {
+  const running = Object.values(context.book.jobs).find(({ spec, holder: by }) => spec.job_id === job && by === holder);
+  const isOurs = running?.training?.id === training && running.training.run === run;
+  if (running === undefined || !isOurs || running.spec.executor.class !== "train") return "Refused";
+  enqueue.sendTo<JobRef>(`job/${running.taskId}`, { type: "job.changed", roles: { aggregator, results } });
+  enqueue(() =>
+    context.ports.report({
+      level: "info",
+      event: "job.changed",
+      message: `Job ${job} has another aggregator: ${aggregator}`,
+      fields: { job, task: running.taskId, peer: running.scheduler, aggregator },
+    })
+  );
+  return "Ok";
 }
 
 function notice(

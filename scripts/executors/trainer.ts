@@ -19,6 +19,8 @@ interface TrainerOptions {
 }
 
 export interface Trainer {
+  /** The parameters that all trainers share: those after the last outer update. */
+  shared(): NamedTensors;
   /** Does one inner step on a batch, which must not be empty. Returns the mean loss of the batch before the step. */
   train(batch: readonly DigitRow[]): number;
   /**
@@ -37,6 +39,7 @@ export function makeTrainer(initial: Model, { optimizer, scheduler }: TrainerOpt
   let local = initial;
   let steps = 0;
   return {
+    shared: () => shared.parameters,
     train(batch) {
       const { loss, gradients } = gradientOf(local, batch);
       const learningRate = optimizer["learning-rate"] * learningRateFactor(scheduler, steps++);

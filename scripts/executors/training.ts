@@ -3,10 +3,11 @@
  *
  * @module
  */
+import { createHash } from "node:crypto";
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as Result from "effect/Result";
-import { decodeTensors, encodeTensors } from "../../actors/learning/mod.ts";
+import { decodeTensors, encodeTensors, type NamedTensors } from "../../actors/learning/mod.ts";
 import { seededRandom, seedOf, shuffled } from "../../actors/runtime/random.ts";
 import { fromJson, progressResponseSchema } from "../../transport/protocols/mod.ts";
 import type { JobSpec, Progress, ProgressResponse, TrainConfig } from "../../transport/protocols/messages.ts";
@@ -29,8 +30,8 @@ export class TrainingFailed extends Error {
   override readonly name = "TrainingFailed";
 }
 
-/** An aggregator waits 10 s for a lost trainer and longer for a slow one. The lease ends a job that waits without result. */
-const resultTimeoutMs = 300_000;
+/** Another aggregator may have to be found first, for up to a day. The lease ends a job that waits without result. */
+const resultTimeoutMs = 86_400_000;
 /** After this many slices without a row, the data set counts as empty. */
 const emptySlicesMax = 16;
 
@@ -54,7 +55,9 @@ export async function runTraining({ bridge, spec, workDir, report }: TrainingInp
       await takeResults(results, trainer);
       await rm(join(workDir, path), { force: true });
       report(`round ${round}: mean loss ${loss.toFixed(4)}`);
-      if ((await say(bridge, "update-received")).type === "Done") return;
+      // Where the scheduler keeps the model, it compares the parameters of all members.
+      const parameters = config.model.artifact.type === "scheduler" ? digestOf(trainer.shared()) : undefined;
+      if ((await say(bridge, "update-received", parameters)).type === "Done") return;
     }
   } finally {
     results.close();
@@ -112,8 +115,14 @@ async function trainRound(bridge: BridgeClient, trainer: Trainer, batches: Batch
   }
 }
 
-async function say(bridge: BridgeClient, progress: Progress): Promise<ProgressResponse> {
-  const answer = orThrow(fromJson(progressResponseSchema, await bridge.post("/status/send", progress)));
+/** SHA-256 of the parameters as the scheduler serves them. */
+function digestOf(parameters: NamedTensors): string {
+  return createHash("sha256").update(encodeTensors(parameters)).digest("hex");
+}
+
+async function say(bridge: BridgeClient, progress: Progress, parameters?: string): Promise<ProgressResponse> {
+  const route = parameters === undefined ? "/status/send" : `/status/send?parameters=${parameters}`;
+  const answer = orThrow(fromJson(progressResponseSchema, await bridge.post(route, progress)));
   if (answer.type === "Error") throw new TrainingFailed("Cannot go on: the scheduler cannot place this job's progress");
   return answer;
 }

@@ -159,10 +159,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: "the parameter server does not wait for all",
     file: "actors/job/parameter_server/setup.ts",
-    find:
-      "isAllThere: ({ context: { expected, received } }) => expected.every((peer) => received[peer] !== undefined),",
-    replace:
-      "isAllThere: ({ context: { expected, received } }) => expected.some((peer) => received[peer] !== undefined),",
+    find: "expected.length > 0 && expected.every((peer) => received[peer] !== undefined),",
+    replace: "expected.length > 0 && expected.some((peer) => received[peer] !== undefined),",
   },
   {
     name: "the parameter server waits for trainers that were left out",

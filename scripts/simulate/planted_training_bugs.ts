@@ -34,8 +34,8 @@ export const plantedTrainingBugs: readonly PlantedBug[] = [
   {
     name: "a report of a round is taken for a repeated one",
     file: "actors/training/training.ts",
-    find: "if (training.roundsDone > furthest) return",
-    replace: "if (training.roundsDone >= furthest) return",
+    find: "report.round <= training.roundsDone;",
+    replace: "report.round <= training.roundsDone + 1;",
   },
   {
     name: "with an update that is rejected those of the others are lost",
@@ -46,15 +46,56 @@ export const plantedTrainingBugs: readonly PlantedBug[] = [
   {
     name: "the scheduler is told that a rejected update counted",
     file: "actors/job/parameter_server/actions.ts",
-    find:
-      'outReport(culprit, "rejected", error instanceof UpdateRejected ? error.code : "malformed", messageOf(error)),',
-    replace: '{ peer: culprit, outcome: "counted" },',
+    find: 'const verdict = outReport(culprit, "rejected", code, messageOf(error));',
+    replace: 'const verdict: MemberReport = { peer: culprit, outcome: "counted" };',
   },
   {
     name: "an update counts although its sender left the training",
     file: "actors/job/parameter_server/actions.ts",
     find: "received: Object.fromEntries(Object.entries(context.received).filter(([peer]) => !isOut(peer))),",
     replace: "received: context.received,",
+  },
+  {
+    name: "the round of a push is not looked at",
+    file: "actors/job/receiver.ts",
+    find: "if (this.#round !== undefined && label.round !== this.#round) {",
+    replace: "if (this.#round !== undefined && label.round < 0) {",
+  },
+  {
+    name: "an aggregator that takes over begins without the velocity",
+    file: "actors/job/parameter_server/setup.ts",
+    find: "goesOn: ({ context }) => firstRound(context.job.spec) > 1,",
+    replace: "goesOn: ({ context }) => firstRound(context.job.spec) > 1_000_000,",
+  },
+  {
+    name: "a newcomer gets its job and the parameters before the aggregator knows it",
+    file: "actors/training/training.ts",
+    find: 'state === "leased" && told === undefined && known.includes(peer)',
+    replace: 'state === "leased" && told === undefined && known.length >= 0',
+  },
+  {
+    name: "a trainer's worker forgets its update when it was sent",
+    file: "actors/job/trainer_link.ts",
+    find: "return Effect.raceFirst(Effect.andThen(Effect.ignore(copied), Effect.never), changed);",
+    replace: "return Effect.andThen(Effect.ignore(copied), Effect.andThen(changed, Effect.never));",
+  },
+  {
+    name: "a round that was reported and not kept is not done again by the next aggregator",
+    file: "actors/training/training.ts",
+    find: "return { ...training, trainers, aggregator: undefined, roundsDone: keptRound };",
+    replace: "return { ...training, trainers, aggregator: undefined };",
+  },
+  {
+    name: "an aggregator that takes over does not send the newest result again",
+    file: "actors/job/parameter_server/effects.ts",
+    find: "firstRound(spec) > 1 ? spec.aggregation?.late ?? [] : [];",
+    replace: "firstRound(spec) > 1_000_000 ? spec.aggregation?.late ?? [] : [];",
+  },
+  {
+    name: "a trainer does not add a result to its parameters where it fetched them late",
+    file: "actors/job/trainer_link.ts",
+    find: "this.#saved = Math.max(this.#saved, round);",
+    replace: "this.#saved = Math.max(this.#saved, round + 1);",
   },
   {
     name: "a restarted scheduler takes the run that it had",

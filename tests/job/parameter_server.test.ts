@@ -9,7 +9,7 @@ import { networkOf } from "../../actors/job/training_network.ts";
 import { makeJobNetworkHost } from "../../actors/job/job_network.ts";
 import { makeWorkDirectory } from "../../actors/job/work_directory.ts";
 import type { JobOutcome } from "../../actors/job/messages.ts";
-import { decodeTensors, encodeTensors } from "../../actors/learning/mod.ts";
+import { decodeTensors, encodeTensors, layoutDigest } from "../../actors/learning/mod.ts";
 import { brokenPatienceMs, missingMs, parameterServerMachine } from "../../actors/job/parameter_server.ts";
 import { type StreamHandle, type TransportAsk, TransportError } from "../../transport/port.ts";
 import type {
@@ -375,6 +375,118 @@ test("bug: the trainer with the lowest PeerID sent another shape, and all others
   for (const peer of ["b", "c"]) server.push(peer, update(2, 4));
   await server.round(1);
   assert.equal([server.valuesFor("a"), server.valuesFor("b")], [[], [[2, 4]]]);
+  await server.end();
+});
+
+test("bug: of two first updates that differ the one of the lower PeerID was right, and the honest trainer was out", async () => {
+  const tensors = [{ name: "w", shape: [2], dtype: "F32" }] as const;
+  const spec = { ...specOf(["a", "b"]), aggregation: { layout: layoutDigest(tensors) } };
+  const server = await start(spec, { scheduler: "scheduler", id: "t-1", run: 1 });
+  server.push("a", update(1, 1, 1));
+  server.push("b", update(2, 4));
+  await server.round(1);
+  assert.equal([server.valuesFor("a"), server.valuesFor("b")], [[], [[2, 4]]]);
+  assert.equal(server.told[0]?.members.map(({ peer, outcome, code }) => [peer, outcome, code]), [
+    ["a", "rejected", "layout"],
+    ["b", "counted", undefined],
+  ]);
+  await server.end();
+});
+
+/** The page's hostile trainer, one of four: `w` is what the honest ones send. */
+const hostile: readonly [name: string, w: readonly number[] | "shape" | "silence", trimmed: string, mean: string][] = [
+  ["another shape", "shape", "rejected layout", "rejected layout"],
+  ["NaN", [NaN, 1], "rejected not-finite", "rejected not-finite"],
+  ["1e30", [1e30, 1e30], "rejected norm", "rejected norm"],
+  ["×−100", [-100, -200], "rejected norm", "rejected norm"],
+  ["×−9", [-9, -18], "clipped", "clipped"],
+  ["×−1", [-1, -2], "counted", "counted"],
+  ["silence", "silence", "missing late", "missing late"],
+];
+for (const [name, w, ...expected] of hostile) {
+  for (const [at, method] of (["trimmed-mean", "mean"] as const).entries()) {
+    test(`one hostile trainer of four, ${name}, ${method}`, async () => {
+      const layout = layoutDigest([{ name: "w", shape: [2], dtype: "F32" }]);
+      const aggregation = { layout, method, trim: 0.25, quorum: 0.7, deadline_s: 60 };
+      const spec = { ...specOf(["a", "b", "c", "d"]), aggregation };
+      const server = await start(spec, { scheduler: "scheduler", id: "t-1", run: 1 });
+      const honest = [update(1, 2), update(1.1, 2.2), update(0.9, 1.8)];
+      for (const [i, peer] of ["b", "c", "d"].entries()) server.push(peer, honest[i] as Uint8Array);
+      if (w !== "silence") server.push("a", w === "shape" ? update(1, 2, 3) : update(...w));
+      if (w === "silence") {
+        await server.received(3);
+        assert.is(server.reports.length, 0);
+        server.clock.increment(60_000);
+      }
+      await server.round(1);
+      const seen = server.told[0]?.members.find(({ peer }) => peer === "a");
+      assert.is([seen?.outcome, seen?.code].filter(Boolean).join(" "), expected[at]);
+      const [result] = server.valuesFor("b") as number[][];
+      // Without the hostile one the mean is (1, 2). Of ×−9 a quarter of twice the median counts, of ×−1 all of it.
+      const harmless = method === "trimmed-mean" ? 0.1 : name === "×−9" ? 1 : name === "×−1" ? 0.5 : 0.001;
+      assert.ok(Math.abs((result?.[0] ?? NaN) - 1) <= harmless, `${result}`);
+      if (method === "mean" && harmless >= 0.5) assert.ok((result?.[0] ?? 1) < 0.6, `it shows in the mean: ${result}`);
+      await server.end();
+    });
+  }
+}
+
+test("a round closes at its deadline with those that are in; three in a row, and the trainer is out", async () => {
+  const aggregation = { quorum: 0.5, deadline_s: 60 };
+  const spec = { ...specOf(["a", "b", "c"]), aggregation };
+  const server = await start(spec, { scheduler: "scheduler", id: "t-1", run: 1 });
+  for (let round = 1; round <= 3; round++) {
+    server.push("a", update(1));
+    await server.received(1);
+    server.clock.increment(60_000);
+    assert.is(server.reports.length, round - 1, "one of three is less than half");
+    server.push("b", update(3));
+    await server.round(round);
+    const [seen] = server.told[round - 1]?.members ?? [];
+    assert.equal([seen?.peer, seen?.outcome, seen?.code], ["c", "missing", round === 3 ? "too-late" : "late"]);
+    assert.is(server.valuesFor("c").length, Math.min(round, 2), "one that is late gets the result");
+  }
+  assert.not.ok(server.push("c", update(1)));
+  server.push("a", update(1));
+  server.push("b", update(1));
+  await server.round(4);
+  await server.end();
+});
+
+test("a push that is still arriving at the deadline counts neither for this round nor for the next", async () => {
+  const spec = { ...specOf(["a", "b"]), aggregation: { quorum: 0.5, deadline_s: 60 } };
+  const server = await start(spec, { scheduler: "scheduler", id: "t-1", run: 1 });
+  server.push("b", "hang");
+  server.push("a", update(2));
+  await server.received(1);
+  server.clock.increment(60_000);
+  await server.round(1);
+  assert.equal(server.valuesFor("a"), [[2]]);
+  const [late] = server.hanging;
+  await Effect.runPromise(
+    Effect.ignore(Effect.andThen(late?.write(update(100)) ?? Effect.void, late?.end ?? Effect.void)),
+  );
+  server.push("a", update(4));
+  assert.ok(server.push("b", update(6)), "its next one does");
+  await server.round(2);
+  assert.equal(server.valuesFor("a")[1], [5]);
+  await server.end();
+});
+
+test("a worker that was in the training before comes back as a newcomer: for results first, then for updates", async () => {
+  const server = await start(specOf(["a", "b"]), { scheduler: "scheduler", id: "t-1", run: 1 });
+  server.actor.send({ type: "job.updated", spec: specOf(["a"]) });
+  assert.not.ok(server.push("b", update(1)));
+  server.actor.send({ type: "job.updated", spec: specOf(["a"], ["a", "b"]) });
+  assert.not.ok(server.push("b", update(1)));
+  server.push("a", update(2));
+  await server.round(1);
+  assert.equal([server.valuesFor("a"), server.valuesFor("b")], [[[2]], [[2]]], "it is counted in a later round only");
+  server.actor.send({ type: "job.updated", spec: specOf(["a", "b"]) });
+  server.push("a", update(2));
+  assert.ok(server.push("b", update(4)));
+  await server.round(2);
+  assert.equal(server.valuesFor("b")[1], [3]);
   await server.end();
 });
 

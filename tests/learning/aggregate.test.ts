@@ -14,7 +14,7 @@ import {
   type OuterOptions,
   updatesMax,
 } from "../../actors/learning/mod.ts";
-import { exactMean } from "../../actors/learning/outer_step.ts";
+import { exactMean, trimmedAtEach, trimmedMean } from "../../actors/learning/outer_step.ts";
 import { seededRandom, shuffled } from "../../actors/runtime/random.ts";
 
 const options: OuterOptions = { learningRate: 0.7, momentum: 0.9 };
@@ -290,3 +290,39 @@ for (const [values, expected] of sums) {
   });
 }
 mean.run();
+
+const trimmed = suite("trimmedMean()");
+
+trimmed("drops a part of the values at each end: one at least, none of two", () => {
+  const counts = [1, 2, 3, 4, 7, 8, 12, 100].map((count) => trimmedAtEach(count, 0.25));
+  assert.equal(counts, [0, 0, 1, 1, 1, 2, 3, 25]);
+  assert.is(trimmedAtEach(4, 0), 1);
+  for (let count = 3; count <= updatesMax; count++) assert.ok(2 * trimmedAtEach(count, 0.49) < count, `of ${count}`);
+});
+
+trimmed("with fewer hostile values than it drops, it lies between the smallest and the largest honest one", () => {
+  for (let seed = 0; seed < 200; seed++) {
+    const random = seededRandom(seed);
+    const honest = Array.from({ length: 3 + Math.floor(random() * 20) }, () => Math.fround((random() - 0.5) * 10));
+    const count = honest.length + Math.floor(honest.length / 4);
+    const dropped = trimmedAtEach(count, 0.25);
+    const wild = [-3e38, -1e6, 0, 1e6, 3e38];
+    const hostile = Array.from(
+      { length: Math.min(dropped, count - honest.length) },
+      () => Math.fround(wild[Math.floor(random() * wild.length)] as number),
+    );
+    const values = [...honest, ...hostile];
+    const all = trimmedAtEach(values.length, 0.25);
+    if (hostile.length > all) continue;
+    const mean = trimmedMean(Float64Array.from(values), all);
+    assert.ok(mean >= Math.min(...honest) && mean <= Math.max(...honest), `seed ${seed}: ${mean}`);
+    for (let order = 0; order < 3; order++) {
+      assert.is(trimmedMean(Float64Array.from(shuffled(values, seededRandom(order))), all), mean, "in every order");
+    }
+  }
+});
+
+trimmed("is the mean of what is left", () => {
+  assert.is(trimmedMean(Float64Array.of(9, 1, -50, 2, 3), 1), 2);
+});
+trimmed.run();

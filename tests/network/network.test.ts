@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { DilocoJobConfig } from "../../actors/config/config.ts";
+import { aggregationDefault } from "../../actors/config/defaults.ts";
 import { cell, executors, makeNodeNetwork, type NodeNetwork, type RunningNode } from "../support/node_network.ts";
 
 const test = suite("a network of nodes");
@@ -35,7 +36,7 @@ function jobOf(network: NodeNetwork, trainers: number, rounds: number): DilocoJo
       parameterServerPrice: { bid: 20, max: 100 },
     },
     rounds: { updateRounds: rounds, avgSamplesBetweenUpdates: 576, maxBatchSize: 32, keepRounds: 3 },
-    aggregation: { roundDeadlineS: 900 },
+    aggregation: { ...aggregationDefault, roundDeadlineS: 900 },
     executors: { train: "diloco-transformer", aggregate: "parameter-server" },
     evaluation: { heldOut: network.heldOut },
   };

@@ -4,6 +4,7 @@
  * @module
  */
 import type { DilocoJobConfig, SchedulerConfig } from "../../actors/config/config.ts";
+import { aggregationDefault } from "../../actors/config/defaults.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
 import type { Evaluator } from "../../actors/training/evaluator.ts";
 import { schedulerMachine } from "../../actors/scheduler/scheduler.ts";
@@ -52,7 +53,7 @@ export function configOf(numWorkers: number, rounds: number, heldOut?: string): 
       parameterServerPrice: { bid: 20, max: 100 },
     },
     rounds: { updateRounds: rounds, avgSamplesBetweenUpdates: 100, maxBatchSize: 10 },
-    aggregation: { roundDeadlineS: 900 },
+    aggregation: { ...aggregationDefault, roundDeadlineS: 900 },
     executors: { train: "diloco-transformer", aggregate: "parameter-server" },
     evaluation: heldOut === undefined ? undefined : { heldOut },
   };

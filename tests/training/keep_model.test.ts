@@ -22,7 +22,7 @@ const sha256 = (path: string) => createHash("sha256").update(readFileSync(path))
 const names = (folder: string) => readdirSync(join(folder, "training")).sort();
 const kept = (round: number) => [
   "layout.json",
-  ...[".json", ".safetensors", ".velocity.safetensors"].map((end) => `round-${round}${end}`),
+  ...[".json", ".result.safetensors", ".safetensors", ".velocity.safetensors"].map((end) => `round-${round}${end}`),
 ];
 
 async function inFolder(use: (folder: string) => Promise<void>): Promise<void> {
@@ -64,6 +64,7 @@ const moments: readonly (readonly [operation: string, name: string, newest: numb
   ["sync", "round-2.velocity.safetensors", 1],
   ["rename", "round-2.safetensors", 1],
   ["rename", "round-2.velocity.safetensors", 1],
+  ["rename", "round-2.result.safetensors", 1],
   ["write", "round-2.json", 1],
   ["rename", "round-2.json", 1],
 ];

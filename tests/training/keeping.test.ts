@@ -7,7 +7,7 @@ import * as assert from "uvu/assert";
 import type { SchedulerConfig } from "../../actors/config/config.ts";
 import { handOver } from "../../actors/job/copy.ts";
 import { jobLimits } from "../../actors/job/limits.ts";
-import { encodeTensors } from "../../actors/learning/mod.ts";
+import { encodeTensors, layoutDigest } from "../../actors/learning/mod.ts";
 import { identityOf, settle } from "../support/fake_transport.ts";
 import { eventually, streamPair, temporary } from "../support/job_world.ts";
 import { configOf, startScheduler } from "../support/scheduler_world.ts";
@@ -100,6 +100,8 @@ test("members get the weights from it, and a round is finished when it is on dis
   const beginning = { ...run, round: 0, samples: 0, rounds: 2 };
   assert.equal([aggregate.training, train.training], [beginning, beginning]);
   assert.equal(aggregate.executor.config.results.peers, ["a", "scheduler"]);
+  assert.equal(aggregate.aggregation, { layout: layoutDigest([{ name: "w", shape: [2], dtype: "F32" }]) });
+  assert.is(train.aggregation, undefined);
   const dataset = `hypha:weights/${run.id}`;
   assert.equal(train.executor.config.model.artifact, { type: "scheduler", peer: "scheduler", dataset });
   assert.equal(data("a", dataset), { Success: { data_provider: "scheduler", index: 4_294_967_296 } });
@@ -139,15 +141,30 @@ test("members get the weights from it, and a round is finished when it is on dis
   folder.remove();
 });
 
-test("an aggregator whose result does not fit is lost, and nobody is silent while a round waits for its result", async () => {
+test("an aggregator whose result does not fit is lost; the round is done again with another one", async () => {
   const folder = temporary();
-  const { world, actor, progress, push } = await trained(configIn(folder.path, 2));
+  const { world, actor, progress, push, offer, dispatches, live, run } = await trained(configIn(folder.path, 2));
   progress("a", "update");
   progress("s", "updated");
   assert.not.ok(await push(tensors(1, 1, 1), "r1"));
-  await eventually("the training failed", () => actor.getSnapshot().status === "done");
-  assert.equal(actor.getSnapshot().output, { type: "failed", reason: "the aggregator is lost" });
+  await eventually("it is lost", () => world.reported("aggregator.lost").length === 1);
+  assert.equal(actor.getSnapshot().context.training.roundsDone, 0, "what was not kept is done again");
+  offer("t");
+  live(1_000);
+  const [job] = dispatches();
+  assert.ok(job?.spec.executor.class === "aggregate");
+  assert.equal([job.peer, job.spec.training?.round, job.spec.executor.config.updates.peers], ["t", 0, ["a"]]);
+  world.take("request");
+  job.accept();
+  const [change] = world.take("request").flatMap(({ peer, message }) =>
+    "Change" in message ? [{ peer, ...message }] : []
+  );
+  assert.is(change?.peer, "a");
+  assert.equal([change?.Change.aggregator, change?.Change.results, change?.Change.run], ["t", ["t"], run.run]);
+  live(1_000);
   assert.equal(world.reported("round.finished"), []);
+  assert.equal(world.reported("training.waiting").length, 1);
+  actor.send({ type: "role.drain" });
   folder.remove();
 });
 

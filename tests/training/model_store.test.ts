@@ -10,6 +10,7 @@ import { realServices } from "../../actors/runtime/real_ports.ts";
 import { Disk } from "../../actors/simulation/disk.ts";
 import { makeMemoryDirectory } from "../../actors/simulation/work_directory.ts";
 import { modelStoreMachine } from "../../actors/training/model_store.ts";
+import { pullsOfPeerMax } from "../../actors/training/model_store_setup.ts";
 import { encodeGrantedPullHeader } from "../../transport/protocols/mod.ts";
 import type { PushLabel } from "../../transport/protocols/messages.ts";
 import { makeFakeWorld, settle, startUnderParent } from "../support/fake_transport.ts";
@@ -70,9 +71,9 @@ async function opened(weights: Uint8Array = tensors(1, 2)) {
     return Result.isSuccess(outcome);
   };
   /** Pulls a file as a member does. */
-  const pull = async (dataset: string, index: number) => {
+  const pull = async (dataset: string, index: number, puller: "trainer" | "aggregator" = "aggregator") => {
     const exchange = `x${++exchanges}`;
-    store.send({ type: "pull.offered", exchange });
+    store.send({ type: "pull.offered", exchange, peer: "a", puller });
     const { replyTo } = world.takeOne("stream.accept");
     const { near, far } = streamPair({ near: "scheduler", far: "a" }, "/hypha-tensor-stream/pull/2");
     replyTo.send({ type: "stream.opened", id: exchange, stream: near });
@@ -100,7 +101,8 @@ const valuesOf = (
 ) => [...(Result.getOrThrow(decodeTensors(bytes ?? new Uint8Array())).get("w")?.values ?? [])];
 const files = (disk: Disk) =>
   Effect.runSync(disk.service.readDirectory(folder)).filter((name) => name !== "layout.json").sort();
-const kept = (round: number) => [".json", ".safetensors", ".velocity.safetensors"].map((end) => `round-${round}${end}`);
+const kept = (round: number) =>
+  [".json", ".result.safetensors", ".safetensors", ".velocity.safetensors"].map((end) => `round-${round}${end}`);
 const indexOf = (round: number) => 4_294_967_296 + round;
 
 const test = suite("modelStoreMachine");
@@ -194,6 +196,11 @@ test("serves the newest round to members, and velocity from round 1 on", async (
   assert.ok(await push(tensors(3, 3), label(1)));
   assert.equal(await pull("hypha:weights/t-1", indexOf(1)), [4, 5]);
   assert.equal(await pull("hypha:velocity/t-1", indexOf(1)), [2, 2]);
+  assert.equal(await pull("hypha:result/t-1", indexOf(1)), [3, 3]);
+  assert.equal(await pull("hypha:weights/t-1", indexOf(1), "trainer"), [4, 5]);
+  for (const dataset of ["hypha:velocity/t-1", "hypha:result/t-1"]) {
+    assert.is(await pull(dataset, indexOf(1), "trainer"), "refused", "bug: velocity was served to each member");
+  }
   for (
     const [dataset, index] of [["hypha:weights/t-1", indexOf(0)], ["hypha:weights/t-2", indexOf(1)], [
       "digits",
@@ -202,6 +209,17 @@ test("serves the newest round to members, and velocity from round 1 on", async (
   ) {
     assert.is(await pull(dataset, index), "refused", `${dataset} ${index}`);
   }
+});
+
+test("bug: one member could hold all places for pulls of a model", async () => {
+  const { store, world } = await opened();
+  const offer = (peer: string, at: number) =>
+    store.send({ type: "pull.offered", exchange: `${peer}${at}`, peer, puller: "trainer" });
+  for (let at = 0; at < pullsOfPeerMax + 3; at++) offer("a", at);
+  assert.is(world.take("stream.accept").length, pullsOfPeerMax);
+  assert.is(world.take("stream.reject").length, 3);
+  offer("b", 0);
+  assert.is(world.take("stream.accept").length, 1);
 });
 
 test("weights that cannot be read break it at once", async () => {

@@ -149,7 +149,9 @@ test("allocates trainers, then an aggregator that is none of them; dispatches th
   assert.equal(spec.config.data, { type: "scheduler", peer: "scheduler", dataset: "digits" });
   assert.equal([spec.config.updates.peers, spec.config.results.peers], [["c"], ["c"]]);
   for (const { accept } of trainers) accept();
-  assert.equal(state(), { running: { rounds: "listening" } });
+  assert.equal(state(), {
+    running: { progress: { rounds: "listening" }, members: "settled", strength: "enough" },
+  });
   const granted = world.reported("lease.granted").map(({ class: of, peer }) => [of, peer]);
   assert.equal(granted, [["train", "a"], ["train", "b"], ["aggregate", "c"]]);
   assert.is(world.reported("job.dispatched").length, 3);
@@ -167,7 +169,9 @@ test("an aggregator that refuses its job is replaced; a trainer that refuses is 
   const [a, b] = dispatches();
   a?.accept();
   b?.refuse();
-  assert.equal(state(), { running: { rounds: "listening" } });
+  assert.equal(state(), {
+    running: { progress: { rounds: "listening" }, members: "settled", strength: "enough" },
+  });
   const [again] = dispatches();
   assert.is(again?.peer, "d");
   assert.ok(again?.spec.executor.class === "aggregate");

@@ -110,6 +110,21 @@ test("a verdict about a job is logged; a request that is not known is answered a
   assert.is(tell("s", { Unknown: {} }), "Unsupported");
 });
 
+test("a trainer's job gets another aggregator from the member that dispatched it, in its run", () => {
+  const { accept, tell, dispatch, jobs } = world();
+  accept(1);
+  dispatch("a", 1);
+  const change = (run: number, job: string) => ({
+    Change: { training: "t-1", run, job, aggregator: "other", results: ["other"] },
+  });
+  assert.is(tell("stranger", change(1, "job-a")), "Refused");
+  assert.is(tell("s", change(2, "job-a")), "Refused", "another run");
+  assert.is(tell("s", change(1, "job-b")), "Refused");
+  assert.equal(jobs.heard, []);
+  assert.is(tell("s", change(1, "job-a")), "Ok");
+  assert.equal(jobs.heard, [["a", { type: "job.changed", roles: { aggregator: "other", results: ["other"] } }]]);
+});
+
 test("bug: two schedulers' aggregations that wait for one sender mixed its updates", () => {
   const { lease, say, world: { reported } } = startWorker("flexible");
   const dispatch = (from: string, id: string, run?: number) =>

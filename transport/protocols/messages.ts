@@ -7,6 +7,8 @@
  */
 import type { CrlRequest, CrlResponse } from "./crl_messages.ts";
 import type {
+  AggregationRules,
+  Receipt,
   RoundReport,
   TrainingRequest,
   TrainingResponse,
@@ -151,6 +153,8 @@ export interface ProgressRequest {
   readonly training?: TrainingRun;
   /** An extension of ours, beside `updated`. */
   readonly report?: RoundReport;
+  /** An extension of ours, beside `update-received`. */
+  readonly receipt?: Receipt;
 }
 
 export type ProgressResponse =
@@ -256,4 +260,6 @@ export interface JobSpec {
   readonly executor: Executor;
   /** Where the training stands when the job begins: an extension of ours. */
   readonly training?: TrainingState;
+  /** An extension of ours. */
+  readonly aggregation?: AggregationRules;
 }

@@ -33,7 +33,13 @@ import type {
   WorkerOffer,
   WorkerRequest,
 } from "./messages.ts";
-import { roundReportSchema, trainingRunSchema, trainingStateSchema } from "./training_schemas.ts";
+import {
+  aggregationRulesSchema,
+  receiptSchema,
+  roundReportSchema,
+  trainingRunSchema,
+  trainingStateSchema,
+} from "./training_schemas.ts";
 import { boolean, bytes, f32, f64, i32NotNegative, instant, oneOf, peer, text, u32, u64, uuid } from "./scalars.ts";
 import {
   checked,
@@ -164,6 +170,7 @@ export const jobSpecSchema: Schema<JobSpec> = struct<JobSpec>({
   job_id: uuid,
   executor,
   training: omittable(trainingStateSchema),
+  aggregation: omittable(aggregationRulesSchema),
 });
 
 // ── API ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -243,6 +250,7 @@ export const progressRequestSchema: Schema<ProgressRequest> = struct<ProgressReq
   progress: progressSchema,
   training: omittable(trainingRunSchema),
   report: omittable(roundReportSchema),
+  receipt: omittable(receiptSchema),
 });
 
 export const progressResponseSchema: Schema<ProgressResponse> = taggedBy<ProgressResponse>("type", {

@@ -15,6 +15,25 @@ export interface TrainingState extends TrainingRun {
   readonly rounds: number;
 }
 
+/** What an aggregator judges a training's updates by: beside `training` in its job. */
+export interface AggregationRules {
+  /** SHA-256 of the layout of the training's weights, in hexadecimal (`docs/wire.md`, "Judged updates"). */
+  readonly layout?: string;
+  /** How updates are joined; their mean where this is absent. */
+  readonly method?: "mean" | "trimmed-mean";
+  /** Part of the values that the trimmed mean drops at each end. */
+  readonly trim?: number;
+  /** Bounds of an update's length, as multiples of the round's median. */
+  readonly clip_norm_ratio?: number;
+  readonly max_norm_ratio?: number;
+  /** Part of the trainers whose updates are enough when a round is `deadline_s` old; all where this is absent. */
+  readonly quorum?: number;
+  /** In seconds. */
+  readonly deadline_s?: number;
+  /** Trainers that may have missed the newest result, which an aggregator that takes over sends to them. */
+  readonly late?: readonly Peer[];
+}
+
 /** One run of a training, as its scheduler names it. Each start of the scheduler takes the next run. */
 export interface TrainingRun {
   readonly id: string;
@@ -59,6 +78,14 @@ export interface RoundReport {
   readonly members: readonly MemberReport[];
 }
 
+/** What a trainer has, beside its progress `update-received`. */
+export interface Receipt {
+  /** The round of its parameters: the last result that it applied. */
+  readonly round: number;
+  /** SHA-256 of the parameters as the scheduler would serve them, in hexadecimal; absent where the executor gives none. */
+  readonly parameters?: string;
+}
+
 /** Requests on `/hypha-training/1`. A variant that is not known here reads as `Unknown`. */
 export type TrainingRequest =
   /** The holder no longer needs the lease. */
@@ -74,6 +101,16 @@ export type TrainingRequest =
   }
   /** The scheduler's verdict about a job of the worker. */
   | { readonly Notice: { readonly job: Uuid; readonly code: string; readonly detail: string } }
+  /** Another member aggregates for a job of the worker: updates go to it, and results come from `results`. */
+  | {
+    readonly Change: {
+      readonly training: string;
+      readonly run: number;
+      readonly job: Uuid;
+      readonly aggregator: Peer;
+      readonly results: readonly Peer[];
+    };
+  }
   | { readonly Unknown: Readonly<Record<never, never>> };
 
 /** The answer on `/hypha-training/1`: on the wire the bare word. */

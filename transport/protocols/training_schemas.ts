@@ -6,8 +6,10 @@
 import { f64, oneOf, peer, text, u32, u64, uuid } from "./scalars.ts";
 import { checked, externallyTagged, list, nullable, omittable, type Schema, struct } from "./schema.ts";
 import type {
+  AggregationRules,
   MemberOutcome,
   MemberReport,
+  Receipt,
   RoundReport,
   TrainingRequest,
   TrainingResponse,
@@ -34,6 +36,29 @@ export const trainingStateSchema: Schema<TrainingState> = struct<TrainingState>(
   rounds: u32,
 });
 
+const isSha256 = (value: string) => /^[0-9a-f]{64}$/.test(value);
+
+/** Beside `training` in a job's specification. */
+export const aggregationRulesSchema: Schema<AggregationRules> = checked(
+  struct<AggregationRules>({
+    layout: omittable(text(64)),
+    method: omittable(oneOf(["mean", "trimmed-mean"] as const)),
+    trim: omittable(f64),
+    clip_norm_ratio: omittable(f64),
+    max_norm_ratio: omittable(f64),
+    quorum: omittable(f64),
+    deadline_s: omittable(u32),
+    late: omittable(list(peer)),
+  }),
+  ({ layout, trim = 0, clip_norm_ratio: clip = 1, max_norm_ratio: most = 1, quorum = 1, late = [] }) => {
+    if (layout !== undefined && !isSha256(layout)) return "layout is not 64 hexadecimal digits";
+    if (!(trim >= 0 && trim < 0.5)) return "trim is not from 0 to 0.5";
+    if (!(clip >= 1 && most >= 1)) return "a ratio of norms is below 1";
+    if (!(quorum > 0 && quorum <= 1)) return "quorum is not from 0 to 1";
+    return late.length > membersReportedMax ? `more than ${membersReportedMax} late members` : undefined;
+  },
+);
+
 const outcomes: readonly MemberOutcome[] = ["counted", "clipped", "rejected", "missing"];
 
 /** Beside `"updated"`. */
@@ -51,6 +76,16 @@ export const roundReportSchema: Schema<RoundReport> = checked(
   ({ members }) => members.length > membersReportedMax ? `more than ${membersReportedMax} members` : undefined,
 );
 
+/** Beside `"update-received"`. */
+export const receiptSchema: Schema<Receipt> = checked(
+  struct<Receipt>({ round: u32, parameters: omittable(text(64)) }),
+  ({ parameters }) =>
+    parameters === undefined || isSha256(parameters) ? undefined : "parameters are not 64 hexadecimal digits",
+);
+
+/** Most senders of results that a `Change` names. */
+const resultsNamedMax = 16;
+
 const known: Schema<TrainingRequest> = externallyTagged<TrainingRequest>({
   Release: struct<{ readonly lease: string }>({ lease: uuid }),
   End: struct<
@@ -66,10 +101,20 @@ const known: Schema<TrainingRequest> = externallyTagged<TrainingRequest>({
     code: text(verdictCodeMaxBytes),
     detail: text(verdictDetailMaxBytes),
   }),
+  Change: checked(
+    struct<Extract<TrainingRequest, { readonly Change: unknown }>["Change"]>({
+      training: text(trainingIdMaxBytes),
+      run: u32,
+      job: uuid,
+      aggregator: peer,
+      results: list(peer),
+    }),
+    ({ results }) => results.length > resultsNamedMax ? `more than ${resultsNamedMax} results` : undefined,
+  ),
   Unknown: struct<Readonly<Record<never, never>>>({}),
 });
 
-const knownNames: ReadonlySet<string> = new Set(["Release", "End", "Notice"]);
+const knownNames: ReadonlySet<string> = new Set(["Release", "End", "Notice", "Change"]);
 
 /** A request of a newer node must get an answer: a variant that is not known here reads as `Unknown`. */
 export const trainingRequestSchema: Schema<TrainingRequest> = {

@@ -9,6 +9,7 @@ import type { JobLimits } from "../limits.ts";
 import type { JobNetwork } from "../network.ts";
 import type { WorkDirectory } from "../../files/contained_files.ts";
 import type { JobScope } from "../scope.ts";
+import type { TrainerLink } from "../trainer_link.ts";
 import type { Web } from "./web_request.ts";
 
 /** Where a trainer's job stands. Its worker counts, for the labels of its pushes and of the results that it takes. */
@@ -32,4 +33,6 @@ export interface BridgeContext {
   readonly web: Web;
   /** Changed by the routes. */
   readonly count: RoundCount;
+  /** Undefined where the scheduler does not keep the training's model. */
+  readonly link?: TrainerLink | undefined;
 }

@@ -11,7 +11,9 @@ import type {
   UriReference,
 } from "../../../transport/protocols/messages.ts";
 import { TransportError } from "../../../transport/port.ts";
+import type { PathError } from "../../files/path_refused.ts";
 import { saveStream } from "../copy.ts";
+import { roundOfIndex, weightsDataset } from "../../learning/model_references.ts";
 import { openPull } from "../peer_streams.ts";
 import type { BridgeContext } from "./context.ts";
 import { type BridgeProblem, connectorFailed, copyProblem, invalidRequest, outOfScope } from "./problem.ts";
@@ -86,11 +88,31 @@ function fetchAll(
   });
 }
 
-/** Asks the scheduler for the next slice and its data node, and pulls the slice from there. */
+/** Parameters that a newer round replaced before they were pulled are asked for again so often. */
+const weightsTriesMax = 5;
+
+/** Asks the scheduler for the next slice and its data node, and pulls the slice from there; the same for a training's parameters. */
 function fetchSlice(
-  { peer, dataset }: SchedulerReference,
-  { directory, network, limits }: BridgeContext,
+  reference: SchedulerReference,
+  context: BridgeContext,
 ): Effect.Effect<readonly FetchedFile[], BridgeProblem> {
+  return Effect.gen(function* () {
+    const isWeights = reference.dataset === weightsDataset(context.network.training?.id ?? "");
+    for (let tries = 1;; tries++) {
+      const file = yield* pullSlice(reference, context);
+      if (file !== undefined) return [file];
+      if (!isWeights || tries === weightsTriesMax) {
+        return yield* Effect.fail(connectorFailed(`the provider has not what \`${reference.dataset}\` names`));
+      }
+    }
+  });
+}
+
+/** Pulls what the scheduler names now; undefined where its provider does not have it. */
+function pullSlice(
+  { peer, dataset }: SchedulerReference,
+  { directory, network, limits, link }: BridgeContext,
+): Effect.Effect<FetchedFile | undefined, BridgeProblem> {
   return Effect.gen(function* () {
     const answer = yield* network.request(peer, "/hypha-api/0.0.1", { Data: { dataset } }, limits.exchangeMs);
     if (!("Data" in answer)) return yield* Effect.fail(connectorFailed("the scheduler answered something else"));
@@ -100,22 +122,25 @@ function fetchSlice(
     if ("Error" in answer.Data) return yield* Effect.fail(connectorFailed(answer.Data.Error));
     const { data_provider, index, grant } = answer.Data.Success;
     const path = `artifacts/${index}`;
+    const round = roundOfIndex(index);
+    if (round !== undefined && link !== undefined) yield* link.begin(round);
     const header = { dataset, index, ...(grant === undefined ? {} : { scheduler: peer, grant }) };
     const stream = yield* openPull(network, data_provider, header, limits.exchangeMs);
-    const none = () => connectorFailed(`the data node has no slice ${index} of \`${dataset}\``);
-    const size = yield* Effect.mapError(
+    const size = yield* Effect.catch(
       saveStream(stream, directory, path, limits),
-      (error) => error instanceof TransportError && error.code === "refused" ? refused(error.detail, none) : error,
+      (error): Effect.Effect<0, BridgeProblem | TransportError | PathError> =>
+        error instanceof TransportError && error.code === "refused" ? refused(error.detail) : Effect.fail(error),
     );
-    if (size === 0) return yield* Effect.fail(none());
-    return [{ path, size }];
+    return size === 0 ? undefined : { path, size };
   }).pipe(Effect.mapError((error) => error._tag === "BridgeProblem" ? error : copyProblem(error)));
 }
 
-/** The problem for a data node's refusal. */
-function refused(code: string, none: () => BridgeProblem): BridgeProblem {
-  if (code === "not-found") return none();
-  return code === "job-scope"
-    ? outOfScope("the data node does not give this slice to this job")
-    : connectorFailed(`the data node refused: ${code}`);
+/** The outcome of a provider's refusal: nothing where it does not have the file. */
+function refused(code: string): Effect.Effect<0, BridgeProblem> {
+  if (code === "not-found") return Effect.succeed(0);
+  return Effect.fail(
+    code === "job-scope"
+      ? outOfScope("the data node does not give this slice to this job")
+      : connectorFailed(`the data node refused: ${code}`),
+  );
 }

@@ -31,7 +31,15 @@ const document = {
       "Receives files from peers: `{resource, path?}`",
       "Server-sent events, one a file: `{path, size, from_peer}`",
     ),
-    "/status/send": post("status", "Reports progress to the scheduler", "The scheduler's response"),
+    "/status/send": {
+      ...post("status", "Reports progress to the scheduler", "The scheduler's response"),
+      parameters: [{
+        name: "parameters",
+        in: "query",
+        description: "With `update-received`: SHA-256 of the parameters, as a file with the header of the fetched one",
+        schema: { type: "string", pattern: "^[0-9a-f]{64}$" },
+      }],
+    },
   },
   components: { securitySchemes: { bridgeToken: { type: "http", scheme: "bearer" } } },
 };

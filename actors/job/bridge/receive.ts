@@ -10,6 +10,7 @@ import type { ServerResponse } from "node:http";
 import { Clock, Effect } from "effect";
 import type { PeersReference } from "../../../transport/protocols/messages.ts";
 import { saveStream } from "../copy.ts";
+import type { TrainerLink } from "../trainer_link.ts";
 import type { BridgeContext } from "./context.ts";
 import { type BridgeProblem, connectorFailed, pathProblem } from "./problem.ts";
 
@@ -36,7 +37,9 @@ export function receiveResource(
     receiving.active = true;
     response.flushHeaders();
     return Effect.ensuring(
-      events(peers, into, response, context),
+      context.link === undefined
+        ? events(peers, into, response, context)
+        : results(context.link, into, response, context),
       Effect.sync(() => {
         receiving.active = false;
         response.end();
@@ -77,6 +80,27 @@ function events(
       receiver.allow(from, roundNow());
       const data = JSON.stringify({ path: file, size: saved.success, from_peer: stream.peer });
       yield* write(response, `data: ${data}\n\n`, limits.readerMs);
+      written.at = yield* Clock.currentTimeMillis;
+    }
+  }));
+}
+
+/** The results of a training, which its link saves: from the oldest that the executor has not got. */
+function results(
+  link: TrainerLink,
+  into: string,
+  response: ServerResponse,
+  { limits }: BridgeContext,
+): Effect.Effect<void, BridgeProblem> {
+  return Effect.scoped(Effect.gen(function* () {
+    link.receiveInto(into);
+    const written = { at: yield* Clock.currentTimeMillis };
+    yield* Effect.forkScoped(keepalive(response, written, limits.keepaliveMs));
+    while (!response.destroyed) {
+      const result = yield* link.next;
+      const data = JSON.stringify({ path: result.path, size: result.sizeBytes, from_peer: result.peer });
+      yield* write(response, `data: ${data}\n\n`, limits.readerMs);
+      link.handed(result);
       written.at = yield* Clock.currentTimeMillis;
     }
   }));

@@ -14,7 +14,7 @@ import {
   referenceSchema,
   toJson,
 } from "../../../transport/protocols/mod.ts";
-import type { Peer } from "../../../transport/protocols/messages.ts";
+import type { Peer, Progress, Receipt } from "../../../transport/protocols/messages.ts";
 import { field, readJson, shaped, textField, wrongShape } from "./body.ts";
 import type { BridgeContext } from "./context.ts";
 import { fetchResource } from "./fetch.ts";
@@ -112,18 +112,36 @@ function serveStatus({ request, response, context }: Served): Effect.Effect<void
   return Effect.gen(function* () {
     const body = yield* readJson(request, context.limits);
     const progress = yield* shaped(fromJson(progressSchema, body));
+    const receipt = yield* receiptOf(progress, request, context);
     const answer = yield* Effect.mapError(
       context.network.request(
         context.scheduler,
         "/hypha-progress/0.0.1",
-        { job_id: context.jobId, progress },
+        { job_id: context.jobId, progress, ...receipt },
         context.limits.exchangeMs,
       ),
       networkFailed,
     );
-    if (typeof progress === "object" && "status" in progress) context.count.samples += progress.status.batch_size;
+    if (typeof progress === "object" && "status" in progress) {
+      context.count.samples += progress.status.batch_size;
+      context.link?.countSamples(progress.status.batch_size);
+    }
     writeJson(response, toJson(progressResponseSchema, answer));
   });
+}
+
+/** What a trainer has after a result, for the scheduler: beside `update-received`. */
+function receiptOf(
+  progress: Progress,
+  { url = "" }: IncomingMessage,
+  { link }: BridgeContext,
+): Effect.Effect<{ readonly receipt?: Receipt }, BridgeProblem> {
+  const parameters = new URLSearchParams(url.split("?")[1]).get("parameters");
+  if (parameters !== null && !/^[0-9a-f]{64}$/.test(parameters)) {
+    return Effect.fail(wrongShape("parameters", "expected 64 hexadecimal digits"));
+  }
+  if (progress !== "update-received" || link === undefined) return Effect.succeed({});
+  return Effect.sync(() => ({ receipt: { round: link.applied(), ...(parameters === null ? {} : { parameters }) } }));
 }
 
 function writeJson(response: ServerResponse, body: string): void {

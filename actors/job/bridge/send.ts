@@ -9,6 +9,7 @@ import type { Peer, PeersReference } from "../../../transport/protocols/messages
 import { sendFile } from "../copy.ts";
 import type { ReadableFile } from "../../files/contained_files.ts";
 import { openPush } from "../peer_streams.ts";
+import type { TrainerLink } from "../trainer_link.ts";
 import { labelOf } from "../training_network.ts";
 import type { WorkFileFailed } from "../../files/path_refused.ts";
 import type { BridgeContext } from "./context.ts";
@@ -25,7 +26,7 @@ export type StartSend = (copy: Effect.Effect<void>) => boolean;
 /**
  * Accepts a send, and answers as soon as it is accepted. The file is opened before that, so that the copy has the content at the
  * time of the request. `All` opens its streams afterwards and reports failures in the log only; `One` and `Random` take the
- * first peer and open its stream before they answer.
+ * first peer and open its stream before they answer. A trainer's update goes to the present aggregator of its training.
  */
 export function sendResource(
   reference: PeersReference,
@@ -33,6 +34,8 @@ export function sendResource(
   context: BridgeContext,
   start: StartSend,
 ): Effect.Effect<void, BridgeProblem> {
+  const { link } = context;
+  if (link !== undefined) return sendUpdate(link, path, context);
   if (reference.peers.length > peersMax) return Effect.fail(invalidRequest(`more than ${peersMax} peers`));
   return Effect.gen(function* () {
     const accepted = yield* Deferred.make<void, BridgeProblem>();
@@ -46,6 +49,17 @@ export function sendResource(
     if (!started) return yield* Effect.fail(busy("too many copies to peers are under way"));
     yield* Deferred.await(accepted);
   });
+}
+
+/** The peers that the executor names stand for the training's aggregator. */
+function sendUpdate(link: TrainerLink, path: string, context: BridgeContext): Effect.Effect<void, BridgeProblem> {
+  return Effect.catch(
+    link.send(path),
+    (error) =>
+      error._tag === "WorkFileFailed" && error.code === "not-found"
+        ? tell(context, "the aggregator", path, error)
+        : Effect.fail(pathProblem(error)),
+  );
 }
 
 /** Accepts a missing file, as the existing workers do, and reports it in the log. */

@@ -7,8 +7,16 @@ import { type PeerText, type StreamHandle, TransportError } from "../../../trans
 import { verdictDetailMaxBytes } from "../../../transport/protocols/mod.ts";
 import type { JobSpec, MemberReport } from "../../../transport/protocols/messages.ts";
 import { type Aggregated, UpdateRejected } from "../../learning/mod.ts";
-import type { Distributed, Saved } from "./effects.ts";
-import { allowedNow, collectedRound, culpritOf, type ParameterServerContext, type ServerArgs } from "./setup.ts";
+import { type Distributed, lateOf, type Saved } from "./effects.ts";
+import { aggregationDefault } from "../../config/defaults.ts";
+import {
+  allowedNow,
+  collectedRound,
+  culpritOf,
+  type ParameterServerContext,
+  quorumOf,
+  type ServerArgs,
+} from "./setup.ts";
 
 /** The sender of a broken push is waited for this long, in milliseconds. It usually starts another within seconds. */
 export const brokenPatienceMs = 60_000;
@@ -69,18 +77,42 @@ export function noteSaved({ context, enqueue }: ServerArgs, saved: Saved): void 
 export function replaceExpected({ context, enqueue }: ServerArgs, { spec }: { readonly spec: JobSpec }): void {
   if (spec.executor.class !== "aggregate") return;
   const { updates, results } = spec.executor.config;
-  const expected = updates.peers.filter((peer) => !context.rejected.includes(peer));
+  // A newcomer is named for results first: its worker may have been in the training before, with another job.
+  const isNew = (peer: PeerText) =>
+    results.peers.includes(peer) && !updates.peers.includes(peer) && !context.expected.includes(peer);
+  const before = context.rejected.filter((peer) => !isNew(peer));
+  const expected = updates.peers.filter((peer) => !before.includes(peer));
   const isOut = (peer: PeerText) => !expected.includes(peer);
   for (const peer of context.saving.filter(isOut)) enqueue.stopChild(`saving/${peer}`);
   enqueue.assign({
     expected,
-    results: results.peers.filter((peer) => !context.rejected.includes(peer)),
+    results: results.peers.filter((peer) => !before.includes(peer)),
     // A peer that is dropped and named again missed a result, or believes that a lost update is here.
-    rejected: [...context.rejected, ...context.expected.filter(isOut)],
+    rejected: [...before, ...context.expected.filter(isOut)],
+    verdicts: context.verdicts.filter(({ peer }) => !isNew(peer)),
     saving: context.saving.filter((peer) => !isOut(peer)),
     received: Object.fromEntries(Object.entries(context.received).filter(([peer]) => !isOut(peer))),
   });
+  for (const peer of results.peers.filter(isNew)) enqueue(() => context.receiver?.forget(peer));
   enqueue(allow);
+}
+
+/** An aggregator that takes over sends the newest result to trainers that may have missed it. */
+export function repeatResult({ context: { job }, enqueue }: ServerArgs): void {
+  if (lateOf(job).length > 0) enqueue.spawnChild("repeated", { id: "repeated", input: { ports: job.ports, job } });
+}
+
+/** The newest result could not be sent again: trainers that missed it are dropped when the round waits for them. */
+export function reportUnrepeated(
+  { context: { job } }: { readonly context: ParameterServerContext },
+  { error }: { readonly error: unknown },
+): void {
+  job.ports.report({
+    level: "warn",
+    event: "result.unsent",
+    message: `Cannot send the newest result again: ${messageOf(error)}`,
+    fields: { job: job.spec.job_id, round: job.spec.training?.round, peers: lateOf(job) },
+  });
 }
 
 /** Notes the updates that count, and names those that were scaled down. */
@@ -91,7 +123,9 @@ export function noteAggregated({ context, enqueue }: ServerArgs, { updates }: Ag
     const peer = peerOf.get(file);
     return peer === undefined ? [] : [{ peer, outcome: factor === 1 ? "counted" : "clipped", norm }];
   });
-  enqueue.assign({ verdicts: [...context.verdicts, ...counted] });
+  // One that was late may have come after all, before the round closed a second time.
+  const others = context.verdicts.filter(({ peer }) => !counted.some((each) => each.peer === peer));
+  enqueue.assign({ verdicts: [...others, ...counted] });
   for (const { peer, norm } of counted.filter(({ outcome }) => outcome === "clipped")) {
     enqueue(() =>
       ports.report({
@@ -108,7 +142,6 @@ export function noteAggregated({ context, enqueue }: ServerArgs, { updates }: Ag
 export function nameMissing({ context, enqueue }: ServerArgs): void {
   const { job, expected, received, round } = context;
   const missing = expected.filter((peer) => received[peer] === undefined);
-  enqueue.stopChild("missed");
   if (missing.length === 0 || missing.length === expected.length) return;
   enqueue(() =>
     job.ports.report({
@@ -118,8 +151,16 @@ export function nameMissing({ context, enqueue }: ServerArgs): void {
       fields: { job: job.spec.job_id, round, peers: missing },
     })
   );
+  tellEarly({ context, enqueue }, missing.map((peer): MemberReport => ({ peer, outcome: "missing" })));
+}
+
+/** Tells the scheduler of members before the round is over. */
+function tellEarly(
+  { context: { job, round }, enqueue }: Pick<ServerArgs, "context" | "enqueue">,
+  members: readonly MemberReport[],
+): void {
+  enqueue.stopChild("missed");
   if (job.network.training === undefined) return;
-  const members = missing.map((peer): MemberReport => ({ peer, outcome: "missing" }));
   enqueue.spawnChild("missed", { id: "missed", input: { ports: job.ports, job, round, members } });
 }
 
@@ -133,6 +174,8 @@ function outReport(peer: PeerText, outcome: "rejected" | "missing", code: string
 export function putOut({ context, enqueue }: ServerArgs, { error }: { readonly error: unknown }): void {
   const culprit = culpritOf(context.batch, error);
   if (culprit === undefined) return;
+  const code = error instanceof UpdateRejected ? error.code : "malformed";
+  const verdict = outReport(culprit, "rejected", code, messageOf(error));
   enqueue.assign({
     expected: context.expected.filter((peer) => peer !== culprit),
     results: context.results.filter((peer) => peer !== culprit),
@@ -140,11 +183,10 @@ export function putOut({ context, enqueue }: ServerArgs, { error }: { readonly e
     // Updates of the others still count for this round, unless a newer one is here already.
     received: { ...without(context.batch, culprit), ...without(context.received, culprit) },
     batch: {},
-    verdicts: [
-      ...context.verdicts,
-      outReport(culprit, "rejected", error instanceof UpdateRejected ? error.code : "malformed", messageOf(error)),
-    ],
+    verdicts: [...context.verdicts, verdict],
   });
+  // With nobody left no round will be reported that tells of it.
+  if (context.expected.length === 1) tellEarly({ context, enqueue }, [...context.verdicts, verdict]);
   enqueue(() =>
     context.job.ports.report({
       level: "error",
@@ -176,6 +218,59 @@ export function leaveOverdue({ context, enqueue }: ServerArgs, { peer }: { reado
     })
   );
   enqueue(allow);
+}
+
+/** Rounds in a row that a trainer may be late for. */
+export const latenessMax = 3;
+
+/** Where some of the updates are enough, a round has a deadline. */
+export function setDeadline({ context, enqueue }: ServerArgs): void {
+  const { round, job: { spec } } = context;
+  if (quorumOf(context) === 1) return;
+  const delay = (spec.aggregation?.deadline_s ?? aggregationDefault.roundDeadlineS) * 1_000;
+  enqueue.raise({ type: "round.due", round }, { delay, id: "round.due" });
+}
+
+/** The deadline is over, and enough updates are in: the round goes on without the others; one that is late too often is out. */
+export function closeRound({ context, enqueue }: ServerArgs): void {
+  const { expected, received, saving, round, job } = context;
+  // The round may close a second time, after an update was rejected.
+  const isNoted = (peer: PeerText) => context.verdicts.some((verdict) => verdict.peer === peer);
+  const missing = expected.filter((peer) => received[peer] === undefined);
+  const late = missing.filter((peer) => !isNoted(peer));
+  const lateness = Object.fromEntries(
+    missing.map((peer) => [peer, (context.lateness[peer] ?? 0) + (isNoted(peer) ? 0 : 1)]),
+  );
+  const out = late.filter((peer) => (lateness[peer] ?? 0) >= latenessMax);
+  // What is still arriving belongs to this round, and would count for the next one.
+  for (const peer of saving) enqueue.stopChild(`saving/${peer}`);
+  for (const peer of late) enqueue.cancel(`overdue/${peer}`);
+  enqueue.assign({
+    lateness,
+    saving: [],
+    expected: expected.filter((peer) => !out.includes(peer)),
+    results: context.results.filter((peer) => !out.includes(peer)),
+    rejected: [...context.rejected, ...out],
+    verdicts: [
+      ...context.verdicts,
+      ...late.map((peer) =>
+        out.includes(peer)
+          ? outReport(peer, "missing", "too-late", `its updates were late ${latenessMax} rounds in a row`)
+          : outReport(peer, "missing", "late", "its update was not here at the round's deadline")
+      ),
+    ],
+  });
+  for (const peer of late) {
+    const isOut = out.includes(peer);
+    enqueue(() =>
+      job.ports.report({
+        level: "warn",
+        event: "update.late",
+        message: `Round ${round} goes on without ${peer}${isOut ? ", which is out of the training" : ""}`,
+        fields: { job: job.spec.job_id, round, peer, out: isOut },
+      })
+    );
+  }
 }
 
 /** Drops trainers that did not receive the result: they will make no update of it. */

@@ -8,15 +8,16 @@ import { type PeerText, type StreamHandle, TransportError } from "../../../trans
 import type { AggregateConfig, JobSpec, MemberReport, Progress } from "../../../transport/protocols/messages.ts";
 import { membersReportedMax } from "../../../transport/protocols/mod.ts";
 import { fromEffect } from "../../runtime/effect_actor.ts";
+import { aggregationDefault } from "../../config/defaults.ts";
 import { handOver, saveStream, sendFile } from "../copy.ts";
 import { jobLimits } from "../limits.ts";
 import type { AggregatorInput } from "../messages.ts";
 import type { PushReceiver } from "../network.ts";
 import { openPull, openPush } from "../peer_streams.ts";
 import { labelOf } from "../training_network.ts";
-import { aggregateUpdates, updatesMax } from "../../learning/mod.ts";
+import { aggregateUpdates, normRules, updatesMax } from "../../learning/mod.ts";
 import type { Ports } from "../../runtime/ports.ts";
-import { velocityDataset } from "../../learning/model_references.ts";
+import { resultDataset, velocityDataset } from "../../learning/model_references.ts";
 import { fromScoped } from "../../runtime/scoped_actor.ts";
 
 /** Concurrent copies of a result: each holds a stream and a piece of a file. */
@@ -91,10 +92,17 @@ export const aggregated = fromEffect(
     readonly out: string;
   }) => {
     const { optimizer } = aggregateConfig(job.spec);
+    const rules = job.spec.aggregation ?? {};
     const updates = Object.keys(batch).toSorted().map((peer) => batch[peer] as string);
     return aggregateUpdates(job.directory, { updates, velocity: velocityFile, out }, {
       learningRate: optimizer["learning-rate"],
       momentum: optimizer.momentum,
+      layout: rules.layout,
+      trim: rules.method === "trimmed-mean" ? rules.trim ?? aggregationDefault.trim : undefined,
+      norms: {
+        clipNormRatio: rules.clip_norm_ratio ?? normRules.clipNormRatio,
+        maxNormRatio: rules.max_norm_ratio ?? normRules.maxNormRatio,
+      },
     });
   },
 );
@@ -151,18 +159,45 @@ export const handed = fromEffect(
 export const restored = fromEffect(
   "restored",
   ({ job }: { readonly ports: Ports; readonly job: AggregatorInput }) => {
-    const { spec: { training }, network, scheduler, directory, limits = jobLimits } = job;
-    const dataset = velocityDataset(training?.id ?? "");
-    return Effect.gen(function* () {
-      const answer = yield* network.request(scheduler, "/hypha-api/0.0.1", { Data: { dataset } }, jobLimits.exchangeMs);
-      if (!("Data" in answer) || typeof answer.Data !== "object" || !("Success" in answer.Data)) {
-        return yield* Effect.fail(new TransportError({ code: "failed", detail: "the scheduler gives no velocity" }));
-      }
-      const { data_provider, index } = answer.Data.Success;
-      const stream = yield* openPull(network, data_provider, { dataset, index }, jobLimits.exchangeMs);
-      yield* saveStream(stream, directory, velocityFile, limits);
-    }).pipe(Effect.retry({ schedule: Schedule.spaced(restoreAgainMs), times: restoreTriesMax - 1 }));
+    const dataset = velocityDataset(job.spec.training?.id ?? "");
+    return fetchOfModel(job, dataset, velocityFile);
   },
+);
+
+/** Fetches a file of the training's model from its scheduler. */
+function fetchOfModel(
+  { network, scheduler, directory, limits = jobLimits }: AggregatorInput,
+  dataset: string,
+  file: string,
+) {
+  return Effect.gen(function* () {
+    const answer = yield* network.request(scheduler, "/hypha-api/0.0.1", { Data: { dataset } }, jobLimits.exchangeMs);
+    if (!("Data" in answer) || typeof answer.Data !== "object" || !("Success" in answer.Data)) {
+      return yield* Effect.fail(new TransportError({ code: "failed", detail: `the scheduler gives no ${dataset}` }));
+    }
+    const { data_provider, index } = answer.Data.Success;
+    const stream = yield* openPull(network, data_provider, { dataset, index }, jobLimits.exchangeMs);
+    yield* saveStream(stream, directory, file, limits);
+  }).pipe(Effect.retry({ schedule: Schedule.spaced(restoreAgainMs), times: restoreTriesMax - 1 }));
+}
+
+/** Trainers that the job names as late: the aggregator before may not have sent them the newest result. */
+export const lateOf = ({ spec }: Pick<AggregatorInput, "spec">): readonly PeerText[] =>
+  firstRound(spec) > 1 ? spec.aggregation?.late ?? [] : [];
+
+/** Sends the newest result to the late trainers. One that has it refuses it, and nothing is wrong. */
+export const repeated = fromEffect(
+  "repeated",
+  ({ job }: { readonly ports: Ports; readonly job: AggregatorInput }) =>
+    Effect.gen(function* () {
+      const [out, round] = ["outer/late.safetensors", firstRound(job.spec) - 1];
+      yield* fetchOfModel(job, resultDataset(job.spec.training?.id ?? ""), out);
+      yield* Effect.forEach(lateOf(job), (peer) => Effect.ignore(sendResult(job, { peer, out, round })), {
+        concurrency: sendsAtOnceMax,
+        discard: true,
+      });
+      yield* Effect.ignore(job.directory.remove(out));
+    }),
 );
 
 /** What is told to the scheduler of a round. */

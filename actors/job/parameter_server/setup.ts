@@ -19,6 +19,7 @@ import {
   missed,
   push,
   receiver,
+  repeated,
   reported,
   restored,
   saved,
@@ -44,6 +45,10 @@ export interface ParameterServerContext {
   readonly tries: number;
   /** Tries of handing the round's result to the scheduler. */
   readonly handings: number;
+  /** The round that may close with those that are in. */
+  readonly due: number | undefined;
+  /** Rounds in a row that each trainer was late for. */
+  readonly lateness: Readonly<Record<PeerText, number>>;
   /** The scheduler answered that this round is the last. */
   readonly isLast: boolean;
   /** What became of each member in this round, to be reported with it. */
@@ -51,11 +56,13 @@ export interface ParameterServerContext {
   readonly outcome: JobOutcome;
 }
 
-const actors = { receiver, restored, push, saved, aggregated, handed, distributed, reported, missed };
+const actors = { receiver, restored, repeated, push, saved, aggregated, handed, distributed, reported, missed };
 
 /** The events that a parameter server receives, besides those of its Effects. */
 export type ParameterServerCommand =
   | JobUpdated
+  /** The round is as old as its deadline. */
+  | { readonly type: "round.due"; readonly round: number }
   /** A push of this peer broke off a while ago. */
   | { readonly type: "update.overdue"; readonly peer: PeerText };
 
@@ -74,6 +81,19 @@ export function allowedNow({ expected, received, saving }: ParameterServerContex
   return expected.filter((peer) => received[peer] === undefined && !saving.includes(peer));
 }
 
+/** Below 1 a round closes at its deadline without the updates that are missing. */
+export const quorumOf = ({ job: { spec, network } }: Pick<ParameterServerContext, "job">): number =>
+  network.training === undefined ? 1 : spec.aggregation?.quorum ?? 1;
+
+/** Whether a round that is as old as its deadline has enough updates. */
+export function hasQuorum(context: Pick<ParameterServerContext, "job" | "due" | "round" | "expected" | "received">) {
+  const { due, round, expected, received } = context;
+  const quorum = quorumOf(context);
+  if (due !== round || quorum === 1) return false;
+  const here = expected.filter((peer) => received[peer] !== undefined).length;
+  return here >= Math.max(1, Math.ceil(quorum * expected.length));
+}
+
 /** Types, guards and children of the parameter server's machine. */
 export const serverSetup = setup({
   types: {
@@ -84,8 +104,11 @@ export const serverSetup = setup({
   },
   actors,
   guards: {
-    isAllThere: ({ context: { expected, received } }) => expected.every((peer) => received[peer] !== undefined),
-    hasNoTrainers: ({ context }) => context.expected.length === 0,
+    isAllThere: ({ context: { expected, received } }) =>
+      expected.length > 0 && expected.every((peer) => received[peer] !== undefined),
+    hasQuorum: ({ context }) => hasQuorum(context),
+    /** A scheduler that keeps the model finds others. */
+    hasNoTrainers: ({ context }) => context.expected.length === 0 && !keepsModel(context.job),
     isDone: (_, params: { readonly answer: ProgressResponse }) => params.answer.type === "Done",
     isOk: (_, params: { readonly answer: ProgressResponse }) =>
       params.answer.type === "Ok" || params.answer.type === "Continue",

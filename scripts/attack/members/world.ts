@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { Result } from "effect";
 import { type CommonConfig, type ExecutorConfig, type RoleConfig } from "../../../actors/config/config.ts";
 import { cellDefault } from "../../../actors/config/cell_config.ts";
+import { aggregationDefault } from "../../../actors/config/defaults.ts";
 import { parseCertificate, type Role } from "../../../pki/certificate.ts";
 import { issueCrl, issueIntermediate, issueNode, type IssuerFiles, issueRoot } from "../../../pki/issue/mod.ts";
 import { peerIdOf } from "../../../pki/peer_id.ts";
@@ -265,6 +266,6 @@ const job = {
   },
   rounds: { updateRounds: 1, avgSamplesBetweenUpdates: 100, maxBatchSize: 10 },
   executors: { train: "diloco-transformer", aggregate: aggregator.name },
-  aggregation: { roundDeadlineS: 3_600 },
+  aggregation: aggregationDefault,
   evaluation: undefined,
 };

@@ -5,7 +5,12 @@ import { decodeMessage, encodeMessage, membersReportedMax } from "../../../trans
 import { toCbor } from "../../../transport/protocols/schema.ts";
 import { text, u32 } from "../../../transport/protocols/scalars.ts";
 import { externallyTagged, struct } from "../../../transport/protocols/schema.ts";
-import type { ProgressRequest, TrainingRequest } from "../../../transport/protocols/messages.ts";
+import type {
+  AggregationRules,
+  ProgressRequest,
+  Receipt,
+  TrainingRequest,
+} from "../../../transport/protocols/messages.ts";
 
 const test = suite("messages about trainings");
 const hex = (bytes: Uint8Array) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -49,11 +54,89 @@ test("requests and the answer have these bytes, and are read back", () => {
 test("a request of a newer node is read as unknown, so that it gets an answer; a known one must be right", () => {
   const of = (name: string, fields: { a: number }) =>
     toCbor(externallyTagged<object>({ [name]: struct<{ a: number }>({ a: u32 }) }), { [name]: fields }, "exact");
-  for (const bytes of [of("Change", { a: 1 }), toCbor(text(), "Hello", "exact")]) {
+  for (const bytes of [of("Output", { a: 1 }), toCbor(text(), "Hello", "exact")]) {
     const read = decodeMessage("/hypha-training/1", "request", bytes);
     assert.equal(read._tag === "Success" && read.success, { Unknown: {} });
   }
   assert.is(decodeMessage("/hypha-training/1", "request", of("Release", { a: 1 }))._tag, "Failure");
+});
+
+const peer = "12D3KooWAGMZxYWzuymeiPyXkHSxuSwkGFVDCntAXRxHG7T2truz";
+
+test("a change of the aggregator is read back, and bounded", () => {
+  const change = (results: number) => ({
+    Change: {
+      training: "t-7f3a",
+      run: 2,
+      job: id,
+      aggregator: peer,
+      results: Array.from({ length: results }, () => peer),
+    },
+  });
+  const read = (results: number) =>
+    decodeMessage(
+      "/hypha-training/1",
+      "request",
+      encodeMessage("/hypha-training/1", "request", change(results)),
+    );
+  const most = read(16);
+  assert.equal(most._tag === "Success" && most.success, change(16));
+  assert.is(read(17)._tag, "Failure");
+});
+
+test("a receipt stands last, beside what the existing network reads, and names a digest", () => {
+  const sha256 = "0123456789abcdef".repeat(4);
+  const of = (receipt: Receipt) =>
+    encodeMessage("/hypha-progress/0.0.1", "request", { job_id: id, progress: "update-received", receipt });
+  const bytes = hex(of({ round: 3, parameters: sha256 }));
+  assert.match(bytes, "67726563656970" + "74a265726f756e64036a706172616d65746572737840");
+  const read = (receipt: Receipt) => decodeMessage("/hypha-progress/0.0.1", "request", of(receipt));
+  for (const receipt of [{ round: 3, parameters: sha256 }, { round: 3 }]) {
+    const decoded = read(receipt);
+    assert.equal(decoded._tag === "Success" && decoded.success.receipt, receipt);
+  }
+  for (const parameters of [sha256.slice(1), sha256.toUpperCase(), ""]) {
+    assert.is(read({ round: 3, parameters })._tag, "Failure", parameters);
+  }
+});
+
+test("rules of an aggregation stand last in its job; each may be missing, and wrong ones are refused", () => {
+  const of = (aggregation: AggregationRules | undefined) => {
+    const peers = { type: "peers" as const, peers: [peer], strategy: { type: "All" as const }, resource: null };
+    const config = { updates: peers, results: peers, optimizer: { "learning-rate": 0.7, momentum: 0.9 } };
+    const executor = { class: "aggregate" as const, descriptor: { name: "x" }, config };
+    const spec = { job_id: id, executor, ...(aggregation === undefined ? {} : { aggregation }) };
+    return encodeMessage("/hypha-api/0.0.1", "request", { DispatchJob: { id, spec } });
+  };
+  const read = (rules: AggregationRules) => {
+    const decoded = decodeMessage("/hypha-api/0.0.1", "request", of(rules));
+    return decoded._tag === "Success" && "DispatchJob" in decoded.success &&
+      decoded.success.DispatchJob.spec.aggregation;
+  };
+  assert.not.match(hex(of(undefined)), "6b6167677265676174696f6e");
+  const all: AggregationRules = {
+    layout: "0".repeat(64),
+    method: "trimmed-mean",
+    trim: 0.25,
+    clip_norm_ratio: 3,
+    max_norm_ratio: 20,
+    quorum: 0.5,
+    deadline_s: 60,
+    late: [peer],
+  };
+  for (const rules of [all, {}, { layout: all.layout ?? "" }]) assert.equal(read(rules), rules);
+  assert.match(hex(of(all)), "6b6167677265676174696f6ea8666c61796f7574");
+  const wrong: AggregationRules[] = [
+    { layout: "x" },
+    { trim: 0.5 },
+    { trim: NaN },
+    { clip_norm_ratio: 0.5 },
+    { max_norm_ratio: NaN },
+    { quorum: 0 },
+    { quorum: 1.1 },
+    { late: Array.from({ length: membersReportedMax + 1 }, () => peer) },
+  ];
+  for (const rules of wrong) assert.is(read(rules), false, JSON.stringify(rules).slice(0, 60));
 });
 
 test("a report is bounded", () => {

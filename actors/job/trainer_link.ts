@@ -1,0 +1,294 @@
+/**
+ * A trainer's connection to the aggregator of its training: the worker's part of a round, where the scheduler keeps the model.
+ *
+ * The executor names the aggregator of its specification; the link knows the present one. It keeps the newest update open until the
+ * result of its round is here, and sends it again where a copy broke off or another aggregator takes over. Results are saved from the
+ * start of the job on, in order, and handed to the executor when it receives.
+ *
+ * @module
+ */
+import { Deferred, Effect, FiberHandle, Schedule, type Scope } from "effect";
+import type { PeerText } from "../../transport/port.ts";
+import type { Uuid } from "../../transport/protocols/messages.ts";
+import type { ReadableFile, WorkDirectory } from "../files/contained_files.ts";
+import type { PathError } from "../files/path_refused.ts";
+import { isFramed } from "../files/stream_file.ts";
+import type { Ports } from "../runtime/ports.ts";
+import { handOver, saveStream, sendFile } from "./copy.ts";
+import type { JobLimits } from "./limits.ts";
+import type { JobNetwork, PushReceiver } from "./network.ts";
+import { openPush } from "./peer_streams.ts";
+import { labelOf } from "./training_network.ts";
+
+/** Results that wait for the executor; the sender of one more has to wait. */
+export const resultsWaitingMax = 16;
+/**
+ * A copy that broke off is repeated after this, in milliseconds. The aggregator refuses that of a newcomer at the stream, until it is
+ * counted.
+ */
+export const sendAgainMs = 5_000;
+
+/** Whom a trainer sends updates to, and whom it takes results of. */
+export interface TrainerRoles {
+  readonly aggregator: PeerText;
+  readonly results: readonly PeerText[];
+}
+
+/** A result in the work directory. */
+export interface SavedResult {
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly peer: PeerText;
+  readonly round: number;
+}
+
+/** What a link is opened with. */
+export interface TrainerLinkInput {
+  readonly network: JobNetwork;
+  readonly directory: WorkDirectory;
+  readonly jobId: Uuid;
+  readonly limits: JobLimits;
+  readonly report: Ports["report"];
+  readonly roles: TrainerRoles;
+  /** Rounds that are finished. */
+  readonly round: number;
+}
+
+/** A running link. */
+export interface TrainerLink {
+  /** Sends an update to the aggregator in the background. The file is open when this succeeds. */
+  send(path: string): Effect.Effect<void, PathError>;
+  /** The oldest result that was not handed over. */
+  readonly next: Effect.Effect<SavedResult>;
+  /** A result was handed to the executor. */
+  handed(result: SavedResult): void;
+  /** Results are saved in this directory from now on. */
+  receiveInto(directory: string): void;
+  /** The executor fetches the parameters of a round: older results are not for it. */
+  begin(round: number): Effect.Effect<void>;
+  /** The executor applied what was handed to it. Returns the round of its parameters. */
+  applied(): number;
+  /** The executor processed so many samples in this round. */
+  countSamples(samples: number): void;
+  /** Another aggregator took over: it gets the update again. */
+  change(roles: TrainerRoles): void;
+  /** Waits for a copy that is under way. */
+  readonly idle: Effect.Effect<void>;
+}
+
+/** Opens the link; it ends with the scope. */
+export function openTrainerLink(input: TrainerLinkInput): Effect.Effect<TrainerLink, never, Scope.Scope> {
+  return Effect.gen(function* () {
+    const { network, roles, round } = input;
+    const receiver = yield* network.receive({ peers: roles.results, round: round + 1 });
+    const sending = yield* FiberHandle.make<void, never>();
+    const link = new Link(input, receiver, sending);
+    yield* Effect.forkScoped(link.receiving);
+    return link;
+  });
+}
+
+/** An update that is sent. */
+interface KeptUpdate {
+  readonly path: string;
+  readonly round: number;
+  readonly samples: number;
+}
+
+class Link implements TrainerLink {
+  readonly #input: TrainerLinkInput;
+  readonly #receiver: PushReceiver;
+  readonly #sending: FiberHandle.FiberHandle<void, never>;
+  readonly #waiting = new Set<() => void>();
+  #roles: TrainerRoles;
+  #into = "incoming";
+  /** Rounds of the newest result that was saved, that was handed over, and that the executor applied. */
+  #saved: number;
+  #handed: number;
+  #applied: number;
+  #samples = 0;
+  #queue: readonly SavedResult[] = [];
+  #kept: KeptUpdate | undefined;
+  #isCopying = false;
+
+  constructor(input: TrainerLinkInput, receiver: PushReceiver, sending: FiberHandle.FiberHandle<void, never>) {
+    this.#input = input;
+    this.#receiver = receiver;
+    this.#sending = sending;
+    this.#roles = input.roles;
+    this.#saved = this.#handed = this.#applied = input.round;
+  }
+
+  send(path: string): Effect.Effect<void, PathError> {
+    return Effect.gen({ self: this }, function* () {
+      const opened = yield* Deferred.make<void, PathError>();
+      const update: KeptUpdate = { path, round: this.#applied + 1, samples: this.#samples };
+      this.#kept = update;
+      const sent = Effect.scoped(Effect.matchEffect(this.#input.directory.openForReading(path), {
+        onFailure: (error) => Effect.asVoid(Deferred.fail(opened, error)),
+        onSuccess: (file) => Effect.andThen(Deferred.succeed(opened, undefined), this.#sendAsOften(file, update)),
+      }));
+      yield* FiberHandle.run(this.#sending, sent);
+      yield* Deferred.await(opened);
+    });
+  }
+
+  /** Sends an update to the aggregator, and to each that takes over, until it is interrupted: by the result of its round. */
+  #sendAsOften(file: ReadableFile, update: KeptUpdate): Effect.Effect<never> {
+    return Effect.forever(Effect.suspend(() => {
+      const { aggregator } = this.#roles;
+      let tries = 0;
+      const copied = Effect.retry(
+        Effect.tapError(this.#copy(file, update, aggregator), (error) => {
+          tries += 1;
+          return Number.isInteger(Math.log2(tries)) ? this.#tellUnsent(update, aggregator, error) : Effect.void;
+        }),
+        Schedule.spaced(sendAgainMs),
+      );
+      const changed = this.#until(() => this.#roles.aggregator !== aggregator);
+      return Effect.raceFirst(Effect.andThen(Effect.ignore(copied), Effect.never), changed);
+    }));
+  }
+
+  #copy(file: ReadableFile, { path, round, samples }: KeptUpdate, aggregator: PeerText) {
+    const { network, limits, jobId: job, report } = this.#input;
+    const label = labelOf(network, { job, round, samples });
+    const copy = Effect.flatMap(
+      openPush(network, aggregator, limits.exchangeMs),
+      (stream) =>
+        isFramed(stream.protocol)
+          ? handOver(file, stream, { ...limits, acknowledgeMs: limits.idleMs }, label)
+          : sendFile(file, stream, limits, label),
+    );
+    return Effect.suspend(() => {
+      this.#isCopying = true;
+      return Effect.map(copy, () =>
+        report({
+          level: "debug",
+          event: "job.send.done",
+          message: `${path} (${file.sizeBytes} bytes) sent to ${aggregator}`,
+          fields: { job, path, peer: aggregator, round, sizeBytes: file.sizeBytes },
+        }));
+    }).pipe(Effect.ensuring(Effect.sync(() => {
+      this.#isCopying = false;
+      this.#notify();
+    })));
+  }
+
+  #tellUnsent({ path, round }: KeptUpdate, peer: PeerText, { message }: Error): Effect.Effect<void> {
+    const { report, jobId: job } = this.#input;
+    return Effect.sync(() =>
+      report({
+        level: "warn",
+        event: "job.send.failed",
+        message: `${path} was not sent to ${peer}: ${message}`,
+        fields: { job, path, peer, round, reason: message },
+      })
+    );
+  }
+
+  /** Saves results, one after the other. Ends with the transport. */
+  get receiving(): Effect.Effect<void> {
+    const one = Effect.gen({ self: this }, function* () {
+      yield* this.#until(() => this.#queue.length < resultsWaitingMax);
+      const stream = yield* this.#receiver.next;
+      const { directory, limits } = this.#input;
+      const round = this.#saved + 1;
+      const path = `${this.#into}/round-${round}.safetensors`;
+      const sizeBytes = yield* Effect.catch(
+        saveStream(stream, directory, path, limits),
+        (error) => Effect.as(this.#tellUnsaved(stream.peer, error), undefined),
+      );
+      if (sizeBytes === undefined) return;
+      // The executor fetched the parameters of this round meanwhile.
+      if (round <= this.#saved) return yield* Effect.ignore(directory.remove(path));
+      this.#saved = round;
+      this.#queue = [...this.#queue, { path, sizeBytes, peer: stream.peer, round }];
+      this.#allow();
+      if (this.#kept !== undefined && this.#kept.round <= round) yield* FiberHandle.clear(this.#sending);
+      this.#notify();
+    });
+    return Effect.ignore(Effect.forever(one));
+  }
+
+  #tellUnsaved(peer: PeerText, { message }: Error): Effect.Effect<void> {
+    const { report, jobId: job } = this.#input;
+    return Effect.sync(() =>
+      report({
+        level: "warn",
+        event: "job.receive.failed",
+        message: `a file from ${peer} was not received: ${message}`,
+        fields: { job, peer, reason: message },
+      })
+    );
+  }
+
+  get next(): Effect.Effect<SavedResult> {
+    return Effect.map(this.#until(() => this.#queue.length > 0), () => this.#queue[0] as SavedResult);
+  }
+
+  handed(result: SavedResult): void {
+    this.#queue = this.#queue.filter(({ round }) => round > result.round);
+    this.#handed = Math.max(this.#handed, result.round);
+    this.#notify();
+  }
+
+  receiveInto(directory: string): void {
+    this.#into = directory;
+  }
+
+  begin(round: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const stale = this.#queue.filter((result) => result.round <= round);
+      this.#queue = this.#queue.filter((result) => result.round > round);
+      this.#saved = Math.max(this.#saved, round);
+      this.#handed = this.#applied = round;
+      this.#samples = 0;
+      this.#allow();
+      this.#notify();
+      const { directory } = this.#input;
+      return Effect.forEach(stale, ({ path }) => Effect.ignore(directory.remove(path)), { discard: true });
+    });
+  }
+
+  applied(): number {
+    this.#applied = this.#handed;
+    this.#samples = 0;
+    return this.#applied;
+  }
+
+  countSamples(samples: number): void {
+    this.#samples += samples;
+  }
+
+  change(roles: TrainerRoles): void {
+    this.#roles = roles;
+    this.#allow();
+    this.#notify();
+  }
+
+  get idle(): Effect.Effect<void> {
+    return this.#until(() => !this.#isCopying);
+  }
+
+  #allow(): void {
+    this.#receiver.allow(this.#roles.results, this.#saved + 1);
+  }
+
+  #notify(): void {
+    for (const check of [...this.#waiting]) check();
+  }
+
+  #until(holds: () => boolean): Effect.Effect<void> {
+    return Effect.callback((resume) => {
+      const check = () => {
+        if (!holds()) return;
+        this.#waiting.delete(check);
+        resume(Effect.void);
+      };
+      this.#waiting.add(check);
+      check();
+      return Effect.sync(() => void this.#waiting.delete(check));
+    });
+  }
+}

@@ -1,0 +1,112 @@
+/**
+ * Members of a training die in virtual time, with the production machines: others take their places, and the rounds go on.
+ *
+ * Method: trainers hold real parameters, add each result, and report their digest; the scheduler compares it with its own.
+ */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { simulatedJob, Simulation } from "../../actors/simulation/mod.ts";
+
+const test = suite("members that are replaced");
+const rounds = 8;
+type Event = readonly [node: string, event: string, fields: Readonly<Record<string, unknown>>];
+
+/** A scheduler that keeps its model, and workers of which each can train and aggregate. */
+async function network(workers: number, trainers = 2) {
+  const sim = await Simulation.create({ seed: "replaced" });
+  const events: Event[] = [];
+  sim.watches.push({ report: (node, { event, fields = {} }) => void events.push([node.name, event, fields]) });
+  await sim.addNode({ name: "gateway", role: "gateway" });
+  await sim.addNode({ name: "data", role: "data", gateways: ["gateway"], slices: 4 });
+  for (let at = 1; at <= workers; at++) {
+    const executors = ["train", "aggregate"] as const;
+    await sim.addNode({ name: `worker-${at}`, role: "worker", gateways: ["gateway"], executors });
+  }
+  sim.run(3_000);
+  const job = simulatedJob({ workers: trainers, rounds, keeps: true });
+  await sim.addNode({ name: "scheduler", role: "scheduler", gateways: ["gateway"], job });
+  const of = (name: string) => events.filter(([node, event]) => node === "scheduler" && event === name);
+  const until = (what: string, holds: () => boolean, forMs = 180_000) => {
+    for (let passed = 0; passed < forMs && !holds(); passed += 100) sim.run(100);
+    assert.ok(
+      holds(),
+      `${what}: ${
+        events.filter(([node]) => node === "scheduler").slice(-12).map(([, event, fields]) =>
+          `${event} ${JSON.stringify(fields)}`
+        ).join("\n")
+      }`,
+    );
+  };
+  /** The node of the newest job of a class. */
+  const nodeOf = (jobClass: "train" | "aggregate") => {
+    const peer = of("job.dispatched").findLast(([, , fields]) => fields["class"] === jobClass)?.[2]["peer"];
+    const node = [...sim.nodes.values()].find((each) => each.peer === peer);
+    assert.ok(node !== undefined);
+    return node;
+  };
+  const finished = () => of("round.finished").map(([, , { round }]) => round);
+  /** The training ends with its model, all rounds finished once, and equal parameters. */
+  const ends = () => {
+    until("it ends", () => of("training.model").length > 0, 400_000);
+    assert.equal(finished(), Array.from({ length: rounds }, (_, at) => at + 1));
+    assert.equal(of("member.diverged"), []);
+    const last = of("member.parameters").filter(([, , { round }]) => round === rounds);
+    assert.ok(last.length > 0);
+    for (const [, , { sha256 }] of last) assert.is(sha256, of("training.model")[0]?.[2]["sha256"]);
+  };
+  return { sim, of, until, nodeOf, finished, ends };
+}
+
+test("a trainer that dies is replaced: for results first, then with a job, and counted from a later round", async () => {
+  const { of, until, nodeOf, finished, ends } = await network(4);
+  until("two rounds", () => finished().length === 2);
+  const victim = nodeOf("train");
+  victim.crash(true);
+  until("it is lost", () => of("trainer.lost").length === 1);
+  until(
+    "another is counted",
+    () =>
+      of("job.redispatched").some(([, , { trainers, results }]) =>
+        (trainers as string[]).length === 2 && (results as string[]).length === 2 &&
+        !(trainers as string[]).includes(victim.peer)
+      ),
+  );
+  ends();
+});
+
+for (const event of ["round.finished", "job.dispatched", "update.received", "model.served"]) {
+  test(`the aggregator dies after ${event}: another goes on with its velocity, and the trainers stay`, async () => {
+    const { sim, of, until, nodeOf, finished, ends } = await network(4);
+    until("a round", () => finished().length >= 1);
+    const seen = () => (event === "update.received" ? 0 : of(event).length);
+    const before = seen();
+    const aggregator = nodeOf("aggregate");
+    if (event === "update.received") sim.run(1_500);
+    else if (event === "round.finished") until(event, () => seen() > before);
+    aggregator.crash(true);
+    until("it is lost", () => of("aggregator.lost").length === 1);
+    ends();
+    assert.is(of("trainer.lost").length, 0);
+  });
+}
+
+test("with nobody left it waits, and goes on when they come back", async () => {
+  const { sim, of, until, finished, ends } = await network(3);
+  until("two rounds", () => finished().length === 2);
+  const workers = [...sim.nodes.values()].filter(({ role }) => role === "worker");
+  for (const worker of workers) worker.crash(true);
+  until("it waits", () => of("training.waiting").length > 0);
+  sim.run(20_000);
+  for (const worker of workers) worker.start();
+  ends();
+});
+
+test("with nobody left for longer than wait_s it fails, and says what it lacks", async () => {
+  const { sim, of, until, finished } = await network(3);
+  until("two rounds", () => finished().length === 2);
+  for (const worker of sim.nodes.values()) if (worker.role === "worker") worker.crash(true);
+  until("it waits", () => of("training.waiting").length > 0);
+  until("it fails", () => sim.nodes.get("scheduler")?.isRunning !== true, 120_000);
+});
+
+test.run();
