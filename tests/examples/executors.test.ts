@@ -116,7 +116,9 @@ function start(workDir: string, socketPath: string): ChildProcess {
   });
   const file = join(workDir, "executor.mts");
   writeFileSync(file, led);
-  const flags = "Deno" in globalThis ? ["run", "-A", "--quiet", "--no-check"] : ["--no-warnings"];
+  const flags = "Deno" in globalThis
+    ? ["run", "-A", "--quiet", "--no-check", "--config", "deno.json"]
+    : ["--no-warnings"];
   // Deno's own spawn would turn a command equal to its path into `deno run -A`.
   return spawn(`${dirname(process.execPath)}/./${basename(process.execPath)}`, [...flags, file], {
     cwd: root,
