@@ -21,6 +21,7 @@ export const prerequisites: readonly Prerequisite[] = [
   { program: "bwrap", package: "bubblewrap", covers: "cells of levels full and root" },
   { program: "openssl", package: "openssl", covers: "what the openssl program reads and writes" },
   { program: "curl", package: "curl", covers: "enrolment with curl" },
+  { program: "python3", package: "python3-venv", covers: "executors in Python" },
   { program: "pki", package: "strongswan-pki", covers: "enrolment with strongSwan" },
   // Its plugins for HTTP and Ed25519.
   { program: "pki", package: "libstrongswan-extra-plugins", covers: "enrolment with strongSwan" },

@@ -11,51 +11,29 @@
 import process from "node:process";
 import { parseArgs } from "node:util";
 import * as Result from "effect/Result";
-import { fromJson, jobSpecSchema } from "../../transport/protocols/mod.ts";
-import type { JobSpec } from "../../transport/protocols/messages.ts";
-import { BridgeClient } from "./bridge_client.ts";
-import { runTraining, TrainingFailed } from "./training.ts";
-
-interface Arguments {
-  readonly socketPath: string;
-  readonly workDir: string;
-  readonly job: string;
-}
+import { BridgeClient } from "../../actors/executor/bridge_client.ts";
+import { readJob, type StartedJob } from "../../actors/executor/job.ts";
+import { runTraining } from "./training.ts";
 
 /** Arguments override the environment. */
-function readArguments(): Arguments {
+function readStarted(): StartedJob {
   const { values } = parseArgs({
     options: { "socket": { type: "string" }, "work-dir": { type: "string" }, "job": { type: "string" } },
   });
-  const need = (name: "socket" | "work-dir" | "job", variable: string): string => {
-    const value = values[name] ?? process.env[variable];
-    if (value === undefined) throw new TrainingFailed(`Cannot start: neither --${name} nor ${variable} is given`);
-    return value;
-  };
-  return {
-    socketPath: need("socket", "SOCKET_PATH"),
-    workDir: need("work-dir", "WORK_DIR"),
-    job: need("job", "JOB_JSON"),
-  };
-}
-
-function readJob(json: string): JobSpec {
-  let value: unknown;
-  try {
-    value = JSON.parse(json);
-  } catch {
-    throw new TrainingFailed("Cannot start: the job is not JSON");
-  }
-  const read = fromJson(jobSpecSchema, value);
-  if (Result.isFailure(read)) throw new TrainingFailed(`Cannot start: ${read.failure.message}`);
-  return read.success;
+  const { SOCKET_PATH, WORK_DIR, JOB_JSON, BRIDGE_TOKEN } = process.env;
+  return Result.getOrThrow(readJob({
+    SOCKET_PATH: values.socket ?? SOCKET_PATH,
+    WORK_DIR: values["work-dir"] ?? WORK_DIR,
+    JOB_JSON: values.job ?? JOB_JSON,
+    BRIDGE_TOKEN,
+  }));
 }
 
 async function main(): Promise<void> {
-  const { socketPath, workDir, job } = readArguments();
-  const bridge = new BridgeClient({ socketPath, token: process.env["BRIDGE_TOKEN"] });
+  const { spec, workDir, ...place } = readStarted();
+  const bridge = new BridgeClient(place);
   try {
-    await runTraining({ bridge, spec: readJob(job), workDir, report: (line) => console.log(line) });
+    await runTraining({ bridge, spec, workDir, report: (line) => console.log(line) });
   } finally {
     bridge.close();
   }

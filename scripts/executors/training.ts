@@ -11,7 +11,7 @@ import { decodeTensors, encodeTensors, type NamedTensors } from "../../actors/le
 import { seededRandom, seedOf, shuffled } from "../../actors/runtime/random.ts";
 import { fromJson, progressResponseSchema } from "../../transport/protocols/mod.ts";
 import type { JobSpec, Progress, ProgressResponse, TrainConfig } from "../../transport/protocols/messages.ts";
-import type { BridgeClient, Receiving } from "./bridge_client.ts";
+import type { BridgeClient, BridgeFile, Receiving } from "../../actors/executor/bridge_client.ts";
 import { type DigitRow, parseDigits } from "./digits.ts";
 import { builtinModel, type Model, modelOf } from "./model.ts";
 import { makeTrainer, type Trainer } from "./trainer.ts";
@@ -50,7 +50,7 @@ export async function runTraining({ bridge, spec, workDir, report }: TrainingInp
       await say(bridge, { metrics: { round, metrics: { loss } } });
       const path = `update-${round}.safetensors`;
       await writeFile(join(workDir, path), encodeTensors(orThrow(trainer.difference())), { mode: 0o600 });
-      await bridge.post("/resources/send", { resource: config.updates, path });
+      await bridge.send(config.updates, path);
       await say(bridge, "update");
       await takeResults(results, trainer);
       await rm(join(workDir, path), { force: true });
@@ -167,8 +167,6 @@ function makeBatches({ bridge, spec, workDir }: TrainingInput, { data, batch_siz
 
 /** Fetches the file of a reference. */
 async function fetchFile(bridge: BridgeClient, reference: TrainConfig["data"]): Promise<string> {
-  const files = await bridge.post("/resources/fetch", reference);
-  const path = Array.isArray(files) ? (files[0] as { path?: unknown } | undefined)?.path : undefined;
-  if (typeof path !== "string") throw new TrainingFailed("Cannot fetch: the bridge named no file");
-  return path;
+  const [file] = await bridge.fetch(reference);
+  return (file as BridgeFile).path;
 }

@@ -1,5 +1,6 @@
 /**
- * The examples of `docs/library.md`, and the README's: type-checked, and run in folders with real certificates.
+ * The examples of `docs/library.md`, and the README's: type-checked, and run in folders with real certificates. That of
+ * `docs/executors.md` is type-checked here.
  *
  * Method: a block is checked as it stands, with the pinned TypeScript. To run, it is written to a folder that holds a node's files,
  * its imports lead into this tree, and the folder is the current one.
@@ -76,7 +77,7 @@ test("every block type-checks", async () => {
   const project = join(folder, "types");
   await mkdir(project);
   await symlink(join(root, "node_modules"), join(project, "node_modules"));
-  const blocks = [...library, ...blocksOf("README.md")];
+  const blocks = [...library, ...blocksOf("README.md"), ...blocksOf("docs/executors.md")];
   assert.ok(library.length >= 6, "the page's blocks were found");
   for (const { name, text } of blocks) await writeFile(join(project, name.replace(/ts$/, "mts")), text);
   const paths = Object.keys(exports).map((path) => path.replace(".", "hypha-runtime"));

@@ -27,8 +27,8 @@ export function asRoot<T>(test: Test<T>): Test<T> {
   return lacking(test, isRoot() ? [] : [rootRights]);
 }
 
-/** The suite where nothing is missing, else one whose tests are skipped and noted. */
-function lacking<T>(test: Test<T>, missing: readonly string[]): Test<T> {
+/** The suite where nothing of this list is missing, else one whose tests are skipped and noted. */
+export function lacking<T>(test: Test<T>, missing: readonly string[]): Test<T> {
   if (missing.length === 0) return test;
   const skip = (name?: string) => {
     test.skip(name);

@@ -17,6 +17,7 @@ export function text(bytesMax?: number): Schema<string> {
     return value;
   };
   return {
+    shape: bytesMax === undefined ? "text" : `text of at most ${bytesMax} bytes`,
     write: (out, value) => out.text(value),
     read: (item, at) => item.kind === "text" ? bounded(item.value, at) : at.fail(`expected text, got ${item.kind}`),
     fromJson: (value, at) =>
@@ -33,6 +34,7 @@ export function oneOf<const Name extends string>(names: readonly Name[]): Schema
       : at.fail(`unknown name ${JSON.stringify(value.slice(0, 64))}`);
   const any = text();
   return {
+    shape: { variants: names.map((name) => JSON.stringify(name)) },
     write: (out, value) => out.text(value),
     read: (item, at) => known(any.read(item, at), at),
     fromJson: (value, at) => known(any.fromJson(value, at), at),
@@ -41,6 +43,7 @@ export function oneOf<const Name extends string>(names: readonly Name[]): Schema
 }
 
 export const boolean: Schema<boolean> = {
+  shape: "boolean",
   write: (out, value) => out.boolean(value),
   read: (item, at) => item.kind === "boolean" ? item.value : at.fail(`expected a boolean, got ${item.kind}`),
   fromJson: (value, at) => typeof value === "boolean" ? value : at.fail(`expected a boolean, got ${jsonKind(value)}`),
@@ -49,6 +52,7 @@ export const boolean: Schema<boolean> = {
 
 /** Raw bytes; in JSON a list of numbers, as the existing nodes' library has them. */
 export const bytes: Schema<Uint8Array> = {
+  shape: { list: "u8" },
   write: (out, value) => out.bytes(value),
   read: (item, at) => item.kind === "bytes" ? item.value.slice() : at.fail(`expected bytes, got ${item.kind}`),
   fromJson: (value, at) => {
@@ -60,12 +64,13 @@ export const bytes: Schema<Uint8Array> = {
 
 // ── Numbers ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-function integer(min: number, max: number): Schema<number> {
+function integer(shape: string, min: number, max: number): Schema<number> {
   const bounded = (value: unknown, got: string, at: At): number =>
     typeof value === "number" && Number.isSafeInteger(value) && value >= min && value <= max
       ? value
       : at.fail(`expected an integer from ${min} to ${max}, got ${got}`);
   return {
+    shape,
     write: (out, value) => out.integer(value),
     read: (item, at) =>
       item.kind === "integer"
@@ -76,15 +81,16 @@ function integer(min: number, max: number): Schema<number> {
   };
 }
 
-const u8 = integer(0, 0xff);
-export const u32 = integer(0, 0xffff_ffff);
+const u8 = integer("u8", 0, 0xff);
+export const u32 = integer("u32", 0, 0xffff_ffff);
 /** Up to 2^53 − 1: beyond it a number would not be exact, and nothing on this network counts so far. */
-export const u64 = integer(0, Number.MAX_SAFE_INTEGER);
+export const u64 = integer("u53", 0, Number.MAX_SAFE_INTEGER);
 /** The existing nodes' step counts are signed; a negative one means nothing. */
-export const i32NotNegative = integer(0, 0x7fff_ffff);
+export const i32NotNegative = integer("u31", 0, 0x7fff_ffff);
 
 /** A finite 8-byte float. Prices, resources and rates that are NaN or infinite would break every comparison. */
 export const f64: Schema<number> = {
+  shape: "f64",
   write: (out, value) => out.f64(value),
   read: (item, at) => finite(float(item, 8, at), at),
   fromJson: (value, at) =>
@@ -94,6 +100,7 @@ export const f64: Schema<number> = {
 
 /** A 4-byte float, rounded to that; may be NaN, as a loss may. JSON knows no NaN and takes null for it. */
 export const f32: Schema<number> = {
+  shape: "f32",
   write: (out, value) => out.f32(value),
   read: (item, at) => Math.fround(float(item, 4, at)),
   fromJson: (value, at) => {
@@ -133,6 +140,7 @@ const uuidText = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$
 
 /** 16 bytes; in memory and in JSON the hyphenated text. */
 export const uuid: Schema<Uuid> = {
+  shape: "uuid",
   write: (out, value) => {
     if (!uuidText.test(value)) throw new TypeError("Cannot encode message: not a UUID");
     out.bytes(Uint8Array.from(value.replaceAll("-", "").match(/../g) ?? [], (pair) => Number.parseInt(pair, 16)));
@@ -159,6 +167,7 @@ const inlineKeyMaxBytes = 42;
 
 /** A PeerID: its multihash as bytes; in memory and in JSON its base58 text. Inside a reference the text is taken too. */
 export const peer: Schema<Peer> = {
+  shape: "peer",
   write: (out, value) => {
     const bytes = multihashOf(value);
     if (bytes === undefined) throw new TypeError("Cannot encode message: not a PeerID");

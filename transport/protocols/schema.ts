@@ -12,6 +12,7 @@ import { Result } from "effect";
 import { type CborItem, readCbor } from "./cbor_reader.ts";
 import { CborWriter, type FloatStyle } from "./cbor_writer.ts";
 import { attempt, MalformedMessage } from "./malformed.ts";
+import { type Shape, shapeFields } from "./shape.ts";
 
 /** Where a reader is, for its rules and for its errors. */
 export interface At {
@@ -32,6 +33,8 @@ export interface Schema<T> {
   toJson(value: T): string;
   /** What a struct does with this field where it is null or missing; without it the field is required. */
   readonly absent?: "null" | "left-out";
+  /** What it is in JSON, for documents. */
+  readonly shape?: Shape;
 }
 
 /** A struct's shape: enums tagged by a key put their tag in front of its fields. */
@@ -108,6 +111,7 @@ function position(floats: FloatStyle, path = "", buffered = false): At {
 export function nullable<T>(schema: Schema<T>): Schema<T | null> {
   return {
     absent: "null",
+    ...(schema.shape === undefined ? {} : { shape: schema.shape }),
     write: (out, value) => value === null ? out.null() : schema.write(out, value),
     read: (item, at) => item.kind === "null" ? null : schema.read(item, at),
     fromJson: (value, at) => value === null || value === undefined ? null : schema.fromJson(value, at),
@@ -125,6 +129,7 @@ export function struct<T extends object>(fields: { readonly [K in keyof T]-?: Sc
   const list = Object.entries(fields) as [string, Schema<unknown>][];
   return {
     fields: list,
+    shape: { fields: shapeFields(list) },
     write: (out, value) => {
       const present = presentFields(list, value);
       out.map(present.length);
@@ -236,6 +241,7 @@ export function externallyTagged<T>(
   };
   const find = (name: string, at: At): Schema<unknown> =>
     schemas.get(name) ?? at.fail(`unknown variant ${quoted(name)}`);
+  const contents = Object.entries(variants).map(([key, { shape = "value" }]) => ({ fields: [{ key, shape }] }));
   const bare = (name: string, at: At): T =>
     (names.includes(name) ? name : at.fail(`unknown variant ${quoted(name)}`)) as T;
   const parts = (value: T): [string, Schema<unknown>, unknown] => {
@@ -245,6 +251,7 @@ export function externallyTagged<T>(
     return [entry[0], schema, entry[1]];
   };
   return {
+    shape: { variants: [...contents, ...names.map((name) => JSON.stringify(name))] },
     write: (out, value) => {
       if (typeof value === "string") return out.text(value);
       const [name, schema, content] = parts(value);
@@ -289,7 +296,11 @@ export function taggedBy<T>(
     if (fields === undefined) throw new TypeError(`Cannot encode message: unknown variant ${quoted(name)}`);
     return [name, fields, value as object];
   };
+  const shapes = Object.entries(variants).map(([name, { fields }]) => ({
+    fields: [{ key: tag, shape: JSON.stringify(name) }, ...shapeFields(fields)],
+  }));
   return {
+    shape: { variants: shapes },
     write: (out, value) => {
       const [name, fields, content] = parts(value);
       const present = presentFields(fields, content);
@@ -326,6 +337,7 @@ export function list<T>(schema: Schema<T>, count?: number): Schema<readonly T[]>
     if (count !== undefined && items.length !== count) at.fail(`expected ${count} items, got ${items.length}`);
   };
   return {
+    shape: { list: schema.shape ?? "value", count },
     write: (out, value) => {
       out.list(value.length);
       for (const item of value) schema.write(out, item);
@@ -354,6 +366,7 @@ export function dictionary<T>(schema: Schema<T>): Schema<Readonly<Record<string,
     return value;
   };
   return {
+    shape: { map: schema.shape ?? "value" },
     write: (out, value) => {
       const entries = Object.entries(value);
       out.map(entries.length);

@@ -22,7 +22,11 @@ const document = {
   info: { title: "hypha-worker", license: { name: "Apache-2.0", identifier: "Apache-2.0" }, version: "0.1.0" },
   paths: {
     "/openapi.json": {
-      get: { operationId: "openapi", responses: { "200": { description: "This document" } } },
+      get: {
+        operationId: "openapi",
+        summary: "Describes the routes",
+        responses: { "200": { description: "An OpenAPI document" } },
+      },
     },
     "/resources/fetch": post("fetch", "Fetches the files of a reference", "`[{path, size}]`, under `artifacts/`"),
     "/resources/send": post("send", "Sends a file to peers: `{resource, path}`", "Accepted"),

@@ -14,7 +14,7 @@ import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { decodeTensors } from "../../../actors/learning/mod.ts";
-import { BridgeClient } from "../../../scripts/executors/bridge_client.ts";
+import { BridgeClient } from "../../../actors/executor/bridge_client.ts";
 import { parseDigits } from "../../../scripts/executors/digits.ts";
 import { accuracy, applyUpdate, builtinModel, type Model } from "../../../scripts/executors/model.ts";
 import { runTraining } from "../../../scripts/executors/training.ts";
@@ -261,13 +261,14 @@ executor("ends with 1 and one line where its job is missing or rubbish", () =>
   withBridge({}, async (bridge) => {
     const paths = ["--socket", bridge.socketPath, "--work-dir", bridge.workDir];
     const missing = await ended(start(bridge, paths, {}));
-    assert.equal([missing.code, missing.stderr], [
-      1,
-      "TrainingFailed: Cannot start: neither --job nor JOB_JSON is given\n",
-    ]);
+    assert.is(missing.code, 1);
+    assert.is(missing.stderr, "JobNotGiven: Cannot start: JOB_JSON is not set: a worker starts executors\n");
     const rubbish = await ended(start(bridge, [...paths, "--job", '{"job_id":"7"}'], {}));
     assert.is(rubbish.code, 1);
-    assert.match(rubbish.stderr, /^TrainingFailed: Cannot start: Cannot read message at job_id: [^\n]*\n$/);
+    assert.match(
+      rubbish.stderr,
+      /^JobNotGiven: Cannot start: JOB_JSON is no job: Cannot read message at job_id: [^\n]*\n$/,
+    );
   }));
 
 executor("ends at SIGTERM", () =>

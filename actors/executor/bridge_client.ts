@@ -5,21 +5,31 @@
  */
 import type { Buffer } from "node:buffer";
 import { Agent, type IncomingMessage, request } from "node:http";
+import { Data, Result } from "effect";
+import { fromJson, progressResponseSchema } from "../../transport/protocols/mod.ts";
+import type { PeersReference, Progress, ProgressResponse, Reference } from "../../transport/protocols/messages.ts";
 
 /** How to reach the bridge. */
-interface BridgeOptions {
+export interface BridgeOptions {
+  /** `SOCKET_PATH`. */
   readonly socketPath: string;
-  /** The bearer token, if the worker gave one. */
-  readonly token: string | undefined;
-  /** The wait before the second attempt, in milliseconds. It doubles for each further attempt. */
+  /** `BRIDGE_TOKEN`, if the worker gave one. */
+  readonly token?: string | undefined;
+  /** The wait before the second attempt, in milliseconds. It doubles for each further attempt. 200 by default. */
   readonly retryMs?: number;
 }
 
-/** A pushed file, as the bridge announces it. */
-interface ReceivedFile {
-  /** Inside the work directory. */
+/** A file in the work directory, as the bridge names it. */
+export interface BridgeFile {
+  /** Inside `WORK_DIR`. */
   readonly path: string;
+  /** In bytes. */
   readonly size: number;
+}
+
+/** A file that a peer pushed. */
+export interface ReceivedFile extends BridgeFile {
+  /** PeerID of the sender. */
   readonly from_peer: string;
 }
 
@@ -29,22 +39,39 @@ export interface Receiving<T> {
   next(timeoutMs: number): Promise<T>;
   /** Returns a file that has already arrived, if any. */
   waiting(): Promise<T> | undefined;
+  /** Ends the receive. */
   close(): void;
 }
 
 /** The bridge refused the request, or no attempt reached it. */
-export class BridgeFailed extends Error {
-  override readonly name = "BridgeFailed";
+export class BridgeFailed extends Data.TaggedError("BridgeFailed")<{
+  /** What failed, such as `post /status/send`. */
+  readonly doing: string;
+  /** The HTTP status of the last attempt; undefined where none was answered. */
+  readonly status: number | undefined;
+  readonly detail: string;
+}> {
+  override get message(): string {
+    const { doing, status, detail } = this;
+    return `Cannot ${doing}: ${[status, detail].filter((part) => part !== undefined && part !== "").join(" ")}`;
+  }
 }
 
 const attemptsMax = 5;
 const defaultRetryMs = 200;
 const answerMaxBytes = 1_048_576;
-/** Includes the fetch of a whole slice. */
 const answerTimeoutMs = 120_000;
+/** The worker gives up a fetch that makes no progress itself. */
+const fetchTimeoutMs = 86_400_000;
+/** A receive that is quiet for this long has lost its worker: the bridge writes a comment every 5 s. */
+const quietMs = 60_000;
 const eventMaxChars = 65_536;
 const waitingMax = 64;
 
+/**
+ * Requests to the bridge of one job (`docs/executors.md`). Failures that may pass (no connection, 5xx) are tried five times; a refusal
+ * (4xx) is final. Each method rejects with {@linkcode BridgeFailed}.
+ */
 export class BridgeClient {
   readonly #options: BridgeOptions;
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
@@ -53,38 +80,61 @@ export class BridgeClient {
     this.#options = options;
   }
 
+  /** Fetches the files of a reference of the job, into `artifacts/`. A `scheduler` reference gives the next slice each time. */
+  async fetch(reference: Reference): Promise<readonly BridgeFile[]> {
+    const files = await this.post("/resources/fetch", reference);
+    const named = Array.isArray(files) ? files.filter((file) => typeof file?.path === "string") : [];
+    if (named.length > 0) return named as readonly BridgeFile[];
+    throw new BridgeFailed({ doing: "fetch", status: undefined, detail: "the bridge named no file" });
+  }
+
+  /** Sends a file of the work directory to peers of the job. The copy goes on when this returns. */
+  async send(peers: PeersReference, path: string): Promise<void> {
+    await this.post("/resources/send", { resource: peers, path });
+  }
+
   /**
-   * Posts a JSON body and returns the JSON answer, `undefined` for an empty one. It tries transient failures (no connection,
-   * 5xx) {@linkcode attemptsMax} times. A refusal (4xx) is final.
+   * Reports progress to the scheduler.
+   *
+   * @param parameters With `update-received`: SHA-256 of the parameters, hexadecimal, as a file with the header of the fetched one.
    */
+  async report(progress: Progress, parameters?: string): Promise<ProgressResponse> {
+    const route = parameters === undefined ? "/status/send" : `/status/send?parameters=${parameters}`;
+    const read = fromJson(progressResponseSchema, await this.post(route, progress));
+    if (Result.isSuccess(read)) return read.success;
+    throw new BridgeFailed({ doing: `post ${route}`, status: 200, detail: read.failure.message });
+  }
+
+  /** Posts a JSON body and returns the JSON answer, `undefined` for an empty one. */
   async post(route: string, body: unknown): Promise<unknown> {
-    let problem = "";
+    let problem: Pick<BridgeFailed, "status" | "detail"> = { status: undefined, detail: "" };
     for (let attempt = 0; attempt < attemptsMax; attempt++) {
       if (attempt > 0) await pause((this.#options.retryMs ?? defaultRetryMs) * 2 ** (attempt - 1));
       try {
         const { status, text } = await this.#exchange(route, body);
         if (status >= 200 && status < 300) return text === "" ? undefined : JSON.parse(text);
-        problem = `${status} ${text.slice(0, 1_000)}`;
+        problem = { status, detail: text.slice(0, 1_000) };
         if (status < 500) break;
       } catch (error) {
-        problem = (error as Error).message;
+        problem = { status: undefined, detail: (error as Error).message };
       }
     }
-    throw new BridgeFailed(`Cannot post ${route}: ${problem}`);
+    throw new BridgeFailed({ doing: `post ${route}`, ...problem });
   }
 
   async #exchange(route: string, body: unknown): Promise<{ status: number; text: string }> {
-    const answer = await this.#send(route, body, this.#agent, answerTimeoutMs);
+    const timeoutMs = route === "/resources/fetch" ? fetchTimeoutMs : answerTimeoutMs;
+    const answer = await this.#request(route, body, this.#agent, timeoutMs);
     let text = "";
     answer.setEncoding("utf8");
     for await (const piece of answer as AsyncIterable<string>) {
       text += piece;
-      if (text.length > answerMaxBytes) throw new BridgeFailed(`Cannot take answer of ${route}: it is too long`);
+      if (text.length > answerMaxBytes) throw new Error(`an answer of more than ${answerMaxBytes} characters`);
     }
     return { status: answer.statusCode ?? 0, text };
   }
 
-  #send(route: string, body: unknown, agent: Agent | false, timeoutMs: number): Promise<IncomingMessage> {
+  #request(route: string, body: unknown, agent: Agent | false, timeoutMs: number): Promise<IncomingMessage> {
     const { socketPath, token } = this.#options;
     const text = JSON.stringify(body);
     const headers: Record<string, string> = {
@@ -109,11 +159,11 @@ export class BridgeClient {
    *
    * @param load Called immediately for each file: the next file of the peer replaces it.
    */
-  async receive<T>(resource: unknown, load: (file: ReceivedFile) => Promise<T>): Promise<Receiving<T>> {
-    const answer = await this.#send("/resources/receive", { resource }, false, answerTimeoutMs);
+  async receive<T>(peers: PeersReference, load: (file: ReceivedFile) => Promise<T>): Promise<Receiving<T>> {
+    const answer = await this.#request("/resources/receive", { resource: peers }, false, answerTimeoutMs);
     if (answer.statusCode !== 200) {
       answer.destroy();
-      throw new BridgeFailed(`Cannot receive: ${answer.statusCode}`);
+      throw new BridgeFailed({ doing: "receive", status: answer.statusCode, detail: "" });
     }
     return new EventStream(answer, load);
   }
@@ -133,6 +183,7 @@ class EventStream<T> implements Receiving<T> {
   readonly #answer: IncomingMessage;
   readonly #load: (file: ReceivedFile) => Promise<T>;
   readonly #loaded: Promise<T>[] = [];
+  readonly #quiet: ReturnType<typeof setTimeout>;
   #rest = "";
   #ended: string | undefined;
   #wake: (() => void) | undefined;
@@ -140,6 +191,7 @@ class EventStream<T> implements Receiving<T> {
   constructor(answer: IncomingMessage, load: (file: ReceivedFile) => Promise<T>) {
     this.#answer = answer;
     this.#load = load;
+    this.#quiet = setTimeout(() => answer.destroy(new Error(`nothing for ${quietMs} ms: the worker is gone`)), quietMs);
     answer.setEncoding("utf8");
     answer.on("data", (piece: Buffer | string) => this.#take(String(piece)));
     answer.on("end", () => this.#end("the bridge ended the stream"));
@@ -159,7 +211,8 @@ class EventStream<T> implements Receiving<T> {
     clearTimeout(timer);
     const loaded = this.#loaded.shift();
     if (loaded !== undefined) return loaded;
-    throw new BridgeFailed(`Cannot receive: ${this.#ended ?? `nothing came within ${timeoutMs} ms`}`);
+    const detail = this.#ended ?? `nothing came within ${timeoutMs} ms`;
+    throw new BridgeFailed({ doing: "receive", status: undefined, detail });
   }
 
   close(): void {
@@ -167,6 +220,7 @@ class EventStream<T> implements Receiving<T> {
   }
 
   #take(piece: string): void {
+    this.#quiet.refresh();
     const lines = (this.#rest + piece).split("\n");
     this.#rest = lines.pop() ?? "";
     if (this.#rest.length > eventMaxChars) return void this.#answer.destroy(new Error("an event is too long"));
@@ -188,6 +242,7 @@ class EventStream<T> implements Receiving<T> {
   }
 
   #end(reason: string): void {
+    clearTimeout(this.#quiet);
     this.#ended ??= reason;
     this.#wake?.();
   }

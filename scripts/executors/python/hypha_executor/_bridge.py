@@ -1,0 +1,133 @@
+"""HTTP/1.1 over the Unix socket of a job."""
+
+import contextlib
+import http.client
+import json
+import queue
+import socket
+import threading
+import time
+from typing import Any, Callable, Generic, Optional, Tuple, TypeVar, Union
+
+T = TypeVar("T")
+ATTEMPTS_MAX, ANSWER_MAX_BYTES, EVENT_MAX_BYTES, WAITING_MAX = 5, 1_048_576, 65_536, 64
+QUIET_S = 60.0  # the bridge writes a keep-alive every 5 s: a receive that is quiet this long has lost its worker
+_HINTS = {
+    401: "; pass BRIDGE_TOKEN on as it stands in the environment",
+    403: "; use the references and peers of JOB_JSON as they stand",
+    422: "; compare the body with docs/executors.md",
+    503: "; wait for the requests that run",
+    None: "; the worker has ended the job, or SOCKET_PATH is not its bridge",
+}
+
+
+class ExecutorError(Exception):
+    """What this package raises."""
+
+
+class BridgeFailed(ExecutorError):
+    """The bridge refused a request, with this HTTP status; or no attempt reached it, and the status is None."""
+
+    def __init__(self, message: str, status: Optional[int] = None) -> None:
+        super().__init__(message + _HINTS.get(status, ""))
+        self.status = status
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__("bridge", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class Bridge:
+    """Requests to the bridge of one job."""
+
+    def __init__(self, socket_path: str, token: Optional[str] = None, retry_s: float = 0.2) -> None:
+        self._path, self._token, self._retry_s = socket_path, token, retry_s
+
+    def post(self, route: str, body: Any, timeout_s: float = 120.0) -> Any:
+        """Posts JSON and returns the JSON answer, None for an empty one. What may pass (no connection, 5xx) is tried
+        five times, the wait doubling; a refusal (4xx) is final."""
+        failed = BridgeFailed(f"Cannot post {route}")
+        for attempt in range(ATTEMPTS_MAX):
+            if attempt > 0:
+                time.sleep(self._retry_s * 2 ** (attempt - 1))
+            try:
+                with contextlib.closing(self._request(route, body, timeout_s)) as connection:
+                    answer = connection.getresponse()
+                    text = answer.read(ANSWER_MAX_BYTES + 1)
+                if 200 <= answer.status < 300 and len(text) <= ANSWER_MAX_BYTES:
+                    return None if text == b"" else json.loads(text)
+                failed = BridgeFailed(f"Cannot post {route}: {answer.status} {_short(text)}", answer.status)
+                if answer.status < 500:
+                    break
+            except (OSError, http.client.HTTPException) as error:
+                failed = BridgeFailed(f"Cannot post {route}: {type(error).__name__}: {error}")
+            except ValueError:
+                raise BridgeFailed(f"Cannot post {route}: the answer {_short(text)!r} is not JSON", answer.status) from None
+        raise failed
+
+    def _request(self, route: str, body: Any, timeout_s: float) -> _Connection:
+        token = {} if self._token is None else {"authorization": f"Bearer {self._token}"}
+        text = json.dumps(body, allow_nan=False).encode()
+        connection = _Connection(self._path, timeout_s)
+        try:
+            connection.request("POST", route, text, {"content-type": "application/json", **token})
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def receive(self, resource: Any, take: Callable[[str], T]) -> "Receiving[T]":
+        """Opens `/resources/receive`: pushes are accepted when this returns. `take` gets each file's path at once."""
+        try:
+            connection = self._request("/resources/receive", {"resource": resource}, QUIET_S)
+            answer = connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            raise BridgeFailed(f"Cannot receive: {type(error).__name__}: {error}") from None
+        if answer.status != 200:
+            raise BridgeFailed(f"Cannot receive: {answer.status} {_short(answer.read(1000))}", answer.status)
+        return Receiving(answer, take)
+
+
+def _short(text: bytes) -> str:
+    return text[:1000].decode("utf-8", "replace")
+
+
+class Receiving(Generic[T]):
+    """An open receive: the files that were taken, in the order in which they came."""
+
+    def __init__(self, answer: http.client.HTTPResponse, take: Callable[[str], T]) -> None:
+        self._taken: "queue.Queue[Union[Tuple[T], ExecutorError]]" = queue.Queue(WAITING_MAX)
+        threading.Thread(target=self._read, args=(answer, take), daemon=True).start()
+
+    def next(self, timeout_s: float) -> T:
+        """Waits for the next file."""
+        try:
+            taken = self._taken.get(timeout=timeout_s)
+        except queue.Empty:
+            raise BridgeFailed(f"Cannot receive: nothing came within {timeout_s:g} s, ask the aggregator", 200) from None
+        if isinstance(taken, ExecutorError):
+            self._taken.put(taken)
+            raise taken
+        return taken[0]
+
+    def waiting(self) -> bool:
+        """Whether something is here already."""
+        return not self._taken.empty()
+
+    def _read(self, answer: http.client.HTTPResponse, take: Callable[[str], T]) -> None:
+        try:
+            for line in iter(lambda: answer.readline(EVENT_MAX_BYTES), b""):
+                if line.startswith(b"data:"):
+                    self._taken.put((take(json.loads(line[5:])["path"]),))
+            raise BridgeFailed("Cannot receive: the bridge ended the stream")
+        except ExecutorError as error:
+            self._taken.put(error)
+        except Exception as error:  # for the thread that waits
+            self._taken.put(BridgeFailed(f"Cannot receive: {type(error).__name__}: {error}"))
