@@ -50,6 +50,12 @@ test("it answers, 0600, and is gone when its scope closes", async () => {
   assert.is(away.problem, "not-running");
 });
 
+test("a path that no socket may have is refused with what helps", async () => {
+  const long = join(folder, "x".repeat(100), "admin.sock");
+  const refusal = await Effect.runPromise(failure(Effect.scoped(serveAdmin(long, routes))));
+  assert.match(refusal, /its path has \d+ bytes, and one of a socket 107: choose a shorter state_dir/);
+});
+
 test("a body of any length is taken piece by piece; one that is refused early gets its answer too", async () => {
   const piecesOf = async function* (count: number) {
     for (let each = 0; each < count; each++) yield await Promise.resolve(new Uint8Array(65_536));
