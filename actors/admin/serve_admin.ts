@@ -14,6 +14,8 @@ import { Data, Effect, type Scope } from "effect";
 export const adminConnectionsMax = 16;
 /** Bytes of a request's body. */
 export const adminBodyBytesMax = 65_536;
+/** The longest path of a Unix socket on Linux, in bytes (`sun_path` less its end). */
+const socketPathBytesMax = 107;
 /** Time limit of a connection, in milliseconds. A backup is written within it. */
 export const adminTimeoutMs = 60_000;
 /** An upload is given up when nothing comes for this long, in milliseconds; its files are synced within it. */
@@ -71,6 +73,12 @@ export function serveAdmin(path: string, routes: AdminRoutes): Effect.Effect<voi
       rmSync(path, { force: true });
     });
   return Effect.gen(function* () {
+    const pathBytes = Buffer.byteLength(path);
+    if (pathBytes > socketPathBytesMax) {
+      return yield* fail(
+        `its path has ${pathBytes} bytes, and one of a socket ${socketPathBytesMax}: choose a shorter state_dir`,
+      );
+    }
     const folder = statSync(dirname(path), { throwIfNoEntry: false });
     if (folder === undefined) return yield* fail("its folder does not exist");
     if ((folder.mode & 0o077) !== 0) return yield* fail(`others can enter its folder: chmod 700 ${dirname(path)}`);

@@ -93,7 +93,10 @@ export function takeLoaded(args: SchedulerArgs, { trainings, broken }: LoadedTra
   const { context, enqueue } = args;
   const known = Object.fromEntries(trainings.map((training) => [training.id, training]));
   const open = trainings.filter(({ state }) => state === "queued" || state === "running");
-  enqueue.assign({ trainings: known, running: open.map(({ id }) => id) });
+  // What they left at workers is not taken for new work, also before the first of them has its run.
+  const left = open.flatMap(({ id, watch: { run } }) => run === null ? [] : [[id, run + 1] as const]);
+  const restarted = { ...context.restarted, ...Object.fromEntries(left) };
+  enqueue.assign({ trainings: known, running: open.map(({ id }) => id), restarted });
   for (const training of trainings) startJournal(args, training, true);
   for (const training of open) startActor(args, training, "takes turns");
   enqueue(() => {

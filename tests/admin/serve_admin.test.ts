@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { askAdmin } from "../../actors/admin/ask_admin.ts";
+import { askAdmin, uploadAdmin } from "../../actors/admin/ask_admin.ts";
 import { adminBodyBytesMax, type AdminRoutes, serveAdmin } from "../../actors/admin/serve_admin.ts";
 
 const test = suite("admin socket");
@@ -21,6 +21,14 @@ const routes: AdminRoutes = {
   "GET /status": () => Promise.resolve({ status: 200, body: { ready: true } }),
   "POST /echo": (body) => Promise.resolve({ status: 201, body }),
   "POST /broken": () => Promise.reject(new Error("a mistake")),
+  "POST /upload": {
+    upload: async (body) => {
+      let bytes = 0;
+      for (let piece = await body.next(); piece.done !== true; piece = await body.next()) bytes += piece.value.length;
+      return { status: 200, body: { bytes } };
+    },
+  },
+  "POST /refuse": { upload: () => Promise.resolve({ status: 507, body: { error: "no room" } }) },
 };
 
 /** Uses the socket while it is served. */
@@ -40,6 +48,41 @@ test("it answers, 0600, and is gone when its scope closes", async () => {
   assert.not(existsSync(path()));
   const away = await Effect.runPromise(Effect.flip(askAdmin(path(), "GET /status")));
   assert.is(away.problem, "not-running");
+});
+
+test("a path that no socket may have is refused with what helps", async () => {
+  const long = join(folder, "x".repeat(100), "admin.sock");
+  const refusal = await Effect.runPromise(failure(Effect.scoped(serveAdmin(long, routes))));
+  assert.match(refusal, /its path has \d+ bytes, and one of a socket 107: choose a shorter state_dir/);
+});
+
+test("a body of any length is taken piece by piece; one that is refused early gets its answer too", async () => {
+  const piecesOf = async function* (count: number) {
+    for (let each = 0; each < count; each++) yield await Promise.resolve(new Uint8Array(65_536));
+  };
+  const broken = async function* () {
+    yield* piecesOf(2);
+    throw new Error("the file is gone");
+  };
+  const answers = await served(Effect.gen(function* () {
+    return [
+      yield* uploadAdmin(path(), "POST /upload", piecesOf(1_000)),
+      yield* uploadAdmin(path(), "POST /refuse", piecesOf(1_000)),
+      yield* Effect.match(uploadAdmin(path(), "POST /upload", broken()), {
+        onSuccess: ({ status }) => status,
+        onFailure: ({ problem }) => problem,
+      }),
+      yield* uploadAdmin(path(), "POST /echo", piecesOf(2)),
+      yield* askAdmin(path(), "GET /status"),
+    ];
+  }));
+  assert.equal(answers, [
+    { status: 200, body: { bytes: 65_536_000 } },
+    { status: 507, body: { error: "no room" } },
+    "no-answer",
+    { status: 413, body: { error: "the body is too long" } },
+    { status: 200, body: { ready: true } },
+  ]);
 });
 
 test("what it does not know, too long a body and a route that breaks end in answers, and it goes on", async () => {

@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -28,6 +29,14 @@ const shell = (name: string, script: string) => ({
   args: ["-c", script],
 });
 
+const tests = fileURLToPath(new URL("..", import.meta.url));
+/** One whose model follows from its weights and rounds alone. */
+const steady = executors().filter(({ class: of }) => of === "train").map((real) => ({
+  ...real,
+  name: "steady",
+  args: [...real.args.slice(0, -1), join(tests, "support", "steady_executor.ts")],
+}));
+
 /** A gateway, a data node, three workers with room for several jobs, and the configuration of a scheduler. */
 async function place() {
   const gateway = await network.start("gateway-01", "gateway");
@@ -45,8 +54,8 @@ async function place() {
         workDir: join(network.folder, "work", name),
         resources: { cpu: 4, memory: 8, storage: 10, gpu: 0 },
         offer: { price: 10, floor: 1, strategy: "flexible" },
-        executors: [...executors(), ...special],
-        cell: cell(),
+        executors: [...executors(), ...steady, ...special],
+        cell: { ...cell(), readOnly: [...cell().readOnly, tests] },
       } as never),
     );
   }
@@ -119,6 +128,7 @@ async function until(id: string, what: string, fits: (shown: ShownStatus) => boo
   for (let left = withinMs; left > 0; left -= 1_000) {
     const shown = await statusOf(id);
     if (fits(shown)) return shown;
+    if (what === "done" && shown.state === "failed") break;
     await new Promise((resolve) => setTimeout(resolve, 1_000));
   }
   throw new Error(`${id} is not ${what}: ${JSON.stringify(await statusOf(id))}`);
@@ -161,6 +171,26 @@ test("two trainings that are submitted share three workers, and each ends with i
   const kept = readFileSync(join(state, "trainings", first, "weights.safetensors"));
   assert.is(createHash("sha256").update(kept).digest("hex"), digest);
 });
+
+test("trainings that run at once on the same workers have the models that they have alone, bit for bit", async () => {
+  const submitted = async (name: string) => await printed("submit", jobFile(name, { rounds: 3, executor: "steady" }));
+  const together = [await submitted("left"), await submitted("right")];
+  for (const id of together) await until(id, "done", ({ state }) => state === "done");
+  const alone = await submitted("alone");
+  await until(alone, "done", ({ state }) => state === "done");
+  const timesOf = async (id: string) => {
+    const lines = (await printed("logs", id, "--json")).split("\n").map((line) => JSON.parse(line));
+    const at = (event: string) => Date.parse(lines.find((line) => line.event === event)?.at);
+    return [at("job.dispatched"), at("training.done")] as const;
+  };
+  const [[beganLeft, endedLeft], [beganRight, endedRight]] = await Promise.all(together.map(timesOf)) as [Times, Times];
+  assert.ok(beganLeft < endedRight && beganRight < endedLeft, "they ran at once");
+  const digests = [...together, alone].map((id) =>
+    JSON.parse(readFileSync(join(state, "trainings", id, "round-3.json"), "utf8")).parameters.sha256
+  );
+  assert.is(new Set(digests).size, 1, digests.join("\n"));
+});
+type Times = readonly [began: number, ended: number];
 
 test("status and logs name members by their certificates, also after the end", async () => {
   const shown = await statusOf(first);
@@ -250,8 +280,9 @@ test("a training that failed says why; resume lets it go on with another run", a
 });
 
 test("a daemon that is killed goes on with its trainings when it is back; a damaged one is named and stops no other", async () => {
-  const id = await printed("submit", jobFile("long", { rounds: 4 }));
-  await until(id, "at a round", ({ round }) => round >= 1);
+  const id = await printed("submit", jobFile("long", { rounds: 6 }));
+  // A command would take as long as the rest of the training.
+  await daemon.waitFor("round.finished", ({ training }) => training === id, 60_000);
   daemon.signal("SIGKILL");
   await daemon.ended;
   const torn = join(state, "trainings", "t-torn");
@@ -263,13 +294,22 @@ test("a daemon that is killed goes on with its trainings when it is back; a dama
   const unreadable = await daemon.waitFor("training.unreadable");
   assert.match(unreadable.message, `Cannot read training in ${torn}: ${join(torn, "job.json")} is damaged`);
   const done = await until(id, "done", ({ state }) => state === "done");
-  assert.is(done.round, 4);
+  assert.is(done.round, 6);
   const continued = await daemon.waitFor("training.continued", ({ training }) => training === id);
   assert.ok(Number(continued["round"]) >= 1, "no finished round is lost");
   const { trainings } = JSON.parse(await printed("ls", "--json")) as { readonly trainings: readonly ShownTraining[] };
   assert.equal(
     trainings.map(({ name, state }) => [name, state]),
-    [["one", "done"], ["two", "done"], ["stubborn", "cancelled"], ["broken", "failed"], ["long", "done"]],
+    [
+      ["one", "done"],
+      ["two", "done"],
+      ["left", "done"],
+      ["right", "done"],
+      ["alone", "done"],
+      ["stubborn", "cancelled"],
+      ["broken", "failed"],
+      ["long", "done"],
+    ],
   );
   assert.not(readdirSync(join(state, "trainings")).includes(".t-1.incoming"));
   daemon.signal("SIGTERM");

@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
 import type { DilocoJobConfig, SchedulerConfig } from "../../actors/config/config.ts";
 import { aggregationDefault } from "../../actors/config/defaults.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
@@ -110,6 +112,7 @@ export async function startDaemon(stateDir: string, self = "scheduler") {
     return answer;
   };
   const submit = (id: string, job: DilocoJobConfig, queuedAt = world.ports.now()) => {
+    mkdirSync(join(stateDir, "trainings", id), { recursive: true });
     const standing = { state: "queued", reason: null, since: queuedAt, queuedAt } as const;
     return ask({
       type: "submit",

@@ -1,0 +1,137 @@
+/** What a scheduler's operator asks, and what it is answered: cancel, resume, and what is refused. */
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { failedWith } from "../support/fake_transport.ts";
+import { eventually, temporary } from "../support/job_world.ts";
+import { configOf, startDaemon } from "../support/scheduler_world.ts";
+import { executorEndMs } from "../../actors/training/workers.ts";
+
+const test = suite("operating a scheduler");
+
+/** A daemon with a training `t-a` that runs: its trainer is `w`, its aggregator `s`. */
+async function running(are: "ours" | "foreign") {
+  const place = temporary();
+  const daemon = await startDaemon(place.path);
+  const { submit, training, found, offer, dispatches, answerTraining, ask, world, scheduler } = daemon;
+  submit("t-a", configOf(1, 2).job);
+  await eventually("it looks for its data set", () => training("t-a")?.matches({ finding: "asking" }) === true);
+  found();
+  offer("w");
+  offer("s");
+  // Workers are known by an answer: here, to the end of an earlier run.
+  daemon.scheduler.send({ type: "training.answered", peer: "w", answer: answerOf(are) });
+  daemon.scheduler.send({ type: "training.answered", peer: "s", answer: answerOf("ours") });
+  for (const _ of [1, 2]) for (const { accept } of dispatches()) accept();
+  assert.ok(training("t-a")?.matches("running"));
+  const told = () =>
+    world.take("request").flatMap(({ peer, message }) =>
+      "End" in message || "Release" in message ? [`${peer} ${Object.keys(message)[0]}`] : []
+    );
+  const state = join(place.path, "trainings", "t-a", "state.json");
+  const kept = () => existsSync(state) ? JSON.parse(readFileSync(state, "utf8")) : {};
+  const stop = () => {
+    scheduler.stop();
+    place.remove();
+  };
+  return { ...daemon, told, kept, stop, ask, answerTraining };
+}
+
+const answerOf = (are: "ours" | "foreign") =>
+  are === "ours"
+    ? { type: "response", id: "", message: { answer: "Ok" } } as const
+    : { type: "request.failed", id: "", error: failedWith("unsupported") } as const;
+
+test("cancel ends jobs and leases by message, and says it before anything else is asked", async () => {
+  const { ask, told, training, stop, world } = await running("ours");
+  told();
+  const { status, body } = ask({ type: "cancel", id: "t-a" });
+  assert.equal([status, body], [200, {
+    id: "t-a",
+    was: "running",
+    members: [{ name: "w.name", endsBy: null }, { name: "s.name", endsBy: null }],
+  }]);
+  assert.equal(told().toSorted(), ["s End", "s Release", "w End", "w Release"]);
+  assert.is(training("t-a"), undefined);
+  assert.is(world.reported("training.cancelled").length, 1);
+  stop();
+});
+
+test("cancel with a worker of the existing network says when its lease and executor are over", async () => {
+  const { ask, told, stop, world, training } = await running("foreign");
+  told();
+  const lease = training("t-a")?.context.training.trainers["w"]?.leaseId;
+  const endsAt = (training("t-a")?.children[`lease/${lease}`]?.getSnapshot() as { context: { endsAt: number } }).context
+    .endsAt;
+  const { members } = ask({ type: "cancel", id: "t-a" }).body as { members: unknown };
+  assert.equal(members, [
+    { name: "w.name", endsBy: new Date(endsAt + executorEndMs).toISOString() },
+    { name: "s.name", endsBy: null },
+  ]);
+  assert.equal(told().toSorted(), ["s End", "s Release"], "it would not understand");
+  assert.ok(endsAt > world.ports.now());
+  stop();
+});
+
+test("resume goes on with what failed or was cancelled, and with nothing else; each change is on disk", async () => {
+  const { ask, training, stop, kept, scheduler } = await running("ours");
+  const codeOf = (type: "cancel" | "resume", id = "t-a") => {
+    const { status, body } = ask({ type, id });
+    return [status, (body as { code?: string }).code];
+  };
+  await eventually("it is kept that it runs", () => kept().state === "running");
+  assert.equal(codeOf("resume"), [409, "wrong-state"]);
+  assert.equal(codeOf("cancel", "t-b"), [404, "unknown-training"]);
+  assert.equal(codeOf("cancel", "constructor"), [404, "unknown-training"]);
+  ask({ type: "cancel", id: "t-a" });
+  assert.equal(codeOf("cancel"), [409, "wrong-state"]);
+  await eventually("it is kept that it was cancelled", () => kept().state === "cancelled");
+  assert.equal(ask({ type: "resume", id: "t-a" }), { status: 200, body: { id: "t-a", round: 0 } });
+  await eventually("it has another run", () => training("t-a")?.context.run !== undefined);
+  assert.is(training("t-a")?.context.isRestart, true);
+  await eventually("it is kept that it waits", () => kept().state === "queued");
+  scheduler.send({ type: "role.drain" });
+  assert.ok(scheduler.getSnapshot().matches("settling"));
+  assert.equal(ask({ type: "resume", id: "t-a" }).status, 503);
+  assert.is(
+    (ask({ type: "status", id: "t-a" }).body as { state: string }).state,
+    "queued",
+    "it goes on with the next start",
+  );
+  stop();
+});
+
+test("a training's failure is its own: the others go on, and the scheduler serves", async () => {
+  const { ask, submit, training, stop, say, scheduler, kept } = await running("ours");
+  submit("t-b", { ...configOf(1, 1).job, dataset: "other" });
+  const task_id = training("t-a")?.context.training.trainers["w"]?.taskId ?? "";
+  say("w", { JobStatus: { task_id, status: { type: "Failed", reason: "the executor ended with 3" } } });
+  assert.is(training("t-a"), undefined);
+  const { state, reason } = ask({ type: "status", id: "t-a" }).body as { state: string; reason: string };
+  assert.equal([state, reason], ["failed", "no trainer is left"]);
+  assert.ok(training("t-b") !== undefined && scheduler.getSnapshot().matches("serving"));
+  await eventually("it is kept", () => kept().reason === "no trainer is left");
+  stop();
+});
+
+test("bug: an error in one training's actor ended the scheduler", async () => {
+  const { ask, submit, training, stop, scheduler } = await running("ours");
+  submit("t-b", { ...configOf(1, 1).job, dataset: "other" });
+  scheduler.send({ type: "xstate.error.actor.training/t-a", error: new Error("a mistake") });
+  const { state, reason } = ask({ type: "status", id: "t-a" }).body as { state: string; reason: string };
+  assert.equal([state, reason], ["failed", "an unexpected error: a mistake"]);
+  assert.ok(training("t-b") !== undefined && scheduler.getSnapshot().status === "active");
+  stop();
+});
+
+test("there are 256 trainings at most", async () => {
+  const { ask, submit, stop } = await running("ours");
+  for (let more = 1; more < 255; more++) submit(`t-${more}`, { ...configOf(1, 1).job, dataset: `d-${more}` });
+  assert.is(ask({ type: "room" }).status, 200);
+  submit("t-last", configOf(1, 1).job);
+  assert.is(ask({ type: "room" }).status, 507);
+  stop();
+});
+
+test.run();

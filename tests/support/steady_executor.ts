@@ -1,0 +1,53 @@
+/**
+ * A training executor whose update follows from the round and the weights alone: trainings that have the same weights and rounds have the
+ * same model, bit for bit, whatever runs beside them.
+ *
+ * @module
+ */
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { Result } from "effect";
+import { decodeTensors, encodeTensors, type NamedTensors } from "../../actors/learning/mod.ts";
+import { addTensors } from "../../actors/learning/tensors.ts";
+import { BridgeClient } from "../../scripts/executors/bridge_client.ts";
+
+const { JOB_JSON = "", SOCKET_PATH = "", WORK_DIR = "", BRIDGE_TOKEN } = process.env;
+const { executor: { config }, training } = JSON.parse(JOB_JSON);
+const bridge = new BridgeClient({ socketPath: SOCKET_PATH, token: BRIDGE_TOKEN });
+const say = async (progress: unknown) =>
+  (await bridge.post("/status/send", progress)) as { type: string; counter: number };
+const read = async (path: string) => Result.getOrThrow(decodeTensors(await readFile(join(WORK_DIR, path))));
+
+/** The update of a round. */
+function updateOf(weights: NamedTensors, round: number): NamedTensors {
+  return new Map([...weights].map(([name, { shape, values }]) => [
+    name,
+    { shape, values: Float32Array.from(values, (value, at) => Math.fround(Math.sin(value * round + at)) / 64) },
+  ]));
+}
+
+/** Batches until the scheduler has had enough of them. */
+async function batches(): Promise<void> {
+  for (let left: number | undefined; left !== 0;) {
+    const answer = await say({ status: { batch_size: config.batch_size } });
+    if (left !== undefined) left -= 1;
+    else if (answer.type === "ScheduleUpdate") left = answer.counter;
+  }
+}
+
+process.on("SIGTERM", () => process.exit(143));
+const [file] = (await bridge.post("/resources/fetch", config.model.artifact)) as { path: string }[];
+let weights = await read(file?.path ?? "");
+const results = await bridge.receive(config.results, ({ path }) => read(path));
+for (let round = training.round + 1, isOver = false; !isOver; round++) {
+  await batches();
+  await say({ metrics: { round, metrics: { loss: 1 / round } } });
+  const path = `update-${round}.safetensors`;
+  await writeFile(join(WORK_DIR, path), encodeTensors(updateOf(weights, round)), { mode: 0o600 });
+  await bridge.post("/resources/send", { resource: config.updates, path });
+  await say("update");
+  weights = Result.getOrThrow(addTensors(weights, await results.next(60_000) as NamedTensors));
+  isOver = (await say("update-received")).type === "Done";
+}
+process.exit(0);
