@@ -19,17 +19,8 @@ import {
   type TrainingContext,
   type TrainingEvent,
 } from "./training_setup.ts";
-import {
-  enteredTrainers,
-  lateTrainers,
-  leasedAggregator,
-  leasedTrainer,
-  participantOf,
-  rosterOf,
-  type Trainer,
-  withAcknowledged,
-  withParticipant,
-} from "./training.ts";
+import { enteredTrainers, lateTrainers, rosterOf, withAcknowledged } from "./roster.ts";
+import { leasedAggregator, leasedTrainer, participantOf, type Trainer, withParticipant } from "./training.ts";
 import { dispatchDelayMs } from "./workers.ts";
 
 function isDispatched(answer: RequestAnswer): boolean {

@@ -13,7 +13,8 @@ import {
   type TrainingEvent,
   waitSecondsDefault,
 } from "./training_setup.ts";
-import { trainersOf, untoldTrainers, withTrainer } from "./training.ts";
+import { untoldTrainers } from "./roster.ts";
+import { trainersOf, withTrainer } from "./training.ts";
 
 /** A worker answers that it has another aggregator within this, in milliseconds. */
 export const changeTimeoutMs = 10_000;

@@ -22,18 +22,8 @@ import { takeRunActor } from "./run_number.ts";
 import type { SliceCursor } from "./slices.ts";
 import type { Checkpoint } from "./checkpoints.ts";
 import { modelStoreMachine } from "./model_store.ts";
-import {
-  allParticipants,
-  enteredTrainers,
-  isAggregatorBehind,
-  isAllEnded,
-  isTrained,
-  participantOf,
-  rosterOf,
-  trainersOf,
-  type Training,
-  untoldTrainers,
-} from "./training.ts";
+import { enteredTrainers, isAggregatorBehind, rosterOf, untoldTrainers } from "./roster.ts";
+import { allParticipants, isAllEnded, isTrained, participantOf, trainersOf, type Training } from "./training.ts";
 import type { Workers } from "./workers.ts";
 
 /** A participant that is disconnected for longer than this is lost, in milliseconds. */

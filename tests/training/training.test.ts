@@ -5,13 +5,13 @@ import { Result } from "effect";
 import { readDatasetRecord } from "../../actors/data/dataset_record.ts";
 import { answerStatus, freshPace, type TrainerPace } from "../../actors/training/rounds.ts";
 import { firstSlice, takeSlice } from "../../actors/training/slices.ts";
+import { silentTrainers } from "../../actors/training/round_wait.ts";
 import {
   answerProgress,
   emptyTraining,
   isTrained,
   leasedAggregator,
   leasedTrainer,
-  silentTrainers,
   type Training,
   withParticipant,
 } from "../../actors/training/training.ts";
@@ -97,8 +97,8 @@ function training(): Training {
   const running: Training = {
     ...emptyTraining,
     trainers: {
-      a: leasedTrainer(participant("a"), { now: 0, roundsDone: 0 }),
-      b: leasedTrainer(participant("b"), { now: 0, roundsDone: 0 }),
+      a: leasedTrainer(participant("a"), { now: 0, roundsDone: 0, isCounted: true }),
+      b: leasedTrainer(participant("b"), { now: 0, roundsDone: 0, isCounted: true }),
     },
     aggregator: leasedAggregator({ ...participant("s"), jobId: "k" }),
   };
