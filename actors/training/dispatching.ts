@@ -161,7 +161,9 @@ export function dispatchTrainers(args: TrainingArgs): void {
   const participants = participantsOf(context);
   const { training } = context;
   const entered = enteredTrainers(training);
-  const told = entered.map((trainer): [Peer, Trainer] => [trainer.peer, { ...trainer, told: participants.aggregator }]);
+  const told = entered.map((
+    trainer,
+  ): [Peer, Trainer] => [trainer.peer, { ...trainer, told: training.aggregator?.jobId }]);
   enqueue.assign({
     dispatches: context.dispatches + 1,
     training: { ...training, trainers: { ...training.trainers, ...Object.fromEntries(told) } },

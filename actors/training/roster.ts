@@ -57,7 +57,7 @@ export function lateTrainers({ trainers, aggregator }: Training, keptRound: numb
 /** Trainers whose workers have to be told that another member aggregates. */
 export function untoldTrainers({ trainers, aggregator }: Training): readonly Trainer[] {
   if (aggregator?.state !== "running") return [];
-  return Object.values(trainers).filter(({ state, told }) => state === "running" && told !== aggregator.peer);
+  return Object.values(trainers).filter(({ state, told }) => state === "running" && told !== aggregator.jobId);
 }
 
 /**

@@ -46,8 +46,8 @@ export interface Trainer extends Participant {
   readonly lastMessageAt: number;
   /** Whether rounds wait for its updates. A newcomer gets results first. */
   readonly isCounted: boolean;
-  /** The aggregator that its worker was last told, with its job or after it. */
-  readonly told: Peer | undefined;
+  /** The aggregator's job that its worker was last told of, with its own job or after it. The same worker may aggregate again. */
+  readonly told: Uuid | undefined;
   /** SHA-256 of its parameters, as it reported them last. */
   readonly parameters: string | undefined;
   /** The first round whose parameters were others than the scheduler's. */

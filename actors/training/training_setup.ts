@@ -167,7 +167,8 @@ export interface ChangeAnswered {
   readonly type: "change.answered";
   readonly peer: Peer;
   readonly jobId: Uuid;
-  readonly aggregator: Peer;
+  /** The aggregator's job that it was told of. */
+  readonly told: Uuid;
   readonly answer: RequestAnswer;
 }
 
