@@ -101,6 +101,7 @@ class Link implements TrainerLink {
   readonly #sending: FiberHandle.FiberHandle<void, never>;
   readonly #waiting = new Set<() => void>();
   #roles: TrainerRoles;
+  #changes = 0;
   #into = "incoming";
   /** Rounds of the newest result that was saved, that was handed over, and that the executor applied. */
   #saved: number;
@@ -137,6 +138,7 @@ class Link implements TrainerLink {
   #sendAsOften(file: ReadableFile, update: KeptUpdate): Effect.Effect<never> {
     return Effect.forever(Effect.suspend(() => {
       const { aggregator } = this.#roles;
+      const changes = this.#changes;
       let tries = 0;
       const copied = Effect.retry(
         Effect.tapError(this.#copy(file, update, aggregator), (error) => {
@@ -145,7 +147,7 @@ class Link implements TrainerLink {
         }),
         Schedule.spaced(sendAgainMs),
       );
-      const changed = this.#until(() => this.#roles.aggregator !== aggregator);
+      const changed = this.#until(() => this.#changes !== changes);
       return Effect.raceFirst(Effect.andThen(Effect.ignore(copied), Effect.never), changed);
     }));
   }
@@ -263,6 +265,9 @@ class Link implements TrainerLink {
 
   change(roles: TrainerRoles): void {
     this.#roles = roles;
+    this.#changes += 1;
+    // The worker that aggregated before may do so again, in another job.
+    for (const peer of roles.results) this.#receiver.forget(peer);
     this.#allow();
     this.#notify();
   }

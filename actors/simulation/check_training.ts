@@ -104,11 +104,13 @@ export class TrainingChecks {
         this.#findings.violate("own-training", "aggregator", detail);
       }
     }
-    const strangers = [...updates.keys()].filter((peer) => !executor.config.updates.peers.includes(peer));
+    const named = this.#named.get(spec.job_id) ?? executor.config.updates.peers;
+    const strangers = [...updates.keys()].filter((peer) =>
+      !named.includes(peer) && !executor.config.updates.peers.includes(peer)
+    );
     if (strangers.length > 0) {
       this.#findings.violate("named-updates", "aggregator", `took updates of ${strangers.join(", ")}`);
     }
-    const named = this.#named.get(spec.job_id) ?? executor.config.updates.peers;
     const missing = named.filter((peer) => !updates.has(peer) && !this.rejected.has(`${spec.job_id}/${peer}`));
     if (missing.length > 0) {
       this.#findings.violate("waits-for-all", "aggregator", `did not wait for ${missing.join(", ")}`);

@@ -21,6 +21,7 @@ import { ruleStoreMachine } from "../node/rule_store.ts";
 import { parameterServerMachine } from "../job/parameter_server.ts";
 import { refusalLogMachine } from "../trust/refusal_log.ts";
 import { schedulerMachine } from "../scheduler/scheduler.ts";
+import { modelStoreMachine } from "../training/model_store.ts";
 import { trainingMachine } from "../training/training_machine.ts";
 import { watchedCrlsMachine } from "../files/watched_crls.ts";
 import { watchedFilesMachine } from "../files/watched_files.ts";
@@ -45,6 +46,7 @@ export const simulatedMachines: readonly AnyStateMachine[] = [
   dataMachine,
   schedulerMachine,
   trainingMachine,
+  modelStoreMachine,
   allocationMachine,
   heldLeaseMachine,
   workerMachine,

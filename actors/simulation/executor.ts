@@ -7,7 +7,6 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
 import { Effect, Exit, Fiber, type Scope } from "effect";
 import type { GrantedPullHeader } from "../../transport/protocols/mod.ts";
 import type {
@@ -32,13 +31,14 @@ import { type OpenedBridge, type PlacedJob, trainerLinkOf } from "../job/effects
 import { jobMachine } from "../job/job.ts";
 import type { TrainerLink } from "../job/trainer_link.ts";
 import { roundOfIndex } from "../learning/model_references.ts";
-import { decodeTensors, encodeTensors } from "../learning/safetensors.ts";
+import { encodeTensors } from "../learning/safetensors.ts";
 import { aggregated } from "../job/parameter_server/effects.ts";
 import { parameterServerMachine } from "../job/parameter_server.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { fromScoped } from "../runtime/scoped_actor.ts";
 import type { RandomStream } from "../runtime/random.ts";
 import type { ExecutorWatch } from "./executor_watch.ts";
+import { applyNext, garbageOf, type HeldModel, numbersOf, readFile, updateSizeOf, valuesIn } from "./trainer_model.ts";
 import { makeMemoryDirectory, type MemoryDirectory } from "./work_directory.ts";
 
 /** How an executor behaves. */
@@ -79,16 +79,6 @@ export interface ExecutorOptions {
   readonly isDiskFull: () => boolean;
 }
 
-/** Numbers of an update: trainings of two schedulers may differ in shape. */
-const updateSizeOf = (scheduler: Peer): number => 4 + ((scheduler.at(-1)?.codePointAt(0) ?? 0) % 3);
-
-/** The weights that a scheduler's training begins with. */
-export function weightsOf(scheduler: Peer): Uint8Array {
-  return encodeParameters(Float32Array.from({ length: updateSizeOf(scheduler) }, (_, at) => at / 8));
-}
-
-const encodeParameters = (values: Float32Array<ArrayBuffer>) =>
-  encodeTensors(new Map([["w", { shape: [values.length], values }]]));
 /** The bridge tries a failed exchange again: the number of tries, and the pause between them, in milliseconds. */
 const triesMax = 8;
 const againMs = 1_000;
@@ -265,12 +255,6 @@ function train(trainer: TrainerOf, options: ExecutorOptions): Ask<void> {
   });
 }
 
-/** A trainer's parameters. */
-interface HeldModel {
-  readonly values: Float32Array<ArrayBuffer>;
-  readonly round: number;
-}
-
 /** Fetches the parameters of the newest round from the scheduler. */
 function fetchModel({ job, directory, config }: TrainerOf, link: TrainerLink): Ask<HeldModel> {
   const { artifact } = config.model;
@@ -289,31 +273,6 @@ function fetchModel({ job, directory, config }: TrainerOf, link: TrainerLink): A
     const values = valuesIn(yield* readFile(directory, `slice-${index}`));
     return { values, round };
   }));
-}
-
-/** Takes the next result; what the trainer has then. */
-function applyNext(link: TrainerLink, { values }: HeldModel, directory: WorkDirectory): Ask<Receipt> {
-  return Effect.gen(function* () {
-    const result = yield* link.next;
-    const step = valuesIn(yield* readFile(directory, result.path));
-    link.handed(result);
-    for (const [at, value] of step.entries()) values[at] = (values[at] ?? 0) + value;
-    const parameters = createHash("sha256").update(encodeParameters(values)).digest("hex");
-    return { round: link.applied(), parameters };
-  });
-}
-
-function readFile(directory: WorkDirectory, path: string): Ask<Uint8Array> {
-  return Effect.gen(function* () {
-    const file = yield* directory.openForReading(path);
-    const bytes = new Uint8Array(file.sizeBytes);
-    yield* file.read(bytes, 0);
-    return bytes;
-  });
-}
-
-function valuesIn(bytes: Uint8Array): Float32Array<ArrayBuffer> {
-  return Float32Array.from(numbersOf(bytes));
 }
 
 /** Asks the scheduler which slice, and pulls it. */
@@ -380,22 +339,6 @@ function writeUpdate(
   });
 }
 
-/** Random bytes, or a tensor with NaN, with another shape, or with another name. */
-function garbageOf(random: RandomStream, values: Float32Array<ArrayBuffer>): Uint8Array {
-  const of = (name: string, shape: readonly number[], content: Float32Array<ArrayBuffer>) =>
-    encodeTensors(new Map([[name, { shape, values: content }]]));
-  switch (random.whole(0, 4)) {
-    case 0:
-      return random.bytes(64);
-    case 1:
-      return of("w", [values.length], values.fill(NaN, 1, 2));
-    case 2:
-      return of("w", [values.length - 1], values.slice(1));
-    default:
-      return of("v", [values.length], values);
-  }
-}
-
 function say(job: JobInput, progress: Progress, receipt?: Receipt): Ask<ProgressResponse> {
   const request = { job_id: job.spec.job_id, progress, ...(receipt === undefined ? {} : { receipt }) };
   const said = patiently(job.network.request(job.scheduler, "/hypha-progress/0.0.1", request, jobLimits.exchangeMs));
@@ -448,10 +391,4 @@ function noteAggregation(
       out: numbersOf(directory.files.get(out)),
     });
   };
-}
-
-function numbersOf(bytes: Uint8Array | undefined): number[] {
-  const decoded = bytes === undefined ? undefined : decodeTensors(bytes);
-  if (decoded === undefined || decoded._tag === "Failure") return [];
-  return [...decoded.success.get("w")?.values ?? []];
 }

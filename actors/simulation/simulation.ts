@@ -25,7 +25,7 @@ import { type Authority, type Credential, organisationOf } from "./authority.ts"
 import type { AveragedRound, CollectedRound } from "./executor_watch.ts";
 import type { JobInput } from "../job/messages.ts";
 import { addressOf, SimulatedNode } from "./node.ts";
-import { weightsOf } from "./executor.ts";
+import { weightsOf } from "./trainer_model.ts";
 import { type NodeOptions, nodePaths, type NodeRole } from "./node_config.ts";
 import { randomOf } from "../runtime/random.ts";
 import { Trace } from "./trace.ts";

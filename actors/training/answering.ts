@@ -156,6 +156,10 @@ function answerProgressRequest(args: TrainingArgs, request: RequestWith<Progress
     enqueue.sendTo(context.parent, { type: "worker.known", peer, as: namesTraining ? "ours" : "foreign" });
   }
   enqueue.sendTo(context.transport, { type: "respond", exchange, message: answer });
+  if (!namesTraining && context.config.job.aggregation.quorum < 1 && context.training.trainers[peer] !== undefined) {
+    const reason = "its worker does not label its updates with their round, which a quorum below 1 needs";
+    enqueue.raise({ type: "participant.lost", peer, reason });
+  }
   enqueue(() => reportProgress(context, { peer, progress, roundsDone: training.roundsDone }));
   if (report === undefined || peer !== context.training.aggregator?.peer) {
     if (receipt !== undefined) reportReceipt(args, { peer, receipt, training });

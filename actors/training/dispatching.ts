@@ -19,17 +19,8 @@ import {
   type TrainingContext,
   type TrainingEvent,
 } from "./training_setup.ts";
-import {
-  enteredTrainers,
-  lateTrainers,
-  leasedAggregator,
-  leasedTrainer,
-  participantOf,
-  rosterOf,
-  type Trainer,
-  withAcknowledged,
-  withParticipant,
-} from "./training.ts";
+import { enteredTrainers, lateTrainers, rosterOf, withAcknowledged } from "./roster.ts";
+import { leasedAggregator, leasedTrainer, participantOf, type Trainer, withParticipant } from "./training.ts";
 import { dispatchDelayMs } from "./workers.ts";
 
 function isDispatched(answer: RequestAnswer): boolean {
@@ -170,7 +161,9 @@ export function dispatchTrainers(args: TrainingArgs): void {
   const participants = participantsOf(context);
   const { training } = context;
   const entered = enteredTrainers(training);
-  const told = entered.map((trainer): [Peer, Trainer] => [trainer.peer, { ...trainer, told: participants.aggregator }]);
+  const told = entered.map((
+    trainer,
+  ): [Peer, Trainer] => [trainer.peer, { ...trainer, told: training.aggregator?.jobId }]);
   enqueue.assign({
     dispatches: context.dispatches + 1,
     training: { ...training, trainers: { ...training.trainers, ...Object.fromEntries(told) } },

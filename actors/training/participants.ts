@@ -18,16 +18,14 @@ import {
   type TrainingArgs,
   type TrainingContext,
 } from "./training_setup.ts";
+import { withoutAggregator } from "./roster.ts";
+import { type RoundWait, roundWait, silentTrainers } from "./round_wait.ts";
 import {
   allParticipants,
   emptyTraining,
   participantBy,
   participantOf,
-  type RoundWait,
-  roundWait,
-  silentTrainers,
   trainersOf,
-  withoutAggregator,
   withoutParticipant,
 } from "./training.ts";
 

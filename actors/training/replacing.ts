@@ -4,6 +4,7 @@
  * @module
  */
 import type { RequestAnswer } from "../../transport/port.ts";
+import type { Peer } from "../../transport/protocols/messages.ts";
 import { answerAs } from "../runtime/role.ts";
 import {
   type ChangeAnswered,
@@ -13,7 +14,8 @@ import {
   type TrainingEvent,
   waitSecondsDefault,
 } from "./training_setup.ts";
-import { trainersOf, untoldTrainers, withTrainer } from "./training.ts";
+import { untoldTrainers } from "./roster.ts";
+import { type Aggregator, trainersOf, withTrainer } from "./training.ts";
 
 /** A worker answers that it has another aggregator within this, in milliseconds. */
 export const changeTimeoutMs = 10_000;
@@ -23,10 +25,10 @@ export const changeAgainMs = 1_000;
 /** Tells the workers of trainers that another member aggregates. */
 export function changeTrainers({ context, self, enqueue }: TrainingArgs): void {
   let { training } = context;
-  const aggregator = training.aggregator?.peer;
+  const { aggregator } = training;
   if (aggregator === undefined) return;
   for (const trainer of untoldTrainers(training)) {
-    training = withTrainer(training, { ...trainer, told: aggregator });
+    training = withTrainer(training, { ...trainer, told: aggregator.jobId });
     sendChange({ context, self, enqueue }, trainer.peer, aggregator);
   }
   enqueue.assign({ training });
@@ -34,8 +36,8 @@ export function changeTrainers({ context, self, enqueue }: TrainingArgs): void {
 
 function sendChange(
   { context, self, enqueue }: Pick<TrainingArgs, "context" | "self" | "enqueue">,
-  peer: string,
-  aggregator: string,
+  peer: Peer,
+  { peer: aggregator, jobId: told }: Aggregator,
 ): void {
   const { run, training: { trainers } } = context;
   const trainer = trainers[peer];
@@ -51,7 +53,7 @@ function sendChange(
     timeoutMs: changeTimeoutMs,
     replyTo: answerAs(
       self,
-      (answer: RequestAnswer): TrainingEvent => ({ type: "change.answered", peer, jobId, aggregator, answer }),
+      (answer: RequestAnswer): TrainingEvent => ({ type: "change.answered", peer, jobId, told, answer }),
     ),
   });
 }
@@ -59,10 +61,10 @@ function sendChange(
 /** A worker that cannot follow a change is lost; one that did not answer is told again. */
 export function noteChange(
   { context, enqueue }: TrainingArgs,
-  { peer, jobId, aggregator, answer }: ChangeAnswered,
+  { peer, jobId, told, answer }: ChangeAnswered,
 ): void {
   const { training } = context;
-  const isCurrent = training.trainers[peer]?.jobId === jobId && training.aggregator?.peer === aggregator;
+  const isCurrent = training.trainers[peer]?.jobId === jobId && training.aggregator?.jobId === told;
   if (!isCurrent) return;
   if (answer.type === "response") {
     if ("answer" in answer.message && answer.message.answer === "Ok") return;
@@ -73,10 +75,9 @@ export function noteChange(
 }
 
 /** Tells a worker again. */
-export function changeAgain(args: TrainingArgs, { peer }: { readonly peer: string }): void {
-  const { training } = args.context;
-  const aggregator = training.aggregator?.peer;
-  if (aggregator !== undefined && training.trainers[peer]?.told === aggregator) sendChange(args, peer, aggregator);
+export function changeAgain(args: TrainingArgs, { peer }: { readonly peer: Peer }): void {
+  const { aggregator, trainers } = args.context.training;
+  if (aggregator !== undefined && trainers[peer]?.told === aggregator.jobId) sendChange(args, peer, aggregator);
 }
 
 /** Lost workers may be leased again: there are too few without them. */

@@ -46,8 +46,8 @@ export interface Trainer extends Participant {
   readonly lastMessageAt: number;
   /** Whether rounds wait for its updates. A newcomer gets results first. */
   readonly isCounted: boolean;
-  /** The aggregator that its worker was last told, with its job or after it. */
-  readonly told: Peer | undefined;
+  /** The aggregator's job that its worker was last told of, with its own job or after it. The same worker may aggregate again. */
+  readonly told: Uuid | undefined;
   /** SHA-256 of its parameters, as it reported them last. */
   readonly parameters: string | undefined;
   /** The first round whose parameters were others than the scheduler's. */
@@ -335,14 +335,6 @@ export function leasedTrainer(
   };
 }
 
-/** Running trainers that sent no message for longer than `silenceMaxMs`. */
-export function silentTrainers(training: Training, now: number, silenceMaxMs: number): readonly Trainer[] {
-  return Object.values(training.trainers)
-    .filter(({ state, waiting, lastMessageAt }) =>
-      state === "running" && !waiting && now - lastMessageAt > silenceMaxMs
-    );
-}
-
 /** A new aggregator, leased and not dispatched. */
 export function leasedAggregator(
   participant: Pick<Participant, "peer" | "member" | "leaseId" | "taskId" | "jobId">,
@@ -354,99 +346,6 @@ export function leasedAggregator(
 /** PeerIDs of the trainers. */
 export function trainersOf(training: Training): readonly Peer[] {
   return Object.keys(training.trainers);
-}
-
-/** Whom a round waits for, and since when, in milliseconds since the epoch. */
-export interface RoundWait {
-  readonly peers: readonly Peer[];
-  readonly since: number;
-}
-
-/**
- * Whom a round waits for: the trainers that have not sent their updates, since the round began; once all say that they have, those whose
- * updates the aggregator misses, else the aggregator. Undefined before all have begun.
- */
-export function roundWait({ trainers, aggregator, changedAt }: Training): RoundWait | undefined {
-  const running = Object.values(trainers).filter(({ state, isCounted }) => isCounted && state !== "done");
-  if (aggregator === undefined || running.length === 0 || running.some(({ state }) => state === "leased")) {
-    return undefined;
-  }
-  const behind = running.filter(({ waiting }) => !waiting);
-  if (behind.length > 0) return { peers: behind.map(({ peer }) => peer), since: changedAt };
-  const missing = aggregator.missing.filter((peer) => trainers[peer] !== undefined);
-  return {
-    peers: missing.length > 0 ? missing : [aggregator.peer],
-    since: Math.max(changedAt, ...running.map(({ lastMessageAt }) => lastMessageAt)),
-  };
-}
-
-/** Whom the aggregator has to wait for now, and whom it has to send results to. */
-export function rosterOf({ trainers }: Training): Roster {
-  const all = Object.values(trainers);
-  return { updates: all.filter(({ isCounted }) => isCounted).map(({ peer }) => peer), results: Object.keys(trainers) };
-}
-
-/** Whether the newest job of the aggregator names others than the training has now, so that it has to be dispatched again. */
-export function isAggregatorBehind(training: Training): boolean {
-  const { aggregator } = training;
-  if (aggregator?.state !== "running") return false;
-  const roster = rosterOf(training);
-  return !isSame(aggregator.sent.updates, roster.updates) || !isSame(aggregator.sent.results, roster.results);
-}
-
-function isSame(one: readonly Peer[], other: readonly Peer[]): boolean {
-  return one.length === other.length && one.every((peer) => other.includes(peer));
-}
-
-/** The training after the aggregator acknowledged a job: newcomers in it may get their own. Where nobody is counted, they are. */
-export function withAcknowledged(training: Training, dispatch: number): Training {
-  const { aggregator } = training;
-  if (aggregator === undefined || aggregator.dispatch !== dispatch) return training;
-  const acknowledged = { ...training, aggregator: { ...aggregator, knows: aggregator.sent } };
-  if (Object.values(training.trainers).some(({ isCounted }) => isCounted)) return acknowledged;
-  const trainers = Object.fromEntries(
-    Object.entries(training.trainers).map(([peer, trainer]) => [
-      peer,
-      { ...trainer, isCounted: aggregator.sent.results.includes(peer) },
-    ]),
-  );
-  return { ...acknowledged, trainers };
-}
-
-/** Trainers that have no job yet, and that the aggregator will send results to. */
-export function enteredTrainers({ trainers, aggregator }: Training): readonly Trainer[] {
-  const known = aggregator?.knows.results ?? [];
-  return Object.values(trainers).filter(({ peer, state, told }) =>
-    state === "leased" && told === undefined && known.includes(peer)
-  );
-}
-
-/** Trainers that did not say that they have the newest kept result: an aggregator that takes over sends it to them. */
-export function lateTrainers({ trainers, aggregator }: Training, keptRound: number): readonly Peer[] {
-  if (aggregator?.state !== "leased") return [];
-  const late = Object.values(trainers).filter(({ state, pace }) => state === "running" && pace.roundsDone < keptRound);
-  return late.map(({ peer }) => peer);
-}
-
-/** Trainers whose workers have to be told that another member aggregates. */
-export function untoldTrainers({ trainers, aggregator }: Training): readonly Trainer[] {
-  if (aggregator?.state !== "running") return [];
-  return Object.values(trainers).filter(({ state, told }) => state === "running" && told !== aggregator.peer);
-}
-
-/**
- * The training without its aggregator, where the model is kept: goes on after the newest kept round. What was reported and not kept is
- * done again, and the trainers still have their updates of it.
- */
-export function withoutAggregator(training: Training, keptRound: number): Training {
-  const isUndone = training.roundsDone > keptRound;
-  const trainers = Object.fromEntries(
-    Object.entries(training.trainers).map(([peer, trainer]) => [
-      peer,
-      isUndone && trainer.isCounted && trainer.state === "running" ? { ...trainer, waiting: true } : trainer,
-    ]),
-  );
-  return { ...training, trainers, aggregator: undefined, roundsDone: keptRound };
 }
 
 /** Whether every trainer that is counted and the aggregator had their last round. */

@@ -23,18 +23,8 @@ import { takeRunActor } from "./run_number.ts";
 import type { SliceCursor } from "./slices.ts";
 import type { Checkpoint } from "./checkpoints.ts";
 import { modelStoreMachine } from "./model_store.ts";
-import {
-  allParticipants,
-  enteredTrainers,
-  isAggregatorBehind,
-  isAllEnded,
-  isTrained,
-  participantOf,
-  rosterOf,
-  trainersOf,
-  type Training,
-  untoldTrainers,
-} from "./training.ts";
+import { enteredTrainers, isAggregatorBehind, rosterOf, untoldTrainers } from "./roster.ts";
+import { allParticipants, isAllEnded, isTrained, participantOf, trainersOf, type Training } from "./training.ts";
 import type { Workers } from "./workers.ts";
 
 /** A participant that is disconnected for longer than this is lost, in milliseconds. */
@@ -198,7 +188,8 @@ export interface ChangeAnswered {
   readonly type: "change.answered";
   readonly peer: Peer;
   readonly jobId: Uuid;
-  readonly aggregator: Peer;
+  /** The aggregator's job that it was told of. */
+  readonly told: Uuid;
   readonly answer: RequestAnswer;
 }
 

@@ -69,7 +69,7 @@ export const plantedTrainingBugs: readonly PlantedBug[] = [
   },
   {
     name: "a newcomer gets its job and the parameters before the aggregator knows it",
-    file: "actors/training/training.ts",
+    file: "actors/training/roster.ts",
     find: 'state === "leased" && told === undefined && known.includes(peer)',
     replace: 'state === "leased" && told === undefined && known.length >= 0',
   },
@@ -81,7 +81,7 @@ export const plantedTrainingBugs: readonly PlantedBug[] = [
   },
   {
     name: "a round that was reported and not kept is not done again by the next aggregator",
-    file: "actors/training/training.ts",
+    file: "actors/training/roster.ts",
     find: "return { ...training, trainers, aggregator: undefined, roundsDone: keptRound };",
     replace: "return { ...training, trainers, aggregator: undefined };",
   },

@@ -76,7 +76,7 @@ async function start() {
     })));
   let exchanges = 0;
   /** An aggregator sends the result of a round; whether the trainer's worker took it. */
-  const result = async (peer: string, round: number): Promise<boolean> => {
+  const result = async (peer: string, round: number, ofJob = 0): Promise<boolean> => {
     const exchange = `x${++exchanges}`;
     const { near, far } = streamPair({ near: "trainer", far: peer }, "/hypha-tensor-stream/push/2");
     incoming.set(exchange, near);
@@ -89,7 +89,7 @@ async function start() {
     });
     if (rejected.includes(exchange)) return false;
     const bytes = new TextEncoder().encode(`result ${round}`);
-    const label: PushLabel = { scheduler, training: "t-1", run: 3, job: `${job.slice(0, -1)}0`, round };
+    const label: PushLabel = { scheduler, training: "t-1", run: 3, job: `${job.slice(0, -1)}${ofJob}`, round };
     const read = (into: Uint8Array, position: number) =>
       Effect.sync(() => {
         const piece = bytes.subarray(position, position + into.length);
@@ -134,6 +134,21 @@ test("an update goes to another aggregator by itself, until the result of its ro
   await Effect.runPromise(link.send("u"));
   await eventually("the third has the next one", () => pushed.length === 3);
   assert.equal(pushed[2], { peer: "agg-3", round: 6, samples: 0, text: "update 6" }, "and not the one before");
+  await end();
+});
+
+test("bug: where the same worker aggregated again, it was not sent the update, and its results were refused", async () => {
+  const { link, pushed, result, take, write, end } = await start();
+  assert.ok(await result("agg-1", 5, 0));
+  await take();
+  link.applied();
+  write("u", "update 6");
+  await Effect.runPromise(link.send("u"));
+  await eventually("it has it", () => pushed.length === 1);
+  assert.not.ok(await result("agg-1", 6, 1), "another job of a worker that did not change");
+  link.change(roles("agg-1"));
+  await eventually("it has it again", () => pushed.length === 2);
+  assert.ok(await result("agg-1", 6, 1));
   await end();
 });
 

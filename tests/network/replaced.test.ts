@@ -90,6 +90,17 @@ for (const event of ["round.finished", "job.dispatched", "update.received", "mod
   });
 }
 
+test("bug: the only worker that can aggregate came back, and its results were refused as another job's", async () => {
+  const { of, until, nodeOf, finished, ends } = await network(3);
+  until("two rounds", () => finished().length === 2);
+  const aggregator = nodeOf("aggregate");
+  aggregator.crash(true);
+  until("it is lost", () => of("aggregator.lost").length === 1);
+  aggregator.start();
+  ends();
+  assert.is(nodeOf("aggregate"), aggregator);
+});
+
 test("with nobody left it waits, and goes on when they come back", async () => {
   const { sim, of, until, finished, ends } = await network(3);
   until("two rounds", () => finished().length === 2);

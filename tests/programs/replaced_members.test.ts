@@ -87,7 +87,7 @@ const scheduler = run(
   }),
 );
 test.after(async () => {
-  // Workers that end by themselves, or start again, leave no mounts behind.
+  // Workers that end by themselves leave no mounts behind; those of killed ones were swept.
   for (const { running } of [...workers.values(), { running: scheduler }]) running.signal("SIGTERM");
   await Promise.all([...workers.values(), { running: scheduler }].map(({ running }) => running.ended));
   await network.stop();
@@ -129,8 +129,10 @@ test("a trainer's worker is killed: another takes its place while the first one 
     after("job.redispatched", newcomer)(event) &&
     (event["trainers"] as string[]).includes(String(newcomer["peer"])), 60_000);
   await scheduler.waitFor("round.finished", after("round.finished", counted), 60_000);
-  // Its worker comes back, and may be the next one's place.
-  workers.set(victim.name, { path: victim.path, running: run("worker", victim.path) });
+  // Its worker comes back, and may take the next one's place.
+  const running = run("worker", victim.path);
+  workers.set(victim.name, { path: victim.path, running });
+  await running.waitFor("worker.swept", undefined, 60_000);
 });
 
 test("the aggregator's worker is killed in mid-round: another goes on, and at most one round is repeated", async () => {
@@ -150,7 +152,7 @@ test("the aggregator's worker is killed in mid-round: another goes on, and at mo
   assert.ok(before < rounds, "it was killed in time");
   const running = run("worker", victim.path);
   workers.set(victim.name, { path: victim.path, running });
-  await running.waitFor("node.ready", undefined, 60_000);
+  await running.waitFor("worker.swept", undefined, 60_000);
 });
 
 test("it ends with its model: no round is lost or finished twice, and all members hold the same parameters", async () => {

@@ -5,13 +5,13 @@ import { Result } from "effect";
 import { readDatasetRecord } from "../../actors/data/dataset_record.ts";
 import { answerStatus, freshPace, type TrainerPace } from "../../actors/training/rounds.ts";
 import { firstSlice, takeSlice } from "../../actors/training/slices.ts";
+import { silentTrainers } from "../../actors/training/round_wait.ts";
 import {
   answerProgress,
   emptyTraining,
   isTrained,
   leasedAggregator,
   leasedTrainer,
-  silentTrainers,
   type Training,
   withParticipant,
 } from "../../actors/training/training.ts";

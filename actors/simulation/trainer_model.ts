@@ -1,0 +1,84 @@
+/**
+ * The parameters of a simulated trainer: a handful of numbers, in files as real ones are.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { Effect, type Scope } from "effect";
+import type { Peer, Receipt } from "../../transport/protocols/messages.ts";
+import type { WorkDirectory } from "../files/contained_files.ts";
+import type { PathError } from "../files/path_refused.ts";
+import type { TrainerLink } from "../job/trainer_link.ts";
+import { decodeTensors, encodeTensors } from "../learning/safetensors.ts";
+import type { RandomStream } from "../runtime/random.ts";
+
+/** Numbers of an update: trainings of two schedulers may differ in shape. */
+export const updateSizeOf = (scheduler: Peer): number => 4 + ((scheduler.at(-1)?.codePointAt(0) ?? 0) % 3);
+
+/** The weights that a scheduler's training begins with. */
+export function weightsOf(scheduler: Peer): Uint8Array {
+  return encodeParameters(Float32Array.from({ length: updateSizeOf(scheduler) }, (_, at) => at / 8));
+}
+
+const encodeParameters = (values: Float32Array<ArrayBuffer>) =>
+  encodeTensors(new Map([["w", { shape: [values.length], values }]]));
+
+/** A trainer's parameters. */
+export interface HeldModel {
+  readonly values: Float32Array<ArrayBuffer>;
+  readonly round: number;
+}
+
+/** Takes the next result; what the trainer has then. */
+export function applyNext(
+  link: TrainerLink,
+  { values }: HeldModel,
+  directory: WorkDirectory,
+): Effect.Effect<Receipt, PathError, Scope.Scope> {
+  return Effect.gen(function* () {
+    const result = yield* link.next;
+    const step = valuesIn(yield* readFile(directory, result.path));
+    link.handed(result);
+    for (const [at, value] of step.entries()) values[at] = (values[at] ?? 0) + value;
+    const parameters = createHash("sha256").update(encodeParameters(values)).digest("hex");
+    return { round: link.applied(), parameters };
+  });
+}
+
+/** Reads a file of the work directory. */
+export function readFile(directory: WorkDirectory, path: string): Effect.Effect<Uint8Array, PathError, Scope.Scope> {
+  return Effect.gen(function* () {
+    const file = yield* directory.openForReading(path);
+    const bytes = new Uint8Array(file.sizeBytes);
+    yield* file.read(bytes, 0);
+    return bytes;
+  });
+}
+
+/** The parameters in a file. */
+export function valuesIn(bytes: Uint8Array): Float32Array<ArrayBuffer> {
+  return Float32Array.from(numbersOf(bytes));
+}
+
+/** Random bytes, or a tensor with NaN, with another shape, or with another name. */
+export function garbageOf(random: RandomStream, values: Float32Array<ArrayBuffer>): Uint8Array {
+  const of = (name: string, shape: readonly number[], content: Float32Array<ArrayBuffer>) =>
+    encodeTensors(new Map([[name, { shape, values: content }]]));
+  switch (random.whole(0, 4)) {
+    case 0:
+      return random.bytes(64);
+    case 1:
+      return of("w", [values.length], values.fill(NaN, 1, 2));
+    case 2:
+      return of("w", [values.length - 1], values.slice(1));
+    default:
+      return of("v", [values.length], values);
+  }
+}
+
+/** The numbers in a file of tensors. */
+export function numbersOf(bytes: Uint8Array | undefined): number[] {
+  const decoded = bytes === undefined ? undefined : decodeTensors(bytes);
+  if (decoded === undefined || decoded._tag === "Failure") return [];
+  return [...decoded.success.get("w")?.values ?? []];
+}
