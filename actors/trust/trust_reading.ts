@@ -121,7 +121,7 @@ type Before = Pick<TrustStoreContext, "learned" | "kept" | "snapshot" | "onDisk"
 function hashesAfter({ learned, kept, snapshot: before }: Before, reading: Reading) {
   const made = reading.outcome === undefined ? undefined : Result.getOrUndefined(reading.outcome);
   const snapshot = made?.snapshot ?? before;
-  const read = reading.scope === "learned" ? reading.learned : made?.learned ?? learned;
+  const read = made?.learned ?? (reading.scope === "learned" ? reading.learned : learned);
   // What the keeper wrote meanwhile may have been replaced before the reading.
   const files = [...read.values(), ...withKept(read, kept).values()];
   return {
