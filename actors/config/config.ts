@@ -17,6 +17,7 @@ import type { Resources } from "../../transport/protocols/messages.ts";
 
 /** Where a partner's CA serves its SPIFFE bundle. */
 export interface BundleSource {
+  /** `https://HOST[:PORT]/PATH`. */
   readonly url: string;
   /** SHA-256 of the SPKI of its root, lower-case hexadecimal. */
   readonly pin: string;

@@ -152,15 +152,15 @@ export class CrlBook {
   }
 
   /** Whether any of these lists is one that peers are told. */
-  offers(hashes: readonly string[]): boolean {
-    return [...this.#newest.values()].some(({ notice }) => hashes.includes(notice.sha256));
+  areOffered(lost: LostLists): boolean {
+    return [...this.#newest.values()].some((list) => isAmong(list, lost));
   }
 
   /** Lists whose files were torn, or are gone: those that have them are asked again. */
-  lost(hashes: readonly string[]): void {
-    for (const { notice } of this.#newest.values()) {
-      const { sha256 } = notice;
-      if (!hashes.includes(sha256)) continue;
+  lost(lost: LostLists): void {
+    for (const list of this.#newest.values()) {
+      const { sha256 } = list.notice;
+      if (!isAmong(list, lost)) continue;
       this.#lost.add(sha256);
       this.#seen.delete(sha256);
       this.signatures.delete(sha256);
@@ -327,3 +327,12 @@ export class CrlBook {
     return unwanted.flatMap(({ sha256 }) => this.wants.remove(sha256) ? [sha256] : []);
   }
 }
+
+/** Lists by their SHA-256, and by the files in which they were. */
+interface LostLists {
+  readonly sha256: readonly string[];
+  readonly torn: readonly string[];
+}
+
+const isAmong = ({ notice, path }: OfferedList, { sha256, torn }: LostLists) =>
+  sha256.includes(notice.sha256) || torn.includes(path);

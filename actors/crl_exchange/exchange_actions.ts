@@ -11,7 +11,15 @@ import { answerAs, type TransportRef } from "../runtime/role.ts";
 import { backoffMs } from "../runtime/backoff.ts";
 import type { SeenList } from "./book.ts";
 import type { Taken } from "./effects.ts";
-import { type ExchangeArgs, lookMs, type OwnEvent, pauseMs, readingMax, waitingMax } from "./exchange_setup.ts";
+import {
+  type CrlsLost,
+  type ExchangeArgs,
+  lookMs,
+  type OwnEvent,
+  pauseMs,
+  readingMax,
+  waitingMax,
+} from "./exchange_setup.ts";
 import type { Fetched } from "./fetch_lists.ts";
 import type { PullEvent, PullRef } from "./pull.ts";
 
@@ -241,9 +249,9 @@ export function wantAgain(args: ExchangeArgs, { peer, sha256 }: Extract<OwnEvent
 /** Files of lists were torn, or are gone: peers and servers are asked for them again. */
 export function wantLost(
   { context: { book, etags }, enqueue }: ExchangeArgs,
-  { sha256 }: { readonly sha256: readonly string[] },
+  lost: CrlsLost,
 ): void {
-  book.lost(sha256);
+  book.lost(lost);
   // A server would answer that nothing is new.
   etags.clear();
   enqueue.raise({ type: "crl.seek" });

@@ -55,10 +55,13 @@ export type CrlExchangeCommand =
   | CrlsLost
   | ReceivedRequest;
 
-/** Lists in force whose files were torn, or are gone: they are requested again. */
+/** Lists whose files were torn, or are gone: they are requested again. */
 export interface CrlsLost {
   readonly type: "crls.lost";
+  /** Of lists in force. */
   readonly sha256: readonly string[];
+  /** Files that hold no list that can be used. */
+  readonly torn: readonly string[];
 }
 
 /** An exchange as its node sees it. */
@@ -126,9 +129,9 @@ export const exchangeSetup = setup({
     hasUnseen: ({ context }) => context.book.unseen().length > 0,
     hasArrival: ({ context }) => context.book.nextArrival !== undefined,
     isTrustKnown: ({ context }) => context.book.isTrustKnown,
-    isOffered: ({ context: { book } }, { sha256 }: CrlsLost) => book.offers(sha256),
-    mayHurry: ({ context: { book, ports, hurriedAt } }, { sha256 }: CrlsLost) =>
-      book.offers(sha256) && Math.abs(ports.now() - hurriedAt) >= refetchMs,
+    isOffered: ({ context: { book } }, lost: CrlsLost) => book.areOffered(lost),
+    mayHurry: ({ context: { book, ports, hurriedAt } }, lost: CrlsLost) =>
+      book.areOffered(lost) && Math.abs(ports.now() - hurriedAt) >= refetchMs,
     hasUrls: ({ context }) => context.urls.length > 0,
     /** The first round is over, and what it brought is in its place. */
     isFirstOver: ({ context: { book, isToldFetched } }) => !isToldFetched && book.nextArrival === undefined,

@@ -5,7 +5,7 @@
  */
 import { Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
-import type { HeldCrl } from "../../pki/crl.ts";
+import { heldCrls } from "../../pki/held_crls.ts";
 import type { LearnedFiles } from "../files/read_learned.ts";
 import { isDue } from "../files/read_learned.ts";
 import type { LoadError } from "../files/load_error.ts";
@@ -106,24 +106,26 @@ function isLearnedNews(learned: LearnedFiles, { learned: before, seenLists }: Tr
   });
 }
 
-/** Lists in force whose files hold them no longer: their bytes are to be fetched again. */
+/** Lists whose files hold them no longer: their bytes are to be fetched again. */
 export interface CrlsLost {
   readonly type: "crls.lost";
-  /** SHA-256 of each, hexadecimal. */
+  /** SHA-256 of those in force, hexadecimal. */
   readonly sha256: readonly string[];
+  /** Files that hold no list that can be used: what was in them may not have been read yet. */
+  readonly torn: readonly string[];
 }
 
-type Before = Pick<TrustStoreContext, "learned" | "kept" | "seenLists" | "onDisk">;
+type Before = Pick<TrustStoreContext, "learned" | "kept" | "snapshot" | "onDisk">;
 
-/** SHA-256 of the lists in force after a reading, and of those that the files of the state directory hold. */
-function hashesAfter({ learned, kept, seenLists }: Before, reading: Reading) {
+/** SHA-256 of the newest lists in force after a reading, and of those that the files of the state directory hold. */
+function hashesAfter({ learned, kept, snapshot: before }: Before, reading: Reading) {
   const made = reading.outcome === undefined ? undefined : Result.getOrUndefined(reading.outcome);
-  const read = reading.scope === "learned" ? reading.learned : made?.learned ?? learned;
+  const snapshot = made?.snapshot ?? before;
+  const read = made?.learned ?? (reading.scope === "learned" ? reading.learned : learned);
   // What the keeper wrote meanwhile may have been replaced before the reading.
   const files = [...read.values(), ...withKept(read, kept).values()];
-  const lists = [...(made?.lists ?? seenLists ?? new Map<string, readonly HeldCrl[]>()).values()].flat();
   return {
-    inForce: new Set(lists.flatMap(({ sha256, delta }) => [sha256, delta?.sha256])),
+    inForce: new Set(snapshot === undefined ? [] : heldCrls(snapshot).held.map(({ sha256 }) => sha256)),
     inFiles: new Set(files.flatMap(({ hashes }) => hashes)),
   };
 }
@@ -134,10 +136,13 @@ function onDiskAfter(context: Before, reading: Reading): ReadonlySet<string> {
   return new Set([...context.onDisk, ...inFiles].filter((hash) => inForce.has(hash)));
 }
 
-/** The lists that stay in force although a reading finds their files torn, replaced or gone. */
-export function lostOf(context: Before, reading: Reading): readonly string[] {
+/** The lists that stay in force although a reading finds their files torn, replaced or gone, and the torn files; undefined: none. */
+export function lostBy(context: Before, reading: Reading): CrlsLost | undefined {
   const { inFiles } = hashesAfter(context, reading);
-  return [...onDiskAfter(context, reading)].filter((hash) => !inFiles.has(hash));
+  const sha256 = [...onDiskAfter(context, reading)].filter((hash) => !inFiles.has(hash));
+  const files = reading.scope === "learned" ? [...reading.learned] : [];
+  const torn = files.filter(([, { hashes, isWhole }]) => hashes.length === 0 && !isWhole).map(([path]) => path);
+  return sha256.length + torn.length === 0 ? undefined : { type: "crls.lost", sha256, torn };
 }
 
 /** Whether the state directory looks otherwise than it was read. */

@@ -42,7 +42,7 @@ import {
   isLearnedDue,
   isLearnedNew,
   type KnownTrust,
-  lostOf,
+  lostBy,
   type Reading,
   readingOf,
   readTrust,
@@ -156,9 +156,9 @@ const store = setup({
     markLearnedWaiting: assign({ isLearnedWaiting: true }),
     noteKept: assign(({ context }, event: CrlsKept) => noteKept(context, event)),
     sendLost: enqueueActions(({ context, enqueue, self }, { reading }: { reading: Reading }) => {
-      const sha256 = lostOf(context, reading);
+      const lost = lostBy(context, reading);
       const { _parent: parent } = self;
-      if (sha256.length > 0 && parent !== undefined) enqueue.sendTo(parent, { type: "crls.lost", sha256 });
+      if (lost !== undefined && parent !== undefined) enqueue.sendTo(parent, lost);
     }),
     reportState: ({ context }, { reading }: { reading: Reading }) => {
       for (const report of reading.reports) context.ports.report(report);

@@ -61,16 +61,10 @@ export const plantedMemberBugs: readonly PlantedBug[] = [
     "if (base !== null) return false;\n    if (size <= wholeBytesMax || held === undefined) return true;",
   ),
   bug(
-    "a list that came as garbage is given up",
-    "actors/crl_exchange/wants.ts",
-    "want.isWhole = false;",
-    "want.isWhole = true;",
-  ),
-  bug(
-    "a node that lost lists and marks requires none",
-    "pki/trust.ts",
-    'if (requirement === "required") return { lists: arranged, marks };',
-    'if (requirement === "required" && arranged.length > 0) return { lists: arranged, marks };',
+    "a node that is back without its lists is told none",
+    "actors/crl_exchange/exchange_actions.ts",
+    "  book.established(identity);\n  tellAll(args);",
+    "  book.established(identity);",
   ),
   bug(
     "attempts to renew double without a bound",

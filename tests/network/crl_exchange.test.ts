@@ -109,9 +109,11 @@ test("a list whose file is torn, or removed, while the node runs is fetched agai
   };
   const content = () => existsSync(path) ? readFileSync(path) : Buffer.alloc(0);
   // What the trust store wrote and read itself settles first.
-  const loaded = () =>
-    node.lines.some(({ event, message }) => event === "trust.loaded" && /snapshot [2-9]/.test(message));
-  await until("the list is not in force", loaded);
+  const inForce = () => {
+    const { lists = [] } = node.actor.getSnapshot().context.snapshot?.revocation ?? {};
+    return lists.some(({ number, entryCount }) => number === "2" && entryCount === 1);
+  };
+  await until("the list is not in force", inForce);
   const whole = content();
   assert.ok(whole.length > 0);
   for (const damage of [() => writeFileSync(path, whole.subarray(0, 99)), () => rmSync(path)]) {

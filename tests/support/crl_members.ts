@@ -230,7 +230,7 @@ async function startMember(
     taken,
     fetched: () => isFetched,
     give,
-    lose: (...sha256) => exchange.send({ type: "crls.lost", sha256 }),
+    lose: (...sha256) => exchange.send({ type: "crls.lost", sha256, torn: [] }),
     send: (event) => transport.send(event),
     dial: async ({ address }) => {
       const answer = await ask<{ readonly type: string }>({

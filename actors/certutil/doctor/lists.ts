@@ -12,7 +12,7 @@ import { isCrlDue } from "../../../pki/trust_warning.ts";
 import { daysUntil, doubtful, type Finding, fine, wrong } from "./finding.ts";
 import type { NodeFile } from "./node_file.ts";
 
-/** From this many days before its next update on, a list counts as due; a root's list earlier. */
+/** From this many days before its next update on, a list counts as due: one for a few days in its last third, a root's list earlier. */
 export const dueDays = 3;
 
 const make = "hypha-certutil gen-crl --ca-cert CA-CERT.pem --ca-key CA-KEY.pem --out-crl";
@@ -68,7 +68,8 @@ export function dateFinding(
   if (at > nextUpdate) {
     return doubtful("crl-age", path, `${age}, was ${due}, and lives by its grace`, `${make} ${path}`);
   }
-  if (days < dueDays || isCrlDue({ thisUpdate, nextUpdate }, at) !== "no") {
+  const dueMs = Math.min(dueDays * 86_400_000, (+nextUpdate - +thisUpdate) / 3);
+  if (+nextUpdate - +at < dueMs || isCrlDue({ thisUpdate, nextUpdate }, at) !== "no") {
     return doubtful("crl-age", path, `${age}, ${due}`, `${make} ${path}`);
   }
   return fine("crl-age", path, `${age}, ${due}`);

@@ -109,6 +109,11 @@ export class MemberChecker implements SimulationWatch {
     this.#excused.set(name, Math.max(this.#excused.get(name) ?? 0, this.#now + forMs));
   }
 
+  /** A node's disk lost its marks: it is as new. */
+  lostMarks(node: SimulatedNode): void {
+    this.#of(node).mark = 0n;
+  }
+
   /** The number of the list that a node has in force. */
   numberOf(node: SimulatedNode): bigint {
     return this.#of(node).number;

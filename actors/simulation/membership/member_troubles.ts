@@ -74,6 +74,7 @@ const makers: Readonly<Record<MemberTroubleKind, Make>> = {
   "list-lost": (world, { forMs, amount }, member) => {
     world.stop(member, forMs, false);
     // Half of the time the marks go with them: the node is as new.
+    if (amount < 0.5) world.checker.lostMarks(member.node);
     const isLost = (path: string) => path.endsWith(".crl") || (amount < 0.5 && path.endsWith("/crl_marks.json"));
     for (const path of member.node.disk.paths) if (isLost(path)) member.node.disk.remove(path);
   },

@@ -40,6 +40,8 @@ const cases: [name: string, days: number, left: number, level: string, detail: R
   ["a root's list that ends within four months", 396, 119.5, "warning", /in 119 days$/],
   ["a list of a CA that is renewed daily", 30, 5.5, "ok", /in 5 days$/],
   ["a list of a CA that was not renewed", 30, 2.5, "warning", /in 2 days$/],
+  ["a list for three days", 3, 1.5, "ok", /in 1 days$/],
+  ["a list for three days in its last third", 3, 0.9, "warning", /in 0 days$/],
   ["a list that ended", 30, -2, "warning", /the grace is over$/],
 ];
 for (const [name, days, left, level, detail] of cases) {
