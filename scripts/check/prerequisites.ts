@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { spawnSync } from "node:child_process";
 import { accessSync, constants, statSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import process from "node:process";
@@ -21,7 +22,7 @@ export const prerequisites: readonly Prerequisite[] = [
   { program: "bwrap", package: "bubblewrap", covers: "cells of levels full and root" },
   { program: "openssl", package: "openssl", covers: "what the openssl program reads and writes" },
   { program: "curl", package: "curl", covers: "enrolment with curl" },
-  { program: "python3", package: "python3-venv", covers: "executors in Python" },
+  { program: "python3-venv", package: "python3-venv", covers: "executors in Python" },
   { program: "pki", package: "strongswan-pki", covers: "enrolment with strongSwan" },
   // Its plugins for HTTP and Ed25519.
   { program: "pki", package: "libstrongswan-extra-plugins", covers: "enrolment with strongSwan" },
@@ -44,8 +45,15 @@ export function findProgram(program: string, path = process.env["PATH"] ?? ""): 
   });
 }
 
+/** Whether Python can make virtual environments: Debian has that in a package of its own. */
+function hasVenv(): boolean {
+  const python = findProgram("python3");
+  return python !== undefined && spawnSync(python, ["-c", "import ensurepip, venv"]).status === 0;
+}
+
 /** Whether something that tests use is here: a program in PATH, or (`node`, `deno`) a pinned runtime. */
 export function isThere(tool: string): boolean {
+  if (tool === "python3-venv") return hasVenv();
   return tool === "node" || tool === "deno" ? findRuntime(tool) !== undefined : findProgram(tool) !== undefined;
 }
 

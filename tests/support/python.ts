@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { findProgram } from "../../scripts/check/prerequisites.ts";
+import { isThere } from "../../scripts/check/prerequisites.ts";
 import { runCommand } from "../../scripts/check/command.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -33,13 +33,13 @@ export async function pythonWithNumpy(): Promise<{ readonly python: string } | {
   const works = async (file: string) =>
     existsSync(file) && (await runCommand(file, ["-c", "import numpy"], { timeoutMs: installMs })).code === 0;
   if (await works(python)) return { python };
-  if (findProgram("python3") === undefined) return { missing: "python3" };
+  if (!isThere("python3-venv")) return { missing: "python3-venv" };
   // Two runtimes may make it at once: each makes its own, and the first one that is whole gets the name.
   const aside = `${place}.${process.pid}`;
   rmSync(aside, { recursive: true, force: true });
   mkdirSync(dirname(place), { recursive: true });
   const made = await runCommand("python3", ["-m", "venv", aside], { timeoutMs: installMs });
-  if (made.code !== 0) return { missing: "python3-venv" };
+  if (made.code !== 0) throw new Error(`Cannot make a virtual environment in ${aside}: ${made.stderr}`);
   const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "numpy"];
   const installed = await runCommand(join(aside, "bin/python"), pip, { timeoutMs: installMs });
   if (installed.code !== 0) {

@@ -96,7 +96,7 @@ def load_arrays(model: torch.nn.Module, arrays: Mapping[str, npt.NDArray[Any]]) 
         for name, tensor in state.items():
             if tuple(tensor.shape) != arrays[name].shape:
                 raise JobFailed(f"Cannot load {name}: {arrays[name].shape} in the training, {tuple(tensor.shape)} in the module")
-            tensor.copy_(torch.from_numpy(np.ascontiguousarray(arrays[name])))
+            tensor.copy_(torch.from_numpy(np.array(arrays[name])))
             if name.endswith("running_var"):
                 tensor.clamp_(min=0)  # the outer momentum may carry a variance below zero
 

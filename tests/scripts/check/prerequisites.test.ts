@@ -51,9 +51,9 @@ const aptGet = `here=$(dirname "$0"); echo "$@" >> "$here/calls"
 case "$*" in
 *update*) : > "$here/index" ;;
 *install*) [ -f "$here/index" ] || { echo "E: Unable to locate package" >&2; exit 100; }
-  for name in bwrap openssl curl pki; do printf '#!/bin/sh\\n' > "$here/$name"; chmod +x "$here/$name"; done ;;
+  for name in bwrap openssl curl python3 pki; do printf '#!/bin/sh\\n' > "$here/$name"; chmod +x "$here/$name"; done ;;
 esac`;
-const packages = ["bubblewrap", "openssl", "curl", "strongswan-pki", "libstrongswan-extra-plugins"];
+const packages = ["bubblewrap", "openssl", "curl", "python3-venv", "strongswan-pki", "libstrongswan-extra-plugins"];
 const missing = () => missingPrerequisites().map(({ program }) => program);
 
 needing(test, "sh", "dirname", "chmod")(
@@ -61,7 +61,7 @@ needing(test, "sh", "dirname", "chmod")(
   async () => {
     const bin = machine("debian", ["sh", "dirname", "chmod"], { "apt-get": aptGet });
     await on(bin, async () => {
-      assert.equal(missing(), ["bwrap", "openssl", "curl", "pki", "pki"]);
+      assert.equal(missing(), ["bwrap", "openssl", "curl", "python3-venv", "pki", "pki"]);
       const said: string[] = [];
       await installPrerequisites((text) => said.push(text), true);
       assert.equal(missing(), []);
@@ -104,7 +104,7 @@ test("without apt-get the packages are named; where programs are there but not a
     const [, , last] = coverageLines({ bwrap: 1 }, []);
     assert.is(last, `To cover it: install ${packages.join(" and ")} with this system's package manager`);
   });
-  const both = machine("both", [], { bwrap: "", openssl: "", curl: "", pki: "" });
+  const both = machine("both", [], { bwrap: "", openssl: "", curl: "", python3: "", pki: "" });
   await on(both, () => assert.is(coverageLines({ [fullCells]: 1 }, []).at(-1), "To cover it: sudo npm test"));
   assert.equal(coverageLines({}, []), []);
 });
@@ -142,7 +142,9 @@ const whole = needing(suite("whole"), "openssl"); whole("v", () => {}); whole.ru
   assert.is(strict.stdout.trim().split("\n").at(-1), "3 passed, 2 failed");
   assert.match(strict.stdout, "CI is set, and openssl, bwrap is missing");
 
-  const there = await gate(file, machine("with", [], { openssl: "", bwrap: "", curl: "", pki: "" }), { CI: "" });
+  const there = await gate(file, machine("with", [], { openssl: "", bwrap: "", curl: "", python3: "", pki: "" }), {
+    CI: "",
+  });
   assert.is(there.stdout.trim().split("\n").at(-1), "5 passed, 0 failed", there.stdout);
   assert.match(there.stdout, "cells of level full: this machine does not allow them");
 });
