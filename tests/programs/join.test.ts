@@ -1,6 +1,16 @@
 /** `join`, as an operator runs it: from a token to a node that runs, and one line for each mistake. */
 import { Buffer } from "node:buffer";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -209,6 +219,20 @@ test("a node without a pair waits for one where it has [membership], and takes u
   for (const name of ["six-cert.pem", "six-key.pem"]) renameSync(join(folder, `${name}.bak`), join(folder, name));
   await worker.waitFor("identity.found");
   await worker.waitFor("node.ready");
+});
+
+test("SIGHUP: a node whose key has grown old renews with another key", async () => {
+  const file = await token("worker", "worker-08");
+  succeeded(await join_("worker", file, "-o", "eight.toml", "--membership-new-key-every", "1h", "--work-dir", "eight"));
+  const worker = started("worker", ["run", "-c", "eight.toml"]);
+  await worker.waitFor("node.ready");
+  const before = read("eight-key.pem");
+  const longAgo = new Date(Date.now() - 40 * 24 * 3_600_000);
+  utimesSync(join(folder, "eight-key.pem"), longAgo, longAgo);
+  worker.signal("SIGHUP");
+  await worker.waitFor("identity.renewed", ({ key }) => key === "new");
+  assert.is.not(read("eight-key.pem"), before);
+  await worker.waitFor("node.rekeying");
 });
 
 test.run();
