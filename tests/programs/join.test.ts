@@ -1,4 +1,7 @@
-/** `join`, as an operator runs it: from a token to a node that runs, and one line for each mistake. */
+/**
+ * `join`, as an operator runs it: from a token to a node that runs, and one line for each mistake. On Deno with the least
+ * permissions that `docs/deno.md` names.
+ */
 import { Buffer } from "node:buffer";
 import {
   existsSync,
@@ -18,6 +21,7 @@ import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { Role } from "../../pki/certificate.ts";
+import { joinPermissions, permissionsFor } from "../../scripts/program/deno_permissions.ts";
 import { type Ended, freePort, type Running, runProgramOnce, startCommand, startProgram } from "../support/program.ts";
 
 const test = suite("join");
@@ -33,7 +37,10 @@ test.after(() => {
 });
 
 const ca = (...args: readonly string[]) => runProgramOnce("gateway", args, { script: caScript, cwd: folder });
-const join_ = (role: Role, ...args: readonly string[]) => runProgramOnce(role, ["join", ...args], { cwd: folder });
+/** Of one test's token the CA is not there, but at port 1. */
+const permissions = joinPermissions({ folder, readPaths: [], ca: `127.0.0.1:${caPort},127.0.0.1:1` });
+const join_ = (role: Role, ...args: readonly string[]) =>
+  runProgramOnce(role, ["join", ...args], { cwd: folder, permissions });
 const read = (name: string) => readFileSync(join(folder, name), "utf8");
 
 async function token(role: Role, name: string, ...more: readonly string[]): Promise<string> {
@@ -48,7 +55,15 @@ function started(role: Role, args: readonly string[], script?: URL): Running {
   const made = startProgram(role, [...args, "--log-format", "json"], {
     cwd: folder,
     lifeMs: 150_000,
-    ...(script && { script }),
+    ...(script ? { script } : {
+      permissions: permissionsFor(role, {
+        configPath: join(folder, args[2] ?? ""),
+        certificateFolder: folder,
+        certificates: "renewed",
+        readPaths: [],
+        addresses: ["0.0.0.0"],
+      }),
+    }),
   });
   running.push(made);
   return made;
@@ -97,7 +112,7 @@ test("takes the token from standard input, into another folder, with keys of the
   const file = await token("worker", "worker-02");
   const deno = "Deno" in globalThis;
   const script = fileURLToPath(new URL("../../scripts/hypha_worker.ts", import.meta.url));
-  const before = deno ? ["run", "--quiet", "--no-check", "-A"] : ["--no-warnings"];
+  const before = deno ? ["run", "--quiet", "--no-check", ...permissions] : ["--no-warnings"];
   const args = [
     ...before,
     script,
