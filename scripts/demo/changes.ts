@@ -14,6 +14,7 @@ import { closingTimes, type RenewalFacts, type RevocationFacts } from "./promise
 
 const allocationTimeoutMs = 60_000;
 const renewalTimeoutMs = 60_000;
+const cellTimeoutMs = 60_000;
 const redialTimeoutMs = 30_000;
 const revokedEndTimeoutMs = 30_000;
 /** Longer than the promise, so that the demo sees a late close and reports it as late. */
@@ -53,6 +54,8 @@ export async function joinLate(network: Network, display: Display): Promise<numb
   const node = await bring(network, late);
   const { time } = await untilReady(node);
   display.note(`${late.name} (${late.runtime}) joined by a token, and is ready`);
+  // Its search for cells takes a core for a second, which the times of the revocation would show.
+  await node.waitFor(({ event }) => event === "worker.cell", "cell", cellTimeoutMs);
   return Date.parse(time);
 }
 
@@ -90,6 +93,7 @@ export async function revokeTrainer(
   const { certifier, nodes, plan } = network;
   const peer = certificatePeer(certifier.placeOf(name).cert);
   const began = await certifier.revoke(name);
+  if (certifier.way === "ca") display.note(`hypha-ca revoke answered after ${Math.round(Date.now() - began)} ms`);
   const others = [...nodes.values()].filter((other) => other.name !== name);
   const closedMs = await untilClosed(() => closingTimes(others, peer, began));
   for (const [other, ms] of Object.entries(closedMs)) display.note(`${other} closed it after ${ms ?? "—"} ms`);

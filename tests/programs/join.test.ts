@@ -250,4 +250,15 @@ test("SIGHUP: a node whose key has grown old renews with another key", async () 
   await worker.waitFor("node.rekeying");
 });
 
+test("revoked: the gateway's log names the CA's command, and the worker ends with code 3", async () => {
+  succeeded(await ca("revoke", "-c", "ca/ca.toml", "worker-08"));
+  const gateway = running.find(({ events }) =>
+    events.some(({ event, node }) => event === "node.ready" && node === "gateway-01")
+  );
+  const closed = await gateway!.waitFor("peer.closed", ({ name, code }) => name === "worker-08" && code !== undefined);
+  assert.is(closed["code"], "certificate-revoked");
+  assert.match(String(closed["hint"]), "hypha-ca token --replace");
+  assert.is((await running.at(-1)!.ended).code, 3);
+});
+
 test.run();
