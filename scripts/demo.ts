@@ -26,8 +26,8 @@ import { type DemoFacts, type DemoResult, evaluate, summarise } from "./demo/pro
 import { printJson, showResult, showVerdict } from "./demo/report.ts";
 import { missing } from "./demo/runtimes.ts";
 
-const trainingTimeoutMs = 180_000;
-const resultTimeoutMs = 10_000;
+const trainingTimeoutMs = 300_000;
+const resultTimeoutMs = 30_000;
 const stopGraceMs = 10_000;
 /** The kernel removes a cell after its worker has exited. */
 const survivorsGraceMs = 2_000;

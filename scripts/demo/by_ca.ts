@@ -16,8 +16,8 @@ import { NodeProcess, runOnce } from "./processes.ts";
 import { commandOf, scriptOf } from "./runtimes.ts";
 import { runTool } from "./tools.ts";
 
-const startTimeoutMs = 60_000;
-const joinTimeoutMs = 60_000;
+const startTimeoutMs = 180_000;
+const joinTimeoutMs = 120_000;
 
 /** What the CA has to know. */
 interface ByCaOptions {

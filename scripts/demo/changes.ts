@@ -12,13 +12,13 @@ import { bring, type Network } from "./network_start.ts";
 import type { LogEvent, NodeProcess } from "./processes.ts";
 import { closingTimes, type RenewalFacts, type RevocationFacts } from "./promises.ts";
 
-const allocationTimeoutMs = 60_000;
+const allocationTimeoutMs = 120_000;
 const renewalTimeoutMs = 60_000;
 const cellTimeoutMs = 60_000;
 const redialTimeoutMs = 30_000;
 const revokedEndTimeoutMs = 30_000;
 /** Longer than the promise, so that the demo sees a late close and reports it as late. */
-const closedWaitMs = 4_000;
+const closedWaitMs = 8_000;
 const dayMs = 86_400_000;
 
 /** Who has which part of the training. */

@@ -16,10 +16,10 @@ import type { DemoOptions } from "./options.ts";
 import { NodeProcess, runOnce } from "./processes.ts";
 import { commandOf, scriptOf } from "./runtimes.ts";
 
-const readyTimeoutMs = 60_000;
+const readyTimeoutMs = 180_000;
 const probePauseMs = 150;
-const probeTimeoutMs = 20_000;
-const resultTimeoutMs = 30_000;
+const probeTimeoutMs = 60_000;
+const resultTimeoutMs = 60_000;
 /** The demo's own certificate: it probes as an operator would. */
 export const operator = "operator";
 

@@ -1,5 +1,6 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import type { MembershipConfig } from "../../actors/config/membership_schema.ts";
 import { hintingPorts } from "../../actors/node/ca_hints.ts";
 import { makePorts } from "../../actors/runtime/real_ports.ts";
 import type { RefusalCode } from "../../pki/refusal.ts";
@@ -7,12 +8,16 @@ import { refusalTable } from "../../pki/refusal_table.ts";
 
 const test = suite("hints of a node with a CA");
 
-const membership = {
-  ...{ ca: ["https://ca.test"], crlUrls: ["https://ca.test"], renew: true, key: "same" },
-  ...{ newKeyEveryMs: undefined, crls: "required" },
-} as const;
+const membership: MembershipConfig = {
+  ca: ["https://ca.test"],
+  crlUrls: ["https://ca.test"],
+  renew: true,
+  key: "same",
+  newKeyEveryMs: undefined,
+  crls: "required",
+};
 
-async function hintOf(event: string, code: string, how: typeof membership | undefined): Promise<unknown> {
+async function hintOf(event: string, code: string, how: MembershipConfig | undefined): Promise<unknown> {
   const hints: unknown[] = [];
   const real = makePorts(({ fields }) => hints.push(fields?.["hint"]));
   const hint = refusalTable[code as RefusalCode].hint;
