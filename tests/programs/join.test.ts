@@ -79,7 +79,8 @@ test("a CA, a gateway and a worker from nothing, each by one command", async () 
     await ca("init", "--domain", "acme.local", "--url", url, "--gateway", `gateway-01=${gatewayAddress}`, "-d", "ca"),
   );
   await started("gateway", ["run", "-c", "ca/ca.toml"], caScript).waitFor("ca.listening");
-  const said = succeeded(await join_("gateway", await token("gateway", "gateway-01")));
+  const newKey = ["--membership-new-key-every", "1h"];
+  const said = succeeded(await join_("gateway", await token("gateway", "gateway-01"), ...newKey));
   assert.match(said, /^joined acme\.local as gateway-01, until .*\nwrote gateway\.toml, gateway-cert\.pem, /);
   assert.is(statSync(join(folder, "gateway-key.pem")).mode & 0o777, 0o600);
   const config = read("gateway.toml");
@@ -236,14 +237,20 @@ test("a node without a pair waits for one where it has [membership], and takes u
   await worker.waitFor("node.ready");
 });
 
+const gateway = () => running.find(({ events }) => events.some(({ node }) => node === "gateway-01"))!;
+
+function datedBack(name: string): void {
+  const longAgo = new Date(Date.now() - 40 * 24 * 3_600_000);
+  utimesSync(join(folder, name), longAgo, longAgo);
+}
+
 test("SIGHUP: a node whose key has grown old renews with another key", async () => {
   const file = await token("worker", "worker-08");
   succeeded(await join_("worker", file, "-o", "eight.toml", "--membership-new-key-every", "1h", "--work-dir", "eight"));
   const worker = started("worker", ["run", "-c", "eight.toml"]);
   await worker.waitFor("node.ready");
   const before = read("eight-key.pem");
-  const longAgo = new Date(Date.now() - 40 * 24 * 3_600_000);
-  utimesSync(join(folder, "eight-key.pem"), longAgo, longAgo);
+  datedBack("eight-key.pem");
   worker.signal("SIGHUP");
   await worker.waitFor("identity.renewed", ({ key }) => key === "new");
   assert.is.not(read("eight-key.pem"), before);
@@ -252,13 +259,17 @@ test("SIGHUP: a node whose key has grown old renews with another key", async () 
 
 test("revoked: the gateway's log names the CA's command, and the worker ends with code 3", async () => {
   succeeded(await ca("revoke", "-c", "ca/ca.toml", "worker-08"));
-  const gateway = running.find(({ events }) =>
-    events.some(({ event, node }) => event === "node.ready" && node === "gateway-01")
-  );
-  const closed = await gateway!.waitFor("peer.closed", ({ name, code }) => name === "worker-08" && code !== undefined);
+  const closed = await gateway().waitFor("peer.closed", ({ name, code }) => name === "worker-08" && code !== undefined);
   assert.is(closed["code"], "certificate-revoked");
   assert.match(String(closed["hint"]), "hypha-ca token --replace");
   assert.is((await running.at(-1)!.ended).code, 3);
+});
+
+test("a gateway renews too: on Deno with the least permissions", async () => {
+  datedBack("gateway-key.pem");
+  gateway().signal("SIGHUP");
+  await gateway().waitFor("identity.renewed", ({ key }) => key === "new");
+  await gateway().waitFor("node.rekeying");
 });
 
 test.run();
