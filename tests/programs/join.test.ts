@@ -61,7 +61,7 @@ function started(role: Role, args: readonly string[], script?: URL): Running {
         certificateFolder: folder,
         certificates: "renewed",
         readPaths: [],
-        addresses: ["0.0.0.0"],
+        addresses: ["0.0.0.0", `127.0.0.1:${caPort}`],
       }),
     }),
   });
