@@ -254,7 +254,7 @@ if (!onDeno) {
 /** On Node when executors run in their cells; on Deno, whose signals are others, as soon as there are nodes. */
 test("Ctrl-C in the middle leaves no process and no folder", async () => {
   let sent = false;
-  const { code, stderr } = await demo(["--quick", "--keep", ...modelOut], (text, interrupt) => {
+  const { code, stdout, stderr } = await demo(["--quick", "--keep", ...modelOut], (text, interrupt) => {
     if (sent || !text.includes(onDeno ? "answers its probe" : "leased for aggregate")) return;
     sent = true;
     interrupt();
@@ -262,7 +262,7 @@ test("Ctrl-C in the middle leaves no process and no folder", async () => {
   assert.is(code, 130, stderr);
   const folder = /Kept: (.*)/.exec(stderr)?.[1] ?? "";
   assert.ok(existsSync(folder), "--keep keeps the folder and says where");
-  if (onDeno) assert.match(stderr, /All processes run on Deno: no Node 22\.19 or newer/);
+  if (onDeno) assert.match(stdout, /All processes run on Deno: no Node 22\.19 or newer/);
   assert.equal(survivors(folder), []);
   rmSync(folder, { recursive: true });
 });
