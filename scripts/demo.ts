@@ -13,7 +13,7 @@ import process from "node:process";
 import { BrokenPromise } from "./demo/broken_promise.ts";
 import { ByCa } from "./demo/by_ca.ts";
 import { unmountAll } from "./demo/cell.ts";
-import { findParts, joinLate, type Parts, renewTrainer, revokeTrainer } from "./demo/changes.ts";
+import { findParts, joinLate, renewTrainer, revokeTrainer } from "./demo/changes.ts";
 import { type Display, makeDisplay } from "./demo/display.ts";
 import { makeFolder } from "./demo/folder.ts";
 import { tryIntruder } from "./demo/intruder.ts";
@@ -93,35 +93,44 @@ function leftovers(folder: string): string[] {
   return work.filter((name) => name.startsWith("hypha-")).map((name) => `a work directory was left: ${name}`);
 }
 
+/** What a network with a CA can do in the middle of training. */
+interface Changes {
+  /** When the late worker was ready, in milliseconds since the epoch. */
+  readonly readyAt: number;
+  readonly renewal: Awaited<ReturnType<typeof renewTrainer>>;
+}
+
 /** What happens in the middle of training, one change after the other. */
-async function change(network: Network, scheduler: NodeProcess, display: Display, seen: Seen): Promise<void> {
-  const parts = await findParts(network, scheduler);
-  const { trainers: [revoked = "", renewing = ""], aggregator }: Parts = parts;
+async function change(
+  network: Network,
+  scheduler: NodeProcess,
+  display: Display,
+  seen: Seen,
+): Promise<Changes | undefined> {
+  const { trainers: [revoked = "", renewing = ""], aggregator } = await findParts(network, scheduler);
+  let changes: Changes | undefined;
   if (network.layout.way === "ca") {
     display.stage(`${network.plan.late.name} joins, and ${renewing} takes another key, in the middle of training`);
-    const [readyAt, renewal] = await Promise.all([
-      joinLate(network, display),
-      renewTrainer(network, renewing, display),
-    ]);
-    const late = { readyAt, doneAt: Infinity };
-    seen.facts = { ...seen.facts, late, renewal: { ...renewal, roundsAfter: 0, lost: undefined } };
+    const both = [joinLate(network, display), renewTrainer(network, renewing, display)] as const;
+    const [readyAt, renewal] = await Promise.all(both);
+    changes = { readyAt, renewal };
   }
   display.stage(`Revoking ${revoked}, which trains, in the middle of it`);
   const { closedMs, ...facts } = await revokeTrainer(network, { name: revoked, aggregator }, display);
   seen.closedMs = closedMs;
   seen.facts = { ...seen.facts, revoked: facts };
   display.stage(`Training goes on without ${revoked}`);
+  return changes;
 }
 
 /** What the scheduler's log says, once training has ended, of the changes in its middle. */
-function judgeChanges({ events }: NodeProcess, { late, renewal }: DemoFacts): Pick<DemoFacts, "late" | "renewal"> {
-  if (late === undefined || renewal === undefined) return {};
+function factsOf({ readyAt, renewal }: Changes, { events }: NodeProcess): Pick<DemoFacts, "late" | "renewal"> {
   const done = events.find(({ event }) => event === "training.done");
   const lost = events.find(({ event, peer }) => event === "trainer.lost" && peer === renewal.formerPeer);
   const roundsAfter =
     events.filter(({ event, time }) => event === "round.evaluated" && Date.parse(time) > renewal.at).length;
   return {
-    late: { ...late, doneAt: done === undefined ? 0 : Date.parse(done.time) },
+    late: { readyAt, doneAt: done === undefined ? 0 : Date.parse(done.time) },
     renewal: { ...renewal, roundsAfter, lost: lost === undefined ? undefined : String(lost["reason"]) },
   };
 }
@@ -160,9 +169,9 @@ async function perform(options: DemoOptions, folder: string, display: Display, s
   display.stage("Allocating workers, training in rounds");
   follow(scheduler, display, layout.rounds);
   await scheduler.waitFor(({ event }) => event === "round.evaluated", "evaluated round", trainingTimeoutMs);
-  await change(network, scheduler, display, seen);
+  const changes = await change(network, scheduler, display, seen);
   await scheduler.waitFor(({ event }) => event === "training.done", "end of training", trainingTimeoutMs);
-  seen.facts = { ...seen.facts, ...judgeChanges(scheduler, seen.facts) };
+  if (changes !== undefined) seen.facts = { ...seen.facts, ...factsOf(changes, scheduler) };
   const kept = await scheduler.waitFor(({ event }) => event === "training.model", "model", resultTimeoutMs);
   const place = network.certifier.placeOf("scheduler");
   seen.model = await takeModel(String(kept["training"]), { path: options.modelOut, tools: options.tools, place });

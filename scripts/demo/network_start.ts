@@ -45,8 +45,7 @@ export async function prepare(options: DemoOptions, folder: string, display: Dis
   const plan = await planNetwork(options);
   const nodes = new Map<string, NodeProcess>();
   const certifier = options.byHand ? new ByHand(folder) : new ByCa({ folder, ...plan.ca, gateway: plan.gateway });
-  const ca = certifier.begin();
-  const cell = await chooseCell(folder);
+  const [ca, cell] = await Promise.all([certifier.begin(), chooseCell(folder)]);
   display.note(cell.description);
   const executor = fileURLToPath(new URL("../executors/train_digits.ts", import.meta.url));
   const [cmd, ...before] = commandOf(options.tools, []);
@@ -62,10 +61,9 @@ export async function prepare(options: DemoOptions, folder: string, display: Dis
     executor: { cmd, args: [...before, executor] },
     cell: cell.table,
   };
-  const process = await ca;
-  if (process !== undefined) {
-    nodes.set("ca", process);
-    display.note(`ca (${process.runtime}) listens`);
+  if (ca !== undefined) {
+    nodes.set("ca", ca);
+    display.note(`ca (${ca.runtime}) listens`);
   }
   return { plan, layout, certifier, nodes };
 }
