@@ -116,7 +116,7 @@ export const job = Schema.Struct({
     ),
     wait_s: optional(
       integer(
-        60,
+        1,
         31_536_000,
         "86400",
         "How long such a training waits for an aggregator and trainers before it fails.",

@@ -88,7 +88,7 @@ const { folder, state, config, workers } = await place();
 const part = "{ cpu = 1.0, memory = 1.0, storage = 1.0, gpu = 0.0 }";
 
 /** Writes a job; its weights are named relative to it. */
-function jobFile(name: string, { rounds = 2, executor = "diloco-transformer" } = {}): string {
+function jobFile(name: string, { rounds = 2, executor = "diloco-transformer", waitS = 600 } = {}): string {
   const path = join(folder, "jobs", `${name}.toml`);
   writeFileSync(
     path,
@@ -102,6 +102,7 @@ rounds = { update_rounds = ${rounds}, avg_samples_between_updates = 192, max_bat
 
 [resources]
 num_workers = 1
+wait_s = ${waitS}
 worker = ${part}
 parameter_server = ${part}
 worker_price = { bid = 20.0, max = 100.0 }
@@ -263,7 +264,7 @@ test("cancel: an executor that ignores SIGTERM is gone, and the leases are free,
 });
 
 test("a training that failed says why; resume lets it go on with another run", async () => {
-  const id = await printed("submit", jobFile("broken", { executor: "broken" }));
+  const id = await printed("submit", jobFile("broken", { executor: "broken", waitS: 1 }));
   const failed = await until(id, "failed", ({ state }) => state === "failed");
   assert.match(failed.reason ?? "", "no trainer is left");
   assert.ok(
