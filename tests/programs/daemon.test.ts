@@ -266,7 +266,7 @@ test("cancel: an executor that ignores SIGTERM is gone, and the leases are free,
 test("a training that failed says why; resume lets it go on with another run", async () => {
   const id = await printed("submit", jobFile("broken", { executor: "broken", waitS: 1 }));
   const failed = await until(id, "failed", ({ state }) => state === "failed");
-  assert.match(failed.reason ?? "", "no trainer is left");
+  assert.match(failed.reason ?? "", "0 trainers of at least 1, and waited 1 s");
   assert.ok(
     failed.out.some(({ name, last }) => name === "worker-03" && last.includes("job ended")),
     JSON.stringify(failed.out),

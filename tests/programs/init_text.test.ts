@@ -105,8 +105,8 @@ test("a job that begins with weights names no repository", () => {
     rounds: { update_rounds: 1, avg_samples_between_updates: 100, max_batch_size: 32 },
   };
   const given = { gateway_addresses: gateway, scheduler: { job } };
-  const { job: read } = load("scheduler", initText({ role: "scheduler", name: "n", given }));
-  assert.is("weights" in read.model && read.model.weights, "w.safetensors");
+  const model = load("scheduler", initText({ role: "scheduler", name: "n", given })).job?.model;
+  assert.equal(model !== undefined && "weights" in model && model.weights, "w.safetensors");
 });
 
 test("shows the state directory that holds where none is set", () => {

@@ -10,7 +10,7 @@ import process from "node:process";
 import { Result } from "effect";
 import { decodeTensors, encodeTensors, type NamedTensors } from "../../actors/learning/mod.ts";
 import { addTensors } from "../../actors/learning/tensors.ts";
-import { BridgeClient } from "../../scripts/executors/bridge_client.ts";
+import { BridgeClient } from "../../actors/executor/bridge_client.ts";
 
 const { JOB_JSON = "", SOCKET_PATH = "", WORK_DIR = "", BRIDGE_TOKEN } = process.env;
 const { executor: { config }, training } = JSON.parse(JOB_JSON);
