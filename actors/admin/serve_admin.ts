@@ -7,7 +7,7 @@ import { Buffer } from "node:buffer";
 import { chmodSync, rmSync, statSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { connect, type Socket } from "node:net";
-import { dirname, join } from "node:path";
+import { dirname } from "node:path";
 import { Data, Effect, type Scope } from "effect";
 
 /** Connections at once: an operator's commands, one after another. */
@@ -26,9 +26,6 @@ export interface AdminAnswer {
   readonly status: number;
   readonly body: unknown;
 }
-
-/** The socket of a program with this state directory. */
-export const adminSocketPath = (stateDir: string): string => join(stateDir, "admin.sock");
 
 /** Answers a body of JSON, which is not checked here. */
 export type AdminRoute = (body: unknown) => Promise<AdminAnswer>;

@@ -4,7 +4,8 @@
  * @module
  */
 import { Effect } from "effect";
-import { adminSocketPath, serveAdmin } from "../admin/serve_admin.ts";
+import { serveAdmin } from "../admin/serve_admin.ts";
+import { adminSocketPath } from "../admin/socket_path.ts";
 import { fromScoped } from "../runtime/scoped_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { adminRoutes, type AdminRoutesInit } from "./admin_routes.ts";

@@ -26,8 +26,6 @@ import { formatJob, heldOutPath, jobPath, type KnownTraining, weightsPath, withF
 export const submissionBytesMax = 1_048_576;
 /** Rows held out of training are read whole by the evaluation: at most so many bytes. */
 export const heldOutBytesMax = 256 * 1024 * 1024;
-/** A model on disk in F32: at most so many bytes of weights for one of them (BF16, F16, two bytes). */
-const growthMax = 2;
 
 /** What is wrong with a training that is submitted. */
 export class SubmissionRefused extends Data.TaggedError("SubmissionRefused")<{
@@ -163,9 +161,12 @@ function checkFiles({ weights, held_out: heldOut }: Head, job: DilocoJobConfig) 
   return Effect.void;
 }
 
-/** The files, the rounds that are kept (parameters and velocity) and the one in the making have room. */
+/**
+ * The files have room, and so have the rounds that are kept, the one in the making (parameters and velocity each) and its result. Weights
+ * of two bytes an element become twice as large: the training itself sees that before its rounds.
+ */
 function checkSpace(folder: string, { weights = 0, held_out: heldOut = 0 }: Head, { rounds }: DilocoJobConfig) {
-  const needed = weights + heldOut + (rounds.keepRounds + 2) * 2 * growthMax * weights;
+  const needed = weights + heldOut + ((rounds.keepRounds + 1) * 2 + 1) * weights;
   return Effect.gen(function* () {
     const free = yield* Effect.promise(() =>
       statfs(folder).then(({ bavail, bsize }) => bavail * bsize, () => Number.POSITIVE_INFINITY)

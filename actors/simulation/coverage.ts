@@ -20,6 +20,7 @@ import { nodeMachine } from "../node/node.ts";
 import { ruleStoreMachine } from "../node/rule_store.ts";
 import { parameterServerMachine } from "../job/parameter_server.ts";
 import { refusalLogMachine } from "../trust/refusal_log.ts";
+import { journalMachine } from "../scheduler/journal.ts";
 import { schedulerMachine } from "../scheduler/scheduler.ts";
 import { modelStoreMachine } from "../training/model_store.ts";
 import { trainingMachine } from "../training/training_machine.ts";
@@ -47,6 +48,7 @@ export const simulatedMachines: readonly AnyStateMachine[] = [
   schedulerMachine,
   trainingMachine,
   modelStoreMachine,
+  journalMachine,
   allocationMachine,
   heldLeaseMachine,
   workerMachine,

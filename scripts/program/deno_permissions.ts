@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { adminSocketPath } from "../../actors/admin/socket_path.ts";
 import { deniedByDeno } from "../../actors/files/denied.ts";
 import { stateDirDefault } from "../../actors/config/defaults.ts";
 import type { Role } from "../../pki/certificate.ts";
@@ -42,14 +43,20 @@ export function permissionsFor(role: Role, needs: DenoNeeds): string[] {
   const stateDir = needs.stateDir ?? stateDirDefault(needs.configPath, {});
   const read = [needs.configPath, needs.certificateFolder, stateDir, ...needs.readPaths];
   const everywhere = needs.addresses.some((address) => /^(0\.0\.0\.0|\[?::\]?)(:\d+)?$/.test(address));
+  // A scheduler without a job listens to its operator, and looks at the free space before it takes a training.
+  const sockets = role === "scheduler" ? [`unix:${adminSocketPath(stateDir)}`] : [];
+  const system = [
+    ...(everywhere || needs.addresses.length === 0 ? ["networkInterfaces"] : []),
+    ...(role === "scheduler" ? ["statfs"] : []),
+  ];
   return [
     "--no-prompt",
     "--ignore-env",
     "--allow-env=HYPHA_*,OTEL_*,STATE_DIRECTORY,NO_COLOR,TERM",
     `--allow-read=${[...new Set(read)].join(",")}`,
     `--allow-write=${needs.certificates === "renewed" ? `${stateDir},${needs.certificateFolder}` : stateDir}`,
-    needs.addresses.length === 0 ? "--allow-net" : `--allow-net=${needs.addresses.join(",")}`,
-    ...(everywhere || needs.addresses.length === 0 ? ["--allow-sys=networkInterfaces"] : []),
+    needs.addresses.length === 0 ? "--allow-net" : `--allow-net=${[...needs.addresses, ...sockets].join(",")}`,
+    ...(system.length === 0 ? [] : [`--allow-sys=${system.join(",")}`]),
   ];
 }
 

@@ -12,6 +12,7 @@ import * as assert from "uvu/assert";
 import { encodeTensors } from "../../actors/learning/mod.ts";
 import type { ShownStatus, ShownTraining } from "../../actors/scheduler/status.ts";
 import type { WorkerContext } from "../../actors/worker/worker_setup.ts";
+import { permissionsFor } from "../../scripts/program/deno_permissions.ts";
 import { builtinModel } from "../../scripts/executors/model.ts";
 import { cell, executors, makeNodeNetwork, type RunningNode } from "../support/node_network.ts";
 import { type Running, runProgramOnce, startProgram } from "../support/program.ts";
@@ -112,7 +113,16 @@ parameter_server_price = { bid = 20.0, max = 100.0 }
   return path;
 }
 
-const start = () => startProgram("scheduler", ["run", "-c", config, "--log-format", "json"], { lifeMs: 300_000 });
+/** On Deno with the least that it needs. */
+const permissions = permissionsFor("scheduler", {
+  configPath: config,
+  stateDir: state,
+  certificateFolder: folder,
+  readPaths: [],
+  addresses: ["127.0.0.1"],
+});
+const start = () =>
+  startProgram("scheduler", ["run", "-c", config, "--log-format", "json"], { lifeMs: 300_000, permissions });
 const command = (...args: readonly string[]) => runProgramOnce("scheduler", [...args, "-c", config]);
 
 /** What a command prints. */
