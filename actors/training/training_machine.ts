@@ -309,7 +309,6 @@ export const trainingMachine = trainingWithActions.createMachine({
             seekingAggregator: {
               always: { guard: "needsNoAggregator", target: "settled" },
               invoke: { id: "allocation", src: "allocation", input: (args) => aggregatorAllocation(args) },
-              on: { "allocation.served": "settled" },
               after: { regroup: { target: "seekingAggregator", reenter: true, actions: "forgive" } },
             },
             introducing: {
