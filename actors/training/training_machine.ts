@@ -324,7 +324,6 @@ export const trainingMachine = trainingWithActions.createMachine({
             seekingAggregator: {
               always: { guard: "needsNoAggregator", target: "settled" },
               invoke: { id: "allocation", src: "allocation", input: (args) => aggregatorAllocation(args) },
-              on: { "allocation.served": "settled" },
               after: { seekAgain: { target: "seekingAggregator", reenter: true, actions: "forgive" } },
             },
             introducing: {
