@@ -1,5 +1,5 @@
 /** A partner's bundle over real sockets: what an honest CA serves is kept; whatever else answers changes nothing. */
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:https";
 import type { ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
@@ -97,7 +97,9 @@ test("an honest bundle is kept, without what nobody reads; the same one changes 
   assert.is(await outcomeOf(url), "new");
   const kept = readFileSync(path, "utf8");
   assert.is(kept, bundleOf(cas(partner), 7));
+  const { ino } = statSync(path);
   assert.is(await outcomeOf(url), "same");
+  assert.is(statSync(path).ino, ino, "the file is not written again");
   assert.is(readFileSync(path, "utf8"), kept);
 });
 
