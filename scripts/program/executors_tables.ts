@@ -120,7 +120,11 @@ const definition = (name: string, shape: Shape, names: ReadonlyMap<Shape, string
 
 /** Of `class = "train"`: the other class, `aggregate`, is built into workers. */
 function jobShapes(): string {
-  const job = shapeOf(jobSpecSchema);
+  const whole = shapeOf(jobSpecSchema);
+  // `aggregation` is for the class that is built in.
+  const job = typeof whole !== "string" && "fields" in whole
+    ? { fields: whole.fields.filter(({ key }) => key !== "aggregation") }
+    : whole;
   const executor = inside(job, "executor");
   const train = inside(executor, "train");
   const config = inside(train, "config");

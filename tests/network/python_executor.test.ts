@@ -14,6 +14,7 @@ import type { ExecutorConfig } from "../../actors/config/config.ts";
 import { cellDefault } from "../../actors/config/cell_config.ts";
 import { decodeTensors, encodeTensors, type NamedTensors } from "../../actors/learning/mod.ts";
 import { runCommand } from "../../scripts/check/command.ts";
+import { findRuntime } from "../../scripts/check/runtimes.ts";
 import { parseDigits } from "../../scripts/executors/digits.ts";
 import { builtinModel, gradientOf } from "../../scripts/executors/model.ts";
 import { makeNodeNetwork, type NodeNetwork, type RunningNode } from "../support/node_network.ts";
@@ -198,7 +199,7 @@ async function trainInPython(): Promise<void> {
   }
 }
 
-if (!("Deno" in globalThis)) {
+if (!("Deno" in globalThis) || findRuntime("node") === undefined) {
   network("two trainers reach the accuracy that the model has, and end with the scheduler's bits", trainInPython);
 }
 network.run();

@@ -6,8 +6,13 @@ Run by tests/network/python_executor.test.ts; by hand: PYTHONPATH=scripts/execut
 import hashlib
 import http.server
 import json
+import os
+import signal
+import socket
 import socketserver
 import struct
+import subprocess
+import sys
 import tempfile
 import threading
 import unittest
@@ -149,7 +154,8 @@ class World:
             return self.receive(request)
         status, text = changed or (200, self.answer(request.path, body))
         if status == 0:
-            return request.connection.close()
+            request.connection.close()
+            return
         request.send_response(status)
         request.send_header("content-length", str(len(text)))
         request.end_headers()
@@ -323,7 +329,8 @@ class JobTest(unittest.TestCase):
             self.round()
 
     def test_a_job_that_is_none_is_refused(self) -> None:
-        for change in ({"executor": {"class": "aggregate"}}, {"executor": {}}, {"executor": 7}, {}):
+        changes: List[Dict[str, Any]] = [{"executor": {"class": "aggregate"}}, {"executor": {}}, {"executor": 7}, {}]
+        for change in changes:
             with self.assertRaises(JobFailed):
                 Job(self.job.bridge, change, self.folder)
         environment = {"SOCKET_PATH": "s", "WORK_DIR": "w", "JOB_JSON": "{"}
@@ -331,6 +338,22 @@ class JobTest(unittest.TestCase):
             Job.from_environment(environment)
         with self.assertRaisesRegex(JobFailed, "WORK_DIR"):
             Job.from_environment({"SOCKET_PATH": "s", "JOB_JSON": json.dumps(SPEC)})
+
+
+class Process(unittest.TestCase):
+    def test_sigterm_ends_it_at_once_while_it_waits(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            listener = socket.socket(socket.AF_UNIX)
+            self.addCleanup(listener.close)
+            listener.bind(f"{folder}/bridge.sock")
+            listener.listen()
+            given = {"SOCKET_PATH": f"{folder}/bridge.sock", "WORK_DIR": folder, "JOB_JSON": json.dumps(SPEC)}
+            program = Path(os.environ["PYTHONPATH"], "train_numpy.py")
+            with subprocess.Popen([sys.executable, program], env={**os.environ, **given}) as process:
+                connection, _ = listener.accept()  # it asks for its weights, and gets no answer
+                process.send_signal(signal.SIGTERM)
+                self.assertEqual(process.wait(10), 143)
+                connection.close()
 
 
 class Arithmetic(unittest.TestCase):
