@@ -1,5 +1,5 @@
 /**
- * Composing an issuer's next revocation lists, in the thread for lists.
+ * Composing an issuer's next revocation lists: long ones in the thread for lists.
  *
  * A list up to 32 kB is made whole each time. Above that there are a base for 14 days, a cumulative delta on it, and a complete list
  * with the delta's number for those who read no deltas.
@@ -10,7 +10,7 @@ import { createHash } from "node:crypto";
 import { issueCrlDer, type RevokedEntry } from "../../pki/issue/issue_crl.ts";
 import type { Issuer } from "../../pki/issue/issuer.ts";
 import { backdateMs } from "./backdate.ts";
-import { type CrlKind, type CrlRow, listedAfterEndMs, type MadeCrl } from "./crl_rows.ts";
+import { type CrlKind, type CrlRow, listedAfterEndMs, type MadeCrl, type RevocationRow } from "./crl_rows.ts";
 
 const hourMs = 60 * 60_000;
 /** How long complete lists and deltas are valid, in milliseconds; renewed at a third. */
@@ -26,6 +26,11 @@ export interface ListedEntry extends RevokedEntry {
   /** When the certificate ends; null where only its revocation is known. */
   readonly notAfter: number | null;
 }
+
+/** A row of the register as an entry. */
+export const listedEntry = (
+  { position, serial, revoked, reason, not_after: notAfter }: Omit<RevocationRow, "issuer">,
+): ListedEntry => ({ position, serial, date: new Date(revoked), reason, notAfter });
 
 /** What lists are composed of. */
 export interface ListPlan {

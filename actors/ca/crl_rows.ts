@@ -69,6 +69,18 @@ export function enterRevocations(rows: RegisterRows, revocations: readonly Revoc
   }
 }
 
+/** All revocations of an issuer, by position, where there are at most `countMax`; undefined where there are more. */
+export function fewRevocations(
+  rows: RegisterRows,
+  issuer: string,
+  countMax: number,
+): readonly RevocationRow[] | undefined {
+  if (countMax < 0) return undefined;
+  const some = "SELECT 1 FROM revocations WHERE issuer = ? LIMIT ?";
+  if (rows.all(some, issuer, countMax + 1).length > countMax) return undefined;
+  return rows.all("SELECT * FROM revocations WHERE issuer = ? ORDER BY position", issuer);
+}
+
 /** The number of an issuer's last list; 0 before the first. */
 export function lastNumber(rows: RegisterRows, issuer: string): bigint {
   const row = rows.first<{ value: string }>("SELECT value FROM facts WHERE name = ?", `crl_number:${issuer}`);

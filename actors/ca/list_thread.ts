@@ -13,7 +13,7 @@ import { parseCertificate } from "../../pki/certificate.ts";
 import { formatPem } from "../../pki/pem.ts";
 import type { RevocationReason } from "../../pki/issue/issue_crl.ts";
 import { issuerWith } from "../../pki/issue/issuer.ts";
-import { composeLists, type ListedEntry, type ListPlan } from "./compose_lists.ts";
+import { composeLists, type ListedEntry, listedEntry, type ListPlan } from "./compose_lists.ts";
 import type { MadeCrl, RevocationRow } from "./crl_rows.ts";
 
 /** What the thread is asked: the next lists of an issuer. */
@@ -56,10 +56,6 @@ function sign(bytes: Uint8Array): Promise<Uint8Array> {
   });
 }
 
-const entryOf = (
-  { position, serial, revoked, reason, not_after: notAfter }: Omit<RevocationRow, "issuer">,
-): ListedEntry => ({ position, serial, date: new Date(revoked), reason, notAfter });
-
 /** All revocations of an issuer. */
 function entriesOf(file: string, issuerId: string): readonly ListedEntry[] {
   const key = `${issuerId} ${file}`;
@@ -72,7 +68,7 @@ SELECT position, serial, revoked, reason, not_after FROM revocations
 WHERE issuer = ? AND position > ? ORDER BY position`;
     type Row = Omit<RevocationRow, "issuer" | "reason"> & { readonly reason: RevocationReason };
     for (const row of database.prepare(sql).iterate(issuerId, entries.at(-1)?.position ?? 0)) {
-      entries.push(entryOf(row as unknown as Row));
+      entries.push(listedEntry(row as unknown as Row));
     }
   } finally {
     database.close();
@@ -85,7 +81,7 @@ async function make({ file, certificate, added, ...plan }: ListWork): Promise<vo
     const certPem = formatPem("CERTIFICATE", certificate);
     const { spki } = Result.getOrThrow(parseCertificate(certificate)).publicKey;
     const issuer = issuerWith(certPem, { spki: () => spki, sign });
-    const entries = [...entriesOf(file, plan.issuerId), ...added.map(entryOf)];
+    const entries = [...entriesOf(file, plan.issuerId), ...added.map(listedEntry)];
     const lists = (await composeLists({ ...plan, issuer, entries })).map((list) => ({
       ...list,
       der: Uint8Array.from(list.der), // its own memory, which can be moved

@@ -4,9 +4,10 @@ import process from "node:process";
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { listLifetimeMs } from "../../actors/ca/compose_lists.ts";
 import { crlOf, derOf, enterRevocations, pieceBytesMax } from "../../actors/ca/crl_rows.ts";
 import { enrol } from "../../actors/ca/enrol.ts";
-import { makeLists, removePieces } from "../../actors/ca/make_lists.ts";
+import { makeLists, removePieces, shortEntriesMax } from "../../actors/ca/make_lists.ts";
 import { renewLists, revoke } from "../../actors/ca/revoke.ts";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { parseCrl } from "../../pki/crl.ts";
@@ -91,14 +92,43 @@ test("a list that was made and not entered leaves pieces, which the next one rem
   world.close();
 });
 
+test("short lists are made without a thread", async () => {
+  const world = await testAuthority();
+  const asked: unknown[] = [];
+  Object.assign(world.ca.register.lists, { ask: (question: unknown) => Promise.reject(asked.push(question)) });
+  assert.is(await Effect.runPromise(renewLists(world.ca, new Date())), "renewed");
+  const revocation = (position: number) => ({
+    ...{ position, issuer: world.ca.issuerId, serial: (0x4000 + position).toString(16), revoked: Date.now() },
+    ...{ reason: "superseded", not_after: null } as const,
+  });
+  const make = (count: number) => {
+    const added = Array.from({ length: count }, (_, index) => revocation(index + 1));
+    return Effect.runPromise(Effect.result(makeLists(world.ca, { signer: world.ca, added, at: new Date() })));
+  };
+  const [made] = Result.getOrThrow(await make(shortEntriesMax));
+  assert.is(Result.getOrThrow(revokedEntries(Result.getOrThrow(parseCrl(made!.der)))).length, shortEntriesMax);
+  assert.is(asked.length, 0);
+  assert.ok(Result.isFailure(await make(shortEntriesMax + 1)));
+  assert.is(asked.length, 1);
+  world.close();
+});
+
 test("a thread that dies fails its question and is started again", async () => {
   const world = await testAuthority();
-  const renewing = Effect.runPromise(Effect.result(renewLists(world.ca, new Date())));
+  await crowd(world);
+  const due = new Date(Date.now() + listLifetimeMs / 2);
+  const { lists } = world.ca.register;
+  const ask = lists.ask.bind(lists);
+  const asked = new Promise<void>((resolve) => {
+    Object.assign(lists, { ask: (...question: Parameters<typeof ask>) => (resolve(), ask(...question)) });
+  });
+  const renewing = Effect.runPromise(Effect.result(renewLists(world.ca, due)));
+  await asked;
   await new Promise((resolve) => setTimeout(resolve, 1));
-  world.ca.register.lists.end();
+  lists.end();
   const failed = await renewing;
   assert.ok(Result.isFailure(failed));
-  assert.is(await Effect.runPromise(renewLists(world.ca, new Date())), "renewed");
+  assert.is(await Effect.runPromise(renewLists(world.ca, due)), "renewed");
   world.close();
 });
 
