@@ -75,6 +75,8 @@ const ofRepository: ReadonlySet<string> = new Set(
   ["repository", "filenames"].map((key) => `scheduler.job.model.${key}`),
 );
 
+const hasWeights = ({ given }: InitOptions) => valueAt(given, ["scheduler", "job", "model", "weights"]) !== undefined;
+
 /** The line of a key. A key without a value gets an example before it. */
 function linesOf(key: ConfigKey, options: InitOptions): readonly string[] {
   const { role, name, file = "config.toml", files = expectedFiles(name) } = options;
@@ -86,7 +88,8 @@ function linesOf(key: ConfigKey, options: InitOptions): readonly string[] {
   const value = valueAt(options.given, key.path);
   if (value !== undefined) return [line(value)];
   if (key.path.length > 1) {
-    return [`${key.optional && !ofRepository.has(key.path.join(".")) ? "#" : ""}${last} = ${key.example}`];
+    const isExample = key.optional && !(ofRepository.has(key.path.join(".")) && !hasWeights(options));
+    return [`${isExample ? "#" : ""}${last} = ${key.example}`];
   }
   switch (key.key) {
     case "cert_pem":

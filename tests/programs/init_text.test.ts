@@ -90,6 +90,25 @@ test("writes values of every kind as they were given, tables too", () => {
   assert.equal(config.trustDomains?.map(({ name, trust }) => [name, trust]), [["p.lab", "p.pem"]]);
 });
 
+test("a job that begins with weights names no repository", () => {
+  const job = {
+    type: "diloco",
+    model: { weights: "w.safetensors", type: "image-classification", input_names: ["pixel_values"] },
+    dataset: { dataset: "digits" },
+    inner_optimizer: { "learning-rate": 0.01 },
+    outer_optimizer: { "learning-rate": 0.7, momentum: 0.5 },
+    resources: {
+      num_workers: 1,
+      worker: { cpu: 1, memory: 1, storage: 1, gpu: 0 },
+      parameter_server: { cpu: 1, memory: 1, storage: 1, gpu: 0 },
+    },
+    rounds: { update_rounds: 1, avg_samples_between_updates: 100, max_batch_size: 32 },
+  };
+  const given = { gateway_addresses: gateway, scheduler: { job } };
+  const { job: read } = load("scheduler", initText({ role: "scheduler", name: "n", given }));
+  assert.is("weights" in read.model && read.model.weights, "w.safetensors");
+});
+
 test("shows the state directory that holds where none is set", () => {
   for (const [file, expected] of [["w.toml", ".hypha/w"], ["etc/hypha/w.toml", "etc/hypha/.hypha/w"]] as const) {
     const text = initText({ role: "worker", name: "n", file });
