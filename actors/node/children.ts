@@ -157,8 +157,9 @@ export function takeIdentity({ context, enqueue }: NodeArgs, { identity }: { rea
   }
 }
 
-/** Reads the files again (SIGHUP). */
+/** Reads the files again (SIGHUP). Enrolment tries again where it had given up, and renews what is due. */
 export function reload({ self, enqueue }: NodeArgs): void {
+  if (isRunning(self.getSnapshot(), "enrolment")) enqueue.sendTo("enrolment", { type: "pair.changed" });
   if (isRunning(self.getSnapshot(), "trustStore")) enqueue.sendTo("trustStore", { type: "trust.reload" });
   if (isRunning(self.getSnapshot(), "identity")) enqueue.sendTo("identity", { type: "identity.reload" });
   if (isRunning(self.getSnapshot(), "ruleStore")) enqueue.sendTo<RuleStoreRef>("ruleStore", { type: "rules.reload" });

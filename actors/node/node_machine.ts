@@ -26,6 +26,7 @@
  */
 import { makeRules } from "../../transport/authorization/rules.ts";
 import { type Failure, node } from "./actions.ts";
+import { hintingPorts } from "./ca_hints.ts";
 import { identityInput } from "./enrolling.ts";
 import { crlUrlsOf, trustInputOf } from "./inputs.ts";
 import type { ChildEnded, NodeFailed } from "./node_setup.ts";
@@ -58,10 +59,12 @@ export const rolelessNode = node.createMachine({
   id: "node",
   context: ({ input, spawn }) => {
     const names = makePeerNames();
+    const ports = hintingPorts(input.ports, input.config.membership);
     return {
       ...input,
+      ports,
       names,
-      namedPorts: names.naming(input.ports),
+      namedPorts: names.naming(ports),
       snapshot: undefined,
       identity: undefined,
       actor: undefined,
@@ -70,7 +73,7 @@ export const rolelessNode = node.createMachine({
       previousIdentities: [],
       handover: undefined,
       relistens: 0,
-      refusalLog: spawn("refusalLog", { id: "refusalLog", input: { ports: input.ports, sink: input.audit } }),
+      refusalLog: spawn("refusalLog", { id: "refusalLog", input: { ports, sink: input.audit } }),
       rules: makeRules(input.config.authorization?.rules ?? []),
       members: [],
       linked: [],

@@ -12,18 +12,24 @@ export const expiryWarningPart = 0.1;
 export const expiryAlarmPart = 0.03;
 
 /** Warns of the certificate's end. */
-export function reportExpiry({ identity, lifeMs, ports, certPem }: IdentityContext): void {
+export function reportExpiry({ identity, lifeMs, ports, certPem, whenRevoked }: IdentityContext): void {
   if (identity === undefined) return;
   const leftMs = identity.notAfter.getTime() - ports.now();
   if (leftMs > lifeMs * expiryWarningPart) return;
   const expired = leftMs < 0;
   const when = identity.notAfter.toISOString();
+  // A node that ends when it is revoked is one that has a CA.
+  const mend = whenRevoked === "end"
+    ? "The CA has not renewed it: read the lines enrolment.retry and enrolment.failed"
+    : expired
+    ? "Put a new one in its place: hypha-certutil gen-cert"
+    : "Put a new one in its place before: hypha-certutil gen-cert";
   ports.report({
     level: leftMs <= lifeMs * expiryAlarmPart ? "error" : "warn",
     event: expired ? "identity.expired" : "identity.expiring",
     message: expired
-      ? `Own certificate expired at ${when}: peers refuse it. Put a new one in its place: hypha-certutil gen-cert`
-      : `Own certificate expires at ${when}. Put a new one in its place before: hypha-certutil gen-cert`,
+      ? `Own certificate expired at ${when}: peers refuse it. ${mend}`
+      : `Own certificate expires at ${when}. ${mend}`,
     fields: { file: certPem, notAfter: when },
   });
 }
