@@ -16,6 +16,8 @@ interface DenoNeeds {
   readonly stateDir?: string;
   /** The folder of certificate, key, trust and revocation lists: it is watched, so the folder, not the files. */
   readonly certificateFolder: string;
+  /** A node with `[membership]` writes its certificate, key and trust itself. By default they are only read. */
+  readonly certificates?: "read" | "renewed";
   /** Further files to read: the dataset of a data node, the held-out rows of a scheduler. */
   readonly readPaths: readonly string[];
   /**
@@ -45,9 +47,31 @@ export function permissionsFor(role: Role, needs: DenoNeeds): string[] {
     "--ignore-env",
     "--allow-env=HYPHA_*,OTEL_*,STATE_DIRECTORY,NO_COLOR,TERM",
     `--allow-read=${[...new Set(read)].join(",")}`,
-    `--allow-write=${stateDir}`,
+    `--allow-write=${needs.certificates === "renewed" ? `${stateDir},${needs.certificateFolder}` : stateDir}`,
     needs.addresses.length === 0 ? "--allow-net" : `--allow-net=${needs.addresses.join(",")}`,
     ...(everywhere || needs.addresses.length === 0 ? ["--allow-sys=networkInterfaces"] : []),
+  ];
+}
+
+/** The resources that `join` uses. */
+interface JoinNeeds {
+  /** Where the configuration, the certificate and the state directory are written: the folder in which `join` is started. */
+  readonly folder: string;
+  /** Further files to read: a token that is no standard input, the job of a scheduler. */
+  readonly readPaths: readonly string[];
+  /** Host and port of the CA. */
+  readonly ca: string;
+}
+
+/** Flags for `deno run` of `join`, of each role. */
+export function joinPermissions({ folder, readPaths, ca }: JoinNeeds): string[] {
+  return [
+    "--no-prompt",
+    "--ignore-env",
+    "--allow-env=HYPHA_*,OTEL_*,STATE_DIRECTORY,NO_COLOR,TERM",
+    `--allow-read=${[folder, ...readPaths].join(",")}`,
+    `--allow-write=${folder}`,
+    `--allow-net=${ca}`,
   ];
 }
 

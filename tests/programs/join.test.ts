@@ -1,6 +1,19 @@
-/** `join`, as an operator runs it: from a token to a node that runs, and one line for each mistake. */
+/**
+ * `join`, as an operator runs it: from a token to a node that runs, and one line for each mistake. On Deno with the least
+ * permissions that `docs/deno.md` names.
+ */
 import { Buffer } from "node:buffer";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -8,6 +21,7 @@ import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { Role } from "../../pki/certificate.ts";
+import { joinPermissions, permissionsFor } from "../../scripts/program/deno_permissions.ts";
 import { type Ended, freePort, type Running, runProgramOnce, startCommand, startProgram } from "../support/program.ts";
 
 const test = suite("join");
@@ -23,7 +37,10 @@ test.after(() => {
 });
 
 const ca = (...args: readonly string[]) => runProgramOnce("gateway", args, { script: caScript, cwd: folder });
-const join_ = (role: Role, ...args: readonly string[]) => runProgramOnce(role, ["join", ...args], { cwd: folder });
+/** Of one test's token the CA is not there, but at port 1. */
+const permissions = joinPermissions({ folder, readPaths: [], ca: `127.0.0.1:${caPort},127.0.0.1:1` });
+const join_ = (role: Role, ...args: readonly string[]) =>
+  runProgramOnce(role, ["join", ...args], { cwd: folder, permissions });
 const read = (name: string) => readFileSync(join(folder, name), "utf8");
 
 async function token(role: Role, name: string, ...more: readonly string[]): Promise<string> {
@@ -38,7 +55,15 @@ function started(role: Role, args: readonly string[], script?: URL): Running {
   const made = startProgram(role, [...args, "--log-format", "json"], {
     cwd: folder,
     lifeMs: 150_000,
-    ...(script && { script }),
+    ...(script ? { script } : {
+      permissions: permissionsFor(role, {
+        configPath: join(folder, args[2] ?? ""),
+        certificateFolder: folder,
+        certificates: "renewed",
+        readPaths: [],
+        addresses: ["0.0.0.0", `127.0.0.1:${caPort}`],
+      }),
+    }),
   });
   running.push(made);
   return made;
@@ -54,7 +79,8 @@ test("a CA, a gateway and a worker from nothing, each by one command", async () 
     await ca("init", "--domain", "acme.local", "--url", url, "--gateway", `gateway-01=${gatewayAddress}`, "-d", "ca"),
   );
   await started("gateway", ["run", "-c", "ca/ca.toml"], caScript).waitFor("ca.listening");
-  const said = succeeded(await join_("gateway", await token("gateway", "gateway-01")));
+  const newKey = ["--membership-new-key-every", "1h"];
+  const said = succeeded(await join_("gateway", await token("gateway", "gateway-01"), ...newKey));
   assert.match(said, /^joined acme\.local as gateway-01, until .*\nwrote gateway\.toml, gateway-cert\.pem, /);
   assert.is(statSync(join(folder, "gateway-key.pem")).mode & 0o777, 0o600);
   const config = read("gateway.toml");
@@ -87,7 +113,7 @@ test("takes the token from standard input, into another folder, with keys of the
   const file = await token("worker", "worker-02");
   const deno = "Deno" in globalThis;
   const script = fileURLToPath(new URL("../../scripts/hypha_worker.ts", import.meta.url));
-  const before = deno ? ["run", "--quiet", "--no-check", "-A"] : ["--no-warnings"];
+  const before = deno ? ["run", "--quiet", "--no-check", ...permissions] : ["--no-warnings"];
   const args = [
     ...before,
     script,
@@ -209,6 +235,41 @@ test("a node without a pair waits for one where it has [membership], and takes u
   for (const name of ["six-cert.pem", "six-key.pem"]) renameSync(join(folder, `${name}.bak`), join(folder, name));
   await worker.waitFor("identity.found");
   await worker.waitFor("node.ready");
+});
+
+const gateway = () => running.find(({ events }) => events.some(({ node }) => node === "gateway-01"))!;
+
+function datedBack(name: string): void {
+  const longAgo = new Date(Date.now() - 40 * 24 * 3_600_000);
+  utimesSync(join(folder, name), longAgo, longAgo);
+}
+
+test("SIGHUP: a node whose key has grown old renews with another key", async () => {
+  const file = await token("worker", "worker-08");
+  succeeded(await join_("worker", file, "-o", "eight.toml", "--membership-new-key-every", "1h", "--work-dir", "eight"));
+  const worker = started("worker", ["run", "-c", "eight.toml"]);
+  await worker.waitFor("node.ready");
+  const before = read("eight-key.pem");
+  datedBack("eight-key.pem");
+  worker.signal("SIGHUP");
+  await worker.waitFor("identity.renewed", ({ key }) => key === "new");
+  assert.is.not(read("eight-key.pem"), before);
+  await worker.waitFor("node.rekeying");
+});
+
+test("revoked: the gateway's log names the CA's command, and the worker ends with code 3", async () => {
+  succeeded(await ca("revoke", "-c", "ca/ca.toml", "worker-08"));
+  const closed = await gateway().waitFor("peer.closed", ({ name, code }) => name === "worker-08" && code !== undefined);
+  assert.is(closed["code"], "certificate-revoked");
+  assert.match(String(closed["hint"]), "hypha-ca token --replace");
+  assert.is((await running.at(-1)!.ended).code, 3);
+});
+
+test("a gateway renews too: on Deno with the least permissions", async () => {
+  datedBack("gateway-key.pem");
+  gateway().signal("SIGHUP");
+  await gateway().waitFor("identity.renewed", ({ key }) => key === "new");
+  await gateway().waitFor("node.rekeying");
 });
 
 test.run();
