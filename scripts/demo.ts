@@ -1,98 +1,44 @@
 /**
  * `npm run demo`: from an empty folder to a trained model, over mutual TLS.
  *
- * Makes a PKI, starts one process a node, trains a model on digits by DiLoCo rounds, revokes a trainer's certificate in
- * the middle, lets intruders try to join, and reports the results. On exit 1 it names the broken promise.
+ * Makes a CA that runs as a member of the network, starts one process a node, each with a certificate that it got by a token, and
+ * trains a model on digits by DiLoCo rounds. In the middle a worker joins, a trainer takes another key, and another trainer's
+ * certificate is revoked. Intruders try to join. On exit 1 it names the broken promise.
  *
  * @module
  */
-import { readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { fileURLToPath } from "node:url";
 import { BrokenPromise } from "./demo/broken_promise.ts";
-import { chooseCell, unmountAll } from "./demo/cell.ts";
-import { makeCertificates, makeIntruders, revokeCertificate } from "./demo/certificates.ts";
-import { type Layout, type NodePlan, writeWeights } from "./demo/configuration.ts";
-import { writeDataset } from "./demo/dataset.ts";
+import { ByCa } from "./demo/by_ca.ts";
+import { unmountAll } from "./demo/cell.ts";
+import { findParts, joinLate, renewTrainer, revokeTrainer } from "./demo/changes.ts";
 import { type Display, makeDisplay } from "./demo/display.ts";
 import { makeFolder } from "./demo/folder.ts";
-import { certificatePeer, tryIntruder } from "./demo/intruder.ts";
-import { type DemoModel, operator, planNodes, startNode, takeModel, untilHealthy } from "./demo/network.ts";
-import { type DemoOptions, readOptions } from "./demo/options.ts";
-import { endAll, type NodeProcess, shareCompiledCode, survivors } from "./demo/processes.ts";
-import { closingTimes, type DemoFacts, type DemoResult, evaluate, summarise } from "./demo/promises.ts";
+import { tryIntruder } from "./demo/intruder.ts";
+import { makeIntruders } from "./demo/intruders.ts";
+import { type DemoModel, takeModel } from "./demo/network.ts";
+import { type Joined, type Network, prepare, start } from "./demo/network_start.ts";
+import { type DemoOptions, readOptions, roundsOf } from "./demo/options.ts";
+import { endAll, type NodeProcess, survivors } from "./demo/processes.ts";
+import { type DemoFacts, type DemoResult, evaluate, summarise } from "./demo/promises.ts";
 import { printJson, showResult, showVerdict } from "./demo/report.ts";
-import { commandOf, missing } from "./demo/runtimes.ts";
+import { missing } from "./demo/runtimes.ts";
 
-const trainers = 3;
-const allocationTimeoutMs = 60_000;
-const trainingTimeoutMs = 180_000;
-const redialTimeoutMs = 30_000;
-const resultTimeoutMs = 10_000;
-/** Longer than the promise, so that the demo sees a late close and reports it as late. */
-const closedWaitMs = 3_000;
+const trainingTimeoutMs = 300_000;
+const resultTimeoutMs = 30_000;
 const stopGraceMs = 10_000;
 /** The kernel removes a cell after its worker has exited. */
 const survivorsGraceMs = 2_000;
-const digits = fileURLToPath(new URL("../tests/fixtures/digits.csv", import.meta.url));
-
-interface Network {
-  readonly plans: readonly NodePlan[];
-  readonly layout: Layout;
-  readonly nodes: Map<string, NodeProcess>;
-}
 
 /** The demo's results so far. They are printed however it ends. */
 interface Seen {
   network?: Network;
-  closedMs: Record<string, number | null>;
+  joined?: Joined;
+  closedMs: Readonly<Record<string, number | null>>;
   facts: DemoFacts;
   model?: DemoModel;
-}
-
-const roundsOf = ({ quick }: DemoOptions): number => quick ? 10 : 16;
-
-async function prepare(options: DemoOptions, folder: string, display: Display): Promise<Network> {
-  shareCompiledCode(join(folder, "compiled"));
-  const certificates = join(folder, "certs");
-  const plans = await planNodes(options.runtime);
-  await makeCertificates(certificates, [...plans, { name: operator, role: "gateway" }]);
-  const cell = await chooseCell(folder);
-  display.note(cell.description);
-  const executor = fileURLToPath(new URL("./executors/train_digits.ts", import.meta.url));
-  const [cmd, ...before] = commandOf(options.tools, []);
-  const dataset = writeDataset(digits, folder, options);
-  const layout: Layout = {
-    folder,
-    certificates,
-    gatewayPort: plans[0]?.port ?? 0,
-    dataset,
-    weights: writeWeights(folder),
-    rounds: roundsOf(options),
-    trainers,
-    tools: options.tools,
-    executor: { cmd, args: [...before, executor] },
-    cell: cell.table,
-  };
-  return { plans, layout, nodes: new Map() };
-}
-
-/** Starts the nodes in the order of their dependence: the gateway, then data and workers, then the scheduler. */
-async function start({ plans, layout, nodes }: Network, display: Display): Promise<void> {
-  for (const roles of [["gateway"], ["data", "worker"], ["scheduler"]]) {
-    const wave = plans.filter(({ role }) => roles.includes(role));
-    for (const plan of wave) nodes.set(plan.name, startNode(plan, layout));
-    const waiting = wave.filter(({ role }) => role !== "scheduler");
-    const probe = async () => {
-      for (let plan = waiting.shift(); plan !== undefined; plan = waiting.shift()) {
-        const node = nodes.get(plan.name);
-        if (node !== undefined) await untilHealthy(node, plan, layout);
-        display.note(`${plan.name} (${plan.runtime}) answers its probe`);
-      }
-    };
-    await Promise.all([probe(), probe()]);
-  }
 }
 
 function follow(scheduler: NodeProcess, display: Display, rounds: number): void {
@@ -103,64 +49,6 @@ function follow(scheduler: NodeProcess, display: Display, rounds: number): void 
     }
     if (event.event === "lease.granted") display.note(`${String(event["name"])} leased for ${String(event["class"])}`);
   });
-}
-
-interface Revocation {
-  readonly name: string;
-  readonly closedMs: Record<string, number | null>;
-  readonly redialCode: string;
-  readonly aggregator: string;
-}
-
-/** Whether an event is about a node: by its PeerID, or by the name in its certificate. */
-const names = (event: object, name: string, peer: string): boolean => {
-  const text = JSON.stringify(event);
-  return text.includes(peer) || text.includes(`${name}.hypha.local`);
-};
-
-/** Revokes the certificate of a trainer that holds a lease, and watches its connections. */
-async function revokeTrainer(
-  { layout, nodes }: Network,
-  scheduler: NodeProcess,
-  display: Display,
-): Promise<Revocation> {
-  const leaseOf = (wanted: string) => (event: { event: string; [field: string]: unknown }) =>
-    event.event === "lease.granted" && event["class"] === wanted;
-  const nodeOf = (peer: unknown) =>
-    [...nodes.keys()].find((name) => certificatePeer(join(layout.certificates, `${name}-cert.pem`)) === peer);
-  const lease = await scheduler.waitFor(leaseOf("train"), "lease for a trainer", allocationTimeoutMs);
-  const aggregate = await scheduler.waitFor(leaseOf("aggregate"), "lease for the aggregator", allocationTimeoutMs);
-  const name = nodeOf(lease["peer"]);
-  const aggregator = nodeOf(aggregate["peer"]);
-  if (name === undefined || aggregator === undefined) {
-    throw new BrokenPromise("a lease names a peer that is no node here");
-  }
-  const peer = certificatePeer(join(layout.certificates, `${name}-cert.pem`));
-  display.stage(`Revoking ${name}, which trains, in the middle of it`);
-  await revokeCertificate(layout.certificates, name);
-  const written = statSync(join(layout.certificates, "crls.pem")).mtimeMs;
-  const others = [...nodes.values()].filter((other) => other.name !== name);
-  const closedMs = await untilClosed(() => closingTimes(others, peer, written));
-  for (const [other, ms] of Object.entries(closedMs)) display.note(`${other} closed it after ${ms ?? "—"} ms`);
-  const gateway = nodes.get("gateway");
-  const refusal = await gateway?.waitFor(
-    (event) => event.event === "peer.refused" && Date.parse(event.time) >= written && names(event, name, peer),
-    `refusal of ${name}'s redial`,
-    redialTimeoutMs,
-  );
-  const redialCode = String(refusal?.["code"]);
-  display.note(`its redial was refused: ${redialCode}`);
-  return { name, closedMs, redialCode, aggregator };
-}
-
-/** Waits until every node has closed, or clearly will not. */
-async function untilClosed(look: () => Record<string, number | null>): Promise<Record<string, number | null>> {
-  const until = performance.now() + closedWaitMs;
-  for (;;) {
-    const closedMs = look();
-    if (Object.values(closedMs).every((ms) => ms !== null) || performance.now() > until) return closedMs;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
 }
 
 /** Returns the processes of the demo that still run after all had time to end. */
@@ -174,7 +62,7 @@ async function lasting(folder: string): Promise<readonly string[]> {
 }
 
 async function stopAll({ nodes }: Network): Promise<void> {
-  const order = ["scheduler", "worker", "data", "gateway"];
+  const order = ["scheduler", "worker", "data", "gateway", "ca"];
   for (const role of order) {
     await Promise.all([...nodes.values()].filter((node) => node.role === role).map((node) => node.stop(stopGraceMs)));
   }
@@ -191,8 +79,10 @@ function sum(seen: Seen, options: DemoOptions, begun: number): DemoResult {
     rounds: evaluated.map(({ round, accuracy }) => ({ round: Number(round), accuracy: Number(accuracy) })),
     accuracy: done === undefined ? null : Number(done["accuracy"]),
     model: seen.model ?? null,
+    executor: "typescript",
     ...summarise(nodes),
     revocation: { closedMs: seen.closedMs },
+    joined: seen.joined ?? null,
     seconds: Math.round((performance.now() - begun) / 100) / 10,
   };
 }
@@ -203,35 +93,91 @@ function leftovers(folder: string): string[] {
   return work.filter((name) => name.startsWith("hypha-")).map((name) => `a work directory was left: ${name}`);
 }
 
+/** What a network with a CA can do in the middle of training. */
+interface Changes {
+  /** When the late worker was ready, in milliseconds since the epoch. */
+  readonly readyAt: number;
+  readonly renewal: Awaited<ReturnType<typeof renewTrainer>>;
+}
+
+/** What happens in the middle of training, one change after the other. */
+async function change(
+  network: Network,
+  scheduler: NodeProcess,
+  display: Display,
+  seen: Seen,
+): Promise<Changes | undefined> {
+  const { trainers: [revoked = "", renewing = ""], aggregator } = await findParts(network, scheduler);
+  let changes: Changes | undefined;
+  if (network.layout.way === "ca") {
+    display.stage(`${network.plan.late.name} joins, and ${renewing} takes another key, in the middle of training`);
+    const both = [joinLate(network, display), renewTrainer(network, renewing, display)] as const;
+    const [readyAt, renewal] = await Promise.all(both);
+    changes = { readyAt, renewal };
+  }
+  display.stage(`Revoking ${revoked}, which trains, in the middle of it`);
+  const { closedMs, ...facts } = await revokeTrainer(network, { name: revoked, aggregator }, display);
+  seen.closedMs = closedMs;
+  seen.facts = { ...seen.facts, revoked: facts };
+  display.stage(`Training goes on without ${revoked}`);
+  return changes;
+}
+
+/** What the scheduler's log says, once training has ended, of the changes in its middle. */
+function factsOf({ readyAt, renewal }: Changes, { events }: NodeProcess): Pick<DemoFacts, "late" | "renewal"> {
+  const done = events.find(({ event }) => event === "training.done");
+  const lost = events.find(({ event, peer }) => event === "trainer.lost" && peer === renewal.formerPeer);
+  const roundsAfter =
+    events.filter(({ event, time }) => event === "round.evaluated" && Date.parse(time) > renewal.at).length;
+  return {
+    late: { readyAt, doneAt: done === undefined ? 0 : Date.parse(done.time) },
+    renewal: { ...renewal, roundsAfter, lost: lost === undefined ? undefined : String(lost["reason"]) },
+  };
+}
+
+async function letIntrudersTry({ certifier, layout, nodes, plan }: Network, display: Display) {
+  const met = [];
+  for (const intruder of await makeIntruders(certifier.issuer(), new Date())) {
+    const code = await tryIntruder(intruder, layout, nodes.get("gateway"));
+    display.note(`${intruder.name}: ${code}`);
+    met.push({ name: intruder.name, wanted: intruder.code, met: code });
+  }
+  if (certifier instanceof ByCa) {
+    const code = await certifier.tryUsedToken(plan.late);
+    display.note(`a used token: ${code}`);
+    met.push({ name: "a used token", wanted: "token-used", met: code });
+  }
+  return met;
+}
+
 async function perform(options: DemoOptions, folder: string, display: Display, seen: Seen): Promise<void> {
-  display.stage("Making a PKI: root → intermediate → one certificate a node, and a revocation list of each CA");
+  const begun = performance.now();
+  display.stage(
+    options.byHand
+      ? "Making a PKI: root → intermediate → one certificate a node, and a revocation list of each CA"
+      : "Making a CA: root → intermediate, their revocation lists, and a service that issues",
+  );
   const network = await prepare(options, folder, display);
   seen.network = network;
-  const { layout, nodes } = network;
-  display.stage(`Starting ${network.plans.length} nodes, one process each (${options.runtime})`);
-  await start(network, display);
+  const { layout, nodes, plan } = network;
+  const how = options.byHand ? "" : ", each with a certificate by its token";
+  display.stage(`Starting ${plan.nodes.length} nodes, one process each (${options.runtime})${how}`);
+  const joined = await start(network, begun, display);
+  if (!options.byHand) seen.joined = joined;
   const scheduler = nodes.get("scheduler");
   if (scheduler === undefined) throw new BrokenPromise("there is no scheduler");
   display.stage("Allocating workers, training in rounds");
   follow(scheduler, display, layout.rounds);
   await scheduler.waitFor(({ event }) => event === "round.evaluated", "evaluated round", trainingTimeoutMs);
-  const revocation = await revokeTrainer(network, scheduler, display);
-  seen.closedMs = revocation.closedMs;
-  const connectedMin = ["gateway", "scheduler", revocation.aggregator];
-  seen.facts = { ...seen.facts, revoked: { redialCode: revocation.redialCode, connectedMin } };
-  display.stage(`Training goes on without ${revocation.name}`);
+  const changes = await change(network, scheduler, display, seen);
   await scheduler.waitFor(({ event }) => event === "training.done", "end of training", trainingTimeoutMs);
+  if (changes !== undefined) seen.facts = { ...seen.facts, ...factsOf(changes, scheduler) };
   const kept = await scheduler.waitFor(({ event }) => event === "training.model", "model", resultTimeoutMs);
-  seen.model = await takeModel(String(kept["training"]), layout);
-  display.note(`the model after round ${seen.model.round}: ${seen.model.file}`);
-  display.stage("Three intruders try to get in");
-  const met = [];
-  for (const intruder of await makeIntruders(layout.certificates, new Date())) {
-    const code = await tryIntruder(intruder, layout, nodes.get("gateway"));
-    display.note(`${intruder.name}: ${code}`);
-    met.push({ name: intruder.name, wanted: intruder.code, met: code });
-  }
-  seen.facts = { ...seen.facts, intruders: met };
+  const place = network.certifier.placeOf("scheduler");
+  seen.model = await takeModel(String(kept["training"]), { path: options.modelOut, tools: options.tools, place });
+  display.note(`the model after round ${seen.model.round}: ${seen.model.path}`);
+  display.stage("Intruders try to get in");
+  seen.facts = { ...seen.facts, intruders: await letIntrudersTry(network, display) };
   display.stage("Stopping");
   await stopAll(network);
   const alive = await lasting(folder);
@@ -245,7 +191,12 @@ async function demonstrate(options: DemoOptions, folder: string, display: Displa
   const begun = performance.now();
   const seen: Seen = {
     closedMs: {},
-    facts: { shuffleLabels: options.shuffleLabels, roundsWanted: roundsOf(options), stopped: undefined },
+    facts: {
+      way: options.byHand ? "by-hand" : "ca",
+      shuffleLabels: options.shuffleLabels,
+      roundsWanted: roundsOf(options),
+      stopped: undefined,
+    },
   };
   try {
     if (options.tools === "deno") display.note(`All processes run on Deno: ${missing("node")}`);
@@ -260,7 +211,7 @@ async function demonstrate(options: DemoOptions, folder: string, display: Displa
   const result = sum(seen, options, begun);
   display.clear();
   if (!options.json && seen.network !== undefined && seen.facts.stopped === undefined) {
-    showResult(result, seen.network, display);
+    showResult(result, { nodes: seen.network.nodes, way: seen.facts.way }, display);
   }
   const alive = clean().map((survivor) => `a process survives: ${survivor}`);
   const { left } = seen.facts;

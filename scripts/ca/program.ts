@@ -18,10 +18,17 @@ const program = Command.make("hypha-ca").pipe(
 
 const builtIns = [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions];
 
-/** Runs the program. */
-export async function runCa(args: readonly string[]): Promise<ProgramOutcome> {
+/**
+ * Runs the program.
+ *
+ * @param around Changes the services. The demo uses it to read the output.
+ */
+export async function runCa(
+  args: readonly string[],
+  around: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> = (effect) => effect,
+): Promise<ProgramOutcome> {
   const exit = await Effect.runPromiseExit(
-    Command.runWith(program, { version })(args).pipe(
+    around(Command.runWith(program, { version })(args)).pipe(
       Effect.provide(CliConfig.layer({ builtIns })),
       Effect.provide(usageErrors),
       Effect.provide(nodeServices),

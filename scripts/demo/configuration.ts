@@ -1,16 +1,16 @@
 /**
- * The configuration files of the demo's nodes, as an operator would write them.
+ * The configurations of the demo's nodes, as an operator would write them; where their certificates lie, the certifier adds.
  *
  * @module
  */
 import { writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { stringify } from "@std/toml";
 import { Result } from "effect";
 import { encodeTensors } from "../../actors/learning/mod.ts";
 import type { Dataset } from "./dataset.ts";
 import type { Runtime } from "../check/runtimes.ts";
 import { builtinModel } from "../executors/model.ts";
+import type { Way } from "./certifier.ts";
 
 /** A node of the demo before it runs. */
 export interface NodePlan {
@@ -23,15 +23,13 @@ export interface NodePlan {
 /** The keys of all configurations. */
 export interface Layout {
   readonly folder: string;
-  readonly certificates: string;
+  readonly way: Way;
   readonly gatewayPort: number;
   readonly dataset: Dataset;
   /** The weights that the training begins with. */
   readonly weights: string;
   readonly rounds: number;
   readonly trainers: number;
-  /** The runtime of the demo's own commands. */
-  readonly tools: Runtime;
   /** Command line that starts the training executor. */
   readonly executor: { readonly cmd: string; readonly args: readonly string[] };
   /** `[cell]` of the workers. */
@@ -49,19 +47,13 @@ export function writeWeights(folder: string): string {
   return path;
 }
 
-function common({ name, port, role }: NodePlan, { certificates, gatewayPort }: Layout): Record<string, unknown> {
+function common({ port, role }: NodePlan, { way, gatewayPort }: Layout): Record<string, unknown> {
   const address = `/ip4/127.0.0.1/tcp/${port}`;
   return {
-    cert_pem: join(certificates, `${name}-cert.pem`),
-    key_pem: join(certificates, `${name}-key.pem`),
-    trust_pem: join(certificates, "ca-bundle.pem"),
-    crls_pem: join(certificates, "crls.pem"),
-    require_roles: true,
     listen_addresses: [address],
-    // Everything happens on loopback here, which is excluded by default.
-    exclude_cidr: [],
     ...(role === "data" ? {} : { external_addresses: [address] }),
-    ...(role === "gateway" ? {} : { gateway_addresses: [`/ip4/127.0.0.1/tcp/${gatewayPort}`] }),
+    // A CA names the gateways to those that join.
+    ...(role === "gateway" || way === "ca" ? {} : { gateway_addresses: [`/ip4/127.0.0.1/tcp/${gatewayPort}`] }),
   };
 }
 
@@ -98,19 +90,15 @@ function scheduler({ dataset, rounds, trainers, weights }: Layout): Record<strin
   return { scheduler: { job } };
 }
 
-/** Where a node's configuration is. */
-export const configurationPath = ({ name }: Pick<NodePlan, "name">, { folder }: Pick<Layout, "folder">): string =>
-  join(folder, "config", `${name}.toml`);
-
-/** Writes a node's configuration and returns its path. */
-export function writeConfiguration(plan: NodePlan, layout: Layout): string {
+/** The keys of a node's configuration, in tables as in TOML. */
+export function valuesOf(plan: NodePlan, layout: Layout): Record<string, unknown> {
   const own = {
     gateway: () => ({}),
     data: () => ({ dataset_path: layout.dataset.slices, require_grant: true }),
     worker: () => worker(plan, layout),
     scheduler: () => scheduler(layout),
   }[plan.role]();
-  const path = configurationPath(plan, layout);
-  writeFileSync(path, `${stringify({ ...common(plan, layout), ...own })}\n`);
-  return path;
+  // A key that looks older than this, and than its certificate, is replaced although the worker is not idle.
+  const renewal = layout.way === "ca" && plan.role === "worker" ? { membership: { new_key_every: "1h" } } : {};
+  return { ...common(plan, layout), ...own, ...renewal };
 }

@@ -10,7 +10,7 @@ import { connect as connectTcp, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { Result } from "effect";
 import { parseCertificate, parsePem, peerIdOf } from "../../pki/mod.ts";
-import type { Intruder } from "./certificates.ts";
+import type { Intruder } from "./intruders.ts";
 import type { Layout } from "./configuration.ts";
 import { BrokenPromise } from "./broken_promise.ts";
 import type { NodeProcess } from "./processes.ts";

@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { accessSync, constants, statSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import type { Runtime } from "../check/runtimes.ts";
@@ -17,6 +19,10 @@ export interface DemoOptions {
   readonly quick: boolean;
   readonly json: boolean;
   readonly keep: boolean;
+  /** Certificates made with `hypha-certutil`, and copied, in place of a CA. */
+  readonly byHand: boolean;
+  /** Where the trained model is written. */
+  readonly modelOut: string;
   /** Trains on labels that mean nothing: the control that must fail to learn. */
   readonly shuffleLabels: boolean;
 }
@@ -26,6 +32,10 @@ const usage = `Usage: npm run demo [-- OPTIONS]
   --runtime node|deno|mixed  what the nodes run on; mixed: half of them on each
                              (default: node; deno on a machine without Node)
   --quick                    fewer rounds, same path
+  --by-hand                  certificates and lists made with hypha-certutil,
+                             without a CA
+  --model-out FILE           where the trained model is written
+                             (default: hypha-demo-model.safetensors)
   --json                     one JSON object on standard output, progress on
                              standard error
   --keep                     keeps the folder with certificates,
@@ -49,6 +59,19 @@ function chooseRuntime(asked: string | undefined): DemoOptions["runtime"] {
   return asked;
 }
 
+/** The demo takes a minute: a place where its model cannot be is told before. */
+function checkModelOut(path: string): void {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) throw new Error(`--model-out ${path} is a directory`);
+  try {
+    accessSync(dirname(path), constants.W_OK);
+  } catch {
+    throw new Error(`--model-out ${path}: its folder is not there, or cannot be written to`);
+  }
+}
+
+/** Rounds of training. */
+export const roundsOf = ({ quick }: Pick<DemoOptions, "quick">): number => quick ? 10 : 16;
+
 /** Reads the command line. On wrong usage, prints the error and exits with 2. */
 export function readOptions(args: readonly string[]): DemoOptions {
   try {
@@ -59,6 +82,8 @@ export function readOptions(args: readonly string[]): DemoOptions {
         quick: { type: "boolean", default: false },
         json: { type: "boolean", default: false },
         keep: { type: "boolean", default: false },
+        "by-hand": { type: "boolean", default: false },
+        "model-out": { type: "string", default: "hypha-demo-model.safetensors" },
         "shuffle-labels": { type: "boolean", default: false },
         help: { type: "boolean", default: false },
       },
@@ -70,7 +95,13 @@ export function readOptions(args: readonly string[]): DemoOptions {
     const { quick, json, keep } = values;
     const runtime = chooseRuntime(values.runtime);
     const tools = findBinary("node") === undefined ? "deno" : "node";
-    return { runtime, tools, quick, json, keep, shuffleLabels: values["shuffle-labels"] };
+    const modelOut = resolve(values["model-out"]);
+    checkModelOut(modelOut);
+    return {
+      ...{ runtime, tools, quick, json, keep, modelOut },
+      byHand: values["by-hand"],
+      shuffleLabels: values["shuffle-labels"],
+    };
   } catch (error) {
     const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
     console.error(`Cannot run demo: ${reason} (see npm run demo -- --help)`);

@@ -35,15 +35,28 @@ const environment = () => ({
 /** Every child that still runs; {@linkcode endAll} empties it. */
 const running = new Set<ChildProcess>();
 
+/** Process ids of the children that run. */
+export const runningPids = (): readonly number[] => [...running].flatMap(({ pid }) => pid === undefined ? [] : [pid]);
+
+/** How a command runs. */
+export interface RunOptions {
+  readonly timeoutMs: number;
+  readonly cwd?: string;
+  /** Its standard input. */
+  readonly input?: string;
+}
+
 /** Runs a command to its end. */
 export function runOnce(
   command: string,
   args: readonly string[],
-  timeoutMs: number,
+  { timeoutMs, cwd, input = "" }: RunOptions,
 ): Promise<{ code: number; stdout: string; stderr: string }> {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env: environment() });
+    const child = spawn(command, args, { stdio: ["pipe", "pipe", "pipe"], env: environment(), cwd });
     running.add(child);
+    child.stdin.on("error", () => {}); // it ended before it read all
+    child.stdin.end(input);
     let stdout = "";
     let stderr = "";
     child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
@@ -72,19 +85,20 @@ export class NodeProcess {
   #lastLine = "";
 
   constructor(
-    { name, role, runtime, command, args, logFile }: {
+    { name, role, runtime, command, args, logFile, cwd }: {
       name: string;
       role: string;
       runtime: Runtime;
       command: string;
       args: readonly string[];
       logFile: string;
+      cwd?: string;
     },
   ) {
     this.name = name;
     this.role = role;
     this.runtime = runtime;
-    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env: environment() });
+    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env: environment(), cwd });
     this.#child = child;
     running.add(child);
     for (const output of [child.stdout, child.stderr]) {
@@ -150,6 +164,11 @@ export class NodeProcess {
         finish(() => reject(new BrokenPromise(`${this.name} ended (exit ${code}) before ${what}: ${this.lastWords}`)))
       );
     });
+  }
+
+  /** Has the node read its files again. */
+  reload(): void {
+    kill(this.#child, "SIGHUP");
   }
 
   /** Asks the node to drain, then ends it. */

@@ -3,14 +3,23 @@
  *
  * @module
  */
+import type { Way } from "./certifier.ts";
 import type { DemoModel } from "./network.ts";
+import type { Joined } from "./network_start.ts";
 import type { LogEvent, NodeProcess } from "./processes.ts";
 
 /** Least accuracy on the held-out fifth, and most accuracy of the control with shuffled labels. */
 export const accuracyMin = 0.95;
 const shuffledAccuracyMax = 0.2;
-/** From the list written to the connection closed, in milliseconds. */
-const closedMaxMs = 1_000;
+/**
+ * To the connection closed, in milliseconds: by hand from the list written, with a CA from the start of `hypha-ca revoke`, whose
+ * list travels through the network.
+ */
+const closedMaxMs = { ca: 2_000, "by-hand": 1_000 } as const;
+/** Processor time from nothing to a worker that joined, in seconds. */
+const joinedMaxS = 60;
+/** The exit code of a node whose own certificate was revoked, in a network with a CA. */
+const revokedExitCode = 3;
 
 /** The verdict when nothing broke. */
 export const allHeld = "all promises held";
@@ -28,7 +37,34 @@ export interface DemoResult {
   readonly accepted: number;
   readonly refused: Readonly<Record<string, number>>;
   readonly revocation: { readonly closedMs: Readonly<Record<string, number | null>> };
+  readonly executor: "typescript";
+  /** From nothing to the first worker that joined; null with `--by-hand`, or where the demo did not come so far. */
+  readonly joined: Joined | null;
   readonly seconds: number;
+}
+
+/** A trainer's certificate was revoked. */
+export interface RevocationFacts {
+  readonly name: string;
+  /** How long each node took to close the connection; null where it did not. */
+  readonly closedMs: Readonly<Record<string, number | null>>;
+  /** The code that its redial met. */
+  readonly redialCode: string;
+  /** Nodes that must have been connected with it. */
+  readonly connectedMin: readonly string[];
+}
+
+/** A trainer took another key. */
+export interface RenewalFacts {
+  readonly name: string;
+  /** Its PeerID before: under it, it goes on training. */
+  readonly formerPeer: string;
+  /** When, in milliseconds since the epoch. */
+  readonly at: number;
+  /** Rounds that were evaluated afterwards. */
+  readonly roundsAfter: number;
+  /** Why the scheduler lost it; undefined where it did not. */
+  readonly lost: string | undefined;
 }
 
 /** How one promise came out. */
@@ -49,16 +85,15 @@ export interface Verdict {
 
 /** Observations in addition to the result; undefined if the demo stopped before. */
 export interface DemoFacts {
+  readonly way: Way;
   readonly shuffleLabels: boolean;
   readonly roundsWanted: number;
   /** Why the demo stopped before its end. */
   readonly stopped: string | undefined;
-  readonly revoked?: {
-    /** The code that the revoked trainer's redial met. */
-    readonly redialCode: string;
-    /** Nodes that must have been connected with it. */
-    readonly connectedMin: readonly string[];
-  } | undefined;
+  /** When the late worker was ready, and when training ended, in milliseconds since the epoch. */
+  readonly late?: { readonly readyAt: number; readonly doneAt: number } | undefined;
+  readonly renewal?: RenewalFacts | undefined;
+  readonly revoked?: Omit<RevocationFacts, "closedMs"> | undefined;
   readonly intruders?: readonly { readonly name: string; readonly wanted: string; readonly met: string }[] | undefined;
   readonly exits?: readonly { readonly name: string; readonly code: number | undefined }[] | undefined;
   /** Processes and work directories that are left. */
@@ -114,44 +149,95 @@ function brokenLearning(accuracy: number, shuffleLabels: boolean): string[] {
   return accuracy >= accuracyMin ? [] : [`accuracy is ${percent(accuracy)}, under ${percent(accuracyMin)}`];
 }
 
-function brokenClosings({ revocation: { closedMs } }: DemoResult, connectedMin: readonly string[]): string[] {
+function brokenClosings(
+  { revocation: { closedMs } }: DemoResult,
+  connectedMin: readonly string[],
+  maxMs: number,
+): string[] {
   const late = Object.entries(closedMs).flatMap(([node, ms]) => {
     if (ms === null) return [`${node} did not close the revoked worker's connection`];
-    return ms > closedMaxMs ? [`${node} closed the revoked worker after ${ms} ms, over ${closedMaxMs} ms`] : [];
+    return ms > maxMs ? [`${node} closed the revoked worker after ${ms} ms, over ${maxMs} ms`] : [];
   });
   const absent = connectedMin.filter((node) => !(node in closedMs));
   return [...late, ...absent.map((node) => `${node} has no closedMs: it was not connected with the revoked worker`)];
 }
 
-/** Evaluates each promise. */
-export function evaluate(result: DemoResult, facts: DemoFacts): Verdict {
-  const { accuracy, rounds } = result;
-  const { shuffleLabels, roundsWanted, stopped, revoked, intruders, exits, left } = facts;
+/** A promise, and the reasons why it is broken; undefined where the demo did not come so far. */
+type Judged = readonly [promise: string, broken: readonly string[] | undefined];
+
+function judgeTraining(
+  { accuracy, rounds, model }: DemoResult,
+  { shuffleLabels, roundsWanted }: DemoFacts,
+): readonly Judged[] {
   const learning = shuffleLabels
     ? `shuffled labels teach nothing: accuracy under ${percent(shuffledAccuracyMax)}`
     : `accuracy on held-out rows is at least ${percent(accuracyMin)}`;
-  const all: readonly (readonly [promise: string, broken: readonly string[] | undefined])[] = [
-    ["every stage comes to its end", stopped === undefined ? [] : [stopped]],
-    [learning, accuracy === null ? undefined : brokenLearning(accuracy, shuffleLabels)],
+  const isTrained = accuracy !== null;
+  const few = rounds.length < roundsWanted ? [`${rounds.length} rounds were evaluated, not ${roundsWanted}`] : [];
+  const other = model?.round === roundsWanted
+    ? []
+    : [`the model is that of round ${model?.round ?? "none"}, not ${roundsWanted}`];
+  return [
+    [learning, isTrained ? brokenLearning(accuracy, shuffleLabels) : undefined],
+    ["every round is evaluated", isTrained ? few : undefined],
+    ["the scheduler holds the model of the last round", isTrained ? other : undefined],
+  ];
+}
+
+/** What a CA that runs adds. */
+function judgeMembership({ joined }: DemoResult, { late, renewal }: DemoFacts): readonly Judged[] {
+  return [
     [
-      "every round is evaluated",
-      accuracy === null
+      `from nothing to a worker that joined: at most ${joinedMaxS} s of processor time`,
+      joined === null
         ? undefined
-        : rounds.length < roundsWanted
-        ? [`${rounds.length} rounds were evaluated, not ${roundsWanted}`]
-        : [],
-    ],
-    [
-      "the scheduler holds the model of the last round",
-      accuracy === null
-        ? undefined
-        : result.model?.round === roundsWanted
+        : joined.processorSeconds <= joinedMaxS
         ? []
-        : [`the model is that of round ${result.model?.round ?? "none"}, not ${roundsWanted}`],
+        : [`a worker that joined took ${joined.processorSeconds} s of processor time, over ${joinedMaxS} s`],
     ],
     [
-      `every connection with the revoked trainer is closed within ${closedMaxMs} ms`,
-      revoked && brokenClosings(result, revoked.connectedMin),
+      "a worker joins by a token in the middle of training",
+      late && (late.readyAt < late.doneAt ? [] : ["the late worker was ready after training had ended"]),
+    ],
+    ["a trainer takes another key and goes on training", renewal && brokenRenewal(renewal)],
+  ];
+}
+
+function brokenRenewal({ name, lost, roundsAfter }: RenewalFacts): string[] {
+  if (lost !== undefined) return [`the scheduler lost ${name}, which took another key: ${lost}`];
+  return roundsAfter > 0 ? [] : [`no round was evaluated after ${name} had taken another key`];
+}
+
+function judgeEnds({ way, revoked, intruders, exits, left }: DemoFacts): readonly Judged[] {
+  const wantedExit = (name: string) => way === "ca" && name === revoked?.name ? revokedExitCode : 0;
+  const exit = way === "ca"
+    ? `every node ends with exit code 0, the revoked trainer with ${revokedExitCode}`
+    : "every node ends with exit code 0";
+  return [
+    [
+      "every intruder is refused for its own fault",
+      intruders?.filter(({ wanted, met }) => wanted !== met)
+        .map(({ name, wanted, met }) => `the intruder (${name}) met ${met}, not ${wanted}`),
+    ],
+    [
+      exit,
+      exits?.filter(({ name, code }) => code !== wantedExit(name))
+        .map(({ name, code }) => `${name} ended with exit code ${code ?? "unknown"}, not ${wantedExit(name)}`),
+    ],
+    ["no process and no work directory is left", left],
+  ];
+}
+
+/** Evaluates each promise. */
+export function evaluate(result: DemoResult, facts: DemoFacts): Verdict {
+  const { way, stopped, revoked } = facts;
+  const all: readonly Judged[] = [
+    ["every stage comes to its end", stopped === undefined ? [] : [stopped]],
+    ...judgeTraining(result, facts),
+    ...(way === "ca" ? judgeMembership(result, facts) : []),
+    [
+      `every connection with the revoked trainer is closed within ${closedMaxMs[way]} ms`,
+      revoked && brokenClosings(result, revoked.connectedMin, closedMaxMs[way]),
     ],
     [
       "the revoked trainer is refused when it dials again",
@@ -160,17 +246,7 @@ export function evaluate(result: DemoResult, facts: DemoFacts): Verdict {
         ? []
         : [`the revoked worker's redial met ${revoked.redialCode}, not certificate-revoked`]),
     ],
-    [
-      "every intruder is refused for its own fault",
-      intruders?.filter(({ wanted, met }) => wanted !== met)
-        .map(({ name, wanted, met }) => `the intruder (${name}) met ${met}, not ${wanted}`),
-    ],
-    [
-      "every node ends with exit code 0",
-      exits?.filter(({ code }) => code !== 0)
-        .map(({ name, code }) => `${name} ended with exit code ${code ?? "unknown"}, not 0`),
-    ],
-    ["no process and no work directory is left", left],
+    ...judgeEnds(facts),
   ];
   const promises = all.map(([promise, broken]) => ({
     promise,

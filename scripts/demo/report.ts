@@ -4,7 +4,7 @@
  * @module
  */
 import process from "node:process";
-import type { NodePlan } from "./configuration.ts";
+import type { Way } from "./certifier.ts";
 import type { Display } from "./display.ts";
 import type { NodeProcess } from "./processes.ts";
 import { allHeld, type DemoResult, type Verdict } from "./promises.ts";
@@ -12,11 +12,11 @@ import { allHeld, type DemoResult, type Verdict } from "./promises.ts";
 /** Shows the counts of each node, the rounds and the sums. */
 export function showResult(
   result: DemoResult,
-  { plans, nodes }: { readonly plans: readonly NodePlan[]; readonly nodes: ReadonlyMap<string, NodeProcess> },
+  { nodes, way }: { readonly nodes: ReadonlyMap<string, NodeProcess>; readonly way: Way },
   display: Display,
 ): void {
-  const rows = plans.map(({ name, role, runtime }) => {
-    const summary = nodes.get(name)?.events.findLast(({ event }) => event === "node.summary");
+  const rows = [...nodes.values()].map(({ name, role, runtime, events }) => {
+    const summary = events.findLast(({ event }) => event === "node.summary");
     const closed = result.revocation.closedMs[name];
     const refused = Object.values((summary?.["refused"] ?? {}) as Record<string, number>).reduce((a, b) => a + b, 0);
     const sent = String(summary?.["bytesSent"] ?? "—");
@@ -25,8 +25,9 @@ export function showResult(
   });
   display.line("");
   display.table([["node", "role", "on", "accepted", "refused", "sent", "closed"], ...rows]);
+  const since = way === "ca" ? "hypha-ca revoke was started" : "the revocation list was written";
   display.line(
-    "accepted and refused: handshakes; sent: bytes; closed: from the revocation list written to the connection closed",
+    `accepted and refused: handshakes; sent: bytes; closed: when the connection was closed after ${since}`,
   );
   display.line("");
   const rounds = result.rounds.map(({ round, accuracy }) => [String(round), `${(accuracy * 100).toFixed(1)} %`]);
@@ -36,9 +37,15 @@ export function showResult(
   display.line(`handshakes accepted ${result.accepted}; refused: ${refused}`);
   const accuracy = result.accuracy === null ? "unknown" : `${(result.accuracy * 100).toFixed(1)} %`;
   if (result.model !== null) {
-    const { file, round, sizeBytes, sha256 } = result.model;
-    display.line(`model of round ${round}: ${file} (${sizeBytes} bytes; --keep keeps it)`);
+    const { path, round, bytes, sha256 } = result.model;
+    display.line(`model of round ${round}: ${path} (${bytes} bytes)`);
     display.line(`SHA-256 ${sha256}`);
+  }
+  if (result.joined !== null) {
+    const { processorSeconds, seconds } = result.joined;
+    display.line(
+      `from nothing to a worker that joined: ${processorSeconds} s of processor time, of all nodes until then; ${seconds} s`,
+    );
   }
   display.line(`bytes moved ${result.bytes}; accuracy ${accuracy}; ${result.seconds} s`);
   display.line("");

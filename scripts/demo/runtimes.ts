@@ -6,6 +6,7 @@
 import { realpathSync } from "node:fs";
 import { delimiter } from "node:path";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { askRuntime, findRuntime, ownRuntime, type Runtime, startable } from "../check/runtimes.ts";
 import { findProgram } from "../check/prerequisites.ts";
 import { isAtLeast, nodeMin } from "../program/require_node.ts";
@@ -60,3 +61,6 @@ export function commandOf(runtime: Runtime, permissions: readonly string[]): rea
   const binary = startable(runtimeBinary(runtime));
   return runtime === "node" ? [binary, "--no-warnings"] : [binary, "run", "--quiet", "--no-check", ...permissions];
 }
+
+/** The script of a program, such as `worker` or `ca`. */
+export const scriptOf = (program: string): string => fileURLToPath(new URL(`../hypha_${program}.ts`, import.meta.url));

@@ -17,18 +17,21 @@ const kept: DemoResult = {
   nodes: 7,
   rounds: [{ round: 1, accuracy: 0.96 }],
   accuracy: 0.96,
-  model: { file: "model.safetensors", sha256: "00", sizeBytes: 1, round: 1 },
+  model: { path: "model.safetensors", sha256: "00", bytes: 1, round: 1 },
+  executor: "typescript",
   bytes: 1,
   accepted: 1,
   refused: {},
   revocation: { closedMs: { gateway: 1_000, scheduler: 0 } },
+  joined: { seconds: 90, processorSeconds: 60 },
   seconds: 1,
 };
 const facts: DemoFacts = {
+  way: "by-hand",
   shuffleLabels: false,
   roundsWanted: 1,
   stopped: undefined,
-  revoked: { redialCode: "certificate-revoked", connectedMin: ["gateway", "scheduler"] },
+  revoked: { name: "worker-1", redialCode: "certificate-revoked", connectedMin: ["gateway", "scheduler"] },
   intruders: [{ name: "expired", wanted: "certificate-expired", met: "certificate-expired" }],
   exits: [{ name: "gateway", code: 0 }],
   left: [],
@@ -62,7 +65,7 @@ const cases: [name: string, result: DemoResult, seen: Partial<DemoFacts>, expect
   [
     "a redial with another code",
     kept,
-    { revoked: { redialCode: "hung-up", connectedMin: [] } },
+    { revoked: { name: "worker-1", redialCode: "hung-up", connectedMin: [] } },
     /redial met hung-up, not certificate-revoked/,
   ],
   [
@@ -71,6 +74,7 @@ const cases: [name: string, result: DemoResult, seen: Partial<DemoFacts>, expect
     { intruders: [{ name: "expired", wanted: "certificate-expired", met: "self-signed" }] },
     /\(expired\) met self-signed/,
   ],
+  ["the exit code of a revoked node, by hand", kept, { exits: [{ name: "worker-1", code: 3 }] }, /exit code 3, not 0/],
   ["an exit code of 1", kept, { exits: [{ name: "data", code: 1 }] }, /data ended with exit code 1/],
   ["no exit code", kept, { exits: [{ name: "data", code: undefined }] }, /data ended with exit code unknown/],
   ["something that is left", kept, { left: ["a work directory was left: x"] }, /was left: x/],
@@ -91,9 +95,48 @@ for (const [name, result, seen, expected] of cases) {
   });
 }
 
+const renewal = { name: "worker-2", formerPeer: "p", at: 1, roundsAfter: 1, lost: undefined };
+const withCa: DemoFacts = {
+  ...facts,
+  way: "ca",
+  late: { readyAt: 1, doneAt: 2 },
+  renewal,
+  exits: [{ name: "gateway", code: 0 }, { name: "worker-1", code: 3 }],
+};
+const casesWithCa: typeof cases = [
+  ["none when all are kept", closed({ gateway: 2_000, scheduler: 0 }), {}, undefined],
+  ["a closing after 2,001 ms", closed({ gateway: 2_001, scheduler: 0 }), {}, /2001 ms, over 2000 ms/],
+  ["a worker that joined too late", kept, { late: { readyAt: 2, doneAt: 2 } }, /ready after training had ended/],
+  [
+    "more than 60 s of processor time",
+    { ...kept, joined: { seconds: 1, processorSeconds: 60.1 } },
+    {},
+    /took 60\.1 s of processor time/,
+  ],
+  ["a renewed trainer that was lost", kept, { renewal: { ...renewal, lost: "gone" } }, /lost worker-2, .*: gone/],
+  ["no round after the renewal", kept, { renewal: { ...renewal, roundsAfter: 0 } }, /no round was evaluated after/],
+  ["a revoked node that ends with 0", kept, { exits: [{ name: "worker-1", code: 0 }] }, /exit code 0, not 3/],
+];
+for (const [name, result, seen, expected] of casesWithCa) {
+  test(`with a CA, broken: ${name}`, () => {
+    const { verdict, promises } = evaluate(result, { ...withCa, ...seen });
+    const broken = promises.flatMap((each) => each.broken);
+    assert.is(promises.length, 12);
+    if (expected === undefined) return assert.is(verdict, allHeld);
+    assert.ok(broken.length === 1 && expected.test(broken[0] ?? ""), broken.join("; "));
+    assert.is(promises.filter(({ held }) => held === false).length, 1);
+  });
+}
+
+test("with a CA, a change that was not seen is a promise that is not held", () => {
+  const unseen = [{ late: undefined }, { renewal: undefined }] as const;
+  for (const each of unseen) assert.match(evaluate(kept, { ...withCa, ...each }).verdict, /^broken: not seen: a /);
+  assert.match(evaluate({ ...kept, joined: null }, withCa).verdict, /^broken: not seen: from nothing/);
+});
+
 test("a demo that stops early has not kept what it did not come to", () => {
   const early = { ...kept, rounds: [], accuracy: null, revocation: { closedMs: {} } };
-  const stopped = { shuffleLabels: false, roundsWanted: 1, stopped: "gateway ended (exit 1)" };
+  const stopped = { way: "by-hand", shuffleLabels: false, roundsWanted: 1, stopped: "gateway ended (exit 1)" } as const;
   const { verdict, promises } = evaluate(early, stopped);
   assert.is(verdict, "broken: gateway ended (exit 1)");
   assert.equal(promises.map(({ held }) => held), [false, ...promises.slice(1).map(() => null)]);

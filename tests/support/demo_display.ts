@@ -8,7 +8,6 @@ import { makeDisplay } from "../../scripts/demo/display.ts";
 import type { LogEvent, NodeProcess } from "../../scripts/demo/processes.ts";
 import { evaluate } from "../../scripts/demo/promises.ts";
 import { showResult, showVerdict } from "../../scripts/demo/report.ts";
-import type { NodePlan } from "../../scripts/demo/configuration.ts";
 
 const display = makeDisplay({ json: false });
 const rounds = 16;
@@ -28,20 +27,18 @@ for (let round = 1; round <= rounds; round++) {
 }
 
 const names = ["gateway", "data", "worker-1", "scheduler"] as const;
-const plans = names.map((name): NodePlan => ({
-  name,
-  role: name === "worker-1" ? "worker" : name,
-  runtime: "deno",
-  port: 1,
-}));
 const summary = { event: "node.summary", accepted: 1_000, bytesSent: 123_456_789, refused: { "hung-up": 27 } };
-const nodes = new Map(names.map((name) => [name, { events: [summary as unknown as LogEvent] } as NodeProcess]));
+const nodes = new Map(names.map((name) => {
+  const role = name === "worker-1" ? "worker" : name;
+  return [name, { name, role, runtime: "deno", events: [summary as unknown as LogEvent] } as unknown as NodeProcess];
+}));
 const result = {
   runtime: "deno",
   nodes: 7,
   rounds: [{ round: 1, accuracy: 0.978 }],
   accuracy: 0.978,
-  model: { file: "/tmp/hypha-demo/model.safetensors", sha256: "0".repeat(64), sizeBytes: 10_000, round: 1 },
+  model: { path: "/tmp/hypha-demo-model.safetensors", sha256: "0".repeat(64), bytes: 10_000, round: 1 },
+  executor: "typescript",
   bytes: 5_977_687,
   accepted: 52,
   refused: {
@@ -52,9 +49,18 @@ const result = {
     "hung-up": 27,
   },
   revocation: { closedMs: { gateway: 1_000, data: 151, scheduler: null } },
+  joined: { seconds: 17.4, processorSeconds: 18.3 },
   seconds: 63.4,
-};
-showResult(result, { plans, nodes }, display);
-const facts = { shuffleLabels: false, roundsWanted: 1, stopped: undefined, exits: [], left: [], intruders: [] };
+} as const;
+showResult(result, { nodes, way: "ca" }, display);
+const facts = {
+  way: "ca",
+  shuffleLabels: false,
+  roundsWanted: 1,
+  stopped: undefined,
+  exits: [],
+  left: [],
+  intruders: [],
+} as const;
 showVerdict(evaluate(result, facts), display, display);
 process.exit(0);

@@ -12,6 +12,7 @@ import type { Writable } from "node:stream";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { isThere } from "../../scripts/check/prerequisites.ts";
+import { statsOf } from "../../scripts/demo/processor_time.ts";
 
 /** A fenced block: commands (`sh`) or what the reader is to see (`text`). */
 export interface Block {
@@ -123,6 +124,12 @@ export class ShellSession {
     } else {
       await Promise.all(text.trim().split("\n").map((line) => this.#see(line, timeoutMs)));
     }
+  }
+
+  /** Processor time of bash and of all that it started, so far, in milliseconds. */
+  get processorMs(): number {
+    const stats = readdirSync("/proc").filter((name) => /^\d+$/.test(name)).flatMap((pid) => statsOf(pid) ?? []);
+    return stats.filter(({ session }) => session === this.#child.pid).reduce((sum, { timeMs }) => sum + timeMs, 0);
   }
 
   /** Closes the input; resolves with bash's exit code. */
