@@ -276,6 +276,7 @@ test("a training that failed says why; resume lets it go on with another run", a
   const id = await printed("submit", jobFile("broken", { executor: "broken" }));
   const failed = await until(id, "failed", ({ state }) => state === "failed");
   assert.match(failed.reason ?? "", "no trainer is left");
+  assert.match(await printed("logs", id), `ERROR Training ${id} failed: no trainer is left`);
   assert.ok(
     failed.out.some(({ name, last }) => name === "worker-03" && last.includes("job ended")),
     JSON.stringify(failed.out),
