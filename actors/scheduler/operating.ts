@@ -11,7 +11,7 @@ import { journalOf, type SchedulerArgs, trainingOf } from "./scheduler_setup.ts"
 import { nameOfMember, showStatus, showTraining, stateNow } from "./status.ts";
 import { endRun } from "./telling.ts";
 import { type KnownTraining, trainingsMax } from "./training_record.ts";
-import { beginTraining, setStanding } from "./trainings.ts";
+import { beginTraining, portsOf, setStanding } from "./trainings.ts";
 
 type Ask<Type extends AdminAsk["type"]> = Extract<AdminAsk, { type: Type }>;
 
@@ -100,11 +100,11 @@ function cancel(args: SchedulerArgs, known: KnownTraining): AdminAnswer {
   setStanding(args, known.id, { state: "cancelled" });
   enqueue.sendTo(running.ref, { type: "role.drain", reason: "cancelled" });
   enqueue(() =>
-    context.ports.report({
+    portsOf(args, known.id).report({
       level: "info",
       event: "training.cancelled",
       message: `Training ${known.id} was cancelled after round ${training.roundsDone}`,
-      fields: { training: known.id, round: training.roundsDone, members },
+      fields: { round: training.roundsDone, members },
     })
   );
   return { status: 200, body: { id: known.id, was: stateNow(known, running), members } };

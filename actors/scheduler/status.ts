@@ -5,7 +5,7 @@
  */
 import type { Member } from "../../pki/member.ts";
 import { allParticipants, type Participant, type Trainer, type Training } from "../training/training.ts";
-import type { TrainingWatch } from "../training/watch.ts";
+import { type TrainingWatch, watchedMember } from "../training/watch.ts";
 import { journalOf, type RunningTraining, type SchedulerArgs, trainingOf } from "./scheduler_setup.ts";
 import type { KnownTraining } from "./training_record.ts";
 
@@ -129,7 +129,7 @@ function roundOf(running: RunningTraining | undefined): number {
 function membersOf(training: Training, watch: TrainingWatch): readonly ShownMember[] {
   return allParticipants(training).map((participant) => {
     const name = nameOfMember(participant.member);
-    const watched = watch.members[name];
+    const watched = watchedMember(watch, name);
     const trainer = training.trainers[participant.peer];
     return {
       name,

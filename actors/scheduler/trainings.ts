@@ -25,7 +25,7 @@ import { nameOfPeer } from "./status.ts";
 import type { KnownTraining, TrainingStanding } from "./training_record.ts";
 
 /** Ports whose log lines name the training, and go into its journal too. */
-function portsOf({ context: { ports }, self }: SchedulerArgs, id: string): Ports {
+export function portsOf({ context: { ports }, self }: SchedulerArgs, id: string): Ports {
   return {
     ...ports,
     report: ({ fields, ...rest }) => {
@@ -163,11 +163,11 @@ export function noteEnded(args: SchedulerArgs, { type, output }: TrainingEnded):
   if (output.type !== "failed") return;
   const { reason } = output;
   enqueue(() =>
-    context.ports.report({
+    portsOf(args, id).report({
       level: "error",
       event: "training.failed",
       message: `Training ${id} failed: ${reason}`,
-      fields: { training: id, reason, hint: `Go on after its newest round with: hypha-scheduler resume ${id}` },
+      fields: { reason, hint: `Go on after its newest round with: hypha-scheduler resume ${id}` },
     })
   );
 }

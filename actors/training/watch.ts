@@ -103,6 +103,11 @@ export function watchLine(watch: TrainingWatch, line: ReportedLine): TrainingWat
   return change === undefined ? watch : change(watch, fields, line);
 }
 
+/** What is known of a member. Certificates choose their names: inherited properties are no members. */
+export function watchedMember({ members }: TrainingWatch, name: string): WatchedMember | undefined {
+  return Object.hasOwn(members, name) ? members[name] : undefined;
+}
+
 /** Members that are in. */
 export function membersIn({ members }: TrainingWatch): number {
   return Object.values(members).filter(({ is }) => is === "in").length;
@@ -132,9 +137,8 @@ function withMember(
   change: Partial<Omit<WatchedMember, "at">>,
 ): TrainingWatch {
   if (name === undefined) return watch;
-  const known = watch.members[name] ?? { part: "trainer", is: "in", last: "", at, loss: null };
-  const { [name]: _, ...others } = watch.members;
-  const kept = Object.entries(others).slice(1 - membersMax);
+  const known = watchedMember(watch, name) ?? { part: "trainer", is: "in", last: "", at, loss: null };
+  const kept = Object.entries(watch.members).filter(([other]) => other !== name).slice(1 - membersMax);
   return { ...watch, members: Object.fromEntries([...kept, [name, { ...known, ...change, at }]]) };
 }
 
@@ -147,9 +151,10 @@ function allOut({ members }: TrainingWatch): TrainingWatch["members"] {
 function withRejection(watch: TrainingWatch, code: unknown): TrainingWatch {
   const named = textOf(code) || "rejected";
   const { rejections } = watch;
-  const isNew = rejections[named] === undefined;
-  const key = isNew && Object.keys(rejections).length >= codesMax ? "other" : named;
-  return { ...watch, rejections: { ...rejections, [key]: (rejections[key] ?? 0) + 1 } };
+  const counts = new Map(Object.entries(rejections));
+  const key = !counts.has(named) && counts.size >= codesMax ? "other" : named;
+  counts.set(key, (counts.get(key) ?? 0) + 1);
+  return { ...watch, rejections: Object.fromEntries(counts) };
 }
 
 const textOf = (value: unknown): string => typeof value === "string" ? value.slice(0, textMax) : "";

@@ -57,7 +57,8 @@ export function statusText(shown: ShownStatus, now: number): string {
       ? []
       : [`model: ${bytes.received} bytes received, ${bytes.sent} bytes served`]),
   ];
-  return [...lines, ...memberLines("members", members, now), ...memberLines("left", out, now)].join("\n");
+  const outTitle = ["done", "failed", "cancelled"].includes(state) ? "took part" : "left";
+  return [...lines, ...memberLines("members", members, now), ...memberLines(outTitle, out, now)].join("\n");
 }
 
 function memberLines(title: string, members: readonly ShownMember[], now: number): readonly string[] {

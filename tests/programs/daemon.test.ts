@@ -277,6 +277,7 @@ test("a training that failed says why; resume lets it go on with another run", a
   const id = await printed("submit", jobFile("broken", { executor: "broken", waitS: 1 }));
   const failed = await until(id, "failed", ({ state }) => state === "failed");
   assert.match(failed.reason ?? "", "0 trainers of at least 1, and waited 1 s");
+  assert.match(await printed("logs", id), `ERROR Training ${id} failed: it has 0 trainers of at least 1`);
   assert.ok(
     failed.out.some(({ name, last }) => name === "worker-03" && last.includes("job ended")),
     JSON.stringify(failed.out),

@@ -95,6 +95,20 @@ test("bug: two trainings took offers of one worker of the existing network at th
   scheduler.stop();
   place.remove();
 });
+
+test("bug: a lease whose acceptance was under way when the turn ended was held by nobody until it lapsed", async () => {
+  const { world, say, phase, place, scheduler } = await daemonWith("t-a");
+  world.pass(patience.holdMs - 500);
+  const request = world.asks.flatMap((ask) => ask.type === "publish" ? [ask.message.id] : []).at(-1) ?? "";
+  say("w1", { WorkerOffer: { id: "late", request_id: request, price: 1, resources: none, timeout: at } });
+  world.pass(600);
+  assert.is(phase("t-a"), '{"allocating":"resting"}');
+  const released = world.asks.flatMap((ask) => ask.type === "request" && "Release" in ask.message ? [ask.message] : []);
+  assert.equal(released, [{ Release: { lease: "late" } }]);
+  scheduler.stop();
+  place.remove();
+});
+
 const none = { cpu: 1, gpu: 0, memory: 1, storage: 1 };
 const at = { secs_since_epoch: 0, nanos_since_epoch: 0 };
 

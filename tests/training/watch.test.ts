@@ -42,6 +42,19 @@ test("what an aggregator claims cannot grow without bound, and hostile values ar
   const odd = after(watch, "round.metrics", { round: "x", metrics: { loss: Number.NaN } }, "m1499");
   assert.is(odd.members["m1499"]?.loss, null);
   assert.is(after(watch, "constructor", {}), watch);
+  for (const name of ["__proto__", "constructor"]) {
+    const named = after(
+      after(emptyWatch, "update.rejected", { code: name, round: 1 }, name),
+      "lease.granted",
+      {},
+      name,
+    );
+    const read = JSON.parse(JSON.stringify(named)) as TrainingWatch;
+    assert.equal(Object.entries(read.rejections), [[name, 1]]);
+    assert.equal(Object.entries(read.members).map(([key, { part, last }]) => [key, part, last]), [
+      [name, "trainer", "leased"],
+    ]);
+  }
   assert.is(after(watch, "update.rejected", { code: "x".repeat(5_000) }, undefined).rejections["other"], 437);
 });
 

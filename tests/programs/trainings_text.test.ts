@@ -1,0 +1,87 @@
+/** Trainings as lines for people. */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { ShownStatus } from "../../actors/scheduler/status.ts";
+import { ageText, cancelText, listText, logText, statusText } from "../../scripts/program/trainings_text.ts";
+
+const test = suite("trainings for people");
+const now = Date.parse("2026-01-02T00:00:00Z");
+const ago = (seconds: number) => new Date(now - seconds * 1_000).toISOString();
+
+test("a time is as short as it can be told apart", () => {
+  const cases: readonly (readonly [seconds: number, text: string])[] = [
+    [-5, "0 s"],
+    [0, "0 s"],
+    [119, "119 s"],
+    [120, "2 min"],
+    [7_199, "120 min"],
+    [7_200, "2 h"],
+    [172_799, "48 h"],
+    [172_800, "2 d"],
+  ];
+  for (const [seconds, text] of cases) assert.is(ageText(ago(seconds), now), text);
+  assert.is(ageText(null, now), "-");
+});
+
+const shown: ShownStatus = {
+  id: "t-1",
+  name: "digits",
+  state: "running",
+  reason: null,
+  run: 7,
+  round: 2,
+  rounds: 5,
+  loss: 0.5,
+  members: [{ name: "w1", part: "trainer", last: "trains round 3: 64 samples so far", at: ago(3), loss: 0.25 }],
+  out: [{ name: "w2", part: "aggregator", last: "its lease is over", at: null, loss: null }],
+  losses: [{ round: 1, loss: 1 }, { round: 2, loss: 0.5 }],
+  accuracy: 0.913,
+  rejections: { norm: 2 },
+  bytes: { received: 3, sent: 4 },
+  roundSeconds: 1.25,
+  submitted: ago(600),
+  since: ago(300),
+};
+
+test("a list has a line for each training, and says how to begin where there is none", () => {
+  const line = { ...shown, members: 1 };
+  assert.equal(listText([line, { ...line, id: "t-22", state: "failed", loss: null }], now).split("\n"), [
+    "id    name    state    round  loss    members  age",
+    "t-1   digits  running  2/5    0.5000  1        10 min",
+    "t-22  digits  failed   2/5    -       1        10 min",
+  ]);
+  assert.match(listText([], now), "hypha-scheduler submit FILE");
+});
+
+test("a status says who is in and who is out, and what the aggregator claims as its claim", () => {
+  assert.equal(statusText(shown, now).split("\n"), [
+    "t-1 (digits): running, for 5 min",
+    "round 2 of 5, run 7, 1.3 s for the newest",
+    "loss: 1.000 (round 1), 0.5000 (round 2)",
+    "accuracy on held-out rows: 91.3 %",
+    "rejected updates, as the aggregator claims: norm 2",
+    "model: 3 bytes received, 4 bytes served",
+    "members:",
+    "  w1  trainer  trains round 3: 64 samples so far  3 s ago  loss 0.2500",
+    "left:",
+    "  w2  aggregator  its lease is over",
+  ]);
+  const failed = statusText({ ...shown, state: "failed", reason: "no trainer is left", members: [] }, now);
+  assert.match(failed, "failed: no trainer is left, for 5 min");
+  assert.match(failed, "took part:");
+});
+
+test("a cancelled training names the workers that end later", () => {
+  const members = [{ name: "w1", endsBy: null }, { name: "rust", endsBy: "2026-01-02T00:00:16.000Z" }];
+  const [told, late] = cancelText({ id: "t-1", members }).split("\n");
+  assert.match(told ?? "", "1 workers were told");
+  assert.match(late ?? "", "rust is of the existing network");
+  assert.match(late ?? "", "end by 2026-01-02T00:00:16.000Z");
+});
+
+test("a line of the log has its time, level and worker", () => {
+  const line = { at: ago(0), level: "warn", name: "w1", message: "Lost trainer" };
+  assert.is(logText(line), "2026-01-02T00:00:00.000Z WARN  [w1] Lost trainer");
+});
+
+test.run();
