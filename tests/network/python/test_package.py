@@ -95,7 +95,7 @@ class Safetensors(unittest.TestCase):
             with self.subTest(reason=reason, header=str(header)[:80]):
                 pattern = "Cannot read" if reason == "not JSON" else reason
                 self.assertRaisesRegex(MalformedSafetensors, pattern, load, self.write(header, data))
-        for text in (b"", b"1234567", struct.pack("<Q", 2**63) + b"{}", struct.pack("<Q", 2_000_000) + bytes(2_000_000)):
+        for text in (b"", b"1234567", struct.pack("<Q", 2**63) + b"{}", struct.pack("<Q", 2_000_000) + b"{}" + b" " * 1_999_998):
             self.path.write_bytes(text)
             self.assertRaises(MalformedSafetensors, load, self.path)
 
@@ -214,7 +214,7 @@ STEP = {
     "d": np.array([0.2]),
     "i": np.array(-1, np.int64),
     "u": np.array([1, 255], np.uint8),
-    "b": np.array([True, False]),
+    "b": np.array([False, True]),
 }
 
 
@@ -250,6 +250,7 @@ class JobTest(unittest.TestCase):
             "fetch weights", "receive", '{"status": {"batch_size": 2}}', '{"status": {"batch_size": 2}}',
             '{"metrics": {"round": 5, "metrics": {"loss": 1.5}}}', "send update-5.safetensors", '"update"', heard[7],
         ])  # fmt: skip
+        self.assertIn('{"metrics": {"round": 6, "metrics": {"loss": 1.5}}}', heard)
         self.assertRegex(heard[7], "^received parameters=[0-9a-f]{64}$")
         self.assertEqual([*self.folder.glob("update-*")], [])
         self.assertEqual(set(self.world.tokens), {"Bearer secret"})
@@ -288,12 +289,26 @@ class JobTest(unittest.TestCase):
             Bridge(str(self.folder / "none.sock"), retry_s=0.001).post("/a", {})
 
     def test_an_answer_that_is_none_fails(self) -> None:
-        for text in (b"<html>", b'{"type":"Error"}', b'{"type":"Perhaps"}', b"[]", b" " * 2_000_000):
+        for text in (b"<html>", b'{"type":"Error"}', b'{"type":"Perhaps"}', b"[]"):
             self.world.changes = lambda route, _: (200, text) if route == "/status/send" else None
             with self.subTest(text=text[:20]), self.assertRaises((BridgeFailed, JobFailed)):
                 self.job.bridge = Bridge(self.world.socket, retry_s=0.001)
                 for _ in self.job.batches(self.rows):
                     pass
+
+    def test_an_answer_is_bounded(self) -> None:
+        self.world.changes = lambda *_: (200, b'{"type":"Ok"}' + b" " * 2_000_000)
+        with self.assertRaises(BridgeFailed):
+            self.job.bridge.post("/status/send", "update")
+
+    def test_rows_are_shuffled_and_all_of_a_slice_come(self) -> None:
+        rows = [str(number) for number in range(40)]
+        (self.folder / "slice").write_text("\n".join(rows))
+        self.world.changes = lambda route, count: (200, b'{"type":"Continue"}') if "status" in route else None
+        batches = self.job.batches(self.rows)
+        taken = sum((next(batches) for _ in range(20)), [])
+        self.assertEqual(sorted(taken), sorted(rows))
+        self.assertNotEqual(taken, rows)
 
     def test_an_update_that_the_aggregator_would_reject_is_not_sent(self) -> None:
         self.assertTrue(self.job.parameters)
