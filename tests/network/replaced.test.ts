@@ -101,6 +101,19 @@ test("the aggregator dies at a dozen moments of a round: another goes on with it
   }
 });
 
+test("the aggregator dies when it has reported a round and not handed it over: the round is done again", async () => {
+  const { sim, of, until, nodeOf, finished, ends } = await network(4);
+  until("a round", () => finished().length >= 1);
+  const before = of("round.members").length;
+  for (let passed = 0; of("round.members").length === before && passed < 60_000; passed++) sim.run(1);
+  const [reported, kept] = [of("round.members").at(-1)?.[2]["round"], finished().length];
+  assert.is(reported, kept + 1);
+  nodeOf("aggregate").crash(true);
+  until("it is lost", () => of("aggregator.lost").length === 1);
+  ends();
+  assert.is(of("round.members").filter(([, , { round }]) => round === reported).length, 2);
+});
+
 test("bug: the only worker that can aggregate came back, and its results were refused as another job's", async () => {
   const { of, until, nodeOf, finished, ends } = await network(3);
   until("two rounds", () => finished().length === 2);
