@@ -45,8 +45,8 @@ export class TrainingChecks {
   readonly #finished = new Set<string>();
   /** The training of each update that was written, by its numbers. */
   readonly #written = new Map<string, string>();
-  /** The updates that counted, by job and numbers. */
-  readonly #counted = new Set<string>();
+  /** The rounds of updates that counted, by training and numbers. A round may be repeated. */
+  readonly #counted = new Map<string, number>();
 
   constructor({ sim, findings }: CheckInit) {
     this.#sim = sim;
@@ -92,13 +92,15 @@ export class TrainingChecks {
   averaged({ spec, scheduler, run, round, updates, learningRate, momentum, out }: AveragedRound): void {
     const { executor } = spec;
     if (executor.class !== "aggregate") return;
+    // A model that its scheduler keeps goes on with another aggregator, and in another run.
+    const of = spec.training === undefined ? spec.job_id : `${scheduler} ${spec.training.id}`;
     for (const [peer, values] of updates) {
       const written = this.#written.get(values.join());
-      const key = `${spec.job_id}/${values.join()}`;
-      if (this.#counted.has(key)) {
+      const key = `${of}/${values.join()}`;
+      if ((this.#counted.get(key) ?? round) !== round) {
         this.#findings.violate("own-training", "aggregator", `counted an update of ${peer} twice, in two rounds`);
       }
-      this.#counted.add(key);
+      this.#counted.set(key, round);
       if (written !== undefined && written !== `${scheduler} run ${run}`) {
         const detail = `took an update of ${peer} that is of ${written} for ${scheduler} run ${run}`;
         this.#findings.violate("own-training", "aggregator", detail);
@@ -115,8 +117,6 @@ export class TrainingChecks {
     if (missing.length > 0) {
       this.#findings.violate("waits-for-all", "aggregator", `did not wait for ${missing.join(", ")}`);
     }
-    // A model that its scheduler keeps goes on with another aggregator, and in another run.
-    const of = spec.training === undefined ? spec.job_id : `${scheduler} ${spec.training.id}`;
     this.#checkMean({ of, round }, { updates, learningRate, momentum, out });
   }
 

@@ -69,21 +69,15 @@ export const plantedTrainingBugs: readonly PlantedBug[] = [
   },
   {
     name: "a newcomer gets its job and the parameters before the aggregator knows it",
-    file: "actors/training/roster.ts",
-    find: 'state === "leased" && told === undefined && known.includes(peer)',
-    replace: 'state === "leased" && told === undefined && known.length >= 0',
+    file: "actors/training/dispatching.ts",
+    find: "training: { ...context.training, aggregator: { ...aggregator, sent, dispatch } },",
+    replace: "training: { ...context.training, aggregator: { ...aggregator, sent, dispatch, knows: sent } },",
   },
   {
     name: "a trainer's worker forgets its update when it was sent",
     file: "actors/job/trainer_link.ts",
     find: "return Effect.raceFirst(Effect.andThen(Effect.ignore(copied), Effect.never), changed);",
     replace: "return Effect.andThen(Effect.ignore(copied), Effect.andThen(changed, Effect.never));",
-  },
-  {
-    name: "a round that was reported and not kept is not done again by the next aggregator",
-    file: "actors/training/roster.ts",
-    find: "return { ...training, trainers, aggregator: undefined, roundsDone: keptRound };",
-    replace: "return { ...training, trainers, aggregator: undefined };",
   },
   {
     name: "an aggregator that takes over does not send the newest result again",
