@@ -207,8 +207,8 @@ test("a model is a repository with files or weights, not both; weights want an o
     [own.replace("learning-rate = 0.7", "learning-rate = 0"), ["learning-rate"]],
     [`${scheduler}\n[scheduler.job.aggregation]\nquorum = 0.5\n`, ["quorum"]],
   ];
-  const { job: late } = load("scheduler", `${own}\n[scheduler.job.aggregation]\nquorum = 0.5\ntrim = 0.1\n`);
-  assert.equal([late.aggregation.quorum, late.aggregation.trim, late.aggregation.method], [0.5, 0.1, "mean"]);
+  const rules = load("scheduler", `${own}\n[scheduler.job.aggregation]\nquorum = 0.5\ntrim = 0.1\n`).job?.aggregation;
+  assert.equal([rules?.quorum, rules?.trim, rules?.method], [0.5, 0.1, "mean"]);
   for (const [text, keys] of wrong) {
     const read = parseConfig("scheduler", { file: "c.toml", text }, nothing);
     assert.equal(Result.isFailure(read) && read.failure.problems.map(({ key }) => key.split(".").at(-1)), keys);
