@@ -16,7 +16,7 @@ import { type LoggedEvent, type Running, startProgram } from "../support/program
 const test = suite("members that are replaced");
 const network = await makeNodeNetwork();
 const lifeMs = 400_000;
-const rounds = 24;
+const rounds = 40;
 const room = { cpu: 1, memory: 1, storage: 1, gpu: 0 };
 const price = { bid: 20, max: 100 };
 const weights = join(network.folder, "init.safetensors");
@@ -81,13 +81,14 @@ const scheduler = run(
           worker_price: price,
           parameter_server_price: price,
         },
-        rounds: { update_rounds: rounds, avg_samples_between_updates: 256, max_batch_size: 16 },
+        rounds: { update_rounds: rounds, avg_samples_between_updates: 512, max_batch_size: 16 },
       },
     },
   }),
 );
 test.after(async () => {
-  // Workers that end by themselves leave no mounts behind; those of killed ones were swept.
+  // Workers that end by themselves leave no mounts behind; those of killed ones are swept at their next start.
+  await Promise.all(restarted.map((running) => running.waitFor("worker.swept", undefined, 60_000)));
   for (const { running } of [...workers.values(), { running: scheduler }]) running.signal("SIGTERM");
   await Promise.all([...workers.values(), { running: scheduler }].map(({ running }) => running.ended));
   await network.stop();
@@ -99,6 +100,13 @@ async function workerOf(peer: unknown) {
     if ((await worker.running.waitFor("node.listening"))["peer"] === peer) return { name, ...worker };
   }
   throw new Error(`Cannot find a worker: ${peer}`);
+}
+
+const restarted: Running[] = [];
+function restart({ name, path }: { readonly name: string; readonly path: string }): void {
+  const running = run("worker", path);
+  workers.set(name, { path, running });
+  restarted.push(running);
 }
 
 const finished = () => scheduler.events.filter(({ event }) => event === "round.finished").map(({ round }) => round);
@@ -130,9 +138,7 @@ test("a trainer's worker is killed: another takes its place while the first one 
     (event["trainers"] as string[]).includes(String(newcomer["peer"])), 60_000);
   await scheduler.waitFor("round.finished", after("round.finished", counted), 60_000);
   // Its worker comes back, and may take the next one's place.
-  const running = run("worker", victim.path);
-  workers.set(victim.name, { path: victim.path, running });
-  await running.waitFor("worker.swept", undefined, 60_000);
+  restart(victim);
 });
 
 test("the aggregator's worker is killed in mid-round: another goes on, and at most one round is repeated", async () => {
@@ -150,9 +156,7 @@ test("the aggregator's worker is killed in mid-round: another goes on, and at mo
   await scheduler.waitFor("round.finished", after("round.finished", other), 60_000);
   assert.ok(!scheduler.events.some(after("trainer.lost", lost)), "the trainers go on");
   assert.ok(before < rounds, "it was killed in time");
-  const running = run("worker", victim.path);
-  workers.set(victim.name, { path: victim.path, running });
-  await running.waitFor("worker.swept", undefined, 60_000);
+  restart(victim);
 });
 
 test("it ends with its model: no round is lost or finished twice, and all members hold the same parameters", async () => {
