@@ -1,9 +1,15 @@
 /** Turns of trainings that look for workers: one at a time, the oldest first. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import type { DilocoJobConfig } from "../../actors/config/config.ts";
+import { encodeTensors } from "../../actors/learning/mod.ts";
 import { nextTurn, passedMaxMs, patience } from "../../actors/scheduler/queue.ts";
+import { identityOf } from "../support/fake_transport.ts";
 import { temporary } from "../support/job_world.ts";
 import { configOf, startDaemon } from "../support/scheduler_world.ts";
+import { revoked } from "../support/worker_world.ts";
 
 const test = suite("turns of trainings");
 
@@ -23,11 +29,13 @@ const cases: readonly (readonly [
 for (const [name, turns, now, expected] of cases) test(name, () => assert.is(nextTurn(turns, now), expected));
 
 /** A daemon with trainings that have found their data set. */
-async function daemonWith(...ids: readonly string[]) {
+const daemonWith = (...ids: readonly string[]) => daemonOf(configOf(1, 1).job, ...ids);
+
+async function daemonOf(job: DilocoJobConfig, ...ids: readonly string[]) {
   const place = temporary();
   const daemon = await startDaemon(place.path);
   for (const id of ids) {
-    daemon.submit(id, { ...configOf(1, 1).job, dataset: `data-${id}` }, daemon.world.ports.now() + ids.indexOf(id));
+    daemon.submit(id, { ...job, dataset: `data-${id}` }, daemon.world.ports.now() + ids.indexOf(id));
     for (let tries = 0; tries < 200 && daemon.training(id)?.matches({ finding: "asking" }) !== true; tries++) {
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
@@ -111,5 +119,33 @@ test("bug: a lease whose acceptance was under way when the turn ended was held b
 
 const none = { cpu: 1, gpu: 0, memory: 1, storage: 1 };
 const at = { secs_since_epoch: 0, nanos_since_epoch: 0 };
+
+test("a training under way seeks another member at its own pace, long after its turn", async () => {
+  const folder = temporary();
+  const weights = join(folder.path, "init.safetensors");
+  writeFileSync(weights, encodeTensors(new Map([["w", { shape: [1], values: Float32Array.of(1) }]])));
+  const { job } = configOf(1, 1);
+  const { world, offer, live, phase, dispatches, scheduler, place } = await daemonOf({
+    ...job,
+    model: { weights, type: "image-classification", inputNames: ["x"] },
+    rounds: { ...job.rounds, keepRounds: 1 },
+  }, "t-a");
+  offer("w1");
+  offer("w2");
+  for (const { accept } of dispatches()) accept();
+  for (const { accept } of dispatches()) accept();
+  assert.match(phase("t-a"), /"running"/);
+  live(2 * patience.holdMs);
+  scheduler.send({ type: "peer.closed", peer: "w1", identity: identityOf("w1"), reason: revoked });
+  live(500);
+  assert.match(phase("t-a"), /seekingTrainer/);
+  world.take("publish");
+  live(3_000);
+  const asked = world.take("publish").length;
+  assert.ok(asked >= 1 && asked <= 4, `${asked} requests in three seconds`);
+  scheduler.stop();
+  place.remove();
+  folder.remove();
+});
 
 test.run();

@@ -10,6 +10,9 @@ import { jobLimits } from "../../actors/job/limits.ts";
 import { encodeTensors, layoutDigest } from "../../actors/learning/mod.ts";
 import { identityOf, settle } from "../support/fake_transport.ts";
 import { eventually, streamPair, temporary } from "../support/job_world.ts";
+import { changeAgainMs } from "../../actors/training/replacing.ts";
+import { dispatchDeadlineMs } from "../../actors/training/training_setup.ts";
+import { TransportError } from "../../transport/port.ts";
 import { configOf, startScheduler } from "../support/scheduler_world.ts";
 
 const tensors = (...values: number[]) =>
@@ -164,6 +167,36 @@ test("an aggregator whose result does not fit is lost; the round is done again w
   live(1_000);
   assert.equal(world.reported("round.finished"), []);
   assert.equal(world.reported("training.waiting").length, 1);
+  actor.send({ type: "role.drain" });
+  folder.remove();
+});
+
+test("an aggregator that does not take its job is replaced too; a worker that was not reached is told again", async () => {
+  const folder = temporary();
+  const { world, actor, progress, push, offer, dispatches, live } = await trained(configIn(folder.path, 2));
+  progress("a", "update");
+  progress("s", "updated");
+  assert.not.ok(await push(tensors(1, 1, 1), "r1"));
+  await eventually("it is lost", () => world.reported("aggregator.lost").length === 1);
+  offer("t");
+  live(1_000);
+  assert.equal(dispatches().map(({ peer }) => peer), ["t"]);
+  live(dispatchDeadlineMs);
+  assert.equal(world.reported("aggregator.lost").map(({ peer }) => peer), ["s", "t"], "it did not answer in time");
+  offer("u");
+  live(1_000);
+  const [job] = dispatches();
+  assert.is(job?.peer, "u");
+  world.take("request");
+  job?.accept();
+  const changes = () => world.take("request").filter(({ message }) => "Change" in message);
+  const [change] = changes();
+  const error = new TransportError({ code: "timed-out", detail: "no answer" });
+  change?.replyTo.send({ type: "request.failed", id: change.id, error });
+  assert.equal(changes(), [], "not at once");
+  world.pass(changeAgainMs);
+  const [again] = changes();
+  assert.equal([again?.peer, again?.message], ["a", change?.message]);
   actor.send({ type: "role.drain" });
   folder.remove();
 });
