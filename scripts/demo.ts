@@ -111,7 +111,7 @@ async function change(
   let changes: Changes | undefined;
   if (network.layout.way === "ca") {
     display.stage(`${network.plan.late.name} joins, and ${renewing} takes another key, in the middle of training`);
-    const both = [joinLate(network, display), renewTrainer(network, renewing, display)] as const;
+    const both = [joinLate(network, scheduler, display), renewTrainer(network, renewing, display)] as const;
     const [readyAt, renewal] = await Promise.all(both);
     changes = { readyAt, renewal };
   }

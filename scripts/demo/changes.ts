@@ -21,6 +21,9 @@ const revokedEndTimeoutMs = 30_000;
 const closedWaitMs = 8_000;
 const dayMs = 86_400_000;
 
+/** The round after which a revocation still falls into the training. */
+const middleOf = (rounds: number): number => Math.ceil(rounds * 0.4);
+
 /** Who has which part of the training. */
 export interface Parts {
   /** Trainers, by node. */
@@ -49,13 +52,17 @@ export async function findParts({ layout, certifier, nodes }: Network, scheduler
 }
 
 /** Has a worker join by a token. Returns when it was ready, in milliseconds since the epoch. */
-export async function joinLate(network: Network, display: Display): Promise<number> {
-  const { late } = network.plan;
+export async function joinLate(network: Network, scheduler: NodeProcess, display: Display): Promise<number> {
+  const { layout: { rounds }, plan: { late } } = network;
   const node = await bring(network, late);
   const { time } = await untilReady(node);
   display.note(`${late.name} (${late.runtime}) joined by a token, and is ready`);
-  // Its search for cells takes a core for a second, which the times of the revocation would show.
-  await node.waitFor(({ event }) => event === "worker.cell", "cell", cellTimeoutMs);
+  // Its search for cells takes a core for a second or more, which the times of the revocation would show. The training does not wait.
+  const isMiddle = ({ event, round }: LogEvent) => event === "round.evaluated" && Number(round) >= middleOf(rounds);
+  await Promise.race([
+    node.waitFor(({ event }) => event === "worker.cell", "cell", cellTimeoutMs),
+    scheduler.waitFor(isMiddle, "round in the middle", cellTimeoutMs),
+  ]);
   return Date.parse(time);
 }
 

@@ -286,8 +286,8 @@ walk("does not open a link as a work directory, and closes every descriptor", as
   await attemptAll();
   const before = open();
   for (let round = 0; round < 20; round++) await attemptAll();
-  // Fewer is as good: what others before this test opened may be closed by now. One lost a round would be twenty more.
-  assert.ok(open() <= before, `${open()} descriptors, ${before} before`);
+  // One lost a round would be twenty more. The runtime's own threads come and go: some of theirs may be opened or closed by now.
+  assert.ok(open() < before + 10, `${open()} descriptors, ${before} before`);
 });
 
 // A process swaps `swap/d` between a directory and a link to outside, as fast as it can. What opens by name is fooled

@@ -17,7 +17,7 @@ test("without roles in its certificates a network does all of its work, with def
   const { violations } = await runScenario({ ...scenario, nodes }, { inspect: coverage.inspect });
   assert.equal(violations, []);
   const taken = [...coverage.reached];
-  assert.ok(taken.includes("scheduler.concluding always → scheduler.finished"));
+  assert.ok(taken.includes("training.concluding always → training.finished"));
   assert.equal(taken.filter((name) => name.includes("act.refused")), []);
 });
 
