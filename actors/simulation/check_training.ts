@@ -92,8 +92,8 @@ export class TrainingChecks {
   averaged({ spec, scheduler, run, round, updates, learningRate, momentum, out }: AveragedRound): void {
     const { executor } = spec;
     if (executor.class !== "aggregate") return;
-    // A model that its scheduler keeps goes on with another aggregator, and in another run.
-    const of = spec.training === undefined ? spec.job_id : `${scheduler} ${spec.training.id}`;
+    // A model that its scheduler keeps goes on with another aggregator, in another run, and under another key of the scheduler.
+    const of = spec.training === undefined ? spec.job_id : `${this.#nameOf(scheduler)} ${spec.training.id}`;
     for (const [peer, values] of updates) {
       const written = this.#written.get(values.join());
       const key = `${of}/${values.join()}`;
@@ -118,6 +118,11 @@ export class TrainingChecks {
       this.#findings.violate("waits-for-all", "aggregator", `did not wait for ${missing.join(", ")}`);
     }
     this.#checkMean({ of, round }, { updates, learningRate, momentum, out });
+  }
+
+  #nameOf(peer: Peer): string {
+    const nodes = [...this.#sim.nodes.values()];
+    return nodes.find(({ sessions }) => sessions.some(({ self }) => self === peer))?.name ?? peer;
   }
 
   /** The peers that the aggregator's worker was last told to wait for. */

@@ -262,6 +262,8 @@ once("seeds that failed once violate no invariant", async () => {
       4_000_232,
       5_003_423,
       7_010_413,
+      9_000_015,
+      9_010_024,
     ]
   ) {
     await runSeeds(seed, 1);
