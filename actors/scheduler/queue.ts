@@ -14,7 +14,7 @@ export const passedMaxMs = 600_000;
 
 type Turns = Pick<SchedulerContext, "wanting" | "queue" | "turn">;
 
-/** The training whose turn it is now; undefined where another has it, or nobody may. */
+/** The training whose turn begins; undefined while another has its turn, or where none may begin. */
 export function nextTurn({ wanting, queue, turn }: Turns, now: number): string | undefined {
   if (turn !== undefined) return undefined;
   const byAge = Object.entries(wanting).sort(([, one], [, other]) => one - other);

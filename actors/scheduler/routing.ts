@@ -20,8 +20,9 @@ import { type RunningTraining, runningTrainings, type SchedulerArgs, type Schedu
 import type { SortedStream } from "./sort_stream.ts";
 import { endRunsBefore, isHeldBack } from "./telling.ts";
 
-/** Streams whose heads are read at once; one more is rejected. */
+/** Streams whose heads are read at once, of all members and of one; one more is rejected. */
 export const sortingMax = 64;
+export const sortingPerPeerMax = 8;
 
 /** A request on its way. */
 interface Routed {
@@ -156,7 +157,9 @@ export function routeStream(
 ): void {
   const [training, ...others] = runningTrainings(self).filter((each) => mayTake(each, stream));
   const { exchange } = stream;
-  const isFull = Object.keys(context.sorting).length >= sortingMax;
+  const sorting = Object.values(context.sorting);
+  const isFull = sorting.length >= sortingMax ||
+    sorting.filter(({ peer }) => peer === stream.peer).length >= sortingPerPeerMax;
   if (training === undefined || (others.length > 0 && isFull)) {
     return enqueue.sendTo(context.transport, { type: "stream.reject", exchange });
   }

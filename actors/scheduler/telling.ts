@@ -10,7 +10,7 @@ import type { Peer, TrainingRequest } from "../../transport/protocols/messages.t
 import { answerAs } from "../runtime/role.ts";
 import { participantOf } from "../training/training.ts";
 import type { TrainingFact } from "../training/training_setup.ts";
-import { foreignWaitMs, mayBeForeign, withHeld, withLease } from "../training/workers.ts";
+import { foreignWaitMs, mayBeForeign, withHeld, withLease, withSpeaker } from "../training/workers.ts";
 import { runningTrainings, type SchedulerArgs, type SchedulerContext, type SchedulerEvent } from "./scheduler_setup.ts";
 
 /** A worker answers on `/hypha-training/1` within this, in milliseconds. */
@@ -51,8 +51,7 @@ export function noteKnown(
   { context, enqueue }: SchedulerArgs,
   { peer, as }: { readonly peer: Peer; readonly as: "ours" | "foreign" },
 ): void {
-  const { workers } = context;
-  enqueue.assign({ workers: { ...workers, speakers: { ...workers.speakers, [peer]: as } } });
+  enqueue.assign({ workers: withSpeaker(context.workers, peer, as) });
 }
 
 /** An offer became a lease. */

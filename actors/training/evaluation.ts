@@ -203,7 +203,7 @@ const evaluation = setup({
     reject: ({ context }, offered: Offered) => rejectStream(context, offered),
     takeLoaded: assign({ loaded: (_, { value }: { readonly value: EvaluatedModel }) => value }),
     begin: enqueueActions(({ context, enqueue }) => {
-      // Results are pushed to an evaluation only where nobody else keeps the model.
+      // Where the scheduler keeps the model, its store takes the results.
       const serving = "parameters" in context.model ? [] : pushProtocols;
       for (const protocol of serving) enqueue.sendTo(context.transport, { type: "serve", protocol });
       enqueue.sendTo(context.parent, { type: "evaluation.ready" });

@@ -1,5 +1,5 @@
 /**
- * A stream that a peer opened to this node, before somebody takes it. Where a member takes part in several trainings, their scheduler
+ * A stream that a peer opened to this node, before it is accepted or rejected. Where a member takes part in several trainings, their scheduler
  * has accepted the stream and read its head already (`scheduler/sort_stream.ts`).
  *
  * @module
@@ -39,5 +39,5 @@ export function acceptStream(
 /** Rejects a stream. */
 export function rejectStream({ transport, ports }: Taker, { exchange, opened }: OfferedStream): void {
   if (opened === undefined) transport.send({ type: "stream.reject", exchange });
-  else ports.run(opened.abort("nobody here wants it"), () => {});
+  else ports.run(opened.abort("rejected"), () => {});
 }

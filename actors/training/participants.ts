@@ -106,7 +106,7 @@ export function loseSilent({ context, enqueue }: TrainingArgs): void {
   }
 }
 
-/** Whom a round waits for. While the disk is full it waits for nobody; a round that was reported waits for the aggregator's result. */
+/** Whom a round waits for. While the disk is full it waits for none; a round that was reported waits for the aggregator's result. */
 function waitOf(context: TrainingContext): RoundWait | undefined {
   const { training, model } = context;
   if (!isKeeping(context)) return roundWait(training);

@@ -24,7 +24,7 @@ function isSame(one: readonly Peer[], other: readonly Peer[]): boolean {
   return one.length === other.length && one.every((peer) => other.includes(peer));
 }
 
-/** The training after the aggregator acknowledged a job: newcomers in it may get their own. Where nobody is counted, they are. */
+/** The training after the aggregator acknowledged a job: newcomers in it may get their own. Where no trainer is counted, they are. */
 export function withAcknowledged(training: Training, dispatch: number): Training {
   const { aggregator } = training;
   if (aggregator === undefined || aggregator.dispatch !== dispatch) return training;

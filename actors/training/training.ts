@@ -60,7 +60,7 @@ export interface Roster {
   readonly results: readonly Peer[];
 }
 
-const nobody: Roster = { updates: [], results: [] };
+const emptyRoster: Roster = { updates: [], results: [] };
 
 /** The participant that aggregates. */
 export interface Aggregator extends Participant {
@@ -339,7 +339,7 @@ export function leasedTrainer(
 export function leasedAggregator(
   participant: Pick<Participant, "peer" | "member" | "leaseId" | "taskId" | "jobId">,
 ): Aggregator {
-  const rosters = { sent: nobody, knows: nobody, dispatch: 0 };
+  const rosters = { sent: emptyRoster, knows: emptyRoster, dispatch: 0 };
   return { ...participant, ...rosters, state: "leased", ended: false, isForeign: false, missing: [] };
 }
 

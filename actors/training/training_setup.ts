@@ -301,7 +301,7 @@ export const trainingSetup = setup({
       Object.values(context.training.trainers).every(({ state }) => state !== "leased"),
     isWithoutTrainers: ({ context }) => context.model === undefined && trainersOf(context.training).length === 0,
     isWithoutAggregator: ({ context }) => context.model === undefined && context.training.aggregator === undefined,
-    /** The last round is kept, and nobody is left who could send it to the others, or take it. */
+    /** The last round is kept, and no aggregator is left to send it, or no trainer to take it. */
     isLeftWithModel: ({ context }) =>
       isAllDone(context) &&
       (context.training.aggregator === undefined || trainersOf(context.training).length === 0),

@@ -16,6 +16,9 @@ export const offerOverMs = 600;
 /** Offers that are remembered; one more makes the oldest forgotten. */
 const offersRememberedMax = 1_024;
 
+/** Workers of which it is remembered; with more, the one of which it was learned first may be foreign again. */
+export const speakersMax = 1_024;
+
 /** An offer of a worker that may be foreign. */
 export interface UnacceptedOffer {
   readonly peer: Peer;
@@ -41,6 +44,13 @@ export const unknownWorkers: Workers = { speakers: {}, heldUntil: {}, unaccepted
 
 /** Whether a worker may not know `/hypha-training/1`. */
 export const mayBeForeign = ({ speakers }: Workers, peer: Peer): boolean => speakers[peer] !== "ours";
+
+/** A worker showed whether it is foreign. */
+export function withSpeaker(workers: Workers, peer: Peer, as: "ours" | "foreign"): Workers {
+  if (workers.speakers[peer] === as) return workers;
+  const others = Object.entries(workers.speakers).filter(([other]) => other !== peer).slice(1 - speakersMax);
+  return { ...workers, speakers: Object.fromEntries([...others, [peer, as]]) };
+}
 
 /** Whether a worker that may be foreign has an open offer for another training: the two leases could not be told apart. */
 export function isOfferedElsewhere(

@@ -5,6 +5,7 @@ import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { encodeTensors } from "../../actors/learning/mod.ts";
+import { sortingPerPeerMax } from "../../actors/scheduler/routing.ts";
 import type { StreamProtocol } from "../../transport/port.ts";
 import { encodeFileHead, encodePullHeader } from "../../transport/protocols/mod.ts";
 import { identityOf, settle } from "../support/fake_transport.ts";
@@ -89,6 +90,16 @@ test("a pull goes to the training whose model it names; one that names another's
   assert.ok(sizes.every((bytes) => typeof bytes === "number" && bytes > 8), sizes.join());
   assert.is(await pull("t-c"), "broken");
   assert.is(await stream("stranger", "/hypha-tensor-stream/pull"), undefined, "it is rejected before it is read");
+  stop();
+});
+
+test("a member whose streams have no heads takes no place of another", async () => {
+  const { stream, stop } = await two();
+  for (let count = 0; count < sortingPerPeerMax; count++) {
+    assert.not.equal(await stream("w", "/hypha-tensor-stream/pull"), undefined);
+  }
+  assert.is(await stream("w", "/hypha-tensor-stream/pull"), undefined, "one more is rejected");
+  assert.not.equal(await stream("s", "/hypha-tensor-stream/pull"), undefined, "another member's is read");
   stop();
 });
 

@@ -185,7 +185,7 @@ export function putOut({ context, enqueue }: ServerArgs, { error }: { readonly e
     batch: {},
     verdicts: [...context.verdicts, verdict],
   });
-  // With nobody left no round will be reported that tells of it.
+  // Without a trainer no round ends, and no report would name the late one.
   if (context.expected.length === 1) tellEarly({ context, enqueue }, [...context.verdicts, verdict]);
   enqueue(() =>
     context.job.ports.report({

@@ -1,0 +1,19 @@
+/** What a scheduler remembers of workers, for months: it is bounded. */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { mayBeForeign, speakersMax, unknownWorkers, withSpeaker } from "../../actors/training/workers.ts";
+
+const test = suite("workers");
+
+test("bug: a daemon remembered each worker that it had ever met", () => {
+  let workers = unknownWorkers;
+  for (let index = 0; index < speakersMax; index++) workers = withSpeaker(workers, `w${index}`, "ours");
+  assert.not(mayBeForeign(workers, "w0"));
+  assert.is(withSpeaker(workers, "w0", "ours"), workers, "it is known already");
+  workers = withSpeaker(workers, "one more", "ours");
+  assert.is(Object.keys(workers.speakers).length, speakersMax);
+  assert.ok(mayBeForeign(workers, "w0"), "the first one is asked again");
+  assert.not(mayBeForeign(workers, "w1"));
+});
+
+test.run();
