@@ -27,7 +27,7 @@ export const prices = {
   /** A request that has arrived whole: decoded, handed to the node, answered. */
   "request": { eachUs: 400, perKibUs: 10 },
   /** An answer about revocation lists: a piece is read from its file, encoded and sent. */
-  "crl": { eachUs: 200, perKibUs: 4 },
+  "crl": { eachUs: 200, perKibUs: 2 },
   /** A message of Kademlia: decoded and answered. */
   "kad": { eachUs: 120, perKibUs: 10 },
   /** A peer in an answer of Kademlia: found in the routing table, its addresses read and encoded. */
