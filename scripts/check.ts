@@ -16,7 +16,7 @@ import { smokePackage } from "./check/package_smoke.ts";
 import { Parts } from "./check/parts.ts";
 import { installPrerequisites, isThere } from "./check/prerequisites.ts";
 import { findRuntime, scriptCommand, startable } from "./check/runtimes.ts";
-import { expectedMs, overBudget, slowFiles } from "./check/test_times.ts";
+import { expectedMs, overBudget, slowFiles, slowFirst } from "./check/test_times.ts";
 import { isCi, testFiles } from "./check/test_runner.ts";
 import { tidy } from "./tidy.ts";
 
@@ -66,7 +66,7 @@ async function budget(): Promise<void> {
 async function whole(): Promise<void> {
   await installPrerequisites(run.say);
   await staticChecks();
-  for (const runtime of runtimes) await run.tests(runtime, testFiles("tests"));
+  for (const runtime of runtimes) await run.tests(runtime, slowFirst(testFiles("tests")));
   await budget();
   await run.command("doc examples (types)", deno("check", "--quiet", "--doc", ...documented));
   await run.command("doc examples", deno("test", "-A", "--no-check", "--quiet", "--doc", ...documented));

@@ -8,6 +8,7 @@ import type { Message, Peer, Uuid } from "../../transport/protocols/messages.ts"
 import type { WorkerContext } from "../worker/worker_setup.ts";
 import type { JobInput } from "../job/messages.ts";
 import { roundOfIndex } from "../learning/model_references.ts";
+import { peerOfCredential } from "./authority.ts";
 import type { AveragedRound, CollectedRound } from "./executor_watch.ts";
 import type { CheckInit, Findings } from "./findings.ts";
 import { contextsOf, keyOf, trainingContextsOf, trainingsOf } from "./findings.ts";
@@ -47,6 +48,7 @@ export class TrainingChecks {
   readonly #written = new Map<string, string>();
   /** The rounds of updates that counted, by training and numbers. A round may be repeated. */
   readonly #counted = new Map<string, number>();
+  readonly #names = new Map<Peer, string>();
 
   constructor({ sim, findings }: CheckInit) {
     this.#sim = sim;
@@ -120,9 +122,14 @@ export class TrainingChecks {
     this.#checkMean({ of, round }, { updates, learningRate, momentum, out });
   }
 
+  /** The node of a key that it has or had, also while it is off. */
   #nameOf(peer: Peer): string {
+    const known = this.#names.get(peer);
+    if (known !== undefined) return known;
     const nodes = [...this.#sim.nodes.values()];
-    return nodes.find(({ sessions }) => sessions.some(({ self }) => self === peer))?.name ?? peer;
+    const found = nodes.find(({ credentials }) => credentials.some((each) => peerOfCredential(each) === peer));
+    if (found !== undefined) this.#names.set(peer, found.name);
+    return found?.name ?? peer;
   }
 
   /** The peers that the aggregator's worker was last told to wait for. */

@@ -6,7 +6,7 @@
 import process from "node:process";
 import { runCommand } from "./command.ts";
 import { type Lacking, sumLacking } from "./coverage.ts";
-import { remember, slowestLines } from "./test_times.ts";
+import { remember, slowestLines, waitingFiles } from "./test_times.ts";
 import { type FileResult, type RunOptions, runTests } from "./test_runner.ts";
 import type { Runtime } from "./runtimes.ts";
 
@@ -78,7 +78,12 @@ export class Parts {
       if (output !== "") this.say(output.replace(/^/gm, "    "));
     };
     return this.part(`tests on ${runtime}`, async () => {
-      const options = { concurrency, onResult, ...(allowance === undefined ? {} : { allowance }) };
+      const options = {
+        concurrency,
+        onResult,
+        waiting: waitingFiles(),
+        ...(allowance === undefined ? {} : { allowance }),
+      };
       const results = await runTests(chosen, [runtime], options);
       this.files.push(...results);
       remember(results.filter(({ failed, skipped }) => failed + skipped === 0));

@@ -41,6 +41,8 @@ const fileTimeoutMs = 300_000;
 export interface RunOptions {
   readonly concurrency: number;
   readonly onResult: (result: FileResult) => void;
+  /** Files that wait most of their time: one of them runs beside the others, whose processors it hardly takes. */
+  readonly waiting?: ReadonlySet<string>;
   /** Asked before each file: how long it may take, in milliseconds, where that is less than usual; 0 leaves it out. */
   readonly allowance?: (file: string) => number;
 }
@@ -87,16 +89,19 @@ function inCi(result: FileResult): FileResult {
   return { ...result, failed: result.failed + Math.max(skipped, 1), skipped: 0, output };
 }
 
-/** Runs every file on every runtime, `concurrency` at a time. */
+/** Runs every file on every runtime, `concurrency` at a time, and one of those that wait beside them. */
 export async function runTests(
   files: readonly string[],
   runtimes: readonly Runtime[],
-  { concurrency, onResult, allowance = () => fileTimeoutMs }: RunOptions,
+  { concurrency, onResult, waiting = new Set(), allowance = () => fileTimeoutMs }: RunOptions,
 ): Promise<FileResult[]> {
   const jobs = runtimes.flatMap((runtime) => files.map((file) => ({ file, runtime })));
+  const [waits, works] = [jobs.filter(({ file }) => waiting.has(file)), jobs.filter(({ file }) => !waiting.has(file))];
   const results: FileResult[] = [];
-  const worker = async () => {
-    for (let job = jobs.shift(); job !== undefined; job = jobs.shift()) {
+  /** Takes the files of one list, then those that are left of the other. */
+  const worker = async (own: typeof jobs, others: typeof jobs) => {
+    const next = () => own.shift() ?? others.shift();
+    for (let job = next(); job !== undefined; job = next()) {
       const timeoutMs = Math.min(allowance(job.file), fileTimeoutMs);
       if (timeoutMs <= 0) continue;
       const result = inCi(await runFile(job.file, job.runtime, timeoutMs));
@@ -104,6 +109,7 @@ export async function runTests(
       onResult(result);
     }
   };
-  await Promise.all(Array.from({ length: concurrency }, worker));
+  const workers = Array.from({ length: concurrency }, () => worker(works, waits));
+  await Promise.all(waits.length > 0 ? [...workers, worker(waits, [])] : workers);
   return results;
 }

@@ -17,6 +17,7 @@ interface TimedFile {
 /** Below node_modules: known on this machine, gone with an installation. */
 const memory = "node_modules/.cache/hypha/test_times.json";
 const list = "scripts/check/slow_files.json";
+const waitingList = "scripts/check/waiting_files.json";
 /** A file that nothing is known of, in milliseconds: half of all files take less. */
 const unknownMs = 3_000;
 const slowestMax = 10;
@@ -58,6 +59,17 @@ export function expectedMs(runtime: Runtime): (file: string) => number {
 /** The files that may take longer than the budget, each with the reason. Throws where the list is missing or broken. */
 export function slowFiles(): Readonly<Record<string, string>> {
   return JSON.parse(readFileSync(list, "utf8")) as Record<string, string>;
+}
+
+/** The files that take less than half a processor while they run. Throws where the list is missing or broken. */
+export function waitingFiles(): ReadonlySet<string> {
+  return new Set(JSON.parse(readFileSync(waitingList, "utf8")) as string[]);
+}
+
+/** Files in the order in which they begin: the listed slow ones first, so that none of them is alone at the end. */
+export function slowFirst(files: readonly string[]): readonly string[] {
+  const listed = slowFiles();
+  return [...files.filter((file) => file in listed), ...files.filter((file) => !(file in listed))];
 }
 
 const seconds = (ms: number) => `${(ms / 1_000).toFixed(1).padStart(6)} s`;

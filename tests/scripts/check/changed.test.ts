@@ -9,7 +9,7 @@ import { changedTests, testsFor } from "../../../scripts/check/changed.ts";
 import { runCommand } from "../../../scripts/check/command.ts";
 import { closureOf, importGraph } from "../../../scripts/check/import_graph.ts";
 import { ownRuntime, scriptCommand } from "../../../scripts/check/runtimes.ts";
-import { overBudget, slowestLines, slowFiles } from "../../../scripts/check/test_times.ts";
+import { overBudget, slowestLines, slowFiles, slowFirst, waitingFiles } from "../../../scripts/check/test_times.ts";
 import { runTests } from "../../../scripts/check/test_runner.ts";
 import { needing } from "../../support/prerequisites.ts";
 
@@ -135,6 +135,38 @@ test("a file whose allowance is over is stopped and left out; one that gets none
   } finally {
     rmSync(inTree, { recursive: true });
   }
+});
+
+test("a file that waits runs beside the others; it is one of those that exist", async () => {
+  const inTree = mkdtempSync(join("tests", "scripts", "fixtures-"));
+  try {
+    const [works, waits, other] = ["works", "waits", "other"].map((name) => join(inTree, `${name}.test.ts`)) as [
+      string,
+      string,
+      string,
+    ];
+    const began = (file: string) =>
+      `await (await import("node:fs/promises")).writeFile(${JSON.stringify(`${file}.began`)}, "");\n`;
+    /** Ends once the other has begun: alone, it would never end. */
+    const until = (file: string) =>
+      `const { existsSync } = await import("node:fs");\nwhile (!existsSync(${
+        JSON.stringify(`${file}.began`)
+      })) await new Promise((done) => setTimeout(done, 20));\n`;
+    const ended = 'console.log(\'@counts {"passed":1,"failed":0,"skipped":0}\'); process.exit(0);\n';
+    writeFileSync(works, began(works) + until(waits) + ended);
+    writeFileSync(waits, began(waits) + until(works) + ended);
+    writeFileSync(other, ended);
+    const options = { concurrency: 1, onResult: () => {}, waiting: new Set([waits]), allowance: () => 20_000 };
+    const results = await runTests([works, waits, other], [ownRuntime], options);
+    assert.equal(results.map(({ file, passed }) => [file, passed]).toSorted(), [[other, 1], [waits, 1], [works, 1]]);
+  } finally {
+    rmSync(inTree, { recursive: true });
+  }
+  for (const file of waitingFiles()) {
+    assert.ok(existsSync(file), `${file} of scripts/check/waiting_files.json does not exist`);
+  }
+  const [first] = Object.keys(slowFiles());
+  assert.equal(slowFirst(["tests/pki/pem.test.ts", first!]), [first, "tests/pki/pem.test.ts"]);
 });
 
 test("the slowest ten are told, slowest first; over 20 s without a reason is told, far over it fails", () => {
