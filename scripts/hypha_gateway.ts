@@ -1,7 +1,10 @@
 #!/usr/bin/env node
 /** The program `hypha-gateway`. */
 import { requireNode } from "./program/require_node.ts";
+import { printsHelp } from "./program/written_help.ts";
 
 requireNode("hypha-gateway");
-const { runProgram } = await import("./program/program.ts");
-await runProgram("gateway");
+if (!await printsHelp("hypha-gateway")) {
+  const { runProgram } = await import("./program/program.ts");
+  await runProgram("gateway");
+}

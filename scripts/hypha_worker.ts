@@ -1,7 +1,10 @@
 #!/usr/bin/env node
 /** The program `hypha-worker`. */
 import { requireNode } from "./program/require_node.ts";
+import { printsHelp } from "./program/written_help.ts";
 
 requireNode("hypha-worker");
-const { runProgram } = await import("./program/program.ts");
-await runProgram("worker");
+if (!await printsHelp("hypha-worker")) {
+  const { runProgram } = await import("./program/program.ts");
+  await runProgram("worker");
+}

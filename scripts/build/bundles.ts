@@ -9,8 +9,10 @@
  */
 import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { build, type Metafile } from "esbuild";
+import { build, type Metafile, type Plugin } from "esbuild";
+import type { HelpTexts } from "../program/help_texts.ts";
 import { nodeMin } from "../program/require_node.ts";
+import { writtenHelp } from "./help.ts";
 
 /** The part of package.json that the build reads. */
 export interface BuildManifest {
@@ -56,7 +58,7 @@ export function bundleLibrary({ root, outdir }: Bundle): Promise<BundleReport> {
 }
 
 /** Writes the programs, and the executor that trains the demo's model. */
-export function bundlePrograms({ root, outdir }: Bundle): Promise<BundleReport> {
+export async function bundlePrograms({ root, outdir }: Bundle): Promise<BundleReport> {
   const programs = Object.values(readManifest(root).bin).map((path) => basename(path, ".js"));
   const entries = {
     ...Object.fromEntries(programs.map((name) => [name, `scripts/${name}.ts`])),
@@ -64,7 +66,16 @@ export function bundlePrograms({ root, outdir }: Bundle): Promise<BundleReport> 
     ...threads,
     ...caThreads,
   };
-  return bundle({ root, outdir, entries, external: [] });
+  return bundle({ root, outdir, entries, external: [], plugins: [withHelp(await writtenHelp())] });
+}
+
+/** Puts the programs' help in the place of the source's, which has none. */
+function withHelp(helpTexts: HelpTexts): Plugin {
+  const contents = `export const helpTexts = ${JSON.stringify(helpTexts)};\n`;
+  return {
+    name: "help",
+    setup: ({ onLoad }) => onLoad({ filter: /[\\/]program[\\/]help_texts\.ts$/ }, () => ({ contents, loader: "js" })),
+  };
 }
 
 /** Characters in a line of a bundle, roughly: a stack trace of it names a place. */
@@ -72,16 +83,18 @@ const lineMax = 160;
 
 /** Bundles sources without blanks. Names stay, for stack traces; shorter ones would save little. */
 export async function bundle(
-  { root, outdir, entries, external }: Bundle & {
+  { root, outdir, entries, external, plugins = [] }: Bundle & {
     /** Paths of sources by the name of their file. */
     readonly entries: Readonly<Record<string, string>>;
     readonly external: readonly string[];
+    readonly plugins?: readonly Plugin[];
   },
 ): Promise<BundleReport> {
   const { metafile } = await build({
     absWorkingDir: root,
     entryPoints: { ...entries },
     external: [...external],
+    plugins: [...plugins],
     outdir,
     bundle: true,
     splitting: true,

@@ -220,14 +220,18 @@ function programOf(role: Role) {
 /** Without effect's own log-level flag: `run` has its own. */
 const builtIns = [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions];
 
-/** Runs the program and ends the process: with 0 on success, 1 on failure, 2 on wrong usage. */
-export async function runProgram(role: Role): Promise<void> {
-  const program = Command.runWith(programOf(role), { version })(process.argv.slice(2)).pipe(
+/** The program as an Effect of its arguments. */
+export function roleProgram(role: Role, args: readonly string[]) {
+  return Command.runWith(programOf(role), { version })(args).pipe(
     Effect.provide(CliConfig.layer({ builtIns })),
     Effect.provide(usageErrors),
     Effect.provide(nodeServices),
   );
-  const exit = await Effect.runPromiseExit(program);
+}
+
+/** Runs the program and ends the process: with 0 on success, 1 on failure, 2 on wrong usage. */
+export async function runProgram(role: Role): Promise<void> {
+  const exit = await Effect.runPromiseExit(roleProgram(role, process.argv.slice(2)));
   exitAfterOutput(Exit.isSuccess(exit) ? 0 : sayFailure(role, Cause.squash(exit.cause)));
 }
 

@@ -1,12 +1,24 @@
 /** The programs and the library as bundles, made in a folder of their own and run from there. */
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { isBuiltin } from "node:module";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { stripVTControlCharacters } from "node:util";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { apartBytesMin } from "../../../actors/files/read_crls.ts";
 import { bundleLibrary, bundlePrograms, librarySources, readManifest } from "../../../scripts/build/bundles.ts";
+import { writtenHelp } from "../../../scripts/build/help.ts";
 import { packageOf } from "../../../scripts/build/declarations.ts";
 import { runCommand } from "../../../scripts/check/command.ts";
 import { scriptCommand } from "../../../scripts/check/runtimes.ts";
@@ -38,6 +50,33 @@ test("a second build writes the same bytes", async () => {
   const again = join(folder, "again");
   await bundlePrograms({ root, outdir: again });
   assert.equal(contentsOf(again), contentsOf(programs));
+});
+
+test("help is printed before a program is loaded: the same text, also where the program is gone", async () => {
+  const help = await writtenHelp();
+  assert.equal(Object.keys(help).toSorted(), Object.keys(readManifest(root).bin).toSorted());
+  const apart = join(folder, "apart");
+  mkdirSync(apart);
+  for (const name of readdirSync(programs)) {
+    if (statSync(join(programs, name)).size < 500_000) copyFileSync(join(programs, name), join(apart, name));
+  }
+  const cases = [["hypha-gateway", ""], ["hypha-scheduler", "submit"], ["hypha-ca", "token"], [
+    "hypha-certutil",
+    "sign",
+  ]];
+  for (const [program = "", command = ""] of cases) {
+    const text = help[program]?.[command] ?? "";
+    assert.match(text, `${program}${command === "" ? "" : " "}${command} `);
+    const file = join(apart, `${program.replace("-", "_")}.js`);
+    const [runtime, ...flags] = scriptCommand("Deno" in globalThis ? "deno" : "node");
+    const args = [...flags, file, ...command.split(" ").filter((word) => word !== ""), "-h"];
+    const options = { cwd: folder, timeoutMs: 30_000 };
+    assert.is((await runCommand(runtime, args, options)).stdout, stripVTControlCharacters(text));
+    const coloured = { ...options, env: { NO_COLOR: "", FORCE_COLOR: "1", TERM: "xterm" } };
+    assert.is((await runCommand(runtime, args, coloured)).stdout, text);
+  }
+  const unknown = await run("hypha_gateway", ["no-such-command", "--help"]);
+  assert.match(unknown.stdout, "SUBCOMMANDS", "what has no text is left to the program");
 });
 
 test("the thread that reads large revocation lists starts from the bundle", async () => {
