@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { StateValue } from "xstate";
 import { toHex } from "../../pki/bytes.ts";
 import type { HeldCrl } from "../../pki/crl.ts";
 import { scopeKey } from "../../pki/crl_scope.ts";
@@ -23,6 +24,8 @@ const labelCharactersMax = 200;
 /** The parts of a node's actor that are read. */
 export interface ObservedNode {
   getSnapshot(): {
+    /** The node's state. */
+    readonly value: StateValue;
     readonly context: Pick<NodeContext, "config" | "snapshot" | "identity" | "members" | "isReady" | "refusalLog">;
     readonly children: Readonly<Record<string, unknown>>;
   };
@@ -41,6 +44,14 @@ export interface Observed {
 
 const bound = (text: string): string => text.slice(0, labelCharactersMax);
 const seconds = (date: Date): number => date.getTime() / 1_000;
+
+/** Why a node is not ready, by its state; undefined while it is. */
+export function unreadyReason(node: ObservedNode | undefined): string | undefined {
+  if (node === undefined) return "starting";
+  const { value, context } = node.getSnapshot();
+  if (context.isReady) return undefined;
+  return typeof value === "string" ? value : Object.keys(value).join(", ");
+}
 
 /** All samples of this moment. */
 export function samplesOf(observed: Observed): readonly Sample[] {

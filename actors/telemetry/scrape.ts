@@ -1,5 +1,6 @@
 /**
- * The endpoint that Prometheus reads: `GET /metrics` over HTTP/1.1, one request a connection, everything bounded.
+ * The endpoint that Prometheus and supervisors read over HTTP/1.1, one request a connection, everything bounded: `GET /metrics`,
+ * `GET /healthz` (200 while the process answers), `GET /readyz` (200 while the node is ready, else 503 and why not).
  *
  * @module
  */
@@ -30,6 +31,8 @@ export interface ScrapeOptions {
   readonly place: ListenPlace;
   /** The page; may throw, which answers 500. */
   readonly page: () => string;
+  /** Why the node is not ready; undefined while it is. */
+  readonly unready: () => string | undefined;
   /** Milliseconds. */
   readonly now: () => number;
   /** {@linkcode scrapeTimeoutMs} by default. */
@@ -40,9 +43,9 @@ export interface ScrapeOptions {
 export function serveMetrics(options: ScrapeOptions): Effect.Effect<number, NotListening, Scope.Scope> {
   const { place, timeoutMs = scrapeTimeoutMs } = options;
   const open = new Set<Socket>();
-  const page = remembering(options);
+  const pages = pagesOf(options);
   const acquire = Effect.callback<Server, NotListening>((resume) => {
-    const server = makeServer(page);
+    const server = makeServer(pages);
     server.on("connection", (socket: Socket) => {
       if (open.size >= scrapersMax) return void socket.destroy();
       open.add(socket);
@@ -67,6 +70,21 @@ export function serveMetrics(options: ScrapeOptions): Effect.Effect<number, NotL
   });
 }
 
+/** What a path answers; may throw, which answers 500. */
+type Pages = ReadonlyMap<string, () => Answer>;
+
+function pagesOf(options: ScrapeOptions): Pages {
+  const page = remembering(options);
+  return new Map<string, () => Answer>([
+    ["/metrics", () => ({ status: 200, body: page() })],
+    ["/healthz", () => ({ status: 200, body: "ok\n" })],
+    ["/readyz", () => {
+      const why = options.unready();
+      return why === undefined ? { status: 200, body: "ready\n" } : { status: 503, body: `not ready: ${why}\n` };
+    }],
+  ]);
+}
+
 function remembering({ page, now }: ScrapeOptions): () => string {
   let made: { readonly text: string; readonly at: number } | undefined;
   return () => {
@@ -77,10 +95,10 @@ function remembering({ page, now }: ScrapeOptions): () => string {
 }
 
 /** A server with this file's limits in place of its own, which differ between versions and runtimes. */
-function makeServer(page: () => string): Server {
+function makeServer(pages: Pages): Server {
   const options = { maxHeaderSize: headBytesMax, requireHostHeader: false, headersTimeout: 0, requestTimeout: 0 };
   const answer = (request: IncomingMessage, response: ServerResponse) => {
-    const { status, body, headers } = answerTo(request, page);
+    const { status, body, headers } = answerTo(request, pages);
     response.sendDate = false;
     response.writeHead(status, { ...headersOf(body), ...headers }).end(body);
   };
@@ -98,12 +116,13 @@ interface Answer {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-function answerTo({ method, url = "", httpVersion }: IncomingMessage, page: () => string): Answer {
+function answerTo({ method, url = "", httpVersion }: IncomingMessage, pages: Pages): Answer {
   if (httpVersion !== "1.1" && httpVersion !== "1.0") return { status: 400, body: "" };
-  if (url.split("?", 1)[0] !== "/metrics") return { status: 404, body: "" };
+  const page = pages.get(url.split("?", 1)[0] ?? "");
+  if (page === undefined) return { status: 404, body: "" };
   if (method !== "GET") return { status: 405, body: "", headers: { allow: "GET" } };
   try {
-    return { status: 200, body: page() };
+    return page();
   } catch {
     return { status: 500, body: "" };
   }

@@ -37,6 +37,8 @@ export interface TelemetryInput {
   readonly listen: ListenPlace | undefined;
   /** Reads the node's current metrics. */
   readonly collect: () => readonly Sample[];
+  /** Why the node is not ready; undefined while it is. */
+  readonly unready: () => string | undefined;
 }
 
 /** The events that telemetry receives. */
@@ -185,6 +187,7 @@ export const telemetryMachine = telemetry.createMachine({
                   ports: context.ports,
                   place: present(context.listen, "the address to listen on"),
                   page: () => prometheusText(context.collect()),
+                  unready: context.unready,
                   now: context.ports.now,
                 }),
               },

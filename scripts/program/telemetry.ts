@@ -9,7 +9,7 @@ import { readEndpoint, readHeaders, readListenPlace, readPairs } from "../../act
 import type { Ports } from "../../actors/runtime/ports.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
 import { type TelemetryInput, telemetryMachine } from "../../actors/telemetry/telemetry.ts";
-import { type ObservedNode, samplesOf } from "../../actors/telemetry/samples.ts";
+import { type ObservedNode, samplesOf, unreadyReason } from "../../actors/telemetry/samples.ts";
 import type { GateTally, LineTally } from "../../actors/telemetry/tallies.ts";
 import { version } from "./version.ts";
 
@@ -35,6 +35,7 @@ export function startTelemetry(sources: TelemetrySources): () => Promise<void> {
       ...samplesOf({ node: node(), gates, lines, version, now: ports.now() }),
       { name: "hypha_telemetry_failures_total", value: failures },
     ],
+    unready: () => unreadyReason(node()),
   };
   let failures = 0;
   let ended = () => {};

@@ -20,7 +20,9 @@ import {
   valuesOf,
 } from "../support/collector.ts";
 import { makeTestPki, type TestNode } from "../support/pki.ts";
+import { needing } from "../support/prerequisites.ts";
 import { freePort, type Running, runProgramOnce, startProgram } from "../support/program.ts";
+import { checkFiring, promtool } from "../support/promtool.ts";
 
 /** A machine that many share may take its time. */
 const lifeMs = 150_000;
@@ -198,6 +200,22 @@ test("Prometheus reads the same numbers", async () => {
   for (const [name, { kind }] of Object.entries(instruments)) {
     if (series.has(name)) assert.match(page, `# TYPE ${name} ${kind}\n`);
   }
+});
+
+needing(test, "promtool")("Prometheus' tool finds nothing wrong with the page, and no alert fires on it", async () => {
+  const page = await exchange(metricsPort, scrapeRequest);
+  promtool(["check", "metrics"], page.slice(page.indexOf("\r\n\r\n") + 4));
+  const instance = `instance="127.0.0.1:${metricsPort}"`;
+  const series = [...seriesOf(page)].map(([name, value]) =>
+    [name.endsWith("}") ? name.replace(/}$/, `,${instance}}`) : `${name}{${instance}}`, value] as const
+  );
+  checkFiring(folder, Object.fromEntries(series), []);
+});
+
+test("a supervisor reads from the same port that the node is healthy and ready", async () => {
+  const get = (path: string) => exchange(metricsPort, `GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n`);
+  assert.match(await get("/healthz"), /^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\nok\n$/);
+  assert.match(await get("/readyz"), /^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\nready\n$/);
 });
 
 test("a collector that goes away is said once, and that it is back; the last numbers are sent at the end", async () => {

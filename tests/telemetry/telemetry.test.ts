@@ -16,7 +16,7 @@ import { emptyWatch, type TrainingWatch } from "../../actors/training/watch.ts";
 import type { Durations, Sample } from "../../actors/telemetry/instruments.ts";
 import { durationBounds, instruments } from "../../actors/telemetry/instruments.ts";
 import { prometheusText } from "../../actors/telemetry/registry.ts";
-import { samplesOf, seriesMax } from "../../actors/telemetry/samples.ts";
+import { samplesOf, seriesMax, unreadyReason } from "../../actors/telemetry/samples.ts";
 import { pageLifeMs, scrapersMax, serveMetrics } from "../../actors/telemetry/scrape.ts";
 import { type Collector, NotSent, sendMetrics } from "../../actors/telemetry/send_metrics.ts";
 import { eventsMax, makeGateTally, makeLineTally } from "../../actors/telemetry/tallies.ts";
@@ -154,6 +154,7 @@ async function withEndpoint(
   const served = serveMetrics({
     place: { host: "127.0.0.1", port: 0 },
     page: () => "hypha_peers 1\n",
+    unready: () => undefined,
     now: () => 0,
     ...options,
   });
@@ -168,12 +169,14 @@ async function withEndpoint(
 
 const statusOf = (answer: string) => Number(answer.split(" ")[1]);
 
-test("the endpoint serves GET /metrics and nothing else", () =>
+test("the endpoint serves GET of three paths and nothing else", () =>
   withEndpoint({}, async (port) => {
     const cases: [request: string, status: number][] = [
       [scrapeRequest, 200],
       ["GET /metrics?x=1 HTTP/1.0\r\n\r\n", 200],
       ["GET / HTTP/1.1\r\n\r\n", 404],
+      ["GET /healthz HTTP/1.1\r\n\r\n", 200],
+      ["HEAD /readyz HTTP/1.1\r\n\r\n", 405],
       ["GET /metrics/../etc/passwd HTTP/1.1\r\n\r\n", 404],
       ["POST /metrics HTTP/1.1\r\ncontent-length: 9\r\n\r\n", 405],
       [`GET /metrics HTTP/1.1\r\nx: ${"y".repeat(8_100)}\r\n\r\n`, 200],
@@ -189,6 +192,20 @@ test("the endpoint serves GET /metrics and nothing else", () =>
       assert.is(statusOf(await exchange(port, request)), status, request.slice(0, 40));
     }
   }));
+
+test("a node that is not ready says why; it is healthy as long as it answers", async () => {
+  const why: (string | undefined)[] = ["joining", undefined];
+  const unready = () => why.shift();
+  const page = () => {
+    throw new Error("no page");
+  };
+  await withEndpoint({ unready, page }, async (port) => {
+    const get = (path: string) => exchange(port, `GET ${path} HTTP/1.1\r\n\r\n`);
+    const answers = [await get("/readyz"), await get("/readyz"), await get("/healthz"), await get("/metrics")];
+    const read = answers.map((answer) => [statusOf(answer), answer.split("\r\n\r\n")[1]]);
+    assert.equal(read, [[503, "not ready: joining\n"], [200, "ready\n"], [200, "ok\n"], [500, ""]]);
+  });
+});
 
 test("an answer has the headers of a metrics page alone, and one request ends the connection", () =>
   withEndpoint({}, async (port) => {
@@ -335,6 +352,7 @@ test("of an issuer's lists the newest counts, of several issuers each its own; a
   }));
   const node: ObservedNode = {
     getSnapshot: () => ({
+      value: "joining",
       children: {},
       context: {
         config: { role: "gateway", limits: defaultLimits },
@@ -346,6 +364,7 @@ test("of an issuer's lists the newest counts, of several issuers each its own; a
       } as never,
     }),
   };
+  assert.equal([unreadyReason(node), unreadyReason(undefined)], ["joining", "starting"]);
   const [gates, lines] = [makeGateTally({ now: () => at }), makeLineTally()];
   const samples = samplesOf({ node, gates, lines, version: "1", now: at });
   const of = (name: string) => samples.filter((sample) => sample.name === name);
@@ -371,6 +390,7 @@ test("a worker's leases and jobs are those of its book, its cells those that it 
   const book = { offers: { o: {} }, leases: { a: {}, b: {} }, jobs: { j: {} } };
   const observed = (role: string, children: Readonly<Record<string, unknown>>): ObservedNode => ({
     getSnapshot: () => ({
+      value: "ready",
       children,
       context: {
         config: { role, limits: defaultLimits },
