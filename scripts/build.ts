@@ -1,15 +1,17 @@
 /**
- * `npm run build`: writes `dist/`, all that the package has besides documents: types, the library, the programs, licences.
+ * `npm run build`: writes `dist/`, all that the package has besides documents: types, the library, the programs, their pages for `man`, licences.
  *
  * @module
  */
-import { rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { bundleLibrary, bundlePrograms, librarySources, readManifest } from "./build/bundles.ts";
+import { programHelp } from "./build/help.ts";
 import { keepReachable } from "./build/declarations.ts";
 import { licensesOf } from "./build/licenses.ts";
+import { manPage } from "./build/man_pages.ts";
 import { runCommand } from "./check/command.ts";
 
 const compilerMs = 180_000;
@@ -30,9 +32,17 @@ async function writeTypes(): Promise<void> {
   );
 }
 
+async function writeManPages(): Promise<void> {
+  mkdirSync(join(dist, "man"));
+  for (const [program, commands] of await programHelp()) {
+    writeFileSync(join(dist, "man", `${program}.1`), manPage(program, commands));
+  }
+}
+
 rmSync(dist, { recursive: true, force: true });
 await writeTypes();
 const library = await bundleLibrary({ root, outdir: join(dist, "library") });
 const programs = await bundlePrograms({ root, outdir: join(dist, "programs") });
+await writeManPages();
 writeFileSync(join(dist, "LICENSES.txt"), licensesOf(root, { ...library.inputs, ...programs.inputs }));
 console.log(`Wrote ${relative(process.cwd(), dist) || "."}`);

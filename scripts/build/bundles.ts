@@ -12,7 +12,7 @@ import { basename, join } from "node:path";
 import { build, type Metafile, type Plugin } from "esbuild";
 import type { HelpTexts } from "../program/help_texts.ts";
 import { nodeMin } from "../program/require_node.ts";
-import { writtenHelp } from "./help.ts";
+import { helpTexts } from "./help.ts";
 
 /** The part of package.json that the build reads. */
 export interface BuildManifest {
@@ -66,12 +66,12 @@ export async function bundlePrograms({ root, outdir }: Bundle): Promise<BundleRe
     ...threads,
     ...caThreads,
   };
-  return bundle({ root, outdir, entries, external: [], plugins: [withHelp(await writtenHelp())] });
+  return bundle({ root, outdir, entries, external: [], plugins: [withHelp(await helpTexts())] });
 }
 
 /** Puts the programs' help in the place of the source's, which has none. */
-function withHelp(helpTexts: HelpTexts): Plugin {
-  const contents = `export const helpTexts = ${JSON.stringify(helpTexts)};\n`;
+function withHelp(texts: HelpTexts): Plugin {
+  const contents = `export const helpTexts = ${JSON.stringify(texts)};\n`;
   return {
     name: "help",
     setup: ({ onLoad }) => onLoad({ filter: /[\\/]program[\\/]help_texts\.ts$/ }, () => ({ contents, loader: "js" })),

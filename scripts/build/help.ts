@@ -1,11 +1,10 @@
 /**
- * The help of all programs, as the build writes it into `scripts/program/help_texts.ts` of their bundle.
+ * The help of all programs: as text for `scripts/program/help_texts.ts` of their bundle, and as pages for `man`.
  *
  * @module
  */
-import { stripVTControlCharacters } from "node:util";
-import { Console, Effect } from "effect";
-import { TerminalCapabilities } from "effect/cli";
+import { Effect } from "effect";
+import { CliOutput, type HelpDoc } from "effect/cli";
 import { runCa } from "../ca/program.ts";
 import { runCertutil } from "../certutil/program.ts";
 import type { HelpTexts } from "../program/help_texts.ts";
@@ -20,42 +19,47 @@ const programs: Readonly<Record<string, (args: readonly string[], around: Around
   ...Object.fromEntries(
     roles.map((role) => [
       `hypha-${role}`,
-      (args: readonly string[], around: Around) => Effect.runPromise(around(roleProgram(role, args))),
+      (args: readonly string[], around: Around) => Effect.runPromise(roleProgram(role, args, around)),
     ]),
   ),
 };
 
-/** All texts. */
-export async function writtenHelp(): Promise<HelpTexts> {
-  const texts = Object.keys(programs).map(async (program) => [program, await textsOf(program, [])] as const);
-  return Object.fromEntries(await Promise.all(texts));
+/** The help of one command. The program itself has no words. */
+export interface CommandHelp {
+  readonly words: readonly string[];
+  readonly doc: HelpDoc.HelpDoc;
 }
 
-/** The text of a command, and those of the commands below it. */
-async function textsOf(program: string, command: readonly string[]): Promise<Readonly<Record<string, string>>> {
-  const text = await helpOf(program, command);
-  const below = await Promise.all(commandsIn(text).map((name) => textsOf(program, [...command, name])));
-  return Object.assign({ [command.join(" ")]: text }, ...below);
+/** The help of all commands, by program; each before those below it. */
+export async function programHelp(): Promise<ReadonlyMap<string, readonly CommandHelp[]>> {
+  const all = Object.keys(programs).map(async (program) => [program, await commandsOf(program, [])] as const);
+  return new Map(await Promise.all(all));
 }
 
-/** The names of the commands that a help text lists. */
-function commandsIn(text: string): readonly string[] {
-  const [, list = ""] = stripVTControlCharacters(text).split(/^SUBCOMMANDS$/m);
-  return list.split("\n").flatMap((line) => /^ {2}([a-z][a-z-]*)/.exec(line)?.[1] ?? []);
+async function commandsOf(program: string, words: readonly string[]): Promise<readonly CommandHelp[]> {
+  const doc = await helpOf(program, words);
+  const names = (doc.subcommands ?? []).flatMap(({ commands }) => commands.map(({ name }) => name));
+  const below = await Promise.all(names.map((name) => commandsOf(program, [...words, name])));
+  return [{ words, doc }, ...below.flat()];
 }
 
-async function helpOf(program: string, command: readonly string[]): Promise<string> {
-  let printed = "";
-  const log = (...values: readonly unknown[]) => void (printed += `${values.join(" ")}\n`);
-  const console = { ...globalThis.console, log };
-  const coloured = { canColor: true, canAnimate: false, canPrompt: false };
-  await programs[program]?.([...command, "--help"], (effect) =>
-    effect.pipe(
-      Effect.provideService(Console.Console, console),
-      Effect.provideService(TerminalCapabilities.TerminalCapabilities, coloured),
-    ));
-  if (printed === "") {
-    throw new Error(`Cannot write the help of ${[program, ...command].join(" ")}: it printed nothing`);
-  }
-  return printed;
+async function helpOf(program: string, words: readonly string[]): Promise<HelpDoc.HelpDoc> {
+  let doc: HelpDoc.HelpDoc | undefined;
+  const presenter = CliOutput.layerPresenter({
+    present: (event) => Effect.sync(() => void (doc = event._tag === "Help" ? event.helpDoc : undefined)),
+  });
+  await programs[program]?.([...words, "--help"], (effect) => Effect.provide(effect, presenter));
+  if (doc === undefined) throw new Error(`Cannot read the help of ${[program, ...words].join(" ")}`);
+  return doc;
+}
+
+/** All help as a terminal with colours shows it. */
+export async function helpTexts(): Promise<HelpTexts> {
+  const { formatHelpDoc } = CliOutput.defaultFormatter({ colors: true });
+  return Object.fromEntries(
+    [...await programHelp()].map(([program, commands]) => [
+      program,
+      Object.fromEntries(commands.map(({ words, doc }) => [words.join(" "), `${formatHelpDoc(doc)}\n`])),
+    ]),
+  );
 }

@@ -25,6 +25,7 @@ export const prerequisites: readonly Prerequisite[] = [
   { program: "python3-venv", package: "python3-venv", covers: "executors in Python" },
   { program: "pki", package: "strongswan-pki", covers: "enrolment with strongSwan" },
   { program: "systemd-analyze", package: "systemd", covers: "service units" },
+  { program: "man", package: "man-db", covers: "pages for man" },
   { program: "promtool", package: "prometheus", covers: "alert rules" },
   // Its plugins for HTTP and Ed25519.
   { program: "pki", package: "libstrongswan-extra-plugins", covers: "enrolment with strongSwan" },

@@ -220,9 +220,17 @@ function programOf(role: Role) {
 /** Without effect's own log-level flag: `run` has its own. */
 const builtIns = [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions];
 
-/** The program as an Effect of its arguments. */
-export function roleProgram(role: Role, args: readonly string[]) {
-  return Command.runWith(programOf(role), { version })(args).pipe(
+/**
+ * The program as an Effect of its arguments.
+ *
+ * @param around Changes the services. The build uses it to read the help.
+ */
+export function roleProgram(
+  role: Role,
+  args: readonly string[],
+  around: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> = (effect) => effect,
+) {
+  return around(Command.runWith(programOf(role), { version })(args)).pipe(
     Effect.provide(CliConfig.layer({ builtIns })),
     Effect.provide(usageErrors),
     Effect.provide(nodeServices),

@@ -18,11 +18,12 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { apartBytesMin } from "../../../actors/files/read_crls.ts";
 import { bundleLibrary, bundlePrograms, librarySources, readManifest } from "../../../scripts/build/bundles.ts";
-import { writtenHelp } from "../../../scripts/build/help.ts";
+import { helpTexts } from "../../../scripts/build/help.ts";
 import { packageOf } from "../../../scripts/build/declarations.ts";
 import { runCommand } from "../../../scripts/check/command.ts";
 import { scriptCommand } from "../../../scripts/check/runtimes.ts";
 import { makeTestPki } from "../../support/pki.ts";
+import { runProgramOnce } from "../../support/program.ts";
 
 const test = suite("bundles");
 const root = resolve(".");
@@ -53,7 +54,7 @@ test("a second build writes the same bytes", async () => {
 });
 
 test("help is printed before a program is loaded: the same text, also where the program is gone", async () => {
-  const help = await writtenHelp();
+  const help = await helpTexts();
   assert.equal(Object.keys(help).toSorted(), Object.keys(readManifest(root).bin).toSorted());
   const apart = join(folder, "apart");
   mkdirSync(apart);
@@ -75,6 +76,8 @@ test("help is printed before a program is loaded: the same text, also where the 
     const coloured = { ...options, env: { NO_COLOR: "", FORCE_COLOR: "1", TERM: "xterm" } };
     assert.is((await runCommand(runtime, args, coloured)).stdout, text);
   }
+  const { stdout } = await runProgramOnce("worker", ["run", "--help"]);
+  assert.is(stdout, stripVTControlCharacters(help["hypha-worker"]?.["run"] ?? ""), "as the program itself prints it");
   const unknown = await run("hypha_gateway", ["no-such-command", "--help"]);
   assert.match(unknown.stdout, "SUBCOMMANDS", "what has no text is left to the program");
 });
