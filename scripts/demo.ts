@@ -2,8 +2,8 @@
  * `npm run demo`: from an empty folder to a trained model, over mutual TLS.
  *
  * Makes a CA that runs as a member of the network, starts one process a node, each with a certificate that it got by a token, and
- * trains a model on digits by DiLoCo rounds. In the middle a worker joins, a trainer takes another key, and another trainer's
- * certificate is revoked. Intruders try to join. On exit 1 it names the broken promise.
+ * trains a model on digits by DiLoCo rounds. In the middle a worker joins, a trainer takes another key, the aggregator is killed, and
+ * another trainer's certificate is revoked. Intruders try to join. On exit 1 it names the broken promise.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import process from "node:process";
 import { BrokenPromise } from "./demo/broken_promise.ts";
 import { ByCa } from "./demo/by_ca.ts";
 import { unmountAll } from "./demo/cell.ts";
-import { findParts, joinLate, renewTrainer, revokeTrainer } from "./demo/changes.ts";
+import { findParts, joinLate, presentAggregator, renewTrainer, revokeTrainer } from "./demo/changes.ts";
 import { type Display, makeDisplay } from "./demo/display.ts";
 import { makeFolder } from "./demo/folder.ts";
 import { tryIntruder } from "./demo/intruder.ts";
@@ -22,7 +22,8 @@ import { type DemoModel, takeModel } from "./demo/network.ts";
 import { type Joined, type Network, prepare, start } from "./demo/network_start.ts";
 import { type DemoOptions, readOptions, roundsOf } from "./demo/options.ts";
 import { endAll, type NodeProcess, survivors } from "./demo/processes.ts";
-import { type DemoFacts, type DemoResult, evaluate, summarise } from "./demo/promises.ts";
+import { type DemoFacts, type DemoResult, evaluate, type Kill, recoveredFrom, summarise } from "./demo/promises.ts";
+import { killAggregator } from "./demo/recovery.ts";
 import { printJson, showResult, showVerdict } from "./demo/report.ts";
 import { missing } from "./demo/runtimes.ts";
 
@@ -37,6 +38,7 @@ interface Seen {
   network?: Network;
   joined?: Joined;
   closedMs: Readonly<Record<string, number | null>>;
+  kills: readonly Kill[];
   facts: DemoFacts;
   model?: DemoModel;
 }
@@ -80,6 +82,7 @@ function sum(seen: Seen, options: DemoOptions, begun: number): DemoResult {
     accuracy: done === undefined ? null : Number(done["accuracy"]),
     model: seen.model ?? null,
     executor: "typescript",
+    recovered: recoveredFrom(seen.kills, events),
     ...summarise(nodes),
     revocation: { closedMs: seen.closedMs },
     joined: seen.joined ?? null,
@@ -107,7 +110,7 @@ async function change(
   display: Display,
   seen: Seen,
 ): Promise<Changes | undefined> {
-  const { trainers: [revoked = "", renewing = ""], aggregator } = await findParts(network, scheduler);
+  const { trainers: [revoked = "", renewing = ""], aggregator: first } = await findParts(network, scheduler);
   let changes: Changes | undefined;
   if (network.layout.way === "ca") {
     display.stage(`${network.plan.late.name} joins, and ${renewing} takes another key, in the middle of training`);
@@ -115,6 +118,9 @@ async function change(
     const [readyAt, renewal] = await Promise.all(both);
     changes = { readyAt, renewal };
   }
+  display.stage(`Killing ${first}, which aggregates, in the middle of training`);
+  seen.kills = [await killAggregator(network, { scheduler, name: first }, display)];
+  const aggregator = presentAggregator(network, scheduler);
   display.stage(`Revoking ${revoked}, which trains, in the middle of it`);
   const { closedMs, ...facts } = await revokeTrainer(network, { name: revoked, aggregator }, display);
   seen.closedMs = closedMs;
@@ -191,6 +197,7 @@ async function demonstrate(options: DemoOptions, folder: string, display: Displa
   const begun = performance.now();
   const seen: Seen = {
     closedMs: {},
+    kills: [],
     facts: {
       way: options.byHand ? "by-hand" : "ca",
       shuffleLabels: options.shuffleLabels,

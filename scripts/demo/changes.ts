@@ -32,23 +32,34 @@ export interface Parts {
 }
 
 /** Reads from the scheduler's leases who trains and who aggregates. */
-export async function findParts({ layout, certifier, nodes }: Network, scheduler: NodeProcess): Promise<Parts> {
-  const peers = new Map(
-    [...nodes.keys()].filter((name) => name !== "ca").map((
-      name,
-    ) => [certificatePeer(certifier.placeOf(name).cert), name]),
-  );
-  const leases = (wanted: string) =>
-    scheduler.events.filter((event) => event.event === "lease.granted" && event["class"] === wanted);
-  const isComplete = () => leases("train").length >= layout.trainers && leases("aggregate").length > 0;
+export async function findParts(network: Network, scheduler: NodeProcess): Promise<Parts> {
+  const { trainers } = network.layout;
+  const isComplete = () =>
+    leasesFor("train", scheduler).length >= trainers && leasesFor("aggregate", scheduler).length > 0;
   await scheduler.waitFor(isComplete, "lease for each trainer and the aggregator", allocationTimeoutMs);
-  const nodeOf = ({ peer }: LogEvent) => {
-    const name = peers.get(String(peer));
+  return {
+    trainers: leasesFor("train", scheduler).map(holderIn(network)),
+    aggregator: presentAggregator(network, scheduler),
+  };
+}
+
+/** The node that aggregates now: the newest lease counts. */
+export function presentAggregator(network: Network, scheduler: NodeProcess): string {
+  return leasesFor("aggregate", scheduler).map(holderIn(network)).at(-1) ?? "";
+}
+
+const leasesFor = (wanted: string, { events }: NodeProcess): readonly LogEvent[] =>
+  events.filter(({ event, class: of }) => event === "lease.granted" && of === wanted);
+
+/** The node to which a lease was granted, by the certificates that the nodes have now. */
+function holderIn({ certifier, nodes }: Network): (lease: LogEvent) => string {
+  const members = [...nodes.keys()].filter((name) => name !== "ca");
+  const names = new Map(members.map((name) => [certificatePeer(certifier.placeOf(name).cert), name]));
+  return ({ peer }) => {
+    const name = names.get(String(peer));
     if (name === undefined) throw new BrokenPromise("a lease names a peer that is no node here");
     return name;
   };
-  const [aggregator] = leases("aggregate").map(nodeOf);
-  return { trainers: leases("train").map(nodeOf), aggregator: aggregator ?? "" };
 }
 
 /** Has a worker join by a token. Returns when it was ready, in milliseconds since the epoch. */

@@ -171,6 +171,12 @@ export class NodeProcess {
     kill(this.#child, "SIGHUP");
   }
 
+  /** Ends the node at once, as a crash would. */
+  async kill(): Promise<void> {
+    kill(this.#child, "SIGKILL");
+    await this.ended;
+  }
+
   /** Asks the node to drain, then ends it. */
   async stop(graceMs: number): Promise<void> {
     if (this.exitCode !== undefined) return;

@@ -38,6 +38,8 @@ export interface DemoResult {
   readonly refused: Readonly<Record<string, number>>;
   readonly revocation: { readonly closedMs: Readonly<Record<string, number | null>> };
   readonly executor: "typescript";
+  /** Each process that was killed in the middle of training, and the rounds that were finished after its loss. */
+  readonly recovered: readonly { readonly killed: string; readonly rounds: number }[];
   /** From nothing to the first worker that joined; null with `--by-hand`, or where the demo did not come so far. */
   readonly joined: Joined | null;
   readonly seconds: number;
@@ -65,6 +67,14 @@ export interface RenewalFacts {
   readonly roundsAfter: number;
   /** Why the scheduler lost it; undefined where it did not. */
   readonly lost: string | undefined;
+}
+
+/** A process was killed. */
+export interface Kill {
+  /** The node's name. */
+  readonly killed: string;
+  /** When the scheduler noticed, in milliseconds since the epoch. */
+  readonly lostAt: number;
 }
 
 /** How one promise came out. */
@@ -162,11 +172,18 @@ function brokenClosings(
   return [...late, ...absent.map((node) => `${node} has no closedMs: it was not connected with the revoked worker`)];
 }
 
+/** The rounds that were evaluated after each kill. */
+export const recoveredFrom = (kills: readonly Kill[], events: readonly LogEvent[]): DemoResult["recovered"] =>
+  kills.map(({ killed, lostAt }) => ({
+    killed,
+    rounds: events.filter((event) => event.event === "round.evaluated" && at(event) > lostAt).length,
+  }));
+
 /** A promise, and the reasons why it is broken; undefined where the demo did not come so far. */
 type Judged = readonly [promise: string, broken: readonly string[] | undefined];
 
 function judgeTraining(
-  { accuracy, rounds, model }: DemoResult,
+  { accuracy, rounds, model, recovered }: DemoResult,
   { shuffleLabels, roundsWanted }: DemoFacts,
 ): readonly Judged[] {
   const learning = shuffleLabels
@@ -174,12 +191,15 @@ function judgeTraining(
     : `accuracy on held-out rows is at least ${percent(accuracyMin)}`;
   const isTrained = accuracy !== null;
   const few = rounds.length < roundsWanted ? [`${rounds.length} rounds were evaluated, not ${roundsWanted}`] : [];
+  const stuck = recovered.filter((each) => each.rounds === 0)
+    .map(({ killed }) => `no round was finished after ${killed}, the aggregator, had been killed`);
   const other = model?.round === roundsWanted
     ? []
     : [`the model is that of round ${model?.round ?? "none"}, not ${roundsWanted}`];
   return [
     [learning, isTrained ? brokenLearning(accuracy, shuffleLabels) : undefined],
     ["every round is evaluated", isTrained ? few : undefined],
+    ["training recovers when its aggregator is killed", recovered.length > 0 ? stuck : undefined],
     ["the scheduler holds the model of the last round", isTrained ? other : undefined],
   ];
 }

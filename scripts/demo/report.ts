@@ -41,6 +41,9 @@ export function showResult(
     display.line(`model of round ${round}: ${path} (${bytes} bytes)`);
     display.line(`SHA-256 ${sha256}`);
   }
+  for (const { killed, rounds } of result.recovered) {
+    display.line(`${killed}, the aggregator, was killed; rounds finished after it was lost: ${rounds}`);
+  }
   if (result.joined !== null) {
     const { processorSeconds, seconds } = result.joined;
     display.line(

@@ -111,7 +111,7 @@ const isExcused = (broken: string) =>
 
 function assertKept(result: DemoResult & Verdict): void {
   assert.equal(result.promises.flatMap(({ broken }) => broken).filter((broken) => !isExcused(broken)), []);
-  assert.is(result.promises.length, 12);
+  assert.is(result.promises.length, 13);
   assert.is(result.runtime, "mixed");
   assert.is(result.nodes, 9);
   assert.is(result.rounds.length, 10);
@@ -119,6 +119,10 @@ function assertKept(result: DemoResult & Verdict): void {
     assert.ok((result.refused[code] ?? 0) >= 1, `${code} in ${JSON.stringify(result.refused)}`);
   }
   assert.ok(Object.keys(result.revocation.closedMs).length >= 3);
+  assert.is(result.recovered.length, 1);
+  assert.match(result.recovered[0]?.killed ?? "", /^worker-[1-4]$/);
+  // At the latest the round after the one in the middle finds the aggregator dead.
+  assert.ok((result.recovered[0]?.rounds ?? 0) >= 2, JSON.stringify(result.recovered));
   for (const [name, ms] of Object.entries(result.revocation.closedMs)) {
     assert.type(ms, "number", name);
   }
@@ -131,6 +135,7 @@ function assertKept(result: DemoResult & Verdict): void {
     "model",
     "nodes",
     "promises",
+    "recovered",
     "refused",
     "revocation",
     "rounds",
@@ -246,7 +251,7 @@ if (!onDeno) {
       assert.is(written().split(/round \d+\//).length - 1, 10, "each round was shown");
       assert.is(most, 1, "progress lines that stood there at once");
       assert.equal(bars(terminal), []);
-      if (isKept) assert.is(terminal.rows.at(-2), "all promises held (12 of 12)");
+      if (isKept) assert.is(terminal.rows.at(-2), "all promises held (13 of 13)");
     },
   );
 }

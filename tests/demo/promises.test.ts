@@ -7,6 +7,7 @@ import {
   type DemoFacts,
   type DemoResult,
   evaluate,
+  recoveredFrom,
   summarise,
 } from "../../scripts/demo/promises.ts";
 
@@ -19,6 +20,7 @@ const kept: DemoResult = {
   accuracy: 0.96,
   model: { path: "model.safetensors", sha256: "00", bytes: 1, round: 1 },
   executor: "typescript",
+  recovered: [{ killed: "worker-2", rounds: 1 }],
   bytes: 1,
   accepted: 1,
   refused: {},
@@ -57,6 +59,12 @@ const cases: [name: string, result: DemoResult, seen: Partial<DemoFacts>, expect
     { ...kept, model: { ...kept.model!, round: 0 } },
     {},
     /model is that of round 0, not 1/,
+  ],
+  [
+    "no round after the aggregator was killed",
+    { ...kept, recovered: [{ killed: "worker-2", rounds: 0 }] },
+    {},
+    /no round was finished after worker-2, the aggregator, had been killed/,
   ],
   ["no model", { ...kept, model: null }, {}, /model is that of round none/],
   ["a closing after 1,001 ms", closed({ gateway: 1_001, scheduler: 0 }), {}, /1001 ms/],
@@ -121,7 +129,7 @@ for (const [name, result, seen, expected] of casesWithCa) {
   test(`with a CA, broken: ${name}`, () => {
     const { verdict, promises } = evaluate(result, { ...withCa, ...seen });
     const broken = promises.flatMap((each) => each.broken);
-    assert.is(promises.length, 12);
+    assert.is(promises.length, 13);
     if (expected === undefined) return assert.is(verdict, allHeld);
     assert.ok(broken.length === 1 && expected.test(broken[0] ?? ""), broken.join("; "));
     assert.is(promises.filter(({ held }) => held === false).length, 1);
@@ -135,11 +143,22 @@ test("with a CA, a change that was not seen is a promise that is not held", () =
 });
 
 test("a demo that stops early has not kept what it did not come to", () => {
-  const early = { ...kept, rounds: [], accuracy: null, revocation: { closedMs: {} } };
+  const early = { ...kept, rounds: [], accuracy: null, recovered: [], revocation: { closedMs: {} } };
   const stopped = { way: "by-hand", shuffleLabels: false, roundsWanted: 1, stopped: "gateway ended (exit 1)" } as const;
   const { verdict, promises } = evaluate(early, stopped);
   assert.is(verdict, "broken: gateway ended (exit 1)");
   assert.equal(promises.map(({ held }) => held), [false, ...promises.slice(1).map(() => null)]);
+});
+
+test("an aggregator that was not killed is a promise that is not held", () => {
+  assert.match(evaluate({ ...kept, recovered: [] }, facts).verdict, /^broken: not seen: training recovers/);
+});
+
+test("counts the rounds that were evaluated after the scheduler lost the aggregator", () => {
+  const events = [[10, "round.evaluated"], [20, "aggregator.lost"], [21, "round.finished"], [30, "round.evaluated"]]
+    .map(([ms = 0, event = ""]) => ({ time: new Date(ms).toISOString(), event: String(event) }));
+  const kills = [{ killed: "worker-2", lostAt: 20 }];
+  assert.equal(recoveredFrom(kills, events), [{ killed: "worker-2", rounds: 1 }]);
 });
 
 test("a promise that was not looked at is not held", () => {

@@ -39,6 +39,7 @@ const result = {
   accuracy: 0.978,
   model: { path: "/tmp/hypha-demo-model.safetensors", sha256: "0".repeat(64), bytes: 10_000, round: 1 },
   executor: "typescript",
+  recovered: [{ killed: "worker-1", rounds: 8 }],
   bytes: 5_977_687,
   accepted: 52,
   refused: {
