@@ -16,8 +16,11 @@ export const cellLevels = ["bare", "namespaces", "root", "full"] as const;
  */
 export type CellLevel = (typeof cellLevels)[number];
 
-/** `[cell]`. */
-export type CellConfig = Settings<Cell>;
+/** `[cell]`. Memory and disk that it does not limit are limited by the job's lease. */
+export type CellSettings = Settings<Cell, "memoryBytes" | "diskBytes" | "disk" | "cpuSeconds">;
+
+/** A job's work directory is a file system in memory, or a directory of the worker's own disk. */
+export type DiskPlace = "memory" | "directory";
 
 /** `[fetch]`. */
 export type FetchConfig = Settings<Fetch, "hosts">;
@@ -26,13 +29,14 @@ export type FetchConfig = Settings<Fetch, "hosts">;
 export const cellDefault = {
   level: "bare" as CellLevel,
   allowUnconfined: false,
-  memoryBytes: 4 * 1024 ** 3,
-  pidsMax: 256,
-  cpuSeconds: 86_400,
+  memoryBytes: undefined as number | undefined,
+  pidsMax: 4_096,
+  cpuSeconds: undefined as number | undefined,
   openFilesMax: 1_024,
-  diskBytes: 2 * 1024 ** 3,
+  diskBytes: undefined as number | undefined,
+  disk: undefined as DiskPlace | undefined,
   inodesMax: 100_000,
-  wallSeconds: 86_400,
+  wallSeconds: 2_592_000,
   environment: ["LANG"] as readonly string[],
   readOnly: [] as readonly string[],
 };

@@ -10,7 +10,7 @@ import type { TelemetryProtocol, TelemetrySampler } from "./telemetry_values.ts"
 import type { Decoded } from "./schema.ts";
 import type { MembershipConfig } from "./membership_schema.ts";
 import type { Camelled, Settings } from "./settings.ts";
-import type { CellConfig, FetchConfig } from "./cell_config.ts";
+import type { CellSettings, FetchConfig } from "./cell_config.ts";
 import type { ConfigWarning } from "./warnings.ts";
 import type { RuleText } from "../../transport/authorization/rules.ts";
 import type { Resources } from "../../transport/protocols/messages.ts";
@@ -154,7 +154,7 @@ export interface WorkerConfig extends CommonConfig {
   /** The programs that it runs jobs with. */
   readonly executors: readonly ExecutorConfig[];
   /** The defaults of `cell_config.ts` where undefined. */
-  readonly cell?: CellConfig | undefined;
+  readonly cell?: CellSettings | undefined;
   /** What jobs may fetch over HTTP; nothing where undefined. */
   readonly fetch?: FetchConfig | undefined;
 }

@@ -58,8 +58,8 @@ export const executor = Schema.Struct({
   ),
 });
 
-const bytes = (minimum: number, example: string, description: string) =>
-  integer(minimum, 2 ** 53 - 1, example, description);
+const bytes = (minimum: number, example: string, description: string, standard?: string) =>
+  integer(minimum, 2 ** 53 - 1, example, description, standard);
 /** `[cell]`. */
 export const cell = Schema.Struct({
   level: optional(oneOf(cellLevels, tomlOf(cellDefault.level), "Weakest cell in which executors are started.")),
@@ -69,17 +69,25 @@ export const cell = Schema.Struct({
       "Whether executors may be started where nothing confines them: only for programs of your own.",
     ),
   ),
-  memory_bytes: optional(bytes(16_777_216, tomlOf(cellDefault.memoryBytes), "Memory of an executor.")),
+  memory_bytes: optional(bytes(16_777_216, "4294967296", "Memory of an executor.", "the memory of its lease")),
   pids_max: optional(integer(8, 100_000, tomlOf(cellDefault.pidsMax), "Processes and threads of an executor.")),
   cpu_seconds: optional(
-    integer(1, 31_536_000, tomlOf(cellDefault.cpuSeconds), "Processor time of each of its processes."),
+    integer(1, 31_536_000, "86400", "Processor time of each of its processes, summed over its threads.", "no limit"),
   ),
   open_files_max: optional(
     integer(32, 1_000_000, tomlOf(cellDefault.openFilesMax), "Files that each of its processes may hold open."),
   ),
-  disk_bytes: optional(bytes(65_536, tomlOf(cellDefault.diskBytes), "Size of its work directory.")),
+  disk_bytes: optional(bytes(65_536, "2147483648", "Size of its work directory.", "the storage of its lease")),
+  disk: optional(
+    oneOf(
+      ["memory", "directory"],
+      '"directory"',
+      "Its work directory: a file system in memory with a hard limit (only where the worker is root), or a directory that is measured.",
+      { standard: '"directory" above 1 GiB, else "memory"' },
+    ),
+  ),
   inodes_max: optional(integer(16, 100_000_000, tomlOf(cellDefault.inodesMax), "Files in its work directory.")),
-  wall_seconds: optional(integer(1, 2_000_000, tomlOf(cellDefault.wallSeconds), "From its start to its end.")),
+  wall_seconds: optional(integer(1, 31_536_000, tomlOf(cellDefault.wallSeconds), "From its start to its end.")),
   environment: optional(
     list(Schema.String.check(Schema.isPattern(/^[A-Za-z_][A-Za-z0-9_]*$/)), {
       expected: "a list of names of variables",

@@ -17,6 +17,7 @@ import { type BridgeToken, makeBridgeToken } from "./bridge/token.ts";
 import { webUnder } from "./bridge/web_request.ts";
 import { assignCell, type AssignedCell } from "./cell/assign.ts";
 import { cellCommand, hasOwnRoot, workDirIn } from "./cell/command_line.ts";
+import { describeLimit, exceededLimit } from "./cell/exceeded.ts";
 import { watchLimits } from "./cell/watch.ts";
 import { withDenoFlags } from "./cell/deno_flags.ts";
 import { endUser } from "./cell/job_user.ts";
@@ -24,7 +25,7 @@ import { makeCommand } from "./command.ts";
 import type { JobLimits } from "./limits.ts";
 import type { JobInput } from "./messages.ts";
 import type { WorkDirectory } from "../files/contained_files.ts";
-import { type Executor, startExecutor } from "./process.ts";
+import { type Executor, type ExecutorExit, startExecutor } from "./process.ts";
 import { scopeOf } from "./scope.ts";
 import { openTrainerLink, type TrainerLink, type TrainerRoles } from "./trainer_link.ts";
 import { makeWorkDirectory, recordExecutor, removeWorkDirectory } from "./work_directory.ts";
@@ -155,17 +156,32 @@ export const executorActor = fromScoped(
     }),
 );
 
-/** Sends `effect.done.exit` when the executor has ended by itself. */
+/** How an executor ended by itself. */
+export interface JobExit extends ExecutorExit {
+  /** The limit that ended it, in words; undefined where none is known. */
+  readonly limit?: string | undefined;
+}
+
+/** Sends `effect.done.exit` with a {@linkcode JobExit} when the executor has ended by itself. */
 export const exitActor = fromEffect(
   "exit",
-  ({ executor }: { readonly ports: Ports; readonly executor: Executor }) => executor.exited,
+  ({ executor, cell, directory }: Pick<PlacedJob, "ports" | "cell" | "directory"> & { readonly executor: Executor }) =>
+    Effect.map(executor.exited, (exit): JobExit => {
+      const limit = cell === undefined ? undefined : exceededLimit(exit, cell, directory.path);
+      return {
+        ...exit,
+        limit: cell === undefined || limit === undefined ? undefined : describeLimit(limit, cell.config),
+      };
+    }),
 );
 
-/** Sends `effect.done.limitExceeded` with the limit that the job exceeds. */
+/** Sends `effect.done.limitExceeded` with the limit that the job exceeds, in words. */
 export const limitExceededActor = fromEffect(
   "limitExceeded",
   ({ cell, directory }: Pick<PlacedJob, "ports" | "cell" | "directory">) =>
-    cell === undefined ? Effect.never : watchLimits(cell, directory),
+    cell === undefined
+      ? Effect.never
+      : Effect.map(watchLimits(cell, directory), (limit) => describeLimit(limit, cell.config)),
 );
 
 /** Ends the executor; sends `effect.done.stopped`. */

@@ -23,6 +23,7 @@ import {
   executorActor,
   exitActor,
   flushActor,
+  type JobExit,
   type JobPlaces,
   limitExceededActor,
   type OpenedBridge,
@@ -35,7 +36,7 @@ import type { JobChanged, JobCommand, JobEnded, JobInput, JobOutcome, JobUpdated
 import { parameterServerMachine } from "./parameter_server.ts";
 import type { WorkDirectory } from "../files/contained_files.ts";
 import { present } from "../runtime/present.ts";
-import type { Executor, ExecutorExit } from "./process.ts";
+import type { Executor } from "./process.ts";
 import { failureReason } from "./reason.ts";
 import type { TrainerRoles } from "./trainer_link.ts";
 
@@ -76,7 +77,7 @@ export const jobMachine = setup({
   actors,
   guards: {
     aggregates: ({ context }) => context.job.executor.runtime === "parameter-server",
-    succeeded: (_, exit: ExecutorExit) => exit.code === 0,
+    succeeded: (_, exit: JobExit) => exit.code === 0,
     hasDirectory: ({ context }) => context.directory !== undefined,
   },
   actions: {
@@ -249,13 +250,13 @@ export const jobMachine = setup({
                 },
                 running: {
                   invoke: [
-                    { src: "exit", input: ({ context }) => runningOf(context) },
+                    { src: "exit", input: ({ context }) => ({ ...placed(context), ...runningOf(context) }) },
                     { src: "limitExceeded", input: ({ context }) => placed(context) },
                   ],
                   on: {
                     "effect.done.limitExceeded": {
                       target: "stopping",
-                      actions: { type: "end", params: ({ event }) => failedOf(event.value) },
+                      actions: { type: "end", params: ({ event }) => failedOf(limited(event.value)) },
                     },
                     "effect.done.exit": [
                       {
@@ -365,9 +366,14 @@ function cancelledOf(reason: string): JobOutcome {
   return { type: "cancelled", reason: failureReason(reason) };
 }
 
-function crashedOf({ code, signal, tail }: ExecutorExit): JobOutcome {
+function crashedOf({ code, signal, tail, limit }: JobExit): JobOutcome {
   const how = code === null ? `executor was ended by ${signal}` : `executor exited with code ${code}`;
-  return { type: "failed", reason: failureReason(how, tail) };
+  return { type: "failed", reason: failureReason(limit === undefined ? how : `${limited(limit)}; ${how}`, tail) };
+}
+
+/** With the code of `docs/refusals.md`. */
+function limited(limit: string): string {
+  return `cell-limit: ${limit}`;
 }
 
 function placed(context: JobContext) {

@@ -57,14 +57,7 @@ export const jobLimits: JobLimits = {
   redirectsMax: 5,
 };
 
-/**
- * The size of one file of a job, in bytes: the default, or more where the lease or the worker's configuration give the job more room.
- *
- * @param storageGb Storage of the job's lease, in GB.
- * @param diskBytes `[cell] disk_bytes`.
- */
-export function fileBytesOf(
-  { storageGb, diskBytes }: { readonly storageGb: number; readonly diskBytes: number },
-): number {
-  return Math.max(jobLimits.fileBytesMax, Math.floor(storageGb * 1e9), diskBytes);
+/** The size of one file of a job, in bytes: the default, or more where the job has more room. */
+export function fileBytesOf({ diskBytes }: { readonly diskBytes: number }): number {
+  return Math.max(jobLimits.fileBytesMax, diskBytes);
 }

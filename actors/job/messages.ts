@@ -11,7 +11,7 @@ import type { JobSpec, Peer, Uuid } from "../../transport/protocols/messages.ts"
 import type { JobNetwork } from "./network.ts";
 import type { WorkDirectory } from "../files/contained_files.ts";
 import type { JobLimits } from "./limits.ts";
-import type { CellOfWorker } from "./cell/assign.ts";
+import type { CellOfJob } from "./cell/assign.ts";
 import type { Web } from "./bridge/web_request.ts";
 import type { TrainerRoles } from "./trainer_link.ts";
 
@@ -37,7 +37,7 @@ export interface JobInput {
   readonly workDir: string;
   readonly limits?: Partial<JobLimits>;
   /** Confines the executor. Without it the executor runs as the worker's own process: in tests and tools only. */
-  readonly cell?: CellOfWorker | undefined;
+  readonly cell?: CellOfJob | undefined;
   /** The web behind `uri` and `huggingface` references; under the default rules where undefined. */
   readonly web?: Web;
 }

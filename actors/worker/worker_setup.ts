@@ -10,6 +10,7 @@ import type { WorkerConfig } from "../config/config.ts";
 import type { EventsOf } from "../runtime/effect_actor.ts";
 import type { JobNetworkHost } from "../job/job_network.ts";
 import { cellDefault } from "../config/cell_config.ts";
+import { jobCell } from "../job/cell/bounds.ts";
 import type { Cell } from "../job/cell/cell.ts";
 import { prepareWorker } from "../job/cell/prepare.ts";
 import { jobMachine } from "../job/job.ts";
@@ -63,7 +64,11 @@ const actors = {
   sweep: fromScoped(
     "sweep",
     ({ ports, config }: { readonly ports: Ports; readonly config: WorkerConfig }) =>
-      prepareWorker({ ports, workDir: config.workDir, config: config.cell ?? cellDefault }),
+      prepareWorker({
+        ports,
+        workDir: config.workDir,
+        config: jobCell(config.cell ?? cellDefault, config.resources),
+      }),
   ),
   lease: leaseMachine,
   job: jobMachine,

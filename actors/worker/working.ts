@@ -7,6 +7,7 @@ import { isConnectedAs, type Member, memberOf, standsFor, withConnected, without
 import type { RequestAnswer, TransportFact } from "../../transport/port.ts";
 import type { JobSpec, JobStatus, Peer, TrainingRun, Uuid } from "../../transport/protocols/messages.ts";
 import { webUnder } from "../job/bridge/web_request.ts";
+import { jobCell } from "../job/cell/bounds.ts";
 import { cellDefault, fetchDefault } from "../config/cell_config.ts";
 import { fileBytesOf } from "../job/limits.ts";
 import type { JobOutcome, JobRef, JobStarted } from "../job/messages.ts";
@@ -91,7 +92,7 @@ export function answerDispatch(args: WorkerArgs, request: PostponedDispatch): vo
     );
     return;
   }
-  const { job, executor, limits, endsAt } = refusal;
+  const { job, executor, config, endsAt } = refusal;
   const key = training === undefined ? undefined : { scheduler: peer, ...training };
   enqueue.assign({ book: addJob(context.book, job) });
   enqueue.spawnChild("job", {
@@ -105,9 +106,9 @@ export function answerDispatch(args: WorkerArgs, request: PostponedDispatch): vo
       executor,
       network: networkOf(context.jobNetworkHost.network, key),
       workDir: context.config.workDir,
-      limits,
+      limits: { fileBytesMax: fileBytesOf(config) },
       web: webUnder(context.config.fetch ?? fetchDefault),
-      cell: context.cell === undefined ? undefined : { cell: context.cell, config: context.config.cell ?? cellDefault },
+      cell: context.cell === undefined ? undefined : { cell: context.cell, config },
     },
   });
   dispatched(endsAt);
@@ -146,9 +147,7 @@ function begin(
   const lease = leaseForJob(book, holder, wanted, training);
   if (lease === undefined) return "its sender holds no free lease for such a job";
   const job: RunningJob = { taskId: id, leaseId: lease.id, scheduler: peer, holder, spec, training };
-  const { diskBytes } = config.cell ?? cellDefault;
-  const limits = { fileBytesMax: fileBytesOf({ storageGb: lease.resources.storage, diskBytes }) };
-  return { job, executor, limits, endsAt: lease.endsAt };
+  return { job, executor, config: jobCell(config.cell ?? cellDefault, lease.resources), endsAt: lease.endsAt };
 }
 
 /** Reports that a job runs. */

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Effect } from "effect";
 import { cellDefault } from "../../actors/config/cell_config.ts";
+import { jobCell } from "../../actors/job/cell/bounds.ts";
 import { type Cell, describeCell, isConfined } from "../../actors/job/cell/cell.ts";
 import { findCell } from "../../actors/job/cell/find_cell.ts";
 import { hasOwnRoot } from "../../actors/job/cell/command_line.ts";
@@ -55,7 +56,7 @@ export function checkSocketPaths(folder: string, cell: Cell): void {
 /** Finds the strongest cell of this machine. `logs/cell.log` of the demo's folder gives the reason why no stronger one works. */
 export async function chooseCell(folder: string): Promise<DemoCell> {
   const readOnly = parts.map((part) => join(root, part));
-  const config = { ...cellDefault, readOnly };
+  const config = jobCell({ ...cellDefault, readOnly }, { memory: 1, storage: 1 });
   const ports = makePorts(() => {});
   const cell = await Effect.runPromise(findCell({ ports, config, workDir: join(folder, "cell") }));
   await ports.dispose();

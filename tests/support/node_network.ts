@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 import type { Actor } from "xstate";
 import { type AuditSink, logAlone } from "../../actors/trust/audit.ts";
 import { askHttps } from "../../actors/enrolment/ask_https.ts";
-import { type CellConfig, cellDefault } from "../../actors/config/cell_config.ts";
+import { cellDefault, type CellSettings } from "../../actors/config/cell_config.ts";
 import type { CommonConfig, ExecutorConfig, RoleConfig } from "../../actors/config/config.ts";
 import { makeGateFactory } from "../../actors/gate/gate.ts";
 import { type NodeExit, nodeMachine } from "../../actors/node/node.ts";
@@ -84,7 +84,7 @@ export function executors(): readonly ExecutorConfig[] {
 }
 
 /** The strongest cell that this machine has, from which the executor's own source can be read. */
-export function cell(): CellConfig {
+export function cell(): CellSettings {
   const parts = ["scripts", "actors", "transport", "pki", "node_modules", "package.json", "deno.json", "mod.ts"];
   return { ...cellDefault, allowUnconfined: true, readOnly: parts.map((part) => join(root, part)) };
 }

@@ -4,21 +4,21 @@
  * @module
  */
 import { Effect, type Scope } from "effect";
-import type { CellConfig } from "../../config/cell_config.ts";
 import { WorkFileFailed } from "../../files/path_refused.ts";
 import type { DirectoryOwner } from "../work_directory.ts";
+import type { CellConfig } from "./bounds.ts";
 import type { Cell } from "./cell.ts";
 import { makeCgroups } from "./cgroup.ts";
 import { freeJobUser, takeJobUser } from "./job_user.ts";
 
-/** A worker's cell and its configuration, for all jobs. */
-export interface CellOfWorker {
+/** A worker's cell, with the bounds of one job. */
+export interface CellOfJob {
   readonly cell: Cell;
   readonly config: CellConfig;
 }
 
 /** One job's part of it. */
-export interface AssignedCell extends CellOfWorker, DirectoryOwner {
+export interface AssignedCell extends CellOfJob, DirectoryOwner {
   readonly cgroupProcs: readonly string[];
 }
 
@@ -28,10 +28,12 @@ export interface AssignedCell extends CellOfWorker, DirectoryOwner {
  * @param name The name of the job's directory. Its control groups get the same name, so that a sweep finds them.
  */
 export function assignCell(
-  { cell, config }: CellOfWorker,
+  { cell, config: wanted }: CellOfJob,
   name: string,
 ): Effect.Effect<AssignedCell, WorkFileFailed, Scope.Scope> {
   const fail = (detail: string) => new WorkFileFailed({ code: "cell", path: name, detail });
+  const isOwn = cell.disk === "file-system" && wanted.disk === "memory";
+  const config: CellConfig = { ...wanted, disk: isOwn ? "memory" : "directory" };
   return Effect.gen(function* () {
     const user = cell.user === "own" ? undefined : yield* Effect.acquireRelease(
       Effect.suspend(() => {
@@ -41,7 +43,7 @@ export function assignCell(
       (user) => Effect.sync(() => freeJobUser(user)),
     );
     const cgroupProcs = yield* Effect.mapError(makeCgroups(cell, config, name), (error) => fail(error.message));
-    const disk = cell.disk === "file-system" ? { bytes: config.diskBytes, inodes: config.inodesMax } : undefined;
+    const disk = isOwn ? { bytes: config.diskBytes, inodes: config.inodesMax } : undefined;
     return { cell, config, user, cgroupProcs, disk };
   });
 }

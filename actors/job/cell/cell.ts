@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type CellConfig, type CellLevel, cellLevels } from "../../config/cell_config.ts";
+import { type CellLevel, cellLevels, type CellSettings } from "../../config/cell_config.ts";
 
 /** The confinement that this machine allows a worker. */
 export interface Cell {
@@ -12,7 +12,7 @@ export interface Cell {
   readonly user: "per-job" | "own";
   /** Control groups under which jobs get their own; none where they are not writable. */
   readonly cgroups: readonly CgroupParent[];
-  /** Whether a work directory is a file system of its own, with a hard limit. Else it is measured once a second. */
+  /** Whether a work directory can be a file system of its own, with a hard limit. Else it is measured once a second. */
   readonly disk: "file-system" | "measured";
   /** Whether the system's tools for limits are here; `none` starts executors as they are, in a process group. */
   readonly chain: "whole" | "none";
@@ -23,7 +23,18 @@ export interface Cell {
 /** A directory in which a job's control group is made, and the limits that are set in it. */
 export interface CgroupParent {
   readonly path: string;
-  readonly limits: readonly { readonly file: string; readonly of: "memoryBytes" | "pidsMax" | "nothing" }[];
+  readonly limits: readonly CgroupLimit[];
+}
+
+/** A file of a control group, and what is written into it: the job's memory, its processes, 0, or 1. */
+export interface CgroupLimit {
+  readonly file: string;
+  readonly of: "memory" | "pids" | "none" | "all";
+}
+
+/** Whether control groups limit the memory, or the processes, of a job as a whole. */
+export function isGrouped({ cgroups }: Cell, what: "memory" | "pids"): boolean {
+  return cgroups.some(({ limits }) => limits.some(({ of }) => of === what));
 }
 
 /** Whether `level` separates at least as well as `least`. */
@@ -41,7 +52,7 @@ export function isConfined({ level, user }: Cell): boolean {
  *
  * @returns Why not, for the operator; undefined where they may.
  */
-export function cellRefusal(cell: Cell, config: CellConfig): string | undefined {
+export function cellRefusal(cell: Cell, config: CellSettings): string | undefined {
   if (!isAtLeast(cell.level, config.level)) {
     return `executors would run at cell level ${cell.level}, and [cell] level asks for ${config.level}${because(cell)}`;
   }
@@ -55,7 +66,9 @@ export function cellRefusal(cell: Cell, config: CellConfig): string | undefined 
 export function describeCell(cell: Cell): string {
   const user = cell.user === "per-job" ? "a user of its own for each job" : "the worker's own user";
   const groups = cell.cgroups.length > 0 ? "control groups" : "no control groups";
-  const disk = cell.disk === "file-system" ? "a file system of its own for each job" : "disk use measured";
+  const disk = cell.disk === "file-system"
+    ? "small work directories are file systems of their own"
+    : "disk use measured";
   return `Executors run at cell level ${cell.level}: ${user}, ${groups}, ${disk}`;
 }
 

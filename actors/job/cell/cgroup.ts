@@ -5,11 +5,11 @@
  * @module
  */
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import process from "node:process";
 import { Effect, type Scope } from "effect";
-import type { CellConfig } from "../../config/cell_config.ts";
-import type { Cell, CgroupParent } from "./cell.ts";
+import type { CellConfig } from "./bounds.ts";
+import type { Cell, CgroupLimit, CgroupParent } from "./cell.ts";
 
 /** Where groups may be: version 2 alone, version 2 beside version 1, version 1 by controller. */
 const hierarchies: readonly { readonly mount: string; readonly controller: string }[] = [
@@ -19,10 +19,12 @@ const hierarchies: readonly { readonly mount: string; readonly controller: strin
   { mount: "/sys/fs/cgroup/pids", controller: "pids" },
 ];
 const limitFiles: CgroupParent["limits"] = [
-  { file: "memory.max", of: "memoryBytes" },
-  { file: "memory.limit_in_bytes", of: "memoryBytes" },
-  { file: "memory.swap.max", of: "nothing" },
-  { file: "pids.max", of: "pidsMax" },
+  { file: "memory.max", of: "memory" },
+  { file: "memory.limit_in_bytes", of: "memory" },
+  { file: "memory.memsw.limit_in_bytes", of: "memory" },
+  { file: "memory.swap.max", of: "none" },
+  { file: "memory.oom.group", of: "all" },
+  { file: "pids.max", of: "pids" },
 ];
 /** Tries of removing a group, and the pause between two: a group is busy until its last process is reaped. */
 const removalAttemptsMax = 50, removalPauseMs = 20;
@@ -54,7 +56,7 @@ export function makeCgroups(
         cell.cgroups.forEach(({ limits }, index) => {
           const path = paths[index] as string;
           mkdirSync(path);
-          for (const { file, of } of limits) writeFileSync(join(path, file), String(of === "nothing" ? 0 : config[of]));
+          for (const { file, of } of limits) writeFileSync(join(path, file), String(valueOf(of, config)));
         });
         return paths.map((path) => join(path, "cgroup.procs"));
       },
@@ -62,6 +64,48 @@ export function makeCgroups(
     }),
     () => Effect.ignore(removeCgroups(name)),
   );
+}
+
+/** A file system in memory counts as memory of the job that writes to it. */
+function valueOf(of: CgroupLimit["of"], { memoryBytes, diskBytes, disk, pidsMax }: CellConfig): number {
+  switch (of) {
+    case "memory":
+      return memoryBytes + (disk === "memory" ? diskBytes : 0);
+    case "pids":
+      return pidsMax;
+    case "none":
+      return 0;
+    case "all":
+      return 1;
+  }
+}
+
+/** Counters of limits that a job's processes reached, by kind. */
+export interface Reached {
+  /** Processes that the kernel ended for want of memory. */
+  readonly memory: number;
+  /** Processes and threads that were not started. */
+  readonly pids: number;
+}
+
+/** The places of the counters in a group: version 2 and version 1. */
+const counters: readonly { readonly file: string; readonly of: keyof Reached; readonly line: RegExp }[] = [
+  { file: "memory.events", of: "memory", line: /^oom_kill (\d+)$/m },
+  { file: "memory.oom_control", of: "memory", line: /^oom_kill (\d+)$/m },
+  { file: "pids.events", of: "pids", line: /^max (\d+)$/m },
+];
+
+/** Reads the counters of a job's groups. */
+export function readReached(cgroupProcs: readonly string[]): Reached {
+  const reached = { memory: 0, pids: 0 };
+  for (const path of cgroupProcs.map((procs) => dirname(procs))) {
+    for (const { file, of, line } of counters) {
+      try {
+        reached[of] += Number(line.exec(readFileSync(join(path, file), "utf8"))?.[1] ?? 0);
+      } catch { /* this group has no such counter */ }
+    }
+  }
+  return reached;
 }
 
 /** Kills the processes in a job's groups and removes the groups, if there are any. */
@@ -113,7 +157,7 @@ function tryGroup(parent: string, name: string): CgroupParent["limits"] {
   }
   try {
     const limits = limitFiles.filter(({ file }) => existsSync(join(path, file)));
-    return limits.some(({ of }) => of !== "nothing") ? limits : [];
+    return limits.some(({ of }) => of === "memory" || of === "pids") ? limits : [];
   } finally {
     rmdirSync(path);
   }

@@ -16,9 +16,9 @@
  */
 import { basename, dirname, isAbsolute } from "node:path";
 import process from "node:process";
-import type { CellConfig } from "../../config/cell_config.ts";
 import type { Command } from "../command.ts";
-import type { Cell } from "./cell.ts";
+import type { CellConfig } from "./bounds.ts";
+import { type Cell, isGrouped } from "./cell.ts";
 
 /** A job that runs in a cell. */
 export interface CellPlace {
@@ -55,7 +55,7 @@ const gate = 'echo R >&4; read g <&4 || exit 125; exec 3>&- 4>&-; exec "$@"';
  */
 const gateOfNamespace = 'echo R >&4; read g <&4 || exit 125; exec 3>&- 4>&-; "$@"; exit $?';
 
-/** Sizes of a cell's file systems in memory, besides the work directory. */
+/** Size of a cell's `/tmp`, in memory. Shared memory, which processes of one training exchange data by, is half of the job's memory. */
 const scratchBytes = 64 * 1024 * 1024;
 /** Directories over which a private file system may be mounted. The first one that the job does not need is taken. */
 const stages = ["/mnt", "/media", "/srv", "/opt", "/home"];
@@ -91,16 +91,16 @@ export function cellCommand(
     ...place.cgroupProcs.flatMap((path) => ["join", path]),
     ...sources.steps,
     "--",
-    ...processLimits(config),
+    ...processLimits(cell, config),
     ...privileges(cell, place.user),
     "sh",
     "-c",
     guard,
     "cell",
     String(pid),
-    ...namespaces(cell, sources),
+    ...namespaces(cell, config, sources),
     ...(cell.level === "root" ? jobUser(place.user) : []),
-    ...(place.user === undefined && cell.level === "bare" ? [] : ["prlimit", `--nproc=${config.pidsMax}`]),
+    ...processCount(cell, config, place),
     "sh",
     "-c",
     cell.level === "namespaces" ? gateOfNamespace : gate,
@@ -145,15 +145,25 @@ function stage(place: CellPlace, binds: readonly Bind[]) {
   };
 }
 
-function processLimits(config: CellConfig): string[] {
+/**
+ * Where a control group limits the memory, the size of private data is not limited: it counts the stacks of threads that use
+ * none of it, 8 MiB each.
+ */
+function processLimits(cell: Cell, { openFilesMax, diskBytes, cpuSeconds, memoryBytes }: CellConfig): string[] {
   return [
     "prlimit",
     "--core=0",
-    `--nofile=${config.openFilesMax}`,
-    `--fsize=${config.diskBytes}`,
-    `--cpu=${config.cpuSeconds}:${config.cpuSeconds + 2}`,
-    `--data=${config.memoryBytes}`,
+    `--nofile=${openFilesMax}`,
+    `--fsize=${diskBytes}`,
+    ...(cpuSeconds === undefined ? [] : [`--cpu=${cpuSeconds}:${cpuSeconds + 2}`]),
+    ...(isGrouped(cell, "memory") ? [] : [`--data=${memoryBytes}`]),
   ];
+}
+
+/** Where a control group counts processes, the user's are not counted: only the group's counter says that the limit was reached. */
+function processCount(cell: Cell, { pidsMax }: CellConfig, { user }: CellPlace): string[] {
+  const isShared = user === undefined && cell.level === "bare";
+  return isGrouped(cell, "pids") || isShared ? [] : ["prlimit", `--nproc=${pidsMax}`];
 }
 
 /** At level `root` bubblewrap itself needs to be root: the user changes inside. */
@@ -178,6 +188,7 @@ function jobUser(user: number | undefined): string[] {
 
 function namespaces(
   { level }: Cell,
+  { memoryBytes }: CellConfig,
   { directory, binds }: { readonly directory: string; readonly binds: readonly Bind[] },
 ): string[] {
   if (level === "bare") return [];
@@ -210,7 +221,7 @@ function namespaces(
     ],
     ...["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache", "--proc", "/proc", "--dev", "/dev"],
     ...["--perms", "1777", "--size", String(scratchBytes), "--tmpfs", "/tmp"],
-    ...["--perms", "1777", "--size", String(scratchBytes), "--tmpfs", "/dev/shm"],
+    ...["--perms", "1777", "--size", String(Math.floor(memoryBytes / 2)), "--tmpfs", "/dev/shm"],
     // As root, bubblewrap would make them 0700.
     ...parentsOf(binds.map(({ target }) => target)).flatMap((path) => ["--perms", "0755", "--dir", path]),
     ...binds.flatMap(({ source, target }) => ["--ro-bind", source, asItStands(target)]),

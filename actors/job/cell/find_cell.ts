@@ -6,12 +6,13 @@
  */
 import process from "node:process";
 import { Effect, Result } from "effect";
-import type { CellConfig, CellLevel } from "../../config/cell_config.ts";
+import type { CellLevel } from "../../config/cell_config.ts";
 import type { Ports } from "../../runtime/ports.ts";
 import { makeCommand } from "../command.ts";
 import { startExecutor } from "../process.ts";
 import { makeWorkDirectory } from "../work_directory.ts";
 import { assignCell } from "./assign.ts";
+import type { CellConfig } from "./bounds.ts";
 import type { Cell } from "./cell.ts";
 import { findCgroups } from "./cgroup.ts";
 import { cellCommand, workDirIn } from "./command_line.ts";
@@ -58,12 +59,14 @@ const probe = 'umask 077; cd "$WORK_DIR" && echo held > probe && read back < pro
 function tryCell(cell: Cell, { ports, config, workDir }: CellSearch): Effect.Effect<void, string> {
   const run = Effect.scoped(Effect.gen(function* () {
     const uuid = ports.uuid();
-    const assigned = yield* assignCell({ cell, config }, `hypha-${uuid}`);
+    // A small job's, so that a directory of its own is tried where this machine can make one.
+    const small: CellConfig = { ...config, disk: cell.disk === "file-system" ? "memory" : "directory" };
+    const assigned = yield* assignCell({ cell, config: small }, `hypha-${uuid}`);
     const directory = yield* makeWorkDirectory(workDir, uuid, assigned);
     const place = { socketPath: "", workDir: workDirIn(cell, directory.path), jobJson: "", token: undefined };
     const made = makeCommand({ cmd: "sh", args: ["-c", probe] }, place, process.env);
     const command = yield* Effect.fromResult(made);
-    const confined = cellCommand(cell, config, { ...assigned, directory: directory.path }, command);
+    const confined = cellCommand(cell, small, { ...assigned, directory: directory.path }, command);
     const sink = { line: () => {}, suppressed: () => {} };
     const executor = yield* startExecutor(confined, { sink, now: ports.now, graceMs });
     const { code, signal, tail } = yield* executor.exited;

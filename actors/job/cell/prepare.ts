@@ -5,10 +5,10 @@
  * @module
  */
 import { Effect, Result, type Scope } from "effect";
-import type { CellConfig } from "../../config/cell_config.ts";
 import type { Ports } from "../../runtime/ports.ts";
 import { pathReach } from "../../files/contained_files.ts";
 import { sweepLeftovers, type Swept } from "../work_directory.ts";
+import type { CellConfig } from "./bounds.ts";
 import type { Cell } from "./cell.ts";
 import { findCell } from "./find_cell.ts";
 import { lockWorkDir, type WorkDirLocked } from "./lock.ts";

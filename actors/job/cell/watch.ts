@@ -1,33 +1,54 @@
 /**
- * Limits that the system does not enforce: the run time of a job, and the size of a directory that is no file system of its own.
- * The directory is measured once a second, so a fast writer exceeds the limit before it is noticed.
+ * Limits that do not end a job by themselves: its run time, the size of a directory that is no file system of its own, and the
+ * memory of its control group, where the kernel ends a single process and another one may wait for it forever. The directory is
+ * measured once a second, so a fast writer exceeds the limit before it is noticed.
  *
  * @module
  */
 import { Effect } from "effect";
-import type { CellConfig } from "../../config/cell_config.ts";
 import type { WorkDirectory } from "../../files/contained_files.ts";
 import type { AssignedCell } from "./assign.ts";
+import type { CellConfig } from "./bounds.ts";
+import { isGrouped } from "./cell.ts";
+import { readReached } from "./cgroup.ts";
+import type { Limit } from "./exceeded.ts";
 
 /** Pause between two measurements. */
 const measureMs = 1_000;
 /** Names that are read before other tasks run. */
 const namesAtOnce = 500;
+/** Longest timer of the runtimes is 2^31 - 1 ms: longer times are waited for in days. */
+const daySeconds = 86_400;
 
-/** Waits until the job exceeds a limit. @returns The limit. */
-export function watchLimits(cell: AssignedCell, directory: WorkDirectory): Effect.Effect<string> {
+/** Waits until the job exceeds a limit. */
+export function watchLimits(cell: AssignedCell, directory: WorkDirectory): Effect.Effect<Limit> {
   const { config, disk } = cell;
-  const late = Effect.as(Effect.sleep(config.wallSeconds * 1_000), `it ran longer than ${config.wallSeconds} s`);
-  return disk !== undefined ? late : Effect.raceFirst(late, watchDisk(directory, config));
+  const watches: Effect.Effect<Limit>[] = [Effect.as(sleepSeconds(config.wallSeconds), "wall")];
+  if (disk === undefined) watches.push(watchDisk(directory, config));
+  if (isGrouped(cell.cell, "memory")) watches.push(watchMemory(cell));
+  return Effect.raceAllFirst(watches);
 }
 
-function watchDisk(directory: WorkDirectory, config: CellConfig): Effect.Effect<string> {
+function sleepSeconds(seconds: number): Effect.Effect<void> {
+  return Effect.gen(function* () {
+    for (let left = seconds; left > 0; left -= daySeconds) yield* Effect.sleep(Math.min(left, daySeconds) * 1_000);
+  });
+}
+
+function watchMemory({ cgroupProcs }: AssignedCell): Effect.Effect<Limit> {
+  return Effect.gen(function* () {
+    do yield* Effect.sleep(measureMs); while (readReached(cgroupProcs).memory === 0);
+    return "memory" as const;
+  });
+}
+
+function watchDisk(directory: WorkDirectory, config: CellConfig): Effect.Effect<Limit> {
   return Effect.gen(function* () {
     for (;;) {
       yield* Effect.sleep(measureMs);
       const { bytes, inodes } = yield* measure(directory, config);
-      if (bytes > config.diskBytes) return `its directory is over ${config.diskBytes} bytes`;
-      if (inodes > config.inodesMax) return `its directory has more than ${config.inodesMax} files`;
+      if (bytes > config.diskBytes) return "disk";
+      if (inodes > config.inodesMax) return "inodes";
     }
   });
 }

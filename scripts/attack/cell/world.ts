@@ -8,10 +8,11 @@ import { mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { Effect } from "effect";
-import type { CellConfig, CellLevel, FetchConfig } from "../../../actors/config/cell_config.ts";
+import type { CellLevel, FetchConfig } from "../../../actors/config/cell_config.ts";
 import { cellDefault, fetchDefault } from "../../../actors/config/cell_config.ts";
 import type { Web } from "../../../actors/job/bridge/web_request.ts";
 import { webUnder } from "../../../actors/job/bridge/web_request.ts";
+import { type CellConfig, jobCell } from "../../../actors/job/cell/bounds.ts";
 import type { Cell } from "../../../actors/job/cell/cell.ts";
 import { findCell } from "../../../actors/job/cell/find_cell.ts";
 import type { JobOutcome } from "../../../actors/job/messages.ts";
@@ -65,6 +66,9 @@ export interface RunningJob {
 const shared = makePorts(() => {});
 /** Identifiers of jobs and tasks. */
 export const freshId: () => string = shared.uuid;
+/** What the lease of each job gives it. */
+const leased = { memory: 4, storage: 2 };
+const bounds = jobCell(cellDefault, leased);
 const limits = { graceMs: 500, endMs: 5_000, idleMs: 5_000 };
 
 /** Finds the cell of a level; undefined where this machine has none. */
@@ -76,7 +80,7 @@ export async function makeWorld(
   const workDir = join(folder, "work");
   mkdirSync(workDir, { recursive: true, mode: 0o700 });
   const levels = level === undefined ? {} : { levels: [level] };
-  const cell = await Effect.runPromise(findCell({ ports: shared, config: cellDefault, workDir, ...levels }));
+  const cell = await Effect.runPromise(findCell({ ports: shared, config: bounds, workDir, ...levels }));
   if (level !== undefined && (cell.level !== level || cell.chain === "none")) return undefined;
   return { folder, workDir, cell, node };
 }
@@ -92,7 +96,7 @@ export function startJob(world: AttackWorld, job: HostileJob): RunningJob {
   const ports = { ...shared, report: (report: Report) => void reports.push(report) };
   let outcome: JobOutcome | undefined;
   let pid: number | undefined, directory: string | undefined;
-  const config: CellConfig = { ...cellDefault, allowUnconfined: true, ...job.cell };
+  const config: CellConfig = { ...jobCell({ ...cellDefault, ...job.cell }, leased), allowUnconfined: true };
   const [cmd, args] = job.runtime === "node"
     ? [world.node, ["-e", `console.log(${JSON.stringify(ranMark)});\n${job.code}`]]
     : ["/bin/sh", ["-c", `echo ${ranMark}\n${job.code}`]];

@@ -16,6 +16,7 @@ import { webUnder } from "../../../actors/job/bridge/web_request.ts";
 import { fetchDefault } from "../../../actors/config/cell_config.ts";
 import { assignCell } from "../../../actors/job/cell/assign.ts";
 import { cellCommand } from "../../../actors/job/cell/command_line.ts";
+import { jobCell } from "../../../actors/job/cell/bounds.ts";
 import { findCell } from "../../../actors/job/cell/find_cell.ts";
 import { jobLimits } from "../../../actors/job/limits.ts";
 import type { JobNetwork } from "../../../actors/job/network.ts";
@@ -66,7 +67,8 @@ export async function measure({ quick }: { readonly quick: boolean }): Promise<r
 async function startRow(folder: string, { starts }: Sizes): Promise<BenchRow> {
   const ports = makePorts(() => {});
   const workDir = join(folder, "work");
-  const cell = await Effect.runPromise(findCell({ ports, config: cellDefault, workDir }));
+  const config = jobCell(cellDefault, { memory: 4, storage: 2 });
+  const cell = await Effect.runPromise(findCell({ ports, config, workDir }));
   const sink = { line: () => {}, suppressed: () => {} };
   const command = { file: "/usr/bin/true", args: [], env: {} };
   const inCell: number[] = [], bare: number[] = [];
@@ -74,9 +76,9 @@ async function startRow(folder: string, { starts }: Sizes): Promise<BenchRow> {
     inCell.push(
       await Effect.runPromise(Effect.scoped(Effect.gen(function* () {
         const uuid = ports.uuid();
-        const assigned = yield* assignCell({ cell, config: cellDefault }, `hypha-${uuid}`);
+        const assigned = yield* assignCell({ cell, config }, `hypha-${uuid}`);
         const directory = yield* makeWorkDirectory(workDir, uuid, assigned);
-        const confined = cellCommand(cell, cellDefault, { ...assigned, directory: directory.path }, command);
+        const confined = cellCommand(cell, config, { ...assigned, directory: directory.path }, command);
         const begun = performance.now();
         const executor = yield* startExecutor(confined, { sink, now: ports.now, graceMs: 100 });
         yield* executor.exited;

@@ -5,7 +5,8 @@ import process from "node:process";
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { type CellConfig, cellDefault, type CellLevel } from "../../../actors/config/cell_config.ts";
+import { cellDefault, type CellLevel, type CellSettings } from "../../../actors/config/cell_config.ts";
+import { jobCell } from "../../../actors/job/cell/bounds.ts";
 import { type Cell, cellRefusal, isAtLeast } from "../../../actors/job/cell/cell.ts";
 import { cellCommand } from "../../../actors/job/cell/command_line.ts";
 import { withDenoFlags } from "../../../actors/job/cell/deno_flags.ts";
@@ -23,11 +24,13 @@ const cellOf = (level: CellLevel, user: Cell["user"]): Cell => ({
   chain: "whole",
   notes: [],
 });
+/** What a lease of 4 GB memory and 2 GB storage gives. */
+const bounds = jobCell(cellDefault, { memory: 4, storage: 2 });
 const isRoot = process.getuid?.() === 0;
 
 const test = suite("cells");
 
-const refusals: [level: CellLevel, user: Cell["user"], config: Partial<CellConfig>, refused: boolean][] = [
+const refusals: [level: CellLevel, user: Cell["user"], config: Partial<CellSettings>, refused: boolean][] = [
   ["full", "per-job", {}, false],
   ["full", "own", {}, false],
   ["root", "per-job", {}, false],
@@ -57,7 +60,7 @@ const place = { directory: "/w/hypha-1", user: 61_999, cgroupProcs: ["/cg/hypha-
 
 test("what a job or an operator wrote is an argument, never part of a script; its environment is no argument", () => {
   for (const level of ["full", "root", "namespaces", "bare"] as const) {
-    const { args, env, file } = cellCommand(cellOf(level, "per-job"), cellDefault, place, command, 77);
+    const { args, env, file } = cellCommand(cellOf(level, "per-job"), bounds, place, command, 77);
     assert.equal(args.slice(-4), ["/opt/program", "a b", "$(id)", "--"], level);
     assert.is([file, ...args].some((arg) => arg.includes("SECRET")), false);
     assert.is(env["SECRET"], "x");
@@ -66,7 +69,7 @@ test("what a job or an operator wrote is an argument, never part of a script; it
 
 test("no level runs an executor as root: its own user comes before the namespaces, or inside at level root", () => {
   const position = (level: CellLevel, what: string) =>
-    cellCommand(cellOf(level, "per-job"), cellDefault, place, command).args.indexOf(what);
+    cellCommand(cellOf(level, "per-job"), bounds, place, command).args.indexOf(what);
   assert.ok(position("full", "--reuid=61999") < position("full", "bwrap"));
   assert.ok(position("root", "--reuid=61999") > position("root", "bwrap"));
   assert.ok(position("namespaces", "--reuid=61999") < position("namespaces", "--map-current-user"));
@@ -75,14 +78,14 @@ test("no level runs an executor as root: its own user comes before the namespace
 });
 
 test("what is below something that is mounted already is not mounted again", () => {
-  const config = { ...cellDefault, readOnly: ["/opt", "/usr/share", "/srv/models", "/srv/models/a"] };
+  const config = { ...bounds, readOnly: ["/opt", "/usr/share", "/srv/models", "/srv/models/a"] };
   const { args } = cellCommand(cellOf("full", "own"), config, { directory: "/w", cgroupProcs: [] }, command);
   const mounted = args.flatMap((arg, index) => arg === "--ro-bind" ? [args[index + 2]] : []);
   assert.equal(mounted, ["/usr", "/opt", "/srv/models"]);
 });
 
 test("a program below /tmp can be reached by the job's user: its directories are made searchable, on the cell's own /tmp", () => {
-  const { args } = cellCommand(cellOf("root", "per-job"), cellDefault, place, { ...command, file: "/tmp/a/b/program" });
+  const { args } = cellCommand(cellOf("root", "per-job"), bounds, place, { ...command, file: "/tmp/a/b/program" });
   const made = args.flatMap((arg, index) => arg === "--dir" ? [`${args[index - 1]} ${args[index + 1]}`] : []);
   assert.equal(made.filter((dir) => dir.includes("/tmp")), ["0755 /tmp/a", "0755 /tmp/a/b"]);
   assert.ok(args.lastIndexOf("/tmp") < args.indexOf("/tmp/a"));
@@ -130,13 +133,13 @@ needing(test, "bash", "sh", "prlimit", "setpriv")(
     // Below level full a job's user has to be able to search the directories above its own.
     chmodSync(place.path, 0o755);
     const search = { ports: realPorts(), workDir: join(place.path, "work") };
-    const cell = await runOf(findCell({ ...search, config: cellDefault }));
+    const cell = await runOf(findCell({ ...search, config: bounds }));
     assert.is(cell.chain, "whole", cell.notes.join("; "));
     assert.is(cell.user, isRoot ? "per-job" : "own");
     assert.equal(readdirSync(search.workDir), []);
     assert.is(readFileSync("/proc/self/mounts", "utf8").includes(place.path), false);
     if (isFullCell(cell.level)) {
-      const config = { ...cellDefault, readOnly: [join(place.path, "missing")] };
+      const config = { ...bounds, readOnly: [join(place.path, "missing")] };
       const without = await runOf(findCell({ ...search, config, levels: ["full"] }));
       assert.is(without.level, "bare");
       assert.match(without.notes.join(), /missing/);

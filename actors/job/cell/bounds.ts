@@ -1,0 +1,32 @@
+/**
+ * The bounds of one job's cell: what its lease gives it, unless the configuration of its worker says otherwise.
+ *
+ * @module
+ */
+import type { Resources } from "../../../transport/protocols/messages.ts";
+import type { CellSettings, DiskPlace } from "../../config/cell_config.ts";
+
+/** A worker's `[cell]` with the bounds of one job. */
+export type CellConfig = Omit<CellSettings, keyof JobBounds> & JobBounds;
+
+interface JobBounds {
+  readonly memoryBytes: number;
+  /** Size of the work directory. */
+  readonly diskBytes: number;
+  readonly disk: DiskPlace;
+}
+
+/** Resources are leased in GB. */
+const gb = 1e9;
+/** A job that was leased less memory or storage gets this all the same: under it a runtime does not start. */
+const leastMemoryBytes = 512 * 1024 ** 2, leastDiskBytes = 64 * 1024 ** 2;
+/** A larger work directory is not kept in memory. */
+const diskInMemoryMaxBytes = 1024 ** 3;
+
+/** The cell of a job that was leased `resources`. */
+export function jobCell(settings: CellSettings, resources: Pick<Resources, "memory" | "storage">): CellConfig {
+  const memoryBytes = settings.memoryBytes ?? Math.max(leastMemoryBytes, Math.floor(resources.memory * gb));
+  const diskBytes = settings.diskBytes ?? Math.max(leastDiskBytes, Math.floor(resources.storage * gb));
+  const disk = settings.disk ?? (diskBytes > diskInMemoryMaxBytes ? "directory" : "memory");
+  return { ...settings, memoryBytes, diskBytes, disk };
+}

@@ -1,0 +1,180 @@
+// Every limit reached once in a real cell: the reason names it. A job gets what it was leased, measured from the inside.
+import { chmodSync } from "node:fs";
+import process from "node:process";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { jobCell } from "../../../actors/job/cell/bounds.ts";
+import { cellDefault } from "../../../actors/config/cell_config.ts";
+import { isGrouped } from "../../../actors/job/cell/cell.ts";
+import { sizeText } from "../../../actors/job/cell/exceeded.ts";
+import { runtimeBinary } from "../../../scripts/demo/processes.ts";
+import { type HostileJob, makeWorld, ranMark, runJob } from "../../../scripts/attack/cell/world.ts";
+import { temporary } from "../../support/job_world.ts";
+import { needing } from "../../support/prerequisites.ts";
+
+const place = temporary();
+chmodSync(place.path, 0o755);
+const world = await makeWorld(place.path, await runtimeBinary("node"), undefined);
+if (world === undefined) throw new Error("Cannot run jobs: no cell was found");
+const { cell } = world;
+
+const test = suite("limits of jobs");
+test.after(() => place.remove());
+const inCell = needing(test, "bash", "sh", "prlimit", "setpriv", "head", "tail");
+
+/** Ends well before a job's own end, on a busy machine too. */
+const endMs = 60_000;
+const kib = 1024, mib = 1024 * kib;
+
+async function endOf(job: HostileJob): Promise<{ readonly reason: string; readonly output: readonly string[] }> {
+  const running = await runJob(world as NonNullable<typeof world>, job, endMs);
+  const outcome = await running.ended(0);
+  assert.ok(running.output().includes(ranMark), `the job did not run: ${JSON.stringify(outcome)}`);
+  return {
+    reason: outcome?.type === "finished" ? "" : outcome?.reason ?? "",
+    output: running.output().filter((line) => line !== ranMark),
+  };
+}
+
+const grouped = isGrouped(cell, "memory"), counted = isGrouped(cell, "pids"), ownDisk = cell.disk === "file-system";
+const small = { diskBytes: mib, disk: "directory" } as const;
+const fill = "for i in 1 2 3 4 5 6; do head -c 400K /dev/zero > f$i || exit 1; done";
+const limits: [what: string, job: HostileJob, reason: string, here?: boolean][] = [
+  ["memory, of the executor itself", {
+    runtime: "node",
+    code: "const held = []; for (;;) held.push(Buffer.alloc(10_000_000, 1));",
+    cell: { memoryBytes: 128 * mib },
+  }, "memory limit of 128 MiB reached"],
+  [
+    "memory, of a child that another process waits for",
+    {
+      code: "head -c 800M /dev/zero | tail -c 800M; sleep 60",
+      cell: { memoryBytes: 128 * mib },
+    },
+    "memory limit of 128 MiB reached",
+    grouped,
+  ],
+  [
+    "processes",
+    {
+      code: "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do sleep 5 & done",
+      cell: { pidsMax: 16 },
+    },
+    "limit of 16 processes and threads reached",
+    counted,
+  ],
+  ["processor time", {
+    code: "while :; do :; done",
+    cell: { cpuSeconds: 1 },
+  }, "processor time limit of 1 s for one process reached"],
+  ["processor time, of a program that ignores the signal", {
+    code: "trap '' XCPU; while :; do :; done",
+    cell: { cpuSeconds: 1 },
+  }, "processor time limit of 1 s for one process reached"],
+  [
+    "size of a file",
+    { code: "exec head -c 2M /dev/zero > f", cell: small },
+    "file size limit of 1 MiB reached",
+  ],
+  ["size of a file, where the runtime reports an error", {
+    runtime: "node",
+    code: "const fs = require('node:fs'); const f = fs.openSync('f', 'w'); " +
+      "for (;;) fs.writeSync(f, Buffer.alloc(200000));",
+    cell: small,
+  }, "file size limit of 1 MiB reached"],
+  [
+    "storage, measured",
+    { code: `${fill}; sleep 60`, cell: small },
+    "storage limit of 1 MiB reached",
+  ],
+  ["number of files, measured", {
+    code: "i=0; while [ $i -lt 40 ]; do : > f$i; i=$((i+1)); done; sleep 60",
+    cell: { ...small, inodesMax: 30 },
+  }, "storage limit of 30 files reached"],
+  [
+    "storage, of a file system of its own",
+    { code: fill, cell: { ...small, disk: "memory" } },
+    "storage limit of 1 MiB reached",
+    ownDisk,
+  ],
+  [
+    "number of files, of a file system of its own",
+    {
+      code: "i=0; while [ $i -lt 40 ]; do : > f$i || exit 1; i=$((i+1)); done",
+      cell: { ...small, disk: "memory", inodesMax: 30 },
+    },
+    "storage limit of 30 files reached",
+    ownDisk,
+  ],
+  ["open files", {
+    runtime: "node",
+    code: "for (;;) require('node:fs').openSync('/dev/null');",
+    cell: { openFilesMax: 64 },
+  }, "limit of 64 open files for one process reached"],
+  ["run time", { code: "sleep 60", cell: { wallSeconds: 1 } }, "run time limit of 1 s reached"],
+];
+const reached = limits.filter(([, , , here = true]) => here);
+/** All at once: most of them wait. */
+let ends: readonly ReturnType<typeof endOf>[] = [];
+const start = () => {
+  if (ends.length === 0) ends = reached.map(([, job]) => endOf(job));
+  for (const end of ends) end.catch(() => {/* its own test fails */});
+};
+reached.forEach(([what, { runtime = "sh" }, expected], index) => {
+  (runtime === "node" ? needing(inCell, "node") : inCell)(`names a limit that ended a job: ${what}`, async () => {
+    start();
+    const { reason } = await (ends[index] as NonNullable<typeof ends[number]>);
+    assert.ok(reason.startsWith(`cell-limit: ${expected}`), reason);
+  });
+});
+
+inCell("a job that fails by itself names no limit, whatever the limits are", async () => {
+  const { reason } = await endOf({ code: "exit 3", cell: { cpuSeconds: 100, ...small } });
+  assert.is(reason.startsWith("executor exited with code 3"), true, reason);
+  const killed = await endOf({ code: "kill -KILL $$" });
+  assert.not.match(killed.reason, /cell-limit/);
+});
+
+inCell("a job gets what was leased, measured inside its cell", async () => {
+  const leased = jobCell(cellDefault, { memory: 0.9, storage: 0.6 });
+  const { output, reason } = await endOf({
+    code: `head -c 700M /dev/zero | tail -c 700M | wc -c
+      head -c 500M /dev/zero > big && rm big && echo written
+      df -B1 --output=size /job /dev/shm 2>/dev/null | tail -n +2`,
+    cell: { memoryBytes: leased.memoryBytes, diskBytes: leased.diskBytes },
+  });
+  assert.is(reason, "");
+  const [memory, written, disk, shared] = output;
+  assert.is(memory?.trim(), String(700 * mib));
+  assert.is(written, "written");
+  if (!ownDisk || cell.level !== "full") return;
+  const page = 4 * kib;
+  assert.ok(Math.abs(Number(disk) - leased.diskBytes) <= page, `${disk} of ${leased.diskBytes}`);
+  assert.ok(Math.abs(Number(shared) - leased.memoryBytes / 2) <= page, `${shared} of half ${leased.memoryBytes}`);
+});
+
+if (grouped && process.getuid?.() === 0) {
+  // Torch starts hundreds: with stacks of 8 MiB each, 375 of them reached a limit of 4 GiB without using any of it.
+  needing(test, "python3")(
+    "bug: threads that only wait reached the memory limit by the size of their stacks",
+    async () => {
+      const script = "import threading\\nstop = threading.Event()\\n" +
+        "threads = [threading.Thread(target=stop.wait) for _ in range(600)]\\n" +
+        "[thread.start() for thread in threads]\\nprint(len(threads))\\nstop.set()";
+      const { output } = await endOf({
+        code: `printf '${script}' > threads.py; python3 threads.py`,
+        cell: { memoryBytes: 512 * mib },
+      });
+      assert.equal(output, ["600"]);
+    },
+  );
+}
+
+test("sizes are said in the unit that needs no fraction", () => {
+  assert.equal(
+    [2 * 1024 ** 3, 16e9, 128 * mib, 7e8, 64 * kib, 1_500, 12_345].map(sizeText),
+    ["2 GiB", "16 GB", "128 MiB", "700 MB", "64 KiB", "1500 bytes", "12345 bytes"],
+  );
+});
+
+test.run();
