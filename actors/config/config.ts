@@ -201,7 +201,7 @@ export interface DilocoJobConfig extends Pick<Job, "type" | "outerOptimizer" | "
 export interface SchedulerConfig extends CommonConfig {
   /** Tells the configurations of roles apart. */
   readonly role: "scheduler";
-  /** Address that job progress is posted to; none where undefined. */
+  /** Host and port that trainers' metrics are posted to; none where undefined. */
   readonly statusBridge: string | undefined;
   /** The job to run and to end with; where undefined, the scheduler waits for jobs that are submitted. */
   readonly job: DilocoJobConfig | undefined;

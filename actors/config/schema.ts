@@ -244,7 +244,11 @@ export const roleSchemas = {
     gateway_addresses: gateways,
     relay_circuit: optional(relayCircuit),
     status_bridge: optional(
-      text({ expected: "an address", example: '"127.0.0.1:6006"', description: "Where training metrics are sent." }),
+      text({
+        expected: "an address",
+        example: '"127.0.0.1:6006"',
+        description: "Where each metric of a trainer is posted: `POST http://ADDRESS/status`.",
+      }),
     ),
     scheduler: optional(Schema.Struct({ job: optional(job) })),
   }),

@@ -36,7 +36,7 @@ export const schedulerMachine = scheduler.createMachine({
     outcome: { type: "finished" },
   }),
   initial: "starting",
-  entry: "serveRequests",
+  entry: ["serveRequests", "startStatusBridge"],
   on: {
     "request.received": { actions: { type: "routeRequest", params: ({ event }) => event } },
     "stream.received": { actions: { type: "routeStream", params: ({ event }) => event } },

@@ -36,10 +36,16 @@ function serveOperator({ context, self, enqueue }: SchedulerArgs): void {
   enqueue.spawnChild("admin", { id: "admin", input: { ports, stateDir, ask } });
 }
 
+/** Starts the status bridge where the configuration names one. */
+function startStatusBridge({ context: { ports, config: { statusBridge: address } }, enqueue }: SchedulerArgs): void {
+  if (address !== undefined) enqueue.spawnChild("statusBridge", { id: "statusBridge", input: { ports, address } });
+}
+
 /** The setup of the scheduler's machine, with its actions. */
 export const scheduler = schedulerSetup.extend({
   actions: {
     serveRequests: enqueueActions(serveRequests),
+    startStatusBridge: enqueueActions(startStatusBridge),
     startConfigured: enqueueActions(startConfigured),
     takeLoaded: enqueueActions(takeLoaded),
     serveOperator: enqueueActions(serveOperator),

@@ -18,6 +18,7 @@ import type { AdminAsked } from "./admin_routes.ts";
 import { journalMachine, type JournalRef } from "./journal.ts";
 import { loadedActor } from "./load_trainings.ts";
 import { sortedActor } from "./sort_stream.ts";
+import { statusBridgeMachine, type StatusBridgeRef } from "./status_bridge.ts";
 import type { KnownTraining } from "./training_record.ts";
 
 /** The input of a scheduler. */
@@ -50,6 +51,7 @@ export interface SchedulerContext extends SchedulerInput {
 const actors = {
   training: trainingMachine,
   journal: journalMachine,
+  statusBridge: statusBridgeMachine,
   sorted: sortedActor,
   loaded: loadedActor,
   admin: adminActor,
@@ -145,4 +147,9 @@ export function trainingOf(self: Parent, id: string): RunningTraining | undefine
 /** The journal of a training. */
 export function journalOf(self: Parent, id: string): JournalRef | undefined {
   return self.getSnapshot().children[journalActorId(id)] as JournalRef | undefined;
+}
+
+/** The status bridge; undefined where the configuration names none. */
+export function statusBridgeOf(self: Parent): StatusBridgeRef | undefined {
+  return self.getSnapshot().children["statusBridge"] as StatusBridgeRef | undefined;
 }

@@ -17,14 +17,16 @@ import {
   journalOf,
   runningTrainings,
   type SchedulerArgs,
+  statusBridgeOf,
   trainingActorId,
   type TrainingCrashed,
   type TrainingEnded,
 } from "./scheduler_setup.ts";
 import { nameOfPeer } from "./status.ts";
+import { metricsIn } from "./status_bridge.ts";
 import type { KnownTraining, TrainingStanding } from "./training_record.ts";
 
-/** Ports whose log lines name the training, and go into its journal too. */
+/** Ports whose log lines name the training, and go into its journal too; metrics go to the status bridge. */
 export function portsOf({ context: { ports }, self }: SchedulerArgs, id: string): Ports {
   return {
     ...ports,
@@ -33,6 +35,8 @@ export function portsOf({ context: { ports }, self }: SchedulerArgs, id: string)
       ports.report(report);
       const name = nameOfPeer({ self }, { id, peer: fields?.["peer"] });
       journalOf(self, id)?.send({ type: "journal.line", report, name, at: ports.now() });
+      const metrics = metricsIn(report);
+      if (metrics.length > 0) statusBridgeOf(self)?.send({ type: "metrics.reported", metrics });
     },
   };
 }

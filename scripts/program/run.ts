@@ -73,8 +73,7 @@ export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, Fil
       return yield* Effect.fail(failed(error.message));
     }
     for (const key of idleKeys(config)) {
-      const message =
-        `${key} is set and has no effect: this version sends metrics, but no traces and no training metrics`;
+      const message = `${key} is set and has no effect: this version sends metrics, but no traces`;
       log.report({ level: "warn", event: "config.idle", message, fields: { key } });
     }
     const read = Effect.map(loadConfig(role, file, around), ({ authorization }) => authorization?.rules ?? []);
@@ -88,11 +87,9 @@ export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, Fil
 /** Keys that the existing nodes use and ours ignore. The log names them. */
 function idleKeys(config: RoleConfig): readonly string[] {
   const { sampler, sampleRatio } = config.telemetry;
-  const bridge = config.role === "scheduler" && config.statusBridge !== undefined;
   return [
     ...(sampler === undefined ? [] : ["telemetry_sampler"]),
     ...(sampleRatio === undefined ? [] : ["telemetry_sample_ratio"]),
-    ...(bridge ? ["status_bridge"] : []),
   ];
 }
 
