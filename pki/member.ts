@@ -61,6 +61,18 @@ export function withoutConnected(
   return members.filter(({ member }) => member !== gone);
 }
 
+/**
+ * Whether two members are one node with two keys: both certificates name the same trust domain, role and name, and the PeerIDs differ.
+ * A certificate without a role names its node by subject and issuer.
+ */
+export function isRekeyed(one: Member, other: Member): boolean {
+  const [[peer, ...named], [otherPeer, ...otherNamed]] = [partsOf(one), partsOf(other)];
+  return peer !== otherPeer && named.length === otherNamed.length &&
+    named.every((part, index) => part === otherNamed[index]);
+}
+
+const partsOf = (member: Member) => JSON.parse(member) as readonly string[];
+
 /** Whether some connected member of a PeerID may act in a role. */
 export function isConnectedAs(members: readonly ConnectedMember[], peer: string, role: MemberRole): boolean {
   return members.some((other) => other.peer === peer && standsFor(other.role, role));

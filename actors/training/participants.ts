@@ -23,13 +23,14 @@ import { type RoundWait, roundWait, silentTrainers } from "./round_wait.ts";
 import {
   allParticipants,
   emptyTraining,
+  type Participant,
   participantBy,
   participantOf,
   trainersOf,
   withoutParticipant,
 } from "./training.ts";
 
-/** Removes a participant and releases its lease. Its worker is not allocated again. */
+/** Loses a participant. Its worker is not allocated again. */
 export function loseParticipant(
   args: TrainingArgs,
   { peer, reason }: { readonly peer: Peer; readonly reason: string },
@@ -37,24 +38,33 @@ export function loseParticipant(
   const { context, enqueue } = args;
   const participant = participantOf(context.training, peer);
   if (participant === undefined) return;
-  const wasAggregator = context.training.aggregator?.peer === participant.peer;
-  const left = wasAggregator && context.model !== undefined
-    ? withoutAggregator(context.training, keptRoundOf(context))
-    : withoutParticipant(context.training, participant.peer);
-  const training = { ...left, changedAt: context.ports.now() };
-  enqueue.assign({ training, stalledAt: undefined, excluded: [...context.excluded, participant.peer] });
-  enqueue.cancel(`dispatch/${participant.taskId}`);
-  enqueue.cancel(`absence/${participant.peer}`);
-  enqueue.stopChild(`lease/${participant.leaseId}`);
-  release(args, participant);
+  const part = removeParticipant(args, participant);
+  enqueue.assign({ excluded: [...context.excluded, participant.peer] });
+  const left = trainersOf(context.training).filter((other) => other !== participant.peer).length;
   enqueue(() =>
     context.ports.report({
       level: "warn",
-      event: wasAggregator ? "aggregator.lost" : "trainer.lost",
-      message: `Lost ${wasAggregator ? "aggregator" : "trainer"} ${participant.peer}: ${reason}`,
-      fields: { peer: participant.peer, job: participant.jobId, reason, left: trainersOf(training).length },
+      event: `${part}.lost`,
+      message: `Lost ${part} ${participant.peer}: ${reason}`,
+      fields: { peer: participant.peer, job: participant.jobId, reason, left },
     })
   );
+}
+
+/** Removes a participant and releases its lease. Returns the part that it had. */
+export function removeParticipant(args: TrainingArgs, participant: Participant): "aggregator" | "trainer" {
+  const { context, enqueue } = args;
+  const { peer, taskId, leaseId } = participant;
+  const part = context.training.aggregator?.peer === peer ? "aggregator" : "trainer";
+  const left = part === "aggregator" && context.model !== undefined
+    ? withoutAggregator(context.training, keptRoundOf(context))
+    : withoutParticipant(context.training, peer);
+  enqueue.assign({ training: { ...left, changedAt: context.ports.now() }, stalledAt: undefined });
+  enqueue.cancel(`dispatch/${taskId}`);
+  enqueue.cancel(`absence/${peer}`);
+  enqueue.stopChild(`lease/${leaseId}`);
+  release(args, participant);
+  return part;
 }
 
 /** A participant's connection closed. The participant is lost at once because of its certificate, else after `absenceMs`. */

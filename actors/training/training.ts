@@ -35,6 +35,8 @@ export interface Participant {
   readonly state: "leased" | "running" | "done";
   /** Whether its worker reported the end of the job. */
   readonly ended: boolean;
+  /** Its node took another key: it leaves after a round, and may be leased again under the new PeerID. */
+  readonly isLeaving: boolean;
 }
 
 /** A participant that trains. */
@@ -328,6 +330,7 @@ export function leasedTrainer(
     ...news,
     state: "leased",
     ended: false,
+    isLeaving: false,
     pace,
     waiting: false,
     lastMessageAt: now,
@@ -340,7 +343,8 @@ export function leasedAggregator(
   participant: Pick<Participant, "peer" | "member" | "leaseId" | "taskId" | "jobId">,
 ): Aggregator {
   const rosters = { sent: emptyRoster, knows: emptyRoster, dispatch: 0 };
-  return { ...participant, ...rosters, state: "leased", ended: false, isForeign: false, missing: [] };
+  const flags = { ended: false, isLeaving: false, isForeign: false };
+  return { ...participant, ...rosters, ...flags, state: "leased", missing: [] };
 }
 
 /** PeerIDs of the trainers. */

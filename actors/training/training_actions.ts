@@ -13,6 +13,7 @@ import { answerRequest, routeStream } from "./answering.ts";
 import { reportDone, reportTail, reportUnconfirmed } from "./ending.ts";
 import { dispatchAggregator, dispatchTrainers, noteDispatch, takeLease } from "./dispatching.ts";
 import { noteKept, notePaused, reportModel, startModel, takeModel } from "./keeping.ts";
+import { isRetired, letLeave, nextLeaver, noteSuccessor } from "./leaving.ts";
 import {
   loseParticipant,
   loseSilent,
@@ -25,7 +26,7 @@ import {
 } from "./participants.ts";
 import { find, noteLookup, noteProvider, noteProviderGone, seek, takeProvider } from "./provider.ts";
 import { changeAgain, changeTrainers, forgive, noteChange, reportStrong, reportWaiting } from "./replacing.ts";
-import { type TrainingArgs, type TrainingContext, trainingSetup } from "./training_setup.ts";
+import { keptRoundOf, type TrainingArgs, type TrainingContext, trainingSetup } from "./training_setup.ts";
 import { announceRun, noteNoRun, noteRun, releaseAll, releaseEnded, releaseUnanswered } from "./releasing.ts";
 
 /** Starts the evaluation where the job has one. */
@@ -42,8 +43,12 @@ function startEvaluation({ context, self, enqueue }: TrainingArgs): void {
   });
 }
 
-/** The setup of a training's machine, with its actions. */
+/** The setup of a training's machine, with its actions and the guards on leaving. */
 export const trainingWithActions = trainingSetup.extend({
+  guards: {
+    hasLeaver: ({ context }) => nextLeaver(context) !== undefined,
+    isRetired: ({ context }) => isRetired(context),
+  },
   actions: {
     answerRequest: enqueueActions(answerRequest),
     routeStream: enqueueActions(routeStream),
@@ -71,6 +76,9 @@ export const trainingWithActions = trainingSetup.extend({
     })),
     noteAbsence: enqueueActions(noteAbsence),
     noteReturn: enqueueActions(noteReturn),
+    noteSuccessor: enqueueActions(noteSuccessor),
+    letLeave: enqueueActions(letLeave),
+    noteRetired: assign({ retiredAt: ({ context }) => context.retiredAt ?? keptRoundOf(context) }),
     noteDenied: enqueueActions(noteDenied),
     loseParticipant: enqueueActions(loseParticipant),
     loseSilent: enqueueActions(loseSilent),

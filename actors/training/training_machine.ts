@@ -9,7 +9,7 @@
  *      └── held-out rows unreadable ──▶ failed                   │   (with a model: waiting, until there are others)
  *                                                                └── a member lost or new: the aggregator is dispatched again
  *
- *  role.drain, in every state ──▶ drained; role.retire, without participants ──▶ drained, else the training continues
+ *  role.drain, in every state ──▶ drained; role.retire ──▶ drained without participants, or after a round that is kept
  * ```
  *
  * While one part cannot be filled, it releases the workers of the other and fills the parts in the other order
@@ -64,12 +64,16 @@ export const trainingMachine = trainingWithActions.createMachine({
     seeks: 0,
     dispatches: 0,
     stalledAt: undefined,
+    retiredAt: undefined,
     outcome: { type: "finished" },
   }),
   initial: "numbering",
   on: {
     "role.drain": { target: ".drained" },
-    "role.retire": { guard: "hasNoParticipants", target: ".drained" },
+    "role.retire": [
+      { guard: "hasNoParticipants", target: ".drained" },
+      { guard: "keepsModel", target: ".drained" },
+    ],
     "request.received": { actions: { type: "answerRequest", params: ({ event }) => event } },
     "stream.received": { actions: { type: "routeStream", params: ({ event }) => event } },
     "peer.closed": {
@@ -83,6 +87,7 @@ export const trainingMachine = trainingWithActions.createMachine({
       actions: [
         { type: "noteHere", params: ({ event }) => event },
         { type: "noteReturn", params: ({ event }) => event },
+        { type: "noteSuccessor", params: ({ event }) => event },
         { type: "noteProvider", params: ({ event }) => event },
       ],
     },
@@ -270,11 +275,15 @@ export const trainingMachine = trainingWithActions.createMachine({
           target: "failed",
           actions: { type: "setOutcome", params: { type: "failed", reason: "the aggregator is lost" } },
         },
+        { guard: "isRetired", target: "drained" },
+        { guard: "hasLeaver", actions: "letLeave" },
         { guard: "isAggregatorBehind", actions: "dispatchAggregator" },
         { guard: "hasEntered", actions: "dispatchTrainers" },
         { guard: "hasUntold", actions: "changeTrainers" },
       ],
       on: {
+        // Without a model it goes on until its end, or for as long as the node waits.
+        "role.retire": { actions: "noteRetired" },
         redispatch: { actions: "dispatchAggregator" },
         "change.answered": { actions: { type: "noteChange", params: ({ event }) => event } },
         "change.again": { actions: { type: "changeAgain", params: ({ event }) => event } },

@@ -138,6 +138,8 @@ export interface TrainingContext extends TrainingInput {
   readonly dispatches: number;
   /** The round of the last report that no round is finished. */
   readonly stalledAt: number | undefined;
+  /** The newest round when its scheduler took another key; undefined while it has its own. */
+  readonly retiredAt: number | undefined;
   readonly outcome: RoleOutcome;
 }
 
@@ -237,7 +239,7 @@ export const minTrainersDefault = 1;
 export const waitSecondsDefault = 86_400;
 
 /** Whether the last round is kept. */
-function isAllDone({ model, config }: TrainingContext): boolean {
+export function isAllDone({ model, config }: TrainingContext): boolean {
   return model !== undefined && model.checkpoint.record.round >= config.job.rounds.updateRounds;
 }
 
@@ -246,11 +248,14 @@ function needsAggregator(context: TrainingContext): boolean {
   return context.model !== undefined && context.training.aggregator === undefined && !isAllDone(context);
 }
 
-/** Whether another trainer may be of use: it would be counted in a later round. An aggregator of the existing network takes none. */
+/**
+ * Whether another trainer may be of use: it would be counted in a later round. An aggregator of the existing network takes none, and
+ * one whose node took another key is not reached by others.
+ */
 function needsTrainer(context: TrainingContext): boolean {
   const { model, training, config: { job } } = context;
   const { aggregator } = training;
-  if (model === undefined || aggregator?.state !== "running") return false;
+  if (model === undefined || aggregator?.state !== "running" || aggregator.isLeaving) return false;
   const isForeign = aggregator.isForeign || context.workers().speakers[aggregator.peer] === "foreign";
   const trainers = trainersOf(training).length;
   const isLate = trainers > 0 && keptRoundOf(context) >= job.rounds.updateRounds - 1;
@@ -258,7 +263,7 @@ function needsTrainer(context: TrainingContext): boolean {
 }
 
 /** Whether the training has to wait for members. */
-function isTooFew(context: TrainingContext): boolean {
+export function isTooFew(context: TrainingContext): boolean {
   const { model, training, config } = context;
   const { minTrainers = minTrainersDefault } = config.job.resources;
   if (model === undefined || isAllDone(context)) return false;
@@ -297,6 +302,7 @@ export const trainingSetup = setup({
     hasNoTrainers: ({ context }) => trainersOf(context.training).length === 0,
     hasNoAggregator: ({ context }) => context.training.aggregator === undefined,
     isAggregatorRunning: ({ context }) => context.training.aggregator?.state === "running",
+    keepsModel: ({ context }) => context.model !== undefined,
     isEveryTrainerDispatched: ({ context }) =>
       Object.values(context.training.trainers).every(({ state }) => state !== "leased"),
     isWithoutTrainers: ({ context }) => context.model === undefined && trainersOf(context.training).length === 0,

@@ -87,6 +87,8 @@ const changes: Readonly<Record<string, Change>> = {
     withMember(watch, line, { last: `its update of round ${countOf(round)} was scaled down` }),
   "trainer.lost": out,
   "aggregator.lost": out,
+  "trainer.left": out,
+  "aggregator.left": out,
   "job.ended": (watch, { outcome }, line) => withMember(watch, line, { last: `its job ended: ${textOf(outcome)}` }),
   "allocation.regrouped": (watch) => ({ ...watch, members: allOut(watch) }),
   "training.done": (watch) => ({ ...watch, members: allOut(watch) }),

@@ -59,7 +59,7 @@ export interface RevocationFacts {
 /** A trainer took another key. */
 export interface RenewalFacts {
   readonly name: string;
-  /** Its PeerID before: under it, it goes on training. */
+  /** Its PeerID before: it ends its round under it, and joins again under the new one. */
   readonly formerPeer: string;
   /** When, in milliseconds since the epoch. */
   readonly at: number;

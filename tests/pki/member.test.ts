@@ -3,6 +3,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import {
   isConnectedAs,
+  isRekeyed,
   type MemberFacts,
   memberOf,
   standsFor,
@@ -34,6 +35,20 @@ for (const [name, change, same] of others) {
     assert.is(memberOf({ ...facts, ...change }) === memberOf(facts), same);
   });
 }
+
+test("a node with another key has the same domain, role and name, and another PeerID", () => {
+  const own = memberOf(facts);
+  const isSame = (change: Partial<MemberFacts>) => isRekeyed(own, memberOf({ ...facts, ...change }));
+  assert.ok(isSame({ peer: "12D3KooWB" }));
+  assert.ok(isSame({ peer: "12D3KooWB", subject: "CN=x", issuer: "CN=y" }), "its SPIFFE name counts");
+  assert.not.ok(isSame({}), "the same key");
+  for (const [name, change, same] of others) {
+    if (!same && name !== "another PeerID") assert.not.ok(isSame({ ...change, peer: "12D3KooWB" }), name);
+  }
+  const plain = { ...facts, role: undefined, names: [] };
+  assert.ok(isRekeyed(memberOf(plain), memberOf({ ...plain, peer: "12D3KooWB" })));
+  assert.not.ok(isRekeyed(memberOf(plain), memberOf({ ...plain, peer: "12D3KooWB", issuer: "CN=other" })));
+});
 
 test("without a role the subject and its issuer make the member", () => {
   const plain = { ...facts, role: undefined, names: [] };

@@ -264,6 +264,9 @@ once("seeds that failed once violate no invariant", async () => {
       7_010_413,
       9_000_015,
       9_010_024,
+      11_000_194,
+      11_000_369,
+      11_000_387,
     ]
   ) {
     await runSeeds(seed, 1);

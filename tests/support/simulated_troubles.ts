@@ -98,6 +98,8 @@ export const troubles: readonly Scenario[] = [
     ...workers.map((name) => trouble("crash", name, 14_000, 60_000)),
     ...["scheduler-1", "scheduler-2"].map((name) => trouble("clock-jump", name, 15_500, 5_000, 0.9)),
   ),
+  // All workers are gone for longer than a training waits for others.
+  made(20, 80_000, ...workers.map((name) => trouble("crash", name, 14_000, 100_000))),
   // Announcements that no gateway takes, and the next one after ten minutes.
   made(13, 60_000, ...gateways("delaying-gateway", "dropping-gateway")),
   made(15, 640_000),

@@ -1,97 +1,13 @@
 /** A scheduler that keeps the model of its training: what members are told, and when a round is finished. */
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import type { SchedulerConfig } from "../../actors/config/config.ts";
-import { handOver } from "../../actors/job/copy.ts";
-import { jobLimits } from "../../actors/job/limits.ts";
-import { encodeTensors, layoutDigest } from "../../actors/learning/mod.ts";
-import { identityOf, settle } from "../support/fake_transport.ts";
-import { eventually, streamPair, temporary } from "../support/job_world.ts";
+import { layoutDigest } from "../../actors/learning/mod.ts";
+import { eventually, temporary } from "../support/job_world.ts";
+import { configIn, tensors, trained } from "../support/kept_training.ts";
 import { changeAgainMs } from "../../actors/training/replacing.ts";
 import { dispatchDeadlineMs } from "../../actors/training/training_setup.ts";
 import { TransportError } from "../../transport/port.ts";
-import { configOf, startScheduler } from "../support/scheduler_world.ts";
-
-const tensors = (...values: number[]) =>
-  encodeTensors(new Map([["w", { shape: [values.length], values: Float32Array.from(values) }]]));
-const limits = { ...jobLimits, acknowledgeMs: 5_000 };
-
-function configIn(folder: string, rounds: number): SchedulerConfig {
-  const { job, ...config } = configOf(1, rounds);
-  const weights = join(folder, "init.safetensors");
-  writeFileSync(weights, tensors(1, 2));
-  const model = { weights, type: "image-classification", inputNames: ["x"] };
-  return {
-    ...config,
-    stateDir: join(folder, "state"),
-    job: { ...job, model, rounds: { ...job.rounds, keepRounds: 3 } },
-  };
-}
-
-/** A training of trainer `a` and aggregator `s`, both dispatched. */
-async function trained(config: SchedulerConfig) {
-  const started = startScheduler(config);
-  const { world, actor, offer, dispatches, say, answerTraining } = started;
-  await eventually("the model is open", () => world.take("record.get").length > 0);
-  actor.send({ type: "dataset.answered", lookup: actor.getSnapshot().context.lookups, answer: recordOf(3) });
-  if (actor.getSnapshot().context.isRestart) {
-    // What an earlier run left at the workers is ended first.
-    offer("a", "s");
-    answerTraining("ours");
-    world.pass(1_000);
-  }
-  offer("a");
-  offer("s");
-  const jobs = [...dispatches()];
-  jobs[0]?.accept();
-  jobs.push(...dispatches());
-  jobs[1]?.accept();
-  const { run } = actor.getSnapshot().context;
-  assert.ok(run !== undefined);
-  const jobOf = (peer: string) => jobs.find((job) => job.peer === peer)?.spec.job_id ?? "";
-  const progress = (peer: string, progress: "update" | "updated" | "update-received") =>
-    (say(peer, { job_id: jobOf(peer), progress, training: run }) as { readonly type?: string }).type;
-  const data = (peer: string, dataset: string) => {
-    const answer = say(peer, { Data: { dataset, training: run } });
-    return typeof answer === "object" && "Data" in answer ? answer.Data : answer;
-  };
-  const stream = (peer: string, exchange: string, protocol: "push/2" | "pull/2") =>
-    actor.send({
-      type: "stream.received",
-      exchange,
-      peer,
-      identity: identityOf(peer),
-      protocol: `/hypha-tensor-stream/${protocol}`,
-    });
-  /** The aggregator hands a result over; whether it was acknowledged. */
-  const push = async (bytes: Uint8Array, exchange: string) => {
-    stream("s", exchange, "push/2");
-    const accept = world.takeOne("stream.accept");
-    const { near, far } = streamPair({ near: "scheduler", far: "s" }, "/hypha-tensor-stream/push/2");
-    accept.replyTo.send({ type: "stream.opened", id: exchange, stream: near });
-    const read = (into: Uint8Array, position: number) =>
-      Effect.sync(() => {
-        const piece = bytes.subarray(position, position + into.length);
-        into.set(piece);
-        return piece.length;
-      });
-    const outcome = await Effect.runPromise(
-      Effect.result(handOver({ fd: -1, sizeBytes: bytes.length, read }, far, limits)),
-    );
-    await settle();
-    return Result.isSuccess(outcome);
-  };
-  return { ...started, jobs, progress, data, stream, push, run };
-}
-
-function recordOf(slices: number) {
-  const value = new TextEncoder().encode(JSON.stringify({ num_slices: slices }));
-  const identity = identityOf("data", "data");
-  return { type: "record", id: "", key: "digits", value, publisher: "data", identity } as const;
-}
+import { startScheduler } from "../support/scheduler_world.ts";
 
 const test = suite("a scheduler that keeps the model");
 

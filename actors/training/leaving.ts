@@ -1,0 +1,80 @@
+/**
+ * A training's members whose nodes take another key. The previous PeerID does its work until its time is over, and cannot be dialled: a
+ * new trainer would not reach such an aggregator. So where the scheduler keeps the model, the member leaves after a round, and its node
+ * is asked again under its new PeerID. The same holds for the scheduler itself: its training goes on under the new key after a round.
+ *
+ * @module
+ */
+import { isRekeyed, memberOf } from "../../pki/member.ts";
+import type { TransportFact } from "../../transport/port.ts";
+import { removeParticipant } from "./participants.ts";
+import { isAllDone, isTooFew, keptRoundOf, type TrainingArgs, type TrainingContext } from "./training_setup.ts";
+import { allParticipants, type Participant, participantOf, trainersOf, withParticipant } from "./training.ts";
+
+/** A node connected: where it is a participant's with another key, the participant leaves after a round. */
+export function noteSuccessor(
+  { context, enqueue }: TrainingArgs,
+  { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
+): void {
+  const { training, ports } = context;
+  if (context.model === undefined || participantOf(training, peer) !== undefined) return;
+  const member = memberOf(identity);
+  const previous = allParticipants(training).find((other) => !other.isLeaving && isRekeyed(other.member, member));
+  if (previous === undefined) return;
+  enqueue.assign({ training: withParticipant(training, previous.peer, { isLeaving: true }) });
+  enqueue(() =>
+    ports.report({
+      level: "info",
+      event: "member.rekeyed",
+      message: `${previous.peer} has another key and is ${peer} now: it leaves the training after a round`,
+      fields: { peer: previous.peer, successor: peer, job: previous.jobId },
+    })
+  );
+}
+
+/** Whether the newest round is on disk, and no update of the next one has been sent. */
+function isBetweenRounds(context: TrainingContext): boolean {
+  const { trainers, roundsDone } = context.training;
+  return roundsDone === keptRoundOf(context) && Object.values(trainers).every(({ waiting }) => !waiting);
+}
+
+/** The next participant that leaves now: a trainer that has done nothing for the round under way, an aggregator that has no update of it. */
+export function nextLeaver(context: TrainingContext): Participant | undefined {
+  const { training, model } = context;
+  if (model === undefined || isAllDone(context)) return undefined;
+  const kept = keptRoundOf(context);
+  const trainer = Object.values(training.trainers).find(({ isLeaving, isCounted, waiting, pace }) =>
+    isLeaving && (!isCounted || (!waiting && training.roundsDone === kept &&
+      (pace.roundsDone < kept || pace.samples === 0)))
+  );
+  if (trainer !== undefined) return trainer;
+  const { aggregator } = training;
+  if (aggregator?.isLeaving !== true) return undefined;
+  const hasResult = Object.values(training.trainers).every(({ pace, state }) =>
+    state !== "running" || pace.roundsDone >= kept
+  );
+  return trainersOf(training).length === 0 || (isBetweenRounds(context) && hasResult) ? aggregator : undefined;
+}
+
+/** Lets it leave. Its lease is released, so that its node can start again with the new key. */
+export function letLeave(args: TrainingArgs): void {
+  const { context, enqueue } = args;
+  const leaver = nextLeaver(context);
+  if (leaver === undefined) return;
+  const part = removeParticipant(args, leaver);
+  enqueue(() =>
+    context.ports.report({
+      level: "info",
+      event: `${part}.left`,
+      message: `The ${part} ${leaver.peer} left: its node has another key`,
+      fields: { peer: leaver.peer, job: leaver.jobId, reason: "its node has another key" },
+    })
+  );
+}
+
+/** Whether a training whose scheduler took another key ends under the former one now: after a round, or where none can be finished. */
+export function isRetired(context: TrainingContext): boolean {
+  const { retiredAt } = context;
+  if (retiredAt === undefined || context.model === undefined) return false;
+  return keptRoundOf(context) > retiredAt || isTooFew(context);
+}

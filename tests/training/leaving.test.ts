@@ -1,0 +1,158 @@
+/** Members, and a scheduler, whose nodes take another key in the middle of a training that is kept. */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { identityOf } from "../support/fake_transport.ts";
+import { eventually, temporary } from "../support/job_world.ts";
+import { configIn, tensors, trained } from "../support/kept_training.ts";
+import { training } from "../support/scheduler_world.ts";
+
+const test = suite("members with another key");
+
+/** A training of trainer `a` and aggregator `s`, of whom some connect with another key, and what it did then. */
+async function rekeyed(folder: string, ...names: string[]) {
+  const started = await trained(configIn(folder, 3));
+  const { world, actor } = started;
+  const connect = (name: string, role?: "scheduler") => {
+    const identity = identityOf(`${name}-2`, role, `${name}.name`);
+    actor.send({ type: "peer.established", peer: identity.peer, identity });
+  };
+  const members = () => {
+    const { training: { trainers, aggregator } } = actor.getSnapshot().context;
+    return [...Object.keys(trainers), ...(aggregator === undefined ? [] : [aggregator.peer])];
+  };
+  const reported = (event: string) => world.reported(event).map(({ peer }) => peer);
+  for (const name of names) connect(name);
+  return { ...started, connect, members, reported };
+}
+
+test("a trainer leaves after the round, and is leased again under its new PeerID", async () => {
+  const folder = temporary();
+  const { actor, world, connect, say, progress, push, members, reported, live, offer, dispatches, jobs, run } =
+    await rekeyed(folder.path);
+  const job_id = jobs.find(({ peer }) => peer === "a")?.spec.job_id ?? "";
+  say("a", { job_id, progress: { status: { batch_size: 10 } }, training: run });
+  connect("a", "scheduler");
+  assert.equal(reported("member.rekeyed"), [], "another role is another member");
+  connect("a");
+  connect("a");
+  assert.equal(reported("member.rekeyed"), ["a"], "once");
+  assert.equal(members(), ["a", "s"], "it has begun the round");
+  progress("a", "update");
+  progress("s", "updated");
+  assert.equal(members(), ["a", "s"], "its round is not on disk");
+  assert.ok(await push(tensors(1, 1), "r1"));
+  assert.equal(members(), ["s"]);
+  assert.equal([reported("trainer.left"), reported("trainer.lost")], [["a"], []]);
+  assert.equal(actor.getSnapshot().context.excluded, []);
+  live(1_000);
+  offer("a-2");
+  live(1_000);
+  for (const { accept } of dispatches()) accept();
+  assert.equal(members(), ["a-2", "s"]);
+  assert.ok(dispatches().some(({ peer }) => peer === "a-2"), "it gets its job when the aggregator knows it");
+  assert.equal(world.reported("training.waiting").length, 1, "there was no trainer meanwhile");
+  actor.send({ type: "role.drain" });
+  folder.remove();
+});
+
+test("a trainer that has done nothing for its round leaves at once", async () => {
+  const folder = temporary();
+  const { actor, members } = await rekeyed(folder.path, "a");
+  assert.equal(members(), ["s"]);
+  actor.send({ type: "role.drain" });
+  folder.remove();
+});
+
+test("an aggregator leaves when its trainers have the result, and at once where it has no update", async () => {
+  const folder = temporary();
+  const { actor, connect, progress, push, members, reported, live, offer, dispatches, world } = await rekeyed(
+    folder.path,
+  );
+  progress("a", "update");
+  connect("s");
+  assert.equal(members(), ["a", "s"], "it has an update");
+  progress("s", "updated");
+  assert.ok(await push(tensors(1, 1), "r1"));
+  assert.equal(members(), ["a", "s"], "the trainer waits for its result");
+  progress("a", "update-received");
+  assert.equal(members(), ["a"]);
+  assert.equal([reported("aggregator.left"), reported("aggregator.lost")], [["s"], []]);
+  live(1_000);
+  offer("s-2");
+  live(1_000);
+  const [job] = dispatches();
+  assert.equal([job?.peer, job?.spec.training?.round], ["s-2", 1]);
+  world.take("request");
+  job?.accept();
+  const changes = world.take("request").filter(({ message }) => "Change" in message);
+  assert.equal(changes.map(({ peer }) => peer), ["a"], "its trainer is told");
+  const third = identityOf("s-3", undefined, "s-2.name");
+  actor.send({ type: "peer.established", peer: third.peer, identity: third });
+  assert.equal(members(), ["a"], "no update was sent");
+  actor.send({ type: "role.drain" });
+  folder.remove();
+});
+
+test("no newcomer is sought for an aggregator that leaves: it could not reach it", async () => {
+  const folder = temporary();
+  const { actor, connect, progress, members } = await rekeyed(folder.path);
+  progress("a", "update");
+  connect("s");
+  actor.send({ type: "participant.lost", peer: "a", reason: "test" });
+  assert.equal(members(), [], "without a trainer it has no round to finish");
+  assert.ok(actor.getSnapshot().matches({ running: { members: "seekingAggregator" } }));
+  actor.send({ type: "role.drain" });
+  folder.remove();
+});
+
+test("no member leaves after the last round, nor where the scheduler keeps no model", async () => {
+  const folder = temporary();
+  const { actor, connect, progress, push, reported } = await rekeyed(folder.path);
+  for (const round of ["r1", "r2", "r3"]) {
+    progress("a", "update");
+    progress("s", "updated");
+    assert.ok(await push(tensors(1, 1), round));
+    if (round !== "r3") progress("a", "update-received");
+  }
+  connect("a");
+  connect("s");
+  assert.equal([reported("trainer.left"), reported("aggregator.left")], [[], []]);
+  assert.is(progress("a", "update-received"), "Done");
+  actor.send({ type: "role.drain" });
+  folder.remove();
+  const { actor: other, world } = training(["a"], 3, "s");
+  for (const name of ["a", "s"]) {
+    const identity = identityOf(`${name}-2`, undefined, `${name}.name`);
+    other.send({ type: "peer.established", peer: identity.peer, identity });
+  }
+  assert.equal(world.reported("member.rekeyed"), []);
+});
+
+test("a training whose scheduler takes another key goes on under it after the round", async () => {
+  const folder = temporary();
+  const { scheduler, actor, progress, push, run } = await trained(configIn(folder.path, 2));
+  progress("a", "update");
+  scheduler.send({ type: "role.retire", withinMs: 600_000 });
+  progress("s", "updated");
+  assert.is(scheduler.getSnapshot().status, "active");
+  await push(tensors(1, 1), "r1");
+  await eventually("it ends", () => scheduler.getSnapshot().status === "done");
+  assert.equal(scheduler.getSnapshot().output, { type: "drained" });
+  const again = await trained(configIn(folder.path, 2));
+  assert.equal(again.jobs[0]?.spec.training, { id: run.id, run: run.run + 1, round: 1, samples: 0, rounds: 2 });
+  again.actor.send({ type: "participant.lost", peer: "a", reason: "test" });
+  again.scheduler.send({ type: "role.retire", withinMs: 600_000 });
+  assert.is(again.scheduler.getSnapshot().status, "done", "no round can be finished");
+  assert.is(actor.getSnapshot().status, "done");
+  folder.remove();
+});
+
+test("a training that has not begun its rounds gives way at once", async () => {
+  const folder = temporary();
+  const { scheduler, actor } = await trained(configIn(folder.path, 2));
+  actor.send({ type: "participant.lost", peer: "a", reason: "test" });
+  scheduler.send({ type: "role.retire", withinMs: 600_000 });
+  assert.equal(scheduler.getSnapshot().output, { type: "drained" });
+  folder.remove();
+});
+test.run();
