@@ -1,6 +1,6 @@
 /**
- * Checks that a training whose members are there makes rounds, and that a restarted scheduler's process takes a higher run and
- * leaves no lease of an earlier one.
+ * Checks that a training whose members are there makes rounds, and that a restarted scheduler's process takes a higher run, goes on
+ * after the last finished round, and leaves no lease of an earlier run.
  *
  * @module
  */
@@ -82,6 +82,8 @@ export class RoundChecks {
   readonly #newcomers = new Map<string, number>();
   /** The highest run that was taken, by node and training, and the actor that took it. */
   readonly #runs = new Map<string, { readonly run: number; readonly actor: AnyActorRef }>();
+  /** The last round that was reported as finished, by node and training, where the scheduler keeps the model. */
+  readonly #finished = new Map<string, number>();
 
   constructor({ sim, findings, oracle }: CheckInit & { readonly oracle: Oracle }) {
     this.#sim = sim;
@@ -99,12 +101,19 @@ export class RoundChecks {
     }
   }
 
+  /** A round was finished. */
+  finished(node: SimulatedNode, training: string, round: number): void {
+    const key = `${node.name}/${training}`;
+    this.#finished.set(key, Math.max(round, this.#finished.get(key) ?? 0));
+  }
+
   /** Every quarter of a second. */
   look(node: SimulatedNode): void {
     if (node.role === "worker") return this.#checkLeases(node);
     if (node.role !== "scheduler") return;
     for (const { ref, snapshot: { context, value } } of trainingsOf(node)) {
       this.#checkRun(node, ref, context);
+      this.#checkKept(node, context);
       this.#checkRound(node, this.#seenOf(ref), context, value);
       this.#checkNewcomers(node, context);
     }
@@ -178,6 +187,14 @@ export class RoundChecks {
       this.#findings.violate("run-rises", node.name, `run ${taken.run} of ${taken.id} follows run ${before.run}`);
     }
     this.#runs.set(key, { run: taken.run, actor });
+  }
+
+  #checkKept(node: SimulatedNode, { run, model, training }: TrainingContext): void {
+    if (run === undefined || model === undefined) return;
+    const finished = this.#finished.get(`${node.name}/${run.id}`) ?? 0;
+    if (training.roundsDone >= finished) return;
+    const detail = `${run.id} goes on after round ${training.roundsDone}, and round ${finished} was finished`;
+    this.#findings.violate("rounds-kept", node.name, detail);
   }
 
   /** A worker's leases of a run that a newer one of the same scheduler followed a while ago. */

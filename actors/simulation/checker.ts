@@ -135,6 +135,8 @@ export class Checker implements SimulationWatch {
         return this.#connections.dialled(node, String(fields["address"]));
       case "node.rekeying":
         return this.#connections.forgetDials(node);
+      case "round.finished":
+        return this.#rounds.finished(node, String(fields["training"]), Number(fields["round"]));
       case "training.done":
         return this.#training.finished(node);
     }

@@ -8,6 +8,8 @@ import { Effect, Option, Queue, Stream } from "effect";
 import * as ByteSize from "effect/ByteSize";
 import { type File, FileSystem, FileTypeId, makeNoop, type WatchEvent } from "effect/FileSystem";
 import { systemError, type SystemErrorTag } from "effect/PlatformError";
+import type { RandomStream } from "../runtime/random.ts";
+import { DurableFiles } from "./durable_files.ts";
 
 /** Watchers of one disk at once. */
 export const watchersMax = 64;
@@ -33,7 +35,8 @@ export interface DiskOptions {
 
 /** One node's disk. It outlives the node's process. */
 export class Disk {
-  readonly #files = new Map<string, StoredFile>();
+  #files = new Map<string, StoredFile>();
+  readonly #durable = new DurableFiles<StoredFile>();
   readonly #folders = new Set<string>();
   readonly #watchers = new Map<number, { readonly folder: string; readonly touched: () => void }>();
   readonly #options: DiskOptions;
@@ -63,7 +66,7 @@ export class Disk {
       makeDirectory: (path) => this.#write("makeDirectory", path, () => void this.#folders.add(path)),
       rename: (from, to) => this.#move("rename", from, to),
       link: (from, to) => this.#move("link", from, to),
-      remove: (path) => Effect.sync(() => this.remove(path)),
+      remove: (path) => Effect.sync(() => this.#unlink(path)),
       readDirectory: (path) => this.#list(path),
       watch: (path, options) => this.#watch(path, options?.onReady),
     } as Partial<FileSystem>);
@@ -83,34 +86,55 @@ export class Disk {
     return this.#files.get(path)?.bytes;
   }
 
-  /** Replaces a file whole, as a rename does. Returns whether there was room. */
+  /** An operator replaces a file whole, as a rename does; it survives a loss of power. Returns whether there was room. */
   put(path: string, content: string | Uint8Array, mode = 0o600): boolean {
     if (this.full) return false;
     const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
-    const inode = this.#inodes++;
-    this.#files.set(path, { bytes, mode, inode, changedAt: this.#options.now(), readable: true });
-    this.#touched(path);
+    this.#durable.keep(path, this.#store(path, bytes, mode));
     return true;
+  }
+
+  #store(path: string, bytes: Uint8Array, mode: number): StoredFile {
+    const file = { bytes, mode, inode: this.#inodes++, changedAt: this.#options.now(), readable: true };
+    this.#files.set(path, file);
+    this.#touched(path);
+    return file;
+  }
+
+  /** The power is lost: of what was not synced an arbitrary part survives. */
+  losePower(random: RandomStream): void {
+    const cut = (file: StoredFile, length: number) => ({ ...file, bytes: file.bytes.slice(0, length) });
+    this.#files = this.#durable.lose(this.#files, cut, random);
+  }
+
+  /** Changes a file in place, on the medium too. */
+  #alter(path: string, change: Partial<StoredFile>): void {
+    const file = this.#files.get(path);
+    if (file === undefined) return;
+    const altered = { ...file, ...change };
+    this.#files.set(path, altered);
+    this.#durable.keep(path, altered);
+    this.#touched(path);
   }
 
   /** Truncates a file, as a power cut during a write does. */
   tear(path: string, keep: number): void {
-    const file = this.#files.get(path);
-    if (file === undefined) return;
-    const bytes = file.bytes.subarray(0, Math.floor(file.bytes.length * keep));
-    this.#files.set(path, { ...file, bytes, changedAt: this.#options.now() });
-    this.#touched(path);
+    const { bytes } = this.#files.get(path) ?? { bytes: new Uint8Array(0) };
+    this.#alter(path, { bytes: bytes.subarray(0, Math.floor(bytes.length * keep)), changedAt: this.#options.now() });
   }
 
   /** Takes the permission to read a file away, or gives it back. */
   setReadable(path: string, readable: boolean): void {
-    const file = this.#files.get(path);
-    if (file === undefined) return;
-    this.#files.set(path, { ...file, readable });
-    this.#touched(path);
+    this.#alter(path, { readable });
   }
 
+  /** An operator removes a file, on the medium too. */
   remove(path: string): void {
+    this.#durable.forget(path);
+    this.#unlink(path);
+  }
+
+  #unlink(path: string): void {
     if (this.#files.delete(path)) this.#touched(path);
   }
 
@@ -142,14 +166,15 @@ export class Disk {
     return Effect.suspend(() => {
       if (this.#files.has(path)) return failed("AlreadyExists", "open", path);
       return this.#write("open", path, () => {
-        this.put(path, "", mode);
+        let file = this.#store(path, new Uint8Array(0), mode);
+        const handle = handleOf(file, () => this.#durable.syncContent(file));
         const pieces: Uint8Array[] = [];
         const write = (bytes: Uint8Array) =>
           this.#write("write", path, () => {
             pieces.push(bytes.slice());
-            this.put(path, joined(pieces), mode);
+            file = this.#store(path, joined(pieces), mode);
           });
-        return { ...handleOf(this.#files.get(path)!), writeAll: write };
+        return { ...handle, writeAll: write };
       });
     });
   }
@@ -160,15 +185,18 @@ export class Disk {
       const before = this.#files.get(path);
       if (flag === "r+" && before === undefined) return failed("NotFound", "open", path);
       return this.#write("open", path, () => {
-        if (flag === "w") this.put(path, "", mode);
-        let bytes = (this.#files.get(path) as StoredFile).bytes;
+        let file = flag === "r+" && before !== undefined ? before : this.#store(path, new Uint8Array(0), mode);
         const put = (content: Uint8Array) =>
-          this.#write("write", path, () => void this.put(path, bytes = content, before?.mode ?? mode));
+          this.#write("write", path, () => {
+            const after = this.#store(path, content, before?.mode ?? mode);
+            this.#durable.follow(file, after);
+            file = after;
+          });
         return {
-          ...handleOf(this.#files.get(path) as StoredFile),
-          truncate: (length = 0) => put(bytes.slice(0, Number(length))),
+          ...handleOf(file, () => this.#durable.syncContent(file)),
+          truncate: (length = 0) => put(file.bytes.slice(0, Number(length))),
           seek: (offset: bigint) => Effect.succeed(offset),
-          writeAll: (more: Uint8Array) => put(Uint8Array.from([...bytes, ...more])),
+          writeAll: (more: Uint8Array) => put(Uint8Array.from([...file.bytes, ...more])),
         } as File;
       });
     });
@@ -194,11 +222,25 @@ export class Disk {
       const delayMs = this.#options.openDelayMs();
       const open = Effect.suspend(() => {
         const file = this.#files.get(path);
-        if (file === undefined) return failed("NotFound", "open", path);
-        return file.readable ? Effect.succeed(handleOf(file)) : failed("PermissionDenied", "open", path);
+        if (file === undefined) {
+          return this.#isFolder(path) ? Effect.succeed(this.#folderHandle(path)) : failed("NotFound", "open", path);
+        }
+        const sync = () => this.#durable.syncContent(file);
+        return file.readable ? Effect.succeed(handleOf(file, sync)) : failed("PermissionDenied", "open", path);
       });
       return delayMs > 0 ? Effect.delay(open, delayMs) : open;
     });
+  }
+
+  /** Of an open folder, which can be synced. */
+  #folderHandle(path: string): File {
+    const unread = failed("BadResource", "read", path);
+    return {
+      ...handleOf(noFile, () => this.#durable.syncFolder(path, this.#files)),
+      stat: Effect.succeed(folderInfo),
+      read: () => unread,
+      readAlloc: () => unread,
+    };
   }
 
   #readText(path: string) {
@@ -300,14 +342,16 @@ const folderInfo: File.Info = {
   blocks: nothing,
 };
 
+const noFile: StoredFile = { bytes: new Uint8Array(0), mode: 0, inode: 0, changedAt: 0, readable: true };
+
 /** An open file keeps the content that it was opened with. */
-function handleOf(file: StoredFile): File {
+function handleOf(file: StoredFile, sync: () => void): File {
   let position = 0;
   const unused = () => Effect.die(new Error("Cannot do this on a simulated disk"));
   return {
     [FileTypeId]: FileTypeId,
     stat: Effect.sync(() => infoOf(file)),
-    sync: Effect.void,
+    sync: Effect.sync(sync),
     readAlloc: (size) =>
       Effect.sync(() => {
         const piece = file.bytes.slice(position, position + Number(size));

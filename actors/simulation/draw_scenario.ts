@@ -40,6 +40,8 @@ const aimedShare = 0.3;
 const rivalShare = 0.25;
 const threeShare = 0.2;
 const keepsShare = 0.5;
+/** A scheduler that keeps its model loses its power while it writes, in this part of the seeds. */
+const powerLossShare = 0.1;
 /** Kinds of trouble in a seed, in addition to the revocation. */
 const kindsMin = 3;
 const kindsMax = 6;
@@ -62,13 +64,17 @@ export function scenarioOf(seed: number, { nodes: count, faults = faultKinds }: 
     ),
   ];
   const job = randomOf(seed, "scenario/job");
+  const keeps = randomOf(seed, "scenario/keeps").chance(keepsShare);
+  if (keeps && faults.includes("power-cut")) {
+    events.push(...drawPowerLosses(randomOf(seed, "scenario/power"), weights["power-cut"] ?? 1));
+  }
   return {
     seed,
     nodes,
     job: {
       workers: job.chance(threeShare) ? 3 : 2,
       rounds: 4 + job.whole(0, 4),
-      ...(randomOf(seed, "scenario/keeps").chance(keepsShare) ? { keeps: true } : {}),
+      ...(keeps ? { keeps } : {}),
     },
     slices: 3 + job.whole(0, 5),
     events: events.toSorted((left, right) => left.at - right.at),
@@ -225,6 +231,19 @@ function drawTime(random: RandomStream, { kind, revokedAt, when }: TimeTerms): P
       return { at: random.whole(500, troubleMs - 25_000 - aim), forMs };
     }
   }
+}
+
+/** Losses of power that strike the first scheduler at a rename. */
+function drawPowerLosses(random: RandomStream, weight: number): readonly ScenarioEvent[] {
+  if (!random.chance(powerLossShare)) return [];
+  return Array.from({ length: weight }, () => ({
+    at: random.whole(8_000, troubleMs - 25_000 - aimMs),
+    kind: "power-cut",
+    target: "scheduler-1",
+    other: "gateway-1",
+    forMs: random.whole(100, backMs),
+    amount: random.next() / 2,
+  }));
 }
 
 /** The nodes that a kind of trouble can befall. */

@@ -39,6 +39,10 @@ export interface TroubleInit {
 const excuseMs = 13_000;
 /** A clock is off by half of this at most, in milliseconds. */
 const jumpMs = 1_200_000;
+/** Renames of a round that is kept: its result twice, parameters, velocity, record; a journal's file may come between. */
+const renamesMax = 6;
+/** A loss of power waits so long for a rename, in milliseconds: rounds take up to fourteen seconds. */
+const renameMs = 15_000;
 /** A stream is torn at this share of its pieces; in this share of the events its connection is reset with it. */
 const tornShare = 0.5;
 const connectionShare = 0.15;
@@ -116,7 +120,7 @@ export class Trouble {
     reset: (_, node) => this.#reset(node),
     "torn-stream": (event, node) => this.#tearStreams(event, node),
     crash: ({ forMs }, node) => this.#crash("crash", node, forMs),
-    "power-cut": ({ forMs }, node) => this.#crash("power-cut", node, forMs),
+    "power-cut": (event, node) => this.#cutPower(event, node),
     "clock-jump": (event, node) => this.#jump(event, node),
     "torn-file": (event, node) => this.#tearFile(event, node),
     "unreadable-file": (event, node) => this.#hideFile(event, node),
@@ -242,8 +246,27 @@ export class Trouble {
 
   #crash(kind: "crash" | "power-cut", node: SimulatedNode, forMs: number): void {
     if (node.isRunning) this.bites.note(kind);
-    node.crash(kind === "crash");
+    if (kind === "crash") node.crash(true);
+    else node.losePower();
+    node.disk.moved = () => {};
     this.#init.sim.after(forMs, () => this.start(node));
+  }
+
+  /** In half of the events at a scheduler the power is lost right after one of the next renames on its disk. */
+  #cutPower({ forMs, amount }: ScenarioEvent, node: SimulatedNode): void {
+    const cut = () => this.#crash("power-cut", node, forMs);
+    if (node.role !== "scheduler" || amount >= 0.5) return cut();
+    let left = 1 + Math.floor(2 * amount * renamesMax);
+    const strike = () => {
+      if (node.disk.moved === count) cut();
+    };
+    const count = () => {
+      if (--left > 0) return;
+      strike();
+      throw new Error("the power is lost");
+    };
+    node.disk.moved = count;
+    this.#init.sim.after(renameMs, strike);
   }
 
   #drain(node: SimulatedNode, forMs: number): void {

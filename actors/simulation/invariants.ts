@@ -123,6 +123,11 @@ export const invariants = {
     sentence: "A restarted scheduler takes a higher run than each before.",
     source: "docs/wire.md: Extensions",
   },
+  "rounds-kept": {
+    sentence:
+      "A scheduler that starts again, also after a loss of power, goes on after the last round that was finished.",
+    source: "docs/wire.md: Extensions",
+  },
   "equal-parameters": {
     sentence: "After a round a trainer's parameters are bit for bit those that its scheduler keeps.",
     source: "docs/wire.md: Extensions",

@@ -349,9 +349,15 @@ export class SimulatedNode {
     this.#world.time.schedule(0, () => this.#end(true));
   }
 
-  /** kill -9, or the power: `politely` where a kernel is left to end the connections. */
+  /** kill -9, or a machine that halts: `politely` where a kernel is left to end the connections. */
   crash(politely: boolean): void {
     this.#end(politely);
+  }
+
+  /** The machine loses its power, and its disk what was not synced. */
+  losePower(): void {
+    this.#end(false);
+    this.disk.losePower(randomOf(this.#world.seed, `power/${this.name}/${this.#incarnation}`));
   }
 
   #end(politely: boolean): void {

@@ -92,6 +92,18 @@ export const plantedTrainingBugs: readonly PlantedBug[] = [
     replace: "this.#saved = Math.max(this.#saved, round + 1);",
   },
   {
+    name: "a file of a round gets its name before its bytes are synced",
+    file: "actors/files/aside_file.ts",
+    find: "      yield* handle.sync;\n",
+    replace: "",
+  },
+  {
+    name: "the folder of a file that got its name is not synced",
+    file: "actors/files/write_whole.ts",
+    find: 'Effect.ignore(Effect.scoped(Effect.flatMap(files.open(folder, { flag: "r" }), (handle) => handle.sync)));',
+    replace: 'Effect.ignore(Effect.scoped(Effect.flatMap(files.open(folder, { flag: "r" }), () => Effect.void)));',
+  },
+  {
     name: "a restarted scheduler takes the run that it had",
     file: "actors/training/run_number.ts",
     find: "Math.max(before + 1, secondsOf(now))",

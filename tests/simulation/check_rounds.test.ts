@@ -9,7 +9,7 @@ import { Oracle } from "../../actors/simulation/oracle.ts";
 
 const test = suite("RoundChecks");
 
-async function training(rounds = 100) {
+async function training(rounds = 100, keeps = false) {
   const sim = await Simulation.create({ seed: "rounds" });
   const oracle = new Oracle();
   const findings = new Findings(sim);
@@ -20,7 +20,7 @@ async function training(rounds = 100) {
   await sim.addNode({ name: "aggregator", role: "worker", executors: ["aggregate"], gateways });
   const trainer = await sim.addNode({ name: "trainer", role: "worker", executors: ["train"], gateways });
   sim.run(5_000);
-  const job = simulatedJob({ workers: 1, rounds });
+  const job = simulatedJob({ workers: 1, rounds, keeps });
   const scheduler = await sim.addNode({ name: "scheduler", role: "scheduler", job, gateways });
   const pass = (forMs: number) => {
     for (let left = forMs; left > 0; left -= 250) {
@@ -67,6 +67,34 @@ test("a scheduler that begins anew takes a higher run, and its leases of the ear
   assert.equal(kinds(findings), []);
   assert.ok(before < (contextOf(scheduler)?.run?.run ?? 0));
   assert.ok(roundsOf(scheduler) > 1, "the new training makes rounds");
+});
+
+test("a scheduler that loses its power goes on after its last finished round, and one that does not is found", async () => {
+  const { sim, findings, checks, scheduler, pass } = await training(100, true);
+  sim.watches.push({
+    report: (node, { event, fields }) => {
+      if (event === "round.finished") checks.finished(node, String(fields?.["training"]), Number(fields?.["round"]));
+    },
+  });
+  for (let renames = 1; renames <= 6; renames++) {
+    pass(20_000);
+    let left = renames;
+    scheduler.disk.moved = () => {
+      if (--left > 0) return;
+      scheduler.disk.moved = () => {};
+      scheduler.losePower();
+      throw new Error("the power is lost");
+    };
+    pass(20_000);
+    assert.not.ok(scheduler.isRunning, `rename ${renames}`);
+    scheduler.start();
+  }
+  pass(40_000);
+  assert.equal(kinds(findings), []);
+  assert.ok(roundsOf(scheduler) > 6, `${roundsOf(scheduler)} rounds`);
+  checks.finished(scheduler, contextOf(scheduler)?.run?.id ?? "", roundsOf(scheduler) + 3);
+  pass(250);
+  assert.equal(kinds(findings), ["rounds-kept"]);
 });
 
 test("a run that is taken again is found", async () => {
