@@ -9,6 +9,7 @@ import { nodeServices } from "../program/node_services.ts";
 import { outcomeOf, type ProgramOutcome } from "../program/program_outcome.ts";
 import { usageErrors } from "../program/usage.ts";
 import { version } from "../program/version.ts";
+import { audit } from "./audit_commands.ts";
 import { bundle } from "./bundle_command.ts";
 import { issueCommands } from "./issue_commands.ts";
 import { lookCommands } from "./look_commands.ts";
@@ -16,7 +17,7 @@ import { revocationCommands } from "./revocation_commands.ts";
 
 const program = Command.make("hypha-certutil").pipe(
   Command.withDescription("Makes, signs, revokes, shows and verifies the certificates of a network."),
-  Command.withSubcommands([...issueCommands, ...revocationCommands, bundle, ...lookCommands]),
+  Command.withSubcommands([...issueCommands, ...revocationCommands, bundle, ...lookCommands, audit]),
 );
 
 const builtIns = [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions];

@@ -1,0 +1,184 @@
+/**
+ * A log that is open: takes records at once, and writes them in batches.
+ *
+ * Taking a record never waits. While the disk takes none, records wait in memory up to a limit; those beyond it are counted, and the log
+ * says how many there were as soon as it is written again.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import type { AuditEvent } from "./audit_record.ts";
+import { signCheckpoint } from "./checkpoint.ts";
+import type { Chunk, LogChain } from "./log_chain.ts";
+import { writeEdge } from "./log_edge.ts";
+import { cutAfter, removeSegment, writeChunks, writeChunksNow, writeSynced } from "./log_files.ts";
+import { LogUnusable } from "./log_unusable.ts";
+import type { OpenedLog } from "./open_log.ts";
+import { checkpointsPath } from "./segments.ts";
+import type { LogState } from "./walk_log.ts";
+
+/** Bytes of records that may wait for the disk: 100,000 refusals. */
+export const waitingBytesMax = 32 * 1024 * 1024;
+/** A checkpoint covers at most so many records more than the one before. */
+export const checkpointRecords = 1_000;
+/** A record is covered by a checkpoint within this, in milliseconds. */
+export const checkpointMs = 60_000;
+
+/** An open log. */
+export class AuditLog {
+  readonly dir: string;
+  readonly #chain: LogChain;
+  readonly #opened: OpenedLog;
+  readonly #onWaiting: () => void;
+  /** One write at a time: a checkpoint covers what is on disk. */
+  #turn: Promise<void> = Promise.resolve();
+  #inFlight: readonly Chunk[] = [];
+  #cutDue: { readonly segment: number; readonly end: number } | undefined;
+  #lost = 0;
+  #lostInAll = 0;
+  #noteBytes: number;
+  #covered: number;
+  #coveredAt: number;
+
+  /** @param onWaiting Called when a record waits for the disk and none did before. */
+  constructor(
+    dir: string,
+    opened: OpenedLog,
+    { at, onWaiting }: { readonly at: Date; readonly onWaiting: () => void },
+  ) {
+    this.dir = dir;
+    this.#opened = opened;
+    this.#chain = opened.chain;
+    this.#noteBytes = opened.noteBytes;
+    this.#covered = opened.covered;
+    this.#coveredAt = +at;
+    this.#onWaiting = onWaiting;
+  }
+
+  /** Records in the log, those that wait included. */
+  get size(): number {
+    return this.#chain.size;
+  }
+
+  /** `seq` of the first record of the segment that records go into. */
+  get segment(): number {
+    return this.#chain.state.segment;
+  }
+
+  /** Records that were lost since the start because the disk took none. */
+  get lost(): number {
+    return this.#lostInAll;
+  }
+
+  /** Whether records wait for the disk. */
+  get isWaiting(): boolean {
+    return this.#chain.waiting > 0;
+  }
+
+  /** Whether records are in no checkpoint. */
+  get isUncovered(): boolean {
+    return this.#chain.size > this.#covered;
+  }
+
+  /** Takes a record. */
+  record(event: AuditEvent, at: Date): void {
+    if (this.#chain.waiting >= waitingBytesMax) {
+      this.#lost += 1;
+      this.#lostInAll += 1;
+      return;
+    }
+    const wasWaiting = this.isWaiting;
+    this.#recordLost(at);
+    this.#chain.append(event, at);
+    if (!wasWaiting) this.#onWaiting();
+  }
+
+  #recordLost(at: Date): void {
+    if (this.#lost === 0) return;
+    this.#chain.append({ type: "log.lost", outcome: "failed", detail: { records: this.#lost } }, at);
+    this.#lost = 0;
+  }
+
+  /**
+   * Takes records that are on disk when it returns; for acts that must not happen unrecorded.
+   *
+   * @throws {LogUnusable} when they cannot be written; the log has none of them then.
+   */
+  recordNow(events: readonly AuditEvent[], at: Date): void {
+    const mark = this.#chain.mark();
+    for (const event of events) this.#chain.append(event, at);
+    try {
+      this.#cut();
+      writeChunksNow(this.dir, [...this.#inFlight, ...this.#chain.peek()]);
+    } catch (error) {
+      const { segment } = this.#chain.state;
+      this.#chain.goBack(mark);
+      this.#cutDue ??= { segment: mark.segment, end: mark.offset };
+      this.#clean(mark.segment, segment);
+      throw this.#unwritable(error);
+    }
+    this.#chain.take();
+  }
+
+  /** Tries to remove at once what may have been written of records that were taken back; else the next write does. */
+  #clean(kept: number, begun: number): void {
+    try {
+      if (begun !== kept) removeSegment(this.dir, begun);
+      this.#cut();
+    } catch {
+      // The disk is away: `#cutDue` stays.
+    }
+  }
+
+  #cut(): void {
+    if (this.#cutDue === undefined) return;
+    cutAfter(this.dir, this.#cutDue);
+    this.#cutDue = undefined;
+  }
+
+  /** Writes what waits, and a checkpoint where one is due. Rejects with {@linkcode LogUnusable}; what was not written waits on. */
+  write(at: Date, checkpoint: "due" | "now" = "due"): Promise<void> {
+    const turn = () => this.#write(at, checkpoint);
+    this.#turn = this.#turn.then(turn, turn);
+    return this.#turn;
+  }
+
+  async #write(at: Date, checkpoint: "due" | "now"): Promise<void> {
+    const state = this.#chain.state;
+    const taken = this.#chain.take();
+    this.#inFlight = taken;
+    try {
+      this.#cut();
+      await writeChunks(this.dir, taken);
+    } catch (error) {
+      this.#chain.putBack(taken);
+      throw this.#unwritable(error);
+    } finally {
+      this.#inFlight = [];
+    }
+    const records = state.edge.size - this.#covered;
+    const isDue = records >= checkpointRecords || +at - this.#coveredAt >= checkpointMs || checkpoint === "now";
+    if (records > 0 && isDue) await this.#cover(state, at);
+  }
+
+  async #cover(state: LogState, at: Date): Promise<void> {
+    const { key, signer } = this.#opened;
+    try {
+      const head = { origin: key.name, size: state.edge.size, root: state.edge.root() };
+      const note = Buffer.from(`${await signCheckpoint(head, key, signer)}\n`);
+      // At its place: one that a full disk cut short is written over.
+      await writeSynced(checkpointsPath(this.dir), note, this.#noteBytes);
+      this.#noteBytes += note.length;
+      this.#covered = head.size;
+      this.#coveredAt = +at;
+      await writeEdge(this.dir, state);
+    } catch (error) {
+      throw this.#unwritable(error);
+    }
+  }
+
+  #unwritable(error: unknown): LogUnusable {
+    const detail = error instanceof Error ? error.message : String(error);
+    return new LogUnusable({ dir: this.dir, problem: "unwritable", detail });
+  }
+}

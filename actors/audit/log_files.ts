@@ -1,0 +1,101 @@
+/**
+ * Writes chunks of a log to their places: in the background for most records, at once for those that an answer waits for.
+ *
+ * Each write opens its file anew, so that both kinds can run at once: the bytes of a place are always the same.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import {
+  closeSync,
+  constants,
+  fdatasyncSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
+import { open } from "node:fs/promises";
+import { join } from "node:path";
+import type { Chunk } from "./log_chain.ts";
+import { segmentFile } from "./segments.ts";
+
+const flags = constants.O_WRONLY | constants.O_CREAT;
+const mode = 0o600;
+
+const pathOf = (dir: string, segment: number): string => join(dir, segmentFile(segment));
+const bytesOf = ({ lines, bytes }: Chunk): Buffer => Buffer.concat(lines as Buffer[], bytes);
+
+/** Writes chunks and syncs them. Rejects with the system's error. */
+export async function writeChunks(dir: string, chunks: readonly Chunk[]): Promise<void> {
+  for (const chunk of chunks) {
+    await writeSynced(pathOf(dir, chunk.segment), bytesOf(chunk), chunk.offset);
+    if (chunk.offset === 0) syncFolderNow(dir);
+  }
+}
+
+/** As {@linkcode writeChunks}, before it returns. Throws the system's error. */
+export function writeChunksNow(dir: string, chunks: readonly Chunk[]): void {
+  for (const chunk of chunks) {
+    const file = openSync(pathOf(dir, chunk.segment), flags, mode);
+    try {
+      const bytes = bytesOf(chunk);
+      for (let done = 0; done < bytes.length;) {
+        done += writeSync(file, bytes, done, bytes.length - done, chunk.offset + done);
+      }
+      fdatasyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    if (chunk.offset === 0) syncFolderNow(dir);
+  }
+}
+
+/** Writes bytes at a place of a file and syncs it. Rejects with the system's error. */
+export async function writeSynced(path: string, bytes: Uint8Array, offset: number): Promise<void> {
+  const file = await open(path, flags, mode);
+  try {
+    for (let done = 0; done < bytes.length;) {
+      done += (await file.write(bytes, done, bytes.length - done, offset + done)).bytesWritten;
+    }
+    await file.datasync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** Cuts off what stands behind the end of the log: an incomplete line, or records that were taken back. Throws the system's error. */
+export function cutAfter(dir: string, { segment, end }: { readonly segment: number; readonly end: number }): void {
+  cutFile(pathOf(dir, segment), end);
+}
+
+/** Removes a segment that holds nothing but records that were taken back. */
+export function removeSegment(dir: string, segment: number): void {
+  rmSync(pathOf(dir, segment), { force: true });
+}
+
+/** Cuts a file to a length. Throws the system's error. */
+export function cutFile(path: string, length: number): void {
+  const file = openSync(path, flags, mode);
+  try {
+    if (fstatSync(file).size <= length) return;
+    ftruncateSync(file, length);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Makes a new file last through a power cut where the file system can; not every one lets a folder be synced. */
+function syncFolderNow(dir: string): void {
+  const folder = openSync(dir, "r");
+  try {
+    fsyncSync(folder);
+  } catch {
+    // The file itself is synced.
+  } finally {
+    closeSync(folder);
+  }
+}

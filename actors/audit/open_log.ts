@@ -1,0 +1,146 @@
+/**
+ * Opens a log: begins one, or finds the end of the one that is there.
+ *
+ * An incomplete last line, which a crash leaves, is moved aside and recorded. Any other defect is refused: a log that was changed is not
+ * continued.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { randomBytes } from "node:crypto";
+import { appendFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { fileSigner, type Signer } from "../../pki/issue/signer.ts";
+import { makeSigningKey } from "../../pki/issue/signing_key.ts";
+import { type AuditKey, auditKeyOf, formatAuditKey, originOf, parseAuditKey } from "./checkpoint.ts";
+import { AuditFinding } from "./finding.ts";
+import { LogChain } from "./log_chain.ts";
+import { readEdge } from "./log_edge.ts";
+import { cutFile } from "./log_files.ts";
+import { LogUnusable } from "./log_unusable.ts";
+import { type FoundCheckpoint, type FoundCheckpoints, readCheckpoints } from "./read_checkpoints.ts";
+import { RootChecks } from "./root_checks.ts";
+import { checkpointsPath, keyPath, segmentFile, verifierKeyPath } from "./segments.ts";
+import { type LogState, type TornLine, walkLog } from "./walk_log.ts";
+
+/** What a log is opened with. */
+export interface LogOptions {
+  readonly dir: string;
+  /** SPIFFE ID of the node, or its certificate's name where it has none. A log that is there keeps the name that it began with. */
+  readonly node: string;
+  /** Signs the checkpoints (Ed25519); by default a key in the log's folder, made with the log. */
+  readonly signer?: Signer | undefined;
+}
+
+/** An open log. */
+export interface OpenedLog {
+  readonly chain: LogChain;
+  readonly key: AuditKey;
+  readonly signer: Signer;
+  /** Bytes of the file of checkpoints. */
+  readonly noteBytes: number;
+  /** Records that the newest checkpoint covers. */
+  readonly covered: number;
+  /** The name of the file where an incomplete line is kept now. */
+  readonly torn: string | undefined;
+}
+
+/** Opens a log. Rejects with {@linkcode LogUnusable}. */
+export async function openLog({ dir, node, signer: given }: LogOptions, at: Date): Promise<OpenedLog> {
+  try {
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    const signer = given ?? await ownSigner(dir);
+    const key = takeKey(dir, node, signer);
+    const { checkpoints, bytes: noteBytes } = takeCheckpoints(dir, key);
+    const newest = checkpoints.at(-1);
+    const { state, torn } = findEnd(dir, checkpoints);
+    const aside = torn === undefined ? undefined : moveAside(dir, torn);
+    const chain = state === undefined ? beginChain(node, key, at) : new LogChain(state);
+    if (state !== undefined) chain.append({ type: "log.continued", outcome: "done" }, at);
+    if (aside !== undefined) chain.append({ type: "log.recovered", outcome: "done", detail: { ...aside } }, at);
+    return { chain, key, signer, noteBytes, covered: newest?.size ?? 0, torn: aside?.file };
+  } catch (error) {
+    if (error instanceof LogUnusable) throw error;
+    throw new LogUnusable({
+      dir,
+      problem: "unreadable",
+      detail: error instanceof Error ? error.message : String(error),
+    });
+  }
+}
+
+const beginChain = (node: string, key: AuditKey, at: Date): LogChain =>
+  LogChain.begin(node, { random: randomBytes(16).toString("hex"), key: formatAuditKey(key), at });
+
+async function ownSigner(dir: string): Promise<Signer> {
+  const path = keyPath(dir);
+  try {
+    return fileSigner(readFileSync(path, "utf8"));
+  } catch (error) {
+    if ((error as { readonly code?: unknown }).code !== "ENOENT") throw error;
+  }
+  const { keyPem } = await makeSigningKey();
+  writeFileSync(path, keyPem, { mode: 0o600, flag: "wx" });
+  return fileSigner(keyPem);
+}
+
+/** The key by the name that the log began with. */
+function takeKey(dir: string, node: string, signer: Signer): AuditKey {
+  const unusable = (detail: string) => new LogUnusable({ dir, problem: "key", detail });
+  const path = verifierKeyPath(dir);
+  let text: string | undefined;
+  try {
+    text = readFileSync(path, "utf8").trim();
+  } catch (error) {
+    if ((error as { readonly code?: unknown }).code !== "ENOENT") throw error;
+  }
+  const name = text === undefined ? originOf(node) : parseAuditKey(text)?.name ?? "";
+  const key = auditKeyOf(name, signer);
+  if (key === undefined) throw unusable("the key of its checkpoints is no Ed25519 key");
+  const own = formatAuditKey(key);
+  if (text === undefined) writeFileSync(path, `${own}\n`, { mode: 0o600, flag: "wx" });
+  else if (text !== own) throw unusable(`${basename(path)} is not of the key that signs its checkpoints`);
+  return key;
+}
+
+const damaged = (dir: string, detail: string) =>
+  new LogUnusable({ dir, problem: "damaged", detail: `${detail}. Verify it: hypha-certutil audit verify ${dir}` });
+
+function takeCheckpoints(dir: string, key: AuditKey): FoundCheckpoints {
+  const path = checkpointsPath(dir);
+  const read = readCheckpoints(path, key);
+  if (read instanceof AuditFinding) throw damaged(dir, read.message);
+  cutFile(path, read.bytes);
+  return read;
+}
+
+interface LogEnd {
+  readonly state: LogState | undefined;
+  readonly torn: TornLine | undefined;
+}
+
+function findEnd(dir: string, checkpoints: readonly FoundCheckpoint[]): LogEnd {
+  const newest = checkpoints.at(-1);
+  const from = newest === undefined ? undefined : readEdge(dir, newest);
+  if (from !== undefined && sizeOf(join(dir, segmentFile(from.segment))) < from.offset) {
+    throw damaged(dir, `records before the newest checkpoint were cut off ${segmentFile(from.segment)}`);
+  }
+  const checks = new RootChecks(from === undefined ? checkpoints : []);
+  const walked = walkLog(dir, { from, onLeaf: (_, edge) => checks.at(edge) });
+  if (walked instanceof AuditFinding) throw damaged(dir, walked.message);
+  if (checks.next !== undefined) throw damaged(dir, `it has fewer records than its checkpoint of ${checks.next.size}`);
+  return walked;
+}
+
+function sizeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+}
+
+function moveAside(dir: string, { file, offset }: TornLine): { readonly file: string; readonly bytes: number } {
+  const path = join(dir, file);
+  const rest: Buffer = readFileSync(path).subarray(offset);
+  const aside = file.replace(/jsonl$/, "torn");
+  appendFileSync(join(dir, aside), Buffer.concat([rest, Buffer.from("\n")]), { mode: 0o600, flush: true });
+  cutFile(path, offset);
+  return { file: aside, bytes: rest.length };
+}

@@ -1,0 +1,82 @@
+/**
+ * The checkpoints of a log, as its file has them.
+ *
+ * @module
+ */
+import { readFileSync } from "node:fs";
+import { basename } from "node:path";
+import { type AuditKey, type CheckpointProblem, openCheckpoint, type TreeHead } from "./checkpoint.ts";
+import { AuditFinding, type FindingCode } from "./finding.ts";
+
+/** A checkpoint in its file. */
+export interface FoundCheckpoint extends TreeHead {
+  /** Name of the file. */
+  readonly file: string;
+  /** The line that it begins with, from 1. */
+  readonly line: number;
+  readonly note: string;
+}
+
+/** Checkpoints, and the bytes of the file that whole ones take. */
+export interface FoundCheckpoints {
+  readonly checkpoints: readonly FoundCheckpoint[];
+  readonly bytes: number;
+}
+
+const problems: Readonly<Record<CheckpointProblem, readonly [code: FindingCode, detail: string]>> = {
+  malformed: ["checkpoint-malformed", "it is no signed checkpoint"],
+  unsigned: ["checkpoint-signature", "the log's key has not signed it"],
+  forged: ["checkpoint-signature", "its signature does not verify"],
+};
+
+/**
+ * Reads checkpoints of a log and verifies their signatures. An incomplete one at the end is passed over.
+ *
+ * @param order `growing`: each covers more records than the one before, as in the log's own file.
+ */
+export function readCheckpoints(
+  path: string,
+  key: AuditKey,
+  order: "growing" | "any" = "growing",
+): FoundCheckpoints | AuditFinding {
+  const file = basename(path);
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    if ((error as { readonly code?: unknown }).code === "ENOENT" && order === "growing") {
+      return { checkpoints: [], bytes: 0 };
+    }
+    const detail = `it cannot be read (${error instanceof Error ? error.message : String(error)})`;
+    return new AuditFinding({ code: "unreadable", file, line: undefined, detail });
+  }
+  const checkpoints: FoundCheckpoint[] = [];
+  let line = 1;
+  let start = 0;
+  while (true) {
+    // A note has one empty line inside; another one ends it.
+    const end = text.indexOf("\n\n", text.indexOf("\n\n", start) + 2);
+    if (text.indexOf("\n\n", start) === -1 || end === -1) break;
+    const note = text.slice(start, end + 1);
+    const head = openCheckpoint(note, key);
+    const finding = typeof head === "string"
+      ? problems[head]
+      : placeProblem(head, key, order === "any" ? undefined : checkpoints.at(-1));
+    if (finding !== undefined) return new AuditFinding({ code: finding[0], file, line, detail: finding[1] });
+    checkpoints.push({ ...head as TreeHead, file, line, note });
+    line += note.split("\n").length;
+    start = end + 2;
+  }
+  // Of its characters only the dashes take more than a byte; names are ASCII.
+  return { checkpoints, bytes: start + 2 * (text.slice(0, start).split("\u2014").length - 1) };
+}
+
+function placeProblem(
+  { origin, size }: TreeHead,
+  { name }: AuditKey,
+  before: TreeHead | undefined,
+): readonly [code: FindingCode, detail: string] | undefined {
+  if (origin !== name) return ["checkpoint-malformed", `it is a checkpoint of ${origin}, not of ${name}`];
+  if (before === undefined || size > before.size) return undefined;
+  return ["checkpoint-order", `it covers ${size} records, the checkpoint before it ${before.size}`];
+}

@@ -1,0 +1,73 @@
+/**
+ * Verifies a log from its files.
+ *
+ * Finds each change that its owner's key did not sign: edited, removed, inserted and moved lines, missing segments, and lines cut off
+ * before the last checkpoint. What the owner of the key rewrites, and lines cut off together with their checkpoints, only a witness finds
+ * that knows an earlier checkpoint.
+ *
+ * @module
+ */
+import { readFileSync } from "node:fs";
+import { basename } from "node:path";
+import { type AuditKey, parseAuditKey } from "./checkpoint.ts";
+import { AuditFinding } from "./finding.ts";
+import { readCheckpoints } from "./read_checkpoints.ts";
+import { RootChecks } from "./root_checks.ts";
+import { checkpointsPath, verifierKeyPath } from "./segments.ts";
+import { type TornLine, walkLog } from "./walk_log.ts";
+
+/** A log in order. */
+export interface VerifiedLog {
+  readonly origin: string;
+  readonly records: number;
+  /** Records that the last checkpoint covers; the others are held by their chain alone. */
+  readonly covered: number;
+  readonly checkpoints: number;
+  /** Times of the first and the last record that is there; undefined where there is none. */
+  readonly first: string | undefined;
+  readonly last: string | undefined;
+  /** An incomplete last line: a crash left it, or it is being written. */
+  readonly torn: TornLine | undefined;
+}
+
+/** Reads the verifier key that a log's folder holds. */
+export function readVerifierKey(dir: string): AuditKey | AuditFinding {
+  const path = verifierKeyPath(dir);
+  const found = (code: AuditFinding["code"], detail: string) =>
+    new AuditFinding({ code, file: basename(path), line: undefined, detail });
+  try {
+    return parseAuditKey(readFileSync(path, "utf8").trim()) ?? found("malformed", "it is no verifier key");
+  } catch (error) {
+    return found("unreadable", `it cannot be read (${error instanceof Error ? error.message : String(error)})`);
+  }
+}
+
+/**
+ * Verifies every line, the order of all segments, and the root of every checkpoint.
+ *
+ * @param witnessed Path of checkpoints that a witness keeps; the log must hold what they cover too.
+ */
+export function verifyLog(dir: string, key: AuditKey, witnessed?: string): VerifiedLog | AuditFinding {
+  // Before the records: those of a running node only become more.
+  const read = readCheckpoints(checkpointsPath(dir), key);
+  if (read instanceof AuditFinding) return read;
+  const known = witnessed === undefined ? { checkpoints: [] } : readCheckpoints(witnessed, key, "any");
+  if (known instanceof AuditFinding) return known;
+  const checks = new RootChecks([...read.checkpoints, ...known.checkpoints]);
+  let first: string | undefined;
+  const walked = walkLog(dir, {
+    onRecord: ({ record }) => void (first ??= record.ts),
+    onLeaf: (_, edge) => checks.at(edge),
+  });
+  if (walked instanceof AuditFinding) return walked;
+  const { state, torn } = walked;
+  const records = state?.edge.size ?? 0;
+  const beyond = checks.next;
+  if (beyond !== undefined) {
+    const detail = `it covers ${beyond.size} records, and the log has ${records}: records were cut off at the end`;
+    return new AuditFinding({ code: "truncated", file: beyond.file, line: beyond.line, detail });
+  }
+  const { checkpoints } = read;
+  const covered = checkpoints.at(-1)?.size ?? 0;
+  return { origin: key.name, records, covered, checkpoints: checkpoints.length, first, last: state?.ts, torn };
+}

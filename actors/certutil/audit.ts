@@ -1,0 +1,143 @@
+/**
+ * `hypha-certutil audit`: verifies a log, proves a record, shows records.
+ *
+ * @module
+ */
+import { readFileSync } from "node:fs";
+import { Effect } from "effect";
+import type { AuditRecord } from "../audit/audit_record.ts";
+import { type AuditKey, parseAuditKey } from "../audit/checkpoint.ts";
+import { AuditFinding } from "../audit/finding.ts";
+import { checkProof, parseProof, proveRecord, type RecordProof } from "../audit/prove_record.ts";
+import { readVerifierKey, type VerifiedLog, verifyLog } from "../audit/verify_log.ts";
+import { walkLog } from "../audit/walk_log.ts";
+import { CertutilError } from "./certutil_error.ts";
+
+/** Options of all commands. */
+interface KeyOption {
+  /** Verifier key, or the path of a file with it; the log's own `audit.vkey` by default. */
+  readonly key?: string | undefined;
+}
+
+/** Options of `audit verify`. */
+export interface VerifyAuditOptions extends KeyOption {
+  readonly dir: string;
+  /** Path of checkpoints that a witness keeps. */
+  readonly witness?: string | undefined;
+}
+
+/** Verifies a log; a finding where it is not in order. */
+export function verifyAudit(
+  { dir, key, witness }: VerifyAuditOptions,
+): Effect.Effect<VerifiedLog | AuditFinding, CertutilError> {
+  return Effect.map(keyOf(dir, key), (read) => read instanceof AuditFinding ? read : verifyLog(dir, read, witness));
+}
+
+/** Options of `audit prove`. */
+export interface ProveOptions extends KeyOption {
+  readonly dir: string;
+  readonly seq: number;
+}
+
+/** Proves a record. */
+export function proveAudit({ dir, seq, key }: ProveOptions): Effect.Effect<RecordProof, CertutilError> {
+  const failed = (detail: string, remedy: string) =>
+    Effect.fail(new CertutilError({ what: `prove record ${seq} of`, file: dir, detail, remedy }));
+  return Effect.gen(function* () {
+    const read = yield* keyOf(dir, key);
+    const proof = read instanceof AuditFinding ? read : proveRecord(dir, seq, read);
+    if (proof === "no-record") {
+      return yield* failed("the log does not have it", "Look for it: hypha-certutil audit show.");
+    }
+    if (proof === "no-checkpoint") {
+      return yield* failed("no checkpoint covers it yet", "A running node makes one within a minute: try again.");
+    }
+    if (proof instanceof AuditFinding) return yield* failed(proof.message, "The log was changed: keep a copy of it.");
+    return proof;
+  });
+}
+
+/** Options of `audit check`. */
+export interface CheckProofOptions {
+  /** Path of the proof. */
+  readonly file: string;
+  readonly key: string;
+}
+
+/** Checks a proof: the record where it holds, else what is wrong. */
+export function checkAuditProof(
+  { file, key }: CheckProofOptions,
+): Effect.Effect<RecordProof | { readonly problem: string }, CertutilError> {
+  return Effect.gen(function* () {
+    const read = yield* givenKey(key);
+    const proof = parseProof(yield* textOf(file, "read proof"));
+    if (proof === undefined) return { problem: "it is no proof" };
+    const problem = checkProof(proof, read);
+    return problem === undefined ? proof : { problem };
+  });
+}
+
+/** Options of `audit show`: all that are given must hold. */
+export interface ShowOptions {
+  readonly dir: string;
+  /** RFC 3339; `until` is not included. */
+  readonly since?: string | undefined;
+  readonly until?: string | undefined;
+  /** The outcome: a refusal's code. */
+  readonly code?: string | undefined;
+  readonly type?: string | undefined;
+  /** Part of the peer's name or PeerID. */
+  readonly peer?: string | undefined;
+}
+
+/** Passes on the records that the options describe, in their order; a finding where the log is not in order up to there. */
+export function showAudit(
+  options: ShowOptions,
+  onRecord: (record: AuditRecord, line: string) => void,
+): Effect.Effect<AuditFinding | undefined, CertutilError> {
+  return Effect.gen(function* () {
+    const since = yield* instantOf(options.since, "--since");
+    const until = yield* instantOf(options.until, "--until");
+    const { dir, code, type, peer } = options;
+    const walked = walkLog(dir, {
+      onRecord: ({ record, text }) => {
+        const isShown = (since === undefined || record.ts >= since) && (until === undefined || record.ts < until) &&
+          (code === undefined || record.outcome === code) && (type === undefined || record.type === type) &&
+          (peer === undefined || record.peer?.includes(peer) === true);
+        if (isShown) onRecord(record, text);
+      },
+    });
+    return walked instanceof AuditFinding ? walked : undefined;
+  });
+}
+
+function instantOf(text: string | undefined, flag: string): Effect.Effect<string | undefined, CertutilError> {
+  if (text === undefined) return Effect.succeed(undefined);
+  const at = new Date(text);
+  if (!Number.isNaN(+at)) return Effect.succeed(at.toISOString());
+  const detail = `${JSON.stringify(text)} is no instant`;
+  return Effect.fail(new CertutilError({ what: `take ${flag}`, detail, remedy: "Write it as 2026-01-31T12:00:00Z." }));
+}
+
+function keyOf(dir: string, key: string | undefined): Effect.Effect<AuditKey | AuditFinding, CertutilError> {
+  return key === undefined ? Effect.sync(() => readVerifierKey(dir)) : givenKey(key);
+}
+
+function givenKey(key: string): Effect.Effect<AuditKey, CertutilError> {
+  return Effect.gen(function* () {
+    const read = parseAuditKey(key) ?? parseAuditKey((yield* textOf(key, "read verifier key")).trim());
+    if (read !== undefined) return read;
+    const remedy = "Give NAME+ID+KEY, or a file with it: the log's audit.vkey.";
+    return yield* new CertutilError({ what: "read verifier key", file: key, detail: "it is none", remedy });
+  });
+}
+
+function textOf(file: string, what: string): Effect.Effect<string, CertutilError> {
+  return Effect.try({
+    try: () => readFileSync(file, "utf8"),
+    catch: (error) => {
+      const detail = error instanceof Error ? error.message : String(error);
+      return new CertutilError({ what, file, detail, remedy: "Check the path." });
+    },
+  });
+}

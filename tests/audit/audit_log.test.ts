@@ -1,0 +1,221 @@
+import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { type AuditLog, checkpointRecords, waitingBytesMax } from "../../actors/audit/audit_log.ts";
+import type { AuditKey } from "../../actors/audit/checkpoint.ts";
+import { readLine } from "../../actors/audit/audit_record.ts";
+import { LogUnusable } from "../../actors/audit/log_unusable.ts";
+import { readVerifierKey, type VerifiedLog, verifyLog } from "../../actors/audit/verify_log.ts";
+import { logNode, logStart, openTestLog, recordRefusals, withLogFolder } from "../support/audit_logs.ts";
+
+const test = suite("AuditLog");
+const file = "audit-000000000000.jsonl";
+const now = new Date(logStart);
+
+const verified = (dir: string) => verifyLog(dir, readVerifierKey(dir) as AuditKey) as VerifiedLog;
+const recordsOf = async (dir: string, name: string = file) =>
+  (await readFile(join(dir, name), "utf8")).trimEnd().split("\n").map((line) => readLine(line)!);
+
+/** A folder in a file's place: no write succeeds, of root neither. */
+async function blockWrites(dir: string, name: string = file): Promise<() => Promise<void>> {
+  const path = join(dir, name);
+  const content = await readFile(path).catch(() => undefined);
+  await rm(path, { force: true });
+  await mkdir(path);
+  return async () => {
+    await rm(path, { recursive: true });
+    if (content !== undefined) await writeFile(path, content);
+  };
+}
+
+async function failsWith(work: () => unknown): Promise<string> {
+  try {
+    await work();
+  } catch (error) {
+    assert.instance(error, LogUnusable);
+    return (error as LogUnusable).problem;
+  }
+  throw new Error("it did not fail");
+}
+
+test("the files are their owner's alone, and the first record names node and key", () =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    await log.write(now, "now");
+    for (const name of await readdir(dir)) assert.is((await stat(join(dir, name))).mode & 0o077, 0, name);
+    const [first] = await recordsOf(dir);
+    assert.is(first?.node, logNode);
+    assert.is(first?.type, "log.opened");
+    assert.is(`${first?.detail["key"]}\n`, await readFile(join(dir, "audit.vkey"), "utf8"));
+  }));
+
+test("a checkpoint comes with every 1,000 records, after a minute, and at the end", () =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    const coveredAfter = async (count: number, at: number, when?: "now") => {
+      recordRefusals(log, count, logStart);
+      await log.write(new Date(at), when);
+      return verified(dir).covered;
+    };
+    assert.is(await coveredAfter(checkpointRecords - 2, logStart), 0);
+    assert.is(await coveredAfter(1, logStart), checkpointRecords);
+    assert.is(await coveredAfter(1, logStart + 59_999), checkpointRecords);
+    assert.is(await coveredAfter(1, logStart + 60_000), checkpointRecords + 2);
+    assert.is(await coveredAfter(1, logStart + 60_001, "now"), checkpointRecords + 3);
+    assert.is(log.isUncovered, false);
+  }));
+
+test("a clock that goes back makes no record older than the one before", () =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    log.record({ type: "a", outcome: "done" }, new Date(logStart + 5_000));
+    log.record({ type: "b", outcome: "done" }, new Date(logStart - 5_000));
+    await log.write(now, "now");
+    assert.is((await recordsOf(dir)).at(-1)?.ts, "2026-01-31T12:00:05.000Z");
+    assert.is(verified(dir).records, 3);
+  }));
+
+test("a detail that is too long is cut, and its hash is kept", () =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    log.record({ type: "a", outcome: "done", detail: { text: "\u0001".repeat(5_000) } }, now);
+    await log.write(now, "now");
+    const { detail } = (await recordsOf(dir)).at(-1)!;
+    assert.equal(Object.keys(detail), ["cut", "text"]);
+    assert.is(verified(dir).records, 2);
+  }));
+
+test("a log goes on where it ended, with and without the state of its checkpoint", () =>
+  withLogFolder(async (dir) => {
+    for (const kept of ["audit.edge", "nothing"]) {
+      const log = await openTestLog(dir);
+      recordRefusals(log, 10);
+      await log.write(now, "now");
+      recordRefusals(log, 5);
+      await log.write(now);
+      if (kept === "nothing") await rm(join(dir, "audit.edge"));
+    }
+    const log = await openTestLog(dir);
+    await log.write(now, "now");
+    const { records, covered, checkpoints } = verified(dir);
+    assert.equal({ records, covered, checkpoints }, { records: 33, covered: 33, checkpoints: 3 });
+  }));
+
+test("a torn line is moved aside and recorded", () =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    recordRefusals(log, 10);
+    await log.write(now, "now");
+    await writeFile(join(dir, file), '{"detail":{"add', { flag: "a" });
+    assert.is(verified(dir).torn?.line, 12);
+    const again = await openTestLog(dir);
+    await again.write(now, "now");
+    assert.is(await readFile(join(dir, "audit-000000000000.torn"), "utf8"), '{"detail":{"add\n');
+    const last = (await recordsOf(dir)).at(-1);
+    assert.equal([last?.type, last?.detail], ["log.recovered", { bytes: 15, file: "audit-000000000000.torn" }]);
+    assert.is(verified(dir).records, 13);
+  }));
+
+test("a torn checkpoint is made again", () =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    await log.write(now, "now");
+    await writeFile(join(dir, "audit.checkpoints"), "acme.example/audit/gateway/gateway-01\n2", { flag: "a" });
+    const again = await openTestLog(dir);
+    await again.write(now, "now");
+    assert.is(verified(dir).checkpoints, 2);
+  }));
+
+const damages: readonly (readonly [name: string, damage: (dir: string) => Promise<unknown>, problem: string])[] = [
+  ["records before the newest checkpoint are cut off", async (dir) => {
+    const path = join(dir, file);
+    await writeFile(path, (await readFile(path, "utf8")).split("\n").slice(0, 5).join("\n") + "\n");
+  }, "damaged"],
+  ["a record was changed and the state is away", async (dir) => {
+    const path = join(dir, file);
+    await writeFile(path, (await readFile(path, "utf8")).replace("worker-3", "worker-4"));
+    await rm(join(dir, "audit.edge"));
+  }, "damaged"],
+  ["a checkpoint is forged", async (dir) => {
+    const path = join(dir, "audit.checkpoints");
+    await writeFile(path, (await readFile(path, "utf8")).replace("\n11\n", "\n10\n"));
+  }, "damaged"],
+  ["the key is another one", (dir) => rm(join(dir, "audit.key")), "key"],
+  ["the key is no key", (dir) => writeFile(join(dir, "audit.key"), "nothing"), "unreadable"],
+];
+for (const [name, damage, problem] of damages) {
+  test(`a log is not continued where ${name}`, () =>
+    withLogFolder(async (dir) => {
+      const log = await openTestLog(dir);
+      recordRefusals(log, 10);
+      await log.write(now, "now");
+      await damage(dir);
+      assert.is(await failsWith(() => openTestLog(dir)), problem);
+    }));
+}
+
+test("what the disk does not take waits, and what does not fit is counted and said", () =>
+  withLogFolder(async (dir) => {
+    const log: AuditLog = await openTestLog(dir);
+    const unblock = await blockWrites(dir);
+    const detail = { text: "x".repeat(4_000) };
+    let given = 0;
+    for (; log.lost < 3; given++) log.record({ type: "a", outcome: "done", detail }, now);
+    assert.ok(given * 4_000 > waitingBytesMax * 0.9 && given * 4_000 < waitingBytesMax * 1.1, String(given));
+    assert.is(await failsWith(() => log.write(now)), "unwritable");
+    await unblock();
+    await log.write(now);
+    assert.is(log.isWaiting, false);
+    log.record({ type: "b", outcome: "done" }, now);
+    await log.write(now, "now");
+    const records = await recordsOf(dir);
+    assert.equal(records.slice(-2).map(({ type, detail }) => [type, detail["records"]]), [["log.lost", 3], [
+      "b",
+      undefined,
+    ]]);
+    assert.is(verified(dir).records, 1 + given - 3 + 2);
+  }));
+
+test("recordNow() is on disk when it returns, with what waited before", () =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    recordRefusals(log, 3);
+    log.recordNow([{ type: "certificate.issued", outcome: "done" }], now);
+    assert.equal((await recordsOf(dir)).map(({ type }) => type).at(-1), "certificate.issued");
+    assert.is(log.isWaiting, false);
+    const inFlight = log.write(now, "now");
+    log.recordNow([{ type: "certificate.revoked", outcome: "done" }], now);
+    await inFlight;
+    await log.write(now, "now");
+    assert.is(verified(dir).records, 6);
+  }));
+
+test("recordNow() that fails leaves no record, and the log goes on", () =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    recordRefusals(log, 3);
+    await log.write(now, "now");
+    const unblock = await blockWrites(dir);
+    recordRefusals(log, 1);
+    assert.is(
+      await failsWith(() => log.recordNow([{ type: "certificate.issued", outcome: "done" }], now)),
+      "unwritable",
+    );
+    await unblock();
+    // As of a write that was cut short.
+    await writeFile(join(dir, file), '{"detail":{},"type":"certificate.issued"}\n', { flag: "a" });
+    log.recordNow([{ type: "certificate.revoked", outcome: "done" }], now);
+    await log.write(now, "now");
+    assert.equal((await recordsOf(dir)).map(({ type }) => type).slice(-2), ["refusal", "certificate.revoked"]);
+    assert.is(verified(dir).records, 6);
+  }));
+
+test("a folder that cannot be made is an error with its path", () =>
+  withLogFolder(async (dir) => {
+    await writeFile(join(dir, "audit"), "");
+    await chmod(join(dir, "audit"), 0o600);
+    assert.is(await failsWith(() => openTestLog(join(dir, "audit"))), "unreadable");
+  }));
+
+test.run();

@@ -1,0 +1,53 @@
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { isCanonical, toAuditValue } from "../../actors/audit/canonical_json.ts";
+
+const test = suite("toAuditValue() and isCanonical()");
+
+const cases: readonly (readonly [name: string, value: unknown, expected: string])[] = [
+  [
+    "sorts names by UTF-16 units, on every level",
+    { b: { z: 1, a: 2 }, a: [], "\u20ac": 1, "\r": 2 },
+    '{"\\r":2,"a":[],"b":{"a":2,"z":1},"€":1}',
+  ],
+  [
+    "makes text of fractions and of integers that JavaScript cannot hold",
+    [1.5, 2 ** 53, 10n, -0],
+    '["1.5","9007199254740992","10",0]',
+  ],
+  ["makes text of dates", new Date(0), '"1970-01-01T00:00:00.000Z"'],
+  ["leaves out what is undefined", { a: undefined, b: null }, '{"b":null}'],
+  ["replaces lone surrogates", { "a\ud800": "b\udc00" }, '{"a\ufffd":"b\ufffd"}'],
+  ["takes no name that an engine moves to the front", { b: 1, 10: 2, 9: 3 }, '{"b":1,"n10":2,"n9":3}'],
+  ["takes `__proto__` as a name", JSON.parse('{"__proto__": {"x": 1}}'), '{"__proto__":{"x":1}}'],
+];
+for (const [name, value, expected] of cases) {
+  test(name, () => {
+    const text = JSON.stringify(toAuditValue(value));
+    assert.is(text, expected);
+  });
+}
+
+test("cuts values that are nested too deeply, cycles too", () => {
+  const cycle: Record<string, unknown> = {};
+  cycle["again"] = cycle;
+  assert.match(JSON.stringify(toAuditValue(cycle)), "[object Object]");
+});
+
+const texts: readonly (readonly [text: string, canonical: boolean])[] = [
+  ['{"a":1,"b":{"c":[true,null,"x"]}}', true],
+  ['{"b":1,"a":1}', false],
+  ['{"a":{"d":1,"c":1}}', false],
+  ['{"a": 1}', false],
+  ['{"a":1.5}', false],
+  ['{"a":1.0}', false],
+  ['{"a":1e2}', false],
+  ['{"a":1,"a":1}', false],
+  ['{"a":"\\u0061"}', false],
+];
+for (const [text, canonical] of texts) {
+  test(`${text} is ${canonical ? "" : "not "}canonical`, () =>
+    assert.is(isCanonical(JSON.parse(text), text), canonical));
+}
+
+test.run();

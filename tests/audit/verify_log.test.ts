@@ -1,0 +1,149 @@
+/** Everything that changes a log is found, at its line. */
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { AuditKey } from "../../actors/audit/checkpoint.ts";
+import { sha256Text } from "../../actors/audit/audit_record.ts";
+import { AuditFinding } from "../../actors/audit/finding.ts";
+import { readVerifierKey, type VerifiedLog, verifyLog } from "../../actors/audit/verify_log.ts";
+import { logStart, openTestLog, recordRefusals, withLogFolder } from "../support/audit_logs.ts";
+
+const test = suite("verifyLog()");
+const file = "audit-000000000000.jsonl";
+
+const findingOf = (verified: VerifiedLog | AuditFinding) => verified instanceof AuditFinding ? verified : undefined;
+
+/** A log of 61 records in three checkpoints, the last of them of 61. */
+async function makeLog(dir: string): Promise<AuditKey> {
+  const log = await openTestLog(dir);
+  for (const [index, count] of [20, 20, 20].entries()) {
+    recordRefusals(log, count, logStart + index * 20_000);
+    await log.write(new Date(logStart), "now");
+  }
+  return readVerifierKey(dir) as AuditKey;
+}
+
+test("a log in order", () =>
+  withLogFolder(async (dir) => {
+    const verified = verifyLog(dir, await makeLog(dir));
+    assert.not.instance(verified, AuditFinding);
+    const { records, covered, checkpoints, first, last, torn } = verified as VerifiedLog;
+    assert.equal({ records, covered, checkpoints, torn }, {
+      records: 61,
+      covered: 61,
+      checkpoints: 3,
+      torn: undefined,
+    });
+    assert.equal([first, last], ["2026-01-31T12:00:00.000Z", "2026-01-31T12:00:59.000Z"]);
+  }));
+
+/** What somebody without the key can do to the lines from `index` on. */
+const changes: Readonly<Record<string, (lines: string[], index: number) => string[]>> = {
+  edit: (lines, index) => lines.with(index, lines[index]!.replace("unknown-issuer", "unknown-issuez")),
+  delete: (lines, index) => lines.toSpliced(index, 1),
+  insert: (lines, index) => lines.toSpliced(index, 0, lines[index]!.replace(/"index":\d+/, '"index":999')),
+  "delete and renumber": (lines, index) => rechain(lines.toSpliced(index, 1), index),
+  "insert and renumber": (lines, index) => rechain(lines.toSpliced(index, 0, lines[index]!), index),
+  reorder: (lines, index) => lines.with(index, lines[index + 1]!).with(index + 1, lines[index]!),
+  truncate: (lines, index) => lines.slice(0, index),
+  "clock back": (lines, index) =>
+    rechain(lines.with(index, lines[index]!.replace("2026-01-31", "2026-01-30")), index + 1),
+  "edit and rechain": (lines, index) =>
+    rechain(lines.with(index, lines[index]!.replace("unknown-issuer", "certificate-expired")), index + 1),
+};
+
+/** Gives lines from `index` on the numbers and hashes that fit. */
+function rechain(lines: readonly string[], index: number): string[] {
+  const made = lines.slice(0, index);
+  for (const line of lines.slice(index)) {
+    const prev = sha256Text(new TextEncoder().encode(made.at(-1)));
+    made.push(line.replace(/"prev":"[^"]*","seq":\d+/, `"prev":"${prev}","seq":${made.length}`));
+  }
+  return made;
+}
+
+for (const [name, change] of Object.entries(changes)) {
+  test(`${name}: found at every line`, () =>
+    withLogFolder(async (dir) => {
+      const key = await makeLog(dir);
+      const path = join(dir, file);
+      const lines = (await readFile(path, "utf8")).trimEnd().split("\n");
+      for (let index = 1; index < lines.length - 1; index++) {
+        await writeFile(path, `${change(lines, index).join("\n")}\n`);
+        const finding = findingOf(verifyLog(dir, key));
+        assert.ok(finding, `line ${index + 1}`);
+        const { code, line = 0, message } = finding;
+        assert.match(message, /^audit[-.\w]+:\d+: /);
+        assert.not.match(message, "\n");
+        // The line, the one behind it, or the checkpoint that covers it (each takes 6 lines).
+        if (finding.file === file) {
+          assert.ok(line >= index + 1 && line <= index + 3, `${code} at ${line} for ${index + 1}`);
+        } else if (code === "checkpoint-root") {
+          assert.ok([1, 7, 13].includes(line) && index < (line + 5) / 6 * 20 + 1, message);
+        } else assert.is(code, "truncated");
+      }
+    }));
+}
+
+test("each byte of a line counts", () =>
+  withLogFolder(async (dir) => {
+    const key = await makeLog(dir);
+    const path = join(dir, file);
+    const bytes = await readFile(path);
+    for (let index = 0; index < bytes.length; index += 7) {
+      const changed = Uint8Array.from(bytes);
+      changed[index]! ^= 1;
+      await writeFile(path, changed);
+      assert.ok(findingOf(verifyLog(dir, key)), `byte ${index}`);
+    }
+  }));
+
+test("a checkpoint that is changed, unsigned or out of order is found", () =>
+  withLogFolder(async (dir) => {
+    const key = await makeLog(dir);
+    const path = join(dir, "audit.checkpoints");
+    const notes = (await readFile(path, "utf8")).split(/(?<=\n\n\u2014 [^\n]*\n)\n/);
+    assert.is(notes.length, 4);
+    const codeOf = async (changed: readonly string[]) => {
+      await writeFile(path, changed.join("\n"));
+      return findingOf(verifyLog(dir, key))?.code;
+    };
+    const [first = "", second = "", third = ""] = notes;
+    assert.is(await codeOf([first, third, second, ""]), "checkpoint-order");
+    assert.is(await codeOf([first, second.replace("\n41\n", "\n40\n"), third, ""]), "checkpoint-signature");
+    assert.is(await codeOf([first, second.replace(/\u2014.*\n/, "x\n"), third, ""]), "checkpoint-malformed");
+    assert.is(await codeOf(notes), undefined);
+  }));
+
+test("lines and checkpoints cut off together are found with a witness's checkpoints alone", () =>
+  withLogFolder(async (dir) => {
+    const key = await makeLog(dir);
+    const checkpoints = join(dir, "audit.checkpoints");
+    const witnessed = join(dir, "witness");
+    await writeFile(witnessed, await readFile(checkpoints));
+    const lines = (await readFile(join(dir, file), "utf8")).split("\n");
+    await writeFile(join(dir, file), `${lines.slice(0, 21).join("\n")}\n`);
+    const notes = await readFile(checkpoints, "utf8");
+    await writeFile(checkpoints, notes.slice(0, notes.indexOf("\n\n", notes.indexOf("\n\n") + 2) + 2));
+    assert.is(findingOf(verifyLog(dir, key)), undefined);
+    const finding = findingOf(verifyLog(dir, key, witnessed));
+    assert.equal([finding?.code, finding?.file, finding?.line], ["truncated", "witness", 7]);
+  }));
+
+test("a missing segment is named", () =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    const dayMs = 86_400_000;
+    for (const day of [0, 1, 2]) recordRefusals(log, 5, logStart + day * dayMs);
+    await log.write(new Date(logStart), "now");
+    const key = readVerifierKey(dir) as AuditKey;
+    assert.is(findingOf(verifyLog(dir, key)), undefined);
+    const { unlink } = await import("node:fs/promises");
+    await unlink(join(dir, "audit-000000000006.jsonl"));
+    const { code, message } = findingOf(verifyLog(dir, key))!;
+    assert.is(code, "segment");
+    assert.match(message, "records 6 to 11 are missing: there is no audit-000000000006.jsonl");
+  }));
+
+test.run();

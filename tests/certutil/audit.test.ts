@@ -1,0 +1,117 @@
+/** `hypha-certutil audit`: what it prints, and its exit codes. */
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { logStart, openTestLog, recordRefusals, withLogFolder } from "../support/audit_logs.ts";
+import { certutilHere } from "../support/commands.ts";
+
+const test = suite("hypha-certutil audit");
+const file = "audit-000000000000.jsonl";
+
+const withLog = (
+  work: (dir: string, run: (...args: readonly string[]) => ReturnType<typeof certutilHere>) => Promise<void>,
+) =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    recordRefusals(log, 30);
+    await log.write(new Date(logStart), "now");
+    recordRefusals(log, 1, logStart + 60_000);
+    await log.write(new Date(logStart));
+    await work(dir, (...args) => certutilHere(dir, "audit", ...args));
+  });
+
+test("verify says what is in order, and exits 1 with one line for what is not", () =>
+  withLog(async (dir, run) => {
+    const { code, stdout } = await run("verify", ".", "--key", "audit.vkey");
+    assert.is(code, 0);
+    assert.match(stdout, /^acme\.example\/audit\/gateway\/gateway-01: 32 records in order, 2026-.* to 2026-/);
+    assert.match(stdout, "1 checkpoints cover 31 records; the last 1 are in none yet");
+    const json = await run("verify", ".", "--json");
+    const { ok, records, covered } = JSON.parse(json.stdout);
+    assert.equal({ ok, records, covered }, { ok: true, records: 32, covered: 31 });
+    const path = join(dir, file);
+    const text = await readFile(path, "utf8");
+    await writeFile(path, text.replace("worker-7", "worker-8"));
+    const changed = await run("verify", ".");
+    assert.is(changed.code, 1);
+    assert.is(
+      changed.stdout,
+      `${file}:10: its \`prev\` is not the SHA-256 of the line before: one of the two was changed\n`,
+    );
+    const finding = JSON.parse((await run("verify", ".", "--json")).stdout);
+    assert.equal([finding.ok, finding.code, finding.file, finding.line], [false, "chain", file, 10]);
+    await writeFile(path, `${text}{"detail"`);
+    assert.match((await run("verify", ".")).stdout, `${file}:33: the last line is incomplete`);
+  }));
+
+test("verify takes a witness's checkpoints", () =>
+  withLog(async (dir, run) => {
+    await writeFile(join(dir, "witness"), await readFile(join(dir, "audit.checkpoints")));
+    assert.is((await run("verify", ".", "--witness", "witness")).code, 0);
+    await writeFile(join(dir, "audit.checkpoints"), "");
+    const lines = (await readFile(join(dir, file), "utf8")).split("\n");
+    await writeFile(join(dir, file), `${lines.slice(0, 9).join("\n")}\n`);
+    const { code, stdout } = await run("verify", ".", "--witness", "witness");
+    assert.equal([code, stdout], [
+      1,
+      "witness:1: it covers 31 records, and the log has 9: records were cut off at the end\n",
+    ]);
+    assert.match((await run("verify", ".", "--witness", "nothing")).stdout, /^nothing: it cannot be read/);
+  }));
+
+test("prove and check: a record without its log", () =>
+  withLog(async (dir, run) => {
+    const proof = (await run("prove", "7")).stdout;
+    await writeFile(join(dir, "proof.json"), proof);
+    const holds = await run("check", "proof.json", "--key", "audit.vkey");
+    assert.is(holds.code, 0);
+    assert.match(holds.stdout, '"seq":7');
+    const vkey = (await readFile(join(dir, "audit.vkey"), "utf8")).trim();
+    assert.is((await run("check", "proof.json", "--key", vkey)).code, 0);
+    const wrong: readonly (readonly [change: (text: string) => string, problem: string])[] = [
+      [(text) => text.replace("worker-6", "worker-5"), "its line is not in the signed log"],
+      [(text) => text.replace('"seq": 7', '"seq": 8'), "its line is no record 8"],
+      [(text) => text.replace("\\n31\\n", "\\n30\\n"), "its checkpoint has no valid signature"],
+      [(text) => text.replace("\\n31\\n", "\\n"), "its checkpoint is no signed checkpoint"],
+      [() => "{}", "it is no proof"],
+      [() => "nothing", "it is no proof"],
+    ];
+    for (const [change, problem] of wrong) {
+      await writeFile(join(dir, "wrong.json"), change(proof));
+      const { code, stdout } = await run("check", "wrong.json", "--key", "audit.vkey");
+      assert.is(code, 1);
+      assert.match(stdout, problem);
+    }
+    for (const [seq, problem] of [["31", "no checkpoint covers it yet"], ["32", "the log does not have it"]] as const) {
+      const { code, stderr } = await run("prove", seq);
+      assert.is(code, 1);
+      assert.match(stderr, problem);
+    }
+    assert.match((await run("check", "proof.json", "--key", "proof.json")).stderr, "Cannot read verifier key");
+  }));
+
+test("show selects records", () =>
+  withLog(async (dir, run) => {
+    const seqs = async (...args: readonly string[]) => {
+      const { code, stdout } = await run("show", "--json", ...args);
+      assert.is(code, 0);
+      return stdout.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line).seq as number);
+    };
+    assert.is((await seqs()).length, 32);
+    assert.equal(await seqs("--type", "log.opened"), [0]);
+    assert.equal(await seqs("--code", "unknown-issuer", "--since", "2026-01-31T12:00:28Z"), [29, 30, 31]);
+    assert.equal(await seqs("--until", "2026-01-31T12:00:01Z"), [0, 1]);
+    assert.equal(await seqs("--peer", "worker-12"), [13]);
+    assert.match(
+      (await run("show", "--peer", "worker-12")).stdout,
+      /^13 2026-01-31T12:00:12\.000Z refusal unknown-issuer worker-12 \{"address"/,
+    );
+    assert.match((await run("show", "--since", "yesterday")).stderr, "Cannot take --since");
+    await writeFile(join(dir, file), (await readFile(join(dir, file), "utf8")).replace("worker-7", "worker-8"));
+    const { code, stderr } = await run("show");
+    assert.is(code, 1);
+    assert.match(stderr, `${file}:10`);
+  }));
+
+test.run();

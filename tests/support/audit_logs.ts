@@ -1,0 +1,42 @@
+/**
+ * Audit logs on disk, for tests.
+ *
+ * @module
+ */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { AuditLog } from "../../actors/audit/audit_log.ts";
+import { openLog } from "../../actors/audit/open_log.ts";
+
+/** The node whose log it is. */
+export const logNode = "spiffe://acme.example/gateway/gateway-01";
+/** When the records begin. */
+export const logStart = Date.UTC(2026, 0, 31, 12);
+
+/** Runs a test with an empty folder, which is removed then. */
+export async function withLogFolder(work: (dir: string) => Promise<void>): Promise<void> {
+  const dir = await mkdtemp(join(tmpdir(), "hypha-audit-"));
+  try {
+    await work(dir);
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+/** Opens a log. */
+export async function openTestLog(dir: string, at: number = logStart): Promise<AuditLog> {
+  const opened = await openLog({ dir, node: logNode }, new Date(at));
+  return new AuditLog(dir, opened, { at: new Date(at), onWaiting: () => {} });
+}
+
+/** Records some refusals, a second apart. */
+export function recordRefusals(log: AuditLog, count: number, at: number = logStart): void {
+  for (let index = 0; index < count; index++) {
+    const detail = { address: `/ip4/127.0.0.1/tcp/${4_000 + index}`, index };
+    log.record(
+      { type: "refusal", outcome: "unknown-issuer", peer: `worker-${index}`, detail },
+      new Date(at + index * 1_000),
+    );
+  }
+}
