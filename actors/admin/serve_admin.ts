@@ -6,9 +6,10 @@
 import { Buffer } from "node:buffer";
 import { chmodSync, rmSync, statSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { connect, type Socket } from "node:net";
+import { Socket } from "node:net";
 import { dirname } from "node:path";
 import { Data, Effect, type Scope } from "effect";
+import { deniedByDeno } from "../files/denied.ts";
 
 /** Connections at once: an operator's commands, one after another. */
 export const adminConnectionsMax = 16;
@@ -58,10 +59,14 @@ export function serveAdmin(path: string, routes: AdminRoutes): Effect.Effect<voi
   const listen = Effect.callback<Server, AdminNotServed>((resume) => {
     const server = makeServer(routes, open);
     server.on("error", (error: Error) => resume(Effect.fail(fail(error.message))));
-    server.listen(path, () => {
-      chmodSync(path, 0o600);
-      resume(Effect.succeed(server));
-    });
+    try {
+      server.listen(path, () => {
+        chmodSync(path, 0o600);
+        resume(Effect.succeed(server));
+      });
+    } catch (error) { // Deno, without the permission
+      resume(Effect.fail(fail(deniedByDeno(error) ?? String(error))));
+    }
   });
   const release = (server: Server) =>
     Effect.sync(() => {
@@ -88,13 +93,18 @@ export function serveAdmin(path: string, routes: AdminRoutes): Effect.Effect<voi
 /** Whether somebody listens on a socket. */
 function isServed(path: string): Effect.Effect<boolean> {
   return Effect.callback<boolean>((resume) => {
-    const socket = connect(path);
+    const socket = new Socket();
     const done = (served: boolean) => {
       socket.destroy();
       resume(Effect.succeed(served));
     };
     socket.on("connect", () => done(true));
     socket.on("error", () => done(false));
+    try {
+      socket.connect(path);
+    } catch { // Deno, without the permission: listening says so
+      done(false);
+    }
   });
 }
 

@@ -24,7 +24,7 @@ import type { Ports } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 import type { AskHttps } from "./ask_https.ts";
 import { keyIdOf } from "./ca_trust.ts";
-import { EnrolmentRefused } from "./enrolment_refused.ts";
+import { type EnrolmentRefused, refusalOf } from "./enrolment_refused.ts";
 import { reportAbsent, reportFailure, reportInstalled, reportPending, reportRetry } from "./enrolment_reports.ts";
 import type { EnrolmentStore, HeldFiles, NewFiles } from "./enrolment_store.ts";
 import type { NetworkDocument } from "./est_client.ts";
@@ -71,6 +71,8 @@ export interface EnrolmentInput {
 export type EnrolmentCommand =
   /** The files may have changed: another pair is in force. */
   | { readonly type: "pair.changed" }
+  /** The operator wants a renewal now: the pair counts as due. */
+  | { readonly type: "pair.renew" }
   | { readonly type: "trust.changed"; readonly snapshot: TrustSnapshot };
 
 export type EnrolmentEvent = EnrolmentCommand | EventsOf<typeof actors>;
@@ -145,12 +147,6 @@ const forRenewal = ({ context }: { readonly context: EnrolmentContext }): ForRen
   terms: termsOf(context),
 });
 
-/** The failure as the typed refusal, where an Effect died too. */
-function refusalOf(error: unknown): EnrolmentRefused {
-  if (error instanceof EnrolmentRefused) return error;
-  return new EnrolmentRefused({ code: "internal", detail: error instanceof Error ? error.message : String(error) });
-}
-
 const leftMs = ({ pair, ports }: EnrolmentContext) => +present(pair, "the pair").leaf.period.notAfter - ports.now();
 
 /** A key that has grown old is replaced as soon as the role is idle, before the certificate is due. */
@@ -176,6 +172,7 @@ const machine = setup({
       context.isPending && refusalOf(error).again === "later",
     mayTryAgain: (_, { error }: { error: unknown }) => refusalOf(error).again === "later",
     isJoining: ({ context }) => context.token !== undefined,
+    isHeld: ({ context }) => context.pair !== undefined,
   },
   actions: {
     takeFiles: assign(({ context }, { files }: { files: HeldFiles }) => {
@@ -203,6 +200,7 @@ const machine = setup({
       return { failures, error: refusal, waitMs };
     }),
     spendToken: assign({ token: undefined }),
+    makeDue: assign({ renewAt: ({ context }) => context.ports.now() }),
     noteRefusal: assign((_, { error }: { error: unknown }) => ({ error: refusalOf(error) })),
     noteUnusable: assign(({ context }) => {
       const failures = context.failures + 1;
@@ -336,7 +334,7 @@ export const enrolmentMachine = machine.createMachine({
       on: { "effect.done.forgetNext": "reading", "effect.failed.forgetNext": "reading" },
     },
     resting: {
-      on: { "pair.changed": "reading" },
+      on: { "pair.changed": "reading", "pair.renew": { target: "renewing", actions: "makeDue" } },
       initial: "deciding",
       states: {
         deciding: { always: [{ guard: "renews", target: "scheduled" }, { target: "idle" }] },
@@ -380,7 +378,10 @@ export const enrolmentMachine = machine.createMachine({
       },
     },
     /** Reads the files again: an operator may have put a pair there, and the key of the request is among them. */
-    waiting: { on: { "pair.changed": "reading" }, after: { wait: "retrying" } },
+    waiting: {
+      on: { "pair.changed": "reading", "pair.renew": { target: "retrying", actions: "makeDue" } },
+      after: { wait: "retrying" },
+    },
     retrying: {
       invoke: { src: "readFiles", input: ({ context }) => context },
       on: {
@@ -392,6 +393,8 @@ export const enrolmentMachine = machine.createMachine({
       },
     },
     refused: { entry: "reportFailure", always: "failed" },
-    failed: { on: { "pair.changed": "reading" } },
+    failed: {
+      on: { "pair.changed": "reading", "pair.renew": { guard: "isHeld", target: "renewing", actions: "makeDue" } },
+    },
   },
 });

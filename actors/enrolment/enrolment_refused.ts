@@ -105,3 +105,9 @@ export const wantsList = (code: RefusalCode): boolean => code === "revocation-un
 export function enrolmentRefused(code: keyof typeof enrolmentCodes, detail: string): EnrolmentRefused {
   return new EnrolmentRefused({ code, detail });
 }
+
+/** The failure as the typed refusal, where an Effect died too. */
+export function refusalOf(error: unknown): EnrolmentRefused {
+  if (error instanceof EnrolmentRefused) return error;
+  return new EnrolmentRefused({ code: "internal", detail: error instanceof Error ? error.message : String(error) });
+}

@@ -18,10 +18,15 @@ export type Run = <A, E>(
   onExit: (exit: Exit.Exit<A, E>) => void,
 ) => () => void;
 
+/** Levels of the log, the most talkative first. */
+export const logLevels = ["debug", "info", "warn", "error"] as const;
+/** The severity of a line. */
+export type LogLevel = (typeof logLevels)[number];
+
 /** One line of the log. `event` is dotted lower case; `fields` holds the data to search for. */
 export interface Report {
   /** The severity. */
-  readonly level: "debug" | "info" | "warn" | "error";
+  readonly level: LogLevel;
   /** The event, dotted lower case: `trust.loaded`. */
   readonly event: string;
   /** The event in one line of plain text. */

@@ -47,7 +47,6 @@ export function adminRoutes({ ports, stateDir, ask }: AdminRoutesInit): AdminRou
       : act(decoded.success);
   };
   return {
-    "GET /status": route(emptyBody, () => ask({ type: "list" })),
     "GET /trainings": route(emptyBody, () => ask({ type: "list" })),
     "POST /trainings/status": route(idBody, (body) => ask({ type: "status", ...body })),
     "POST /trainings/cancel": route(idBody, (body) => ask({ type: "cancel", ...body })),

@@ -5,6 +5,8 @@
  */
 import type { AdminAnswer } from "../admin/serve_admin.ts";
 import { allParticipants, type Participant } from "../training/training.ts";
+import { trainingIdOf } from "../training/run_number.ts";
+import { emptyWatch } from "../training/watch.ts";
 import { executorEndMs } from "../training/workers.ts";
 import type { AdminAsk, AdminAsked } from "./admin_routes.ts";
 import { journalOf, type SchedulerArgs, trainingOf } from "./scheduler_setup.ts";
@@ -29,8 +31,27 @@ export function answerLeaving(args: SchedulerArgs, asked: AdminAsked): void {
   args.enqueue(() => reply(refusal(503, "leaving", error)));
 }
 
+/** All trainings; of a scheduler that runs the job of its configuration, that one. */
+function knownTrainings({ context, self }: SchedulerArgs): Readonly<Record<string, KnownTraining>> {
+  const { config: { job }, startedAt, trainings } = context;
+  if (job === undefined) return trainings;
+  const id = trainingIdOf(job);
+  const standing = journalOf(self, id)?.getSnapshot().context.standing;
+  const known = { id, name: id, submittedAt: startedAt, job, watch: emptyWatch };
+  return {
+    [id]: { ...known, ...(standing ?? { state: "running", reason: null, since: startedAt, queuedAt: startedAt }) },
+  };
+}
+
 function answerTo(args: SchedulerArgs, ask: AdminAsk): AdminAnswer {
-  const { trainings } = args.context;
+  const trainings = knownTrainings(args);
+  if (args.context.config.job !== undefined && ask.type !== "list" && ask.type !== "status") {
+    return refusal(
+      409,
+      "configured-job",
+      "this scheduler runs the job of its configuration, and no other: run one without [scheduler.job]",
+    );
+  }
   switch (ask.type) {
     case "list": {
       const shown = Object.values(trainings).sort((one, other) => one.submittedAt - other.submittedAt)

@@ -6,7 +6,7 @@
  *  starting ──▶ configured: the one training of [scheduler.job] ── it ended ──▶ ended
  *     │             └────────── role.drain, role.retire ──▶ leaving ────────────▲
  *     └──▶ loading ──▶ serving: trainings that are submitted ──▶ leaving ── none is left
- *             └── no state directory, no admin socket ──▶ failed
+ *             └── no state directory ──▶ failed
  * ```
  *
  * Without `[scheduler.job]` it is a daemon: it keeps the trainings in its state directory, takes more over its admin socket, and gives those
@@ -87,6 +87,7 @@ export const schedulerMachine = scheduler.createMachine({
       entry: "startConfigured",
       always: { guard: "hasNoTraining", target: "ended" },
       on: {
+        "admin.asked": { actions: { type: "answerOperator", params: ({ event }) => event } },
         "role.drain": { target: "leaving", actions: { type: "passToTrainings", params: ({ event }) => event } },
         "role.retire": { target: "leaving", actions: { type: "passToTrainings", params: ({ event }) => event } },
       },
@@ -119,16 +120,8 @@ export const schedulerMachine = scheduler.createMachine({
       },
     },
     serving: {
-      entry: "serveOperator",
       on: {
         "admin.asked": { actions: { type: "answerOperator", params: ({ event }) => event } },
-        "effect.failed.admin": {
-          target: "failed",
-          actions: {
-            type: "setOutcome",
-            params: ({ event }) => ({ type: "failed", reason: event.error.message }),
-          },
-        },
         "xstate.error.actor.*": {
           guard: { type: "isSubmitted", params: ({ event }) => event },
           actions: [

@@ -6,9 +6,7 @@
 import { assign, enqueueActions } from "xstate";
 import { withConnected, withoutConnected } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
-import type { AdminAnswer } from "../admin/serve_admin.ts";
 import type { RoleOutcome } from "../runtime/role.ts";
-import type { AdminAsk } from "./admin_routes.ts";
 import { answerLeaving, answerOperator } from "./operating.ts";
 import { giveTurn, noteTurnOver, noteWanting } from "./queue.ts";
 import { passFact, passSorted, routeRequest, routeStream, serveRequests, startSorting } from "./routing.ts";
@@ -28,14 +26,6 @@ function leaveQueue(args: SchedulerArgs, { type }: TrainingEnded | TrainingCrash
   if (id !== undefined) noteTurnOver(args, { id, how: "served" });
 }
 
-/** Opens the admin socket. */
-function serveOperator({ context, self, enqueue }: SchedulerArgs): void {
-  const { ports, config: { stateDir = "" } } = context;
-  const ask = (asked: AdminAsk) =>
-    new Promise<AdminAnswer>((reply) => self.send({ type: "admin.asked", ask: asked, reply }));
-  enqueue.spawnChild("admin", { id: "admin", input: { ports, stateDir, ask } });
-}
-
 /** Starts the status bridge where the configuration names one. */
 function startStatusBridge({ context: { ports, config: { statusBridge: address } }, enqueue }: SchedulerArgs): void {
   if (address !== undefined) enqueue.spawnChild("statusBridge", { id: "statusBridge", input: { ports, address } });
@@ -48,7 +38,6 @@ export const scheduler = schedulerSetup.extend({
     startStatusBridge: enqueueActions(startStatusBridge),
     startConfigured: enqueueActions(startConfigured),
     takeLoaded: enqueueActions(takeLoaded),
-    serveOperator: enqueueActions(serveOperator),
     answerOperator: enqueueActions(answerOperator),
     answerLeaving: enqueueActions(answerLeaving),
     routeRequest: enqueueActions(routeRequest),

@@ -13,7 +13,6 @@ import type { Evaluator } from "../training/evaluator.ts";
 import { trainingMachine } from "../training/training_machine.ts";
 import type { ReceivedStream, TrainingFact } from "../training/training_setup.ts";
 import type { Workers } from "../training/workers.ts";
-import { adminActor } from "./admin.ts";
 import type { AdminAsked } from "./admin_routes.ts";
 import { journalMachine, type JournalRef } from "./journal.ts";
 import { loadedActor } from "./load_trainings.ts";
@@ -54,7 +53,6 @@ const actors = {
   statusBridge: statusBridgeMachine,
   sorted: sortedActor,
   loaded: loadedActor,
-  admin: adminActor,
 };
 
 /** xstate's own: a child reached its end. Of the scheduler's children only trainings have an output. */

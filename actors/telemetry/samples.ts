@@ -10,6 +10,7 @@ import { scopeKey } from "../../pki/crl_scope.ts";
 import { refusalCodes } from "../../pki/refusal.ts";
 import { crlsOf, domainsOf, type TrustSnapshot } from "../../pki/trust.ts";
 import type { NodeContext } from "../node/node_setup.ts";
+import { phaseOf } from "../node/shown_node.ts";
 import type { Commitments } from "../worker/commitments.ts";
 import { type Cell, isConfined } from "../job/cell/cell.ts";
 import type { InstrumentName, Sample } from "./instruments.ts";
@@ -50,7 +51,7 @@ export function unreadyReason(node: ObservedNode | undefined): string | undefine
   if (node === undefined) return "starting";
   const { value, context } = node.getSnapshot();
   if (context.isReady) return undefined;
-  return typeof value === "string" ? value : Object.keys(value).join(", ");
+  return phaseOf(value);
 }
 
 /** All samples of this moment. */

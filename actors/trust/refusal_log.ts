@@ -50,11 +50,23 @@ export interface Gathered {
   readonly firsts: Readonly<Partial<Record<RefusalCode, Refusal>>>;
 }
 
+/** The newest refusal of a code; `at` in milliseconds since the epoch. */
+export interface LastRefusal {
+  readonly at: number;
+  /** The address of the peer; undefined for an act of a connected member. */
+  readonly address: string | undefined;
+  /** The name in its certificate, once one was seen. */
+  readonly name: string | undefined;
+  readonly refusal: Pick<Refusal, "message" | "hint">;
+}
+
 /** Context of the refusal log: counters since the node started, and the summaries of the current minute. */
 export interface RefusalLogContext {
   readonly ports: RefusalLogInput["ports"];
   readonly sink: SteadySink;
   readonly counts: Counts;
+  /** Changed in place, as is `gathered`. */
+  readonly lasts: Map<RefusalCode, LastRefusal>;
   /** Changed in place: a copy of the table for each attempt of a flood would cost more than the attempt. */
   readonly gathered: Map<string, Gathered>;
 }
@@ -188,6 +200,10 @@ const refusalLog = setup({
     count: assign(({ context }, { fact }: { fact: PeerRefused }) => ({
       counts: plus(context.counts, fact.refusal.code, 1),
     })),
+    noteLast: ({ context: { lasts, ports } }, { fact: { address, peer, refusal } }: { fact: PeerRefused }) =>
+      void lasts.set(refusal.code, { at: ports.now(), address, name: peer?.name, refusal }),
+    noteLastAct: ({ context: { lasts, ports } }, { refusal }: ActRefused) =>
+      void lasts.set(refusal.code, { at: ports.now(), address: undefined, name: refusal.name, refusal }),
     gather: ({ context }, { fact }: { fact: PeerRefused }) => gather(context.gathered, fact, context.ports.now()),
     report: ({ context }, { fact }: { fact: PeerRefused }) => context.ports.report(lineOf(fact)),
     record: ({ context }, { fact }: { fact: PeerRefused }) => context.sink.record(entryOf(fact, context.ports.now())),
@@ -207,7 +223,11 @@ const refusalLog = setup({
 
 const fact = ({ event }: { event: PeerRefused }) => ({ fact: event });
 const isEarly = { type: "early", params: fact } as const;
-const countAndGather = [{ type: "count", params: fact }, { type: "gather", params: fact }] as const;
+const countAndGather = [
+  { type: "count", params: fact },
+  { type: "noteLast", params: fact },
+  { type: "gather", params: fact },
+] as const;
 
 /**
  * Counts, logs and records refusals. Read the counters from the snapshot: `context.counts`, by code, since the start.
@@ -218,6 +238,7 @@ export const refusalLogMachine = refusalLog.createMachine({
     ports,
     sink: steadySink(sink ?? logAlone, ports),
     counts: {},
+    lasts: new Map(),
     gathered: new Map(),
   }),
   initial: "resting",
@@ -227,6 +248,7 @@ export const refusalLogMachine = refusalLog.createMachine({
       {
         actions: [
           { type: "count", params: fact },
+          { type: "noteLast", params: fact },
           { type: "report", params: fact },
           { type: "record", params: fact },
         ],
@@ -235,6 +257,7 @@ export const refusalLogMachine = refusalLog.createMachine({
     "act.refused": {
       actions: [
         { type: "countAct", params: ({ event }) => event },
+        { type: "noteLastAct", params: ({ event }) => event },
         { type: "reportAct", params: ({ event }) => event },
         { type: "recordAct", params: ({ event }) => event },
       ],

@@ -43,8 +43,7 @@ export function permissionsFor(role: Role, needs: DenoNeeds): string[] {
   const stateDir = needs.stateDir ?? stateDirDefault(needs.configPath, {});
   const read = [needs.configPath, needs.certificateFolder, stateDir, ...needs.readPaths];
   const everywhere = needs.addresses.some((address) => /^(0\.0\.0\.0|\[?::\]?)(:\d+)?$/.test(address));
-  // A scheduler without a job listens to its operator, and looks at the free space before it takes a training.
-  const sockets = role === "scheduler" ? [`unix:${adminSocketPath(stateDir)}`] : [];
+  // A scheduler looks at the free space before it takes a training.
   const system = [
     ...(everywhere || needs.addresses.length === 0 ? ["networkInterfaces"] : []),
     ...(role === "scheduler" ? ["statfs"] : []),
@@ -55,7 +54,9 @@ export function permissionsFor(role: Role, needs: DenoNeeds): string[] {
     "--allow-env=HYPHA_*,OTEL_*,STATE_DIRECTORY,NO_COLOR,TERM",
     `--allow-read=${[...new Set(read)].join(",")}`,
     `--allow-write=${needs.certificates === "renewed" ? `${stateDir},${needs.certificateFolder}` : stateDir}`,
-    needs.addresses.length === 0 ? "--allow-net" : `--allow-net=${[...needs.addresses, ...sockets].join(",")}`,
+    needs.addresses.length === 0
+      ? "--allow-net"
+      : `--allow-net=${[...needs.addresses, `unix:${adminSocketPath(stateDir)}`].join(",")}`,
     ...(system.length === 0 ? [] : [`--allow-sys=${system.join(",")}`]),
   ];
 }

@@ -4,17 +4,12 @@
  * @module
  */
 import process from "node:process";
-import type { Report } from "../../actors/runtime/ports.ts";
+import { type LogLevel, logLevels, type Report } from "../../actors/runtime/ports.ts";
 import { formatLine, type LogFormat } from "./log_line.ts";
-
-/** Levels, the most talkative first. */
-export const logLevels = ["debug", "info", "warn", "error"] as const;
-
-/** From this level on lines are written. */
-export type LogLevel = (typeof logLevels)[number];
 
 /** How a log is set up. */
 interface LogOptions {
+  /** From this level on lines are written. */
   readonly level: LogLevel;
   readonly format: LogFormat;
   readonly colour: boolean;
@@ -27,6 +22,8 @@ interface LogOptions {
 export interface Log {
   /** Never throws: a log that fails must not fail a node. */
   readonly report: (report: Report) => void;
+  /** Writes lines from this level on. */
+  readonly setLevel: (level: LogLevel) => void;
   /** Names the node from now on, by its certificate. */
   readonly name: (node: string) => void;
 }
@@ -37,7 +34,7 @@ export interface Log {
  * @param node The name of this node in the lines until its certificate is read.
  */
 export function makeLog(node: string, { level, format, colour, now, write }: LogOptions): Log {
-  const least = logLevels.indexOf(level);
+  let least = logLevels.indexOf(level);
   let called = node;
   return {
     report: (report) => {
@@ -48,6 +45,7 @@ export function makeLog(node: string, { level, format, colour, now, write }: Log
         // A field throws on access, or the output is gone. No place is left to report it.
       }
     },
+    setLevel: (next) => (least = logLevels.indexOf(next)),
     name: (name) => (called = name),
   };
 }

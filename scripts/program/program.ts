@@ -1,5 +1,6 @@
 /**
- * The command line of a role's program: `init`, `join`, `run`, `probe`; of a scheduler's, those about trainings too.
+ * The command line of a role's program: `init`, `join`, `run`, `probe`, and those to a node that runs (`operator_commands.ts`); of a
+ * scheduler's, those about trainings too.
  *
  * Each command loads its modules when it runs, so `--help` and `init` stay fast.
  *
@@ -9,13 +10,14 @@ import process from "node:process";
 import { Cause, Effect, Exit, Option } from "effect";
 import { Argument, CliConfig, CliError, Command, Flag, GlobalFlag } from "effect/cli";
 import { type ConfigKey, keysOf } from "../../actors/config/keys.ts";
+import { logLevels } from "../../actors/runtime/ports.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { permissionMessage } from "./deno_permissions.ts";
 import { exitAfterOutput, type ExitCode, ProgramFailed } from "./failure.ts";
 import type { GivenFlags } from "./given_flags.ts";
-import { logLevels } from "./log.ts";
 import { escapeUnsafe } from "./log_line.ts";
 import { nodeServices } from "./node_services.ts";
+import { operatorCommands } from "./operator_commands.ts";
 import { trainingCommands } from "./training_commands.ts";
 import { usageErrors } from "./usage.ts";
 import { version } from "./version.ts";
@@ -211,7 +213,13 @@ function resultCommand() {
 /** The program's command line. */
 function programOf(role: Role) {
   const program = Command.make(`hypha-${role}`).pipe(Command.withDescription(purposes[role]));
-  const common = [initCommand(role), joinCommand(role), runCommand(role), probeCommand(role)] as const;
+  const common = [
+    initCommand(role),
+    joinCommand(role),
+    runCommand(role),
+    probeCommand(role),
+    ...operatorCommands(role, configFlag),
+  ] as const;
   return role === "scheduler"
     ? program.pipe(Command.withSubcommands([...common, ...trainingCommands(configFlag), resultCommand()]))
     : program.pipe(Command.withSubcommands(common));

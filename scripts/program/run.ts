@@ -15,18 +15,21 @@ import { makeGateFactory } from "../../actors/gate/gate.ts";
 import { nodeOfRole } from "../../actors/node/node_of_role.ts";
 import { checkPlaces } from "../../actors/node/places.ts";
 import { closeMs, countersMs, type NodeExit } from "../../actors/node/node_setup.ts";
+import { makeOpenConnections } from "../../actors/node/open_connections.ts";
 import type { RuleSource } from "../../actors/node/rule_store.ts";
+import type { LogLevel } from "../../actors/runtime/ports.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
 import type { Evaluator } from "../../actors/training/evaluator.ts";
 import type { ObservedNode } from "../../actors/telemetry/samples.ts";
-import { makeGateTally, makeLineTally } from "../../actors/telemetry/tallies.ts";
+import { type LineTally, makeGateTally, makeLineTally } from "../../actors/telemetry/tallies.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { transportLogic } from "../../transport/libp2p/transport.ts";
 import { permissionMessage } from "./deno_permissions.ts";
 import { exitAfterOutput, type ExitCode, ProgramFailed } from "./failure.ts";
 import { type GivenFlags, surroundingsOf } from "./given_flags.ts";
-import { type Log, type LogLevel, makeLog, wantsColour, writeToStderr } from "./log.ts";
+import { type Log, makeLog, wantsColour, writeToStderr } from "./log.ts";
 import type { LogFormat } from "./log_line.ts";
+import { type Operated, serveOperator } from "./operator.ts";
 import { makePorts, type RealPorts } from "./ports.ts";
 import { listenToSignals } from "./signals.ts";
 import type { TelemetrySources } from "./telemetry.ts";
@@ -77,7 +80,15 @@ export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, Fil
       log.report({ level: "warn", event: "config.idle", message, fields: { key } });
     }
     const read = Effect.map(loadConfig(role, file, around), ({ authorization }) => authorization?.rules ?? []);
-    const exit = yield* Effect.promise(() => runNode(config, { log, ruleSource: { file, read } }));
+    const lines = makeLineTally();
+    const ports = makePorts(lines.meter(log.report));
+    const operated: Operated = { node: undefined, connections: makeOpenConnections(ports) };
+    const exit = yield* Effect.scoped(
+      Effect.andThen(
+        Effect.mapError(serveOperator(config, { log, ports, operated }), (error) => failed(error.message)),
+        Effect.promise(() => runNode(config, { log, lines, ports, ruleSource: { file, read }, operated })),
+      ),
+    );
     if (exit.type === "failed") {
       yield* Effect.fail(failed(exit.error.message, exit.error.stage === "revoked" ? 3 : 1));
     }
@@ -93,16 +104,23 @@ function idleKeys(config: RoleConfig): readonly string[] {
   ];
 }
 
+/** What a node is started with beside its configuration. */
+interface NodeSurroundings {
+  readonly log: Log;
+  readonly lines: LineTally;
+  readonly ports: RealPorts;
+  readonly ruleSource: RuleSource;
+  readonly operated: Operated;
+}
+
 /** The node as a root actor, with signals as its commands. */
 async function runNode(
   config: RoleConfig,
-  { log, ruleSource }: { readonly log: Log; readonly ruleSource: RuleSource },
+  { log, lines, ports, ruleSource, operated }: NodeSurroundings,
 ): Promise<NodeExit> {
-  const lines = makeLineTally();
-  const ports = makePorts(lines.meter(log.report));
   const gates = makeGateTally(ports);
   const [machine, evaluator] = await Promise.all([nodeOfRole(config.role), loadEvaluator(config)]);
-  const makeGate = gates.meter(makeGateFactory({ ports }));
+  const makeGate = operated.connections.follow(gates.meter(makeGateFactory({ ports })));
   let node: ObservedNode | undefined;
   const leaveTelemetry = await beginTelemetry({ config, ports, gates, lines, node: () => node });
   const crash = (error: unknown) => {
@@ -130,11 +148,15 @@ async function runNode(
       },
     });
     node = actor;
+    const drain = (reason: string) => {
+      const ms = config.drainTimeoutMs + countersMs + closeMs + telemetryLeaveMs + patienceMs;
+      exitLater(log, ms);
+      actor.send({ type: "drain", reason });
+      return ms;
+    };
+    operated.node = { actor, drain };
     listenToSignals({
-      stop: (signal) => {
-        exitLater(log, config.drainTimeoutMs + countersMs + closeMs + telemetryLeaveMs + patienceMs);
-        actor.send({ type: "drain", reason: `${signal} was received` });
-      },
+      stop: (signal) => void drain(`${signal} was received`),
       abort: (signal) => exitAtOnce(log, `Ending at once: ${signal} came while the node was taking leave`, 130),
       reload: () => actor.send({ type: "trust.reload" }),
       crash,

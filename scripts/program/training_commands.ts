@@ -1,5 +1,5 @@
 /**
- * The command lines of `hypha-scheduler` about trainings.
+ * The command lines of `hypha-scheduler` about trainings; `status` is among those of all roles (`operator_commands.ts`).
  *
  * @module
  */
@@ -31,16 +31,6 @@ export function trainingCommands(config: Flag.Flag<string>) {
     common,
     ({ config, json }) => Effect.flatMap(trainings, (commands) => commands.list({ config, format: formatOf(json) })),
   ).pipe(Command.withDescription("List the running scheduler's trainings."));
-  const watch = Flag.Boolean("watch").pipe(
-    Flag.withDefault(false),
-    Flag.withDescription("Print it again whenever it changed, until it is over."),
-  );
-  const status = Command.make(
-    "status",
-    { ...common, id, watch },
-    ({ config, json, id, watch }) =>
-      Effect.flatMap(trainings, (commands) => commands.status({ config, id, watch, format: formatOf(json) })),
-  ).pipe(Command.withDescription("Show a training: members, losses, rejections."));
   const worker = Flag.String("worker").pipe(
     Flag.optional,
     Flag.withMetavar("NAME"),
@@ -67,5 +57,5 @@ export function trainingCommands(config: Flag.Flag<string>) {
     ({ config, json, id }) =>
       Effect.flatMap(trainings, (commands) => commands.resume({ config, id, format: formatOf(json) })),
   ).pipe(Command.withDescription("Let a training that failed or was cancelled go on after its newest round."));
-  return [submit, list, status, logs, cancel, resume] as const;
+  return [submit, list, logs, cancel, resume] as const;
 }

@@ -9,8 +9,7 @@ import process from "node:process";
 import { Buffer } from "node:buffer";
 import { Effect } from "effect";
 import { FileSystem } from "effect/FileSystem";
-import { askAdmin, uploadAdmin } from "../../actors/admin/ask_admin.ts";
-import type { AdminAnswer } from "../../actors/admin/serve_admin.ts";
+import { uploadAdmin } from "../../actors/admin/ask_admin.ts";
 import { adminSocketPath } from "../../actors/admin/socket_path.ts";
 import { readJob } from "../../actors/config/job_source.ts";
 import { loadConfig } from "../../actors/config/load.ts";
@@ -18,6 +17,7 @@ import { fileProblem } from "../../actors/files/file_problem.ts";
 import { trainingIdPattern } from "../../actors/scheduler/training_record.ts";
 import type { ShownStatus, ShownTraining } from "../../actors/scheduler/status.ts";
 import { openTensors } from "../../actors/training/tensors_on_disk.ts";
+import { ask as askProgram, bodyOf, notAsked } from "./asking.ts";
 import { type ExitCode, ProgramFailed } from "./failure.ts";
 import { surroundingsOf } from "./given_flags.ts";
 import { escapeUnsafe } from "./log_line.ts";
@@ -39,38 +39,9 @@ const notice = (exitCode: ExitCode, text: string) => new ProgramFailed({ exitCod
 const print = (text: string) => process.stdout.write(`${text}\n`);
 const escaped = (text: string) => text.split("\n").map(escapeUnsafe).join("\n");
 
-/** The socket of the scheduler with this configuration. */
-function socketOf({ config }: Pick<TrainingOptions, "config">) {
-  return Effect.gen(function* () {
-    const around = yield* Effect.mapError(surroundingsOf({ keys: {}, job: undefined }, "probe"), failed);
-    const { stateDir = "" } = yield* Effect.mapError(loadConfig("scheduler", config, around), failed);
-    return adminSocketPath(stateDir);
-  });
-}
-
-/** The answer's body, or what the scheduler complains about, with the command that helps. */
-function bodyOf<A>({ status, body }: AdminAnswer): Effect.Effect<A, ProgramFailed> {
-  if (status === 200) return Effect.succeed(body as A);
-  const { error = "it refused", hint } = body as { readonly error?: string; readonly hint?: string };
-  return Effect.fail(notice(1, `${error}${hint === undefined ? "" : `. ${hint}`}`));
-}
-
 /** Asks the running scheduler. */
-function ask<A>(options: TrainingOptions, route: string, body: unknown = {}) {
-  return Effect.gen(function* () {
-    const answer = yield* Effect.mapError(
-      askAdmin(yield* socketOf(options), route, body),
-      (error) => error.problem === "not-running" ? notRunning(options) : failed(error),
-    );
-    return yield* bodyOf<A>(answer);
-  });
-}
-
-const notRunning = ({ config }: Pick<TrainingOptions, "config">) =>
-  notice(
-    1,
-    `no scheduler runs with ${config}. Start it, without [scheduler.job] in it: hypha-scheduler run -c ${config}`,
-  );
+const ask = <A>({ config }: Pick<TrainingOptions, "config">, route: string, body: unknown = {}) =>
+  askProgram<A>({ role: "scheduler", config }, route, body);
 
 function checkId(id: string): Effect.Effect<void, ProgramFailed> {
   return trainingIdPattern.test(id) ? Effect.void : Effect.fail(
@@ -103,7 +74,7 @@ export function submit(options: TrainingOptions & { readonly file: string }) {
     const head = `${JSON.stringify({ name: name.slice(0, 128), job: source.values, ...sizes })}\n`;
     const answer = yield* Effect.mapError(
       uploadAdmin(adminSocketPath(stateDir), "POST /trainings", piecesOf(head, attached)),
-      (error) => error.problem === "not-running" ? notRunning(options) : failed(error),
+      (error) => notAsked({ role: "scheduler", config }, error),
     );
     const { id } = yield* bodyOf<{ readonly id: string }>(answer);
     print(format === "json" ? JSON.stringify({ id }) : id);

@@ -18,7 +18,7 @@ export function ageText(since: string | null, now: number): string {
 }
 
 /** Columns that are as wide as their longest cell. */
-function columns(rows: readonly (readonly string[])[]): string {
+export function columnsText(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
   return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ").trimEnd()).join("\n");
 }
@@ -26,7 +26,7 @@ function columns(rows: readonly (readonly string[])[]): string {
 /** One line a training. */
 export function listText(trainings: readonly ShownTraining[], now: number): string {
   if (trainings.length === 0) return "no trainings; add one with: hypha-scheduler submit FILE";
-  return columns([
+  return columnsText([
     ["id", "name", "state", "round", "loss", "members", "age"],
     ...trainings.map(({ id, name, state, round, rounds, loss, members, submitted }) => [
       id,
@@ -70,7 +70,7 @@ function memberLines(title: string, members: readonly ShownMember[], now: number
     at === null ? "" : `${ageText(at, now)} ago`,
     loss === null ? "" : `loss ${lossText(loss)}`,
   ]);
-  return [`${title}:`, columns(rows)];
+  return [`${title}:`, columnsText(rows)];
 }
 
 /** One line of a training's log. */

@@ -103,6 +103,42 @@ test("a certificate that is due is renewed with the same key; the key's file sta
   assert.is(statSync(made.paths.keyPem).mtimeMs, written);
 });
 
+test("an operator renews before it is due, also where nothing renews by itself; a CA that is away is tried again", async () => {
+  const made = await joined();
+  const before = made.leaf!;
+  const actor = made.start([url], { membership: { renew: false } });
+  await reaches(actor, "resting");
+  assert.ok(actor.getSnapshot().can({ type: "pair.renew" }));
+  actor.send({ type: "pair.renew" });
+  assert.not(actor.getSnapshot().can({ type: "pair.renew" }), "it is renewing already");
+  await until(() => made.leaf!.serial !== before.serial && actor.getSnapshot().matches("resting"));
+  assert.equal(made.leaf!.publicKey.spki, before.publicKey.spki);
+  made.stop();
+  const away = made.start(["https://127.0.0.1:1"], {});
+  await reaches(away, "resting");
+  away.send({ type: "pair.renew" });
+  await reaches(away, "waiting");
+  assert.is(away.getSnapshot().context.error?.code, "ca-unreachable");
+  away.send({ type: "pair.renew" });
+  await until(() => away.getSnapshot().matches("waiting") && away.getSnapshot().context.failures === 2);
+});
+
+test("an operator's renewal after a refusal asks the CA again", async () => {
+  const made = await joined();
+  await Effect.runPromise(revoke(ca, { name: `worker-${count}` }, "unspecified", new Date()));
+  const actor = made.start([url], {});
+  await reaches(actor, "resting");
+  for (const reports of [1, 2]) {
+    actor.send({ type: "pair.renew" });
+    await until(() => made.reports.filter(({ event }) => event === "enrolment.failed").length === reports);
+    await reaches(actor, "failed");
+  }
+  const empty = node();
+  const absent = empty.start([url], { membership: { renew: false } });
+  await reaches(absent, "absent");
+  assert.not(absent.getSnapshot().can({ type: "pair.renew" }), "there is nothing to renew");
+});
+
 test("with another key where that is configured, and a lost answer is asked for again with that key", async () => {
   const made = await joined();
   const before = made.leaf!;

@@ -5,7 +5,10 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { failedWith } from "../support/fake_transport.ts";
 import { eventually, temporary } from "../support/job_world.ts";
-import { configOf, startDaemon } from "../support/scheduler_world.ts";
+import { configOf, startDaemon, startScheduler } from "../support/scheduler_world.ts";
+import type { AdminAnswer } from "../../actors/admin/serve_admin.ts";
+import type { AdminAsk } from "../../actors/scheduler/admin_routes.ts";
+import type { ShownStatus, ShownTraining } from "../../actors/scheduler/status.ts";
 import { executorEndMs } from "../../actors/training/workers.ts";
 
 const test = suite("operating a scheduler");
@@ -132,6 +135,24 @@ test("there are 256 trainings at most", async () => {
   submit("t-last", configOf(1, 1).job);
   assert.is(ask({ type: "room" }).status, 507);
   stop();
+});
+
+test("a scheduler that runs the job of its configuration shows it, and takes no other", () => {
+  const { scheduler } = startScheduler(configOf(1, 3));
+  const ask = (asked: AdminAsk) => {
+    let answer: AdminAnswer | undefined;
+    scheduler.send({ type: "admin.asked", ask: asked, reply: (given) => void (answer = given) });
+    return answer;
+  };
+  const { trainings } = ask({ type: "list" })?.body as { readonly trainings: readonly ShownTraining[] };
+  assert.equal(trainings.map(({ state, round, rounds }) => [state, round, rounds]), [["queued", 0, 3]]);
+  const id = trainings[0]?.id ?? "";
+  assert.is((ask({ type: "status", id })?.body as ShownStatus).id, id);
+  for (const asked of [{ type: "room" }, { type: "cancel", id }, { type: "resume", id }] as const) {
+    const { status, body } = ask(asked) ?? {};
+    assert.equal([status, (body as { readonly code: string }).code], [409, "configured-job"]);
+  }
+  scheduler.stop();
 });
 
 test.run();

@@ -352,7 +352,7 @@ test("of an issuer's lists the newest counts, of several issuers each its own; a
   }));
   const node: ObservedNode = {
     getSnapshot: () => ({
-      value: "joining",
+      value: { running: { joining: "waiting" } },
       children: {},
       context: {
         config: { role: "gateway", limits: defaultLimits },

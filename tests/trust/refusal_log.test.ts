@@ -61,6 +61,19 @@ const early: readonly Refusal[] = [
 const stranger = new UnknownIssuer({ certificate: { subject: "CN=x", serial: "01" }, issuer: "CN=y" });
 const tls = new TlsVersion({ detail: "TLSv1.2" });
 
+test("the newest refusal of each code is known: when, from where, of whom", () => {
+  const { refusalLog, clock } = start();
+  refusalLog.send(refused(stranger, "/ip4/127.0.0.1/tcp/1", { name: "worker-01", id: "12D3KooWx" }));
+  clock.increment(1_000);
+  refusalLog.send(refused(stranger, "/ip4/127.0.0.2/tcp/2"));
+  refusalLog.send(refused(limited));
+  const { lasts } = refusalLog.getSnapshot().context;
+  assert.equal([...lasts].map(([code, { at, address, name }]) => [code, at, address, name]), [
+    ["unknown-issuer", 1_000, "/ip4/127.0.0.2/tcp/2", undefined],
+    ["rate-limited", 1_000, "/ip4/127.0.0.1/tcp/40000", undefined],
+  ]);
+});
+
 test("a refusal is one line and one record, with code, peer and hint", () => {
   const { refusalLog, reports, records, counts } = start();
   refusalLog.send(refused(stranger, "/ip4/127.0.0.1/tcp/1", { name: "worker-01", id: "12D3KooWx" }));

@@ -1,0 +1,144 @@
+/**
+ * A node's status as lines for people.
+ *
+ * @module
+ */
+import type { ShownNode, ShownPeer, ShownRefusal } from "../../actors/node/shown_node.ts";
+import type { ShownTraining } from "../../actors/scheduler/status.ts";
+import { ageText, columnsText, listText } from "./trainings_text.ts";
+import { escapeUnsafe } from "./log_line.ts";
+
+/** How it is written. */
+export interface NodeTextOptions {
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+  /** Longest line, in characters. */
+  readonly columns: number;
+  readonly colour: boolean;
+}
+
+/** Peers that are listed; `--json` has more. */
+const peersMax = 40;
+/** A certificate or list whose end is nearer is marked, in milliseconds. */
+const soonMs = 24 * 60 * 60 * 1_000;
+
+const paint = { good: "\x1b[32m", bad: "\x1b[31m", title: "\x1b[1m" } as const;
+
+/** All of it; no line is longer than the terminal is wide. */
+export function nodeText(
+  shown: ShownNode & { readonly trainings?: readonly ShownTraining[] },
+  { now, columns, colour }: NodeTextOptions,
+): string {
+  const lines = [
+    ...headLines(shown, now),
+    ...trustLines(shown, now),
+    ...gatewayLines(shown),
+    ...section(
+      `peers (${shown.connections.open} of at most ${shown.connections.max} connections)`,
+      peerRows(shown.peers, now),
+    ),
+    ...section("refusals since the start", refusalRows(shown.refusals, now)),
+    ...workLines(shown, now),
+    ...(shown.trainings === undefined ? [] : ["trainings:", ...indented(listText(shown.trainings, now))]),
+  ];
+  return lines.map((line) => {
+    const safe = escapeUnsafe(line);
+    const cut = safe.length > columns ? `${safe.slice(0, columns - 1)}…` : safe;
+    return colour ? coloured(cut) : cut;
+  }).join("\n");
+}
+
+/** Titles stand out; what is ready is green, what is over or refused red. */
+function coloured(line: string): string {
+  const style = /^\S.*:$/.test(line)
+    ? paint.title
+    : /: ready\b/.test(line)
+    ? paint.good
+    : /\b(failed|overdue|soon|not linked)\b/.test(line)
+    ? paint.bad
+    : undefined;
+  return style === undefined ? line : `${style}${line}\x1b[0m`;
+}
+
+/** The time until something, short, or that it is over. */
+function untilText(end: string, now: number): string {
+  const ms = Date.parse(end) - now;
+  if (ms < 0) return `overdue for ${ageText(end, now)}`;
+  return `in ${ageText(new Date(now).toISOString(), now + ms)}${ms < soonMs ? ", soon" : ""}`;
+}
+
+function headLines(shown: ShownNode, now: number): readonly string[] {
+  const { name, role, state, waitsFor, version, started, peer, certificate, renewal } = shown;
+  const wants = waitsFor.length === 0 ? "" : `, waits for ${waitsFor.join(", ")}`;
+  return [
+    `${name ?? "no certificate"} (${role}): ${state}${wants}, version ${version}, started ${ageText(started, now)} ago`,
+    `PeerID ${peer ?? "-"}`,
+    certificate === null
+      ? "certificate: none"
+      : `certificate ${certificate.serial ?? "-"}: ends ${certificate.notAfter}, ${
+        untilText(certificate.notAfter, now)
+      }`,
+    renewal === null ? "renewal: by hand, the node takes up what lies in its files" : renewalLine(renewal, now),
+  ];
+}
+
+function renewalLine({ state, due, failures, error }: NonNullable<ShownNode["renewal"]>, now: number): string {
+  const when = due === null ? "" : `, due ${due}${Date.parse(due) < now ? "" : `, ${untilText(due, now)}`}`;
+  const tries = failures === 0 ? "" : `, ${failures} attempts failed`;
+  return `renewal: ${state}${when}${tries}${error === null ? "" : `: ${error}`}`;
+}
+
+function trustLines({ trust }: ShownNode, now: number): readonly string[] {
+  if (trust === null) return ["trust: not loaded"];
+  const rows = trust.lists.map(({ domain, issuer, scope, number, thisUpdate, nextUpdate, entries }) => [
+    `  ${issuer}`,
+    domain ?? "",
+    scope,
+    `number ${number ?? "-"}`,
+    `${entries} revoked`,
+    `${ageText(thisUpdate, now)} old`,
+    `next ${untilText(nextUpdate, now)}`,
+  ]);
+  return [`trust: generation ${trust.generation}, ${trust.anchors} anchors`, ...section("revocation lists", rows)];
+}
+
+const gatewayLines = ({ gateways }: ShownNode) =>
+  section("gateways", gateways.map(({ address, linked }) => [`  ${linked ? "linked" : "not linked"}`, address]));
+
+function peerRows(peers: readonly ShownPeer[], now: number): readonly (readonly string[])[] {
+  const rows = peers.slice(-peersMax).map(({ name, role, direction, relayed, since, peer, address }) => [
+    `  ${name}`,
+    role ?? "any role",
+    direction,
+    relayed ? "relayed" : "direct",
+    `since ${ageText(since, now)}`,
+    address,
+    peer,
+  ]);
+  return peers.length > peersMax ? [...rows, [`  and ${peers.length - peersMax} more: --json`]] : rows;
+}
+
+function refusalRows(refusals: readonly ShownRefusal[], now: number): readonly (readonly string[])[] {
+  return refusals.map(({ code, count, last }) => [
+    `  ${code}`,
+    `${count}`,
+    last === null ? "" : `${ageText(last.at, now)} ago`,
+    last === null ? "" : `${last.name ?? last.address ?? ""}: ${last.message}`,
+  ]);
+}
+
+function workLines({ leases, jobs }: ShownNode, now: number): readonly string[] {
+  if (leases === undefined || jobs === undefined) return [];
+  const leaseRows = leases.map(({ id, scheduler, ends }) => [`  ${id}`, scheduler, `ends ${untilText(ends, now)}`]);
+  return [
+    ...section("leases", leaseRows),
+    ...section("jobs", jobs.map(({ id, lease, scheduler }) => [`  ${id}`, `under lease ${lease}`, scheduler])),
+  ];
+}
+
+/** A title and its rows in columns; that there are none in one line. */
+function section(title: string, rows: readonly (readonly string[])[]): readonly string[] {
+  return rows.length === 0 ? [`${title}: none`] : [`${title}:`, ...columnsText(rows).split("\n")];
+}
+
+const indented = (text: string): readonly string[] => text.split("\n").map((line) => `  ${line}`);

@@ -1,0 +1,102 @@
+/**
+ * Serves a program's operator over the admin socket, from before the node starts until it has ended.
+ *
+ * @module
+ */
+import { Effect, type Scope } from "effect";
+import type { FileSystem } from "effect/FileSystem";
+import { type AdminAnswer, type AdminNotServed, type AdminRoutes, serveAdmin } from "../../actors/admin/serve_admin.ts";
+import { adminSocketPath } from "../../actors/admin/socket_path.ts";
+import type { RoleConfig } from "../../actors/config/config.ts";
+import { makeStateDirectory } from "../../actors/files/state_directory.ts";
+import { roleIdOf } from "../../actors/node/node_setup.ts";
+import type { OpenConnections } from "../../actors/node/open_connections.ts";
+import { type OperatedNode, operatorRoutes } from "../../actors/node/operator_routes.ts";
+import { showNode } from "../../actors/node/shown_node.ts";
+import type { Ports } from "../../actors/runtime/ports.ts";
+import type { AdminAsk, AdminAsked } from "../../actors/scheduler/admin_routes.ts";
+import type { Log } from "./log.ts";
+import { version } from "./version.ts";
+
+/** The parts of a program that its operator reaches. */
+export interface Operated {
+  /** Undefined until the node was started. `drain` ends the program in order; how long that may take, in milliseconds. */
+  node: { readonly actor: OperatedNode; readonly drain: (reason: string) => number } | undefined;
+  readonly connections: OpenConnections;
+}
+
+interface OperatorInit {
+  readonly log: Log;
+  readonly ports: Ports;
+  readonly operated: Operated;
+}
+
+/**
+ * Serves until the scope closes. A node goes on without its operator's commands where the socket cannot be opened; a scheduler that
+ * takes its trainings over it does not.
+ */
+export function serveOperator(
+  config: RoleConfig,
+  { log, ports, operated }: OperatorInit,
+): Effect.Effect<void, AdminNotServed, FileSystem | Scope.Scope> {
+  const { stateDir, role } = config;
+  if (stateDir === undefined) return Effect.void;
+  const goOn = (error: AdminNotServed) => {
+    if (config.role === "scheduler" && config.job === undefined) return Effect.fail(error);
+    const message = `${error.message}. The node goes on; hypha-${role} status and the other commands to it do not work`;
+    return Effect.sync(() => ports.report({ level: "warn", event: "admin.unserved", message }));
+  };
+  return Effect.gen(function* () {
+    yield* Effect.ignore(makeStateDirectory(stateDir)); // the socket says what is wrong with it
+    const routes = yield* Effect.promise(() => routesOf(config, stateDir, { log, ports, operated }));
+    yield* Effect.catch(serveAdmin(adminSocketPath(stateDir), routes), goOn);
+  });
+}
+
+async function routesOf(
+  config: RoleConfig,
+  stateDir: string,
+  { log, ports, operated }: OperatorInit,
+): Promise<AdminRoutes> {
+  const startedAt = ports.now();
+  const ask = (asked: AdminAsk) => askScheduler(operated.node?.actor, asked);
+  const isScheduler = config.role === "scheduler";
+  const routes = operatorRoutes({
+    node: () => operated.node?.actor,
+    show: (looks) => showNode(looks, { version, startedAt, now: ports.now(), open: operated.connections.list() }),
+    trainings: isScheduler ? async () => trainingsOf(await ask({ type: "list" })) : undefined,
+    setLogLevel: log.setLevel,
+    drain: (reason) => operated.node?.drain(reason) ?? 0,
+  });
+  if (!isScheduler) return routes;
+  const { adminRoutes } = await import("../../actors/scheduler/admin_routes.ts");
+  return { ...adminRoutes({ ports, stateDir, ask }), ...routes };
+}
+
+/** The trainings in a scheduler's answer; none while it cannot answer. */
+const trainingsOf = ({ status, body }: AdminAnswer): unknown =>
+  status === 200 ? (body as { readonly trainings: unknown }).trainings : [];
+
+/** A scheduler's actor, as it is asked. */
+interface AskedScheduler {
+  getSnapshot(): { can(event: AdminAsked): boolean };
+  send(event: AdminAsked): void;
+}
+
+/** Asks the scheduler of a node: the active identity's, or a previous one that still has trainings. */
+function askScheduler(node: OperatedNode | undefined, ask: AdminAsk): Promise<AdminAnswer> {
+  return new Promise((reply) => {
+    const asked = { type: "admin.asked", ask, reply } as const;
+    const { context, children } = node?.getSnapshot() ?? {};
+    const ids = context === undefined
+      ? []
+      : [roleIdOf(context.identityCount), ...context.previousIdentities.flatMap(({ roleId }) => roleId ?? [])];
+    const schedulers = ids.flatMap((id) => (children?.[id] as AskedScheduler | undefined) ?? []);
+    const scheduler = schedulers.find((each) => each.getSnapshot().can(asked));
+    if (scheduler !== undefined) return scheduler.send(asked);
+    reply({
+      status: 503,
+      body: { code: "not-ready", error: "the scheduler is not ready: try again, or see hypha-scheduler status" },
+    });
+  });
+}

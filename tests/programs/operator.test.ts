@@ -1,0 +1,136 @@
+/**
+ * The commands to a node that runs, as an operator gives them: real programs, a CA, a gateway and a worker that were joined by token. On
+ * Deno with the least permissions that `docs/deno.md` names.
+ */
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { ShownNode } from "../../actors/node/shown_node.ts";
+import type { Role } from "../../pki/certificate.ts";
+import { permissionsFor } from "../../scripts/program/deno_permissions.ts";
+import { freePort, type Running, runProgramOnce, startProgram } from "../support/program.ts";
+
+const test = suite("commands to a node that runs");
+const caScript = new URL("../../scripts/hypha_ca.ts", import.meta.url);
+const folder = mkdtempSync(join(tmpdir(), "hypha-operator-"));
+const [caPort, gatewayPort] = [await freePort(), await freePort()];
+const running: Running[] = [];
+test.after(() => {
+  for (const each of running) each.signal("SIGKILL");
+  rmSync(folder, { recursive: true });
+});
+
+/** Runs a command to its end; what it prints. */
+async function printed(role: Role, ...args: readonly string[]): Promise<string> {
+  const { code, stdout, stderr } = await runProgramOnce(role, args, { cwd: folder });
+  assert.is(code, 0, `${role} ${args.join(" ")}: ${stderr}`);
+  return stdout.trim();
+}
+
+async function ca(...args: readonly string[]): Promise<string> {
+  const { code, stdout, stderr } = await runProgramOnce("gateway", args, { cwd: folder, script: caScript });
+  assert.is(code, 0, stderr);
+  return stdout;
+}
+
+const start = (role: Role, script?: URL): Running => {
+  const config = script === undefined ? `${role}.toml` : "ca/ca.toml";
+  const made = startProgram(role, ["run", "-c", config, "--log-format", "json"], {
+    cwd: folder,
+    lifeMs: 150_000,
+    ...(script === undefined
+      ? {
+        permissions: permissionsFor(role, {
+          configPath: join(folder, config),
+          certificateFolder: folder,
+          certificates: "renewed",
+          readPaths: [],
+          addresses: ["0.0.0.0", `127.0.0.1:${caPort}`],
+        }),
+      }
+      : { script }),
+  });
+  running.push(made);
+  return made;
+};
+
+async function joined(role: Role): Promise<Running> {
+  const file = join(folder, `${role}.token`);
+  writeFileSync(file, await ca("token", "-c", "ca/ca.toml", "--role", role, "--name", `${role}-01`));
+  await printed(role, "join", file);
+  return start(role);
+}
+
+const statusOf = async (role: Role) => JSON.parse(await printed(role, "status", "--json", "-c", `${role}.toml`));
+
+test("status says who a node is, whom it is connected with, and when its certificate ends", async () => {
+  const named = ["--gateway", `gateway-01=/ip4/127.0.0.1/tcp/${gatewayPort}`];
+  await ca("init", "--domain", "acme.local", "--url", `https://127.0.0.1:${caPort}`, ...named, "-d", "ca");
+  await start("gateway", caScript).waitFor("ca.listening");
+  await (await joined("gateway")).waitFor("node.ready");
+  await (await joined("worker")).waitFor("node.ready");
+  const socket = join(folder, ".hypha", "worker", "admin.sock");
+  assert.is(statSync(socket).mode & 0o777, 0o600);
+  const shown: ShownNode = await statusOf("worker");
+  assert.equal([shown.name, shown.role, shown.state, shown.waitsFor], ["worker-01", "worker", "ready", []]);
+  assert.ok(Date.parse(shown.certificate?.notAfter ?? "") > Date.now());
+  assert.is(shown.renewal?.state, "resting");
+  assert.is(shown.gateways.length, 1);
+  assert.ok(shown.gateways[0]?.linked);
+  const gateway = shown.peers.find(({ name }) => name === "gateway-01");
+  assert.equal([gateway?.role, gateway?.direction, gateway?.relayed], ["gateway", "outbound", false]);
+  assert.ok((shown.trust?.lists.length ?? 0) >= 1);
+  assert.equal([shown.leases, shown.jobs], [[], []]);
+  const other: ShownNode = await statusOf("gateway");
+  assert.ok(other.peers.some(({ name, direction }) => name === "worker-01" && direction === "inbound"));
+  const text = await printed("worker", "status", "-c", "worker.toml");
+  assert.match(text, /^worker-01 \(worker\): ready, version /);
+  assert.match(text, /^ {2}gateway-01 +gateway +outbound +direct/m);
+  assert.match(text, /^refusals since the start: none$/m);
+});
+
+test("renew brings another certificate of the same key while the node goes on", async () => {
+  const before: ShownNode = await statusOf("worker");
+  const { serial } = JSON.parse(await printed("worker", "renew", "--json", "-c", "worker.toml"));
+  assert.is.not(serial, before.certificate?.serial);
+  const after: ShownNode = await statusOf("worker");
+  assert.equal([after.certificate?.serial, after.peer, after.state], [serial, before.peer, "ready"]);
+});
+
+test("log-level and reload are seen in the log; what has no meaning is answered", async () => {
+  const worker = running.at(-1) as Running;
+  const count = worker.events.filter(({ level }) => level === "debug").length;
+  assert.match(await printed("worker", "log-level", "debug", "-c", "worker.toml"), "debug");
+  assert.match(await printed("worker", "reload", "-c", "worker.toml"), "reading its files again");
+  await printed("worker", "renew", "-c", "worker.toml");
+  assert.ok(count === 0 || worker.events.length > count);
+  const socketPath = join(folder, ".hypha", "worker", "admin.sock");
+  const answered = (path: string, body: string) =>
+    new Promise<[number | undefined, unknown]>((resolve, reject) => {
+      const sent = request({ socketPath, path, method: "POST" }, (response) => {
+        let text = "";
+        response.on("data", (piece) => text += piece);
+        response.on("end", () => resolve([response.statusCode, JSON.parse(text).code]));
+      });
+      sent.on("error", reject);
+      sent.end(body);
+    });
+  assert.equal(await answered("/log-level", '{"level": "loud"}'), [400, "wrong-body"]);
+  assert.equal(await answered("/drain", '{"reason": 7}'), [400, "wrong-body"]);
+  assert.equal((await answered("/trainings", "{}"))[0], 404);
+});
+
+test("drain ends the node in order; then commands say how to start it", async () => {
+  const worker = running.at(-1) as Running;
+  assert.is(await printed("worker", "drain", "-c", "worker.toml"), "ended");
+  assert.is((await worker.ended).code, 0);
+  assert.not(existsSync(join(folder, ".hypha", "worker", "admin.sock")));
+  const { code, stderr } = await runProgramOnce("worker", ["status", "-c", "worker.toml"], { cwd: folder });
+  assert.is(code, 1);
+  assert.match(stderr, "no worker runs with worker.toml. Start it: hypha-worker run -c worker.toml");
+});
+
+test.run();
