@@ -122,6 +122,14 @@ export const job = Schema.Struct({
         "How long such a training waits for an aggregator and trainers before it fails.",
       ),
     ),
+    absence_s: optional(
+      integer(
+        1,
+        10,
+        "10",
+        "A member whose connection is closed for so long is out; a lease that is not renewed for ten seconds ends in any case.",
+      ),
+    ),
     worker: resources("A trainer"),
     parameter_server: resources("The parameter server"),
     worker_price: price("A trainer"),

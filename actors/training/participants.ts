@@ -11,7 +11,7 @@ import type { Peer } from "../../transport/protocols/messages.ts";
 import type { allocationMachine } from "./allocation.ts";
 import { release } from "./releasing.ts";
 import {
-  absenceMs,
+  absenceSecondsDefault,
   isKeeping,
   keptRoundOf,
   trainerSilenceMs,
@@ -67,7 +67,7 @@ export function removeParticipant(args: TrainingArgs, participant: Participant):
   return part;
 }
 
-/** A participant's connection closed. The participant is lost at once because of its certificate, else after `absenceMs`. */
+/** A participant's connection closed. The participant is lost at once because of its certificate, else after `absence_s`. */
 export function noteAbsence(
   { context, enqueue }: TrainingArgs,
   { peer, identity, reason }: Extract<TransportFact, { type: "peer.closed" }>,
@@ -81,7 +81,8 @@ export function noteAbsence(
       reason: `its certificate is not accepted: ${reason.refusal.code}`,
     });
   } else {
-    enqueue.raise({ type: "absence.over", peer }, { delay: absenceMs, id: `absence/${peer}` });
+    const { absenceS = absenceSecondsDefault } = context.config.job.resources;
+    enqueue.raise({ type: "absence.over", peer }, { delay: absenceS * 1_000, id: `absence/${peer}` });
   }
 }
 

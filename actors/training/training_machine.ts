@@ -20,7 +20,7 @@
  * named to the aggregator for results, then gets its job and the parameters, and is counted when it has the newest result. Another
  * aggregator gets velocity and layout; the trainers' workers are told, and send it what they have.
  *
- * A participant is lost when its connection was closed because of its certificate, or for longer than `absenceMs`; when its worker
+ * A participant is lost when its connection was closed because of its certificate, or for longer than `absence_s`; when its worker
  * ends the lease or reports that the job failed; or when a trainer stays silent. Progress, data and offers are answered in
  * every state, other requests declined. Facts about peers that are no participants are ignored.
  *

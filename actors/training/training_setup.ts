@@ -27,8 +27,6 @@ import { enteredTrainers, isAggregatorBehind, rosterOf, untoldTrainers } from ".
 import { allParticipants, isAllEnded, isTrained, participantOf, trainersOf, type Training } from "./training.ts";
 import type { Workers } from "./workers.ts";
 
-/** A participant that is disconnected for longer than this is lost, in milliseconds. */
-export const absenceMs = 10_000;
 /** A running trainer that sends no message for this long is lost, in milliseconds. */
 export const trainerSilenceMs = 300_000;
 /** Pause between two checks for silent trainers, in milliseconds. */
@@ -234,6 +232,8 @@ export function takenPeers({ training, excluded }: TrainingContext): readonly Pe
   return [...excluded, ...allParticipants(training).map(({ peer }) => peer)];
 }
 
+/** A participant that is disconnected for longer than this is lost, in seconds. */
+export const absenceSecondsDefault = 10;
 /** Fewest trainers that a training goes on with, and how long it waits for them, in seconds. */
 export const minTrainersDefault = 1;
 export const waitSecondsDefault = 86_400;

@@ -216,8 +216,11 @@ export function training(
   aggregator: string | PeerIdentity = "aggregator",
   /** Workers of the existing network name no training. */
   isForeign = false,
+  more: Partial<DilocoJobConfig["resources"]> = {},
 ) {
-  const started = startScheduler(configOf(trainers.length, rounds));
+  const config = configOf(trainers.length, rounds);
+  const { job } = config;
+  const started = startScheduler({ ...config, job: { ...job, resources: { ...job.resources, ...more } } });
   started.found();
   started.offer(...trainers);
   started.offer(aggregator);

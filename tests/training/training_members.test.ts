@@ -57,6 +57,21 @@ test("a renewal with the same key disturbs nothing: progress, slices and status 
   assert.equal(say(renewed, { JobStatus: status }), { JobStatus: {} });
 });
 
+test("a worker that is away for absence_s is lost, and one that is back before is not", () => {
+  for (const [more, seconds] of [[{}, 10], [{ absenceS: 3 }, 3]] as const) {
+    const { actor, close, live, world } = training([worker, second], 2, aggregator, false, more);
+    const lostPeers = () => world.reported("trainer.lost").map(({ peer }) => peer);
+    close(worker, lost);
+    live(seconds * 1_000 - 500);
+    actor.send({ type: "peer.established", peer: worker.peer, identity: worker });
+    close(second, lost);
+    live(seconds * 1_000 - 500);
+    assert.equal(lostPeers(), []);
+    live(1_000);
+    assert.equal(lostPeers(), [second.peer]);
+  }
+});
+
 test("a worker that is revoked is lost at once, though another member of its PeerID stays", () => {
   for (const stays of strangers) {
     const { open, close, trainers, lostTrainers } = running();
