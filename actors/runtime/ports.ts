@@ -18,15 +18,10 @@ export type Run = <A, E>(
   onExit: (exit: Exit.Exit<A, E>) => void,
 ) => () => void;
 
-/** Levels of the log, the most talkative first. */
-export const logLevels = ["debug", "info", "warn", "error"] as const;
-/** The severity of a line. */
-export type LogLevel = (typeof logLevels)[number];
-
 /** One line of the log. `event` is dotted lower case; `fields` holds the data to search for. */
 export interface Report {
   /** The severity. */
-  readonly level: LogLevel;
+  readonly level: "debug" | "info" | "warn" | "error";
   /** The event, dotted lower case: `trust.loaded`. */
   readonly event: string;
   /** The event in one line of plain text. */
@@ -34,6 +29,11 @@ export interface Report {
   /** Data to search for. */
   readonly fields?: Readonly<Record<string, unknown>>;
 }
+
+/** The severity of a line. */
+export type LogLevel = Report["level"];
+/** Levels of the log, the most talkative first. */
+export const logLevels = ["debug", "info", "warn", "error"] as const satisfies readonly LogLevel[];
 
 /** The ports that every actor gets. */
 export interface Ports {

@@ -12,6 +12,7 @@ import type { ShownTraining } from "../../actors/scheduler/status.ts";
 import { ask, type AskedProgram, socketOf } from "./asking.ts";
 import { ProgramFailed } from "./failure.ts";
 import { wantsColour } from "./log.ts";
+import { escapeUnsafe } from "./log_line.ts";
 import { nodeText } from "./node_text.ts";
 
 /** A node's status; of a scheduler with its trainings. */
@@ -47,7 +48,7 @@ export function status(program: AskedProgram & { readonly format: Format; readon
       const clear = watch && isTTY && format === "text" ? "\x1b[H\x1b[2J" : "";
       // On a terminal the ages go on.
       if (seen !== before || clear !== "") {
-        print(format === "json" ? JSON.stringify(shown) : `${clear}${asText(shown)}`);
+        print(format === "json" ? escapeUnsafe(JSON.stringify(shown)) : `${clear}${asText(shown)}`);
       }
       before = seen;
       if (!watch) return;

@@ -61,7 +61,7 @@ test("all of it is said, and what a peer chose is escaped", () => {
     "renewal: waiting, due 2026-01-01T23:59:55.000Z, 2 attempts failed: the CA is away",
     "trust: generation 3, 2 anchors",
     "revocation lists:",
-    "  CN=CA    all  number 7  4 revoked  600 s old  next overdue for 10 s",
+    "  CN=CA    all  number 7  4 revoked  10 min old  next overdue for 10 s",
     "gateways:",
     "  not linked  /ip4/127.0.0.1/tcp/1",
     "peers (1 of at most 100 connections):",
