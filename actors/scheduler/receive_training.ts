@@ -5,7 +5,6 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { statfs } from "node:fs/promises";
 import { Data, Effect, Result, Schema } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
@@ -13,10 +12,12 @@ import type { PlatformError } from "effect/PlatformError";
 import type { DilocoJobConfig } from "../config/config.ts";
 import { decodeJob } from "../config/submitted_job.ts";
 import { openAside } from "../files/aside_file.ts";
+import { checkRoom } from "../files/free_space.ts";
 import { fileProblem } from "../files/file_problem.ts";
 import { makeStateDirectory } from "../files/state_directory.ts";
 import { FileNotWritten, syncFolder, writeWhole } from "../files/write_whole.ts";
 import { trainingFolder } from "../training/checkpoints.ts";
+import { parametersBytes, trainingBytes } from "../training/model_space.ts";
 import { openTensors } from "../training/tensors_on_disk.ts";
 import { emptyWatch } from "../training/watch.ts";
 import { incomingFolder, trainingsFolder } from "./load_trainings.ts";
@@ -77,7 +78,7 @@ export function receiveTraining(
     yield* checkSpace(folder, head, job);
     if (head.weights !== undefined) {
       yield* receiveFile(body, weightsPath(folder), head.weights);
-      yield* checkWeights(weightsPath(folder));
+      yield* checkWeights(folder, job);
     }
     if (head.held_out !== undefined) yield* receiveFile(body, heldOutPath(folder), head.held_out);
     const content = formatJob(head.name, now, head.job);
@@ -162,22 +163,19 @@ function checkFiles({ weights, held_out: heldOut }: Head, job: DilocoJobConfig) 
 }
 
 /**
- * The files have room, and so have the rounds that are kept, the one in the making (parameters and velocity each) and its result. Weights
- * of two bytes an element become twice as large: the training itself sees that before its rounds.
+ * The files have room, and so have the rounds. Weights of two bytes an element become twice as large: their layout says so when they are
+ * here.
  */
 function checkSpace(folder: string, { weights = 0, held_out: heldOut = 0 }: Head, { rounds }: DilocoJobConfig) {
-  const needed = weights + heldOut + ((rounds.keepRounds + 1) * 2 + 1) * weights;
-  return Effect.gen(function* () {
-    const free = yield* Effect.promise(() =>
-      statfs(folder).then(({ bavail, bsize }) => bavail * bsize, () => Number.POSITIVE_INFINITY)
-    );
-    if (free >= needed) return;
-    yield* refuse(
-      "no-space",
-      `${folder} has ${free} bytes free, and ${rounds.keepRounds} kept rounds of this model need ${needed}: ` +
-        "make room, or lower rounds.keep_rounds",
-    );
-  });
+  return checkRoomFor(folder, weights + heldOut + trainingBytes(weights, rounds.keepRounds));
+}
+
+function checkRoomFor(folder: string, neededBytes: number) {
+  return Effect.mapError(
+    checkRoom(folder, neededBytes),
+    ({ message }) =>
+      new SubmissionRefused({ code: "no-space", detail: `${message}: make room, or lower rounds.keep_rounds` }),
+  );
 }
 
 function receiveFile(body: BodyReader, path: string, sizeBytes: number) {
@@ -194,11 +192,12 @@ function receiveFile(body: BodyReader, path: string, sizeBytes: number) {
   }));
 }
 
-function checkWeights(path: string) {
-  return Effect.scoped(openTensors(path)).pipe(
+/** The weights are a safetensors file, and their rounds have room. */
+function checkWeights(folder: string, { rounds }: DilocoJobConfig) {
+  return Effect.scoped(openTensors(weightsPath(folder))).pipe(
     Effect.mapError((error) =>
       new SubmissionRefused({ code: "wrong-file", detail: `its weights are no safetensors file: ${error.message}` })
     ),
-    Effect.asVoid,
+    Effect.flatMap(({ tensors }) => checkRoomFor(folder, trainingBytes(parametersBytes(tensors), rounds.keepRounds))),
   );
 }

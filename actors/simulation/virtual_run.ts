@@ -9,6 +9,7 @@ import { layer as posixPathLayer, Path } from "effect/Path";
 import * as Random from "effect/Random";
 import { ChildProcessSpawner } from "effect/process/ChildProcessSpawner";
 import { Scheduler } from "effect/Scheduler";
+import { FreeSpace } from "../files/free_space.ts";
 import type { Run, Services } from "../runtime/ports.ts";
 import type { NodeClock } from "./node_clock.ts";
 
@@ -32,6 +33,8 @@ export function makeVirtualRun({ clock, disk, random }: VirtualRunOptions): Run 
     Context.add(FileSystem, disk),
     Context.add(Path, posixPath),
     Context.add(ChildProcessSpawner, noProcesses),
+    // A full disk shows when it is written to.
+    Context.add(FreeSpace, () => Effect.succeed(Number.POSITIVE_INFINITY)),
   ) as unknown as Context.Context<Services>;
   const fork = Effect.runForkWith(services);
   return (effect, onExit) => {

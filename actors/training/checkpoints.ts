@@ -149,5 +149,10 @@ function namesIn(folder: string): Effect.Effect<readonly string[], never, FileSy
 
 /** The failure for an error of the file system. */
 export function failedAt(path: string) {
-  return (error: PlatformError): CheckpointFailed => new CheckpointFailed({ path, detail: fileProblem(error) });
+  return (error: PlatformError): CheckpointFailed => failedFor(path, fileProblem(error));
+}
+
+/** The failure for another reason. */
+export function failedFor(path: string, detail: string): CheckpointFailed {
+  return new CheckpointFailed({ path, detail });
 }

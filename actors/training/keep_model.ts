@@ -6,6 +6,7 @@
 import { Data, Effect } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
+import { checkRoom } from "../files/free_space.ts";
 import { makeStateDirectory } from "../files/state_directory.ts";
 import { type FileNotWritten, writeWhole } from "../files/write_whole.ts";
 import {
@@ -20,6 +21,7 @@ import {
   type Checkpoint,
   type CheckpointFailed,
   failedAt,
+  failedFor,
   incomingPath,
   measureFile,
   newestCheckpoint,
@@ -30,6 +32,7 @@ import {
   velocityPath,
 } from "./checkpoints.ts";
 import { writeLayout } from "./layout_file.ts";
+import { nextRoundBytes, parametersBytes, trainingBytes } from "./model_space.ts";
 import { formatRecord, type RoundRecord } from "./round_record.ts";
 import { createTensors, openTensors } from "./tensors_on_disk.ts";
 
@@ -51,15 +54,18 @@ export interface ModelPlace {
   readonly folder: string;
   /** Rounds that are kept. */
   readonly keepRounds: number;
+  /** Rounds of the whole training. */
+  readonly rounds: number;
 }
 
 /**
  * Opens the newest finished round of a training; where there is none, makes round 0 of its weights. Removes what was left half done.
  *
- * Fails where the folder holds rounds of other weights: they are somebody's model.
+ * Fails where the folder holds rounds of other weights, which are another model, and where the disk has no room: a training that has no
+ * round yet is refused then, and one that goes on can be opened when there is room for its next round.
  */
 export function openModel(
-  { folder, keepRounds }: ModelPlace,
+  { folder, keepRounds, rounds }: ModelPlace,
   { weights, run }: { readonly weights: string; readonly run: number },
 ): Effect.Effect<Checkpoint, WeightsRefused | KeepingFailed, FileSystem | Path> {
   const refuse = (detail: string) => Effect.fail(new WeightsRefused({ path: weights, detail }));
@@ -81,7 +87,14 @@ export function openModel(
     );
     yield* writeLayout(folder, initial.tensors);
     const layout = layoutDigest(initial.tensors);
-    if (newest !== undefined) return { ...newest, layout };
+    if (newest !== undefined) {
+      if (newest.record.round < rounds) yield* checkNextRound(folder, newest.record);
+      return { ...newest, layout };
+    }
+    yield* Effect.catch(
+      checkRoom(folder, trainingBytes(parametersBytes(initial.tensors), keepRounds)),
+      ({ message }) => refuse(message),
+    );
     const parameters = parametersPath(folder, 0);
     const out = yield* createTensors(parameters);
     yield* writeInitial(initial, (bytes) => out.write(bytes)).pipe(
@@ -93,6 +106,14 @@ export function openModel(
     yield* writeRecord(folder, record);
     return { record, parameters, velocity: velocityPath(folder, 0), result: resultPath(folder, 0), layout };
   }));
+}
+
+/** Checks that the round after one has room. */
+export function checkNextRound(
+  folder: string,
+  record: Pick<RoundRecord, "parameters">,
+): Effect.Effect<void, CheckpointFailed> {
+  return Effect.mapError(checkRoom(folder, nextRoundBytes(record)), ({ message }) => failedFor(folder, message));
 }
 
 /** What the scheduler knows of a round. */

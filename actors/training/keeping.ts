@@ -33,6 +33,7 @@ export function startModel({ context, self, enqueue }: TrainingArgs): void {
       weights: job.model.weights,
       folder: trainingFolder(stateDir, run.id),
       keepRounds: job.rounds.keepRounds,
+      rounds: job.rounds.updateRounds,
       outer: { learningRate, momentum },
     },
   });

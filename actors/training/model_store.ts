@@ -145,12 +145,13 @@ export const modelStoreMachine = store.createMachine({
     opening: {
       invoke: {
         src: "opened",
-        input: ({ context: { ports, weights, training, folder, keepRounds } }) => ({
+        input: ({ context: { ports, weights, training, folder, keepRounds, rounds } }) => ({
           ports,
           weights,
           training,
           folder,
           keepRounds,
+          rounds,
         }),
       },
       on: {
@@ -215,6 +216,7 @@ export const modelStoreMachine = store.createMachine({
               rules: {
                 folder: context.folder,
                 keepRounds: context.keepRounds,
+                rounds: context.rounds,
                 training: context.training,
                 before: present(context.checkpoint, "the model"),
                 facts: present(context.current, "the result").facts,

@@ -20,10 +20,13 @@ export function pause({ context, enqueue }: StoreArgs, { reason }: { readonly re
 export function noteTaken(args: StoreArgs, outcome: TakenResult | FailedResult): void {
   const { context, enqueue } = args;
   if (outcome.type === "kept") {
-    const { checkpoint, resultBytes } = outcome;
-    enqueue.assign({ checkpoint, paused: undefined });
-    if (context.paused !== undefined) enqueue(() => reportGoesOn(context));
+    const { checkpoint, resultBytes, shortage } = outcome;
+    enqueue.assign({ checkpoint, paused: shortage });
+    if (context.paused !== undefined && shortage === undefined) enqueue(() => reportGoesOn(context));
     enqueue.sendTo(context.parent, { type: "round.kept", checkpoint, resultBytes });
+    if (shortage === undefined) return;
+    if (context.paused === undefined) enqueue(() => reportPaused({ ...context, checkpoint }, shortage));
+    enqueue.sendTo(context.parent, { type: "model.paused", isPaused: true });
   } else if (outcome.type === "failed") noteFailed(args, outcome);
   else if (outcome.type === "refused") enqueue(() => reportRefused(context, outcome.reason));
 }

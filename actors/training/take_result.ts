@@ -13,7 +13,7 @@ import { readLabel } from "../files/labelled_stream.ts";
 import { isFramed, readStreamFile } from "../files/stream_file.ts";
 import { headerMaxBytes, type MalformedSafetensors, type OuterOptions, type ResultRejected } from "../learning/mod.ts";
 import { type Checkpoint, incomingPath } from "./checkpoints.ts";
-import { type KeepingFailed, keepRound, type ModelPlace, type RoundFacts } from "./keep_model.ts";
+import { checkNextRound, type KeepingFailed, keepRound, type ModelPlace, type RoundFacts } from "./keep_model.ts";
 
 /** A result that receives no bytes for this long is broken, in milliseconds. */
 const idleMs = 60_000;
@@ -28,8 +28,13 @@ export interface ResultRules extends ModelPlace {
 
 /** The outcome of a push. */
 export type TakenResult =
-  /** The round is on disk. */
-  | { readonly type: "kept"; readonly checkpoint: Checkpoint; readonly resultBytes: number }
+  /** The round is on disk. `shortage`: the next one has no room. */
+  | {
+    readonly type: "kept";
+    readonly checkpoint: Checkpoint;
+    readonly resultBytes: number;
+    readonly shortage: string | undefined;
+  }
   /** The round was on disk already, and its sender did not hear of it. */
   | { readonly type: "repeated" }
   /** Of another training, run or round: the stream was reset. */
@@ -65,10 +70,13 @@ export function takeResult(
       return yield* refuse(stream, `round ${label.round} instead of ${round + 1}`);
     }
     const kept = Effect.gen(function* () {
+      // An aggregator of the existing network sends its result once: it is taken where it fits, whatever is free.
+      if (isFramed(stream.protocol)) yield* checkNextRound(rules.folder, rules.before.record);
       const resultBytes = yield* saveResult(stream, rules);
       const checkpoint = yield* keepRound(rules, rules.before, rules);
       yield* Effect.ignore(stream.end);
-      return { type: "kept", checkpoint, resultBytes } as const;
+      const shortage = yield* shortageAfter(rules, checkpoint);
+      return { type: "kept", checkpoint, resultBytes, shortage } as const;
     });
     return yield* Effect.catch(
       kept,
@@ -79,6 +87,15 @@ export function takeResult(
     Effect.catch((error) => Effect.as(offered.abort("not kept"), { type: "failed", isRepeated: true, error } as const)),
     Effect.onInterrupt(() => offered.abort("the scheduler stops")),
   );
+}
+
+/** Why the next round has no room; undefined where it has, and after the last one. */
+function shortageAfter({ folder, rounds }: ModelPlace, { record }: Checkpoint): Effect.Effect<string | undefined> {
+  if (record.round >= rounds) return Effect.succeed(undefined);
+  return Effect.match(checkNextRound(folder, record), {
+    onFailure: ({ message }) => message,
+    onSuccess: () => undefined,
+  });
 }
 
 function refuse(stream: StreamHandle, reason: string) {

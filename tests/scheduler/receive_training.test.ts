@@ -6,7 +6,9 @@ import * as NodePath from "@effect/platform-node-shared/NodePath";
 import { Effect, Layer, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { FreeSpace } from "../../actors/files/free_space.ts";
 import { encodeTensors } from "../../actors/learning/mod.ts";
+import { writeHeader } from "../../actors/learning/safetensors.ts";
 import { loadTrainings } from "../../actors/scheduler/load_trainings.ts";
 import { receiveTraining } from "../../actors/scheduler/receive_training.ts";
 import { formatState, statePath } from "../../actors/scheduler/training_record.ts";
@@ -94,6 +96,25 @@ for (const [name, line, files, code] of refused) {
     place.remove();
   });
 }
+
+test("weights of two bytes an element take four on disk: what is missing is said", async () => {
+  const place = temporary();
+  const header = writeHeader([{ name: "w", dtype: "F16", shape: [1_000] }]);
+  const half = new Uint8Array([...header, ...new Uint8Array(2_000)]);
+  const receiving = receiveTraining(bodyOf({ ...head, weights: half.length }, half, 500), {
+    stateDir: place.path,
+    id: "t-1",
+    now: 5,
+  });
+  // Kept three times, the one in the making, two results: of 2,000 bytes as they come, of 4,000 as they are kept.
+  const having = (free: number) => Effect.provideService(FreeSpace, () => Effect.succeed(free));
+  const outcome = await Effect.runPromise(Effect.provide(Effect.result(receiving).pipe(having(39_999)), services));
+  assert.match(
+    Result.isFailure(outcome) ? outcome.failure.message : "taken",
+    /need 40 kB, have 39.99 kB at .*keep_rounds/,
+  );
+  place.remove();
+});
 
 test("a body whose connection is lost leaves nothing", async () => {
   const place = temporary();

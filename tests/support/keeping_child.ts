@@ -19,7 +19,7 @@ import { keepRound, openModel } from "../../actors/training/keep_model.ts";
 /** Values of the model: several chunks and writes. */
 const size = 100_000;
 export const outer = { learningRate: 0.7, momentum: 0.9 };
-export const placeOf = (folder: string) => ({ folder: join(folder, "training"), keepRounds: 1 });
+export const placeOf = (folder: string) => ({ folder: join(folder, "training"), keepRounds: 1, rounds: 9 });
 export const weightsOf = (folder: string) => join(folder, "init.safetensors");
 /** What the scheduler knows of a round. */
 export const facts = { run: 1, slices: { count: 3, next: 1, epoch: 0 }, members: ["a", "b"], samples: 640 };

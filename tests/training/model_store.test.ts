@@ -3,13 +3,14 @@ import { Effect, Exit, Result } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { FreeSpace } from "../../actors/files/free_space.ts";
 import { handOver, saveStream } from "../../actors/job/copy.ts";
 import { jobLimits } from "../../actors/job/limits.ts";
 import { decodeTensors, encodeTensors } from "../../actors/learning/mod.ts";
 import { realServices } from "../../actors/runtime/real_ports.ts";
 import { Disk } from "../../actors/simulation/disk.ts";
 import { makeMemoryDirectory } from "../../actors/simulation/work_directory.ts";
-import { modelStoreMachine } from "../../actors/training/model_store.ts";
+import { modelStoreMachine, openAgainMs } from "../../actors/training/model_store.ts";
 import { pullsOfPeerMax } from "../../actors/training/model_store_setup.ts";
 import { encodeGrantedPullHeader } from "../../transport/protocols/mod.ts";
 import type { PushLabel } from "../../transport/protocols/messages.ts";
@@ -32,15 +33,18 @@ const label = (round: number, over: Partial<PushLabel> = {}): PushLabel => ({
 });
 
 /** A store whose model begins with 1 and 2. */
-async function opened(weights: Uint8Array = tensors(1, 2)) {
+async function opened(weights: Uint8Array = tensors(1, 2), options: { freeBytes?: number; disk?: Disk } = {}) {
   const world = makeFakeWorld();
-  const disk = new Disk({ now: world.ports.now, openDelayMs: () => 0 });
+  const disk = options.disk ?? new Disk({ now: world.ports.now, openDelayMs: () => 0 });
   disk.put("/init.safetensors", weights);
+  const space = { freeBytes: Number.POSITIVE_INFINITY, ...options };
   const store = startUnderParent(world, modelStoreMachine, {
     ports: {
       ...world.ports,
       run: (effect, onExit) => {
-        const provided = Effect.provide(Effect.provideService(effect, FileSystem, disk.service), realServices);
+        const provided = Effect.provide(Effect.provideService(effect, FileSystem, disk.service), realServices).pipe(
+          Effect.provideService(FreeSpace, () => Effect.succeed(space.freeBytes)),
+        );
         const fiber = Effect.runFork(provided as Effect.Effect<never>);
         fiber.addObserver((exit) => queueMicrotask(() => onExit(exit as Exit.Exit<never, never>)));
         return () => fiber.interruptUnsafe();
@@ -51,6 +55,7 @@ async function opened(weights: Uint8Array = tensors(1, 2)) {
     weights: "/init.safetensors",
     folder,
     keepRounds: 1,
+    rounds: 3,
     outer: { learningRate: 1, momentum: 0.5 },
   });
   await eventually("the model is open or broken", () => store.said.length > 0);
@@ -84,7 +89,7 @@ async function opened(weights: Uint8Array = tensors(1, 2)) {
     await settle();
     return Result.isSuccess(outcome) ? valuesOf(directory.files.get("file")) : "refused";
   };
-  return { world, disk, store, push, pull };
+  return { space, world, disk, store, push, pull };
 }
 
 function readerOf(bytes: Uint8Array) {
@@ -153,6 +158,48 @@ test("a full disk pauses the training, said once; it goes on by itself when the 
   assert.equal(store.said.map(({ type }) => type), ["model.opened", "model.paused", "round.kept"]);
   assert.is(world.reported("training.resumed").length, 1);
   assert.equal(files(disk), kept(1));
+});
+
+test("a training whose rounds have no room is refused before it leases anything", async () => {
+  const { disk, store } = await opened(tensors(1, 2), { freeBytes: 47 });
+  const [said] = store.said as { readonly type: string; readonly reason?: string }[];
+  assert.is(said?.type, "model.broken");
+  assert.match(said?.reason ?? "", `not enough disk: need 48 bytes, have 47 bytes at ${folder}`);
+  assert.equal(files(disk), []);
+  const { store: other } = await opened(tensors(1, 2), { freeBytes: 48 });
+  assert.is(other.said[0]?.type, "model.opened");
+});
+
+test("no room for the next round pauses the training when it begins, and its result is refused before it is read", async () => {
+  const { disk, store, push, world, space } = await opened();
+  space.freeBytes = 1_000;
+  assert.ok(await push(tensors(1, 1), label(1)));
+  assert.equal(world.reported("training.paused"), []);
+  let looks = 0;
+  Object.defineProperty(space, "freeBytes", { get: () => looks++ === 0 ? 1_000 : 100, configurable: true });
+  assert.ok(await push(tensors(1, 1), label(2)), "there was room for this one");
+  const [paused] = world.reported("training.paused");
+  assert.is(paused?.["round"], 3);
+  assert.match(String(paused?.["reason"]), "not enough disk: need ");
+  assert.not.ok(await push(tensors(1, 1), label(3)));
+  assert.equal(files(disk), kept(2));
+  const types = () => store.said.map(({ type }) => type);
+  assert.equal(types(), ["model.opened", "round.kept", "round.kept", "model.paused"]);
+  Object.defineProperty(space, "freeBytes", { value: 1_000 });
+  assert.ok(await push(tensors(1, 1), label(3)));
+  assert.equal([world.reported("training.paused").length, world.reported("training.resumed").length], [1, 1]);
+  assert.is(types().at(-1), "round.kept", "the last one: the next one needs no room");
+});
+
+test("a training that goes on is opened when its next round has room", async () => {
+  const { disk, push } = await opened();
+  assert.ok(await push(tensors(1, 1), label(1)));
+  const paused = opened(tensors(1, 2), { freeBytes: 1, disk });
+  const { store, space, world } = await paused;
+  assert.equal(store.said.map(({ type }) => type), ["model.paused"]);
+  space.freeBytes = 1_000;
+  world.pass(openAgainMs);
+  await eventually("it is open", () => store.said.some(({ type }) => type === "model.opened"));
 });
 
 test("a result that does not fit is its aggregator's fault, and nothing is kept", async () => {
