@@ -17,7 +17,9 @@ export const cellLevels = ["bare", "namespaces", "root", "full"] as const;
 export type CellLevel = (typeof cellLevels)[number];
 
 /** `[cell]`. Memory and disk that it does not limit are limited by the job's lease. */
-export type CellSettings = Settings<Cell, "memoryBytes" | "diskBytes" | "disk" | "cpuSeconds">;
+export type CellSettings =
+  & Omit<Settings<Cell, "memoryBytes" | "diskBytes" | "disk" | "cpuSeconds">, "gpuCommon">
+  & { readonly gpuCommon: { readonly devices: readonly string[] } };
 
 /** A job's work directory is a file system in memory, or a directory of the worker's own disk. */
 export type DiskPlace = "memory" | "directory";
@@ -25,9 +27,17 @@ export type DiskPlace = "memory" | "directory";
 /** `[fetch]`. */
 export type FetchConfig = Settings<Fetch, "hosts">;
 
+/** One of `[[cell.gpu]]`. */
+export interface GpuTable {
+  readonly devices: readonly string[];
+  /** GB. */
+  readonly memory: number;
+}
+
 /** What holds where the configuration has no `[cell]`. The schema's examples come from here. */
 export const cellDefault = {
   level: "bare" as CellLevel,
+  levelMax: "full" as CellLevel,
   allowUnconfined: false,
   memoryBytes: undefined as number | undefined,
   pidsMax: 4_096,
@@ -39,6 +49,8 @@ export const cellDefault = {
   wallSeconds: 2_592_000,
   environment: ["LANG"] as readonly string[],
   readOnly: [] as readonly string[],
+  gpu: [] as readonly GpuTable[],
+  gpuCommon: { devices: [] as readonly string[] },
 };
 
 /** What holds where the configuration has no `[fetch]`: nothing of the machine's own surroundings (RFC 6890). */

@@ -7,7 +7,9 @@
 import type { Role } from "../../pki/certificate.ts";
 import { isQuic } from "./addresses.ts";
 import { checkAuthorization } from "./authorization_schema.ts";
+import { checkCell } from "./cell_rules.ts";
 import { checkMembership } from "./membership_schema.ts";
+import { tableAt } from "./settings.ts";
 
 /** A rule that a configuration breaks. */
 export interface BrokenRule {
@@ -33,6 +35,7 @@ export function checkRules(
     ...checkTwice(values),
     ...checkExecutors(values),
     ...checkPrices(values),
+    ...checkCell(values),
     ...checkModel(values),
     ...checkAuthorization(values),
     ...checkMembership(values),
@@ -197,11 +200,6 @@ function checkModel(values: Readonly<Record<string, unknown>>): BrokenRule[] {
     expected: "a number over 0 for a model with weights",
     mend: "write for instance: learning-rate = 0.7",
   }];
-}
-
-function tableAt(values: Readonly<Record<string, unknown>>, key: string): Readonly<Record<string, unknown>> {
-  const table = values[key];
-  return typeof table === "object" && table !== null ? table as Readonly<Record<string, unknown>> : {};
 }
 
 /** A bid above what is paid at most would refuse every offer that takes it. */

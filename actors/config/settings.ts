@@ -35,6 +35,12 @@ function spelt(value: unknown): unknown {
 
 const camel = (key: string) => key.replace(/[_-]([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 
+/** The table under a key of values that may be invalid; empty where there is none. */
+export function tableAt(values: Readonly<Record<string, unknown>>, key: string): Readonly<Record<string, unknown>> {
+  const table = values[key];
+  return typeof table === "object" && table !== null ? table as Readonly<Record<string, unknown>> : {};
+}
+
 /** The value as TOML. */
 export function tomlOf(value: string | number | boolean | readonly (string | number)[]): string {
   return Array.isArray(value) ? `[${value.map((each) => JSON.stringify(each)).join(", ")}]` : JSON.stringify(value);

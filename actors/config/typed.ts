@@ -5,7 +5,7 @@
  */
 import type { Role } from "../../pki/certificate.ts";
 import { defaultLimits } from "../../transport/core/admission.ts";
-import { cellDefault, fetchDefault } from "./cell_config.ts";
+import { cellDefault, type CellSettings, fetchDefault } from "./cell_config.ts";
 import type {
   CommonConfig,
   DataConfig,
@@ -37,6 +37,7 @@ import {
 import { typeMembership } from "./membership_schema.ts";
 import type { Decoded } from "./schema.ts";
 import { camelled } from "./settings.ts";
+import type { Cell } from "./worker_schema.ts";
 import { warningsOf, withoutQuic } from "./warnings.ts";
 
 /** Gives a decoded configuration its type. */
@@ -138,9 +139,14 @@ function typeWorker(decoded: Decoded<"worker">): WorkerConfig {
       args: executor.args ?? [],
       token: executor.token,
     })),
-    cell: { ...cellDefault, ...camelled(decoded.cell ?? {}) },
+    cell: typeCell(decoded.cell ?? {}),
     fetch: { ...fetchDefault, ...camelled(decoded.fetch ?? {}) },
   };
+}
+
+function typeCell({ gpu_common, ...cell }: Cell): CellSettings {
+  const gpuCommon = { ...cellDefault.gpuCommon, ...gpu_common };
+  return { ...cellDefault, ...camelled(cell), gpuCommon };
 }
 
 function typeScheduler(decoded: Decoded<"scheduler">): SchedulerConfig {

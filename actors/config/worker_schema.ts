@@ -60,9 +60,27 @@ export const executor = Schema.Struct({
 
 const bytes = (minimum: number, example: string, description: string, standard?: string) =>
   integer(minimum, 2 ** 53 - 1, example, description, standard);
+const devices = (description: string, example: string) =>
+  list(Schema.String.check(Schema.isPattern(/^\/[^\0]+$/), Schema.isMaxLength(textCharactersMax)), {
+    expected: "a list of absolute paths of devices",
+    example,
+    description,
+  });
+/** One of `[[cell.gpu]]`. */
+const gpu = Schema.Struct({
+  devices: devices("Devices of this GPU alone.", '["/dev/nvidia0"]'),
+  memory: integer(1, 1_000_000, "24", "Its memory in GB."),
+});
 /** `[cell]`. */
 export const cell = Schema.Struct({
   level: optional(oneOf(cellLevels, tomlOf(cellDefault.level), "Weakest cell in which executors are started.")),
+  level_max: optional(
+    oneOf(
+      cellLevels,
+      tomlOf(cellDefault.levelMax),
+      "Strongest cell that is tried, also where this machine has a stronger one.",
+    ),
+  ),
   allow_unconfined: optional(
     flag(
       tomlOf(cellDefault.allowUnconfined),
@@ -102,6 +120,19 @@ export const cell = Schema.Struct({
       description: "What executors may read in addition to /usr and their own program.",
     }),
   ),
+  gpu: optional(
+    list(gpu, {
+      expected: "tables [[cell.gpu]]",
+      example: '[{ devices = ["/dev/nvidia0"], memory = 24 }]',
+      description: "The GPUs that jobs get, each whole and for one job at a time.",
+      standard: "none: no GPU memory is offered",
+    }),
+  ),
+  gpu_common: optional(Schema.Struct({
+    devices: optional(
+      devices("Devices that every job with a GPU gets in addition.", '["/dev/nvidiactl", "/dev/nvidia-uvm"]'),
+    ),
+  })),
 });
 /** `[fetch]`. */
 export const fetch = Schema.Struct({

@@ -15,6 +15,8 @@ export interface OpenOffer {
   readonly resources: Resources;
   readonly descriptors: readonly Descriptor[];
   readonly price: number;
+  /** Whole GPUs, by index of `[[cell.gpu]]`; empty where the worker has no such tables. */
+  readonly gpus: readonly number[];
   /** Whether its resources are reserved until it is accepted or lapses; else it is accepted if they are available then. */
   readonly reserves: boolean;
 }
@@ -28,6 +30,8 @@ export interface GivenLease {
   readonly holder: Member;
   readonly resources: Resources;
   readonly descriptors: readonly Descriptor[];
+  /** The GPUs that its jobs use, by index of `[[cell.gpu]]`. */
+  readonly gpus: readonly number[];
   /** Milliseconds since the epoch. */
   readonly endsAt: number;
   readonly over: boolean;
@@ -87,12 +91,12 @@ export function dropOffer(commitments: Commitments, id: Uuid): Commitments {
 export function acceptOffer(
   commitments: Commitments,
   id: Uuid,
-  { holder, endsAt, training }: Pick<GivenLease, "holder" | "endsAt" | "training">,
+  { gpus, holder, endsAt, training }: Pick<GivenLease, "gpus" | "holder" | "endsAt" | "training">,
 ): Commitments {
   const offer = commitments.offers[id];
   if (offer === undefined) return commitments;
   const { to, resources, descriptors } = offer;
-  const lease: GivenLease = { id, peer: to, holder, resources, descriptors, endsAt, over: false, training };
+  const lease: GivenLease = { id, peer: to, holder, resources, descriptors, gpus, endsAt, over: false, training };
   return { ...dropOffer(commitments, id), leases: { ...commitments.leases, [id]: lease } };
 }
 

@@ -14,6 +14,7 @@ import { instantFromMs } from "../runtime/instant.ts";
 import { isStale, noteRun } from "./runs.ts";
 import { endBygone } from "./training_requests.ts";
 import { leftUnaccepted, withUnaccepted } from "./unaccepted.ts";
+import { chooseGpus, freeGpus, unleasedGpus } from "./gpus.ts";
 import { fitsResources } from "./resources.ts";
 import { offerLifeMs, planOffers, requestWaitMs, waitingRequests } from "./requests.ts";
 import {
@@ -23,23 +24,27 @@ import {
   dropOffer,
   endLease,
   jobsOfLease,
+  type OpenOffer,
   renewLease,
   unleasedResources,
 } from "./commitments.ts";
-import type { WorkerArgs, WorkerEvent } from "./worker_setup.ts";
+import type { WorkerArgs, WorkerContext, WorkerEvent } from "./worker_setup.ts";
 
 /** The window or an open offer is over: makes offers to the best requests. */
 export function offer({ context, self, enqueue }: WorkerArgs): void {
   const { config, ports, transport } = context;
-  const available = availableResources(context.book, config.resources);
+  const free = {
+    resources: availableResources(context.book, config.resources),
+    gpus: context.gpus && freeGpus(context.book, context.gpus),
+  };
   let { book } = context;
   const now = ports.now();
   const isLeaving = (peer: Peer) => leftUnaccepted(context.unaccepted, peer, now);
   const requests = [...context.waiting.filter(({ at }) => now - at < requestWaitMs), ...context.window];
-  const planned = planOffers(requests, available, config, isLeaving);
-  for (const { to, request, resources, price, reserves } of planned) {
+  const planned = planOffers(requests, free, config, isLeaving);
+  for (const { to, request, resources, price, gpus, reserves } of planned) {
     const id = ports.uuid();
-    book = addOffer(book, { id, to, resources, price, reserves, descriptors: request.spec.executor });
+    book = addOffer(book, { id, to, resources, price, gpus, reserves, descriptors: request.spec.executor });
     enqueue.sendTo(transport, {
       type: "request",
       id: `offer/${id}`,
@@ -67,7 +72,10 @@ export function offer({ context, self, enqueue }: WorkerArgs): void {
       })
     );
   }
-  const unleased = unleasedResources(book, config.resources);
+  const unleased = {
+    resources: unleasedResources(book, config.resources),
+    gpus: context.gpus && unleasedGpus(book, context.gpus),
+  };
   const waiting = waitingRequests(requests, { offers: Object.values(book.offers), unleased, now }, config);
   enqueue.assign({ book, window: [], waiting });
 }
@@ -107,9 +115,8 @@ export function answerRenewal(
     return;
   }
   if (taken === undefined || taken.to !== peer || !standsFor(identity.role, "scheduler")) return fail();
-  const isFree = taken.reserves ||
-    fitsResources(taken.resources, availableResources(context.book, context.config.resources));
-  if (!isFree) return fail();
+  const gpus = gpusOf(context, taken);
+  if (gpus === undefined) return fail();
   const lifeMs = context.leaseLifeMs ?? leaseLifeMs;
   const endsAt = context.ports.now() + lifeMs;
   if (training !== undefined) {
@@ -117,7 +124,7 @@ export function answerRenewal(
     endBygone(args, { holder, training, runs: "lower" }, newerRunReason);
   }
   enqueue.cancel(`offer/${id}`);
-  enqueue.assign({ book: acceptOffer(context.book, id, { holder, endsAt, training }) });
+  enqueue.assign({ book: acceptOffer(context.book, id, { gpus, holder, endsAt, training }) });
   enqueue.raise({ type: "offer.over" });
   enqueue.spawnChild("lease", {
     id: `lease/${id}`,
@@ -143,6 +150,13 @@ export function answerRenewal(
       },
     })
   );
+}
+
+/** The GPUs of an offer that is accepted; undefined where its resources are no longer free. */
+function gpusOf({ book, config, gpus }: WorkerContext, offer: OpenOffer): readonly number[] | undefined {
+  if (offer.reserves) return offer.gpus;
+  if (!fitsResources(offer.resources, availableResources(book, config.resources))) return undefined;
+  return gpus === undefined ? [] : chooseGpus(freeGpus(book, gpus), offer.resources.gpu);
 }
 
 type Renewed = Extract<LeaseEvent, { type: "lease.renewed" }>;

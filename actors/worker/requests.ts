@@ -5,6 +5,7 @@
  */
 import type { Peer, Resources, WorkerRequest } from "../../transport/protocols/messages.ts";
 import type { ExecutorConfig, WorkerConfig } from "../config/config.ts";
+import { chooseGpus, type GpuMemories, gpuMemory, withoutGpus } from "./gpus.ts";
 import { fitsResources, pricePerUnit, subtractResources } from "./resources.ts";
 
 /** Requests are collected this long before they are ranked, in milliseconds (`docs/wire.md`, "Allocation"). */
@@ -34,12 +35,21 @@ export interface PlannedOffer {
   readonly request: WorkerRequest;
   readonly resources: Resources;
   readonly price: number;
+  /** Whole GPUs for it; empty where GPU memory is an amount. */
+  readonly gpus: readonly number[];
   /** Whether its resources are kept for this scheduler until the offer lapses. */
   readonly reserves: boolean;
 }
 
 /** The configuration that a worker weighs requests by. */
 export type OfferTerms = Pick<WorkerConfig, "offer" | "resources" | "executors">;
+
+/** What is free to be offered. */
+export interface Free {
+  readonly resources: Resources;
+  /** Undefined where GPU memory is an amount. */
+  readonly gpus?: GpuMemories | undefined;
+}
 
 /**
  * Chooses offers for the requests of a window: drops those that name an executor this worker lacks, bid under its floor or
@@ -48,12 +58,12 @@ export type OfferTerms = Pick<WorkerConfig, "offer" | "resources" | "executors">
  * several such offers the first to be accepted counts.
  *
  * @param window Requests in order of arrival; of two equally good ones the earlier is served first.
- * @param available Resources that are neither leased nor reserved.
+ * @param free What is neither leased nor reserved.
  * @param isLeaving Whether a scheduler left an offer unaccepted.
  */
 export function planOffers(
   window: readonly ReceivedRequest[],
-  available: Resources,
+  free: Free,
   terms: OfferTerms,
   isLeaving: (peer: Peer) => boolean = () => false,
 ): readonly PlannedOffer[] {
@@ -70,12 +80,14 @@ export function planOffers(
         : Number(right.reserves) - Number(left.reserves)
     );
   const planned: PlannedOffer[] = [];
-  let left = available;
+  let left = free;
   for (const { received, reserves } of ranked) {
     const offer = offerFor(received, left, terms);
     if (offer === undefined) continue;
     planned.push({ ...offer, reserves });
-    if (reserves) left = subtractResources(left, offer.resources);
+    if (!reserves) continue;
+    const resources = subtractResources(left.resources, offer.resources);
+    left = { resources, gpus: left.gpus && withoutGpus(left.gpus, offer.gpus) };
   }
   return planned;
 }
@@ -85,13 +97,13 @@ export function planOffers(
  * newest so many schedulers. A scheduler that has an open offer waits for nothing.
  *
  * @param requests Requests in order of arrival.
- * @param init The open offers, the resources that are not leased, and the time in milliseconds since the epoch.
+ * @param init The open offers, what is not leased, and the time in milliseconds since the epoch.
  */
 export function waitingRequests(
   requests: readonly ReceivedRequest[],
   { offers, unleased, now }: {
     readonly offers: Iterable<{ readonly to: Peer }>;
-    readonly unleased: Resources;
+    readonly unleased: Free;
     readonly now: number;
   },
   terms: OfferTerms,
@@ -110,16 +122,26 @@ function canServe(request: WorkerRequest, { offer, executors }: OfferTerms): boo
     request.spec.executor.every((descriptor) => findExecutor(executors, descriptor) !== undefined);
 }
 
-/** `whole` offers all resources of this worker, at the better of bid and price; `flexible` those asked for, at the bid. */
+/**
+ * `whole` offers all resources of this worker, at the better of bid and price; `flexible` those asked for, at the bid. GPU memory is
+ * that of whole GPUs: a job that asked for less gets all of it.
+ */
 function offerFor(
   { from, request }: ReceivedRequest,
-  available: Resources,
+  free: Free,
   { offer, resources }: OfferTerms,
 ): Omit<PlannedOffer, "reserves"> | undefined {
-  const offered = offer.strategy === "whole" ? resources : request.spec.resources;
-  if (!fitsResources(request.spec.resources, offered) || !fitsResources(offered, available)) return undefined;
+  const asked = request.spec.resources;
+  const wanted = offer.strategy === "whole" ? resources : asked;
+  if (!fitsResources(asked, wanted) || !fitsResources(wanted, free.resources)) return undefined;
+  const gpus = free.gpus === undefined ? [] : chooseGpus(free.gpus, wanted.gpu);
+  if (gpus === undefined) return undefined;
+  const gpu = free.gpus === undefined || gpus.length === 0
+    ? wanted.gpu
+    : Math.min(gpuMemory(free.gpus, gpus), free.resources.gpu);
+  const offered = { ...wanted, gpu };
   const price = offer.strategy === "whole" ? Math.max(request.bid, offer.price) : request.bid;
-  return { to: from, request, resources: offered, price };
+  return { to: from, request, resources: offered, price, gpus };
 }
 
 /** The executor of that class and name, where this worker has one. */

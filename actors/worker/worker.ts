@@ -19,16 +19,19 @@
  */
 import { assign, enqueueActions, sendTo } from "xstate";
 import type { TransportFact } from "../../transport/port.ts";
+import type { TriedGpus } from "../job/cell/gpus.ts";
 import type { PreparedWorker } from "../job/cell/prepare.ts";
 import type { EffectDone } from "../runtime/effect_actor.ts";
 import { handleRequest, type ReceivedRequest, type RequestTable } from "../runtime/requests.ts";
 import { makeJobNetworkHost } from "../job/job_network.ts";
 import { cellDefault } from "../config/cell_config.ts";
+import type { WorkerConfig } from "../config/config.ts";
 import { cellRefusal, describeCell, isConfined } from "../job/cell/cell.ts";
 import { workerTopic } from "../../transport/protocols/messages.ts";
 import { answerRefused, answerRenewal, answerRenewed, closeLease, offer, withdrawOffer } from "./offering.ts";
 import { requestWindowMs } from "./requests.ts";
 import { noCommitments } from "./commitments.ts";
+import { gpuMemory } from "./gpus.ts";
 import { answerTraining } from "./training_requests.ts";
 import { drainMs, sweepMs, type WorkerArgs, type WorkerContext, workerSetup } from "./worker_setup.ts";
 import {
@@ -89,6 +92,33 @@ function reportCell({ context }: { readonly context: WorkerContext }): void {
   });
 }
 
+/** From now on the worker offers the GPU memory that jobs can use. */
+function takeGpus(config: WorkerConfig, { usable }: TriedGpus): Pick<WorkerContext, "config" | "gpus"> {
+  const { gpu: tables } = config.cell ?? cellDefault;
+  const gpus = new Map(usable.map((index) => [index, tables[index]?.memory ?? 0]));
+  const gpu = Math.min(config.resources.gpu, gpuMemory(gpus, usable));
+  return { gpus, config: { ...config, resources: { ...config.resources, gpu } } };
+}
+
+/** Reports the GPUs that are not offered. */
+function reportGpus({ context }: { readonly context: WorkerContext }, { gpus }: PreparedWorker): void {
+  if (gpus === undefined) return;
+  const { config, ports } = context;
+  const isWithout = config.resources.gpu > 0 && (config.cell ?? cellDefault).gpu.length === 0;
+  const problems = [
+    ...gpus.problems,
+    ...(isWithout ? ["no table [[cell.gpu]] names the devices that jobs get"] : []),
+  ];
+  for (const reason of problems) {
+    ports.report({
+      level: "error",
+      event: "worker.gpu",
+      message: `GPU memory is not offered: ${reason}`,
+      fields: { reason },
+    });
+  }
+}
+
 function reportSwept(
   { context }: { readonly context: WorkerContext },
   { removed, failed, unswept }: PreparedWorker,
@@ -118,13 +148,15 @@ const worker = workerSetup.extend({
     passStream: ({ context }, fact: Extract<TransportFact, { type: "stream.received" }>) =>
       context.jobNetworkHost.offer(fact),
     stopJobNetworkHost: ({ context }) => context.jobNetworkHost.stop(),
-    takeCell: assign(({ context }, { cell }: Pick<PreparedWorker, "cell">) => ({
+    takeCell: assign(({ context: { config } }, { cell, gpus }: Pick<PreparedWorker, "cell" | "gpus">) => ({
       cell,
-      cellProblem: cell === undefined ? undefined : cellRefusal(cell, context.config.cell ?? cellDefault),
+      cellProblem: cell === undefined ? undefined : cellRefusal(cell, config.cell ?? cellDefault),
+      ...(gpus === undefined ? {} : takeGpus(config, gpus)),
     })),
     sendCell: enqueueActions(sendCell),
     reportCell,
     reportSwept,
+    reportGpus,
     keepRequest: assign(({ context }, { from, message }: Extract<TransportFact, { type: "published" }>) => ({
       window: [...context.window, { from, request: message, at: context.ports.now() }],
     })),
@@ -148,8 +180,9 @@ const worker = workerSetup.extend({
   },
 });
 
-/** Takes the cell that was found, and reports both the cell and the swept directories. */
+/** Takes the cell that was found, and reports the cell, the GPUs and the swept directories. */
 const takePrepared = [
+  { type: "reportGpus", params: prepared },
   { type: "takeCell", params: prepared },
   "reportCell",
   "sendCell",
@@ -173,6 +206,7 @@ export const workerMachine = worker.createMachine({
     unaccepted: new Map(),
     jobNetworkHost: makeJobNetworkHost(input.transport, input.ports),
     cell: undefined,
+    gpus: undefined,
     cellProblem: "it has not found out yet how to confine executors",
     unacknowledged: 0,
     outcome: { type: "drained" },

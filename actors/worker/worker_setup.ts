@@ -10,7 +10,6 @@ import type { WorkerConfig } from "../config/config.ts";
 import type { EventsOf } from "../runtime/effect_actor.ts";
 import type { JobNetworkHost } from "../job/job_network.ts";
 import { cellDefault } from "../config/cell_config.ts";
-import { jobCell } from "../job/cell/bounds.ts";
 import type { Cell } from "../job/cell/cell.ts";
 import { prepareWorker } from "../job/cell/prepare.ts";
 import { jobMachine } from "../job/job.ts";
@@ -20,6 +19,7 @@ import type { Ports } from "../runtime/ports.ts";
 import type { RoleEvent, RoleInput, RoleOutcome } from "../runtime/role.ts";
 import { type ReceivedRequest, requestsPerWindowMax } from "./requests.ts";
 import type { Commitments } from "./commitments.ts";
+import type { GpuMemories } from "./gpus.ts";
 import type { NewestRuns } from "./runs.ts";
 import type { Unaccepted } from "./unaccepted.ts";
 import type { PostponedDispatch } from "./working.ts";
@@ -53,6 +53,11 @@ export interface WorkerContext extends WorkerInput {
   readonly jobNetworkHost: JobNetworkHost;
   /** The cell for executors; undefined until it is found, and in a simulation. */
   readonly cell: Cell | undefined;
+  /**
+   * GB of memory of the GPUs that jobs get, by index of `[[cell.gpu]]`. Undefined until a cell is found, and in a simulation: GPU
+   * memory is an amount there.
+   */
+  readonly gpus: GpuMemories | undefined;
   /** Why no executor can be started now. */
   readonly cellProblem: string | undefined;
   /** Job statuses that were sent and not acknowledged. */
@@ -67,7 +72,8 @@ const actors = {
       prepareWorker({
         ports,
         workDir: config.workDir,
-        config: jobCell(config.cell ?? cellDefault, config.resources),
+        settings: config.cell ?? cellDefault,
+        resources: config.resources,
       }),
   ),
   lease: leaseMachine,

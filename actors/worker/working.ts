@@ -147,7 +147,12 @@ function begin(
   const lease = leaseForJob(book, holder, wanted, training);
   if (lease === undefined) return "its sender holds no free lease for such a job";
   const job: RunningJob = { taskId: id, leaseId: lease.id, scheduler: peer, holder, spec, training };
-  return { job, executor, config: jobCell(config.cell ?? cellDefault, lease.resources), endsAt: lease.endsAt };
+  return {
+    job,
+    executor,
+    config: jobCell(config.cell ?? cellDefault, lease.resources, lease.gpus),
+    endsAt: lease.endsAt,
+  };
 }
 
 /** Reports that a job runs. */

@@ -29,6 +29,7 @@ export function configurationPage(): string {
       `## ${titles[role]}`,
       ...section(role, own(role)),
       ...(role === "worker" ? listed(role, ["executors"], "Keys of each `[[executors]]`:") : []),
+      ...(role === "worker" ? listed(role, ["cell", "gpu"], "Keys of each `[[cell.gpu]]`:") : []),
       ...(role === "scheduler" ? [tasks] : []),
     ]),
   ];

@@ -44,7 +44,7 @@ export function initText(options: InitOptions): string {
     ...sections,
     listed("trust_domains", trustDomains),
     listed("authorization", authorizationRules),
-    ...(role === "worker" ? [listed("executors", executors)] : []),
+    ...(role === "worker" ? [listed("executors", executors), gpus(given)] : []),
   ];
   return parts.join("\n");
 }
@@ -159,6 +159,20 @@ const authorizationRules =
 #acts = ["job.dispatch", "lease.renew"]
 # A name of a certificate (* is one whole segment, a last ** one or more), peer:PEERID, or name:NAME.
 #peers = ["spiffe://partner.example/scheduler/*"]
+`;
+
+const gpus = ({ cell }: NonNullable<InitOptions["given"]>): string => {
+  const tables = typeof cell === "object" && cell !== null
+    ? (cell as Readonly<Record<string, unknown>>)["gpu"]
+    : undefined;
+  return Array.isArray(tables) ? `${stringify({ cell: { gpu: tables } })}\n` : gpuTables;
+};
+
+const gpuTables =
+  `# The GPUs that jobs get, one table [[cell.gpu]] each (docs/cells.md). Without one no GPU memory is offered.
+#[[cell.gpu]]
+#devices = ["/dev/nvidia0"]
+#memory = 24
 `;
 
 const executors =

@@ -83,11 +83,18 @@ function fakeJobs() {
 }
 
 /** A worker that serves. `there`: whom it is connected with when it starts. */
-export function startWorker(strategy: "whole" | "flexible" = "flexible", there: PeerIdentity = identityOf("s")) {
+export function startWorker(
+  strategy: "whole" | "flexible" = "flexible",
+  there: PeerIdentity = identityOf("s"),
+  { prepared = {}, more = {} }: {
+    readonly prepared?: Partial<PreparedWorker>;
+    readonly more?: Partial<Pick<WorkerConfig, "cell" | "resources">>;
+  } = {},
+) {
   const world = makeFakeWorld();
   const jobs = fakeJobs();
   const sweep = fromSource((_: unknown, send: (event: EffectDone<"sweep", PreparedWorker>) => void) => {
-    send({ type: "effect.done.sweep", value: { removed: ["/old"], failed: [] } });
+    send({ type: "effect.done.sweep", value: { removed: ["/old"], failed: [], ...prepared } });
     return () => {};
   });
   const machine = workerMachine.provide({ actors: { sweep, job: jobs.logic as unknown as typeof jobMachine } });
@@ -100,6 +107,7 @@ export function startWorker(strategy: "whole" | "flexible" = "flexible", there: 
       { class: "train", name: "diloco-transformer", runtime: "process", cmd: "true", args: [] },
       { class: "aggregate", name: "parameter-server", runtime: "parameter-server", cmd: undefined, args: [] },
     ],
+    ...more,
   } as unknown as WorkerConfig;
   const actor = startIn(world, machine, {
     config,
@@ -109,7 +117,7 @@ export function startWorker(strategy: "whole" | "flexible" = "flexible", there: 
     members: withConnected([], there),
   });
   let requests = 0;
-  const ask = (from: string, { bid = 20, cpu = 2, of = "train" as "train" | "aggregate" } = {}) => {
+  const ask = (from: string, { bid = 20, cpu = 2, gpu = 0, of = "train" as "train" | "aggregate" } = {}) => {
     const name = of === "train" ? "diloco-transformer" : "parameter-server";
     const id = `request-${++requests}`;
     actor.send({
@@ -120,7 +128,7 @@ export function startWorker(strategy: "whole" | "flexible" = "flexible", there: 
       via: "g",
       message: {
         id,
-        spec: { resources: { ...small, cpu }, executor: [{ class: of, name }] },
+        spec: { resources: { ...small, cpu, gpu }, executor: [{ class: of, name }] },
         timeout: instantFromMs(0),
         bid,
       },

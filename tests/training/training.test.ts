@@ -246,13 +246,14 @@ test("a worker's book: reserved from the offer on, free when the lease is over a
     resources: { ...total, cpu: 3 },
     descriptors: [descriptor],
     price: 1,
+    gpus: [],
     reserves: true,
   };
   const left = (book: typeof noCommitments) => availableResources(book, total).cpu;
   const offered = addOffer(noCommitments, offer);
   assert.is(left(offered), 1);
   assert.is(left(addOffer(noCommitments, { ...offer, reserves: false })), 4);
-  const leased = acceptOffer(offered, "1", { holder: scheduler("s"), endsAt: 10, training: undefined });
+  const leased = acceptOffer(offered, "1", { gpus: [], holder: scheduler("s"), endsAt: 10, training: undefined });
   assert.is(left(leased), 1);
   assert.is(leaseForJob(leased, scheduler("s"), descriptor)?.id, "1");
   assert.is(leaseForJob(leased, scheduler("stranger"), descriptor), undefined);

@@ -47,27 +47,30 @@ test("prices are compared by weighted units", () => {
 
 test("flexible: the best bid first, and nothing is promised twice", () => {
   const window = [{ from: "a", request: request(6, 3), at: 0 }, { from: "b", request: request(9, 3), at: 0 }];
-  const planned = planOffers(window, amount(4), terms("flexible"));
+  const planned = planOffers(window, { resources: amount(4) }, terms("flexible"));
   assert.equal(planned.map(({ to, price }) => [to, price]), [["b", 9]]);
   const both = planOffers(
     [{ from: "a", request: request(6, 2), at: 0 }, { from: "b", request: request(9, 2), at: 0 }],
-    amount(4),
+    { resources: amount(4) },
     terms("flexible"),
   );
   assert.equal(both.map(({ to }) => to), ["b", "a"]);
 });
 
 test("whole: everything, at the better of bid and price, or nothing", () => {
-  const [offer] = planOffers([{ from: "a", request: request(6, 1), at: 0 }], amount(4), terms("whole"));
+  const [offer] = planOffers([{ from: "a", request: request(6, 1), at: 0 }], { resources: amount(4) }, terms("whole"));
   assert.equal([offer?.resources.cpu, offer?.price], [4, 10]);
-  const [dear] = planOffers([{ from: "a", request: request(12, 1), at: 0 }], amount(4), terms("whole"));
+  const [dear] = planOffers([{ from: "a", request: request(12, 1), at: 0 }], { resources: amount(4) }, terms("whole"));
   assert.is(dear?.price, 12);
-  assert.equal(planOffers([{ from: "a", request: request(6, 1), at: 0 }], amount(3.9), terms("whole")), []);
+  assert.equal(
+    planOffers([{ from: "a", request: request(6, 1), at: 0 }], { resources: amount(3.9) }, terms("whole")),
+    [],
+  );
 });
 
 test("a bid at the floor is served, one under it not; nor is an executor that isn't here, nor too much", () => {
   const planned = (asked: WorkerRequest) =>
-    planOffers([{ from: "a", request: asked, at: 0 }], amount(4), terms("flexible")).length;
+    planOffers([{ from: "a", request: asked, at: 0 }], { resources: amount(4) }, terms("flexible")).length;
   assert.is(planned(request(5, 1)), 1);
   assert.is(planned(request(4.99, 1)), 0);
   assert.is(planned(request(5, 1, "other")), 0);
@@ -82,7 +85,7 @@ test("a scheduler that left an offer unaccepted comes last, and its offer reserv
     3,
   ]];
   const window = asked.map(([from, bid, cpu]) => ({ from, request: request(bid, cpu), at: 0 }));
-  const planned = planOffers(window, amount(4), terms("flexible"), (peer) => peer.startsWith("late"));
+  const planned = planOffers(window, { resources: amount(4) }, terms("flexible"), (peer) => peer.startsWith("late"));
   assert.equal(planned.map(({ to, reserves }) => [to, reserves]), [
     ["b", true],
     ["a", true],
@@ -99,7 +102,11 @@ test("the newest request of a scheduler without an open offer waits where open o
   ]];
   const requests = asked.map(([from, cpu, at]) => ({ from, request: request(5, cpu), at }));
   const waiting = (unleased: number) =>
-    waitingRequests(requests, { offers: [{ to: "c" }], unleased: amount(unleased), now: 4 }, terms("flexible"));
+    waitingRequests(
+      requests,
+      { offers: [{ to: "c" }], unleased: { resources: amount(unleased) }, now: 4 },
+      terms("flexible"),
+    );
   assert.equal(waiting(4).map(({ from, at }) => [from, at]), [["a", 2], ["b", 3]]);
   assert.equal(waiting(3).map(({ from }) => from), ["a"], "no lease is waited for");
 });

@@ -7,13 +7,15 @@ import type { Resources } from "../../../transport/protocols/messages.ts";
 import type { CellSettings, DiskPlace } from "../../config/cell_config.ts";
 
 /** A worker's `[cell]` with the bounds of one job. */
-export type CellConfig = Omit<CellSettings, keyof JobBounds> & JobBounds;
+export type CellConfig = Omit<CellSettings, keyof JobBounds | "gpu" | "gpuCommon"> & JobBounds;
 
 interface JobBounds {
   readonly memoryBytes: number;
   /** Size of the work directory. */
   readonly diskBytes: number;
   readonly disk: DiskPlace;
+  /** The devices of its GPUs, and those that every job with a GPU gets. */
+  readonly devices: readonly string[];
 }
 
 /** Resources are leased in GB. */
@@ -23,10 +25,20 @@ const leastMemoryBytes = 512 * 1024 ** 2, leastDiskBytes = 64 * 1024 ** 2;
 /** A larger work directory is not kept in memory. */
 const diskInMemoryMaxBytes = 1024 ** 3;
 
-/** The cell of a job that was leased `resources`. */
-export function jobCell(settings: CellSettings, resources: Pick<Resources, "memory" | "storage">): CellConfig {
+/**
+ * The cell of a job that was leased `resources`.
+ *
+ * @param gpus Which of `[[cell.gpu]]` it has.
+ */
+export function jobCell(
+  { gpu, gpuCommon, ...settings }: CellSettings,
+  resources: Pick<Resources, "memory" | "storage">,
+  gpus: readonly number[] = [],
+): CellConfig {
+  const own = gpus.flatMap((index) => gpu[index]?.devices ?? []);
+  const devices = own.length === 0 ? [] : [...gpuCommon.devices, ...own];
   const memoryBytes = settings.memoryBytes ?? Math.max(leastMemoryBytes, Math.floor(resources.memory * gb));
   const diskBytes = settings.diskBytes ?? Math.max(leastDiskBytes, Math.floor(resources.storage * gb));
   const disk = settings.disk ?? (diskBytes > diskInMemoryMaxBytes ? "directory" : "memory");
-  return { ...settings, memoryBytes, diskBytes, disk };
+  return { ...settings, memoryBytes, diskBytes, disk, devices };
 }

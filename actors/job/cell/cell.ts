@@ -52,7 +52,7 @@ export function isConfined({ level, user }: Cell): boolean {
  *
  * @returns Why not, for the operator; undefined where they may.
  */
-export function cellRefusal(cell: Cell, config: CellSettings): string | undefined {
+export function cellRefusal(cell: Cell, config: Pick<CellSettings, "level" | "allowUnconfined">): string | undefined {
   if (!isAtLeast(cell.level, config.level)) {
     return `executors would run at cell level ${cell.level}, and [cell] level asks for ${config.level}${because(cell)}`;
   }

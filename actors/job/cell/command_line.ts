@@ -40,6 +40,7 @@ const head = `for f in /proc/self/fd/*; do n=\${f##*/}; [ "$n" -gt 4 ] && eval "
 set -e
 while [ "$1" != -- ]; do case $1 in
 join) echo $$ > "$2"; shift 2;;
+accounts) exec 5<<<"$2" 6<<<"$3"; shift 3;;
 stage) mount -t tmpfs -o mode=0711,size=1m,nosuid,nodev cell "$2"; shift 2;;
 bind) if [ -d "$2" ]; then mkdir "$3"; else : > "$3"; fi; mount --rbind "$2" "$3"; shift 3;;
 *) exit 125;;
@@ -90,6 +91,7 @@ export function cellCommand(
     "cell",
     ...place.cgroupProcs.flatMap((path) => ["join", path]),
     ...sources.steps,
+    ...(hasOwnRoot(cell) ? ["accounts", ...accountsOf(place.user ?? process.getuid?.() ?? 0)] : []),
     "--",
     ...processLimits(cell, config),
     ...privileges(cell, place.user),
@@ -115,24 +117,42 @@ export function cellCommand(
 interface Bind {
   readonly source: string;
   readonly target: string;
+  /** A device can be used, not only seen. */
+  readonly isDevice?: true;
 }
 
-/** The paths that an executor may read: its program, and those that the operator names. `/usr` is always readable. */
-function bindsOf({ readOnly }: CellConfig, { file }: Command): readonly Bind[] {
+/** `/etc/passwd` and `/etc/group` of a cell: libraries look up the name of their own user. Nothing of the machine's own is in them. */
+function accountsOf(user: number): readonly [passwd: string, group: string] {
+  const shell = "/usr/sbin/nologin";
+  const nobody = user === 65_534 ? [] : [`nobody:x:65534:65534:nobody:/nonexistent:${shell}`];
+  const nogroup = user === 65_534 ? [] : ["nogroup:x:65534:"];
+  const root = user === 0 ? [] : [`root:x:0:0:root:/nonexistent:${shell}`];
+  return [
+    [...root, `job:x:${user}:${user}:job:${insideDirectory}:/bin/sh`, ...nobody].join("\n"),
+    [...(user === 0 ? [] : ["root:x:0:"]), `job:x:${user}:`, ...nogroup].join("\n"),
+  ];
+}
+
+/**
+ * The paths that an executor may read: its program, and those that the operator names. `/usr` is always readable. The devices of
+ * its GPUs; with them `/sys`, in which drivers look for their devices.
+ */
+function bindsOf({ readOnly, devices }: CellConfig, { file }: Command): readonly Bind[] {
   const program = `${dirname(file)}/${basename(file)}`;
-  const paths = [...readOnly, ...(isAbsolute(program) ? [program] : [])]
+  const paths = [...readOnly, ...(devices.length > 0 ? ["/sys"] : []), ...(isAbsolute(program) ? [program] : [])]
     .filter((path) => !/^\/(usr|bin|lib|lib64)\//.test(path));
   // Outer directories first: a path inside a bound directory is bound with it.
-  return [...new Set(paths)].sort()
+  const read = [...new Set(paths)].sort()
     .filter((path, index, all) => !all.slice(0, index).some((outer) => path.startsWith(`${outer}/`)))
     .map((path) => ({ source: path, target: path }));
+  return [...read, ...devices.map((path): Bind => ({ source: path, target: path, isDevice: true }))];
 }
 
 /** Binds everything into one private place: the job's user may not be able to search the directories above it. */
 function stage(place: CellPlace, binds: readonly Bind[]) {
   const needed = [place.directory, ...binds.map(({ source }) => source), ...place.cgroupProcs];
   const at = stages.find((path) => !needed.some((source) => source.startsWith(`${path}/`))) ?? "/mnt";
-  const staged = binds.map(({ target }, index) => ({ source: `${at}/${index}`, target }));
+  const staged = binds.map((bind, index): Bind => ({ ...bind, source: `${at}/${index}` }));
   return {
     steps: [
       "stage",
@@ -220,11 +240,16 @@ function namespaces(
       "/etc/alternatives",
     ],
     ...["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache", "--proc", "/proc", "--dev", "/dev"],
+    ...["--perms", "0644", "--file", "5", "/etc/passwd", "--perms", "0644", "--file", "6", "/etc/group"],
     ...["--perms", "1777", "--size", String(scratchBytes), "--tmpfs", "/tmp"],
     ...["--perms", "1777", "--size", String(Math.floor(memoryBytes / 2)), "--tmpfs", "/dev/shm"],
     // As root, bubblewrap would make them 0700.
     ...parentsOf(binds.map(({ target }) => target)).flatMap((path) => ["--perms", "0755", "--dir", path]),
-    ...binds.flatMap(({ source, target }) => ["--ro-bind", source, asItStands(target)]),
+    ...binds.flatMap(({ source, target, isDevice }) => [
+      isDevice === true ? "--dev-bind" : "--ro-bind",
+      source,
+      asItStands(target),
+    ]),
     ...["--bind", directory, insideDirectory, "--remount-ro", "/dev", "--remount-ro", "/"],
     ...["--chdir", insideDirectory, "--json-status-fd", String(statusFd), "--"],
   ].map((arg, index, all) => all[index - 1] === "--ro-bind" ? asItStands(arg) : arg);
@@ -236,7 +261,9 @@ function parentsOf(paths: readonly string[]): readonly string[] {
     const parts = path.split("/").slice(1, -1);
     return parts.map((_, index) => `/${parts.slice(0, index + 1).join("/")}`);
   });
-  return [...new Set(parents)].filter((path) => !/^\/(usr|bin|lib|lib64|proc|dev)(\/|$)|^\/tmp$/.test(path));
+  return [...new Set(parents)].filter((path) =>
+    !/^\/(usr|bin|lib|lib64|proc)(\/|$)|^\/(tmp|dev|dev\/shm|dev\/pts)$/.test(path)
+  );
 }
 
 /** See `command.ts`: Deno rewrites an argument that equals its own path. */

@@ -6,14 +6,14 @@
  */
 import process from "node:process";
 import { Effect, Result } from "effect";
-import type { CellLevel } from "../../config/cell_config.ts";
+import { type CellLevel, cellLevels } from "../../config/cell_config.ts";
 import type { Ports } from "../../runtime/ports.ts";
 import { makeCommand } from "../command.ts";
 import { startExecutor } from "../process.ts";
 import { makeWorkDirectory } from "../work_directory.ts";
 import { assignCell } from "./assign.ts";
 import type { CellConfig } from "./bounds.ts";
-import type { Cell } from "./cell.ts";
+import { type Cell, isAtLeast } from "./cell.ts";
 import { findCgroups } from "./cgroup.ts";
 import { cellCommand, workDirIn } from "./command_line.ts";
 
@@ -28,14 +28,15 @@ export interface CellSearch {
   readonly config: CellConfig;
   /** The worker's `work_dir`: it holds the directories of its jobs. */
   readonly workDir: string;
-  /** Tried in this order; all by default. */
+  /** Tried in this order; by default all up to `level_max`. */
   readonly levels?: readonly CellLevel[];
 }
 
 /** The strongest cell in which a probe could be started. */
 export function findCell(search: CellSearch): Effect.Effect<Cell> {
   const isRoot = process.getuid?.() === 0;
-  const levels = search.levels ?? ["full", "root", "namespaces", "bare"];
+  const all = cellLevels.toReversed().filter((level) => isAtLeast(search.config.levelMax, level));
+  const levels = search.levels ?? all;
   const cgroups = findCgroups(search.ports.uuid());
   const candidates = levels.filter((level) => isRoot || level !== "root").flatMap((level): Cell[] => {
     const base = { level, cgroups, chain: "whole", notes: [] } as const;
@@ -45,7 +46,7 @@ export function findCell(search: CellSearch): Effect.Effect<Cell> {
   return Effect.gen(function* () {
     const notes: string[] = [];
     for (const cell of candidates) {
-      const tried = yield* Effect.result(tryCell(cell, search));
+      const tried = yield* Effect.result(tryInCell(cell, search, { script: probe }));
       if (Result.isSuccess(tried)) return { ...cell, notes };
       notes.push(`${cell.level}${isRoot ? `, ${cell.disk} disk` : ""}: ${tried.failure.slice(0, 300)}`);
     }
@@ -55,8 +56,12 @@ export function findCell(search: CellSearch): Effect.Effect<Cell> {
 
 const probe = 'umask 077; cd "$WORK_DIR" && echo held > probe && read back < probe && [ "$back" = held ]';
 
-/** Runs a shell in the cell. Fails with the reason as text. */
-function tryCell(cell: Cell, { ports, config, workDir }: CellSearch): Effect.Effect<void, string> {
+/** Runs a script of the shell in a cell. Fails with the reason as text. */
+export function tryInCell(
+  cell: Cell,
+  { ports, config, workDir }: Omit<CellSearch, "levels">,
+  { script, args = [] }: { readonly script: string; readonly args?: readonly string[] },
+): Effect.Effect<void, string> {
   const run = Effect.scoped(Effect.gen(function* () {
     const uuid = ports.uuid();
     // A small job's, so that a directory of its own is tried where this machine can make one.
@@ -64,7 +69,7 @@ function tryCell(cell: Cell, { ports, config, workDir }: CellSearch): Effect.Eff
     const assigned = yield* assignCell({ cell, config: small }, `hypha-${uuid}`);
     const directory = yield* makeWorkDirectory(workDir, uuid, assigned);
     const place = { socketPath: "", workDir: workDirIn(cell, directory.path), jobJson: "", token: undefined };
-    const made = makeCommand({ cmd: "sh", args: ["-c", probe] }, place, process.env);
+    const made = makeCommand({ cmd: "sh", args: ["-c", script, "probe", ...args] }, place, process.env);
     const command = yield* Effect.fromResult(made);
     const confined = cellCommand(cell, small, { ...assigned, directory: directory.path }, command);
     const sink = { line: () => {}, suppressed: () => {} };

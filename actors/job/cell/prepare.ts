@@ -5,12 +5,15 @@
  * @module
  */
 import { Effect, Result, type Scope } from "effect";
+import type { Resources } from "../../../transport/protocols/messages.ts";
+import type { CellSettings } from "../../config/cell_config.ts";
 import type { Ports } from "../../runtime/ports.ts";
 import { pathReach } from "../../files/contained_files.ts";
 import { sweepLeftovers, type Swept } from "../work_directory.ts";
-import type { CellConfig } from "./bounds.ts";
+import { jobCell } from "./bounds.ts";
 import type { Cell } from "./cell.ts";
 import { findCell } from "./find_cell.ts";
+import { type TriedGpus, tryGpus } from "./gpus.ts";
 import { lockWorkDir, type WorkDirLocked } from "./lock.ts";
 
 /** The result of the preparation. */
@@ -19,6 +22,8 @@ export interface PreparedWorker extends Pick<Swept, "removed" | "failed"> {
   readonly unswept?: string | undefined;
   /** Absent in a simulation. */
   readonly cell?: Cell;
+  /** The GPUs that jobs can use; absent with the cell. */
+  readonly gpus?: TriedGpus;
 }
 
 /** Reports how paths of jobs are walked here. The way is chosen once, for the worker's whole life. */
@@ -44,10 +49,12 @@ function reportPaths(ports: Pick<Ports, "report">): void {
 
 /** Prepares a worker; its directory stays locked until the scope closes. */
 export function prepareWorker(
-  { ports, workDir, config }: {
+  { ports, workDir, settings, resources }: {
     readonly ports: Pick<Ports, "uuid" | "now" | "report">;
     readonly workDir: string;
-    readonly config: CellConfig;
+    readonly settings: CellSettings;
+    /** What the worker offers. */
+    readonly resources: Resources;
   },
 ): Effect.Effect<PreparedWorker, WorkDirLocked, Scope.Scope> {
   return Effect.gen(function* () {
@@ -61,9 +68,10 @@ export function prepareWorker(
     }
     reportPaths(ports);
     const swept = yield* Effect.result(sweepLeftovers(workDir));
-    const cell = yield* findCell({ ports, config, workDir });
+    const cell = yield* findCell({ ports, config: jobCell(settings, resources), workDir });
+    const gpus = yield* tryGpus(cell, { ports, workDir }, settings);
     return Result.isSuccess(swept)
-      ? { removed: swept.success.removed, failed: swept.success.failed, cell }
-      : { removed: [], failed: [], unswept: swept.failure.message, cell };
+      ? { removed: swept.success.removed, failed: swept.success.failed, cell, gpus }
+      : { removed: [], failed: [], unswept: swept.failure.message, cell, gpus };
   });
 }

@@ -8,7 +8,7 @@ import { mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { Effect } from "effect";
-import type { CellLevel, FetchConfig } from "../../../actors/config/cell_config.ts";
+import type { CellLevel, CellSettings, FetchConfig } from "../../../actors/config/cell_config.ts";
 import { cellDefault, fetchDefault } from "../../../actors/config/cell_config.ts";
 import type { Web } from "../../../actors/job/bridge/web_request.ts";
 import { webUnder } from "../../../actors/job/bridge/web_request.ts";
@@ -43,7 +43,9 @@ export interface HostileJob {
   /** A program for the shell, or for Node, depending on `runtime`. */
   readonly code: string;
   readonly runtime?: "sh" | "node";
-  readonly cell?: Partial<CellConfig>;
+  readonly cell?: Partial<CellSettings>;
+  /** Which of `[[cell.gpu]]` it has. */
+  readonly gpus?: readonly number[];
   readonly web?: Web;
   /** The address that the job's specification names for its model. */
   readonly uri?: string;
@@ -96,7 +98,7 @@ export function startJob(world: AttackWorld, job: HostileJob): RunningJob {
   const ports = { ...shared, report: (report: Report) => void reports.push(report) };
   let outcome: JobOutcome | undefined;
   let pid: number | undefined, directory: string | undefined;
-  const config: CellConfig = { ...jobCell({ ...cellDefault, ...job.cell }, leased), allowUnconfined: true };
+  const config: CellConfig = { ...jobCell({ ...cellDefault, ...job.cell }, leased, job.gpus), allowUnconfined: true };
   const [cmd, args] = job.runtime === "node"
     ? [world.node, ["-e", `console.log(${JSON.stringify(ranMark)});\n${job.code}`]]
     : ["/bin/sh", ["-c", `echo ${ranMark}\n${job.code}`]];
