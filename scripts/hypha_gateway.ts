@@ -1,10 +1,5 @@
 #!/usr/bin/env node
 /** The program `hypha-gateway`. */
-import { requireNode } from "./program/require_node.ts";
-import { printsHelp } from "./program/written_help.ts";
+import { startProgram } from "./program/start.ts";
 
-requireNode("hypha-gateway");
-if (!await printsHelp("hypha-gateway")) {
-  const { runProgram } = await import("./program/program.ts");
-  await runProgram("gateway");
-}
+await startProgram("hypha-gateway");

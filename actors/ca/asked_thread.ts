@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
+import { startThread } from "../runtime/thread.ts";
 
 /** A thread without a question is ended after this time, in milliseconds: it holds 25 MB. */
 const idleMs = 60_000;
@@ -77,12 +78,8 @@ export class AskedThread<Question, Message> {
   }
 
   #started(): Worker {
-    // In the package the sources are JavaScript: the thread has the same extension as this file.
-    const ending = import.meta.url.endsWith(".ts") ? "ts" : "js";
-    const worker = new Worker(new URL(`./${this.#name}.${ending}`, import.meta.url), {
-      // A small heap for what is soon garbage keeps the peak down (Node; Deno has no such limit).
-      resourceLimits: { maxYoungGenerationSizeMb: 8 },
-    });
+    // A small heap for what is soon garbage keeps the peak down (Node; Deno has no such limit).
+    const worker = startThread(this.#name, import.meta.url, { resourceLimits: { maxYoungGenerationSizeMb: 8 } });
     const over = (detail: string) => {
       if (this.#worker === worker) this.#over(detail);
     };

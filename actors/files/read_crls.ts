@@ -3,13 +3,14 @@
  *
  * @module
  */
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import { Data, Effect } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { Certificate } from "../../pki/certificate.ts";
 import { crlBytesMax } from "../../pki/crl.ts";
 import type { CrlSource, Policy } from "../../pki/trust.ts";
 import { TrustError } from "../../pki/trust_error.ts";
+import { startThread } from "../runtime/thread.ts";
 import { LoadError } from "./load_error.ts";
 import type { KeepTarget } from "./crl_finder.ts";
 import type { CrlWork, CrlWorkEvent, HashWork, KeepWork, WrittenFile } from "./crl_worker.ts";
@@ -134,12 +135,8 @@ function takeThread(): Worker {
   const thread = waiting;
   waiting = undefined;
   if (thread !== undefined) return thread;
-  // In the package the sources are JavaScript: the worker has the same extension as this file.
-  const ending = import.meta.url.endsWith(".ts") ? "ts" : "js";
-  return new Worker(new URL(`./crl_worker.${ending}`, import.meta.url), {
-    // It makes next to no garbage: a small heap keeps the peak down (Node; Deno has no such limit).
-    resourceLimits: { maxYoungGenerationSizeMb: 2 },
-  });
+  // It makes next to no garbage: a small heap keeps the peak down (Node; Deno has no such limit).
+  return startThread("crl_worker", import.meta.url, { resourceLimits: { maxYoungGenerationSizeMb: 2 } });
 }
 
 function giveBack(thread: Worker): void {

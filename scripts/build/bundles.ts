@@ -27,9 +27,9 @@ export function readManifest(root: string): BuildManifest {
 }
 
 /** Started from a file's URL by `actors/files/read_crls.ts`. */
-const threads = { crl_worker: "actors/files/crl_worker.ts" };
+export const threads = { crl_worker: "actors/files/crl_worker.ts" };
 /** Started by `actors/ca/asked_thread.ts`, which is in no export of the library. */
-const caThreads = { list_thread: "actors/ca/list_thread.ts", backup_thread: "actors/ca/backup_thread.ts" };
+export const caThreads = { list_thread: "actors/ca/list_thread.ts", backup_thread: "actors/ca/backup_thread.ts" };
 
 /** The source of each export, by its file in the package. `types` is the source's own path below `dist/types/`. */
 export function librarySources({ exports }: BuildManifest): Readonly<Record<string, string>> {
@@ -70,7 +70,7 @@ export async function bundlePrograms({ root, outdir }: Bundle): Promise<BundleRe
 }
 
 /** Puts the programs' help in the place of the source's, which has none. */
-function withHelp(texts: HelpTexts): Plugin {
+export function withHelp(texts: HelpTexts): Plugin {
   const contents = `export const helpTexts = ${JSON.stringify(texts)};\n`;
   return {
     name: "help",

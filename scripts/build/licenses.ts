@@ -14,6 +14,15 @@ interface Bundled {
   readonly author?: string | { readonly name: string };
 }
 
+/** The packages that bundled files are from, as `name@version`. */
+export function bundledPackages(root: string, inputs: BundleReport["inputs"]): ReadonlySet<string> {
+  const folders = new Set(Object.keys(inputs).flatMap((path) => packageFolder(root, path) ?? []));
+  return new Set([...folders].map((folder) => {
+    const { name, version } = manifestOf(join(root, folder)) as Bundled;
+    return `${name}@${version}`;
+  }));
+}
+
 /** One text: each package with its version and the licence files that it comes with. Sorted, so that a build can be repeated. */
 export function licensesOf(root: string, inputs: BundleReport["inputs"]): string {
   const folders = new Set(Object.keys(inputs).flatMap((path) => packageFolder(root, path) ?? []));

@@ -87,9 +87,16 @@ export class ShellSession {
   #typedAt = 0;
   #over = false;
 
-  constructor({ cwd, env, lifeMs }: { cwd: string; env: Readonly<Record<string, string>>; lifeMs: number }) {
+  /** `around` is a command that runs bash, with its arguments. */
+  constructor({ cwd, env, lifeMs, around = [] }: {
+    cwd: string;
+    env: Readonly<Record<string, string>>;
+    lifeMs: number;
+    around?: readonly string[];
+  }) {
     const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("HYPHA_"));
-    this.#child = spawn("bash", ["-e", "-c", readBlocks], {
+    const [program = "bash", ...args] = [...around, "bash", "-e", "-c", readBlocks];
+    this.#child = spawn(program, args, {
       cwd,
       env: { ...Object.fromEntries(inherited), ...compileCache(cwd), ...env } as NodeJS.ProcessEnv,
       stdio: ["ignore", "pipe", "pipe", "pipe"],

@@ -1,0 +1,54 @@
+/**
+ * `npm run package [-- --out DIR]`: writes a release into `release/`: an archive with all programs as one executable, its installer, its bill
+ * of materials, and checksums.
+ *
+ * @module
+ */
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { bundledPackages, licensesOf } from "./build/licenses.ts";
+import { runCommand } from "./check/command.ts";
+import { layOut, pack, releaseName, writeChecksums } from "./package/archive.ts";
+import { writeExecutable } from "./package/executable.ts";
+import { sbomOf } from "./package/sbom.ts";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const { values } = parseArgs({ options: { out: { type: "string", default: "release" } } });
+const out = resolve(values.out);
+const folder = join(out, releaseName);
+
+/** The time of the commit; of a tree without history the time of its version. */
+async function commitTime(): Promise<Date> {
+  const { code, stdout } = await runCommand("git", ["log", "-1", "--format=%ct"], { cwd: root, timeoutMs: 10_000 });
+  return new Date(code === 0 ? Number(stdout) * 1_000 : 0);
+}
+
+/** Node's own licence stays with it. It lies beside Node, and inside the npm package that installs it. */
+function licenses(inputs: Parameters<typeof licensesOf>[1]): string {
+  const beside = resolve(process.execPath, "../..");
+  const inPackage = join(beside, "node_modules", `node-${process.platform}-${process.arch}`);
+  const path = [beside, inPackage].map((folder) => join(folder, "LICENSE")).find((each) => existsSync(each));
+  if (path === undefined) {
+    throw new Error(`Cannot make a release: the licence of Node is in neither ${beside} nor ${inPackage}`);
+  }
+  const node = readFileSync(path, "utf8");
+  return `${licensesOf(root, inputs)}\n${"-".repeat(80)}\n\nNode ${process.versions.node}\n\n${node}`;
+}
+
+mkdirSync(out, { recursive: true });
+rmSync(folder, { recursive: true, force: true });
+const work = join(out, "work");
+const executable = join(work, "hypha");
+const { inputs } = await writeExecutable(root, { work, path: executable });
+await layOut(root, { folder, executable, licenses: licenses(inputs) });
+const madeAt = await commitTime();
+const archive = await pack(out, madeAt);
+rmSync(work, { recursive: true });
+rmSync(folder, { recursive: true });
+writeFileSync(join(out, `${releaseName}.cdx.json`), await sbomOf(root, bundledPackages(root, inputs), madeAt));
+copyFileSync(join(root, "scripts/package/install.sh"), join(out, "install.sh"));
+await writeChecksums(out);
+console.log(`Wrote ${join(out, archive)}`);
