@@ -36,6 +36,7 @@ export class AuditLog {
   #cutDue: { readonly segment: number; readonly end: number } | undefined;
   #lost = 0;
   #lostInAll = 0;
+  #segment: number;
   #noteBytes: number;
   #covered: number;
   #coveredAt: number;
@@ -49,6 +50,7 @@ export class AuditLog {
     this.dir = dir;
     this.#opened = opened;
     this.#chain = opened.chain;
+    this.#segment = opened.chain.state.segment;
     this.#noteBytes = opened.noteBytes;
     this.#covered = opened.covered;
     this.#coveredAt = +at;
@@ -60,9 +62,12 @@ export class AuditLog {
     return this.#chain.size;
   }
 
-  /** `seq` of the first record of the segment that records go into. */
-  get segment(): number {
-    return this.#chain.state.segment;
+  /** Whether a segment began since the last call. */
+  takeNewSegment(): boolean {
+    const { segment } = this.#chain.state;
+    const isNew = segment !== this.#segment;
+    this.#segment = segment;
+    return isNew;
   }
 
   /** Records that were lost since the start because the disk took none. */

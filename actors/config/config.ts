@@ -8,6 +8,7 @@ import type { RotationPolicy, TransportLimits } from "../../transport/port.ts";
 import type { KeyAlgorithm, Role } from "../../pki/certificate.ts";
 import type { TelemetryProtocol, TelemetrySampler } from "./telemetry_values.ts";
 import type { Decoded } from "./schema.ts";
+import type { AuditConfig } from "./audit_schema.ts";
 import type { MembershipConfig } from "./membership_schema.ts";
 import type { Camelled, Settings } from "./settings.ts";
 import type { CellSettings, FetchConfig } from "./cell_config.ts";
@@ -69,6 +70,8 @@ export interface CommonConfig {
   readonly requireRoles: boolean;
   /** How the node renews its certificate by itself; it does not where undefined. */
   readonly membership?: MembershipConfig | undefined;
+  /** Where the node keeps an audit log; nowhere where undefined. */
+  readonly audit?: AuditConfig | undefined;
   /** What members may do beyond or below the table of acts; nothing where undefined. */
   readonly authorization?: { readonly rules: readonly RuleText[] } | undefined;
   /** Key algorithms that a node's certificate may have. */

@@ -10,6 +10,7 @@
 import { Schema } from "effect";
 import type { Role } from "../../pki/certificate.ts";
 import { defaultLimits } from "../../transport/core/admission.ts";
+import { audit } from "./audit_schema.ts";
 import { authorization } from "./authorization_schema.ts";
 import {
   drainTimeoutMsDefault,
@@ -146,6 +147,7 @@ const common = {
   ),
   membership: optional(membership),
   authorization: optional(authorization),
+  audit: optional(audit),
   leaf_algorithms: optional(algorithms("nodes")),
   ca_algorithms: optional(algorithms("CAs")),
   crl_grace_hours: optional(crlGraceHours),

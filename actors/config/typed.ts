@@ -34,6 +34,7 @@ import {
   rotationDefault,
   roundsDefault,
 } from "./defaults.ts";
+import { typeAudit } from "./audit_schema.ts";
 import { typeMembership } from "./membership_schema.ts";
 import type { Decoded } from "./schema.ts";
 import { camelled } from "./settings.ts";
@@ -84,6 +85,7 @@ function typeCommon(role: Role, decoded: AnyDecoded): CommonConfig {
     keyExchange: decoded.key_exchange ?? keyExchangeDefault,
     requireRoles: decoded.require_roles ?? requireRolesDefault,
     membership: decoded.membership && typeMembership(decoded.membership),
+    audit: decoded.audit && typeAudit(decoded.audit),
     authorization: { rules: decoded.authorization?.rules ?? [] },
     leafAlgorithms: decoded.leaf_algorithms ?? keyAlgorithmsDefault,
     caAlgorithms: decoded.ca_algorithms ?? keyAlgorithmsDefault,

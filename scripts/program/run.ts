@@ -5,7 +5,7 @@
  */
 import process from "node:process";
 import { Effect, type FileSystem } from "effect";
-import { logAlone } from "../../actors/trust/audit.ts";
+import { auditFolder } from "../../actors/config/audit_schema.ts";
 import { errorOfRules } from "../../actors/config/broken_rules.ts";
 import type { RoleConfig } from "../../actors/config/config.ts";
 import { telemetryLeaveMs } from "../../actors/config/defaults.ts";
@@ -18,12 +18,14 @@ import { closeMs, countersMs, type NodeExit } from "../../actors/node/node_setup
 import { makeOpenConnections } from "../../actors/node/open_connections.ts";
 import type { RuleSource } from "../../actors/node/rule_store.ts";
 import type { LogLevel } from "../../actors/runtime/ports.ts";
+import { realNow } from "../../actors/runtime/real_ports.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
 import type { Evaluator } from "../../actors/training/evaluator.ts";
 import type { ObservedNode } from "../../actors/telemetry/samples.ts";
 import { type LineTally, makeGateTally, makeLineTally } from "../../actors/telemetry/tallies.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { transportLogic } from "../../transport/libp2p/transport.ts";
+import { keepAudit, noAudit, type ProgramAudit } from "./audit.ts";
 import { permissionMessage } from "./deno_permissions.ts";
 import { exitAfterOutput, type ExitCode, ProgramFailed } from "./failure.ts";
 import { type GivenFlags, surroundingsOf } from "./given_flags.ts";
@@ -81,12 +83,13 @@ export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, Fil
     }
     const read = Effect.map(loadConfig(role, file, around), ({ authorization }) => authorization?.rules ?? []);
     const lines = makeLineTally();
-    const ports = makePorts(lines.meter(log.report));
+    const audit = auditOf(config);
+    const ports = makePorts(lines.meter(audit.meter(log.report)));
     const operated: Operated = { node: undefined, connections: makeOpenConnections(ports) };
     const exit = yield* Effect.scoped(
       Effect.andThen(
         Effect.mapError(serveOperator(config, { log, ports, operated }), (error) => failed(error.message)),
-        Effect.promise(() => runNode(config, { log, lines, ports, ruleSource: { file, read }, operated })),
+        Effect.promise(() => runNode(config, { log, audit, lines, ports, ruleSource: { file, read }, operated })),
       ),
     );
     if (exit.type === "failed") {
@@ -107,6 +110,7 @@ function idleKeys(config: RoleConfig): readonly string[] {
 /** What a node is started with beside its configuration. */
 interface NodeSurroundings {
   readonly log: Log;
+  readonly audit: ProgramAudit;
   readonly lines: LineTally;
   readonly ports: RealPorts;
   readonly ruleSource: RuleSource;
@@ -116,7 +120,7 @@ interface NodeSurroundings {
 /** The node as a root actor, with signals as its commands. */
 async function runNode(
   config: RoleConfig,
-  { log, lines, ports, ruleSource, operated }: NodeSurroundings,
+  { log, audit, lines, ports, ruleSource, operated }: NodeSurroundings,
 ): Promise<NodeExit> {
   const gates = makeGateTally(ports);
   const [machine, evaluator] = await Promise.all([nodeOfRole(config.role), loadEvaluator(config)]);
@@ -138,12 +142,15 @@ async function runNode(
     const actor = superviseRoot(machine, {
       id: "node",
       input: {
-        ...{ config, ports, transport: transportLogic, makeGate, audit: logAlone, ruleSource, evaluator },
+        ...{ config, ports, transport: transportLogic, makeGate, audit: audit.sink, ruleSource, evaluator },
         askCa: askHttps,
       },
       onError: crash,
       onSnapshot: ({ status, output, context }) => {
-        if (context.identity !== undefined) log.name(context.identity.name);
+        if (context.identity !== undefined) {
+          log.name(context.identity.name);
+          audit.begin(context.identity, ports);
+        }
         if (status === "done" && output !== undefined) resolve(output);
       },
     });
@@ -163,8 +170,14 @@ async function runNode(
     });
   });
   await leaveTelemetry();
+  await audit.end();
   await dispose(ports);
   return exit;
+}
+
+function auditOf({ audit, stateDir = "." }: RoleConfig): ProgramAudit {
+  if (audit === undefined) return noAudit;
+  return keepAudit({ dir: auditFolder(audit, stateDir), keepMs: audit.keepMs, now: realNow });
 }
 
 /** The evaluator of the demo's models, for a scheduler whose job has an evaluation, or that waits for jobs. */

@@ -4,6 +4,7 @@ import * as assert from "uvu/assert";
 import { cellDefault, fetchDefault } from "../../actors/config/cell_config.ts";
 import * as defaults from "../../actors/config/defaults.ts";
 import { keysOf } from "../../actors/config/keys.ts";
+import { auditDefault } from "../../actors/config/audit_schema.ts";
 import { membershipDefault } from "../../actors/config/membership_schema.ts";
 import { camelled, tomlOf } from "../../actors/config/settings.ts";
 import { defaultLimits } from "../../transport/core/admission.ts";
@@ -45,6 +46,7 @@ const tables: [prefix: string, values: object, apart: readonly string[]][] = [
   ["limits.", defaultLimits, []],
   ["rotation.", defaults.rotationDefault, []],
   ["membership.", membershipDefault, []],
+  ["audit.", auditDefault, []],
   ["", {
     excludeCidr: defaults.excludeCidrDefault,
     handshakeTimeoutMs: defaults.handshakeTimeoutMsDefault,

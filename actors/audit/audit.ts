@@ -1,0 +1,165 @@
+/**
+ * Keeps an audit log: opens it, writes in batches what waits, makes checkpoints, and removes old segments.
+ *
+ * ```
+ * opening ─▶ resting ── audit.waiting ──▶ gathering ── 5 ms ──▶ writing ──▶ resting | gathering
+ *   │  ▲        └── 60 s, records without a checkpoint ────────────▲ └── failed ──▶ failing ── 1 s ──▶ writing
+ * failed └ 1 min                                    audit.close, from everywhere ──▶ closing ──▶ closed
+ *   └──▶ unusable
+ * ```
+ *
+ * Records come by {@linkcode AuditInbox.record}, not as events: 50,000 a second pass no machine.
+ *
+ * @module
+ */
+import { Effect } from "effect";
+import { assign, setup } from "xstate";
+import { type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
+import type { Ports } from "../runtime/ports.ts";
+import { present } from "../runtime/present.ts";
+import type { AuditInbox } from "./audit_inbox.ts";
+import { AuditLog, checkpointMs } from "./audit_log.ts";
+import { LogUnusable } from "./log_unusable.ts";
+import { type LogOptions, type OpenedLog, openLog } from "./open_log.ts";
+import { removeOld } from "./remove_old.ts";
+
+/** Records are gathered for so long, in milliseconds: a sync takes 3 to 6. */
+export const gatherMs = 5;
+/** Time until a log that could not be written is written again, in milliseconds. */
+export const retryMs = 1_000;
+/** Time until a log that could not be opened is opened again, and between two alarms, in milliseconds. */
+export const alarmEveryMs = 60_000;
+
+/** What an audit log is kept with. */
+export interface AuditInput extends LogOptions {
+  readonly ports: Ports;
+  readonly inbox: AuditInbox;
+  /** How long records are kept, in milliseconds; rounded up to whole segments. */
+  readonly keepMs: number;
+}
+
+/** Context of the machine. */
+export interface AuditContext extends AuditInput {
+  readonly log: AuditLog | undefined;
+  /** Writes and openings that failed. */
+  readonly failures: number;
+  readonly alarmedAt: number;
+}
+
+const attempt = <A>(dir: string, work: () => Promise<A>): Effect.Effect<A, LogUnusable> =>
+  Effect.tryPromise({
+    try: work,
+    catch: (error) => {
+      if (error instanceof LogUnusable) return error;
+      const detail = error instanceof Error ? error.message : String(error);
+      return new LogUnusable({ dir, problem: "unwritable", detail });
+    },
+  });
+
+const open = fromEffect(
+  "open",
+  (input: AuditInput) =>
+    attempt(input.dir, async () => {
+      const opened = await openLog(input, new Date(input.ports.now()));
+      await removeOld(input.dir, new Date(input.ports.now() - input.keepMs));
+      return opened;
+    }),
+);
+
+async function writeLog({ ports, dir, keepMs, log }: AuditContext, checkpoint: "due" | "now"): Promise<void> {
+  const open = present(log, "the log");
+  await open.write(new Date(ports.now()), checkpoint);
+  if (open.takeNewSegment()) await removeOld(dir, new Date(ports.now() - keepMs));
+}
+
+const write = fromEffect("write", (input: AuditContext) => attempt(input.dir, () => writeLog(input, "due")));
+const finish = fromEffect("finish", (input: AuditContext) => attempt(input.dir, () => writeLog(input, "now")));
+
+const actors = { open, write, finish };
+type AuditEvents = EventsOf<typeof actors> | { readonly type: "audit.waiting" } | { readonly type: "audit.close" };
+interface Failure {
+  readonly error: { readonly message: string };
+}
+
+const auditing = setup({
+  types: { input: {} as AuditInput, context: {} as AuditContext, events: {} as AuditEvents },
+  actors,
+  guards: {
+    isOpen: ({ context }) => context.log !== undefined,
+    isWaiting: ({ context }) => context.log?.isWaiting === true,
+    isUncovered: ({ context }) => context.log?.isUncovered === true,
+  },
+  actions: {
+    connect: assign(({ context, self }, { opened }: { opened: OpenedLog }) => {
+      const { dir, inbox, ports } = context;
+      const onWaiting = () => self.send({ type: "audit.waiting" });
+      const log = new AuditLog(dir, opened, { at: new Date(ports.now()), onWaiting });
+      inbox.connect(log);
+      return { log };
+    }),
+    reportOpened: ({ context }, { opened }: { opened: OpenedLog }) => {
+      const { ports, dir } = context;
+      const fields = { dir, records: opened.chain.size };
+      ports.report({ level: "info", event: "audit.opened", message: `Recording to audit log ${dir}`, fields });
+      if (opened.torn === undefined) return;
+      const message = `Audit log ${dir} ended in an incomplete line; it is kept in ${opened.torn}`;
+      ports.report({ level: "warn", event: "audit.recovered", message, fields: { dir, file: opened.torn } });
+    },
+    fail: assign(({ context }, { error }: Failure) => {
+      const { ports, failures, alarmedAt, inbox, dir } = context;
+      const at = ports.now();
+      if (at >= alarmedAt && at - alarmedAt < alarmEveryMs) return { failures: failures + 1 };
+      const fields = { dir, failures: failures + 1, lost: inbox.lost };
+      ports.report({ level: "error", event: "audit.unwritten", message: error.message, fields });
+      return { failures: failures + 1, alarmedAt: at };
+    }),
+  },
+  delays: { gather: gatherMs, retry: retryMs, reopen: alarmEveryMs, checkpoint: checkpointMs },
+});
+
+const failure = ({ event }: { event: Failure }) => ({ error: event.error });
+const opened = ({ event }: { event: { readonly value: OpenedLog } }) => ({ opened: event.value });
+
+/** Keeps an audit log. Its end is the end of the log: everything is written and in a checkpoint then, unless the disk took none. */
+export const auditMachine = auditing.createMachine({
+  id: "audit",
+  context: ({ input }) => ({ ...input, log: undefined, failures: 0, alarmedAt: -Infinity }),
+  on: { "audit.close": [{ guard: "isOpen", target: ".closing" }, { target: ".closed" }] },
+  initial: "opening",
+  states: {
+    opening: {
+      invoke: { src: "open", input: ({ context }) => context },
+      on: {
+        "effect.done.open": {
+          target: "gathering",
+          actions: [{ type: "connect", params: opened }, { type: "reportOpened", params: opened }],
+        },
+        "effect.failed.open": { target: "unusable", actions: { type: "fail", params: failure } },
+      },
+    },
+    unusable: { after: { reopen: "opening" } },
+    resting: {
+      on: { "audit.waiting": { target: "gathering" } },
+      after: { checkpoint: [{ guard: "isUncovered", target: "writing" }, { target: "resting", reenter: true }] },
+    },
+    gathering: { after: { gather: "writing" } },
+    writing: {
+      invoke: { src: "write", input: ({ context }) => context },
+      on: {
+        "effect.done.write": [{ guard: "isWaiting", target: "gathering" }, { target: "resting" }],
+        "effect.failed.write": { target: "failing", actions: { type: "fail", params: failure } },
+      },
+    },
+    failing: { after: { retry: "writing" } },
+    closing: {
+      // What is written a second time is the same.
+      on: {
+        "audit.close": {},
+        "effect.done.finish": [{ guard: "isWaiting", target: "closing", reenter: true }, { target: "closed" }],
+        "effect.failed.finish": { target: "closed", actions: { type: "fail", params: failure } },
+      },
+      invoke: { src: "finish", input: ({ context }) => context },
+    },
+    closed: { type: "final" },
+  },
+});

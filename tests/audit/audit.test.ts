@@ -1,0 +1,140 @@
+/** The machine of an audit log, over real files and the real clock. */
+import { Buffer } from "node:buffer";
+import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { auditMachine } from "../../actors/audit/audit.ts";
+import { AuditInbox, inboxMax } from "../../actors/audit/audit_inbox.ts";
+import type { AuditKey } from "../../actors/audit/checkpoint.ts";
+import { LogUnusable } from "../../actors/audit/log_unusable.ts";
+import { readVerifierKey, type VerifiedLog, verifyLog } from "../../actors/audit/verify_log.ts";
+import type { Report } from "../../actors/runtime/ports.ts";
+import { makePorts } from "../../actors/runtime/real_ports.ts";
+import { superviseRoot } from "../../actors/runtime/supervise.ts";
+import { logNode, logStart, openTestLog, recordRefusals, withLogFolder } from "../support/audit_logs.ts";
+import { until } from "../support/transports.ts";
+
+const test = suite("auditMachine");
+const file = "audit-000000000000.jsonl";
+const dayMs = 86_400_000;
+const event = { type: "job.started", outcome: "done" };
+
+function start(dir: string, now: () => number = Date.now) {
+  const reports: Report[] = [];
+  const ports = { ...makePorts((report) => void reports.push(report)), now };
+  const inbox = new AuditInbox(dir, now);
+  const actor = superviseRoot(auditMachine, {
+    id: "audit",
+    input: { ports, inbox, dir, node: logNode, keepMs: 30 * dayMs },
+    onError: (error) => {
+      throw error;
+    },
+  });
+  const said = (name: string) => reports.filter(({ event }) => event === name);
+  return {
+    inbox,
+    said,
+    opened: () => until("the log is open", () => said("audit.opened").length > 0, 20_000),
+    state: () => actor.getSnapshot().value,
+    failures: () => actor.getSnapshot().context.failures,
+    end: async () => {
+      actor.send({ type: "audit.close" });
+      await until("the log is closed", () => actor.getSnapshot().status === "done", 20_000);
+      await ports.dispose();
+    },
+  };
+}
+
+const verified = (dir: string) => verifyLog(dir, readVerifierKey(dir) as AuditKey) as VerifiedLog;
+
+test("what is recorded before the log is open is in it, and the end is covered", () =>
+  withLogFolder(async (dir) => {
+    const log = start(dir);
+    for (let index = 0; index < inboxMax + 2; index++) log.inbox.record(event);
+    await log.opened();
+    log.inbox.record(event);
+    await until("it is written", () => log.state() === "resting", 20_000);
+    log.inbox.record(event);
+    await log.end();
+    const { records, covered } = verified(dir);
+    // The first record, those that waited, how many did not fit, and two.
+    assert.equal([records, covered], [1 + inboxMax + 1 + 2, 1 + inboxMax + 1 + 2]);
+    assert.match(await readFile(join(dir, file), "utf8"), '"detail":{"records":2}');
+  }));
+
+test("a log that ends before it is open ends at once", () =>
+  withLogFolder(async (dir) => {
+    const log = start(dir);
+    await log.end();
+  }));
+
+test("acts that must be recorded are refused before the log is open", () =>
+  withLogFolder(async (dir) => {
+    const inbox = new AuditInbox(dir, Date.now);
+    assert.throws(() => inbox.recordNow([event]), (error: unknown) => error instanceof LogUnusable);
+    const log = start(dir);
+    await log.opened();
+    log.inbox.recordNow([event]);
+    assert.is((await readFile(join(dir, file), "utf8")).split("\n").length, 3);
+    await log.end();
+  }));
+
+test("a disk that takes nothing is one alarm; it is tried again, and nothing is lost", () =>
+  withLogFolder(async (dir) => {
+    const log = start(dir);
+    await log.opened();
+    await until("it is written", () => log.state() === "resting", 20_000);
+    await rename(join(dir, file), join(dir, "kept"));
+    await mkdir(join(dir, file));
+    log.inbox.record(event);
+    await until("two writes failed", () => log.failures() >= 2, 20_000);
+    assert.is(log.said("audit.unwritten").length, 1);
+    await rm(join(dir, file), { recursive: true });
+    await rename(join(dir, "kept"), join(dir, file));
+    await until("it is written", () => log.state() === "resting", 20_000);
+    await log.end();
+    assert.is(verified(dir).records, 2);
+  }));
+
+test("a log that was changed is not continued, and the node is not held up", () =>
+  withLogFolder(async (dir) => {
+    const before = await openTestLog(dir);
+    recordRefusals(before, 5);
+    await before.write(new Date(logStart), "now");
+    const path = join(dir, file);
+    const text = await readFile(path, "utf8");
+    await writeFile(path, text.split("\n").slice(0, 3).join("\n") + "\n");
+    const log = start(dir);
+    await until("it is refused", () => log.state() === "unusable", 20_000);
+    log.inbox.record(event);
+    assert.match(log.said("audit.unwritten")[0]?.message ?? "", "Verify it: hypha-certutil audit verify");
+    assert.is((await readFile(path, "utf8")).split("\n").length, 4);
+    await log.end();
+  }));
+
+test("old segments become leaf hashes when a segment begins; checkpoints and proofs hold", () =>
+  withLogFolder(async (dir) => {
+    let now = logStart;
+    const log = start(dir, () => now);
+    await log.opened();
+    for (const day of [0, 1, 2, 40]) {
+      now = logStart + day * dayMs;
+      log.inbox.record(event);
+      await until("it is written", () => log.state() === "resting", 20_000);
+    }
+    await log.end();
+    const names = (await readdir(dir)).filter((name) => /^audit-\d/.test(name)).toSorted();
+    assert.equal(names, [
+      "audit-000000000000.leaves",
+      "audit-000000000002.leaves",
+      "audit-000000000004.jsonl",
+      "audit-000000000006.jsonl",
+    ]);
+    assert.is(verified(dir).records, 8);
+    const leaves = await readFile(join(dir, names[0]!));
+    await writeFile(join(dir, names[0]!), Buffer.from(leaves).fill(1, 0, 4));
+    assert.is((verifyLog(dir, readVerifierKey(dir) as AuditKey) as { readonly code?: string }).code, "checkpoint-root");
+  }));
+
+test.run();

@@ -1,0 +1,51 @@
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { eventOfEntry, eventOfReport } from "../../actors/audit/audit_events.ts";
+
+const test = suite("audit_events");
+
+test("refusals become records with the peer's name and PeerID", () => {
+  const common = { time: "2026-01-31T12:00:00.000Z", message: "m", hint: "h" };
+  assert.equal(
+    eventOfEntry({
+      ...common,
+      ...{ type: "refusal", code: "certificate-expired", address: "/ip4/10.0.0.7/tcp/1", direction: "inbound" },
+      ...{ name: "worker-1", peer: "12D3", data: { notAfter: new Date(0) } },
+    }),
+    {
+      ...{ type: "refusal", outcome: "certificate-expired", peer: "worker-1 12D3" },
+      detail: { address: "/ip4/10.0.0.7/tcp/1", direction: "inbound", message: "m", data: { notAfter: new Date(0) } },
+    },
+  );
+  const early = eventOfEntry({
+    ...common,
+    ...{ type: "refusal", code: "tls-version", address: "a", direction: "inbound", name: undefined, peer: undefined },
+    data: {},
+  });
+  assert.is(early.peer, undefined);
+  const act = eventOfEntry({
+    ...common,
+    ...{ type: "act.refused", code: "not-authorized", act: "job.dispatch", name: "worker-1", role: "worker" },
+    ...{ serial: "01", peer: "12D3", rule: "table", count: 3 },
+  });
+  assert.equal([act.outcome, act.peer, act.detail?.["count"]], ["not-authorized", "worker-1 12D3", 3]);
+  const summary = { from: "a", to: "b", host: "/ip4/10.0.0.7", counts: { "rate-limited": 7 } };
+  assert.equal(eventOfEntry({ type: "refusal.summary", ...summary }), {
+    ...{ type: "refusal.summary", outcome: "refused", detail: summary },
+  });
+});
+
+test("decisions in the log become records, other lines and refusals do not", () => {
+  const line = { level: "info", message: "m", fields: { name: "worker-1", peer: "12D3", reason: "by-us" } } as const;
+  assert.equal(eventOfReport({ ...line, event: "peer.closed" }), {
+    ...{ type: "peer.closed", outcome: "done", peer: "worker-1 12D3", detail: { reason: "by-us", message: "m" } },
+  });
+  assert.is(eventOfReport({ ...line, event: "trust.loaded" })?.type, "trust.loaded");
+  assert.is(eventOfReport({ level: "warn", event: "rules.broken", message: "m" })?.outcome, "warned");
+  assert.is(eventOfReport({ level: "error", event: "job.refused", message: "m" })?.peer, undefined);
+  for (const event of ["peer.refused", "act.refused", "node.summary", "audit.unwritten", "job.output"]) {
+    assert.is(eventOfReport({ ...line, event }), undefined, event);
+  }
+});
+
+test.run();

@@ -1,0 +1,72 @@
+/** A gateway with `[audit]` as a process: what it records, and that its log verifies. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { permissionsFor } from "../../scripts/program/deno_permissions.ts";
+import { certutilHere } from "../support/commands.ts";
+import { makeTestPki, type TestNode, type TestPki } from "../support/pki.ts";
+import { freePort, runProgramOnce, startProgram } from "../support/program.ts";
+
+const test = suite("hypha-gateway run with [audit]");
+const folder = mkdtempSync(join(tmpdir(), "hypha-audit-program-"));
+test.after(() => rmSync(folder, { recursive: true, force: true }));
+const pki = await makeTestPki();
+const stranger = await makeTestPki({ organization: "Elsewhere" });
+const port = await freePort();
+
+async function place(name: string, issuer: TestPki, node: TestNode): Promise<string> {
+  const certificates = join(folder, name);
+  mkdirSync(certificates);
+  const files = await issuer.write(certificates, node, undefined);
+  writeFileSync(files.trustPath, await trustOf());
+  const config = join(folder, `${name}.toml`);
+  writeFileSync(
+    config,
+    `cert_pem = "${files.certPath}"
+key_pem = "${files.keyPath}"
+trust_pem = "${files.trustPath}"
+listen_addresses = ["/ip4/127.0.0.1/tcp/${port}"]
+external_addresses = ["/ip4/127.0.0.1/tcp/${port}"]
+exclude_cidr = []
+state_dir = "${join(folder, `${name}-state`)}"
+`,
+  );
+  return config;
+}
+
+const trustOf = () => Promise.resolve(pki.root.certPem + pki.intermediate.certPem);
+
+test("records who was let in and who was refused; the log verifies after its end", async () => {
+  const config = await place("gateway", pki, await pki.node("gateway-01", { role: "gateway" }));
+  const intruder = await place("intruder", stranger, await stranger.node("intruder", { role: "worker" }));
+  const permissions = permissionsFor("gateway", {
+    ...{ configPath: config, stateDir: join(folder, "gateway-state"), certificateFolder: join(folder, "gateway") },
+    ...{ readPaths: [], addresses: ["127.0.0.1"] },
+  });
+  const env = { HYPHA_AUDIT__KEEP: "30d" };
+  const gateway = startProgram("gateway", ["run", "-c", config, "--log-format", "json"], { permissions, env });
+  await gateway.waitFor("audit.opened");
+  await gateway.waitFor("node.ready");
+  await runProgramOnce("gateway", ["probe", "-c", intruder, `/ip4/127.0.0.1/tcp/${port}`]);
+  await gateway.waitFor("peer.refused");
+  gateway.signal("SIGTERM");
+  assert.is((await gateway.ended).code, 0);
+  const log = join(folder, "gateway-state", "audit");
+  const verified = await certutilHere(folder, "audit", "verify", log, "--json");
+  assert.is(verified.code, 0, verified.stdout + verified.stderr);
+  const { origin, records, covered } = JSON.parse(verified.stdout);
+  assert.is(origin, "test.hypha/audit/gateway/gateway-01");
+  assert.is(covered, records);
+  const shown = await certutilHere(folder, "audit", "show", "-d", log, "--json");
+  const found = shown.stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
+  for (const type of ["log.opened", "trust.loaded", "node.ready", "node.draining", "refusal"]) {
+    assert.ok(found.some((record) => record.type === type), `${type} in ${found.map((record) => record.type)}`);
+  }
+  const refusal = found.find(({ type }) => type === "refusal");
+  assert.is(refusal.outcome, "unknown-issuer");
+  assert.match(refusal.peer, /^intruder 12D3KooW/);
+});
+
+test.run();
