@@ -16,12 +16,17 @@ import type { ConfigWarning } from "./warnings.ts";
 import type { RuleText } from "../../transport/authorization/rules.ts";
 import type { Resources } from "../../transport/protocols/messages.ts";
 
+/** Who vouches for the server of a bundle (SPIFFE Federation, "Endpoint Profiles"): a CA of the domain, or the web's PKI. */
+export type BundleProfile = "https_ca" | "https_web";
+
 /** Where a partner's CA serves its SPIFFE bundle. */
 export interface BundleSource {
   /** `https://HOST[:PORT]/PATH`. */
   readonly url: string;
-  /** SHA-256 of the SPKI of its root, lower-case hexadecimal. */
-  readonly pin: string;
+  /** SHA-256 of the SPKI of its root, lower-case hexadecimal; the server alone decides where undefined. */
+  readonly pin: string | undefined;
+  /** Who vouches for the server: the CA of the domain below the pinned root, or the web's roots and its host name. */
+  readonly profile: BundleProfile;
 }
 
 /** A trust domain: an organisation whose certificates are valid for its own name only. */

@@ -57,6 +57,13 @@ export const trustDomain = Schema.Struct({
       description: "With bundle_url: SHA-256 of the public key of the domain's root.",
     }),
   ),
+  profile: optional(
+    oneOf(
+      ["https_ca", "https_web"],
+      '"https_web"',
+      "With bundle_url, who vouches for the server: the domain's CA, or the roots of the web and the server's host name.",
+    ),
+  ),
   crls_pem: optional(path("Revocation lists of its CAs.", '"certs/partner-crls.pem"')),
   roles: optional(
     list(oneOf(["gateway", "scheduler", "worker", "data"], '"worker"', ""), {
@@ -80,15 +87,17 @@ interface TrustPlaces {
   readonly bundle?: string;
   readonly bundle_url?: string;
   readonly bundle_pin?: string;
+  readonly profile?: string;
 }
 
-function complainAbout({ trust_pem, bundle, bundle_url, bundle_pin }: TrustPlaces): string | undefined {
+function complainAbout({ trust_pem, bundle, bundle_url, bundle_pin, profile }: TrustPlaces): string | undefined {
   if ([trust_pem, bundle, bundle_url].filter((place) => place !== undefined).length !== 1) {
     return "exactly one of trust_pem, bundle and bundle_url is wanted";
   }
-  if (bundle_url !== undefined && bundle_pin === undefined) {
+  if (bundle_url !== undefined && bundle_pin === undefined && profile !== "https_web") {
     return "bundle_url wants bundle_pin, which says whose bundle is taken";
   }
+  if (bundle_url === undefined && profile !== undefined) return "profile goes with bundle_url only";
   return bundle_url === undefined && bundle_pin !== undefined ? "bundle_pin goes with bundle_url only" : undefined;
 }
 

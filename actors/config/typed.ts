@@ -65,12 +65,12 @@ function typeCommon(role: Role, decoded: AnyDecoded): CommonConfig {
     crlsPem: decoded.crls_pem,
     trustDomain: decoded.trust_domain,
     trustDomains: decoded.trust_domains?.map((
-      { name, trust_pem, bundle, bundle_url, bundle_pin, crls_pem, roles, ...policy },
+      { name, trust_pem, bundle, bundle_url, bundle_pin, profile = "https_ca", crls_pem, roles, ...policy },
     ) => ({
       name,
-      ...(bundle_url === undefined || bundle_pin === undefined
+      ...(bundle_url === undefined
         ? { trust: trust_pem ?? bundle ?? "" }
-        : { trust: { url: bundle_url, pin: bundle_pin.replace("sha256:", "") } }),
+        : { trust: { url: bundle_url, pin: bundle_pin?.replace("sha256:", ""), profile } }),
       crlsPem: crls_pem,
       roles,
       ...(Object.keys(policy).length === 0 ? {} : { policy: camelled(policy) }),

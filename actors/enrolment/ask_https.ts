@@ -1,6 +1,6 @@
 /**
  * One HTTPS request to a CA, on a connection of its own: TLS 1.3, no resumed session. Before the first byte of the request
- * leaves, the caller evaluates the server's chain; the runtime's own verification and host names do not count.
+ * leaves, the caller evaluates the server's chain; the runtime's own verification and host names count for servers of the web only.
  *
  * `node:https`, never `fetch`: Deno's keeps trusting its default roots.
  *
@@ -9,7 +9,7 @@
 import { Buffer } from "node:buffer";
 import type { IncomingMessage } from "node:http";
 import { request, type RequestOptions } from "node:https";
-import type { TLSSocket } from "node:tls";
+import { getCACertificates, type TLSSocket } from "node:tls";
 import { Effect } from "effect";
 import { peerChain } from "../../transport/libp2p/peer_chain.ts";
 import { EnrolmentRefused, enrolmentRefused } from "./enrolment_refused.ts";
@@ -20,6 +20,8 @@ export interface AskLimits {
   readonly askMs: number;
   /** Octets of an answer. */
   readonly answerBytesMax: number;
+  /** The roots of the web (PEM), for `server: "web"`; those of the runtime where undefined. */
+  readonly webRoots?: readonly string[];
 }
 
 /** An answer has some kilobytes; a list of 100,000 entries has 4 MB, one of a million 40 MB. */
@@ -39,6 +41,8 @@ export interface HttpsAsk {
   readonly answerBytesMax?: number;
   /** The certificate to show, with its chain, and its key (PEM). */
   readonly pair?: { readonly certPem: string; readonly keyPem: string } | undefined;
+  /** A server of the web: the runtime verifies it under the web's roots and its host name, before `judge`. */
+  readonly server?: "web";
   /**
    * Evaluates the server's chain (DER, leaf first) before a byte of the request is sent.
    *
@@ -59,7 +63,7 @@ export interface HttpsAnswer {
 export type AskHttps = (ask: HttpsAsk) => Effect.Effect<HttpsAnswer, EnrolmentRefused>;
 
 /** The port over the real network, within limits. */
-export const httpsWithin = ({ askMs, answerBytesMax }: AskLimits): AskHttps => (ask) =>
+export const httpsWithin = ({ askMs, answerBytesMax, webRoots }: AskLimits): AskHttps => (ask) =>
   Effect.callback<HttpsAnswer, EnrolmentRefused>((resume) => {
     let isOver = false;
     const end = (outcome: Effect.Effect<HttpsAnswer, EnrolmentRefused>) => {
@@ -75,7 +79,7 @@ export const httpsWithin = ({ askMs, answerBytesMax }: AskLimits): AskHttps => (
     const bytesMax = Math.min(answerBytesMax, ask.answerBytesMax ?? answerBytesMax);
     const sent = request(
       new URL(ask.path, ask.url),
-      optionsOf(ask),
+      optionsOf(ask, webRoots),
       (response) =>
         readAnswer(response, bytesMax, {
           done: (answer) => end(Effect.succeed(answer)),
@@ -83,7 +87,7 @@ export const httpsWithin = ({ askMs, answerBytesMax }: AskLimits): AskHttps => (
           broken: (detail) => fail("ca-unreachable", detail),
         }),
     );
-    sent.on("error", (error) => fail("ca-unreachable", error.message));
+    sent.on("error", (error) => fail(isVerdict(error) ? "ca-not-trusted" : "ca-unreachable", error.message));
     // Nothing is written before `end`: the request waits for the verdict.
     sent.on("socket", (socket) =>
       socket.once("secureConnect", () => {
@@ -101,15 +105,24 @@ export const httpsWithin = ({ askMs, answerBytesMax }: AskLimits): AskHttps => (
 /** The port over the real network. */
 export const askHttps: AskHttps = httpsWithin(askLimits);
 
-function optionsOf({ method, headers, body, pair }: HttpsAsk): RequestOptions {
+/** Whether the runtime refused a certificate of the web: by its code on Node, by its words on Deno. */
+function isVerdict({ code = "", message }: Error & { readonly code?: string }): boolean {
+  return /^(ERR_TLS_CERT_|CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_)/.test(code) ||
+    /invalid peer certificate|certificate not valid/i.test(message);
+}
+
+/** The runtime's roots. Deno wants --allow-sys=ca for them. */
+const runtimeRoots = (): readonly string[] => getCACertificates("default");
+
+function optionsOf({ method, headers, body, pair, server }: HttpsAsk, webRoots?: readonly string[]): RequestOptions {
   const length = body === undefined ? {} : { "content-length": String(Buffer.byteLength(body)) };
   return {
     method,
     headers: { ...headers, ...length },
     agent: false,
-    rejectUnauthorized: false,
-    // None but the token's root counts, and Deno wants --allow-sys=ca before it reads those of the system.
-    ca: [],
+    rejectUnauthorized: server === "web",
+    // Of a CA none but the pinned root counts, and Deno wants --allow-sys=ca before it reads those of the system.
+    ca: server === "web" ? [...webRoots ?? runtimeRoots()] : [],
     minVersion: "TLSv1.3",
     maxVersion: "TLSv1.3",
     ...(pair === undefined ? {} : { cert: pair.certPem, key: pair.keyPem }),

@@ -39,7 +39,7 @@ export function trustPathsOf(config: RoleConfig): TrustPaths {
     ...domain,
     ...(typeof trust === "string"
       ? { trust }
-      : { trust: bundlePath(stateDir ?? noDirectory, domain.name), pin: trust.pin }),
+      : { trust: bundlePath(stateDir ?? noDirectory, domain.name), fetched: true, pin: trust.pin }),
     ...(policy === undefined ? {} : { policy: policyOf({ ...config, ...policy }) }),
   }));
   return { trustPem, crlsPem, crls: membership?.crls, ownName, domains };

@@ -9,10 +9,12 @@ import { Data } from "effect";
 export const bundleCodes = {
   "bundle-unreachable": "The last bundle stays in force. Check bundle_url: curl -k URL",
   "bundle-server":
-    "Something else answers at bundle_url, or the partner's CA has another root: compare bundle_pin with the partner.",
+    "Something else answers at bundle_url, or the partner's CA has another root: compare bundle_pin and profile with the partner.",
   "bundle-malformed": "Look at what answers there: curl -k URL",
   "bundle-unpinned":
     "Ask the partner for the hash of its root (hypha-certutil bundle prints it) and correct bundle_pin.",
+  "bundle-replaced":
+    "Compare its CAs with the partner; where they are right, remove the kept bundle in state_dir/bundles and start again.",
   "bundle-foreign": "The partner claims a CA that is not its own: ask the partner.",
   "bundle-rollback": "An old bundle was put back at bundle_url: ask the partner.",
   "bundle-equivocation": "Two bundles have one sequence: ask the partner which is right.",

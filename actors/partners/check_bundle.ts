@@ -8,6 +8,7 @@ import type { Certificate } from "../../pki/certificate.ts";
 import { markKey } from "../../pki/crl_marks.ts";
 import { parseSpiffeBundle, type SpiffeBundle } from "../../pki/spiffe_bundle.ts";
 import { domainOf, domainsOf, type TrustSnapshot } from "../../pki/trust.ts";
+import type { BundleProfile } from "../config/config.ts";
 import { pinnedRoot, snapshotOf } from "../enrolment/ca_trust.ts";
 import { judgeCa } from "../enrolment/judge_ca.ts";
 import { type BundleCode, BundleRefused } from "./bundle_refused.ts";
@@ -24,8 +25,10 @@ export interface BundleTerms {
   /** The partner's trust domain. */
   readonly domain: string;
   readonly url: string;
-  /** SHA-256 of the SPKI of the partner's root, lower-case hexadecimal. */
-  readonly pin: string;
+  /** SHA-256 of the SPKI of the partner's root, lower-case hexadecimal; any root counts where undefined. */
+  readonly pin: string | undefined;
+  /** Who vouched for the server: nothing has looked at it yet (`https_ca`), or the runtime has (`https_web`). */
+  readonly profile: BundleProfile;
   /** What the node trusts now. */
   readonly snapshot: TrustSnapshot;
   readonly at: Date;
@@ -41,7 +44,7 @@ export interface CheckedBundle {
 
 /**
  * Checks a bundle: it has the pinned root; under that root the server is a CA of this very domain; no CA in it is of another domain;
- * its sequence does not go back.
+ * its sequence does not go back. Where a server of the web needs no pin, a CA of the last bundle is in it.
  *
  * Does not verify the CAs in it against each other: each of them is an anchor, for names of this domain only.
  */
@@ -52,16 +55,20 @@ export function checkBundle(
   const refuse = (code: BundleCode, detail: string) =>
     Result.fail(new BundleRefused({ code, domain: terms.domain, detail }));
   return Result.gen(function* () {
-    const { url, domain, pin: anchor, at, kept } = terms;
+    const { domain, profile, pin, kept } = terms;
     const parsed = parseSpiffeBundle(text);
     if (Result.isFailure(parsed)) return yield* refuse("bundle-malformed", parsed.failure.detail);
     const bundle = parsed.success;
-    const root = pinnedRoot(bundle.authorities, { anchor, url, at });
-    if (Result.isFailure(root)) {
-      return yield* refuse("bundle-unpinned", `it has no root that is valid now with the key of bundle_pin`);
+    const root = rootOf(bundle, terms);
+    if (root === undefined) {
+      const key = pin === undefined ? "" : " with the key of bundle_pin";
+      return yield* refuse("bundle-unpinned", `it has no root that is valid now${key}`);
     }
-    const server = judgeServer(chain, root.success, terms);
+    const server = profile === "https_web" ? Result.succeed(undefined) : judgeServer(chain, root, terms);
     if (Result.isFailure(server)) return yield* refuse("bundle-server", server.failure.detail);
+    if (pin === undefined && kept !== undefined && !hasCommon(kept, bundle)) {
+      return yield* refuse("bundle-replaced", "it has no CA of the last one");
+    }
     const foreign = bundle.authorities.map((each) => foreignClaim(each, terms)).find((claim) => claim !== undefined);
     if (foreign !== undefined) return yield* refuse("bundle-foreign", foreign);
     if (kept === undefined) return { bundle, news: "new" };
@@ -74,6 +81,21 @@ export function checkBundle(
     if (order === "same") return yield* refuse("bundle-equivocation", `another bundle had sequence ${kept.sequence}`);
     return { bundle, news: "new" };
   });
+}
+
+/** The root with the pinned key, or any, that is valid now. */
+function rootOf({ authorities }: SpiffeBundle, { pin, url, at }: BundleTerms): Certificate | undefined {
+  const wanted = pin === undefined ? authorities.map(markKey) : [pin];
+  for (const anchor of wanted) {
+    const root = Result.getOrUndefined(pinnedRoot(authorities, { anchor, url, at }));
+    if (root !== undefined) return root;
+  }
+  return undefined;
+}
+
+function hasCommon(before: SpiffeBundle, now: SpiffeBundle): boolean {
+  const known = new Set(before.authorities.map(({ fingerprint }) => fingerprint));
+  return now.authorities.some(({ fingerprint }) => known.has(fingerprint));
 }
 
 /** Whether the server is a CA of the domain, under its root. What the domain's lists revoke counts; lists that are out do not hinder. */

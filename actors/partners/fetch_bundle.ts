@@ -49,7 +49,7 @@ export function fetchBundle(place: BundlePlace): Effect.Effect<CheckedBundle, Bu
 }
 
 /** The request tells no secret: the server is judged with the answer, which may bring the root. */
-function request({ ask, url, domain }: BundlePlace) {
+function request({ ask, url, domain, profile }: BundlePlace) {
   return Effect.suspend(() => {
     const { origin, pathname, search } = new URL(url);
     let chain: readonly Uint8Array[] = [];
@@ -60,6 +60,7 @@ function request({ ask, url, domain }: BundlePlace) {
       method: "GET",
       judge,
       answerBytesMax: bundleBytesMax,
+      ...(profile === "https_web" ? { server: "web" } : {}),
     });
     return Effect.mapBoth(answered, {
       onSuccess: ({ status, body }) => ({ chain, status, body }),
@@ -83,7 +84,9 @@ function readKept({ path, pin }: BundlePlace): Effect.Effect<SpiffeBundle | unde
   return Effect.match(readWhole(options), {
     onSuccess: ({ text }) => {
       const bundle = Result.getOrUndefined(parseSpiffeBundle(text));
-      return bundle?.authorities.some((each) => markKey(each) === pin) === true ? bundle : undefined;
+      return bundle?.authorities.some((each) => pin === undefined || markKey(each) === pin) === true
+        ? bundle
+        : undefined;
     },
     onFailure: () => undefined,
   });

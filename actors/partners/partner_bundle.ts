@@ -17,6 +17,7 @@ import { backoffMs } from "../runtime/backoff.ts";
 import { type EffectInput, type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
+import type { BundleProfile } from "../config/config.ts";
 import { BundleRefused } from "./bundle_refused.ts";
 import type { CheckedBundle } from "./check_bundle.ts";
 import { type BundlePlace, fetchBundle } from "./fetch_bundle.ts";
@@ -35,8 +36,9 @@ export interface PartnerInput {
   /** The partner's trust domain. */
   readonly domain: string;
   readonly url: string;
-  /** SHA-256 of the SPKI of the partner's root, lower-case hexadecimal. */
-  readonly pin: string;
+  /** SHA-256 of the SPKI of the partner's root, lower-case hexadecimal; any root counts where undefined. */
+  readonly pin: string | undefined;
+  readonly profile: BundleProfile;
   /** Where the bundle is kept. */
   readonly path: string;
 }
@@ -136,8 +138,8 @@ export const partnerBundleMachine = machine.createMachine({
     fetching: {
       invoke: {
         src: "fetchBundle",
-        input: ({ context: { ports, ask, domain, url, pin, path, snapshot } }) => ({
-          ...{ ports, ask, domain, url, pin, path },
+        input: ({ context: { ports, ask, domain, url, pin, profile, path, snapshot } }) => ({
+          ...{ ports, ask, domain, url, pin, profile, path },
           snapshot: present(snapshot, "the trust snapshot"),
           at: new Date(ports.now()),
         }),

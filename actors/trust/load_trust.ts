@@ -53,10 +53,9 @@ export interface DomainPaths {
   readonly name: string;
   /** Its CA certificates (PEM), or its SPIFFE bundle (JSON). */
   readonly trust: string;
-  /**
-   * The root that the file must have, where the node fetches it (`markKey`). A file that is not there yet, or has another root, ends
-   * no start: the domain has no anchor.
-   */
+  /** The node fetches the file. One that is not there yet, or has no root with the key of `pin`, ends no start: the domain has no anchor. */
+  readonly fetched?: true | undefined;
+  /** The root that a fetched file must have (`markKey`); any where undefined. */
   readonly pin?: string | undefined;
   readonly crlsPem: string | undefined;
   /** Whether its certificates need a list. They are required where `crlsPem` is set. */
@@ -186,8 +185,8 @@ export function loadLearned(
 function makeBundleFolders({ domains = [] }: TrustPaths): Effect.Effect<void, never, FileSystem> {
   const make = (path: string) =>
     Effect.flatMap(FileSystem, (files) => files.makeDirectory(dirname(path), { recursive: true, mode: 0o700 }));
-  const fetched = domains.filter(({ pin }) => pin !== undefined);
-  return Effect.forEach(fetched, ({ trust }) => Effect.ignore(make(trust)), { discard: true });
+  const fetchedOnes = domains.filter(({ fetched }) => fetched);
+  return Effect.forEach(fetchedOnes, ({ trust }) => Effect.ignore(make(trust)), { discard: true });
 }
 
 function lookAtLearned(paths: TrustPaths, stateDir: string | undefined) {
@@ -259,10 +258,10 @@ function loadFiles(paths: TrustPaths, terms: OpenedTerms, known: TrustSources) {
   const learned = new Map<string, readonly HeldCrl[]>();
   const files = new Map<string, LearnedFile>();
   const reports: Report[] = [...opened?.reports ?? []];
-  const take = ({ trust, crlsPem, pin }: TrustFiles, name: string | undefined) =>
+  const take = ({ trust, crlsPem, fetched, pin }: TrustFiles, name: string | undefined) =>
     Effect.gen(function* () {
       const key = name === undefined ? "trust_pem" : "trust_domains";
-      const loaded = yield* loadDomain({ trust, crlsPem, pin }, { policy, key, known });
+      const loaded = yield* loadDomain({ trust, crlsPem, fetched, pin }, { policy, key, known });
       if (loaded.trust !== undefined) bundles.set(trust, loaded.trust);
       if (crlsPem !== undefined && loaded.crlsPem !== undefined) lists.set(crlsPem, loaded.crlsPem);
       const domain = domainKey(name);
@@ -289,15 +288,15 @@ function loadFiles(paths: TrustPaths, terms: OpenedTerms, known: TrustSources) {
   }).pipe(Effect.mapError((error) => error._tag === "TrustError" ? located(error, paths) : error));
 }
 
-type TrustFiles = Pick<DomainPaths, "trust" | "crlsPem" | "pin">;
+type TrustFiles = Pick<DomainPaths, "trust" | "crlsPem" | "fetched" | "pin">;
 
 function loadDomain(
-  { trust, crlsPem, pin }: TrustFiles,
+  { trust, crlsPem, fetched, pin }: TrustFiles,
   { policy, key, known }: { readonly policy: Policy; readonly key: string; readonly known: TrustSources },
 ) {
   return Effect.gen(function* () {
     const text = known.bundles.get(trust) ??
-      (pin !== undefined
+      (fetched === true
         ? yield* readPinned(trust, pin)
         : (yield* readPem({ path: trust, what: "trust bundle", bytesMax: trustBytesMax, key, wanted: "certificate" }))
           .text);
@@ -316,11 +315,11 @@ function loadDomain(
 }
 
 /** A bundle that the node fetched; undefined where there is none that has the pinned root. */
-function readPinned(path: string, pin: string): Effect.Effect<string | undefined, never, FileSystem> {
+function readPinned(path: string, pin: string | undefined): Effect.Effect<string | undefined, never, FileSystem> {
   return Effect.match(readWhole({ path, what: "partner's bundle", bytesMax: trustBytesMax, key: "state_dir" }), {
     onSuccess: ({ text }) => {
       const bundle = Result.getOrUndefined(parseSpiffeBundle(text));
-      return bundle?.authorities.some((each) => markKey(each) === pin) ? text : undefined;
+      return bundle?.authorities.some((each) => pin === undefined || markKey(each) === pin) ? text : undefined;
     },
     onFailure: () => undefined,
   });

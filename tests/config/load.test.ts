@@ -106,13 +106,23 @@ bundle = "b.json"
 name = "c.example"
 bundle_url = "https://ca.c.example:8443/bundle.json"
 bundle_pin = "sha256:${"0f".repeat(32)}"
+[[trust_domains]]
+name = "d.example"
+bundle_url = "https://www.d.example/bundle.json"
+profile = "https_web"
 `);
   assert.equal((Result.getOrThrow(both) as ConfigOf<"gateway">).trustDomains, [
     { name: "a.example", trust: "a.pem", crlsPem: "a-crls.pem", roles: ["worker"] },
     { name: "b.example", trust: "b.json", crlsPem: undefined, roles: undefined },
     {
       name: "c.example",
-      trust: { url: "https://ca.c.example:8443/bundle.json", pin: "0f".repeat(32) },
+      trust: { url: "https://ca.c.example:8443/bundle.json", pin: "0f".repeat(32), profile: "https_ca" },
+      crlsPem: undefined,
+      roles: undefined,
+    },
+    {
+      name: "d.example",
+      trust: { url: "https://www.d.example/bundle.json", pin: undefined, profile: "https_web" },
       crlsPem: undefined,
       roles: undefined,
     },
@@ -127,6 +137,9 @@ bundle_pin = "sha256:${"0f".repeat(32)}"
       'name = "a.example"\ntrust_pem = "a.pem"\nroles = ["queen"]\n',
       'name = "a.example"\ntrust_pem = "a.pem"\nbundle_pin = "sha256:00"\n',
       fetched("https://a.example/b.json", ""),
+      fetched("https://a.example/b.json", 'profile = "https_ca"'),
+      fetched("https://a.example/b.json", 'profile = "web"'),
+      'name = "a.example"\ntrust_pem = "a.pem"\nprofile = "https_web"\n',
       fetched("https://a.example/b.json", `bundle_pin = "sha256:${"0F".repeat(32)}"`),
       fetched("http://a.example/b.json"),
       fetched("https://user@a.example/b.json"),

@@ -44,7 +44,7 @@ const trusting = (home: Home, partner: Home, name: string, pin = pinOf(partner))
   trustDomain: home.domain,
   trustDomains: [{
     name: partner.domain,
-    trust: { url: `${partner.ca.url}/bundle.json`, pin },
+    trust: { url: `${partner.ca.url}/bundle.json`, pin, profile: "https_ca" as const },
     crlsPem: undefined,
     roles: undefined,
   }],

@@ -9,6 +9,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { httpsWithin } from "../../actors/enrolment/ask_https.ts";
 import { bundlePath } from "../../actors/files/state_directory.ts";
+import type { BundleTerms } from "../../actors/partners/check_bundle.ts";
 import { bundleBytesMax, fetchBundle } from "../../actors/partners/fetch_bundle.ts";
 import { realServices } from "../../actors/runtime/real_ports.ts";
 import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
@@ -82,10 +83,13 @@ const snapshot = Result.getOrThrow(makeTrustSnapshot({
   ],
 })).snapshot;
 
-/** `new`, `same`, or the code of the refusal. */
-async function outcomeOf(url: string): Promise<string> {
-  const ask = httpsWithin({ askMs: 2_000, answerBytesMax: 64 * 1024 * 1024 });
-  const place = { ask, domain: "partner.example", url, pin, path, snapshot, at: new Date() };
+/** `new`, `same`, or the code of the refusal. On the web, the root of `third` vouches for servers. */
+async function outcomeOf(
+  url: string,
+  server: Pick<BundleTerms, "profile" | "pin"> = { profile: "https_ca", pin },
+): Promise<string> {
+  const ask = httpsWithin({ askMs: 2_000, answerBytesMax: 64 * 1024 * 1024, webRoots: [third.root.certPem] });
+  const place = { ask, domain: "partner.example", url, path, snapshot, at: new Date(), ...server };
   const outcome = await Effect.runPromise(Effect.provide(Effect.result(fetchBundle(place)), realServices));
   return Result.isSuccess(outcome) ? outcome.success.news : outcome.failure.code;
 }
@@ -238,6 +242,53 @@ test("a torn file, and one of another root, count for nothing", async () => {
   rmSync(dirname(path), { recursive: true });
   assert.is(await outcomeOf(url), "new");
   assert.ok(existsSync(path));
+});
+
+const web = { profile: "https_web", pin } as const;
+const unpinned = { profile: "https_web", pin: undefined } as const;
+/** A server of the web. */
+const host = (san: string) => third.node("www", { san: [san] });
+
+test("a server of the web is judged by the web's roots and its host name, with and without a pin", async () => {
+  const [www, stranger] = [await host("IP:127.0.0.1"), await partner.node("www", { san: ["IP:127.0.0.1"] })];
+  const honest = text(bundleOf(cas(partner), 20));
+  for (const server of [web, unpinned]) {
+    rmSync(path, { force: true });
+    const { url } = await serve(www, honest);
+    assert.is(await outcomeOf(url), "bundle-server", "as a CA of the domain it does not count");
+    assert.is(await outcomeOf((await serve(stranger, honest)).url, server), "bundle-server", "another root");
+    assert.is(await outcomeOf((await serve(ca, honest)).url, server), "bundle-server", "the domain's own CA");
+    assert.is(await outcomeOf((await serve(await host("DNS:other.example"), honest)).url, server), "bundle-server");
+    assert.not(existsSync(path));
+    assert.is(await outcomeOf(url, server), "new");
+    assert.is(await outcomeOf(url, server), "same");
+  }
+});
+
+test("what a server of the web may not put into a bundle changes nothing", async () => {
+  const www = await host("IP:127.0.0.1");
+  writeFileSync(path, bundleOf(cas(partner), 20));
+  const before = readFileSync(path, "utf8");
+  const bodies: [content: string, pinned: string, unpinned: string][] = [
+    [bundleOf(cas(own), 21), "bundle-unpinned", "bundle-replaced"],
+    [bundleOf([second], 21), "bundle-unpinned", "bundle-unpinned"],
+    [bundleOf([...cas(partner), own.root], 21), "bundle-foreign", "bundle-foreign"],
+    [bundleOf(cas(partner), 19), "bundle-rollback", "bundle-rollback"],
+    [bundleOf([...cas(partner), second], 20), "bundle-equivocation", "bundle-equivocation"],
+    ["<html>", "bundle-malformed", "bundle-malformed"],
+    ['{"keys":[]}', "bundle-unpinned", "bundle-unpinned"],
+  ];
+  for (const [content, ...codes] of bodies) {
+    const { url } = await serve(www, text(content));
+    assert.equal([await outcomeOf(url, web), await outcomeOf(url, unpinned)], codes, content.slice(0, 40));
+  }
+  const target = await serve(www, text(bundleOf(cas(partner), 21)));
+  const redirect = await serve(www, (response) => response.writeHead(302, { location: target.url }).end());
+  assert.is(await outcomeOf(redirect.url, unpinned), "bundle-unreachable");
+  assert.is(target.requests(), 0);
+  const slow = await serve(www, (response) => void response.write("{"));
+  assert.is(await outcomeOf(slow.url, unpinned), "bundle-unreachable");
+  assert.is(readFileSync(path, "utf8"), before);
 });
 
 test("a place that cannot be written is told", async () => {

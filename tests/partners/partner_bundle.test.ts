@@ -53,6 +53,7 @@ async function play(turns: readonly Turn[]) {
     input: {
       ...{ ports, ask, domain: "partner.example", url: "https://ca.partner.example/bundle.json" },
       pin: markKey(authorities[0]!),
+      profile: "https_ca",
       path: bundlePath(folder, "partner.example"),
     },
     clock: {

@@ -30,13 +30,13 @@ export const examineDomains = Effect.fnUntraced(
 );
 
 function examineDomain(
-  { name, trust, crlsPem, pin }: DomainPaths,
+  { name, trust, crlsPem, fetched }: DomainPaths,
   policy: Policy,
   at: Date,
 ): Effect.Effect<readonly Finding[], never, FileSystem> {
   return Effect.gen(function* () {
     const what = `of trust domain ${name}`;
-    if (pin !== undefined && !(yield* isThere(trust))) {
+    if (fetched === true && !(yield* isThere(trust))) {
       return [
         doubtful("trust-domain", trust, `${name}: its bundle was not fetched yet: its peers are refused`, mends.fetch),
       ];
