@@ -87,14 +87,23 @@ function fittingCheckpoint(
     const record = parseRecord(text);
     if (record === undefined || record.round !== round) return undefined;
     const [parameters, velocity] = [parametersPath(folder, round), velocityPath(folder, round)];
-    if (!fits(yield* measureFile(parameters), record.parameters)) return undefined;
-    if (record.velocity !== null && !fits(yield* measureFile(velocity), record.velocity)) return undefined;
+    if (!(yield* isFitting(parameters, record.parameters))) return undefined;
+    if (record.velocity !== null && !(yield* isFitting(velocity, record.velocity))) return undefined;
     return { record, parameters, velocity, result: resultPath(folder, round) };
   }).pipe(Effect.orElseSucceed(() => undefined));
 }
 
-function fits(one: FileFit, other: FileFit): boolean {
-  return one.sizeBytes === other.sizeBytes && one.sha256 === other.sha256;
+/** Whether a file is that of a record. Its size is compared first: a device or a pipe has no end, and a sparse file a late one. */
+function isFitting(
+  path: string,
+  { sizeBytes, sha256 }: FileFit,
+): Effect.Effect<boolean, PlatformError, FileSystem> {
+  return Effect.gen(function* () {
+    const files = yield* FileSystem;
+    const { type, size } = yield* files.stat(path);
+    if (type !== "File" || Number(size) !== sizeBytes) return false;
+    return (yield* measureFile(path)).sha256 === sha256;
+  });
 }
 
 const pieceBytes = 1024 * 1024;

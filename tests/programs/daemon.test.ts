@@ -30,12 +30,12 @@ const shell = (name: string, script: string) => ({
   args: ["-c", script],
 });
 
-const tests = fileURLToPath(new URL("..", import.meta.url));
+const steadyScript = fileURLToPath(new URL("../../scripts/kills/steady_executor.ts", import.meta.url));
 /** One whose model follows from its weights and rounds alone. */
 const steady = executors().filter(({ class: of }) => of === "train").map((real) => ({
   ...real,
   name: "steady",
-  args: [...real.args.slice(0, -1), join(tests, "support", "steady_executor.ts")],
+  args: [...real.args.slice(0, -1), steadyScript],
 }));
 
 /** A gateway, a data node, three workers with room for several jobs, and the configuration of a scheduler. */
@@ -56,7 +56,7 @@ async function place() {
         resources: { cpu: 4, memory: 8, storage: 10, gpu: 0 },
         offer: { price: 10, floor: 1, strategy: "flexible" },
         executors: [...executors(), ...steady, ...special],
-        cell: { ...cell(), readOnly: [...cell().readOnly, tests] },
+        cell: cell(),
       } as never),
     );
   }

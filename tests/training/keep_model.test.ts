@@ -1,7 +1,17 @@
 /** The model on disk: what is there after each round, after kill -9 at every moment of one, and after files were damaged. */
-import { spawnSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -143,7 +153,35 @@ const damages: readonly (readonly [name: string, damage: (folder: string) => voi
     writeFileSync(path, bytes);
   }],
   ["no velocity", (folder) => rmSync(join(folder, "round-2.velocity.safetensors"))],
+  ["parameters of a tebibyte", (folder) => truncateSync(join(folder, "round-2.safetensors"), 2 ** 40)],
+  ["parameters that are a link to an endless file", (folder) => {
+    replace(join(folder, "round-2.safetensors"), (path) => symlinkSync("/dev/zero", path));
+  }],
+  ["a velocity that is a pipe", (folder) => {
+    replace(join(folder, "round-2.velocity.safetensors"), (path) => void execFileSync("mkfifo", [path]));
+  }],
+  ["a velocity that is a folder", (folder) => {
+    replace(join(folder, "round-2.velocity.safetensors"), (path) => mkdirSync(path));
+  }],
+  ["a record that is a link to an endless file", (folder) => {
+    replace(join(folder, "round-2.json"), (path) => symlinkSync("/dev/zero", path));
+  }],
+  ["a record of a tebibyte", (folder) => truncateSync(join(folder, "round-2.json"), 2 ** 40)],
+  ["a record that claims more than there is", (folder) => {
+    const record = JSON.parse(readFileSync(join(folder, "round-2.json"), "utf8"));
+    record.parameters.sizeBytes = Number.MAX_SAFE_INTEGER;
+    writeFileSync(join(folder, "round-2.json"), JSON.stringify(record));
+  }],
+  ["parameters of the round before", (folder) => {
+    writeFileSync(join(folder, "round-2.safetensors"), readFileSync(join(folder, "round-1.safetensors")));
+  }],
 ];
+
+function replace(path: string, make: (path: string) => void): void {
+  rmSync(path);
+  make(path);
+}
+
 for (const [name, damage] of damages) {
   test(`${name}: the round before counts`, () =>
     inFolder(async (folder) => {
@@ -160,6 +198,30 @@ for (const [name, damage] of damages) {
       assert.not.ok(existsSync(join(place.folder, "round-2.json")));
     }));
 }
+
+test("a round of another training is refused, and not removed", () =>
+  inFolder(async (folder) => {
+    await run(nextRound(folder));
+    const { path: other, remove } = temporary();
+    try {
+      writeWeights(other);
+      const weights = readFileSync(weightsOf(other));
+      weights[weights.length - 1] = (weights.at(-1) ?? 0) ^ 1;
+      writeFileSync(weightsOf(other), weights);
+      await run(nextRound(other));
+      await run(nextRound(other));
+      for (const name of readdirSync(placeOf(other).folder).filter((each) => each.startsWith("round-2"))) {
+        copyFileSync(join(placeOf(other).folder, name), join(placeOf(folder).folder, name));
+      }
+    } finally {
+      remove();
+    }
+    const before = names(folder);
+    const outcome = await run(Effect.result(openModel(placeOf(folder), { weights: weightsOf(folder), run: 2 })));
+    assert.ok(Result.isFailure(outcome));
+    assert.match(outcome.failure.message, /holds round 2 of a training that began with other weights/);
+    assert.equal(names(folder), before);
+  }));
 
 test("refuses to go on with other weights, and touches nothing", () =>
   inFolder(async (folder) => {

@@ -19,6 +19,9 @@ const say = async (progress: unknown) =>
   (await bridge.post("/status/send", progress)) as { type: string; counter: number };
 const read = async (path: string) => Result.getOrThrow(decodeTensors(await readFile(join(WORK_DIR, path))));
 
+/** Another aggregator may have to be found first. */
+const dayMs = 86_400_000;
+
 /** The update of a round. */
 function updateOf(weights: NamedTensors, round: number): NamedTensors {
   return new Map([...weights].map(([name, { shape, values }]) => [
@@ -47,7 +50,7 @@ for (let round = training.round + 1, isOver = false; !isOver; round++) {
   await writeFile(join(WORK_DIR, path), encodeTensors(updateOf(weights, round)), { mode: 0o600 });
   await bridge.post("/resources/send", { resource: config.updates, path });
   await say("update");
-  weights = Result.getOrThrow(addTensors(weights, await results.next(60_000) as NamedTensors));
+  weights = Result.getOrThrow(addTensors(weights, await results.next(dayMs) as NamedTensors));
   isOver = (await say("update-received")).type === "Done";
 }
 process.exit(0);
