@@ -25,7 +25,7 @@ export type CellSettings =
 export type DiskPlace = "memory" | "directory";
 
 /** `[fetch]`. */
-export type FetchConfig = Settings<Fetch, "hosts">;
+export type FetchConfig = Settings<Fetch, "hosts" | "fileBytesMax">;
 
 /** One of `[[cell.gpu]]`. */
 export interface GpuTable {
@@ -76,7 +76,8 @@ export const fetchDefault = {
     "fe80::/10",
     "ff00::/8",
   ] as readonly string[],
-  fileBytesMax: 4 * 1024 ** 3,
+  fileBytesMax: undefined as number | undefined,
+  cacheBytes: 10 * 1024 ** 3,
   redirectsMax: 5,
   timeoutMs: 3_600_000,
 };

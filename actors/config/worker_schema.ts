@@ -157,7 +157,16 @@ export const fetch = Schema.Struct({
       description: "Addresses that are never fetched from, whatever name leads there; [] denies nothing.",
     }),
   ),
-  file_bytes_max: optional(bytes(1, tomlOf(fetchDefault.fileBytesMax), "Largest file fetched.")),
+  file_bytes_max: optional(
+    bytes(1, "4294967296", "Largest file fetched.", "4 GiB, or the storage of the lease where that is more"),
+  ),
+  cache_bytes: optional(
+    bytes(
+      0,
+      tomlOf(fetchDefault.cacheBytes),
+      "Files of the model hub that are kept for later jobs, in work_dir/cache; 0 keeps none.",
+    ),
+  ),
   redirects_max: optional(integer(0, 20, tomlOf(fetchDefault.redirectsMax), "Redirects followed in one fetch.")),
   timeout_ms: optional(integer(100, 86_400_000, tomlOf(fetchDefault.timeoutMs), "Longest time of one fetch.")),
 });

@@ -6,9 +6,11 @@
 import { isConnectedAs, type Member, memberOf, standsFor, withConnected, withoutConnected } from "../../pki/member.ts";
 import type { RequestAnswer, TransportFact } from "../../transport/port.ts";
 import type { JobSpec, JobStatus, Peer, TrainingRun, Uuid } from "../../transport/protocols/messages.ts";
-import { webUnder } from "../job/bridge/web_request.ts";
+import { type Web, webUnder } from "../job/bridge/web_request.ts";
 import { jobCell } from "../job/cell/bounds.ts";
 import { cellDefault, fetchDefault } from "../config/cell_config.ts";
+import { openDigestCache } from "../files/digest_cache.ts";
+import { cachePathOf } from "../job/cell/prepare.ts";
 import { fileBytesOf } from "../job/limits.ts";
 import type { JobOutcome, JobRef, JobStarted } from "../job/messages.ts";
 import type { RequestWith } from "../runtime/requests.ts";
@@ -107,7 +109,7 @@ export function answerDispatch(args: WorkerArgs, request: PostponedDispatch): vo
       network: networkOf(context.jobNetworkHost.network, key),
       workDir: context.config.workDir,
       limits: { fileBytesMax: fileBytesOf(config) },
-      web: webUnder(context.config.fetch ?? fetchDefault),
+      web: webOf(context),
       cell: context.cell === undefined ? undefined : { cell: context.cell, config },
     },
   });
@@ -120,6 +122,14 @@ export function answerDispatch(args: WorkerArgs, request: PostponedDispatch): vo
       fields: { peer, name: identity.name, task: id, job: spec.job_id, class: spec.executor.class, lease: job.leaseId },
     })
   );
+}
+
+/** The web of jobs; they share the files of the hub that one of them fetched. */
+function webOf({ config, ports }: WorkerContext): Web {
+  const fetch = config.fetch ?? fetchDefault;
+  if (fetch.cacheBytes === 0) return webUnder(fetch);
+  const path = cachePathOf(config.workDir);
+  return webUnder(fetch, openDigestCache({ path, bytesMax: fetch.cacheBytes, uuid: ports.uuid, now: ports.now }));
 }
 
 /** The lease and executor of a new job, or why it cannot run. */

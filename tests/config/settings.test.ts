@@ -42,7 +42,7 @@ function documented(key: string): unknown {
 const snake = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 const tables: [prefix: string, values: object, apart: readonly string[]][] = [
   ["cell.", cellDefault, ["readOnly", "memoryBytes", "diskBytes", "disk", "cpuSeconds", "gpu", "gpuCommon"]],
-  ["fetch.", fetchDefault, ["hosts"]],
+  ["fetch.", fetchDefault, ["hosts", "fileBytesMax"]],
   ["limits.", defaultLimits, []],
   ["rotation.", defaults.rotationDefault, []],
   ["membership.", membershipDefault, []],

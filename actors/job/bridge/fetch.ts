@@ -44,7 +44,10 @@ export function fetchResource(
 }
 
 function fetchUri({ value }: UriReference, context: BridgeContext) {
-  return Effect.flatMap(parseWebAddress(value), (url) => fetchAll([{ url, token: undefined }], context));
+  return Effect.flatMap(
+    parseWebAddress(value),
+    (url) => fetchAll([{ url, path: `artifacts/${webFileName(url, 0)}`, token: undefined }], context),
+  );
 }
 
 function fetchHub({ repository, revision, filenames, token }: HuggingfaceReference, context: BridgeContext) {
@@ -62,17 +65,22 @@ function fetchHub({ repository, revision, filenames, token }: HuggingfaceReferen
   const encode = (path: string) => path.split("/").map(encodeURIComponent).join("/");
   const at = `${context.web.hubUrl}/${encode(repository)}/resolve/${encodeURIComponent(revision ?? "main")}`;
   return fetchAll(
-    filenames.map((name) => ({ url: new URL(`${at}/${encode(name)}`), token: token ?? undefined })),
+    filenames.map((name) => ({
+      url: new URL(`${at}/${encode(name)}`),
+      path: `artifacts/${name}`,
+      token: token ?? undefined,
+      isOfHub: true as const,
+    })),
     context,
   );
 }
 
 function fetchAll(
-  files: readonly Omit<WebFile, "path">[],
+  files: readonly WebFile[],
   { directory, limits, web, report, jobId: job }: BridgeContext,
 ): Effect.Effect<readonly FetchedFile[], BridgeProblem> {
-  return Effect.forEach(files, (file, index) => {
-    const path = `artifacts/${webFileName(file.url, index)}`;
+  return Effect.forEach(files, (file) => {
+    const { path } = file;
     const say = (event: string, sizeBytes: number, more: object) =>
       report({
         level: "info",
@@ -81,8 +89,8 @@ function fetchAll(
         fields: { job, path, sizeBytes, host: file.url.host, ...more },
       });
     const progress = (sizeBytes: number) => say("job.fetch.progress", sizeBytes, {});
-    return Effect.map(fetchWebFile({ ...file, path }, directory, limits, web, progress), ({ sizeBytes, sha256 }) => {
-      say("job.fetch.done", sizeBytes, { sha256 });
+    return Effect.map(fetchWebFile(file, directory, limits, web, progress), ({ sizeBytes, sha256, isCached }) => {
+      say("job.fetch.done", sizeBytes, { sha256, isCached });
       return { path, size: sizeBytes };
     });
   });

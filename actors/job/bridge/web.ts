@@ -8,6 +8,7 @@ import type { IncomingMessage } from "node:http";
 import { Effect, type Scope } from "effect";
 import type { JobLimits } from "../limits.ts";
 import type { WorkDirectory } from "../../files/contained_files.ts";
+import type { CachedFile } from "../../files/digest_cache.ts";
 import { type BridgeProblem, connectorFailed, invalidRequest, pathProblem } from "./problem.ts";
 import { openWebRequest, type Web } from "./web_request.ts";
 
@@ -18,6 +19,8 @@ export interface WebFile {
   readonly token: string | undefined;
   /** In the work directory. */
   readonly path: string;
+  /** The model hub names the digests of large files, by which they are kept for later jobs. */
+  readonly isOfHub?: true;
 }
 
 /** A file that was fetched whole. */
@@ -25,6 +28,8 @@ export interface FetchedWebFile {
   readonly sizeBytes: number;
   /** Hexadecimal. */
   readonly sha256: string;
+  /** Whether the content was here already; its address was asked all the same. */
+  readonly isCached: boolean;
 }
 
 /** Bytes between two reports of progress. */
@@ -38,10 +43,20 @@ export function parseWebAddress(text: string): Effect.Effect<URL, BridgeProblem>
     : Effect.fail(invalidRequest(`invalid URI: expected http(s)://..., got \`${text.slice(0, 256)}\``));
 }
 
-/** The name a file gets: the last segment of the path, with the query; `part-<n>.bin` where that is empty. */
+/** The name a file gets: the last segment of the path, decoded, with the query; `part-<n>.bin` where that is empty. */
 export function webFileName(url: URL, index: number): string {
-  const last = url.pathname.slice(url.pathname.lastIndexOf("/") + 1);
+  const last = decoded(url.pathname.slice(url.pathname.lastIndexOf("/") + 1));
   return `${last}${url.search}` || `part-${index}.bin`;
+}
+
+/** Text of an address without its percent signs; as it is where the result could not be one name. */
+function decoded(text: string): string {
+  try {
+    const plain = decodeURIComponent(text);
+    return /[\/\p{Cc}]/u.test(plain) || plain === "." || plain === ".." ? text : plain;
+  } catch {
+    return text;
+  }
 }
 
 /**
@@ -56,11 +71,46 @@ export function fetchWebFile(
   web: Web,
   onProgress: (sizeBytes: number) => void = () => {},
 ): Effect.Effect<FetchedWebFile, BridgeProblem> {
-  const bytesMax = web.rules.fileBytesMax;
-  const fetched = Effect.scoped(Effect.gen(function* () {
-    const response = yield* follow(file, limits, web);
+  const fetched = Effect.flatMap(
+    fetchOnce(file, { directory, limits, web, onProgress }),
+    // What was cached has another content by now, and is gone: the second time it is fetched.
+    (first) => first === undefined ? fetchOnce(file, { directory, limits, web, onProgress }) : Effect.succeed(first),
+  );
+  return fetched.pipe(
+    Effect.flatMap((found) =>
+      found === undefined ? Effect.fail(connectorFailed(`${file.url.href} cannot be cached`)) : Effect.succeed(found)
+    ),
+    Effect.timeoutOrElse({
+      duration: web.rules.timeoutMs,
+      orElse: () => Effect.fail(connectorFailed(`${file.url.href} took more than ${web.rules.timeoutMs} ms`)),
+    }),
+  );
+}
+
+interface Fetching {
+  readonly directory: WorkDirectory;
+  readonly limits: JobLimits;
+  readonly web: Web;
+  readonly onProgress: (sizeBytes: number) => void;
+}
+
+/** Undefined where a cached file has not the content that it is kept under. */
+function fetchOnce(
+  file: WebFile,
+  { directory, limits, web, onProgress }: Fetching,
+): Effect.Effect<FetchedWebFile | undefined, BridgeProblem> {
+  const bytesMax = web.rules.fileBytesMax ?? limits.fileBytesMax;
+  const tooLarge = connectorFailed(`${file.url.href} is over ${bytesMax} bytes`);
+  return Effect.scoped(Effect.gen(function* () {
+    const { response, cached, digest: named } = yield* follow(file, limits, web);
+    const pieces: AsyncIterator<Uint8Array> = cached?.pieces ?? response[Symbol.asyncIterator]();
+    // A file that is too large is refused before the first of its bytes.
+    const announced = cached?.sizeBytes ?? Number(response.headers["content-length"] ?? 0);
+    if (announced > bytesMax) return yield* Effect.fail(tooLarge);
     const out = yield* Effect.mapError(directory.create(file.path), pathProblem);
-    const pieces: AsyncIterator<Uint8Array> = response[Symbol.asyncIterator]();
+    const copy = cached === undefined && named !== undefined
+      ? yield* web.cache?.begin(named) ?? Effect.undefined
+      : undefined;
     const digest = createHash("sha256");
     let sizeBytes = 0;
     for (;;) {
@@ -68,31 +118,46 @@ export function fetchWebFile(
       if (piece.done === true) break;
       const before = sizeBytes;
       sizeBytes += piece.value.length;
-      if (sizeBytes > bytesMax) {
-        return yield* Effect.fail(connectorFailed(`${file.url.href} is over ${bytesMax} bytes`));
-      }
+      if (sizeBytes > bytesMax) return yield* Effect.fail(tooLarge);
       digest.update(piece.value);
       yield* Effect.mapError(out.write(piece.value), pathProblem);
+      yield* copy?.write(piece.value) ?? Effect.void;
       if (Math.floor(before / progressBytes) !== Math.floor(sizeBytes / progressBytes)) onProgress(sizeBytes);
     }
-    if (!response.complete) return yield* Effect.fail(connectorFailed(`${file.url.href} broke off`));
+    const sha256 = digest.digest("hex");
+    if (cached !== undefined && named !== undefined && sha256 !== named) {
+      yield* web.cache?.drop(named) ?? Effect.void;
+      return undefined;
+    }
+    if (cached === undefined && !response.complete) {
+      return yield* Effect.fail(connectorFailed(`${file.url.href} broke off`));
+    }
     yield* Effect.mapError(out.commit, pathProblem);
-    return { sizeBytes, sha256: digest.digest("hex") };
+    yield* copy?.commit ?? Effect.void;
+    return { sizeBytes, sha256, isCached: cached !== undefined };
   }));
-  return Effect.timeoutOrElse(fetched, {
-    duration: web.rules.timeoutMs,
-    orElse: () => Effect.fail(connectorFailed(`${file.url.href} took more than ${web.rules.timeoutMs} ms`)),
-  });
 }
 
-/** Follows redirects itself: counts each, checks it like the first address, and sends a token to its own origin only. */
+/** The answer that a file comes from. */
+interface Followed {
+  readonly response: IncomingMessage;
+  /** The digest that the hub names for it. */
+  readonly digest: string | undefined;
+  /** The file, where an earlier job fetched it. */
+  readonly cached: CachedFile | undefined;
+}
+
+/**
+ * Follows redirects itself: counts each, checks it like the first address, and sends a token to its own origin only. The hub is always
+ * asked, with the job's own token: a cached file is for jobs that may have it.
+ */
 function follow(
-  { url: first, token }: WebFile,
+  { url: first, token, isOfHub }: WebFile,
   limits: JobLimits,
   web: Web,
-): Effect.Effect<IncomingMessage, BridgeProblem, Scope.Scope> {
+): Effect.Effect<Followed, BridgeProblem, Scope.Scope> {
   return Effect.gen(function* () {
-    let url = first;
+    let url = first, digest: string | undefined;
     const redirectsMax = Math.min(limits.redirectsMax, web.rules.redirectsMax);
     for (let redirects = 0; redirects <= redirectsMax; redirects++) {
       const headers: Record<string, string> = token !== undefined && url.origin === first.origin
@@ -100,7 +165,9 @@ function follow(
         : {};
       const response = yield* openWebRequest(url, { headers, idleMs: limits.idleMs }, web);
       const status = response.statusCode ?? 0;
-      if (status >= 200 && status < 300) return response;
+      if (isOfHub === true && url.origin === first.origin && status < 400) digest ??= digestIn(response);
+      const cached = digest === undefined ? undefined : yield* web.cache?.find(digest) ?? Effect.undefined;
+      if (cached !== undefined || (status >= 200 && status < 300)) return { response, digest, cached };
       response.destroy();
       const { location } = response.headers;
       if (status < 300 || status > 399 || location === undefined) {
@@ -118,6 +185,12 @@ function follow(
       connectorFailed(`HTTP request error: more than ${redirectsMax} redirects (${first.href})`),
     );
   });
+}
+
+/** The SHA-256 of a large file, as the hub names it; small ones have none. */
+function digestIn({ headers }: IncomingMessage): string | undefined {
+  const { "x-linked-etag": tag } = headers;
+  return typeof tag === "string" ? /^"?([0-9a-f]{64})"?$/.exec(tag)?.[1] : undefined;
 }
 
 function step<A>(url: URL, limits: JobLimits, ask: () => Promise<A>): Effect.Effect<A, BridgeProblem> {

@@ -12,6 +12,7 @@ import { isIP } from "node:net";
 import { Effect, type Scope } from "effect";
 import { type Cidr, rangeFinder, readCidr } from "../../../transport/ip_ranges.ts";
 import type { FetchConfig } from "../../config/cell_config.ts";
+import type { DigestCache } from "../../files/digest_cache.ts";
 import { type BridgeProblem, connectorFailed, outOfScope } from "./problem.ts";
 
 /** The rules for requests, the resolver, and the addresses of hub and authorities. */
@@ -23,12 +24,15 @@ export interface Web {
   readonly ca?: string;
   /** Base address of the model hub. */
   readonly hubUrl: string;
+  /** Files of the hub that earlier jobs fetched. */
+  readonly cache?: DigestCache | undefined;
 }
 
 /** The system's resolver and the public hub, under `rules`. */
-export function webUnder(rules: FetchConfig): Web {
+export function webUnder(rules: FetchConfig, cache?: DigestCache): Web {
   return {
     rules,
+    cache,
     resolve: async (host) => (await lookup(host, { all: true })).map(({ address }) => address),
     hubUrl: "https://huggingface.co",
   };

@@ -4,10 +4,12 @@
  *
  * @module
  */
+import { join, resolve } from "node:path";
 import { Effect, Result, type Scope } from "effect";
 import type { Resources } from "../../../transport/protocols/messages.ts";
 import type { CellSettings } from "../../config/cell_config.ts";
 import type { Ports } from "../../runtime/ports.ts";
+import { sweepDigestCache } from "../../files/digest_cache.ts";
 import { pathReach } from "../../files/contained_files.ts";
 import { sweepLeftovers, type Swept } from "../work_directory.ts";
 import { jobCell } from "./bounds.ts";
@@ -47,6 +49,11 @@ function reportPaths(ports: Pick<Ports, "report">): void {
   }
 }
 
+/** The directory of the files that jobs of a worker share. */
+export function cachePathOf(workDir: string): string {
+  return join(resolve(workDir), "cache");
+}
+
 /** Prepares a worker; its directory stays locked until the scope closes. */
 export function prepareWorker(
   { ports, workDir, settings, resources }: {
@@ -67,6 +74,7 @@ export function prepareWorker(
       });
     }
     reportPaths(ports);
+    yield* Effect.sync(() => sweepDigestCache(cachePathOf(workDir)));
     const swept = yield* Effect.result(sweepLeftovers(workDir));
     const cell = yield* findCell({ ports, config: jobCell(settings, resources), workDir });
     const gpus = yield* tryGpus(cell, { ports, workDir }, settings);

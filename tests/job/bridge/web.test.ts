@@ -1,11 +1,13 @@
 // Files from the web, through the bridge: what is followed, what is refused, and that nothing denied is ever connected to.
 import { spawnSync } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer as createTlsServer } from "node:https";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { fetchDefault } from "../../../actors/config/cell_config.ts";
+import { openDigestCache } from "../../../actors/files/digest_cache.ts";
 import { askJson } from "../../support/bridge_client.ts";
 import { withBridge, withWeb } from "../../support/job_bridge.ts";
 import { openWeb, realPorts, temporary } from "../../support/job_world.ts";
@@ -69,7 +71,7 @@ test("a model hub's files come under their names; its token stays with its origi
           ...over,
         });
         const { body } = await askJson(socket, "/resources/fetch", reference({}));
-        assert.is(body, '[{"path":"artifacts/config.json","size":2},{"path":"artifacts/model.bin","size":7}]');
+        assert.is(body, '[{"path":"artifacts/config.json","size":2},{"path":"artifacts/sub/model.bin","size":7}]');
         assert.equal(seen, [
           ["/org/model/resolve/main/config.json", "Bearer hub-token"],
           ["/org/model/resolve/main/sub/model.bin", "Bearer hub-token"],
@@ -83,6 +85,89 @@ test("a model hub's files come under their names; its token stays with its origi
       });
     });
   });
+});
+
+test("bug: hub files in sub-folders replaced each other, and names kept their percent signs", async () => {
+  await withWeb((request, response) => void response.end(request.url), async (hubUrl) => {
+    await withBridge({ web: { ...openWeb, hubUrl } }, async ({ socket, path }) => {
+      const filenames = ["config.json", "unet/config.json", "text encoder/model é.bin"];
+      const reference = { type: "huggingface", repository: "org/model", revision: null, filenames, token: null };
+      const files = JSON.parse((await askJson(socket, "/resources/fetch", reference)).body) as { path: string }[];
+      assert.equal(files.map((file) => file.path), filenames.map((name) => `artifacts/${name}`));
+      assert.match(readFileSync(join(path, "artifacts/unet/config.json"), "utf8"), /main\/unet\/config\.json$/);
+      assert.match(readFileSync(join(path, "artifacts/text encoder/model é.bin"), "utf8"), /text%20encoder\/model%20/);
+      const names: [asked: string, name: string][] = [
+        ["a%20b", "a b"],
+        ["a%2Fb", "a%2Fb"],
+        ["a%00b", "a%00b"],
+        ["%2e%2e", "part-0.bin"],
+        ["a%ffb", "a%ffb"],
+        ["x?y=%20", "x?y=%20"],
+      ];
+      for (const [asked, name] of names) {
+        const { body } = await askJson(socket, "/resources/fetch", { type: "uri", value: `${hubUrl}/${asked}` });
+        assert.is(JSON.parse(body)[0].path, `artifacts/${name}`, asked);
+      }
+    });
+  });
+});
+
+test("bug: a file over the limit was refused after all of the limit was loaded", async () => {
+  let sent = 0;
+  await withWeb((_, response) => {
+    response.writeHead(200, { "content-length": "100000000" });
+    response.on("error", () => {});
+    sent += 1;
+    response.write("x");
+  }, async (url) => {
+    await withBridge({ limits: { fileBytesMax: 1_000 } }, async ({ socket, path }) => {
+      const { status, body } = await askJson(socket, "/resources/fetch", { type: "uri", value: `${url}/shard` });
+      assert.is(status, 500);
+      assert.match(JSON.parse(body).detail, /over 1000 bytes/);
+      assert.equal(readdirSync(path).includes("artifacts"), false, "nothing was made for it");
+    });
+  });
+  assert.is(sent, 1);
+});
+
+test("a large file of the hub is fetched once for all jobs; each asks the hub, with its own token", async () => {
+  const place = temporary();
+  const cachePath = join(place.path, "cache");
+  let names = 0, blobs = 0;
+  const cache = openDigestCache({ path: cachePath, bytesMax: 1_000, uuid: () => `n${++names}`, now: () => names });
+  const sha256 = createHash("sha256").update("weights").digest("hex");
+  await withWeb((_, response) => {
+    blobs += 1;
+    response.end("weights");
+  }, async (elsewhere) => {
+    await withWeb((request, response) => {
+      if (request.headers.authorization !== "Bearer allowed") return void response.writeHead(401).end();
+      if (request.url?.includes("claim")) {
+        // A file that the hub itself names otherwise than its content.
+        return void response.writeHead(200, { "x-linked-etag": `"${"0".repeat(64)}"` }).end("other");
+      }
+      response.writeHead(302, { location: `${elsewhere}/blob`, "x-linked-etag": `"${sha256}"` }).end();
+    }, async (hubUrl) => {
+      const fetched = (token: string, file = "model.bin") =>
+        new Promise<string>((resolve, reject) => {
+          const job = withBridge({ web: { ...openWeb, hubUrl, cache } }, async ({ socket, path }) => {
+            const reference = { type: "huggingface", repository: "a/b", revision: null, filenames: [file], token };
+            const { status } = await askJson(socket, "/resources/fetch", reference);
+            resolve(status === 200 ? readFileSync(join(path, "artifacts", file), "utf8") : String(status));
+          });
+          job.catch(reject);
+        });
+      assert.equal([await fetched("allowed"), blobs], ["weights", 1]);
+      assert.equal([await fetched("allowed"), blobs], ["weights", 1], "the second job's comes from the cache");
+      assert.equal([await fetched("stranger"), blobs], ["500", 1], "a job that may not have it does not get it");
+      writeFileSync(join(cachePath, sha256), "poison!");
+      assert.equal([await fetched("allowed"), blobs], ["weights", 2], "a wrong content is noticed and fetched anew");
+      assert.equal([await fetched("allowed"), blobs], ["weights", 2]);
+      assert.equal([await fetched("allowed", "claim"), blobs], ["other", 2]);
+      assert.equal(readdirSync(cachePath), [sha256], "nothing is kept under a digest that it has not");
+    });
+  });
+  place.remove();
 });
 
 /** The rules as they are by default, under a resolver of the test's own. */

@@ -1,0 +1,156 @@
+/**
+ * Files by the digest of their content, kept between jobs. Only the worker reads and writes them: a job gets a copy.
+ *
+ * An entry is written aside and renamed once its digest is the one that it is stored under; a reader checks the digest again. So a
+ * wrong content is never handed out, whoever wrote it. The oldest entries make room for new ones.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { constants, mkdirSync, readdirSync, renameSync, rmSync, statSync, utimesSync } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+import { join } from "node:path";
+import { Effect, type Scope } from "effect";
+
+/** An entry that is open for reading. */
+export interface CachedFile {
+  readonly sizeBytes: number;
+  readonly pieces: AsyncIterator<Uint8Array>;
+}
+
+/** An entry that is being written. */
+export interface CacheWriter {
+  /** Drops the entry where it cannot be written: a cache may always have nothing. */
+  readonly write: (bytes: Uint8Array) => Effect.Effect<void>;
+  /** Keeps the entry if its content has the digest. */
+  readonly commit: Effect.Effect<void>;
+}
+
+/** A directory of entries. */
+export interface DigestCache {
+  /** Opens an entry; undefined where there is none. */
+  readonly find: (sha256: string) => Effect.Effect<CachedFile | undefined, never, Scope.Scope>;
+  /** Begins an entry. It is dropped with the scope unless it was committed. */
+  readonly begin: (sha256: string) => Effect.Effect<CacheWriter, never, Scope.Scope>;
+  /** Removes an entry whose content turned out to be wrong. */
+  readonly drop: (sha256: string) => Effect.Effect<void>;
+}
+
+const digestName = /^[0-9a-f]{64}$/;
+/** Bytes that are read at once. */
+const pieceBytes = 256 * 1024;
+
+/**
+ * The cache in a directory, which is made when the first entry is written.
+ *
+ * @param init.bytesMax Size of all entries together.
+ * @param init.now Milliseconds since the epoch: the entries that were not used for longest are removed first.
+ */
+export function openDigestCache(
+  init: {
+    readonly path: string;
+    readonly bytesMax: number;
+    readonly uuid: () => string;
+    readonly now: () => number;
+  },
+): DigestCache {
+  const { path, now } = init;
+  const pathOf = (sha256: string) => {
+    if (!digestName.test(sha256)) throw new TypeError(`Cannot cache ${JSON.stringify(sha256)}: it is no SHA-256`);
+    return join(path, sha256);
+  };
+  return {
+    find: (sha256) =>
+      Effect.gen(function* () {
+        const name = pathOf(sha256);
+        const handle = yield* opened(() => open(name, constants.O_RDONLY | constants.O_NOFOLLOW));
+        if (handle === undefined) return undefined;
+        const status = yield* quiet(() => handle.stat());
+        if (status?.isFile() !== true) return undefined;
+        ignoring(() => utimesSync(name, now() / 1_000, now() / 1_000));
+        return { sizeBytes: status.size, pieces: piecesOf(handle) };
+      }),
+    begin: (sha256) => beginEntry(init, pathOf(sha256), sha256),
+    drop: (sha256) => Effect.sync(() => ignoring(() => rmSync(pathOf(sha256), { force: true }))),
+  };
+}
+
+/** Removes what writers that were killed left behind. The caller is the only user of the cache. */
+export function sweepDigestCache(path: string): void {
+  ignoring(() => {
+    for (const name of readdirSync(path)) if (!digestName.test(name)) rmSync(join(path, name), { force: true });
+  });
+}
+
+function beginEntry(
+  { path, bytesMax, uuid, now }: Parameters<typeof openDigestCache>[0],
+  target: string,
+  sha256: string,
+): Effect.Effect<CacheWriter, never, Scope.Scope> {
+  return Effect.gen(function* () {
+    const aside = join(path, `.${uuid()}`);
+    ignoring(() => mkdirSync(path, { recursive: true, mode: 0o700 }));
+    yield* Effect.addFinalizer(() => Effect.sync(() => ignoring(() => rmSync(aside, { force: true }))));
+    const handle = yield* opened(() => open(aside, "wx", 0o600));
+    const digest = createHash("sha256");
+    let sizeBytes = 0, isWanted = handle !== undefined;
+    return {
+      write: (bytes) =>
+        Effect.gen(function* () {
+          if (!isWanted || handle === undefined) return;
+          sizeBytes += bytes.length;
+          digest.update(bytes);
+          const written = sizeBytes > bytesMax ? undefined : yield* quiet(() => handle.writeFile(bytes));
+          if (written === undefined) isWanted = false;
+        }),
+      commit: Effect.sync(() => {
+        if (!isWanted || digest.digest("hex") !== sha256) return;
+        ignoring(() => {
+          makeRoom(path, bytesMax - sizeBytes);
+          utimesSync(aside, now() / 1_000, now() / 1_000);
+          renameSync(aside, target);
+        });
+      }),
+    };
+  });
+}
+
+/** Removes the entries that were not used for longest, until the others have at most `bytesMax`. */
+function makeRoom(path: string, bytesMax: number): void {
+  const entries = readdirSync(path).filter((name) => digestName.test(name)).map((name) => {
+    const { size, mtimeMs } = statSync(join(path, name));
+    return { name, size, mtimeMs };
+  }).sort((left, right) => right.mtimeMs - left.mtimeMs);
+  let total = 0;
+  for (const { name, size } of entries) if ((total += size) > bytesMax) rmSync(join(path, name), { force: true });
+}
+
+async function* piecesOf(handle: FileHandle): AsyncGenerator<Uint8Array> {
+  for (;;) {
+    const { bytesRead, buffer } = await handle.read(new Uint8Array(pieceBytes), 0, pieceBytes, null);
+    if (bytesRead === 0) return;
+    yield buffer.subarray(0, bytesRead);
+  }
+}
+
+/** Opens a file until the scope closes; undefined where that fails. */
+function opened(opening: () => Promise<FileHandle>): Effect.Effect<FileHandle | undefined, never, Scope.Scope> {
+  return Effect.acquireRelease(
+    quiet(opening),
+    (handle) => Effect.asVoid(quiet(async () => await handle?.close())),
+  );
+}
+
+/** The result; undefined where it fails. `null` stands for a result without a value. */
+function quiet<A>(work: () => Promise<A>): Effect.Effect<(A extends void ? null : A) | undefined> {
+  return Effect.orElseSucceed(
+    Effect.tryPromise(async () => (await work() ?? null) as A extends void ? null : A),
+    () => undefined,
+  );
+}
+
+function ignoring(work: () => void): void {
+  try {
+    work();
+  } catch { /* a cache may always have nothing */ }
+}

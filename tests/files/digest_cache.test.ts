@@ -1,0 +1,120 @@
+// Files that jobs share: by digest, whole or not at all, bounded, and never a wrong content.
+import { createHash } from "node:crypto";
+import { mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Effect } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { type DigestCache, openDigestCache, sweepDigestCache } from "../../actors/files/digest_cache.ts";
+import { runOf, temporary } from "../support/job_world.ts";
+
+const digestOf = (text: string) => createHash("sha256").update(text).digest("hex");
+const bytesOf = (text: string) => new TextEncoder().encode(text);
+
+const test = suite("openDigestCache()");
+
+function makeCache(bytesMax = 100) {
+  const place = temporary();
+  const path = join(place.path, "cache");
+  let now = 1_000_000, names = 0;
+  const cache = openDigestCache({ path, bytesMax, uuid: () => `name-${++names}`, now: () => now += 1_000 });
+  return { cache, path, remove: place.remove, entries: () => readdirSync(path).toSorted() };
+}
+
+/** Writes an entry in two pieces. */
+function store(cache: DigestCache, text: string, as = digestOf(text), commits = true): Promise<void> {
+  return runOf(Effect.scoped(Effect.gen(function* () {
+    const writer = yield* cache.begin(as);
+    yield* writer.write(bytesOf(text.slice(0, 3)));
+    yield* writer.write(bytesOf(text.slice(3)));
+    if (commits) yield* writer.commit;
+  })));
+}
+
+function load(cache: DigestCache, sha256: string): Promise<string | undefined> {
+  return runOf(Effect.scoped(Effect.flatMap(cache.find(sha256), (file) =>
+    Effect.promise(async () => {
+      if (file === undefined) return undefined;
+      let text = "";
+      for (;;) {
+        const piece = await file.pieces.next();
+        if (piece.done === true) return text;
+        text += new TextDecoder().decode(piece.value);
+      }
+    }))));
+}
+
+test("gives what was stored, by its digest", async () => {
+  const { cache, path, remove } = makeCache();
+  assert.is(await load(cache, digestOf("weights")), undefined);
+  await store(cache, "weights");
+  assert.is(await load(cache, digestOf("weights")), "weights");
+  assert.is(statSync(join(path, digestOf("weights"))).mode & 0o777, 0o600);
+  assert.is(statSync(path).mode & 0o777, 0o700);
+  await runOf(cache.drop(digestOf("weights")));
+  assert.is(await load(cache, digestOf("weights")), undefined);
+  remove();
+});
+
+test("stores nothing under a digest that the content has not", async () => {
+  const { cache, entries, remove } = makeCache();
+  await store(cache, "poison", digestOf("weights"));
+  assert.equal(entries(), []);
+  remove();
+});
+
+test("stores nothing that broke off, and leaves no piece of it", async () => {
+  const { cache, entries, remove } = makeCache();
+  await store(cache, "weights", digestOf("weights"), false);
+  assert.equal(entries(), []);
+  remove();
+});
+
+test("the entries that were not used for longest make room", async () => {
+  const { cache, entries, remove } = makeCache(25);
+  const [first, second, third] = ["1234567890", "abcdefghij", "ABCDEFGHIJ"];
+  await store(cache, first);
+  await store(cache, second);
+  await load(cache, digestOf(first));
+  await store(cache, third);
+  assert.equal(entries(), [digestOf(first), digestOf(third)].toSorted());
+  await store(cache, "x".repeat(26));
+  assert.equal(entries(), [digestOf(first), digestOf(third)].toSorted(), "one that is too large removes none");
+  await store(cache, "y".repeat(25));
+  assert.equal(entries(), [digestOf("y".repeat(25))]);
+  remove();
+});
+
+test("follows no link, opens no directory, and takes no name but a digest", async () => {
+  const { cache, path, remove } = makeCache();
+  await store(cache, "weights");
+  const [link, directory] = [digestOf("a"), digestOf("b")];
+  symlinkSync("/etc/passwd", join(path, link));
+  mkdirSync(join(path, directory));
+  assert.is(await load(cache, link), undefined);
+  assert.is(await load(cache, directory), undefined);
+  assert.throws(() => Effect.runSync(Effect.scoped(cache.begin("../escape"))), /it is no SHA-256/);
+  remove();
+});
+
+test("a cache that cannot be written has nothing, and fails no one", async () => {
+  const place = temporary();
+  const path = join(place.path, "file");
+  writeFileSync(path, "");
+  const cache = openDigestCache({ path, bytesMax: 10, uuid: () => "n", now: () => 0 });
+  await store(cache, "weights");
+  assert.is(await load(cache, digestOf("weights")), undefined);
+  sweepDigestCache(path);
+  place.remove();
+});
+
+test("a sweep removes what killed writers left, and keeps entries", async () => {
+  const { cache, path, entries, remove } = makeCache();
+  await store(cache, "weights");
+  writeFileSync(join(path, ".name-9"), "half");
+  sweepDigestCache(path);
+  assert.equal(entries(), [digestOf("weights")]);
+  remove();
+});
+
+test.run();
