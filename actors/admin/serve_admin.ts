@@ -17,7 +17,9 @@ export const adminConnectionsMax = 16;
 export const adminBodyBytesMax = 65_536;
 /** The longest path of a Unix socket on Linux, in bytes (`sun_path` less its end). */
 const socketPathBytesMax = 107;
-/** Time limit of a connection, in milliseconds. A backup is written within it. */
+/** A connection without a request ends after this, in milliseconds. */
+export const adminHeadMs = 5_000;
+/** Time limit of a request, in milliseconds. A backup is written within it. */
 export const adminTimeoutMs = 60_000;
 /** An upload is given up when nothing comes for this long, in milliseconds; its files are synced within it. */
 export const adminUploadMs = 600_000;
@@ -116,7 +118,7 @@ function makeServer(routes: AdminRoutes, open: Map<Socket, Timer>): Server {
   const server = createServer({ headersTimeout: adminTimeoutMs, requestTimeout: 0 });
   server.on("connection", (socket: Socket) => {
     if (open.size >= adminConnectionsMax) return void socket.destroy();
-    open.set(socket, setTimeout(() => socket.destroy(), adminTimeoutMs));
+    open.set(socket, setTimeout(() => socket.destroy(), adminHeadMs));
     socket.on("error", () => {});
     socket.on("close", () => {
       clearTimeout(open.get(socket));
@@ -125,10 +127,12 @@ function makeServer(routes: AdminRoutes, open: Map<Socket, Timer>): Server {
   });
   server.on("clientError", (_error: Error, socket: Socket) => socket.destroy());
   server.on("request", (request: IncomingMessage, response: ServerResponse) => {
-    const extend = () => {
+    const allow = (ms: number) => {
       clearTimeout(open.get(request.socket));
-      open.set(request.socket, setTimeout(() => request.socket.destroy(), adminUploadMs));
+      open.set(request.socket, setTimeout(() => request.socket.destroy(), ms));
     };
+    const extend = () => allow(adminUploadMs);
+    allow(adminTimeoutMs);
     handle(routes, { request, response, extend }).catch(() => response.destroy());
   });
   return server;

@@ -1,5 +1,5 @@
 /**
- * The part `ca`: strangers and members on the HTTPS port of a CA, started as its users start it.
+ * The part `ca`: strangers and members on the HTTPS port of a CA, local users on its admin socket. The CA is started as its users start it.
  *
  * @module
  */
@@ -9,6 +9,7 @@ import { clientAttacks } from "./ca/client_attacks.ts";
 import { csrAttacks } from "./ca/csr_attacks.ts";
 import { renewalAttacks } from "./ca/renewal_attacks.ts";
 import { besiege, type CaAttackRow } from "./ca/siege.ts";
+import { socketAttacks } from "./ca/socket_attacks.ts";
 import { tokenAttacks } from "./ca/token_attacks.ts";
 import { CaWorld } from "./ca/world.ts";
 
@@ -32,7 +33,7 @@ interface CaAttackOptions {
   readonly rest: readonly string[];
 }
 
-const attacks = [...tokenAttacks, ...csrAttacks, ...renewalAttacks, ...clientAttacks];
+const attacks = [...tokenAttacks, ...csrAttacks, ...renewalAttacks, ...clientAttacks, ...socketAttacks];
 
 /** Runs every attack on one runtime's CA. */
 export async function attack({ runtime, json, quick, rest }: CaAttackOptions): Promise<CaReport[]> {

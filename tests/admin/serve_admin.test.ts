@@ -1,13 +1,13 @@
 /** The admin socket is its operator's alone, bounded, and one for each program. */
 import { chmodSync, existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { askAdmin, uploadAdmin } from "../../actors/admin/ask_admin.ts";
-import { adminBodyBytesMax, type AdminRoutes, serveAdmin } from "../../actors/admin/serve_admin.ts";
+import { adminBodyBytesMax, adminHeadMs, type AdminRoutes, serveAdmin } from "../../actors/admin/serve_admin.ts";
 
 const test = suite("admin socket");
 let folder = "";
@@ -103,6 +103,26 @@ test("what it does not know, too long a body and a route that breaks end in answ
     ];
   }));
   assert.equal(statuses, [404, 404, 404, 413, "no-answer", 200]);
+});
+
+test("connections that ask nothing are gone in time, and leave the operator room", async () => {
+  let closed = 0;
+  const waited = await served(Effect.promise(async () => {
+    const silent = Array.from({ length: 50 }, () => connect(path()));
+    for (const socket of silent) {
+      socket.on("error", () => {});
+      socket.on("close", () => closed += 1);
+    }
+    const from = performance.now();
+    while (closed < silent.length && performance.now() - from < 6 * adminHeadMs) {
+      await new Promise((wake) => setTimeout(wake, 50));
+    }
+    const { status } = await Effect.runPromise(askAdmin(path(), "GET /status"));
+    assert.is(status, 200);
+    return performance.now() - from;
+  }));
+  assert.is(closed, 50);
+  assert.ok(waited >= adminHeadMs - 100, `${waited} ms: as many as there may be could wait`);
 });
 
 test("a folder that others can enter, or none, is refused", async () => {

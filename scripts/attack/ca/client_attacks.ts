@@ -14,7 +14,7 @@ import type { CaWorld } from "./world.ts";
 const lifeMaxMs = portTimes.idleMs + portTimes.requestMs + 2_000;
 
 /** Waits for a connection's end; the status of its answer where it had one. */
-function ended(socket: Socket, limitMs: number): Promise<{ readonly code: string }> {
+export function ended(socket: Socket, limitMs: number): Promise<{ readonly code: string }> {
   const [from, parts] = [performance.now(), [] as Buffer[]];
   return new Promise((resolve) => {
     const timer = setTimeout(() => {

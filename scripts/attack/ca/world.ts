@@ -68,6 +68,11 @@ export class CaWorld {
     return new CaWorld(folder, port, process);
   }
 
+  /** The CA's admin socket. */
+  get socket(): string {
+    return join(this.folder, "ca", "state", "admin.sock");
+  }
+
   get exits(): number {
     return this.#process.exits;
   }
@@ -139,7 +144,7 @@ export class CaWorld {
   }
 
   #admin(route: string, body?: unknown) {
-    return Effect.runPromise(askAdmin(join(this.folder, "ca", "state", "admin.sock"), route, body));
+    return Effect.runPromise(askAdmin(this.socket, route, body));
   }
 }
 
