@@ -54,6 +54,7 @@ export function adoptCertificate(
   const row = certificateOf(rows, certificate.fingerprint)!;
   if (isForked) {
     rows.change("INSERT OR IGNORE INTO locked_identities VALUES (?, ?, ?)", identity, +at, "renewal-forked");
+    rows.record({ type: "name.locked", outcome: "renewal-forked", peer: identity });
     const detail = `${identity} was renewed since the backup, for another key`;
     return Result.succeed({ kind: "forked", row, refusal: new CaRefused({ code: "renewal-forked", detail }) });
   }

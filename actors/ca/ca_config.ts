@@ -22,6 +22,10 @@
  * lifetime = "720h"
  * approval = true              # an operator says yes to each enrolment
  *
+ * [audit]
+ * dir = "state/audit"          # the default
+ * keep = "365d"
+ *
  * [[ca.retired]]               # CAs that no longer issue: their lists go on
  * chain_pem = "ca-cert-1.pem"
  * key_pem = "ca-key-1.pem"
@@ -31,7 +35,7 @@
  */
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
-import { dirname, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { parse, TomlError } from "@std/toml";
 import { Data, Effect, Result, Schema } from "effect";
 import { caProblem } from "./ca_problem.ts";
@@ -55,6 +59,7 @@ const ownRole = Schema.optionalKey(Schema.Struct({ lifetime: duration }));
 /** CAs that are retired at once; a rotation takes days. */
 const retiredMax = 4;
 const schema = Schema.Struct({
+  audit: Schema.optionalKey(Schema.Struct({ dir: Schema.optionalKey(text), keep: Schema.optionalKey(duration) })),
   ca: Schema.Struct({
     domain: text,
     url: text,
@@ -96,6 +101,8 @@ export interface CaConfig {
   readonly chainPem: string;
   readonly keyPem: string;
   readonly stateDir: string;
+  /** Where and for how long records are kept. */
+  readonly audit: { readonly dir: string; readonly keepMs: number };
   /** Addresses of gateways. */
   readonly gateways: readonly string[];
   /** Addresses of those that have names. */
@@ -140,7 +147,9 @@ export function parseCaConfig(file: string, toml: string): Result.Result<CaConfi
     });
     const decoded = Schema.decodeUnknownResult(schema, { onExcessProperty: "error" })(values);
     if (Result.isFailure(decoded)) return yield* fail(caProblem(decoded.failure, toml));
-    const { ca } = decoded.success;
+    const { ca, audit = {} } = decoded.success;
+    const keepMs = milliseconds(audit.keep ?? "365d");
+    if (keepMs < units.d) return yield* fail("audit.keep is less than 1d");
     const place = listenPlace(ca.listen_https);
     if (place === undefined) return yield* fail(`listen_https = "${ca.listen_https}" is not ADDRESS:PORT`);
     const lifetimesMs: Record<string, number> = {};
@@ -175,6 +184,7 @@ export function parseCaConfig(file: string, toml: string): Result.Result<CaConfi
       chainPem: absolute(ca.chain_pem),
       keyPem: absolute(ca.key_pem),
       stateDir: absolute(ca.state_dir),
+      audit: { dir: absolute(audit.dir ?? join(ca.state_dir, "audit")), keepMs },
       approvedRoles: roles.flatMap(([role, terms]) => "approval" in terms && terms.approval ? [role] : []),
       next: ca.next_chain_pem === undefined
         ? undefined

@@ -172,6 +172,12 @@ export function enterCertificate(
     predecessor ?? null,
     token ?? null,
   );
+  rows.record({
+    type: "certificate.issued",
+    outcome: "done",
+    peer: identityOf(certificate),
+    detail: { serial: plainSerial(serial), issuer, fingerprint, notAfter: period.notAfter, predecessor, token },
+  });
 }
 
 /** A certificate's SPIFFE ID; its subject where it has none. */

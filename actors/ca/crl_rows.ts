@@ -65,7 +65,12 @@ export function lastPosition(rows: RegisterRows): number {
 export function enterRevocations(rows: RegisterRows, revocations: readonly RevocationRow[]): void {
   for (const { position, issuer, serial, revoked, reason, not_after } of revocations) {
     const sql = "INSERT OR IGNORE INTO revocations VALUES (?, ?, ?, ?, ?, ?)";
-    rows.change(sql, position, issuer, serial, revoked, reason, not_after);
+    if (rows.change(sql, position, issuer, serial, revoked, reason, not_after) === 0) continue;
+    rows.record({
+      type: "certificate.revoked",
+      outcome: reason,
+      detail: { serial, issuer, revoked: new Date(revoked) },
+    });
   }
 }
 
@@ -94,6 +99,7 @@ export function enterLists(rows: RegisterRows, lists: readonly MadeCrl[]): void 
     for (let part = 0; part * pieceBytesMax < size; part++) enterPiece(rows, list, part);
     const sql = "INSERT OR REPLACE INTO crls VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
     rows.change(sql, issuer, kind, number, sha256, upto, this_update, next_update, size);
+    rows.record({ type: "crl.issued", outcome: "done", detail: { issuer, kind, number, sha256 } });
     if (BigInt(number) > lastNumber(rows, issuer)) enterNumber(rows, issuer, BigInt(number));
   }
 }

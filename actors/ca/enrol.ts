@@ -207,6 +207,7 @@ function enter(
   { row, read, certificate, address }: Use & { readonly certificate: Certificate },
 ): Result.Result<IssuedDer, never> {
   rows.change("UPDATE tokens SET used_key = ?, used_address = ? WHERE id = ?", read.key, address, row.id);
+  rows.record({ type: "token.used", outcome: "done", peer: row.identity, detail: { token: row.id, address } });
   if (row.replaces === 1) rows.change("DELETE FROM locked_identities WHERE identity = ?", row.identity);
   enterCertificate(rows, { certificate, issuer: ca.issuerId, token: row.id });
   return Result.succeed(certificate.der);

@@ -180,6 +180,7 @@ function decide(
   if (successor !== undefined && successor.key !== key) {
     const detail = `the certificate of ${identity} was renewed before, for another key`;
     rows.change("INSERT OR IGNORE INTO locked_identities VALUES (?, ?, ?)", identity, +at, "renewal-forked");
+    rows.record({ type: "name.locked", outcome: "renewal-forked", peer: identity });
     return Result.succeed({ kind: "forked", refusal: new CaRefused({ code: "renewal-forked", detail }) });
   }
   if (lockOf(rows, identity) !== undefined) return refuse("name-locked", `renewals of ${identity} are stopped`);

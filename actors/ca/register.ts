@@ -12,6 +12,9 @@
 import { closeSync, openSync, rmSync, statSync } from "node:fs";
 import { DatabaseSync, type SQLInputValue } from "node:sqlite";
 import { Result } from "effect";
+import type { AuditInbox } from "../audit/audit_inbox.ts";
+import type { AuditEvent } from "../audit/audit_record.ts";
+import { LogUnusable } from "../audit/log_unusable.ts";
 import { AskedThread } from "./asked_thread.ts";
 import type { BackupMessage, BackupWork } from "./backup_thread.ts";
 import type { ListMessage, ListWork } from "./list_thread.ts";
@@ -26,7 +29,12 @@ export interface RegisterRows {
   readonly all: <Row>(sql: string, ...values: readonly SQLInputValue[]) => readonly Row[];
   /** Changes rows; returns how many. */
   readonly change: (sql: string, ...values: readonly SQLInputValue[]) => number;
+  /** Takes a record of what the transaction does; it is in the audit log before the transaction is committed. */
+  readonly record: (event: AuditEvent) => void;
 }
+
+/** Where the register's changes are recorded. */
+export type RegisterRecorder = Pick<AuditInbox, "record" | "recordNow">;
 
 /** Statements kept compiled; there are fewer in this room. */
 const statementsMax = 128;
@@ -44,13 +52,16 @@ export class Register {
   readonly #rows: RegisterRows;
   /** Counts changed rows: a transaction that changed none says nothing about the disk. */
   readonly #changes = { count: 0 };
+  /** Of the present transaction. */
+  readonly #events: AuditEvent[] = [];
+  #recorder: RegisterRecorder | undefined;
   #failure: RegisterFailure | undefined;
 
   private constructor(file: string, { database, lock }: OpenFile) {
     this.file = file;
     this.#database = database;
     this.#lock = lock;
-    this.#rows = rowsOf(database, this.#changes);
+    this.#rows = rowsOf(database, this.#changes, this.#events);
   }
 
   /** Makes a register, 0600. Fails where the file exists. */
@@ -88,23 +99,46 @@ export class Register {
 
   /**
    * Runs one transaction. It is committed when `change` succeeds and rolled back when it fails or throws. After a corrupt page
-   * was met, nothing is written any more.
+   * was met, nothing is written any more. Where changes are recorded, none is committed without its record.
    */
   transaction<A, E>(change: (rows: RegisterRows) => Result.Result<A, E>): Result.Result<A, E | RegisterFailure> {
     if (this.#failure?.problem === "corrupt") return Result.fail(this.#failure);
     const before = this.#changes.count;
+    this.#events.length = 0;
     try {
       this.#database.exec("BEGIN IMMEDIATE");
       const outcome = change(this.#rows);
-      this.#database.exec(Result.isSuccess(outcome) ? "COMMIT" : "ROLLBACK");
+      if (Result.isSuccess(outcome)) this.#commit();
+      else this.#database.exec("ROLLBACK");
       if (Result.isSuccess(outcome) && this.#changes.count > before) this.#failure = undefined;
       return outcome;
     } catch (error) {
       this.#rollBack();
+      if (error instanceof LogUnusable) {
+        this.#failure = new RegisterFailure({ problem: "unrecorded", file: this.file, detail: error.message });
+        return Result.fail(this.#failure);
+      }
       if (!isOfSqlite(error)) throw error;
       this.#failure = registerFailureOf(this.file, error);
       return Result.fail(this.#failure);
     }
+  }
+
+  #commit(): void {
+    if (this.#events.length === 0 || this.#recorder === undefined) return this.#database.exec("COMMIT");
+    this.#recorder.recordNow(this.#events);
+    try {
+      this.#database.exec("COMMIT");
+    } catch (error) {
+      const detail = { undone: this.#events.length, message: String(error) };
+      this.#recorder.record({ type: "register.failed", outcome: "failed", detail });
+      throw error;
+    }
+  }
+
+  /** From now on no change that is recorded is committed without its record. */
+  recordTo(recorder: RegisterRecorder): void {
+    this.#recorder = recorder;
   }
 
   /** Reads rows. */
@@ -115,9 +149,11 @@ export class Register {
   /** After a failure, tries whether something can be written again. */
   tryAgain(): void {
     if (this.#failure === undefined) return;
-    this.transaction((rows) =>
-      Result.succeed(rows.change("INSERT OR REPLACE INTO facts VALUES ('tried_again', hex(zeroblob(4096)))"))
-    );
+    this.transaction((rows) => {
+      rows.record({ type: "register.tried-again", outcome: "done" });
+      const sql = "INSERT OR REPLACE INTO facts VALUES ('tried_again', hex(zeroblob(4096)))";
+      return Result.succeed(rows.change(sql));
+    });
   }
 
   /** Starts the threads where that takes long: to be called before the port opens. */
@@ -216,7 +252,7 @@ function checkWhole(file: string, database: DatabaseSync): void {
   if (found !== "ok") throw failure(file, "corrupt", `integrity check: ${String(found).slice(0, 200)}`);
 }
 
-function rowsOf(database: DatabaseSync, changes: { count: number }): RegisterRows {
+function rowsOf(database: DatabaseSync, changes: { count: number }, events: AuditEvent[]): RegisterRows {
   const statements = new Map<string, ReturnType<DatabaseSync["prepare"]>>();
   const prepared = (sql: string) => {
     const known = statements.get(sql);
@@ -233,6 +269,7 @@ function rowsOf(database: DatabaseSync, changes: { count: number }): RegisterRow
       changes.count += changed;
       return changed;
     },
+    record: (event) => void events.push(event),
   };
 }
 

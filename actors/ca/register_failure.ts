@@ -6,7 +6,16 @@
 import { Data } from "effect";
 
 /** What is wrong with the register's file or with the place where it is. */
-export type RegisterProblem = "locked" | "full" | "corrupt" | "foreign" | "open-to-others" | "missing" | "unusable";
+export type RegisterProblem =
+  | "locked"
+  | "full"
+  | "corrupt"
+  | "foreign"
+  | "open-to-others"
+  | "missing"
+  | "unusable"
+  /** The audit log cannot be written: nothing was changed. */
+  | "unrecorded";
 
 /** The register could not be read or written. What was to be issued was not. */
 export class RegisterFailure extends Data.TaggedError("RegisterFailure")<{

@@ -28,6 +28,7 @@ export function enterRequest(
   const sql = "UPDATE tokens SET used_key = ?, used_address = ?, expires = ? WHERE id = ?";
   rows.change(sql, key, address, +at + requestLifetimeMs, token);
   rows.change("INSERT INTO requests VALUES (?, ?, NULL, NULL)", token, +at);
+  rows.record({ type: "request.entered", outcome: "done", detail: { token, key, address } });
 }
 
 /** What became of a token's request; undefined where it has none. */
@@ -81,6 +82,7 @@ export function decide(
       }
       rows.change("UPDATE requests SET decision = ?, decided = ? WHERE token = ?", decision, +at, id);
       rows.change("UPDATE tokens SET expires = ? WHERE id = ?", +at + answerLifetimeMs, id);
+      rows.record({ type: "request.decided", outcome: decision, peer: request.identity, detail: { token: id } });
       return Result.succeed(request);
     }))
   ));

@@ -88,6 +88,12 @@ export function createToken(
           Number(replaces === "yes"),
           +expires,
         );
+        rows.record({
+          type: "token.made",
+          outcome: "done",
+          peer: identity,
+          detail: { token: token.id, replaces, expires },
+        });
         return Result.void;
       });
       return { text: formatToken(token), identity, expires };

@@ -13,9 +13,11 @@ import { caMemberMachine } from "../../actors/ca/ca_member.ts";
 import { makeGateFactory } from "../../actors/gate/gate.ts";
 import { transportLogic } from "../../transport/libp2p/transport.ts";
 import { openAuthority, socketPath } from "../../actors/ca/open_authority.ts";
+import { realNow } from "../../actors/runtime/real_ports.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
+import { keepAudit, type KeptAudit } from "../program/audit.ts";
 import { exitAfterOutput } from "../program/failure.ts";
-import { makeLog, wantsColour, writeToStderr } from "../program/log.ts";
+import { type Log, makeLog, wantsColour, writeToStderr } from "../program/log.ts";
 import type { LogFormat } from "../program/log_line.ts";
 import { makePorts } from "../program/ports.ts";
 import { listenToSignals } from "../program/signals.ts";
@@ -31,18 +33,15 @@ export function run(file: string, format: LogFormat) {
       now: () => Date.now(),
       write: writeToStderr(),
     });
-    const ca = yield* openAuthority(
-      config,
-      ({ kind, ...fields }) =>
-        log.report({
-          level: alarmLevels[kind],
-          event: `ca.alarm.${kind}`,
-          message: `${kind}: ${fields.identity}`,
-          fields,
-        }),
-    );
+    const audit = keepAudit({ ...config.audit, now: realNow });
+    const ca = yield* openAuthority(config, ({ kind, ...fields }) => {
+      const message = `${kind}: ${fields.identity}`;
+      audit.inbox.record({ type: "ca.alarm", outcome: kind, peer: fields.identity, detail: fields });
+      log.report({ level: alarmLevels[kind], event: `ca.alarm.${kind}`, message, fields });
+    });
+    ca.register.recordTo(audit.inbox);
     log.name(config.name);
-    const reason = yield* Effect.promise(() => untilDone(config, ca, log));
+    const reason = yield* Effect.promise(() => untilDone(config, ca, { log, audit }));
     ca.register.close();
     exitAfterOutput(reason === undefined ? 0 : 1);
   });
@@ -52,10 +51,12 @@ export function run(file: string, format: LogFormat) {
 async function untilDone(
   config: Effect.Success<ReturnType<typeof loadCaConfig>>,
   ca: Effect.Success<ReturnType<typeof openAuthority>>,
-  log: ReturnType<typeof makeLog>,
+  { log, audit }: { readonly log: Log; readonly audit: KeptAudit },
 ): Promise<string | undefined> {
-  const ports = makePorts(log.report);
-  const { name, host, port } = config;
+  const ports = makePorts(audit.meter(log.report));
+  const { name, host, port, domain } = config;
+  // Nothing is issued before: it could not be recorded.
+  await audit.begin(() => `spiffe://${domain}/ca/${name}`, ports);
   let member: { stop(): unknown } | undefined;
   const reason = await new Promise<string | undefined>((resolve) => {
     const crash = (error: unknown) => {
@@ -88,6 +89,7 @@ async function untilDone(
   });
   member?.stop();
   if (reason !== undefined) log.report({ level: "error", event: "ca.failed", message: reason });
+  await audit.end();
   await ports.dispose();
   return reason;
 }

@@ -13,19 +13,21 @@ import { type AuditSink, logAlone } from "../../actors/trust/audit.ts";
 import { parseCertificate } from "../../pki/certificate.ts";
 import type { NodeIdentity } from "../../transport/node_identity.ts";
 
-type NamedChain = Pick<NodeIdentity, "chain" | "name">;
-
 /** What of a program is recorded, and when the log begins and ends. */
 export interface ProgramAudit {
   readonly sink: AuditSink;
-  /** Takes the records of acts that must not happen unrecorded; undefined where no log is kept. */
-  readonly inbox: AuditInbox | undefined;
   /** Wraps a report function, and records its lines. */
   readonly meter: (report: Ports["report"]) => Ports["report"];
-  /** Opens the log of the node that has a certificate; the first call counts. Records wait until then. */
-  readonly begin: (identity: NamedChain, ports: Ports) => void;
+  /** Opens the log of a node (its SPIFFE ID, or its name); the first call counts. Resolves when the log is open, or could not be. */
+  readonly begin: (node: () => string, ports: Ports) => Promise<void>;
   /** Writes what waits and a last checkpoint; within {@linkcode closeMs}. */
   readonly end: () => Promise<void>;
+}
+
+/** A log that is kept. */
+export interface KeptAudit extends ProgramAudit {
+  /** Takes the records of acts that must not happen unrecorded. */
+  readonly inbox: AuditInbox;
 }
 
 /** How long the end of a log may take, in milliseconds. */
@@ -34,34 +36,28 @@ const closeMs = 5_000;
 /** Without a log: nothing is recorded. */
 export const noAudit: ProgramAudit = {
   sink: logAlone,
-  inbox: undefined,
   meter: (report) => report,
-  begin: () => {},
+  begin: () => Promise.resolve(),
   end: () => Promise.resolve(),
 };
 
 /** Keeps a log in a folder. */
 export function keepAudit(
   { dir, keepMs, now }: { readonly dir: string; readonly keepMs: number; readonly now: () => number },
-): ProgramAudit {
+): KeptAudit {
   const inbox = new AuditInbox(dir, now);
-  let close = (): Promise<void> => Promise.resolve();
-  let hasBegun = false;
+  let kept: { readonly opened: Promise<void>; readonly close: () => Promise<void> } | undefined;
   return {
     sink: { record: (entry) => inbox.record(eventOfEntry(entry)) },
     inbox,
     meter: (report) => recordReports(report, inbox),
-    begin: (identity, ports) => {
-      if (hasBegun) return;
-      hasBegun = true;
-      close = begin({ node: logNameOf(identity), ports, dir, keepMs, inbox });
-    },
-    end: () => close(),
+    begin: (node, ports) => (kept ??= keep({ node: node(), ports, dir, keepMs, inbox })).opened,
+    end: () => kept?.close() ?? Promise.resolve(),
   };
 }
 
-/** SPIFFE ID of a certificate, or its name where it has none. */
-function logNameOf({ chain: [leaf = new Uint8Array()], name }: NamedChain): string {
+/** SPIFFE ID of an identity's certificate, or its name where it has none. */
+export function logNameOf({ chain: [leaf = new Uint8Array()], name }: Pick<NodeIdentity, "chain" | "name">): string {
   const parsed = parseCertificate(leaf);
   const names = Result.isSuccess(parsed) ? parsed.success.subjectAltNames : [];
   return names.find(({ type, value }) => type === "uri" && value.startsWith("spiffe://"))?.value ?? name;
@@ -75,22 +71,27 @@ interface Beginning {
   readonly inbox: AuditInbox;
 }
 
-/** Starts the machine; the result ends it. */
-function begin(input: Beginning): () => Promise<void> {
+/** Starts the machine. */
+function keep(input: Beginning): { readonly opened: Promise<void>; readonly close: () => Promise<void> } {
   let ended = () => {};
+  let tried = () => {};
   const end = new Promise<void>((resolve) => (ended = resolve));
+  const opened = new Promise<void>((resolve) => (tried = resolve));
   const actor = superviseRoot(auditMachine, {
     id: "audit",
     input,
     onDone: ended,
+    onSnapshot: ({ value }) => value === "opening" || tried(),
     onError: (error) => {
       const message = `Cannot go on with the audit log: ${error instanceof Error ? error.message : error}`;
       input.ports.report({ level: "error", event: "audit.crashed", message });
+      tried();
       ended();
     },
   });
-  return () => {
+  const close = () => {
     actor.send({ type: "audit.close" });
     return Promise.race([end, new Promise<void>((resolve) => setTimeout(resolve, closeMs).unref())]);
   };
+  return { opened, close };
 }

@@ -25,7 +25,7 @@ import type { ObservedNode } from "../../actors/telemetry/samples.ts";
 import { type LineTally, makeGateTally, makeLineTally } from "../../actors/telemetry/tallies.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { transportLogic } from "../../transport/libp2p/transport.ts";
-import { keepAudit, noAudit, type ProgramAudit } from "./audit.ts";
+import { keepAudit, logNameOf, noAudit, type ProgramAudit } from "./audit.ts";
 import { permissionMessage } from "./deno_permissions.ts";
 import { exitAfterOutput, type ExitCode, ProgramFailed } from "./failure.ts";
 import { type GivenFlags, surroundingsOf } from "./given_flags.ts";
@@ -147,9 +147,10 @@ async function runNode(
       },
       onError: crash,
       onSnapshot: ({ status, output, context }) => {
-        if (context.identity !== undefined) {
-          log.name(context.identity.name);
-          audit.begin(context.identity, ports);
+        const { identity } = context;
+        if (identity !== undefined) {
+          log.name(identity.name);
+          void audit.begin(() => logNameOf(identity), ports);
         }
         if (status === "done" && output !== undefined) resolve(output);
       },

@@ -21,6 +21,7 @@ import { fileURLToPath } from "node:url";
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { LogUnusable } from "../../actors/audit/log_unusable.ts";
 import type { CertificateAuthority } from "../../actors/ca/certificate_authority.ts";
 import { answer } from "../../actors/ca/answer.ts";
 import { crlOf, derOf } from "../../actors/ca/crl_rows.ts";
@@ -339,6 +340,68 @@ test("revoking with a full disk revokes nothing and keeps the list in force", as
   assert.is(await codeOf(revoke(ca, { name: "worker-01" }, "keyCompromise", start)), "full");
   assert.is(rows(), 0);
   world.close();
+});
+
+test("what is recorded is in the audit log before it is committed, and nothing of a transaction that fails", async () => {
+  await inFolder((folder) => {
+    const file = join(folder, "ca.db");
+    const register = Result.getOrThrow(Register.create(file));
+    const recorded: string[] = [];
+    register.recordTo({
+      record: () => {},
+      recordNow: (events) => {
+        const other = new DatabaseSync(file, { readOnly: true });
+        recorded.push(`${events.map(({ type }) => type)}: ${other.prepare("SELECT * FROM facts").all().length}`);
+        other.close();
+      },
+    });
+    const enter = (name: string) =>
+      register.transaction((rows) => {
+        rows.record({ type: name, outcome: "done" });
+        rows.record({ type: `${name}-2`, outcome: "done" });
+        return addFact(name, "x")(rows);
+      });
+    Result.getOrThrow(enter("a"));
+    register.transaction((rows) => {
+      rows.record({ type: "refused", outcome: "done" });
+      return Result.fail("refused");
+    });
+    register.read((rows) => rows.first("SELECT 1"));
+    Result.getOrThrow(enter("b"));
+    assert.equal(recorded, ["a,a-2: 0", "b,b-2: 1"]);
+    register.close();
+  });
+});
+
+test("what cannot be recorded does not happen, and happens again when the log is back", async () => {
+  await inFolder((folder) => {
+    const register = Result.getOrThrow(Register.create(join(folder, "ca.db")));
+    let isAway = true;
+    const recorded: string[] = [];
+    register.recordTo({
+      record: () => {},
+      recordNow: (events) => {
+        if (isAway) throw new LogUnusable({ dir: "audit", problem: "unwritable", detail: "disk full" });
+        recorded.push(...events.map(({ type }) => type));
+      },
+    });
+    const enter = () =>
+      register.transaction((rows) => {
+        rows.record({ type: "certificate.issued", outcome: "done" });
+        return addFact("a", "b")(rows);
+      });
+    const refused = enter();
+    assert.is(Result.isFailure(refused) ? refused.failure.problem : "", "unrecorded");
+    assert.is(Result.getOrThrow(register.read((rows) => rows.all("SELECT * FROM facts").length)), 0);
+    register.tryAgain();
+    assert.is(register.failure?.problem, "unrecorded");
+    isAway = false;
+    register.tryAgain();
+    assert.is(register.failure, undefined);
+    Result.getOrThrow(enter());
+    assert.equal(recorded, ["register.tried-again", "certificate.issued"]);
+    register.close();
+  });
 });
 
 test.run();

@@ -8,6 +8,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCrl } from "../../pki/crl.ts";
 import { testCsr } from "../support/authority.ts";
+import { certutilHere } from "../support/commands.ts";
 import { ask } from "../support/https_client.ts";
 import { type Ended, freePort, type Running, runProgramOnce, startProgram } from "../support/program.ts";
 
@@ -95,6 +96,28 @@ test("a node enrols with a token, is listed, and is revoked; a restart forgets n
   assert.is(await list(), number, "the same list");
   assert.is((await enrol()).status, 403);
   await stopped();
+});
+
+test("what it did is in its audit log; it issues nothing where the log was changed", async () => {
+  const log = file("state/audit");
+  const { code, stdout } = await certutilHere(folder, "audit", "verify", log, "--json");
+  assert.is(code, 0, stdout);
+  const { origin, records, covered } = JSON.parse(stdout);
+  assert.equal([origin, covered], ["acme.example/audit/ca/ca-01", records]);
+  const shown = await certutilHere(folder, "audit", "show", "-d", log, "--json");
+  const types = shown.stdout.trimEnd().split("\n").map((line) => JSON.parse(line).type);
+  for (const type of ["certificate.issued", "token.made", "token.used", "certificate.revoked", "crl.issued"]) {
+    assert.ok(types.includes(type), `${type} in ${types}`);
+  }
+  assert.not.match(shown.stdout, /hyp1\./, "no token's secret");
+  const checkpoints = readFileSync(join(log, "audit.checkpoints"));
+  writeFileSync(join(log, "audit.checkpoints"), checkpoints.toString().replaceAll("\u2014 acme", "\u2014 bcme"));
+  running = startProgram("gateway", ["run", ...config, "--log-format", "json"], { script, cwd: folder });
+  const { message } = await running.waitFor("ca.failed");
+  assert.match(message, /Cannot use register .*audit log/);
+  assert.not(running.events.some(({ event }) => event === "ca.listening"));
+  await stopped();
+  writeFileSync(join(log, "audit.checkpoints"), checkpoints);
 });
 
 /** The register's name of the CA that signs. */
