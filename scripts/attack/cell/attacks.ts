@@ -9,6 +9,7 @@ import type { AttackWorld } from "./world.ts";
 import { bridgeAttacks } from "./bridge_attacks.ts";
 import { fileAttacks } from "./file_attacks.ts";
 import { lifetimeAttacks } from "./lifetime_attacks.ts";
+import { deviceAttacks } from "./device_attacks.ts";
 import { limitAttacks } from "./limit_attacks.ts";
 import { raceAttacks } from "./race_attacks.ts";
 import { reachAttacks } from "./reach_attacks.ts";
@@ -33,6 +34,7 @@ export const attacks: readonly Attack[] = [
   ...fileAttacks,
   ...reachAttacks,
   ...limitAttacks,
+  ...deviceAttacks,
   ...lifetimeAttacks,
   ...bridgeAttacks,
   ...schedulerAttacks,

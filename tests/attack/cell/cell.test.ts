@@ -20,6 +20,7 @@ const short = [
   ...["daemonise", "ignore-term", "graceful-stop", "denied-address", "redirect-inside", "out-of-scope", "other-bridge"],
   ...["huge-body", "many-headers", "hostile-neighbour", "hostile-names", "million-peers", "swapped-while-read"],
   ...["hostile-paths"],
+  ...["unlisted-device", "sys-write", "shm-bomb", "passwd-tricks", "cache-poisoning"],
 ];
 
 const test = suite("attacks on cells");
