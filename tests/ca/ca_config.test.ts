@@ -43,11 +43,18 @@ test("paths are relative to the file, lifetimes belong to roles", () => {
     chainPem: "/srv/ca/ca-cert.pem",
     keyPem: "/etc/ca-key.pem",
     stateDir: "/srv/ca/state",
+    audit: { dir: "/srv/ca/state/audit", keepMs: 365 * 86_400_000 },
     approvedRoles: ["data"],
     next: { chainPem: "/srv/ca/next.pem", keyPem: "/srv/ca/next.key" },
     retired: [{ chainPem: "/srv/ca/old.pem", keyPem: "/srv/ca/old.key" }],
     newWithOldPem: "/srv/ca/link.pem",
   });
+});
+
+test("the audit log's folder is relative to the file", () => {
+  const text = toml({}, '[audit]\ndir = "../log"\nkeep = "24h"');
+  const { audit } = Result.getOrThrow(parseCaConfig("/srv/ca/ca.toml", text));
+  assert.equal(audit, { dir: "/srv/log", keepMs: 86_400_000 });
 });
 
 const wrong: [what: string, text: string, detail: RegExp][] = [
@@ -67,6 +74,8 @@ const wrong: [what: string, text: string, detail: RegExp][] = [
   ["a renewal after more than 30 days", toml({ renew_after_expiry: "31d" }), /renew_after_expiry/],
   ["a life under an hour", toml({}, '[ca.roles.data]\nlifetime = "59m"'), /data/],
   ["a life over 397 days", toml({}, '[ca.roles.data]\nlifetime = "398d"'), /data/],
+  ["records kept for less than a day", toml({}, '[audit]\nkeep = "23h"'), /^audit\.keep is less than 1d$/],
+  ["an unknown key of the audit log", toml({}, '[audit]\ndirectory = "x"'), /^line 10: audit\.directory is no key/],
   ["an unknown role", toml({}, '[ca.roles.root]\nlifetime = "2h"'), /root/],
 ];
 for (const [what, text, detail] of wrong) {
