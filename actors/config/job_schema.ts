@@ -112,7 +112,12 @@ export const job = Schema.Struct({
   resources: Schema.Struct({
     num_workers: integer(1, 1_000, "2", "Trainers to look for."),
     min_trainers: optional(
-      integer(1, 1_000, "1", "With fewer trainers a training whose model the scheduler keeps waits for others."),
+      integer(
+        1,
+        1_000,
+        "1",
+        "With fewer trainers a training whose model the scheduler keeps waits for others. Where it is set, such a training begins with so many if no more are found.",
+      ),
     ),
     wait_s: optional(
       integer(

@@ -8,7 +8,8 @@
  * ```
  *
  * An offer lapses at its worker after half a second, so the offers of one request are accepted together or not at all. While
- * there are too few, the request is repeated each {@linkcode requestRepeatMs}, and the shortage is reported each
+ * there are too few, the request is repeated each {@linkcode requestRepeatMs} (where fewer are enough, those that answer the second one are
+ * accepted), and the shortage is reported each
  * {@linkcode allocationWindowMs}. The allocation continues until it is served or stopped. It sends `allocation.granted` for
  * each lease, and `allocation.served` at the end.
  *
@@ -37,6 +38,10 @@ import { instantFromMs } from "../runtime/instant.ts";
 export const requestRepeatMs = 1_000;
 /** An offer is accepted only while it has this much life left, in milliseconds: the acceptance has to travel. */
 const acceptanceMarginMs = 100;
+/** The offers to a request are in after this, in milliseconds: workers collect requests for 200 ms before they offer. */
+export const offersInMs = 350;
+/** Requests that all workers are waited for. */
+const patientRequests = 1;
 /** A worker answers an acceptance within this, in milliseconds. */
 const acceptanceTimeoutMs = 2_000;
 /** The allocation waits this long for answers, in milliseconds: longer than the timeout that it gives the transport. */
@@ -48,6 +53,8 @@ const requestsKept = 16;
 export interface AllocationInput extends HasParent<AllocationEvent> {
   readonly descriptor: Descriptor;
   readonly count: number;
+  /** So many are enough where a second request finds no more; all of them where undefined. */
+  readonly least?: number | undefined;
   readonly resources: Resources;
   readonly price: { readonly bid: number; readonly max: number };
   /** Workers that must not be taken. */
@@ -121,6 +128,11 @@ function bestOffers(context: AllocationContext): readonly ReceivedOffer[] {
   });
 }
 
+/** Whether so many workers, fewer than are wanted, are enough now. */
+function hasLeast({ asked, accepting, count, least = count }: AllocationContext, workers: number): boolean {
+  return asked > patientRequests && Object.keys(accepting).length === 0 && workers >= least;
+}
+
 /** Whether a request failed before its worker could read it. */
 function isUnsent({ code }: TransportError): boolean {
   return code === "not-connected" || code === "not-authorized" || code === "unsupported" || code === "stopped";
@@ -147,7 +159,8 @@ export const allocationMachine = setup({
     events: {} as AllocationCommand,
   },
   guards: {
-    isServed: ({ context }) => context.granted.length >= context.count,
+    isServed: ({ context }) => context.granted.length >= context.count || hasLeast(context, context.granted.length),
+    hasLeast: ({ context }) => hasLeast(context, context.granted.length + bestOffers(context).length),
     hasEnough: ({ context }) => bestOffers(context).length >= context.count - context.granted.length,
     isAllAnswered: ({ context }) => Object.keys(context.accepting).length === 0,
     isOwnRequest: ({ context }, { offer }: OfferedExchange) => context.requests.includes(offer.request_id),
@@ -270,7 +283,10 @@ export const allocationMachine = setup({
     asking: { entry: "ask", always: "collecting" },
     collecting: {
       always: { guard: "hasEnough", target: "accepting" },
-      after: { [requestRepeatMs]: { target: "asking", actions: "reportShortage" } },
+      after: {
+        [offersInMs]: { guard: "hasLeast", target: "accepting" },
+        [requestRepeatMs]: { target: "asking", actions: "reportShortage" },
+      },
       on: {
         "publish.answered": { actions: { type: "reportUnpublished", params: ({ event }) => event } },
       },

@@ -19,6 +19,7 @@ import { handleRequest, type ReceivedRequest, type RequestTable, type RequestWit
 import { modelFor, offerToModel } from "./keeping.ts";
 import { judgeEarly, judgeRound, reportReceipt } from "./judging.ts";
 import { offeredStream, rejectStream } from "./offered_stream.ts";
+import { isUnwanted } from "./participants.ts";
 import { planOf, type ReceivedStream, type TrainingArgs, type TrainingContext } from "./training_setup.ts";
 import { takeSlice } from "./slices.ts";
 import { answerProgress, type Participant, participantBy, trainersOf, withParticipant } from "./training.ts";
@@ -59,12 +60,14 @@ function decline({ context, enqueue }: TrainingArgs, { exchange }: { readonly ex
   enqueue.sendTo(context.transport, { type: "decline", exchange });
 }
 
-/** The running allocation answers offers of workers. */
+/** The running allocation answers offers of workers. One of a worker that may not be leased now is answered and left alone. */
 function passOffer(args: TrainingArgs, request: RequestWith<WorkerOffer>): void {
   const { exchange, peer, identity, message: offer } = request;
   const allocation = args.self.getSnapshot().children["allocation"];
-  if (allocation === undefined) decline(args, request);
-  else args.enqueue.sendTo(allocation, { type: "offer.received", exchange, peer, member: memberOf(identity), offer });
+  if (allocation === undefined) return decline(args, request);
+  if (isUnwanted(args.context, { peer, member: memberOf(identity) })) {
+    args.enqueue.sendTo(args.context.transport, { type: "respond", exchange, message: { WorkerOffer: {} } });
+  } else args.enqueue.sendTo(allocation, { type: "offer.received", exchange, peer, member: memberOf(identity), offer });
 }
 
 function answerData(

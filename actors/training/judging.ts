@@ -83,8 +83,11 @@ function dropMember(args: TrainingArgs, claim: Claim): void {
   const message = { Notice: { job: trainer.jobId, code, detail } };
   enqueue.sendTo(context.parent, { type: "worker.told", peer, message });
   const reason = `its update was rejected by ${claim.aggregator} (claimed): ${plainText(code)}`;
-  enqueue.raise({ type: "participant.lost", peer, reason }, { delay: noticeMs });
+  enqueue.raise({ type: "participant.lost", peer, reason, isRejected: isRejection(claim) }, { delay: noticeMs });
 }
+
+/** An update that is missing is no offence: its worker may be leased again after a rest. */
+const isRejection = ({ member: { outcome } }: Claim): boolean => outcome === "rejected";
 
 function reportMember({ context }: TrainingArgs, { aggregator, round, member }: Claim): void {
   const { peer, outcome, code, detail, norm } = member;

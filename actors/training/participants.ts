@@ -4,16 +4,17 @@
  * @module
  */
 import type { ActorRefFrom } from "xstate";
-import { memberOf } from "../../pki/member.ts";
+import { isRekeyed, memberOf } from "../../pki/member.ts";
 import type { Act } from "../../transport/authorization/acts.ts";
 import type { TransportFact } from "../../transport/port.ts";
-import type { Peer } from "../../transport/protocols/messages.ts";
 import type { allocationMachine } from "./allocation.ts";
 import { release } from "./releasing.ts";
 import {
   absenceSecondsDefault,
   isKeeping,
   keptRoundOf,
+  type LostParticipant,
+  restMs,
   trainerSilenceMs,
   type TrainingArgs,
   type TrainingContext,
@@ -26,20 +27,21 @@ import {
   type Participant,
   participantBy,
   participantOf,
+  type Sender,
   trainersOf,
   withoutParticipant,
 } from "./training.ts";
 
-/** Loses a participant. Its worker is not allocated again. */
-export function loseParticipant(
-  args: TrainingArgs,
-  { peer, reason }: { readonly peer: Peer; readonly reason: string },
-): void {
+/** Loses a participant. Its worker rests; one whose update or result was rejected is not leased again. */
+export function loseParticipant(args: TrainingArgs, { peer, reason, isRejected = false }: LostParticipant): void {
   const { context, enqueue } = args;
   const participant = participantOf(context.training, peer);
   if (participant === undefined) return;
   const part = removeParticipant(args, participant);
-  enqueue.assign({ excluded: [...context.excluded, participant.peer] });
+  enqueue.assign({
+    excluded: { ...context.excluded, [participant.peer]: context.ports.now() + restMs },
+    barred: isRejected ? [...context.barred, participant.member] : context.barred,
+  });
   const left = trainersOf(context.training).filter((other) => other !== participant.peer).length;
   enqueue(() =>
     context.ports.report({
@@ -49,6 +51,21 @@ export function loseParticipant(
       fields: { peer: participant.peer, job: participant.jobId, reason, left },
     })
   );
+}
+
+/** Whether a worker that offers may not be leased now: it rests, or its node is barred, whatever its key is now. */
+export function isUnwanted({ excluded, barred, ports }: TrainingContext, { peer, member }: Sender): boolean {
+  return ports.now() < (excluded[peer] ?? 0) || barred.some((other) => other === member || isRekeyed(other, member));
+}
+
+/** The workers whose rest is over, and the others. */
+export function restedWorkers({ excluded, ports }: TrainingContext) {
+  const now = ports.now();
+  const resting = Object.entries(excluded).filter(([, until]) => until > now);
+  return {
+    rested: Object.keys(excluded).filter((peer) => (excluded[peer] ?? 0) <= now),
+    excluded: Object.fromEntries(resting),
+  };
 }
 
 /** Removes a participant and releases its lease. Returns the part that it had. */
@@ -182,21 +199,22 @@ export function regroup(args: TrainingArgs): void {
     enqueue.stopChild(`lease/${participant.leaseId}`);
     release(args, participant);
   }
+  const { rested, excluded } = restedWorkers(context);
   const first: TrainingContext["first"] = context.first === "trainers" ? "aggregator" : "trainers";
   enqueue.assign({
     training: { ...emptyTraining, roundsDone: context.training.roundsDone },
-    excluded: [],
+    excluded,
     first,
   });
   const released = participants.map(({ peer }) => peer);
-  if (released.length + context.excluded.length === 0) return;
+  if (released.length + rested.length === 0) return;
   enqueue(() =>
     context.ports.report({
       level: "warn",
       event: "allocation.regrouped",
       message: `Cannot fill all parts: looking for the ${first} first now; ` +
-        `${released.length} workers were released, ${context.excluded.length} lost ones may be leased again`,
-      fields: { released, forgiven: context.excluded, first },
+        `${released.length} workers were released, ${rested.length} lost ones may be leased again`,
+      fields: { released, forgiven: rested, first },
     })
   );
 }

@@ -14,6 +14,7 @@ import {
   type TrainingEvent,
   waitSecondsDefault,
 } from "./training_setup.ts";
+import { restedWorkers } from "./participants.ts";
 import { untoldTrainers } from "./roster.ts";
 import { type Aggregator, trainersOf, withTrainer } from "./training.ts";
 
@@ -80,16 +81,17 @@ export function changeAgain(args: TrainingArgs, { peer }: { readonly peer: Peer 
   if (aggregator !== undefined && trainers[peer]?.told === aggregator.jobId) sendChange(args, peer, aggregator);
 }
 
-/** Lost workers may be leased again: there are too few without them. */
+/** Lost workers whose rest is over may be leased again. */
 export function forgive({ context, enqueue }: TrainingArgs): void {
-  if (context.excluded.length === 0) return;
-  enqueue.assign({ excluded: [] });
+  const { rested, excluded } = restedWorkers(context);
+  if (rested.length === 0) return;
+  enqueue.assign({ excluded });
   enqueue(() =>
     context.ports.report({
       level: "info",
       event: "allocation.forgiven",
-      message: `${context.excluded.length} lost workers may be leased again`,
-      fields: { forgiven: context.excluded },
+      message: `${rested.length} lost workers may be leased again`,
+      fields: { forgiven: rested },
     })
   );
 }

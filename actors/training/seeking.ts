@@ -5,7 +5,7 @@
  */
 import type { AllocationEvent, AllocationInput } from "./allocation.ts";
 import type { ParentRef } from "../runtime/parent.ts";
-import { takenPeers, type TrainingContext } from "./training_setup.ts";
+import { leastAtStart, takenPeers, type TrainingContext } from "./training_setup.ts";
 import { trainersOf } from "./training.ts";
 
 interface Args {
@@ -18,9 +18,12 @@ function common({ context, self }: Args) {
   return { excluded: takenPeers(context), training, transport, ports, parent: self };
 }
 
-/** Trainers that a training lacks. */
-export function missingTrainers({ config, training }: TrainingContext): number {
-  return Math.max(0, config.job.resources.numWorkers - trainersOf(training).length);
+/** Looks for all trainers that a training lacks before it begins, and does with fewer where only those are found. */
+export function trainersAtStart(args: Args): AllocationInput {
+  const { config, training } = args.context;
+  const there = trainersOf(training).length;
+  const count = Math.max(0, config.job.resources.numWorkers - there);
+  return { ...trainerAllocation(args, count), least: Math.max(0, leastAtStart(args.context) - there) };
 }
 
 /** Looks for trainers. */

@@ -6,7 +6,6 @@
 import { assign, enqueueActions, raise, sendTo } from "xstate";
 import { withConnected, withoutConnected } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
-import type { Peer } from "../../transport/protocols/messages.ts";
 import { present } from "../runtime/present.ts";
 import type { RoleOutcome } from "../runtime/role.ts";
 import { answerRequest, routeStream } from "./answering.ts";
@@ -26,7 +25,13 @@ import {
 } from "./participants.ts";
 import { find, noteLookup, noteProvider, noteProviderGone, seek, takeProvider } from "./provider.ts";
 import { changeAgain, changeTrainers, forgive, noteChange, reportStrong, reportWaiting } from "./replacing.ts";
-import { keptRoundOf, type TrainingArgs, type TrainingContext, trainingSetup } from "./training_setup.ts";
+import {
+  keptRoundOf,
+  type LostParticipant,
+  type TrainingArgs,
+  type TrainingContext,
+  trainingSetup,
+} from "./training_setup.ts";
 import { announceRun, noteNoRun, noteRun, releaseAll, releaseEnded, releaseUnanswered } from "./releasing.ts";
 
 /** Starts the evaluation where the job has one. */
@@ -101,11 +106,7 @@ export const trainingWithActions = trainingSetup.extend({
     forgive: enqueueActions(forgive),
     reportWaiting,
     reportStrong,
-    raiseLost: raise((_, { peer, reason }: { readonly peer: Peer; readonly reason: string }) => ({
-      type: "participant.lost",
-      peer,
-      reason,
-    })),
+    raiseLost: raise((_, lost: LostParticipant) => ({ type: "participant.lost", ...lost })),
     noteEvaluated: assign((_, { round, accuracy }: { readonly round: number; readonly accuracy: number }) => ({
       roundsEvaluated: round,
       accuracy,

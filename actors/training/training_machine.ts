@@ -35,7 +35,7 @@ import {
   silenceCheckMs,
   tailMs,
 } from "./training_setup.ts";
-import { aggregatorAllocation, missingTrainers, trainerAllocation } from "./seeking.ts";
+import { aggregatorAllocation, trainerAllocation, trainersAtStart } from "./seeking.ts";
 import { failedWaiting } from "./replacing.ts";
 import { takeRunMs, unrememberedRun } from "./run_number.ts";
 import { firstSlice } from "./slices.ts";
@@ -54,7 +54,8 @@ export const trainingMachine = trainingWithActions.createMachine({
     isRestart: false,
     first: "trainers",
     turnEndsAt: 0,
-    excluded: [],
+    excluded: {},
+    barred: [],
     evaluation: "none",
     roundsEvaluated: 0,
     accuracy: undefined,
@@ -119,7 +120,11 @@ export const trainingMachine = trainingWithActions.createMachine({
     "result.rejected": {
       actions: {
         type: "raiseLost",
-        params: ({ event }) => ({ peer: event.peer, reason: `its result does not fit: ${event.reason}` }),
+        params: ({ event: { peer, reason } }) => ({
+          peer,
+          reason: `its result does not fit: ${reason}`,
+          isRejected: true,
+        }),
       },
     },
     "model.broken": {
@@ -208,7 +213,7 @@ export const trainingMachine = trainingWithActions.createMachine({
           invoke: {
             id: "allocation",
             src: "allocation",
-            input: (args) => trainerAllocation(args, missingTrainers(args.context)),
+            input: (args) => trainersAtStart(args),
           },
           on: { "allocation.served": "deciding" },
         },

@@ -5,6 +5,7 @@
  */
 import { setup } from "xstate";
 import { Result } from "effect";
+import type { Member } from "../../pki/member.ts";
 import type { RecordAnswer, RequestAnswer, StreamHandle, TransportFact } from "../../transport/port.ts";
 import type { Peer, TrainingRequest, TrainingRun, Uuid } from "../../transport/protocols/messages.ts";
 import { allocationMachine } from "./allocation.ts";
@@ -51,6 +52,8 @@ export const seeksAtData = 3;
  * hold the missing workers.
  */
 export const regroupMs = 20_000;
+/** A worker that refused or failed is not leased again for this long, in milliseconds. */
+export const restMs = regroupMs;
 /** A dispatch is answered within this (`docs/wire.md`, "Protocols": 10 s), in milliseconds. */
 export const dispatchTimeoutMs = 10_000;
 export const dispatchDeadlineMs = dispatchTimeoutMs + 2_000;
@@ -121,8 +124,10 @@ export interface TrainingContext extends TrainingInput {
   readonly first: "trainers" | "aggregator";
   /** When its turn to look for workers is over, in milliseconds since the epoch. */
   readonly turnEndsAt: number;
-  /** Workers that refused or failed: not asked again, unless there are too few without them. */
-  readonly excluded: readonly Peer[];
+  /** Workers that refused or failed, and until when they are not leased again, in milliseconds since the epoch. */
+  readonly excluded: Readonly<Record<Peer, number>>;
+  /** Members whose updates or results were rejected: not leased again in this run, under no key. */
+  readonly barred: readonly Member[];
   readonly evaluation: "none" | "on" | "broken";
   readonly roundsEvaluated: number;
   readonly accuracy: number | undefined;
@@ -181,7 +186,15 @@ export type TrainingEvent =
   | { readonly type: "dataset.seek" }
   | { readonly type: "redispatch" }
   | { readonly type: "absence.over"; readonly peer: Peer }
-  | { readonly type: "participant.lost"; readonly peer: Peer; readonly reason: string };
+  | LostParticipant & { readonly type: "participant.lost" };
+
+/** Which participant is lost, and why. */
+export interface LostParticipant {
+  readonly peer: Peer;
+  readonly reason: string;
+  /** What it sent was rejected: it is not leased again. */
+  readonly isRejected?: boolean;
+}
 
 /** The worker of a trainer answered that it has another aggregator. */
 export interface ChangeAnswered {
@@ -227,9 +240,10 @@ export function isKeeping({ model, training }: TrainingContext): boolean {
   return model !== undefined && model.checkpoint.record.round < training.roundsDone;
 }
 
-/** Workers that may not be allocated: participants, and those that refused. */
-export function takenPeers({ training, excluded }: TrainingContext): readonly Peer[] {
-  return [...excluded, ...allParticipants(training).map(({ peer }) => peer)];
+/** Workers that may not be allocated: participants, and those that rest. */
+export function takenPeers({ training, excluded, ports }: TrainingContext): readonly Peer[] {
+  const resting = Object.entries(excluded).flatMap(([peer, until]) => until > ports.now() ? [peer] : []);
+  return [...resting, ...allParticipants(training).map(({ peer }) => peer)];
 }
 
 /** A participant that is disconnected for longer than this is lost, in seconds. */
@@ -260,6 +274,12 @@ function needsTrainer(context: TrainingContext): boolean {
   const trainers = trainersOf(training).length;
   const isLate = trainers > 0 && keptRoundOf(context) >= job.rounds.updateRounds - 1;
   return !isForeign && !isLate && !isAllDone(context) && trainers < job.resources.numWorkers;
+}
+
+/** Trainers without which a training does not begin. Others join one whose model is kept in its middle, so `min_trainers` are enough. */
+export function leastAtStart({ model, config }: TrainingContext): number {
+  const { numWorkers, minTrainers = numWorkers } = config.job.resources;
+  return model === undefined ? numWorkers : Math.min(numWorkers, minTrainers);
 }
 
 /** Whether the training has to wait for members. */
@@ -294,11 +314,11 @@ export const trainingSetup = setup({
       const participant = participantOf(context.training, params.peer);
       return participant !== undefined && participant.state !== "done";
     },
-    canRegroup: ({ context }) => allParticipants(context.training).length + context.excluded.length > 0,
+    canRegroup: ({ context }) => allParticipants(context.training).length + Object.keys(context.excluded).length > 0,
     takesTurns: ({ context }) => context.patience !== undefined,
     wantsAggregatorFirst: ({ context }) => context.first === "aggregator" && context.training.aggregator === undefined,
     hasNoParticipants: ({ context }) => allParticipants(context.training).length === 0,
-    lacksTrainers: ({ context }) => trainersOf(context.training).length < context.config.job.resources.numWorkers,
+    lacksTrainers: ({ context }) => trainersOf(context.training).length < leastAtStart(context),
     hasNoTrainers: ({ context }) => trainersOf(context.training).length === 0,
     hasNoAggregator: ({ context }) => context.training.aggregator === undefined,
     isAggregatorRunning: ({ context }) => context.training.aggregator?.state === "running",

@@ -89,7 +89,8 @@ export async function trained(config: SchedulerConfig) {
   return { ...started, jobs, progress, data, stream, push, run };
 }
 
-function recordOf(slices: number) {
+/** The record of a data set. */
+export function recordOf(slices: number) {
   const value = new TextEncoder().encode(JSON.stringify({ num_slices: slices }));
   const identity = identityOf("data", "data");
   return { type: "record", id: "", key: "digits", value, publisher: "data", identity } as const;

@@ -1,18 +1,19 @@
 /** Allocation: request, offers, acceptance, until there are as many workers as needed. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { allocationMachine } from "../../actors/training/allocation.ts";
+import { allocationMachine, offersInMs } from "../../actors/training/allocation.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
 import { failedWith, type FakeWorld, makeFakeWorld, startUnderParent } from "../support/fake_transport.ts";
 
 const test = suite("allocation");
 const wanted = { cpu: 1, gpu: 0, memory: 0, storage: 0 };
 
-function allocate(count: number, excluded: readonly string[] = []) {
+function allocate(count: number, excluded: readonly string[] = [], least?: number) {
   const world = makeFakeWorld();
   const allocation = startUnderParent(world, allocationMachine, {
     descriptor: { class: "train", name: "diloco-transformer" },
     count,
+    least,
     resources: wanted,
     price: { bid: 20, max: 100 },
     excluded,
@@ -62,6 +63,39 @@ test("accepts at once when there are enough, the cheapest first", () => {
   assert.equal(granted(), ["b", "a"]);
   assert.ok(served());
   assert.is(world.take("respond").length, 2, "each offer is answered");
+});
+
+test("where fewer are enough, those that answer the second request are taken, and no lease that is still being granted is left", () => {
+  const { world, offer, granted, served } = allocate(3, [], 1);
+  const first = world.takeOne("publish");
+  offer("a", 10, first.message.id);
+  world.pass(900);
+  assert.is(world.take("request").length, 0, "all are waited for once");
+  world.pass(100);
+  const second = world.takeOne("publish");
+  offer("a", 10, second.message.id);
+  offer("b", 11, second.message.id);
+  assert.is(world.take("request").length, 0);
+  world.pass(offersInMs);
+  const [one, two] = world.take("request");
+  const grant = (ask: typeof one) => {
+    const { id } = (ask?.message as { RenewLease: { id: string } }).RenewLease;
+    const timeout = instantFromMs(world.ports.now() + 10_000);
+    ask?.replyTo.send({ type: "response", id: ask.id, message: { RenewLease: { Renewed: { id, timeout } } } });
+  };
+  grant(one);
+  assert.equal([granted(), served()], [["a"], false]);
+  grant(two);
+  assert.equal([granted(), served()], [["a", "b"], true]);
+});
+
+test("where fewer are enough, and not even those are there, it asks on", () => {
+  const { world, offer, served } = allocate(3, [], 2);
+  for (let second = 0; second < 3; second++) {
+    offer("a", 10, world.takeOne("publish").message.id);
+    world.pass(1_000);
+  }
+  assert.equal([world.take("request").length, served()], [0, false]);
 });
 
 test("an offer over the private maximum is answered all the same, and passed over", () => {

@@ -43,7 +43,7 @@ test("a trainer leaves after the round, and is leased again under its new PeerID
   assert.ok(await push(tensors(1, 1), "r1"));
   assert.equal(members(), ["s"]);
   assert.equal([reported("trainer.left"), reported("trainer.lost")], [["a"], []]);
-  assert.equal(actor.getSnapshot().context.excluded, []);
+  assert.equal(actor.getSnapshot().context.excluded, {});
   live(1_000);
   offer("a-2");
   live(1_000);

@@ -1,0 +1,93 @@
+/** Who is leased at the start of a training, and who is leased again after a failure. */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { offersInMs } from "../../actors/training/allocation.ts";
+import { restMs } from "../../actors/training/training_setup.ts";
+import { identityOf } from "../support/fake_transport.ts";
+import { eventually, temporary } from "../support/job_world.ts";
+import { configIn, recordOf, trained } from "../support/kept_training.ts";
+import { configOf, startScheduler } from "../support/scheduler_world.ts";
+
+const test = suite("workers that are leased again");
+
+test("a worker that failed rests, and is leased again afterwards", async () => {
+  const folder = temporary();
+  const { actor, live, offer, world } = await trained(configIn(folder.path, 3));
+  const trainers = () => Object.keys(actor.getSnapshot().context.training.trainers);
+  actor.send({ type: "participant.lost", peer: "a", reason: "test" });
+  live(restMs - 1_000);
+  offer("a");
+  assert.equal(trainers(), [], "it rests");
+  live(30_000);
+  offer("a");
+  assert.equal(trainers(), ["a"]);
+  assert.equal(world.reported("allocation.forgiven").map(({ forgiven }) => forgiven), [["a"]]);
+  actor.send({ type: "role.drain" });
+  folder.remove();
+});
+
+test("a worker whose update was rejected is not leased again in this run, under no key; one that is missing is", async () => {
+  for (const outcome of ["rejected", "missing"] as const) {
+    const folder = temporary();
+    const { actor, live, offer, say, jobs, run } = await trained(configIn(folder.path, 3));
+    const trainers = () => Object.keys(actor.getSnapshot().context.training.trainers);
+    const report = { round: 1, members: [{ peer: "a", outcome, code: "norm", detail: "14 times" }] };
+    const job_id = jobs.find(({ peer }) => peer === "s")?.spec.job_id ?? "";
+    if (outcome === "rejected") {
+      say("s", { job_id, progress: { metrics: { round: 1, metrics: {} } }, report, training: run });
+    } else say("s", { job_id, progress: "updated", report, training: run });
+    live(1_000);
+    assert.equal(trainers(), []);
+    live(3 * restMs);
+    for (const peer of ["a", identityOf("a-2", undefined, "a.name")]) {
+      offer(peer);
+      live(1_100);
+    }
+    assert.equal(trainers(), outcome === "rejected" ? [] : ["a"]);
+    offer("b");
+    if (outcome === "rejected") assert.equal(trainers(), ["b"]);
+    actor.send({ type: "role.drain" });
+    folder.remove();
+  }
+});
+
+/** A job of three trainers whose model is kept, and who offers to its second request. */
+async function startOf(minTrainers: number | undefined, ...peers: string[]) {
+  const folder = temporary();
+  const { job, ...config } = configIn(folder.path, 3);
+  assert.ok(job !== undefined);
+  const resources = { ...job.resources, numWorkers: 3, ...(minTrainers === undefined ? {} : { minTrainers }) };
+  const { world, actor, offer } = startScheduler({ ...config, job: { ...job, resources } });
+  await eventually("the model is open", () => world.take("record.get").length > 0);
+  actor.send({ type: "dataset.answered", lookup: actor.getSnapshot().context.lookups, answer: recordOf(3) });
+  world.pass(1_000);
+  offer(...peers);
+  world.pass(offersInMs);
+  offer();
+  const { training: { trainers } } = actor.getSnapshot().context;
+  actor.send({ type: "role.drain" });
+  folder.remove();
+  return Object.keys(trainers);
+}
+
+test("a training begins with min_trainers where no more are there, and without them with all", async () => {
+  assert.equal(await startOf(2, "a", "b"), ["a", "b"]);
+  assert.equal(await startOf(2, "a"), []);
+  assert.equal(await startOf(undefined, "a", "b"), []);
+  assert.equal(await startOf(2, "a", "b", "c"), ["a", "b", "c"]);
+});
+
+test("a training whose model is not kept begins with all: no trainer can join it later", () => {
+  const { job, ...config } = configOf(3, 2);
+  const { world, actor, found, offer } = startScheduler({
+    ...config,
+    job: { ...job, resources: { ...job.resources, minTrainers: 1 } },
+  });
+  found();
+  world.pass(1_000);
+  offer("a", "b");
+  world.pass(offersInMs);
+  offer();
+  assert.equal(actor.getSnapshot().context.training.trainers, {});
+});
+test.run();
