@@ -8,14 +8,14 @@ import type { AdminAnswer, AdminRoute, AdminRoutes } from "../admin/serve_admin.
 import type { Ports, Services } from "../runtime/ports.ts";
 import { trainingFolder } from "../training/checkpoints.ts";
 import { readEvents } from "./read_events.ts";
-import { receiveTraining, type SubmissionRefused } from "./receive_training.ts";
+import { type Pieces, receiveTraining, type SubmissionRefused } from "./receive_training.ts";
 import { type KnownTraining, trainingIdPattern } from "./training_record.ts";
 
 /** What the operator asks of the scheduler itself. */
 export type AdminAsk =
   | { readonly type: "list" }
-  /** Whether there is room for one more training. */
-  | { readonly type: "room" }
+  /** Whether there is room for one more training, those included that are being received. */
+  | { readonly type: "room"; readonly receiving: number }
   | { readonly type: "submit"; readonly training: KnownTraining }
   | { readonly type: "status" | "cancel" | "resume"; readonly id: string };
 
@@ -33,6 +33,9 @@ export interface AdminRoutesInit {
   readonly ask: (ask: AdminAsk) => Promise<AdminAnswer>;
 }
 
+/** Trainings that are received at once; one more is refused. */
+export const receivedAtOnceMax = 4;
+
 const id = Schema.String.check(Schema.isPattern(trainingIdPattern));
 const idBody = Schema.Struct({ id });
 const logsBody = Schema.Struct({ id, worker: Schema.optionalKey(Schema.String.check(Schema.isMaxLength(256))) });
@@ -40,6 +43,17 @@ const emptyBody = Schema.Struct({});
 
 /** All of them. */
 export function adminRoutes({ ports, stateDir, ask }: AdminRoutesInit): AdminRoutes {
+  let receiving = 0;
+  const receive = async (body: Pieces): Promise<AdminAnswer> => {
+    const room = await ask({ type: "room", receiving: receiving - 1 });
+    if (room.status !== 200) return room;
+    const name = `t-${ports.uuid().replaceAll("-", "").slice(0, 8)}`;
+    const place = { stateDir, id: name, now: ports.now() };
+    const received = await valueOf(ports, Effect.result(receiveTraining(body, place)));
+    return Result.isFailure(received)
+      ? refusal(received.failure)
+      : await ask({ type: "submit", training: received.success });
+  };
   const route = <A>(schema: Schema.Codec<A>, act: (body: A) => Promise<AdminAnswer>): AdminRoute => (body) => {
     const decoded = Schema.decodeUnknownResult(schema, { onExcessProperty: "error" })(body);
     return Result.isFailure(decoded)
@@ -59,14 +73,16 @@ export function adminRoutes({ ports, stateDir, ask }: AdminRoutesInit): AdminRou
     }),
     "POST /trainings": {
       upload: async (body) => {
-        const room = await ask({ type: "room" });
-        if (room.status !== 200) return room;
-        const name = `t-${ports.uuid().replaceAll("-", "").slice(0, 8)}`;
-        const receiving = { stateDir, id: name, now: ports.now() };
-        const received = await valueOf(ports, Effect.result(receiveTraining(body, receiving)));
-        return Result.isFailure(received)
-          ? refusal(received.failure)
-          : await ask({ type: "submit", training: received.success });
+        if (receiving >= receivedAtOnceMax) {
+          const error = `${receivedAtOnceMax} trainings are being received: try again`;
+          return { status: 503, body: { code: "too-many-submissions", error } };
+        }
+        receiving += 1;
+        try {
+          return await receive(body);
+        } finally {
+          receiving -= 1;
+        }
       },
     },
   };

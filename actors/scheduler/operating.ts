@@ -59,7 +59,7 @@ function answerTo(args: SchedulerArgs, ask: AdminAsk): AdminAnswer {
       return { status: 200, body: { trainings: shown } };
     }
     case "room":
-      return Object.keys(trainings).length < trainingsMax
+      return Object.keys(trainings).length + ask.receiving < trainingsMax
         ? { status: 200, body: {} }
         : refusal(507, "too-many-trainings", `there are ${trainingsMax} trainings: move old ones out of state_dir`);
     case "submit":

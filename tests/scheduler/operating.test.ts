@@ -131,9 +131,9 @@ test("bug: an error in one training's actor ended the scheduler", async () => {
 test("there are 256 trainings at most", async () => {
   const { ask, submit, stop } = await running("ours");
   for (let more = 1; more < 255; more++) submit(`t-${more}`, { ...configOf(1, 1).job, dataset: `d-${more}` });
-  assert.is(ask({ type: "room" }).status, 200);
+  assert.is(ask({ type: "room", receiving: 0 }).status, 200);
   submit("t-last", configOf(1, 1).job);
-  assert.is(ask({ type: "room" }).status, 507);
+  assert.is(ask({ type: "room", receiving: 0 }).status, 507);
   stop();
 });
 
@@ -148,7 +148,7 @@ test("a scheduler that runs the job of its configuration shows it, and takes no 
   assert.equal(trainings.map(({ state, round, rounds }) => [state, round, rounds]), [["queued", 0, 3]]);
   const id = trainings[0]?.id ?? "";
   assert.is((ask({ type: "status", id })?.body as ShownStatus).id, id);
-  for (const asked of [{ type: "room" }, { type: "cancel", id }, { type: "resume", id }] as const) {
+  for (const asked of [{ type: "room", receiving: 0 }, { type: "cancel", id }, { type: "resume", id }] as const) {
     const { status, body } = ask(asked) ?? {};
     assert.equal([status, (body as { readonly code: string }).code], [409, "configured-job"]);
   }
