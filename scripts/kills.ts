@@ -62,9 +62,16 @@ function lineOf({ kind, moment, victim, seconds, finished, difference, problem }
 
 const { runtime, json, kills } = parsed();
 const say = json ? console.error : console.log;
-const network = await SupervisedNetwork.start(runtime);
+const network = await SupervisedNetwork.make(runtime);
+for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+  process.on(signal, () => {
+    network.end();
+    process.exit(code);
+  });
+}
 const rows: KillRow[] = [];
 try {
+  await network.start();
   const undisturbed = await trainUndisturbed(network);
   say(`| killed | moment | process | ends after | rounds finished | with |\n| --- | --- | --- | --- | --- | --- |`);
   for (const kill of kills) {

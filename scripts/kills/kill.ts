@@ -80,20 +80,26 @@ export async function killOnce(
   let victim = "";
   let difference: number | null = null;
   let problem: string | null = null;
+  let id = "";
+  const over = untilOver(network);
+  over.catch(() => {});
   try {
-    const over = untilOver(network);
-    over.catch(() => {});
     const killed = untilMoment(network, moment, kind).then(() => strike(network, kind, (name) => victim = name));
     killed.catch(() => {});
-    await network.submit();
-    await killed;
+    id = await network.submit();
+    const missed = over.then(() => Promise.reject(new Error(`it was over before ${moment} was seen`)));
+    await Promise.race([killed, missed]);
+    missed.catch(() => {});
     const { sha256, file, round } = await over;
     if (round !== rounds) problem = `its model is that of round ${round}`;
     if (sha256 !== undisturbed.sha256) difference = differenceOf(valuesIn(file), undisturbed.values);
   } catch (error) {
     problem = error instanceof Error ? error.message : String(error);
+    // The next training begins when this one is over.
+    await over.catch(() => {});
   }
-  const of = (event: string) => network.events.filter((each) => each.event === event && each.node === schedulerName);
+  const of = (name: string) =>
+    network.events.filter(({ event, node, training }) => event === name && node === schedulerName && training === id);
   const finished = of("round.finished").map(({ round }) => Number(round));
   const aggregators = of("job.dispatched").filter(({ class: jobClass }) => jobClass === "aggregate").length;
   const row = { kind, moment, victim, finished, aggregators, difference };

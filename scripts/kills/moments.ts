@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { readdirSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { join } from "node:path";
 import { type NodeEvent, schedulerName, type SupervisedNetwork, trainers, updateBytes } from "./network.ts";
 
@@ -45,7 +45,11 @@ export interface Cast {
 /** Who the members are, by the logs so far: those that were dispatched last, and before that those that were leased. */
 export function castOf(network: SupervisedNetwork): Cast {
   const last = (event: string, jobClass: string) =>
-    network.nodeOf(network.events.findLast((each) => each.event === event && each["class"] === jobClass)?.["peer"]);
+    network.nodeOf(
+      network.events.findLast((each) =>
+        each.event === event && each.node === schedulerName && each["class"] === jobClass
+      )?.["peer"],
+    );
   const member = (jobClass: string) => last("job.dispatched", jobClass) ?? last("lease.granted", jobClass);
   const trainer = member("train");
   const started = network.events.findLast(({ event, node, class: of }) =>
@@ -96,12 +100,15 @@ function isAt(network: SupervisedNetwork, event: NodeEvent, moment: Moment, kind
     case "steps":
       return event.event === "job.progress" && event.node === schedulerName && isInSecond(network) &&
         typeof event["progress"] === "object";
+    case "push":
+      // The executor has handed its update over, and its worker sends it.
+      return event.event === "job.progress" && event.node === schedulerName && isInSecond(network) &&
+        event["progress"] === "update";
     case "mean":
       return event.event === "update.received" && event["round"] === 2 &&
         network.events.filter(({ event, round, node }) =>
             event === "update.received" && round === 2 && node === castOf(network).aggregator
           ).length === trainers;
-    case "push":
     case "result":
     case "checkpoint":
       return false;
@@ -112,32 +119,12 @@ function isAt(network: SupervisedNetwork, event: NodeEvent, moment: Moment, kind
 function isBeingWritten(network: SupervisedNetwork, moment: Moment): boolean {
   const id = network.events.find(({ event }) => event === "training.submitted")?.["training"];
   switch (moment) {
-    case "push": {
-      const { aggregator } = castOf(network);
-      return aggregator !== undefined && isPushed(network.workDir(aggregator));
-    }
     case "result":
       return isPart(join(network.trainingFolder(String(id)), ".incoming.safetensors.tmp"));
     case "checkpoint":
       return isPart(join(network.trainingFolder(String(id)), ".round-2.safetensors.tmp"));
     default:
       return false;
-  }
-}
-
-function isPushed(workDir: string): boolean {
-  for (const directory of namesIn(workDir)) {
-    const updates = join(workDir, directory, "updates");
-    if (namesIn(updates).some((name) => isPart(join(updates, name)))) return true;
-  }
-  return false;
-}
-
-function namesIn(folder: string): readonly string[] {
-  try {
-    return readdirSync(folder);
-  } catch {
-    return [];
   }
 }
 

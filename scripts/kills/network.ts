@@ -13,7 +13,7 @@ import { stringify } from "@std/toml";
 import { encodeTensors } from "../../actors/learning/mod.ts";
 import { makeNetworkWorld, type NetworkWorld } from "../bench/network/network_world.ts";
 import type { Runtime } from "../check/runtimes.ts";
-import { type LogEvent, NodeProcess, runOnce } from "../demo/processes.ts";
+import { endAll, type LogEvent, NodeProcess, runOnce } from "../demo/processes.ts";
 import { commandOf, scriptOf } from "../demo/runtimes.ts";
 
 /** The supervisor starts a process again after this, in milliseconds. */
@@ -59,19 +59,13 @@ export class SupervisedNetwork {
     this.#runtime = runtime;
   }
 
-  /** A gateway, a data node, four workers, and a scheduler that waits for jobs. */
-  static async start(runtime: Runtime): Promise<SupervisedNetwork> {
-    const network = new SupervisedNetwork(await makeNetworkWorld(), runtime);
-    try {
-      await network.#startAll();
-      return network;
-    } catch (error) {
-      await network.stop();
-      throw error;
-    }
+  /** Makes the files of a network; starts nothing. */
+  static async make(runtime: Runtime): Promise<SupervisedNetwork> {
+    return new SupervisedNetwork(await makeNetworkWorld(), runtime);
   }
 
-  async #startAll(): Promise<void> {
+  /** Starts a gateway, a data node, four workers, and a scheduler that waits for jobs. */
+  async start(): Promise<void> {
     const world = this.#world;
     const port = await freePort();
     const gateway = `/ip4/127.0.0.1/tcp/${port}`;
@@ -151,10 +145,6 @@ export class SupervisedNetwork {
     return () => this.#listeners.delete(listener);
   }
 
-  workDir(node: string): string {
-    return this.#world.workDir(node);
-  }
-
   /** Where the scheduler keeps a training. */
   trainingFolder(id: string): string {
     return join(dirname(this.#configs.get(schedulerName) as string), `${schedulerName}.state`, "trainings", id);
@@ -182,6 +172,12 @@ export class SupervisedNetwork {
     await node.ended;
     await pause(restartMs);
     await this.#start(name, node.role as Role);
+  }
+
+  /** Ends all processes at once. */
+  end(): void {
+    endAll(dirname(this.#world.workDir("all")));
+    this.#world.remove();
   }
 
   async stop(): Promise<void> {

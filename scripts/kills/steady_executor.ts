@@ -9,6 +9,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { Result } from "effect";
 import { decodeTensors, encodeTensors, type NamedTensors } from "../../actors/learning/mod.ts";
+import { roundOfIndex } from "../../actors/learning/model_references.ts";
 import { addTensors } from "../../actors/learning/tensors.ts";
 import { BridgeClient } from "../../actors/executor/bridge_client.ts";
 
@@ -43,7 +44,9 @@ process.on("SIGTERM", () => process.exit(143));
 const [file] = (await bridge.post("/resources/fetch", config.model.artifact)) as { path: string }[];
 let weights = await read(file?.path ?? "");
 const results = await bridge.receive(config.results, ({ path }) => read(path));
-for (let round = training.round + 1, isOver = false; !isOver; round++) {
+// The weights may be those of a later round than the job's: it was dispatched before the round was over.
+const from = roundOfIndex(Number(/[0-9]{10,}/.exec(file?.path ?? "")?.[0])) ?? training.round;
+for (let round = from + 1, isOver = false; !isOver; round++) {
   await batches();
   await say({ metrics: { round, metrics: { loss: 1 / round } } });
   const path = `update-${round}.safetensors`;

@@ -1,0 +1,52 @@
+/** The short form of `npm run kills`: processes that are killed in the middle of a push, of inner steps and of a checkpoint. */
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { isPossible, kinds, moments } from "../../scripts/kills/moments.ts";
+import type { KillRow } from "../../scripts/kills/kill.ts";
+import { ownRuntime, scriptCommand } from "../../scripts/check/runtimes.ts";
+
+const test = suite("npm run kills");
+const script = fileURLToPath(new URL("../../scripts/kills.ts", import.meta.url));
+const timeout = 900_000;
+
+function run(...args: readonly string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const [command, ...before] = scriptCommand(ownRuntime);
+  return new Promise((resolve) => {
+    execFile(command, [...before, script, ...args], { timeout }, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : typeof error.code === "number" ? error.code : -1, stdout, stderr });
+    });
+  });
+}
+
+test("there is an executor from the loading of weights on", () => {
+  const possible = kinds.flatMap((kind) => moments.filter((moment) => isPossible(kind, moment)));
+  assert.is(possible.length, 46);
+});
+
+test("a kill that is not known is a wrong usage", async () => {
+  const { code, stderr } = await run("executor:leasing");
+  assert.is(code, 2);
+  assert.match(stderr, "there is no executor:leasing");
+});
+
+test("an aggregator, an executor and a scheduler are killed: each training ends with its model", async () => {
+  // Deno's sockets and files are others; the rest of a kill is the same.
+  const kills = ownRuntime === "node"
+    ? ["aggregator:push", "executor:steps", "scheduler:checkpoint"]
+    : ["scheduler:checkpoint"];
+  const { code, stdout, stderr } = await run(...kills, "--json", "--runtime", ownRuntime);
+  const { kills: rows, ok } = JSON.parse(stdout || "{}") as {
+    readonly kills: readonly KillRow[];
+    readonly ok: boolean;
+  };
+  assert.equal(rows?.map(({ problem }) => problem), kills.map(() => null), stderr);
+  assert.equal([code, ok], [0, true]);
+  for (const { kind, moment, victim } of rows) {
+    assert.ok(kills.includes(`${kind}:${moment}`));
+    assert.match(victim, kind === "executor" ? /^process [0-9]+ of worker-[1-4]$/ : /^(worker-[1-4]|scheduler-1)$/);
+  }
+});
+
+test.run();
