@@ -119,6 +119,18 @@ function reportGpus({ context }: { readonly context: WorkerContext }, { gpus }: 
   }
 }
 
+/** Reports the executors that are not offered. */
+function reportMissing({ context }: { readonly context: WorkerContext }, { missing = [] }: PreparedWorker): void {
+  for (const { executor, reason } of missing) {
+    context.ports.report({
+      level: "error",
+      event: "worker.executor",
+      message: `Executor ${executor.class}/${executor.name} is not offered: ${reason}`,
+      fields: { class: executor.class, name: executor.name, reason },
+    });
+  }
+}
+
 function reportSwept(
   { context }: { readonly context: WorkerContext },
   { removed, failed, unswept }: PreparedWorker,
@@ -148,15 +160,20 @@ const worker = workerSetup.extend({
     passStream: ({ context }, fact: Extract<TransportFact, { type: "stream.received" }>) =>
       context.jobNetworkHost.offer(fact),
     stopJobNetworkHost: ({ context }) => context.jobNetworkHost.stop(),
-    takeCell: assign(({ context: { config } }, { cell, gpus }: Pick<PreparedWorker, "cell" | "gpus">) => ({
-      cell,
-      cellProblem: cell === undefined ? undefined : cellRefusal(cell, config.cell ?? cellDefault),
-      ...(gpus === undefined ? {} : takeGpus(config, gpus)),
-    })),
+    takeCell: assign(({ context: { config } }, { cell, gpus, missing = [] }: PreparedWorker) => {
+      const executors = config.executors.filter((each) => !missing.some(({ executor }) => executor === each));
+      const startable = missing.length === 0 ? config : { ...config, executors };
+      return {
+        cell,
+        cellProblem: cell === undefined ? undefined : cellRefusal(cell, config.cell ?? cellDefault),
+        ...(gpus === undefined ? { config: startable } : takeGpus(startable, gpus)),
+      };
+    }),
     sendCell: enqueueActions(sendCell),
     reportCell,
     reportSwept,
     reportGpus,
+    reportMissing,
     keepRequest: assign(({ context }, { from, message }: Extract<TransportFact, { type: "published" }>) => ({
       window: [...context.window, { from, request: message, at: context.ports.now() }],
     })),
@@ -183,6 +200,7 @@ const worker = workerSetup.extend({
 /** Takes the cell that was found, and reports the cell, the GPUs and the swept directories. */
 const takePrepared = [
   { type: "reportGpus", params: prepared },
+  { type: "reportMissing", params: prepared },
   { type: "takeCell", params: prepared },
   "reportCell",
   "sendCell",

@@ -74,6 +74,7 @@ const actors = {
         workDir: config.workDir,
         settings: config.cell ?? cellDefault,
         resources: config.resources,
+        executors: config.executors,
       }),
   ),
   lease: leaseMachine,

@@ -88,7 +88,7 @@ export function startWorker(
   there: PeerIdentity = identityOf("s"),
   { prepared = {}, more = {} }: {
     readonly prepared?: Partial<PreparedWorker>;
-    readonly more?: Partial<Pick<WorkerConfig, "cell" | "resources">>;
+    readonly more?: Partial<Pick<WorkerConfig, "cell" | "executors" | "resources">>;
   } = {},
 ) {
   const world = makeFakeWorld();

@@ -310,4 +310,20 @@ test("events that no state waits for change nothing", () => {
   assert.is(actor.getSnapshot().status, "active");
 });
 
+test("bug: a worker offered an executor whose program it did not have", () => {
+  const executor = { class: "train", name: "diloco-transformer", runtime: "process", cmd: "gone", args: [] } as never;
+  const aggregator = { class: "aggregate", name: "parameter-server", runtime: "parameter-server" } as never;
+  const { world, ask, offers } = startWorker("flexible", identityOf("s"), {
+    prepared: { missing: [{ executor, reason: "no such program" }] },
+    more: { executors: [executor, aggregator] },
+  });
+  ask("s");
+  world.pass(200);
+  assert.equal(offers(), []);
+  ask("s", { of: "aggregate" });
+  world.pass(200);
+  assert.is(offers().length, 1, "the others are offered");
+  assert.equal(world.reported("worker.executor").map(({ name }) => name), ["diloco-transformer"]);
+});
+
 test.run();

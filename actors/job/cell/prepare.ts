@@ -5,13 +5,16 @@
  * @module
  */
 import { join, resolve } from "node:path";
+import process from "node:process";
 import { Effect, Result, type Scope } from "effect";
 import type { Resources } from "../../../transport/protocols/messages.ts";
 import type { CellSettings } from "../../config/cell_config.ts";
+import type { ExecutorConfig } from "../../config/config.ts";
 import type { Ports } from "../../runtime/ports.ts";
 import { sweepDigestCache } from "../../files/digest_cache.ts";
 import { pathReach } from "../../files/contained_files.ts";
 import { sweepLeftovers, type Swept } from "../work_directory.ts";
+import { findProgram } from "../command.ts";
 import { jobCell } from "./bounds.ts";
 import type { Cell } from "./cell.ts";
 import { findCell } from "./find_cell.ts";
@@ -24,8 +27,24 @@ export interface PreparedWorker extends Pick<Swept, "removed" | "failed"> {
   readonly unswept?: string | undefined;
   /** Absent in a simulation. */
   readonly cell?: Cell;
+  /** Executors whose program is missing; absent with the cell. */
+  readonly missing?: readonly MissingExecutor[];
   /** The GPUs that jobs can use; absent with the cell. */
   readonly gpus?: TriedGpus;
+}
+
+/** An executor that cannot be started. */
+export interface MissingExecutor {
+  readonly executor: ExecutorConfig;
+  readonly reason: string;
+}
+
+/** The executors whose program is not on this machine. */
+function missingOf(executors: readonly ExecutorConfig[]): readonly MissingExecutor[] {
+  return executors.filter(({ runtime }) => runtime === "process").flatMap((executor): MissingExecutor[] => {
+    const found = findProgram(executor.cmd ?? "", process.env["PATH"] ?? "");
+    return Result.isSuccess(found) ? [] : [{ executor, reason: found.failure.message }];
+  });
 }
 
 /** Reports how paths of jobs are walked here. The way is chosen once, for the worker's whole life. */
@@ -56,12 +75,13 @@ export function cachePathOf(workDir: string): string {
 
 /** Prepares a worker; its directory stays locked until the scope closes. */
 export function prepareWorker(
-  { ports, workDir, settings, resources }: {
+  { ports, workDir, settings, resources, executors }: {
     readonly ports: Pick<Ports, "uuid" | "now" | "report">;
     readonly workDir: string;
     readonly settings: CellSettings;
     /** What the worker offers. */
     readonly resources: Resources;
+    readonly executors: readonly ExecutorConfig[];
   },
 ): Effect.Effect<PreparedWorker, WorkDirLocked, Scope.Scope> {
   return Effect.gen(function* () {
@@ -78,8 +98,9 @@ export function prepareWorker(
     const swept = yield* Effect.result(sweepLeftovers(workDir));
     const cell = yield* findCell({ ports, config: jobCell(settings, resources), workDir });
     const gpus = yield* tryGpus(cell, { ports, workDir }, settings);
+    const missing = missingOf(executors);
     return Result.isSuccess(swept)
-      ? { removed: swept.success.removed, failed: swept.success.failed, cell, gpus }
-      : { removed: [], failed: [], unswept: swept.failure.message, cell, gpus };
+      ? { removed: swept.success.removed, failed: swept.success.failed, cell, gpus, missing }
+      : { removed: [], failed: [], unswept: swept.failure.message, cell, gpus, missing };
   });
 }

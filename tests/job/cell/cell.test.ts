@@ -5,12 +5,14 @@ import process from "node:process";
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import type { ExecutorConfig } from "../../../actors/config/config.ts";
 import { cellDefault, type CellLevel, type CellSettings } from "../../../actors/config/cell_config.ts";
 import { jobCell } from "../../../actors/job/cell/bounds.ts";
 import { type Cell, cellRefusal, isAtLeast } from "../../../actors/job/cell/cell.ts";
 import { cellCommand } from "../../../actors/job/cell/command_line.ts";
 import { withDenoFlags } from "../../../actors/job/cell/deno_flags.ts";
 import { findCell } from "../../../actors/job/cell/find_cell.ts";
+import { prepareWorker } from "../../../actors/job/cell/prepare.ts";
 import { lockWorkDir } from "../../../actors/job/cell/lock.ts";
 import { openWorkDirectory } from "../../../actors/files/contained_files.ts";
 import { failureOf, holdOpen, realPorts, runOf, temporary } from "../../support/job_world.ts";
@@ -147,6 +149,29 @@ needing(test, "bash", "sh", "prlimit", "setpriv")(
     place.remove();
   },
 );
+
+needing(test, "bash", "sh", "prlimit", "setpriv")("a worker finds the executors whose program is missing", async () => {
+  const place = temporary();
+  chmodSync(place.path, 0o755);
+  const executors = ["sh", "no-such-program", undefined].map((cmd, index) =>
+    ({
+      class: "train",
+      name: `${index}`,
+      runtime: index < 2 ? "process" : "parameter-server",
+      cmd,
+      args: [],
+      token: undefined,
+    }) as ExecutorConfig
+  );
+  const resources = { cpu: 1, gpu: 0, memory: 1, storage: 1 };
+  const workDir = join(place.path, "work");
+  const { missing } = await runOf(
+    Effect.scoped(prepareWorker({ ports: realPorts(), workDir, settings: cellDefault, resources, executors })),
+  );
+  assert.equal(missing?.map(({ executor }) => executor.name), ["1"]);
+  assert.match(missing?.[0]?.reason ?? "", /"no-such-program": no such program/);
+  place.remove();
+});
 
 asRoot(test)(
   "what the worker makes in a job's directory is the job's own, where it has a user of its own",
