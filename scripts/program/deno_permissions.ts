@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { resolve } from "node:path";
 import { adminSocketPath } from "../../actors/admin/socket_path.ts";
 import { deniedByDeno } from "../../actors/files/denied.ts";
 import { stateDirDefault } from "../../actors/config/defaults.ts";
@@ -56,7 +57,7 @@ export function permissionsFor(role: Role, needs: DenoNeeds): string[] {
     `--allow-write=${needs.certificates === "renewed" ? `${stateDir},${needs.certificateFolder}` : stateDir}`,
     needs.addresses.length === 0
       ? "--allow-net"
-      : `--allow-net=${[...needs.addresses, `unix:${adminSocketPath(stateDir)}`].join(",")}`,
+      : `--allow-net=${[...needs.addresses, `unix:${resolve(adminSocketPath(stateDir))}`].join(",")}`,
     ...(system.length === 0 ? [] : [`--allow-sys=${system.join(",")}`]),
   ];
 }

@@ -37,7 +37,7 @@ test("shows every key as a flag in the help of run", async () => {
 });
 
 const wrongUsage: [args: readonly string[], said: string, help: string][] = [
-  [[], "a command is missing: init, join, run, probe", ""],
+  [[], "a command is missing: init, join, run, probe, status, renew, reload, drain, log-level", ""],
   [["rum"], 'there is no command "rum"; perhaps run', ""],
   [["run", "--geteway", "x"], "there is no flag --geteway; perhaps --gateway", " run"],
   [["probe"], "the argument <address> is missing", " probe"],
