@@ -42,7 +42,7 @@ export async function layOut(
   for (const [shell, fileOf] of Object.entries(shells)) {
     const completions = join(folder, "completions", shell);
     mkdirSync(completions, { recursive: true });
-    await Promise.all(programNames.map(async (program) => {
+    await Promise.all(["hypha", ...programNames].map(async (program) => {
       const text = await output(join(bin, program), ["--completions", shell]);
       writeFileSync(join(completions, fileOf(program)), text);
     }));

@@ -116,7 +116,7 @@ if (!("Deno" in globalThis)) {
       }
       assert.equal(readdirSync(prefix).toSorted(), ["bin", "lib", "share"], "nothing is left of the installation");
       const { bin } = JSON.parse(readFileSync("package.json", "utf8")) as { bin: object };
-      assert.equal(readdirSync(join(prefix, "bin")).toSorted(), ["hypha", ...Object.keys(bin)].toSorted());
+      assert.equal(readdirSync(join(prefix, "bin")).toSorted(), Object.keys(bin).toSorted());
       assert.equal(readdirSync(join(prefix, "lib/systemd/system")).toSorted(), readdirSync("docs/systemd").toSorted());
       assert.match(await must("man", "-l", join(prefix, "share/man/man1/hypha-ca.1")), "hypha-ca init");
       await must("bash", "-n", join(prefix, "share/bash-completion/completions/hypha-ca"));
@@ -131,9 +131,8 @@ if (!("Deno" in globalThis)) {
     const hypha = join(root, "usr/local/bin/hypha");
     assert.is(await must(hypha, "gateway", "--version"), "hypha-gateway v0.1.0\n");
     assert.is(await must(`${hypha}-certutil`, "--version"), "hypha-certutil v0.1.0\n");
-    const { code, stderr } = await run(hypha, "gatway");
+    const { code } = await run(hypha, "gatway");
     assert.is(code, 2);
-    assert.match(stderr, "Usage: hypha gateway|");
   });
 
   needing(test, "bwrap")("README's first network, on a machine without Node", async () => {

@@ -38,7 +38,9 @@ function copied(name: string): string {
 
 test("every program of the package that runs on and on has its unit", () => {
   const { bin } = JSON.parse(readFileSync("package.json", "utf8")) as { bin: Readonly<Record<string, string>> };
-  const expected = Object.keys(bin).filter((name) => name !== "hypha-certutil").map((name) => `${name}.service`);
+  const expected = Object.keys(bin).filter((name) => !["hypha", "hypha-certutil"].includes(name)).map((name) =>
+    `${name}.service`
+  );
   assert.equal(names, [...expected, "hypha-ca-backup.service", "hypha-ca-backup.timer"].toSorted());
   for (const name of expected) {
     const text = readFileSync(join(units, name), "utf8");

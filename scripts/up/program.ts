@@ -1,0 +1,82 @@
+/**
+ * `hypha up` as a function of its arguments.
+ *
+ * @module
+ */
+import process from "node:process";
+import { Effect, Option } from "effect";
+import { CliConfig, Command, Flag, GlobalFlag } from "effect/cli";
+import { ProgramFailed } from "../program/failure.ts";
+import { nodeServices } from "../program/node_services.ts";
+import { outcomeOf, type ProgramOutcome } from "../program/program_outcome.ts";
+import { usageErrors } from "../program/usage.ts";
+import { version } from "../program/version.ts";
+
+const workersMax = 32;
+
+const flags = {
+  dir: Flag.String("dir").pipe(
+    Flag.withAlias("d"),
+    Flag.withMetavar("DIR"),
+    Flag.withDefault("hypha-network"),
+    Flag.withDescription(
+      "Folder of the network, hypha-network where none is named. A network that is there starts again.",
+    ),
+  ),
+  workers: Flag.Int("workers").pipe(
+    Flag.withDefault(2),
+    Flag.withMetavar("N"),
+    Flag.withDescription(`Workers, at most ${workersMax}; 2 where no number is given.`),
+  ),
+  dataset: Flag.String("dataset").pipe(
+    Flag.optional,
+    Flag.withMetavar("DIR"),
+    Flag.withDescription("Folder of a data set, for a data node (default: no data node)."),
+  ),
+};
+
+const command = Command.make("up", flags, ({ dir, workers, dataset }) =>
+  Effect.gen(function* () {
+    if (workers < 1 || workers > workersMax) {
+      process.stderr.write(`Cannot start: --workers takes 1 to ${workersMax}, not ${workers}\n`);
+      return yield* new ProgramFailed({ exitCode: 2, notice: undefined });
+    }
+    const { up } = yield* Effect.promise(() => import("./up.ts"));
+    const [orderly, atOnce] = [new AbortController(), new AbortController()];
+    const stop = () => orderly.signal.aborted ? atOnce.abort() : orderly.abort();
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, stop);
+    const options = { dir, workers, dataset: Option.getOrUndefined(dataset) };
+    const code = yield* Effect.promise(() => up(options, orderly.signal, atOnce.signal));
+    if (atOnce.signal.aborted) return yield* new ProgramFailed({ exitCode: 130, notice: undefined });
+    if (code !== 0) return yield* new ProgramFailed({ exitCode: 1, notice: undefined });
+  })).pipe(
+    Command.withDescription(
+      "Start a whole network on this machine: CA, gateway, scheduler, workers. For learning and development.",
+    ),
+  );
+
+const program = Command.make("hypha").pipe(
+  Command.withDescription("All programs of Hypha: hypha up, hypha gateway ARGUMENTS, and so on."),
+  Command.withSubcommands([command]),
+);
+
+const builtIns = [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions];
+
+/**
+ * Runs it.
+ *
+ * @param around Changes the services. The build uses it to read the help.
+ */
+export async function runUp(
+  args: readonly string[],
+  around: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> = (effect) => effect,
+): Promise<ProgramOutcome> {
+  const exit = await Effect.runPromiseExit(
+    around(Command.runWith(program, { version })(args)).pipe(
+      Effect.provide(CliConfig.layer({ builtIns })),
+      Effect.provide(usageErrors),
+      Effect.provide(nodeServices),
+    ),
+  );
+  return outcomeOf("hypha", exit);
+}

@@ -1,0 +1,226 @@
+/**
+ * `hypha up`: a whole network on this machine, as programs under one supervisor. For learning and development.
+ *
+ * Everything lies in one folder. The first start makes a CA there, and each node joins with a token; later ones start what is there.
+ *
+ * @module
+ */
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join, resolve } from "node:path";
+import process from "node:process";
+import type { Role } from "../../pki/certificate.ts";
+import { escapeUnsafe } from "../program/log_line.ts";
+import { ownCommand } from "./own_command.ts";
+import { EndedEarly, type LogLine, revokedCode, Supervised } from "./supervised.ts";
+
+/** The options of `up`. */
+export interface UpOptions {
+  readonly dir: string;
+  readonly workers: number;
+  /** The folder of a data set; undefined: no data node. */
+  readonly dataset: string | undefined;
+}
+
+interface PlannedNode {
+  readonly name: string;
+  readonly role: Role;
+  /** Flags of `join`. */
+  readonly flags: readonly string[];
+}
+
+const domain = "hypha.local";
+const commandMs = 120_000;
+const readyMs = 180_000;
+const print = (line: string) => process.stdout.write(`${escapeUnsafe(line)}\n`);
+
+/** Starts the network, and keeps it until `signal` ends it; `atOnce` kills what still runs then. Resolves with the exit code. */
+export async function up(options: UpOptions, signal: AbortSignal, atOnce: AbortSignal): Promise<0 | 1> {
+  const network = new LocalNetwork(resolve(options.dir), signal);
+  const isOver = new Promise<void>((over) => signal.addEventListener("abort", () => over()));
+  signal.addEventListener("abort", () => void network.stop());
+  atOnce.addEventListener("abort", () => network.kill());
+  try {
+    await network.begin();
+    await network.bring({ name: "gateway-01", role: "gateway", flags: [] });
+    // All of them end before anything is stopped: none is forgotten.
+    const brought = await Promise.allSettled(nodesOf(options).map((node) => network.bring(node)));
+    for (const each of brought) if (each.status === "rejected") throw each.reason;
+    if (!signal.aborted) printUp(network.dir, options);
+    network.showWarnings();
+    if (!signal.aborted) await isOver;
+    return 0;
+  } catch (error) {
+    if (signal.aborted) return 0;
+    process.stderr.write(`Cannot start the network: ${escapeUnsafe((error as Error).message)}\n`);
+    return 1;
+  } finally {
+    print("Stopping");
+    await network.stop();
+  }
+}
+
+/** The programs of one folder. */
+class LocalNetwork {
+  readonly dir: string;
+  readonly #signal: AbortSignal;
+  readonly #caConfig: string;
+  /** In the order of their start: the CA, the gateway, the others. */
+  readonly #programs: Supervised[] = [];
+  readonly #lastProblem = new Map<string, string>();
+  #warns = false;
+  #stopped: Promise<void> | undefined;
+
+  constructor(dir: string, signal: AbortSignal) {
+    this.dir = dir;
+    this.#signal = signal;
+    this.#caConfig = join(dir, "ca/ca.toml");
+  }
+
+  /** Makes the CA where there is none, and starts it. */
+  async begin(): Promise<void> {
+    mkdirSync(join(this.dir, "logs"), { recursive: true, mode: 0o700 });
+    if (!existsSync(this.#caConfig)) await makeCa(join(this.dir, "ca"), this.#caConfig);
+    await this.#start("ca-01", "ca", this.#caConfig);
+  }
+
+  /** Lets a node join where it has not, and starts it. */
+  async bring({ name, role, flags }: PlannedNode): Promise<void> {
+    const config = join(this.dir, name, `${role}.toml`);
+    if (!existsSync(config) && !this.#signal.aborted) {
+      mkdirSync(join(this.dir, name), { recursive: true, mode: 0o700 });
+      const token = await run("ca", ["token", "-c", this.#caConfig, "--role", role, "--name", name]);
+      await run(role, ["join", "-", "-o", config, ...flags], token);
+    }
+    await this.#start(name, role, config);
+  }
+
+  async #start(name: string, program: string, config: string): Promise<void> {
+    if (this.#signal.aborted) return;
+    const logFile = join(this.dir, "logs", `${name}.log`);
+    const printFinal = (code: number) => {
+      const why = code === revokedCode ? "its certificate was revoked" : `see ${logFile}`;
+      print(`${name} ended with ${code} and is not started again: ${why}`);
+    };
+    const supervised = new Supervised({
+      name,
+      command: [...ownCommand(program), "run", "-c", config, "--log-format", "json"],
+      logFile,
+      readyEvent: program === "ca" ? "ca.listening" : "node.ready",
+      onLine: (line) => this.#show(name, line),
+      onReady: () => print(`${name} runs`),
+      onEnded: (code, againMs) =>
+        againMs === undefined
+          ? printFinal(code)
+          : print(`${name} ended with ${code}, started again in ${againMs / 1_000} s`),
+    });
+    this.#programs.push(supervised);
+    try {
+      await supervised.start(readyMs);
+    } catch (error) {
+      // The others do without it.
+      if (!(error instanceof EndedEarly) || error.code !== revokedCode) throw error;
+      printFinal(error.code);
+    }
+  }
+
+  /** From now on warnings are shown too: while programs start, they miss each other. */
+  showWarnings(): void {
+    this.#warns = true;
+  }
+
+  /** Shows what a program complains about, the same only once in a row. */
+  #show(name: string, { level, message }: LogLine): void {
+    if (level !== "error" && (level !== "warn" || !this.#warns)) return;
+    if (this.#lastProblem.get(name) === message) return;
+    this.#lastProblem.set(name, message);
+    process.stderr.write(`${name}: ${escapeUnsafe(message)}\n`);
+  }
+
+  /** Ends all; the gateway and the CA last, since the others take leave of them. */
+  stop(): Promise<void> {
+    const stopAll = async () => {
+      const [ca, gateway, ...others] = this.#programs;
+      await Promise.all(others.map((each) => each.stop()));
+      await gateway?.stop();
+      await ca?.stop();
+    };
+    return this.#stopped ??= stopAll();
+  }
+
+  kill(): void {
+    for (const program of this.#programs) program.kill();
+  }
+}
+
+function nodesOf({ workers, dataset }: UpOptions): readonly PlannedNode[] {
+  const names = Array.from({ length: workers }, (_, index) => `worker-${String(index + 1).padStart(2, "0")}`);
+  return [
+    ...(dataset === undefined
+      ? []
+      : [{ name: "data-01", role: "data", flags: ["--dataset-path", resolve(dataset)] } as const]),
+    { name: "scheduler-01", role: "scheduler", flags: [] },
+    ...names.map((name) => ({ name, role: "worker", flags: [] } as const)),
+  ];
+}
+
+/** A CA that serves this machine alone, on a free port, and knows where the gateway will listen. */
+async function makeCa(folder: string, config: string): Promise<void> {
+  const [port, gatewayPort] = [await freePort(), await freePort()];
+  const gateway = `gateway-01=/ip4/127.0.0.1/tcp/${gatewayPort}`;
+  await run("ca", [
+    "init",
+    "--domain",
+    domain,
+    "--url",
+    `https://127.0.0.1:${port}`,
+    "--gateway",
+    gateway,
+    "-d",
+    folder,
+  ]);
+  writeFileSync(config, readFileSync(config, "utf8").replace(`"0.0.0.0:${port}"`, `"127.0.0.1:${port}"`));
+}
+
+function printUp(dir: string, { dataset }: UpOptions): void {
+  const lines = [
+    "",
+    `The network ${domain} is up. Each node's folder below ${dir} has its configuration; logs are in ${dir}/logs.`,
+    `  a node:      hypha gateway status -c ${dir}/gateway-01/gateway.toml`,
+    `  all nodes:   hypha ca nodes -c ${dir}/ca/ca.toml`,
+    `  a training:  hypha scheduler submit -c ${dir}/scheduler-01/scheduler.toml JOB.toml`,
+    `Programs that train belong into ${dir}/worker-01/worker.toml: [[executors]].`,
+    ...(dataset === undefined ? ["No data node runs: name a data set's folder with --dataset."] : []),
+    "Ctrl-C ends it.",
+  ];
+  for (const line of lines) print(line);
+}
+
+/** Runs a command of a program to its end; returns what it printed. */
+function run(program: string, args: readonly string[], input = ""): Promise<string> {
+  const [command, ...before] = ownCommand(program);
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, [...before, ...args], { stdio: ["pipe", "pipe", "pipe"], timeout: commandMs });
+    let [stdout, stderr] = ["", ""];
+    child.stdin.on("error", () => {}); // it ended before it read all
+    child.stdin.end(input);
+    child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
+    child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+    child.on("error", reject);
+    child.on("close", (code) => {
+      if (code === 0) resolve(stdout);
+      else reject(new Error(`hypha ${program} ${args[0] ?? ""} ended with ${code}: ${stderr.trim() || stdout.trim()}`));
+    });
+  });
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer().on("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as { readonly port: number };
+      server.close(() => resolve(port));
+    });
+  });
+}

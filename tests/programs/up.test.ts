@@ -1,0 +1,121 @@
+/** `hypha up`: a whole network under one supervisor, with a node that dies, one that is revoked, and a second start. */
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { startProgram } from "../support/program.ts";
+
+const test = suite("hypha up");
+const script = new URL("../../scripts/hypha.ts", import.meta.url);
+const folder = mkdtempSync(join(tmpdir(), "hypha-up-"));
+const network = join(folder, "network");
+const patienceMs = 120_000;
+
+/** Process ids of the programs of this network. */
+function programs(name = ""): readonly number[] {
+  return readdirSync("/proc").filter((each) => /^\d+$/.test(each)).flatMap((pid) => {
+    try {
+      const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+      return words.includes("--log-format") && words.some((word) => word.startsWith(join(network, name)))
+        ? [Number(pid)]
+        : [];
+    } catch {
+      return []; // it has ended
+    }
+  });
+}
+
+test.after(() => {
+  for (const pid of programs()) process.kill(pid, "SIGKILL");
+  rmSync(folder, { recursive: true, force: true });
+});
+
+interface Session {
+  readonly text: () => string;
+  readonly until: (shown: RegExp, times?: number) => Promise<void>;
+  readonly stop: () => Promise<number | null>;
+}
+
+function hypha(...args: readonly string[]): Session & { readonly ended: Promise<{ code: number | null }> } {
+  const { child, ended, signal } = startProgram("gateway", args, { cwd: folder, script, lifeMs: 2 * patienceMs });
+  let shown = "";
+  for (const output of [child.stdout, child.stderr]) output?.on("data", (data) => (shown += String(data)));
+  const until = async (wanted: RegExp, times = 1) => {
+    const every = new RegExp(wanted, "g");
+    for (let leftMs = patienceMs; leftMs > 0; leftMs -= 50) {
+      if ([...shown.matchAll(every)].length >= times) return;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    assert.unreachable(`${wanted} was not shown ${times} times:\n${shown}`);
+  };
+  return {
+    text: () => shown,
+    until,
+    ended,
+    stop: async () => {
+      signal("SIGINT");
+      return (await ended).code;
+    },
+  };
+}
+
+async function once(...args: readonly string[]): Promise<string> {
+  const session = hypha(...args);
+  const { code } = await session.ended;
+  assert.is(code, 0, `hypha ${args.join(" ")}\n${session.text()}`);
+  return session.text();
+}
+
+test("brings a network up, starts again what dies, not what is revoked, and ends all", async () => {
+  const dataset = join(folder, "digits");
+  mkdirSync(dataset);
+  writeFileSync(join(dataset, "slice-000.csv"), "1,2,3\n");
+  const up = hypha("up", "--dir", network, "--workers", "1", "--dataset", dataset);
+  await up.until(/Ctrl-C ends it\./);
+  const names = ["ca-01", "data-01", "gateway-01", "scheduler-01", "worker-01"];
+  assert.equal(up.text().match(/^\S+ runs$/gm)?.map((line) => line.replace(" runs", "")).toSorted(), names);
+  assert.is(programs().length, names.length);
+
+  const status = JSON.parse(await once("gateway", "status", "--json", "-c", join(network, "gateway-01/gateway.toml")));
+  const peers = (status.peers as readonly { readonly name: string }[]).map(({ name }) => name);
+  for (const name of names.filter((each) => each !== "gateway-01")) {
+    assert.ok(peers.includes(name), `${name}: ${peers}`);
+  }
+
+  const [pid] = programs("worker-01");
+  process.kill(pid as number, "SIGKILL");
+  await up.until(/worker-01 ended with \d+, started again in 1 s/);
+  await up.until(/worker-01 runs/, 2);
+
+  await once("ca", "revoke", "-c", join(network, "ca/ca.toml"), "worker-01");
+  await up.until(/worker-01 ended with 3 and is not started again/);
+
+  assert.is(await up.stop(), 0, up.text());
+  assert.equal(programs(), [], "nothing runs on");
+});
+
+test("a second start takes the network that is there; a revoked node is named, and ends nothing else", async () => {
+  const certificate = () => readFileSync(join(network, "gateway-01/gateway-cert.pem"), "utf8");
+  const before = certificate();
+  const up = hypha("up", "--dir", network, "--workers", "1");
+  await up.until(/Cannot start the network|Ctrl-C ends it\./);
+  assert.match(up.text(), /worker-01 .*revoked/);
+  assert.match(up.text(), "Ctrl-C ends it.");
+  assert.is(certificate(), before);
+  assert.is(await up.stop(), 0);
+  assert.equal(programs(), []);
+});
+
+test("wrong numbers are refused, and a folder that cannot be made", async () => {
+  const none = hypha("up", "--dir", join(folder, "none"), "--workers", "0");
+  assert.is((await none.ended).code, 2);
+  assert.match(none.text(), "--workers takes 1 to 32, not 0");
+  writeFileSync(join(folder, "file"), "");
+  const file = hypha("up", "--dir", join(folder, "file"));
+  assert.is((await file.ended).code, 1);
+  assert.match(file.text(), /Cannot start the network: .*file/);
+});
+
+test.run();
