@@ -202,13 +202,17 @@ export interface DilocoJobConfig extends Pick<Job, "type" | "outerOptimizer" | "
   /** Names of the executors asked for; the existing network's by default. */
   readonly executors: Settings<NonNullable<DecodedJob["executors"]>>;
   /** Held-out rows that the scheduler evaluates each round's model on (`docs/wire.md`, "Extensions"). */
-  readonly evaluation: Settings<NonNullable<DecodedJob["evaluation"]>> | undefined;
+  readonly evaluation: Job["evaluation"];
 }
 
 /** A scheduler's configuration. */
 export interface SchedulerConfig extends CommonConfig {
   /** Tells the configurations of roles apart. */
   readonly role: "scheduler";
+  /** The programs that evaluate models; none where undefined. */
+  readonly executors?: readonly Pick<ExecutorConfig, "name" | "cmd" | "args">[] | undefined;
+  /** How they are confined; the defaults of `cell_config.ts` where undefined. */
+  readonly cell?: CellSettings | undefined;
   /** Host and port that trainers' metrics are posted to; none where undefined. */
   readonly statusBridge: string | undefined;
   /** The job to run and to end with; where undefined, the scheduler waits for jobs that are submitted. */

@@ -211,5 +211,13 @@ export const job = Schema.Struct({
   })),
   evaluation: optional(Schema.Struct({
     held_out: path("Rows held out of training: each round's model is evaluated on them.", '"held-out.csv"'),
+    executor: optional(
+      text({
+        expected: "an executor's name",
+        example: '"digits"',
+        description:
+          "Executor of the scheduler that evaluates, for a model with weights; by default the models of this tree are known.",
+      }),
+    ),
   })),
 });

@@ -49,7 +49,7 @@ import {
   telemetrySamplers,
 } from "./telemetry_values.ts";
 import { algorithms, crlGraceHours, domainName, trustDomain } from "./trust_schema.ts";
-import { cell, executor, fetch, offer, wholeResources } from "./worker_schema.ts";
+import { cell, evaluatingCell, evaluatingExecutor, executor, fetch, offer, wholeResources } from "./worker_schema.ts";
 
 export type { KeyNote } from "./notes.ts";
 
@@ -252,6 +252,14 @@ export const roleSchemas = {
         description: "Where each metric of a trainer is posted: `POST http://ADDRESS/status`.",
       }),
     ),
+    executors: optional(
+      list(evaluatingExecutor, {
+        expected: "tables [[executors]]",
+        example: "[]",
+        description: "Programs that evaluate models on held-out rows, in cells of this scheduler.",
+      }),
+    ),
+    cell: optional(evaluatingCell),
     scheduler: optional(Schema.Struct({ job: optional(job) })),
   }),
   worker: Schema.Struct({

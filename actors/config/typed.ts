@@ -156,6 +156,8 @@ function typeScheduler(decoded: Decoded<"scheduler">): SchedulerConfig {
     ...typeCommon("scheduler", decoded),
     role: "scheduler",
     statusBridge: decoded.status_bridge,
+    executors: (decoded.executors ?? []).map(({ name, cmd, args = [] }) => ({ name, cmd, args })),
+    cell: typeCell(decoded.cell ?? {}),
     job: decoded.scheduler?.job && typeJob(decoded.scheduler.job),
   };
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Schema } from "effect";
+import { Schema, Struct } from "effect";
 import { cellDefault, cellLevels, fetchDefault } from "./cell_config.ts";
 import { offerDefault } from "./defaults.ts";
 import { tomlOf } from "./settings.ts";
@@ -56,6 +56,19 @@ export const executor = Schema.Struct({
       standard: "optional in cells of level full and root, else required",
     }),
   ),
+});
+
+/** One of a scheduler's `[[executors]]`: it measures models, and is never leased. */
+export const evaluatingExecutor = Schema.Struct({
+  class: oneOf(["evaluate"], '"evaluate"', "Kind of work."),
+  name: text({
+    expected: "the name that jobs ask for",
+    example: '"digits"',
+    description: "Name that jobs ask for (`evaluation.executor`).",
+  }),
+  runtime: oneOf(["process"], '"process"', "A program of yours."),
+  cmd: executor.fields.cmd,
+  args: executor.fields.args,
 });
 
 const bytes = (minimum: number, example: string, description: string, standard?: string) =>
@@ -134,6 +147,8 @@ export const cell = Schema.Struct({
     ),
   })),
 });
+/** A scheduler's `[cell]`: its programs get no GPU. */
+export const evaluatingCell = cell.mapFields(Struct.omit(["gpu", "gpu_common"]));
 /** `[fetch]`. */
 export const fetch = Schema.Struct({
   schemes: optional(

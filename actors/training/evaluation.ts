@@ -15,8 +15,7 @@
  * @module
  */
 import { assign, enqueueActions, setup } from "xstate";
-import { Effect, Result } from "effect";
-import { FileSystem } from "effect/FileSystem";
+import { Effect } from "effect";
 import type { PeerText, StreamAnswer, StreamHandle } from "../../transport/port.ts";
 import type { PushLabel, TrainingKey } from "../../transport/protocols/messages.ts";
 import { type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
@@ -27,19 +26,22 @@ import { present } from "../runtime/present.ts";
 import type { TransportRef } from "../runtime/role.ts";
 import { readLabel } from "../files/labelled_stream.ts";
 import { pushProtocols, readStreamFile } from "../files/stream_file.ts";
+import type { EvaluatedModel } from "./evaluator.ts";
 import {
-  type Evaluated,
-  type EvaluatedModel,
-  EvaluationFailed,
-  type Evaluator,
-  type ModelReference,
-} from "./evaluator.ts";
+  type KeptParameters,
+  loadModel,
+  type MeasuredTraining,
+  measureKept,
+  metricsText,
+  orFail,
+  type RoundMetrics,
+  roundMetrics,
+  updateBytesMax,
+} from "./measure_model.ts";
 import { acceptStream, type OfferedStream, rejectStream } from "./offered_stream.ts";
 
 /** Updates that wait while one is received: the aggregator sends one a round. */
 export const waitingMax = 4;
-/** The largest update that is evaluated, in bytes: it is held in memory with the model. */
-export const updateBytesMax = 256 * 1024 * 1024;
 /** An update that receives no bytes for this long is broken, in milliseconds. */
 const idleMs = 30_000;
 /** The transport accepts a stream within this, in milliseconds. */
@@ -48,17 +50,9 @@ const acceptMs = 10_000;
 const loadMs = 30_000;
 
 /** The input of an evaluation. */
-export interface EvaluationInput extends HasParent<EvaluationEvent> {
+export interface EvaluationInput extends HasParent<EvaluationEvent>, MeasuredTraining {
   readonly ports: Ports;
   readonly transport: TransportRef;
-  /** Path of the held-out rows. */
-  readonly heldOut: string;
-  /** The model that trainers begin with, to which the aggregator's results are added; or parameters that the scheduler keeps. */
-  readonly model: ModelReference | { readonly parameters: string };
-  /** Knows the models of this program's jobs. Without one, the evaluation fails at its start. */
-  readonly evaluator: Evaluator | undefined;
-  /** The training whose labelled updates are evaluated; an update without a label is evaluated too. */
-  readonly training?: TrainingKey | undefined;
 }
 
 /** An update that the aggregator wants to push. */
@@ -77,55 +71,14 @@ export interface EvaluationContext extends EvaluationInput {
   readonly reason: string | undefined;
 }
 
-/** Parameters after a round. */
-export interface KeptParameters {
-  readonly round: number;
-  readonly path: string;
-}
-
 /** The events that an evaluation sends to its parent. */
 export type EvaluationEvent =
   | { readonly type: "evaluation.ready" }
-  | { readonly type: "round.evaluated"; readonly round: number; readonly accuracy: number }
+  | { readonly type: "round.evaluated"; readonly round: number; readonly accuracy: number | undefined }
   | { readonly type: "evaluation.broken"; readonly reason: string };
 
-const load = fromEffect(
-  "load",
-  (
-    { heldOut, model, evaluator }: { readonly ports: Ports } & Pick<EvaluationInput, "heldOut" | "model" | "evaluator">,
-  ) =>
-    Effect.gen(function* () {
-      if (evaluator === undefined) return yield* new EvaluationFailed({ detail: "this node was given no evaluator" });
-      const fs = yield* FileSystem;
-      const text = yield* fs.readFileString(heldOut);
-      const start = "parameters" in model ? yield* readParameters(model.parameters) : model;
-      return yield* Effect.fromResult(evaluator.load({ path: heldOut, text }, start));
-    }),
-);
-
-/** Reads parameters whole: a larger model is not evaluated here. */
-function readParameters(path: string) {
-  return Effect.gen(function* () {
-    const fs = yield* FileSystem;
-    const { size } = yield* fs.stat(path);
-    if (Number(size) > updateBytesMax) {
-      return yield* new EvaluationFailed({ detail: `${path} is over ${updateBytesMax} bytes` });
-    }
-    return yield* orFail(decodeTensors(yield* fs.readFile(path)));
-  });
-}
-
-const measured = fromEffect(
-  "measured",
-  ({ loaded, kept: { path, round } }: {
-    readonly ports: Ports;
-    readonly loaded: EvaluatedModel;
-    readonly kept: KeptParameters;
-  }) =>
-    Effect.gen(function* () {
-      return { round, evaluated: yield* orFail(loaded.replace(yield* readParameters(path))) };
-    }),
-);
+const load = fromEffect("load", loadModel);
+const measured = fromEffect("measured", measureKept);
 
 const receive = fromEffect(
   "receive",
@@ -144,7 +97,7 @@ const receive = fromEffect(
       }
       const bytes = yield* readWhole(stream);
       const tensors = yield* orFail(decodeTensors(bytes));
-      return yield* orFail(loaded.apply(tensors));
+      return roundMetrics(yield* orFail(loaded.apply(tensors)));
     }).pipe(Effect.onError(() => offered.abort("update not taken"))),
 );
 
@@ -152,10 +105,6 @@ const receive = fromEffect(
 function isExpected(label: PushLabel, training: TrainingKey | undefined, round: number): boolean {
   return training !== undefined && label.training === training.id && label.scheduler === training.scheduler &&
     label.run === training.run && label.round === round;
-}
-
-function orFail<A, E extends Error>(result: Result.Result<A, E>): Effect.Effect<A, EvaluationFailed> {
-  return Effect.fromResult(Result.mapError(result, ({ message }) => new EvaluationFailed({ detail: message })));
 }
 
 /** Reads a pushed file to its end. Fails when it is cut off or too large, or does not match its digest. */
@@ -201,7 +150,7 @@ const evaluation = setup({
       waiting: ({ context }, offered: Offered) => [...context.waiting, offered],
     }),
     reject: ({ context }, offered: Offered) => rejectStream(context, offered),
-    takeLoaded: assign({ loaded: (_, { value }: { readonly value: EvaluatedModel }) => value }),
+    takeLoaded: assign({ loaded: (_, { value }: { readonly value: EvaluatedModel | undefined }) => value }),
     begin: enqueueActions(({ context, enqueue }) => {
       // Where the scheduler keeps the model, its store takes the results.
       const serving = "parameters" in context.model ? [] : pushProtocols;
@@ -221,20 +170,21 @@ const evaluation = setup({
     takeRound: enqueueActions((
       { context, enqueue },
       { evaluated, round = context.rounds + 1 }: {
-        readonly evaluated: Evaluated | undefined;
+        readonly evaluated: RoundMetrics | undefined;
         readonly round?: number;
       },
     ) => {
       if (evaluated === undefined) return;
-      const { model, accuracy } = evaluated;
+      const { model, metrics } = evaluated;
+      const { accuracy } = metrics;
       enqueue.assign({ rounds: round, loaded: model });
       enqueue.sendTo(context.parent, { type: "round.evaluated", round, accuracy });
       enqueue(() =>
         context.ports.report({
           level: "info",
           event: "round.evaluated",
-          message: `Round ${round}: accuracy ${(accuracy * 100).toFixed(1)} % on held-out rows`,
-          fields: { round, accuracy, rows: model.rows },
+          message: `Round ${round}: ${metricsText(metrics)} on held-out rows`,
+          fields: { round, accuracy, ...(model === undefined ? { metrics } : { rows: model.rows }) },
         })
       );
     }),
@@ -285,7 +235,9 @@ export const evaluationMachine = evaluation.createMachine({
     loading: {
       invoke: {
         src: "load",
-        input: ({ context: { ports, heldOut, model, evaluator } }) => ({ ports, heldOut, model, evaluator }),
+        input: ({ context: { ports, heldOut, model, evaluator, executor } }) => ({
+          ...{ ports, heldOut, model, evaluator, executor },
+        }),
       },
       on: {
         "effect.done.load": {
@@ -310,10 +262,11 @@ export const evaluationMachine = evaluation.createMachine({
     measuring: {
       invoke: {
         src: "measured",
-        input: ({ context: { ports, loaded, kept } }) => ({
-          ports,
-          loaded: present(loaded, "the model"),
-          kept: present(kept, "the parameters"),
+        input: ({ context }) => ({
+          ports: context.ports,
+          measured: context,
+          loaded: context.loaded,
+          kept: present(context.kept, "the parameters"),
         }),
       },
       on: {

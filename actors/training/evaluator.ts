@@ -4,8 +4,9 @@
  *
  * @module
  */
-import { Data, type Result } from "effect";
+import { Data, type Effect, type Result } from "effect";
 import type { HuggingfaceModel } from "../config/config.ts";
+import type { Services } from "../runtime/ports.ts";
 import type { NamedTensors, TensorMismatch } from "../learning/mod.ts";
 
 /** The evaluation cannot start, or cannot continue. */
@@ -44,8 +45,25 @@ export interface Evaluated {
   readonly accuracy: number;
 }
 
-/** Makes models that a scheduler can evaluate. */
+/** Parameters that a program of the operator evaluates. */
+export interface MeasuredParameters {
+  /** The name of the program: an executor of class `evaluate`. */
+  readonly executor: string;
+  /** Paths of the parameters, and of the held-out rows. */
+  readonly parameters: string;
+  readonly heldOut: string;
+  readonly training: { readonly id: string; readonly run: number; readonly round: number };
+}
+
+/** Metrics by their names; `accuracy` is 0 … 1. */
+export type Metrics = Readonly<Record<string, number>>;
+
+/** Evaluates models. */
 export interface Evaluator {
+  /** Names of the programs that {@linkcode Evaluator.measure} knows; none where undefined. */
+  readonly programs?: readonly string[];
+  /** Runs a program of the operator's. */
+  measure?(measured: MeasuredParameters): Effect.Effect<Metrics, EvaluationFailed, Services>;
   /** Builds the model that trainers start from, or of parameters, and reads the held-out rows. Fails where the file has no rows. */
   load(heldOut: HeldOutFile, model: ModelReference | NamedTensors): Result.Result<EvaluatedModel, EvaluationFailed>;
 }

@@ -44,7 +44,7 @@ function startEvaluation({ context, self, enqueue }: TrainingArgs): void {
     : job.model;
   enqueue.spawnChild("evaluation", {
     id: "evaluation",
-    input: { ports, transport, parent: self, heldOut: job.evaluation.heldOut, model, evaluator, training },
+    input: { ...job.evaluation, ports, transport, parent: self, model, evaluator, training },
   });
 }
 
@@ -107,7 +107,10 @@ export const trainingWithActions = trainingSetup.extend({
     reportWaiting,
     reportStrong,
     raiseLost: raise((_, lost: LostParticipant) => ({ type: "participant.lost", ...lost })),
-    noteEvaluated: assign((_, { round, accuracy }: { readonly round: number; readonly accuracy: number }) => ({
+    noteEvaluated: assign((
+      _,
+      { round, accuracy }: { readonly round: number; readonly accuracy: number | undefined },
+    ) => ({
       roundsEvaluated: round,
       accuracy,
     })),

@@ -28,7 +28,9 @@ export function configurationPage(): string {
     ...roles.flatMap((role) => [
       `## ${titles[role]}`,
       ...section(role, own(role)),
-      ...(role === "worker" ? listed(role, ["executors"], "Keys of each `[[executors]]`:") : []),
+      ...(role === "worker" || role === "scheduler"
+        ? listed(role, ["executors"], "Keys of each `[[executors]]`:")
+        : []),
       ...(role === "worker" ? listed(role, ["cell", "gpu"], "Keys of each `[[cell.gpu]]`:") : []),
       ...(role === "scheduler" ? [tasks] : []),
     ]),

@@ -17,7 +17,7 @@ import { checkPlaces } from "../../actors/node/places.ts";
 import { closeMs, countersMs, type NodeExit } from "../../actors/node/node_setup.ts";
 import { makeOpenConnections } from "../../actors/node/open_connections.ts";
 import type { RuleSource } from "../../actors/node/rule_store.ts";
-import type { LogLevel } from "../../actors/runtime/ports.ts";
+import type { LogLevel, Ports } from "../../actors/runtime/ports.ts";
 import { realNow } from "../../actors/runtime/real_ports.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
 import type { Evaluator } from "../../actors/training/evaluator.ts";
@@ -123,7 +123,7 @@ async function runNode(
   { log, audit, lines, ports, ruleSource, operated }: NodeSurroundings,
 ): Promise<NodeExit> {
   const gates = makeGateTally(ports);
-  const [machine, evaluator] = await Promise.all([nodeOfRole(config.role), loadEvaluator(config)]);
+  const [machine, evaluator] = await Promise.all([nodeOfRole(config.role), loadEvaluator(config, ports)]);
   const makeGate = operated.connections.follow(gates.meter(makeGateFactory({ ports })));
   let node: ObservedNode | undefined;
   const leaveTelemetry = await beginTelemetry({ config, ports, gates, lines, node: () => node });
@@ -182,12 +182,15 @@ function auditOf({ audit, stateDir = "." }: RoleConfig): ProgramAudit {
 }
 
 /** The evaluator of the demo's models, for a scheduler whose job has an evaluation, or that waits for jobs. */
-async function loadEvaluator(config: RoleConfig): Promise<Evaluator | undefined> {
+async function loadEvaluator(config: RoleConfig, ports: Ports): Promise<Evaluator | undefined> {
   if (config.role !== "scheduler" || (config.job !== undefined && config.job.evaluation === undefined)) {
     return undefined;
   }
   const { digitsEvaluator } = await import("../executors/evaluator.ts");
-  return digitsEvaluator;
+  if (config.executors === undefined || config.executors.length === 0) return digitsEvaluator;
+  const { measureIn } = await import("./measure.ts");
+  const programs = config.executors.map(({ name }) => name);
+  return { ...digitsEvaluator, programs, measure: measureIn(config, ports) };
 }
 
 /** Loads telemetry only where it is configured: its libraries load slowly. */

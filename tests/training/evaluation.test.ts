@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { evaluationMachine } from "../../actors/training/evaluation.ts";
+import { type EvaluationInput, evaluationMachine } from "../../actors/training/evaluation.ts";
+import { EvaluationFailed, type MeasuredParameters, type Metrics } from "../../actors/training/evaluator.ts";
 import { digitsEvaluator } from "../../scripts/executors/evaluator.ts";
 import { makeFakeWorld, settle, startUnderParent } from "../support/fake_transport.ts";
 import { eventually, streamPair, temporary } from "../support/job_world.ts";
@@ -36,6 +37,59 @@ test("an update's stream that opens after the time limit is reset", async () => 
   await settle();
   assert.is(reset, 1);
   folder.remove();
+});
+
+const training = { scheduler: "s", id: "t-1", run: 2 };
+
+/** An evaluation by a program. The test says how each measuring ends. */
+function byProgram(programs: readonly string[], model: EvaluationInput["model"] = { parameters: "round-0" }) {
+  const world = makeFakeWorld();
+  const asked: MeasuredParameters[] = [];
+  const ends: ((exit: Effect.Effect<Metrics, EvaluationFailed>) => void)[] = [];
+  const measure = (measured: MeasuredParameters) => {
+    asked.push(measured);
+    return Effect.callback<Metrics, EvaluationFailed>((resume) => void ends.push(resume));
+  };
+  const evaluation = startUnderParent(world, evaluationMachine, {
+    ...{ ports: world.ports, transport: world.transport, heldOut: "rows.csv", model, training },
+    executor: "mine",
+    evaluator: { ...digitsEvaluator, programs, measure },
+  });
+  return { world, evaluation, asked, ends };
+}
+
+test("a program measures one round at a time, and the newest that waits is next", async () => {
+  const { world, evaluation, asked, ends } = byProgram(["mine"]);
+  await eventually("it is ready", () => evaluation.state() === "waiting");
+  for (const round of [1, 2, 3]) evaluation.send({ type: "parameters.kept", round, path: `round-${round}` });
+  await eventually("the first is measured", () => ends.length === 1);
+  assert.equal(asked[0], {
+    executor: "mine",
+    parameters: "round-1",
+    heldOut: "rows.csv",
+    training: { id: "t-1", run: 2, round: 1 },
+  });
+  ends[0]?.(Effect.succeed({ accuracy: 0.5, loss: 2 }));
+  await eventually("the newest is next", () => ends.length === 2);
+  assert.is(asked[1]?.parameters, "round-3");
+  ends[1]?.(Effect.succeed({ loss: 1 }));
+  await eventually("it waits", () => evaluation.state() === "waiting");
+  const lines = world.reported("round.evaluated").map(({ round, accuracy, metrics }) => [round, accuracy, metrics]);
+  assert.equal(lines, [[1, 0.5, { accuracy: 0.5, loss: 2 }], [3, undefined, { loss: 1 }]]);
+});
+
+test("a program that fails ends the evaluation with its reason", async () => {
+  const { world, evaluation, ends } = byProgram(["mine"]);
+  evaluation.send({ type: "parameters.kept", round: 1, path: "round-1" });
+  await eventually("it is measured", () => ends.length === 1);
+  ends[0]?.(Effect.fail(new EvaluationFailed({ detail: "it ended with 3" })));
+  await eventually("it is over", () => evaluation.state() === "broken");
+  assert.is(world.reported("evaluation.broken").length, 1);
+});
+
+test("a program that is not there, or a model that the scheduler does not keep, ends it at the start", async () => {
+  const starts = [byProgram(["other"]), byProgram(["mine"], { repository: "builtin/mlp-64-10", revision: "seed-1" })];
+  for (const { evaluation } of starts) await eventually("it is over", () => evaluation.state() === "broken");
 });
 
 test.run();

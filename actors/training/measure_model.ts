@@ -1,0 +1,119 @@
+/**
+ * What an evaluation does with a model: the evaluator holds it in memory, or a program of the operator's measures its file.
+ *
+ * @module
+ */
+import { Effect, Result } from "effect";
+import { FileSystem } from "effect/FileSystem";
+import type { TrainingKey } from "../../transport/protocols/messages.ts";
+import { decodeTensors } from "../learning/mod.ts";
+import type { Ports } from "../runtime/ports.ts";
+import { present } from "../runtime/present.ts";
+import {
+  type Evaluated,
+  type EvaluatedModel,
+  EvaluationFailed,
+  type Evaluator,
+  type Metrics,
+  type ModelReference,
+} from "./evaluator.ts";
+
+/** The largest update or model that the evaluator holds in memory, in bytes. */
+export const updateBytesMax = 256 * 1024 * 1024;
+
+/** What is evaluated, and how. */
+export interface MeasuredTraining {
+  /** Path of the held-out rows. */
+  readonly heldOut: string;
+  /** The model that trainers begin with, to which the aggregator's results are added; or parameters that the scheduler keeps. */
+  readonly model: ModelReference | { readonly parameters: string };
+  /** Knows the models of this program's jobs. Without one, the evaluation fails at its start. */
+  readonly evaluator: Evaluator | undefined;
+  /** The program that evaluates kept parameters; the evaluator does it itself where undefined. */
+  readonly executor?: string | undefined;
+  /** The training whose labelled updates are evaluated; an update without a label is evaluated too. */
+  readonly training?: TrainingKey | undefined;
+}
+
+/** Parameters after a round. */
+export interface KeptParameters {
+  readonly round: number;
+  readonly path: string;
+}
+
+/** A round's metrics, and the model where the evaluator holds it itself. */
+export interface RoundMetrics {
+  readonly model: EvaluatedModel | undefined;
+  readonly metrics: Metrics;
+}
+
+/** The metrics of a model that the evaluator holds. */
+export const roundMetrics = ({ model, accuracy }: Evaluated): RoundMetrics => ({ model, metrics: { accuracy } });
+
+/** Metrics in words. */
+export const metricsText = (metrics: Metrics): string =>
+  Object.entries(metrics)
+    .map(([name, value]) => name === "accuracy" ? `accuracy ${(value * 100).toFixed(1)} %` : `${name} ${value}`)
+    .join(", ");
+
+/** Loads model and rows; undefined where a program reads them itself, in its cell. */
+export function loadModel({ heldOut, model, evaluator, executor }: { readonly ports: Ports } & MeasuredTraining) {
+  return Effect.gen(function* () {
+    if (evaluator === undefined) return yield* new EvaluationFailed({ detail: "this node was given no evaluator" });
+    if (executor !== undefined) return yield* checkProgram(evaluator, executor, "parameters" in model);
+    const fs = yield* FileSystem;
+    const text = yield* fs.readFileString(heldOut);
+    const start = "parameters" in model ? yield* readParameters(model.parameters) : model;
+    return yield* Effect.fromResult(evaluator.load({ path: heldOut, text }, start));
+  });
+}
+
+/** Measures parameters that the scheduler keeps. `loaded` is the model where the evaluator holds it. */
+export function measureKept(
+  { measured: { evaluator, executor, heldOut, training }, loaded, kept: { path, round } }: {
+    readonly ports: Ports;
+    readonly measured: MeasuredTraining;
+    readonly loaded: EvaluatedModel | undefined;
+    readonly kept: KeptParameters;
+  },
+) {
+  return Effect.gen(function* () {
+    if (executor === undefined) {
+      const evaluated = yield* orFail(present(loaded, "the model").replace(yield* readParameters(path)));
+      return { round, evaluated: roundMetrics(evaluated) };
+    }
+    if (evaluator?.measure === undefined) return yield* noProgram(executor);
+    const { id, run } = present(training, "the training");
+    const files = { executor, parameters: path, heldOut, training: { id, run, round } };
+    const evaluated: RoundMetrics = { model: undefined, metrics: yield* evaluator.measure(files) };
+    return { round, evaluated };
+  });
+}
+
+const noProgram = (executor: string) =>
+  new EvaluationFailed({ detail: `[[executors]] has none of class evaluate named ${executor}` });
+
+/** A program reads model and rows itself, in its cell. */
+function checkProgram(evaluator: Evaluator, executor: string, isKept: boolean) {
+  if (evaluator.programs?.includes(executor) !== true) return Effect.fail(noProgram(executor));
+  return isKept ? Effect.succeed(undefined) : Effect.fail(
+    new EvaluationFailed({ detail: "evaluation.executor needs a model with weights, which the scheduler keeps" }),
+  );
+}
+
+/** Reads parameters whole: a larger model is not evaluated here. */
+function readParameters(path: string) {
+  return Effect.gen(function* () {
+    const fs = yield* FileSystem;
+    const { size } = yield* fs.stat(path);
+    if (Number(size) > updateBytesMax) {
+      return yield* new EvaluationFailed({ detail: `${path} is over ${updateBytesMax} bytes` });
+    }
+    return yield* orFail(decodeTensors(yield* fs.readFile(path)));
+  });
+}
+
+/** An evaluation fails with the reason that something else failed. */
+export function orFail<A, E extends Error>(result: Result.Result<A, E>): Effect.Effect<A, EvaluationFailed> {
+  return Effect.fromResult(Result.mapError(result, ({ message }) => new EvaluationFailed({ detail: message })));
+}
