@@ -29,7 +29,7 @@ const againMs = 5_000;
 const reasonMax = 200;
 
 /** A metric as it is posted. */
-interface PostedMetric {
+export interface PostedMetric {
   /** The trainer's PeerID. */
   readonly worker_id: string;
   readonly round: number;
@@ -54,7 +54,7 @@ export interface StatusBridgeContext extends StatusBridgeInput {
 }
 
 /** The receiver gave no answer. */
-class NotPosted extends Data.TaggedError("NotPosted")<{ readonly url: string; readonly detail: string }> {
+export class NotPosted extends Data.TaggedError("NotPosted")<{ readonly url: string; readonly detail: string }> {
   override get message(): string {
     return `Cannot post metrics to ${this.url}: ${this.detail}`;
   }
