@@ -134,8 +134,7 @@ export const trainingMachine = trainingWithActions.createMachine({
   },
   states: {
     numbering: {
-      exit: "announceRun",
-      always: { guard: "hasRun", target: "opening" },
+      always: { guard: "hasRun", target: "opening", actions: "announceRun" },
       invoke: {
         src: "takeRun",
         input: ({ context: { ports, config, id } }) => ({ ports, stateDir: config.stateDir ?? "", id }),

@@ -23,6 +23,17 @@ const test = suite("scheduler");
 const regroupings = (world: FakeWorld) =>
   world.reported("allocation.regrouped").map(({ training: _, ...fields }) => fields);
 
+test("drained before its run has a number, a scheduler ends in order", async () => {
+  const place = temporary();
+  const { scheduler, state } = startScheduler({ ...configOf(1, 1), stateDir: place.path });
+  assert.is(state(), "numbering");
+  scheduler.send({ type: "role.drain", reason: "SIGTERM was received" });
+  await eventually("it has ended", () => scheduler.getSnapshot().status !== "active");
+  const { status, output } = scheduler.getSnapshot();
+  assert.equal([status, output], ["done", { type: "drained" }]);
+  place.remove();
+});
+
 test("looks for the data set until somebody has announced it, and says what is missing", () => {
   const { world, state, found } = startScheduler(configOf(1, 1));
   const first = world.takeOne("record.get");

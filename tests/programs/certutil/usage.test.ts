@@ -48,11 +48,20 @@ test("help that was asked for goes to standard output", async () => {
   assert.match(stdout, "--common-name");
 });
 
+/** The flags of a command, as its help describes them; those of all its subcommands where it has some. */
+async function flagsOf(words: readonly string[]): Promise<readonly string[]> {
+  const { stdout } = await certutilHere(tmpdir(), ...words, "--help");
+  const section = (name: string) => new RegExp(`\\n${name}\\n([\\s\\S]*?)(?:\\n\\n|$)`).exec(stdout)?.[1] ?? "";
+  const below = [...section("SUBCOMMANDS").matchAll(/^ {2}([a-z-]+) {2}/gm)].map(([, name = ""]) => [...words, name]);
+  if (below.length > 0) return (await Promise.all(below.map(flagsOf))).flat();
+  const flags = section("FLAGS").split(/\n(?= {2}--)/);
+  assert.not.equal(flags, [""], stdout);
+  return flags;
+}
+
 for (const command of commandNames.filter((name) => name !== "hypha-certutil")) {
   test(`the help of ${command} says of each flag whether it is required, or what happens without it`, async () => {
-    const { stdout } = await certutilHere(tmpdir(), command, "--help");
-    const flags = /\nFLAGS\n([\s\S]*?)\n\n/.exec(stdout)?.[1]?.split(/\n(?= {2}--)/) ?? [];
-    assert.ok(flags.length > 1, stdout);
+    const flags = await flagsOf([command]);
     assert.equal(flags.filter((flag) => !/\(required\)|\(.*default/.test(flag)), []);
   });
 }

@@ -7,7 +7,12 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { runCommand } from "../../../scripts/check/command.ts";
 import { coverageLines, fullCells } from "../../../scripts/check/coverage.ts";
-import { findProgram, installPrerequisites, missingPrerequisites } from "../../../scripts/check/prerequisites.ts";
+import {
+  findProgram,
+  installPrerequisites,
+  missingPrerequisites,
+  prerequisites,
+} from "../../../scripts/check/prerequisites.ts";
 import { ownRuntime, scriptCommand } from "../../../scripts/check/runtimes.ts";
 import { needing } from "../../support/prerequisites.ts";
 import { unprivileged } from "../../support/unprivileged.ts";
@@ -46,14 +51,18 @@ async function on<A>(path: string, work: () => A | Promise<A>): Promise<A> {
   }
 }
 
+/** Names of the programs' files. */
+const programs = [...new Set(prerequisites.map(({ program }) => program.replace("python3-venv", "python3")))];
+const installed = Object.fromEntries(programs.map((program) => [program, ""]));
+const packages = prerequisites.map((each) => each.package);
+
 /** An apt-get that fails until it has fetched its index, as in a fresh image, and installs into its own folder. */
 const aptGet = `here=$(dirname "$0"); echo "$@" >> "$here/calls"
 case "$*" in
 *update*) : > "$here/index" ;;
 *install*) [ -f "$here/index" ] || { echo "E: Unable to locate package" >&2; exit 100; }
-  for name in bwrap openssl curl python3 pki; do printf '#!/bin/sh\\n' > "$here/$name"; chmod +x "$here/$name"; done ;;
+  for name in ${programs.join(" ")}; do printf '#!/bin/sh\\n' > "$here/$name"; chmod +x "$here/$name"; done ;;
 esac`;
-const packages = ["bubblewrap", "openssl", "curl", "python3-venv", "strongswan-pki", "libstrongswan-extra-plugins"];
 const missing = () => missingPrerequisites().map(({ program }) => program);
 
 needing(test, "sh", "dirname", "chmod")(
@@ -61,7 +70,7 @@ needing(test, "sh", "dirname", "chmod")(
   async () => {
     const bin = machine("debian", ["sh", "dirname", "chmod"], { "apt-get": aptGet });
     await on(bin, async () => {
-      assert.equal(missing(), ["bwrap", "openssl", "curl", "python3-venv", "pki", "pki"]);
+      assert.equal(missing(), prerequisites.map(({ program }) => program));
       const said: string[] = [];
       await installPrerequisites((text) => said.push(text), true);
       assert.equal(missing(), []);
@@ -104,7 +113,7 @@ test("without apt-get the packages are named; where programs are there but not a
     const [, , last] = coverageLines({ bwrap: 1 }, []);
     assert.is(last, `To cover it: install ${packages.join(" and ")} with this system's package manager`);
   });
-  const both = machine("both", [], { bwrap: "", openssl: "", curl: "", python3: "", pki: "" });
+  const both = machine("both", [], installed);
   await on(both, () => assert.is(coverageLines({ [fullCells]: 1 }, []).at(-1), "To cover it: sudo npm test"));
   assert.equal(coverageLines({}, []), []);
 });
@@ -142,7 +151,7 @@ const whole = needing(suite("whole"), "openssl"); whole("v", () => {}); whole.ru
   assert.is(strict.stdout.trim().split("\n").at(-1), "3 passed, 2 failed");
   assert.match(strict.stdout, "CI is set, and openssl, bwrap is missing");
 
-  const there = await gate(file, machine("with", [], { openssl: "", bwrap: "", curl: "", python3: "", pki: "" }), {
+  const there = await gate(file, machine("with", [], installed), {
     CI: "",
   });
   assert.is(there.stdout.trim().split("\n").at(-1), "5 passed, 0 failed", there.stdout);
