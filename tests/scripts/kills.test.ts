@@ -1,4 +1,4 @@
-/** The short form of `npm run kills`: processes that are killed in the middle of a push, of inner steps and of a checkpoint. */
+/** The short form of `npm run kills`: processes that are killed in the middle of a push and of a checkpoint. */
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
@@ -31,11 +31,9 @@ test("a kill that is not known is a wrong usage", async () => {
   assert.match(stderr, "there is no executor:leasing");
 });
 
-test("an aggregator, an executor and a scheduler are killed: each training ends with its model", async () => {
+test("an aggregator and a scheduler are killed: each training ends with its model", async () => {
   // Deno's sockets and files are others; the rest of a kill is the same.
-  const kills = ownRuntime === "node"
-    ? ["aggregator:push", "executor:steps", "scheduler:checkpoint"]
-    : ["scheduler:checkpoint"];
+  const kills = ownRuntime === "node" ? ["aggregator:push", "scheduler:checkpoint"] : ["scheduler:checkpoint"];
   const { code, stdout, stderr } = await run(...kills, "--json", "--runtime", ownRuntime);
   const { kills: rows, ok } = JSON.parse(stdout || "{}") as {
     readonly kills: readonly KillRow[];
@@ -45,7 +43,7 @@ test("an aggregator, an executor and a scheduler are killed: each training ends 
   assert.equal([code, ok], [0, true]);
   for (const { kind, moment, victim } of rows) {
     assert.ok(kills.includes(`${kind}:${moment}`));
-    assert.match(victim, kind === "executor" ? /^process [0-9]+ of worker-[1-4]$/ : /^(worker-[1-4]|scheduler-1)$/);
+    assert.match(victim, /^(worker-[1-4]|scheduler-1)$/);
   }
 });
 
