@@ -1,11 +1,11 @@
-/** The short form of `npm run kills`: processes that are killed in the middle of a push and of a checkpoint. */
+/** The short form of `npm run kills`: an aggregator that is killed in the middle of a push. */
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { isPossible, kinds, moments } from "../../scripts/kills/moments.ts";
 import type { KillRow } from "../../scripts/kills/kill.ts";
-import { ownRuntime, scriptCommand } from "../../scripts/check/runtimes.ts";
+import { findRuntime, ownRuntime, scriptCommand } from "../../scripts/check/runtimes.ts";
 
 const test = suite("npm run kills");
 const script = fileURLToPath(new URL("../../scripts/kills.ts", import.meta.url));
@@ -31,9 +31,10 @@ test("a kill that is not known is a wrong usage", async () => {
   assert.match(stderr, "there is no executor:leasing");
 });
 
-test("an aggregator and a scheduler are killed: each training ends with its model", async () => {
-  // Deno's sockets and files are others; the rest of a kill is the same.
-  const kills = ownRuntime === "node" ? ["aggregator:push", "scheduler:checkpoint"] : ["scheduler:checkpoint"];
+// On Deno the programs' own tests kill members; one kill of the matrix is enough here.
+const kills = ["aggregator:push"];
+const once = ownRuntime === "deno" && findRuntime("node") !== undefined ? () => {} : test;
+once("an aggregator is killed: the training ends with its model", async () => {
   const { code, stdout, stderr } = await run(...kills, "--json", "--runtime", ownRuntime);
   const { kills: rows, ok } = JSON.parse(stdout || "{}") as {
     readonly kills: readonly KillRow[];
@@ -43,7 +44,7 @@ test("an aggregator and a scheduler are killed: each training ends with its mode
   assert.equal([code, ok], [0, true]);
   for (const { kind, moment, victim } of rows) {
     assert.ok(kills.includes(`${kind}:${moment}`));
-    assert.match(victim, /^(worker-[1-4]|scheduler-1)$/);
+    assert.match(victim, /^worker-[1-4]$/);
   }
 });
 
