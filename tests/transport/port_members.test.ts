@@ -201,7 +201,13 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
     meeting.jump((recordTtlMaxS - 60) * 1_000);
     assert.is((await get(gateway, "digits")).type, "record");
     meeting.jump(120_000);
-    assert.is((await get(gateway, "digits")).type, "record.missing");
+    const answers: string[] = [];
+    // On a busy machine a look-up may end without an answer.
+    await eventually(meeting, "an answer", async () => {
+      answers.push((await get(gateway, "digits")).type);
+      return answers.at(-1) !== "record.failed";
+    });
+    assert.is(answers.at(-1), "record.missing");
     await left(gateway, first, second);
   });
 
