@@ -55,8 +55,8 @@ export function noteKnown(
 }
 
 /** An offer became a lease. */
-export function noteLeased({ context, enqueue }: SchedulerArgs, { leaseId }: Fact<"worker.leased">): void {
-  enqueue.assign({ workers: withLease(context.workers, leaseId) });
+export function noteLeased({ context, enqueue }: SchedulerArgs, { peer, leaseId }: Fact<"worker.leased">): void {
+  enqueue.assign({ workers: withLease(context.workers, { peer, id: leaseId }) });
 }
 
 /** A worker leaves a training: releases its lease, which ends its job; a worker that knows no release is left alone until it is over. */

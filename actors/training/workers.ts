@@ -80,9 +80,17 @@ export function withOffer(workers: Workers, offer: UnacceptedOffer): Workers {
   return { ...workers, unaccepted: [...others, offer].slice(-offersRememberedMax) };
 }
 
-/** An offer became a lease. */
-export function withLease(workers: Workers, id: Uuid): Workers {
-  return { ...workers, unaccepted: workers.unaccepted.filter((offer) => offer.id !== id) };
+/**
+ * An offer became a lease. A node that took another key answers as a foreign one does until its worker has started again: whether this
+ * one is foreign shows at its next answer.
+ */
+export function withLease(workers: Workers, { peer, id }: { readonly peer: Peer; readonly id: Uuid }): Workers {
+  const { [peer]: speaker, ...others } = workers.speakers;
+  return {
+    ...workers,
+    speakers: speaker === "foreign" ? others : workers.speakers,
+    unaccepted: workers.unaccepted.filter((offer) => offer.id !== id),
+  };
 }
 
 /** How long a dispatch waits for the end of unaccepted offers of its worker, in milliseconds. */

@@ -245,6 +245,7 @@ once("seeds that failed once violate no invariant", async () => {
       31,
       255,
       2_015,
+      3_010,
       3_033,
       300_611,
       303_146,

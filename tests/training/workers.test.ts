@@ -1,7 +1,7 @@
 /** What a scheduler remembers of workers, for months: it is bounded. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { mayBeForeign, speakersMax, unknownWorkers, withSpeaker } from "../../actors/training/workers.ts";
+import { mayBeForeign, speakersMax, unknownWorkers, withLease, withSpeaker } from "../../actors/training/workers.ts";
 
 const test = suite("workers");
 
@@ -14,6 +14,14 @@ test("bug: a daemon remembered each worker that it had ever met", () => {
   assert.is(Object.keys(workers.speakers).length, speakersMax);
   assert.ok(mayBeForeign(workers, "w0"), "the first one is asked again");
   assert.not(mayBeForeign(workers, "w1"));
+});
+
+test("bug: a node whose worker had not started yet under its new key was taken for a foreign one for ever", () => {
+  const told = withSpeaker(withSpeaker(unknownWorkers, "rekeyed", "foreign"), "other", "foreign");
+  const leased = withLease(told, { peer: "rekeyed", id: "lease-1" });
+  assert.equal(leased.speakers, { other: "foreign" });
+  const known = withSpeaker(leased, "rekeyed", "ours");
+  assert.equal(withLease(known, { peer: "rekeyed", id: "lease-2" }).speakers, { other: "foreign", rekeyed: "ours" });
 });
 
 test.run();
