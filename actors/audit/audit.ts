@@ -13,7 +13,7 @@
  * @module
  */
 import { Effect } from "effect";
-import { assign, setup } from "xstate";
+import { enqueueActions, setup } from "xstate";
 import { type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
@@ -90,12 +90,12 @@ const auditing = setup({
     isUncovered: ({ context }) => context.log?.isUncovered === true,
   },
   actions: {
-    connect: assign(({ context, self }, { opened }: { opened: OpenedLog }) => {
+    connect: enqueueActions(({ context, self, enqueue }, { opened }: { opened: OpenedLog }) => {
       const { dir, inbox, ports } = context;
       const onWaiting = () => self.send({ type: "audit.waiting" });
       const log = new AuditLog(dir, opened, { at: new Date(ports.now()), onWaiting });
-      inbox.connect(log);
-      return { log };
+      enqueue.assign({ log });
+      enqueue(() => inbox.connect(log));
     }),
     reportOpened: ({ context }, { opened }: { opened: OpenedLog }) => {
       const { ports, dir } = context;
@@ -105,13 +105,14 @@ const auditing = setup({
       const message = `Audit log ${dir} ended in an incomplete line; it is kept in ${opened.torn}`;
       ports.report({ level: "warn", event: "audit.recovered", message, fields: { dir, file: opened.torn } });
     },
-    fail: assign(({ context }, { error }: Failure) => {
-      const { ports, failures, alarmedAt, inbox, dir } = context;
-      const at = ports.now();
-      if (at >= alarmedAt && at - alarmedAt < alarmEveryMs) return { failures: failures + 1 };
-      const fields = { dir, failures: failures + 1, lost: inbox.lost };
-      ports.report({ level: "error", event: "audit.unwritten", message: error.message, fields });
-      return { failures: failures + 1, alarmedAt: at };
+    fail: enqueueActions(({ context, enqueue }, { error }: Failure) => {
+      const { ports, alarmedAt, inbox, dir } = context;
+      const [at, failures] = [ports.now(), context.failures + 1];
+      enqueue.assign({ failures });
+      if (at >= alarmedAt && at - alarmedAt < alarmEveryMs) return;
+      enqueue.assign({ alarmedAt: at });
+      const fields = { dir, failures, lost: inbox.lost };
+      enqueue(() => ports.report({ level: "error", event: "audit.unwritten", message: error.message, fields }));
     }),
   },
   delays: { gather: gatherMs, retry: retryMs, reopen: alarmEveryMs, checkpoint: checkpointMs },

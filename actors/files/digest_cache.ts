@@ -1,8 +1,9 @@
 /**
  * Files by the digest of their content, kept between jobs. Only the worker reads and writes them: a job gets a copy.
  *
- * An entry is written aside and renamed once its digest is the one that it is stored under; a reader checks the digest again. So a
- * wrong content is never handed out, whoever wrote it. The oldest entries make room for new ones.
+ * An entry is written to a temporary file, and renamed when its digest is the one that it is stored under. A reader checks the digest
+ * again, so that a file that was changed on disk is never used. When the cache is full, the entries that were not used for longest are
+ * removed.
  *
  * @module
  */

@@ -97,7 +97,7 @@ export function planOffers(
  * newest so many schedulers. A scheduler that has an open offer waits for nothing.
  *
  * @param requests Requests in order of arrival.
- * @param init The open offers, what is not leased, and the time in milliseconds since the epoch.
+ * @param init The open offers, the resources that are not leased, and the time in milliseconds since the epoch.
  */
 export function waitingRequests(
   requests: readonly ReceivedRequest[],

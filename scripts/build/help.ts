@@ -8,10 +8,9 @@ import { CliOutput, type HelpDoc } from "effect/cli";
 import { runCa } from "../ca/program.ts";
 import { runCertutil } from "../certutil/program.ts";
 import type { HelpTexts } from "../program/help_texts.ts";
+import type { Around } from "../program/run_command_line.ts";
 import { roleProgram } from "../program/program.ts";
 import { runUp } from "../up/program.ts";
-
-type Around = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>;
 
 const roles = ["gateway", "scheduler", "worker", "data"] as const;
 const programs: Readonly<Record<string, (args: readonly string[], around: Around) => Promise<unknown>>> = {

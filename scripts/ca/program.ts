@@ -3,11 +3,9 @@
  *
  * @module
  */
-import { Effect } from "effect";
-import { CliConfig, Command, GlobalFlag } from "effect/cli";
-import { nodeServices } from "../program/node_services.ts";
-import { outcomeOf, type ProgramOutcome } from "../program/program_outcome.ts";
-import { usageErrors } from "../program/usage.ts";
+import { Command } from "effect/cli";
+import type { ProgramOutcome } from "../program/program_outcome.ts";
+import { type Around, runCommandLine } from "../program/run_command_line.ts";
 import { version } from "../program/version.ts";
 import { caCommands } from "./commands.ts";
 
@@ -16,23 +14,7 @@ const program = Command.make("hypha-ca").pipe(
   Command.withSubcommands(caCommands),
 );
 
-const builtIns = [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions];
-
-/**
- * Runs the program.
- *
- * @param around Changes the services. The demo uses it to read the output.
- */
-export async function runCa(
-  args: readonly string[],
-  around: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> = (effect) => effect,
-): Promise<ProgramOutcome> {
-  const exit = await Effect.runPromiseExit(
-    around(Command.runWith(program, { version })(args)).pipe(
-      Effect.provide(CliConfig.layer({ builtIns })),
-      Effect.provide(usageErrors),
-      Effect.provide(nodeServices),
-    ),
-  );
-  return outcomeOf("hypha-ca", exit);
+/** Runs the program. */
+export function runCa(args: readonly string[], around?: Around): Promise<ProgramOutcome> {
+  return runCommandLine("hypha-ca", Command.runWith(program, { version }), { args, around });
 }

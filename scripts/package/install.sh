@@ -24,6 +24,7 @@ while [ $# -gt 0 ]; do
   esac
 done
 
+command -v sha256sum > /dev/null || fail "sha256sum is missing (Debian: coreutils)"
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here"
 [ -f SHA256SUMS ] || fail "$here/SHA256SUMS is missing: get it from where the archive comes from"
@@ -65,4 +66,4 @@ case :$PATH: in
   *:"$prefix/bin":*) ;;
   *) printf 'Put it on the path: export PATH="%s/bin:$PATH"\n' "$prefix" ;;
 esac
-[ "$units" = no ] || printf 'Units: systemctl daemon-reload, then as in %s/share/doc/hypha/docs/install.md\n' "$prefix"
+[ "$units" = no ] || printf 'Units: systemctl daemon-reload, then as in %s/share/doc/hypha/docs/operations.md, "Run as services"\n' "$prefix"

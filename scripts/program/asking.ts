@@ -37,7 +37,7 @@ export function notAsked({ role, config }: AskedProgram, error: AdminNotAsked): 
   return failed({ message: `no ${role} runs with ${config}. ${start}: hypha-${role} run -c ${config}` });
 }
 
-/** The answer's body, or what the program complains about, with what helps. */
+/** The answer's body; or its error, with its hint. */
 export function bodyOf<A>({ status, body }: AdminAnswer): Effect.Effect<A, ProgramFailed> {
   if (status === 200) return Effect.succeed(body as A);
   const { error = "it refused", hint } = body as { readonly error?: string; readonly hint?: string };

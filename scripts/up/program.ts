@@ -5,11 +5,10 @@
  */
 import process from "node:process";
 import { Effect, Option } from "effect";
-import { CliConfig, Command, Flag, GlobalFlag } from "effect/cli";
+import { Command, Flag } from "effect/cli";
 import { ProgramFailed } from "../program/failure.ts";
-import { nodeServices } from "../program/node_services.ts";
-import { outcomeOf, type ProgramOutcome } from "../program/program_outcome.ts";
-import { usageErrors } from "../program/usage.ts";
+import type { ProgramOutcome } from "../program/program_outcome.ts";
+import { type Around, runCommandLine } from "../program/run_command_line.ts";
 import { version } from "../program/version.ts";
 
 const workersMax = 32;
@@ -44,7 +43,7 @@ const command = Command.make("up", flags, ({ dir, workers, dataset }) =>
     const { up } = yield* Effect.promise(() => import("./up.ts"));
     const [orderly, atOnce] = [new AbortController(), new AbortController()];
     const stop = () => orderly.signal.aborted ? atOnce.abort() : orderly.abort();
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, stop);
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, stop);
     const options = { dir, workers, dataset: Option.getOrUndefined(dataset) };
     const code = yield* Effect.promise(() => up(options, orderly.signal, atOnce.signal));
     if (atOnce.signal.aborted) return yield* new ProgramFailed({ exitCode: 130, notice: undefined });
@@ -60,23 +59,7 @@ const program = Command.make("hypha").pipe(
   Command.withSubcommands([command]),
 );
 
-const builtIns = [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions];
-
-/**
- * Runs it.
- *
- * @param around Changes the services. The build uses it to read the help.
- */
-export async function runUp(
-  args: readonly string[],
-  around: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> = (effect) => effect,
-): Promise<ProgramOutcome> {
-  const exit = await Effect.runPromiseExit(
-    around(Command.runWith(program, { version })(args)).pipe(
-      Effect.provide(CliConfig.layer({ builtIns })),
-      Effect.provide(usageErrors),
-      Effect.provide(nodeServices),
-    ),
-  );
-  return outcomeOf("hypha", exit);
+/** Runs the program. */
+export function runUp(args: readonly string[], around?: Around): Promise<ProgramOutcome> {
+  return runCommandLine("hypha", Command.runWith(program, { version }), { args, around });
 }

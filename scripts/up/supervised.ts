@@ -18,13 +18,15 @@ export interface LogLine {
 export interface SupervisedInit {
   readonly name: string;
   readonly command: readonly [string, ...string[]];
-  /** Everything that it writes is added to this file. */
+  /** Everything that it writes is added to this file. Where the file cannot be written, the program runs on without it. */
   readonly logFile: string;
   /** The event of its log that says that it works. */
   readonly readyEvent: string;
   readonly onLine: (line: LogLine) => void;
   /** It works, at first and after each new start. */
   readonly onReady: () => void;
+  /** Its log file cannot be written. */
+  readonly onUnlogged: (error: Error) => void;
   /** It ended by itself. `againMs`: when it is started again; undefined: it is not. */
   readonly onEnded: (code: number, againMs: number | undefined) => void;
 }
@@ -62,22 +64,20 @@ export class Supervised {
   constructor(init: SupervisedInit) {
     this.#init = init;
     this.#log = createWriteStream(init.logFile, { flags: "a", mode: 0o600 });
-  }
-
-  get name(): string {
-    return this.#init.name;
+    this.#log.on("error", init.onUnlogged);
   }
 
   /** Starts it; resolves when it works. Rejects when it does not get so far; {@linkcode EndedEarly} when it ended. */
   start(timeoutMs: number): Promise<void> {
+    const { name, logFile } = this.#init;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
-        reject(new Error(`${this.name} is not ready within ${timeoutMs / 1_000} s: see ${this.#init.logFile}`));
+        reject(new Error(`${name} is not ready within ${timeoutMs / 1_000} s: see ${logFile}`));
       }, timeoutMs);
       this.#spawn((code, lastLine) => {
         clearTimeout(timer);
         if (code === undefined) resolve();
-        else reject(new EndedEarly(this.name, code, lastLine));
+        else reject(new EndedEarly(name, code, lastLine));
       });
     });
   }

@@ -31,6 +31,8 @@ interface PlannedNode {
 }
 
 const domain = "hypha.local";
+/** Nodes and CA listen here: the network is this machine's alone. */
+const loopback = "127.0.0.1";
 const commandMs = 120_000;
 const readyMs = 180_000;
 const print = (line: string) => process.stdout.write(`${escapeUnsafe(line)}\n`);
@@ -40,10 +42,12 @@ export async function up(options: UpOptions, signal: AbortSignal, atOnce: AbortS
   const network = new LocalNetwork(resolve(options.dir), signal);
   const isOver = new Promise<void>((over) => signal.addEventListener("abort", () => over()));
   signal.addEventListener("abort", () => void network.stop());
+  // Whatever ends this process, its programs do not outlive it; only SIGKILL cannot be noticed.
+  process.on("exit", () => network.kill());
   atOnce.addEventListener("abort", () => network.kill());
   try {
     await network.begin();
-    await network.bring({ name: "gateway-01", role: "gateway", flags: [] });
+    await network.bring({ name: "gateway-01", role: "gateway", flags: ["--listen", network.gatewayAddress] });
     // All of them end before anything is stopped: none is forgotten.
     const brought = await Promise.allSettled(nodesOf(options).map((node) => network.bring(node)));
     for (const each of brought) if (each.status === "rejected") throw each.reason;
@@ -85,6 +89,15 @@ class LocalNetwork {
     await this.#start("ca-01", "ca", this.#caConfig);
   }
 
+  /** Where the gateway listens, as the CA tells its nodes. */
+  get gatewayAddress(): string {
+    const [, address] = /gateway-01=(\/ip4\/127\.0\.0\.1\/tcp\/\d+)/.exec(readFileSync(this.#caConfig, "utf8")) ?? [];
+    if (address === undefined) {
+      throw new Error(`${this.#caConfig} has no gateway-01 on ${loopback}: name another --dir`);
+    }
+    return address;
+  }
+
   /** Lets a node join where it has not, and starts it. */
   async bring({ name, role, flags }: PlannedNode): Promise<void> {
     const config = join(this.dir, name, `${role}.toml`);
@@ -110,6 +123,7 @@ class LocalNetwork {
       readyEvent: program === "ca" ? "ca.listening" : "node.ready",
       onLine: (line) => this.#show(name, line),
       onReady: () => print(`${name} runs`),
+      onUnlogged: ({ message }) => process.stderr.write(`Cannot write ${logFile}: ${message}\n`),
       onEnded: (code, againMs) =>
         againMs === undefined
           ? printFinal(code)
@@ -119,7 +133,7 @@ class LocalNetwork {
     try {
       await supervised.start(readyMs);
     } catch (error) {
-      // The others do without it.
+      // The network runs without it.
       if (!(error instanceof EndedEarly) || error.code !== revokedCode) throw error;
       printFinal(error.code);
     }
@@ -130,7 +144,7 @@ class LocalNetwork {
     this.#warns = true;
   }
 
-  /** Shows what a program complains about, the same only once in a row. */
+  /** Prints the errors and warnings of a program; the same one only once in a row. */
   #show(name: string, { level, message }: LogLine): void {
     if (level !== "error" && (level !== "warn" || !this.#warns)) return;
     if (this.#lastProblem.get(name) === message) return;
@@ -138,7 +152,7 @@ class LocalNetwork {
     process.stderr.write(`${name}: ${escapeUnsafe(message)}\n`);
   }
 
-  /** Ends all; the gateway and the CA last, since the others take leave of them. */
+  /** Ends all; the gateway and the CA last, since the others close their connections in order. */
   stop(): Promise<void> {
     const stopAll = async () => {
       const [ca, gateway, ...others] = this.#programs;
@@ -155,32 +169,35 @@ class LocalNetwork {
 }
 
 function nodesOf({ workers, dataset }: UpOptions): readonly PlannedNode[] {
+  const flags = ["--listen", `/ip4/${loopback}/tcp/0`];
   const names = Array.from({ length: workers }, (_, index) => `worker-${String(index + 1).padStart(2, "0")}`);
   return [
     ...(dataset === undefined
       ? []
-      : [{ name: "data-01", role: "data", flags: ["--dataset-path", resolve(dataset)] } as const]),
-    { name: "scheduler-01", role: "scheduler", flags: [] },
-    ...names.map((name) => ({ name, role: "worker", flags: [] } as const)),
+      : [{ name: "data-01", role: "data", flags: [...flags, "--dataset-path", resolve(dataset)] } as const]),
+    { name: "scheduler-01", role: "scheduler", flags },
+    ...names.map((name) => ({ name, role: "worker", flags } as const)),
   ];
 }
 
 /** A CA that serves this machine alone, on a free port, and knows where the gateway will listen. */
 async function makeCa(folder: string, config: string): Promise<void> {
   const [port, gatewayPort] = [await freePort(), await freePort()];
-  const gateway = `gateway-01=/ip4/127.0.0.1/tcp/${gatewayPort}`;
+  const gateway = `gateway-01=/ip4/${loopback}/tcp/${gatewayPort}`;
   await run("ca", [
     "init",
     "--domain",
     domain,
     "--url",
-    `https://127.0.0.1:${port}`,
+    `https://${loopback}:${port}`,
     "--gateway",
     gateway,
     "-d",
     folder,
   ]);
-  writeFileSync(config, readFileSync(config, "utf8").replace(`"0.0.0.0:${port}"`, `"127.0.0.1:${port}"`));
+  const [text, everywhere] = [readFileSync(config, "utf8"), `"0.0.0.0:${port}"`];
+  if (!text.includes(everywhere)) throw new Error(`${config} does not say where the CA listens`);
+  writeFileSync(config, text.replace(everywhere, `"${loopback}:${port}"`));
 }
 
 function printUp(dir: string, { dataset }: UpOptions): void {
@@ -218,7 +235,7 @@ function run(program: string, args: readonly string[], input = ""): Promise<stri
 function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer().on("error", reject);
-    server.listen(0, "127.0.0.1", () => {
+    server.listen(0, loopback, () => {
       const { port } = server.address() as { readonly port: number };
       server.close(() => resolve(port));
     });

@@ -35,7 +35,7 @@ test.after(() => {
 interface Session {
   readonly text: () => string;
   readonly until: (shown: RegExp, times?: number) => Promise<void>;
-  readonly stop: () => Promise<number | null>;
+  readonly stop: (by?: NodeJS.Signals) => Promise<number | null>;
 }
 
 function hypha(...args: readonly string[]): Session & { readonly ended: Promise<{ code: number | null }> } {
@@ -54,8 +54,8 @@ function hypha(...args: readonly string[]): Session & { readonly ended: Promise<
     text: () => shown,
     until,
     ended,
-    stop: async () => {
-      signal("SIGINT");
+    stop: async (by = "SIGINT") => {
+      signal(by);
       return (await ended).code;
     },
   };
@@ -78,6 +78,11 @@ test("brings a network up, starts again what dies, not what is revoked, and ends
   assert.equal(up.text().match(/^\S+ runs$/gm)?.map((line) => line.replace(" runs", "")).toSorted(), names);
   assert.is(programs().length, names.length);
 
+  for (const name of names) {
+    const role = name.split("-")[0];
+    const text = readFileSync(join(network, role === "ca" ? "ca" : name, `${role}.toml`), "utf8");
+    assert.not.match(text, /^listen.*0\.0\.0\.0/m, "it listens on this machine alone");
+  }
   const status = JSON.parse(await once("gateway", "status", "--json", "-c", join(network, "gateway-01/gateway.toml")));
   const peers = (status.peers as readonly { readonly name: string }[]).map(({ name }) => name);
   for (const name of names.filter((each) => each !== "gateway-01")) {
@@ -99,12 +104,16 @@ test("brings a network up, starts again what dies, not what is revoked, and ends
 test("a second start takes the network that is there; a revoked node is named, and ends nothing else", async () => {
   const certificate = () => readFileSync(join(network, "gateway-01/gateway-cert.pem"), "utf8");
   const before = certificate();
+  // A log that cannot be written ends no program.
+  rmSync(join(network, "logs/gateway-01.log"));
+  mkdirSync(join(network, "logs/gateway-01.log"));
   const up = hypha("up", "--dir", network, "--workers", "1");
   await up.until(/Cannot start the network|Ctrl-C ends it\./);
   assert.match(up.text(), /worker-01 .*revoked/);
   assert.match(up.text(), "Ctrl-C ends it.");
+  assert.match(up.text(), /Cannot write .*gateway-01\.log: EISDIR/);
   assert.is(certificate(), before);
-  assert.is(await up.stop(), 0);
+  assert.is(await up.stop("SIGHUP"), 0, "the terminal was closed");
   assert.equal(programs(), []);
 });
 

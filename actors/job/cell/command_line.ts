@@ -121,7 +121,7 @@ interface Bind {
   readonly isDevice?: true;
 }
 
-/** `/etc/passwd` and `/etc/group` of a cell: libraries look up the name of their own user. Nothing of the machine's own is in them. */
+/** `/etc/passwd` and `/etc/group` of a cell: libraries look up the name of their own user. They have no account of the machine but root and `nobody`. */
 function accountsOf(user: number): readonly [passwd: string, group: string] {
   const shell = "/usr/sbin/nologin";
   const nobody = user === 65_534 ? [] : [`nobody:x:65534:65534:nobody:/nonexistent:${shell}`];
