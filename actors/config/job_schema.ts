@@ -143,7 +143,14 @@ export const job = Schema.Struct({
   rounds: Schema.Struct({
     update_rounds: integer(1, 1_000_000, "10", "Rounds of outer updates."),
     avg_samples_between_updates: integer(1, 1_000_000_000, "1200", "Samples of all trainers together in a round."),
-    max_batch_size: optional(integer(1, 1_000_000, "32", "Largest batch a trainer is given.")),
+    max_batch_size: optional(
+      integer(
+        1,
+        1_000_000,
+        "32",
+        "Rows of a batch at most. A batch has as many as the `gpu` of `worker` fits into the GPU memory of a trainer's lease; where it asks for none, as many as this, or 32.",
+      ),
+    ),
     keep_rounds: optional(
       integer(1, 1_000, tomlOf(roundsDefault.keepRounds), "Rounds of the model that are kept, where it has weights."),
     ),

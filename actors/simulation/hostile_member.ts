@@ -104,7 +104,7 @@ export class HostileMember {
 
 /** A request for workers whose offers the hostile member never accepts. */
 export function requestForWorkers(id: string, now: number): WorkerRequest {
-  const resources = { gpu: 1, cpu: 1, storage: 1, memory: 1 };
+  const resources = { gpu: 0, cpu: 1, storage: 1, memory: 8 };
   const timeout = { secs_since_epoch: Math.floor(now / 1_000) + 5, nanos_since_epoch: 0 };
   const executor = [{ class: "train", name: executorsDefault.train }] as const;
   return { id, spec: { resources, executor }, timeout, bid: 1_000 };

@@ -135,7 +135,7 @@ function workerConfig(options: NodeOptions): Omit<WorkerConfig, keyof CommonConf
   return {
     role: "worker",
     workDir: "/var/hypha",
-    resources: options.resources ?? { gpu: 1, cpu: 4, storage: 10, memory: 8 },
+    resources: options.resources ?? { gpu: 0, cpu: 4, storage: 10, memory: 12 },
     offer: { price: 1, floor: 0, strategy: "flexible" },
     executors: wanted.map((jobClass) => ({
       class: jobClass,

@@ -210,7 +210,7 @@ async function makeLists(
 
 /** Workers have room for two trainings in this part of the seeds with two schedulers. */
 const sharingShare = 0.5;
-const roomForTwo = { gpu: 2, cpu: 4, storage: 10, memory: 8 };
+const roomForTwo = { gpu: 0, cpu: 4, storage: 10, memory: 20 };
 
 function makeNodes(
   sim: Simulation,

@@ -270,7 +270,8 @@ export function simulatedJob(
     outerOptimizer: { learningRate: 0.7, momentum: 0.9 },
     resources: {
       numWorkers: options.workers,
-      worker: { gpu: 1, cpu: 1, storage: 1, memory: 1 },
+      // Memory is what a worker has for one trainer. GPU memory would make a batch of each row.
+      worker: { gpu: 0, cpu: 1, storage: 1, memory: 8 },
       parameterServer: { gpu: 0, cpu: 1, storage: 1, memory: 1 },
       workerPrice: { bid: 10, max: 20 },
       parameterServerPrice: { bid: 10, max: 20 },

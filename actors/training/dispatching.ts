@@ -50,6 +50,7 @@ export function takeLease(
             now: context.ports.now(),
             roundsDone: keptRoundOf(context),
             isCounted: !self.getSnapshot().matches("running"),
+            gpu: lease.resources.gpu,
           }),
         },
       }
@@ -169,7 +170,7 @@ export function dispatchTrainers(args: TrainingArgs): void {
     training: { ...training, trainers: { ...training.trainers, ...Object.fromEntries(told) } },
   });
   for (const trainer of entered) {
-    const spec = trainJob(trainer.jobId, context.config.job, participants);
+    const spec = trainJob(trainer, context.config.job, participants);
     sendDispatch(args, trainer, spec);
     enqueue(() =>
       context.ports.report({

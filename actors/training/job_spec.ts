@@ -15,8 +15,10 @@ import type {
 import type { DilocoJobConfig, HuggingfaceModel, WeightsModel } from "../config/config.ts";
 import { weightsDataset } from "../learning/model_references.ts";
 
-/** Rows of a batch where `max_batch_size` is not configured. */
+/** Rows of a batch where neither GPU memory nor `max_batch_size` gives a number. */
 export const defaultBatchSize = 32;
+
+const u32Max = 2 ** 32 - 1;
 
 /** The participants of a training. */
 export interface Participants {
@@ -31,8 +33,34 @@ export interface Participants {
   readonly aggregation?: AggregationRules | undefined;
 }
 
+/**
+ * Rows of a trainer's batch: as often as the GPU memory asked for fits into that of its lease, at most `max_batch_size`, at least 1. The
+ * existing scheduler counts the same: the memory asked for is that of one row. A job that asks for none gets `max_batch_size`.
+ *
+ * @param gpu GPU memory of the trainer's lease, in GB.
+ * @example
+ * const job = { resources: { worker: { gpu: 4 } }, rounds: { maxBatchSize: 600 } };
+ * assert.is(batchSize(24, job), 6);
+ * assert.is(batchSize(0, { ...job, resources: { worker: { gpu: 0 } } }), 600);
+ */
+export function batchSize(
+  gpu: number,
+  { resources, rounds: { maxBatchSize } }: {
+    readonly resources: { readonly worker: { readonly gpu: number } };
+    readonly rounds: { readonly maxBatchSize?: number | undefined };
+  },
+): number {
+  const asked = resources.worker.gpu;
+  if (!(asked > 0)) return maxBatchSize ?? defaultBatchSize;
+  return Math.max(1, Math.min(Math.floor(gpu / asked), maxBatchSize ?? u32Max));
+}
+
 /** The job of a trainer: slices from the scheduler, updates to the aggregator, results from it. */
-export function trainJob(jobId: Uuid, config: DilocoJobConfig, participants: Participants): JobSpec {
+export function trainJob(
+  { jobId, gpu }: { readonly jobId: Uuid; readonly gpu: number },
+  config: DilocoJobConfig,
+  participants: Participants,
+): JobSpec {
   const { learningRate, betas, epsilon } = config.innerOptimizer;
   return {
     job_id: jobId,
@@ -46,7 +74,7 @@ export function trainJob(jobId: Uuid, config: DilocoJobConfig, participants: Par
         updates: peersReference([participants.aggregator]),
         results: peersReference([participants.aggregator]),
         optimizer: { "learning-rate": learningRate, betas: betas ?? null, epsilon: epsilon ?? null },
-        batch_size: config.rounds.maxBatchSize ?? defaultBatchSize,
+        batch_size: batchSize(gpu, config),
         ...(config.preprocessor === undefined
           ? {}
           : { preprocessor: modelReference(config.preprocessor, participants) }),

@@ -48,6 +48,8 @@ export interface Trainer extends Participant {
   readonly lastMessageAt: number;
   /** Whether rounds wait for its updates. A newcomer gets results first. */
   readonly isCounted: boolean;
+  /** GPU memory of its lease, in GB. */
+  readonly gpu: number;
   /** The aggregator's job that its worker was last told of, with its own job or after it. The same worker may aggregate again. */
   readonly told: Uuid | undefined;
   /** SHA-256 of its parameters, as it reported them last. */
@@ -321,7 +323,12 @@ export function withoutParticipant(training: Training, peer: Peer): Training {
 /** A new trainer, leased and not dispatched. */
 export function leasedTrainer(
   participant: Pick<Participant, "peer" | "member" | "leaseId" | "taskId" | "jobId">,
-  { now, roundsDone, isCounted }: { readonly now: number; readonly roundsDone: number; readonly isCounted: boolean },
+  { now, roundsDone, isCounted, gpu }: {
+    readonly now: number;
+    readonly roundsDone: number;
+    readonly isCounted: boolean;
+    readonly gpu: number;
+  },
 ): Trainer {
   const pace = { ...freshPace, roundsDone };
   const news = { told: undefined, parameters: undefined, divergedAt: undefined };
@@ -335,6 +342,7 @@ export function leasedTrainer(
     waiting: false,
     lastMessageAt: now,
     isCounted,
+    gpu,
   };
 }
 

@@ -134,7 +134,7 @@ function playOthers(world: FakeWorld, actor: { send(event: RoleEvent | TrainingE
     ask.replyTo.send({ type: "record", id: ask.id, key: ask.key, value, publisher: "data", identity });
   };
   let offers = 0;
-  /** Offers of these peers to the newest request, and takes the leases they become. */
+  /** Offers of these peers to the newest request, of six times the GPU memory asked for, and takes the leases they become. */
   const offer = (...peers: (string | PeerIdentity)[]) => {
     const request = world.take("publish").at(-1);
     for (const peer of peers) {
@@ -144,7 +144,7 @@ function playOthers(world: FakeWorld, actor: { send(event: RoleEvent | TrainingE
           id,
           request_id: request?.message.id ?? "",
           price: 10,
-          resources,
+          resources: { ...resources, gpu: 6 * (request?.message.spec.resources.gpu ?? 0) },
           timeout: instantFromMs(0),
         },
       };

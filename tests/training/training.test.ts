@@ -97,8 +97,8 @@ function training(): Training {
   const running: Training = {
     ...emptyTraining,
     trainers: {
-      a: leasedTrainer(participant("a"), { now: 0, roundsDone: 0, isCounted: true }),
-      b: leasedTrainer(participant("b"), { now: 0, roundsDone: 0, isCounted: true }),
+      a: leasedTrainer(participant("a"), { now: 0, roundsDone: 0, isCounted: true, gpu: 0 }),
+      b: leasedTrainer(participant("b"), { now: 0, roundsDone: 0, isCounted: true, gpu: 0 }),
     },
     aggregator: leasedAggregator({ ...participant("s"), jobId: "k" }),
   };
