@@ -135,6 +135,14 @@ export const job = Schema.Struct({
         "A member whose connection is closed for so long is out; a lease that is not renewed for ten seconds ends in any case.",
       ),
     ),
+    silence_s: optional(
+      integer(
+        30,
+        604_800,
+        "900",
+        "A trainer that neither reports nor uses its bridge for so long is out. Loading a model, and the first steps, must be shorter.",
+      ),
+    ),
     worker: resources("A trainer"),
     parameter_server: resources("The parameter server"),
     worker_price: price("A trainer"),

@@ -84,6 +84,7 @@ function openJobBridge(
       network: job.network,
       limits,
       report: ports.report,
+      now: ports.now,
       web: job.web ?? webUnder(fetchDefault),
       count: { round: (job.spec.training?.round ?? 0) + 1, samples: 0 },
       link,

@@ -276,6 +276,7 @@ export function simulatedJob(
       workerPrice: { bid: 10, max: 20 },
       parameterServerPrice: { bid: 10, max: 20 },
       waitS: 60,
+      silenceS: 300,
     },
     rounds: {
       updateRounds: options.rounds,

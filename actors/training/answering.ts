@@ -22,7 +22,14 @@ import { offeredStream, rejectStream } from "./offered_stream.ts";
 import { isUnwanted } from "./participants.ts";
 import { planOf, type ReceivedStream, type TrainingArgs, type TrainingContext } from "./training_setup.ts";
 import { takeSlice } from "./slices.ts";
-import { answerProgress, type Participant, participantBy, trainersOf, withParticipant } from "./training.ts";
+import {
+  answerProgress,
+  type Participant,
+  participantBy,
+  trainersOf,
+  withMessage,
+  withParticipant,
+} from "./training.ts";
 
 /** Life of a grant, in milliseconds: pulls start at once, but the clocks of two nodes may be a minute or two apart. */
 export const grantMs = 300_000;
@@ -83,7 +90,7 @@ function answerData(
   }
   const answer = sliceFor(context, { peer, member: memberOf(identity) }, message.dataset);
   if (answer === undefined) return decline(args, request);
-  enqueue.assign({ slices: answer.slices });
+  enqueue.assign({ slices: answer.slices, training: withMessage(context.training, peer, context.ports.now()) });
   enqueue.sendTo(context.transport, { type: "respond", exchange, message: { Data: answer.data } });
 }
 

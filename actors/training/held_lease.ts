@@ -17,7 +17,7 @@
 import { assign, enqueueActions, sendTo, setup } from "xstate";
 import type { Member } from "../../pki/member.ts";
 import type { PeerText, RequestAnswer } from "../../transport/port.ts";
-import type { Instant, TrainingRun, Uuid } from "../../transport/protocols/messages.ts";
+import type { Instant, RenewedLease, TrainingRun, Uuid } from "../../transport/protocols/messages.ts";
 import type { HasParent } from "../runtime/parent.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { answerAs, type TransportRef } from "../runtime/role.ts";
@@ -49,6 +49,11 @@ export interface HeldLeaseInput extends HasParent<HeldLeaseEvent> {
 export interface HeldLeaseContext extends HeldLeaseInput {
   /** The end of the lease, in milliseconds since the epoch by the clock here. */
   readonly endsAt: number;
+  /**
+   * When the executor of its job last used its bridge, as the giver claims with each renewal: milliseconds since the epoch by the clock
+   * here. Undefined where no giver told.
+   */
+  readonly usedAt: number | undefined;
   readonly tries: number;
 }
 
@@ -74,11 +79,11 @@ export function leaseLeftMs(timeout: Instant, now: number): number {
   return left > 0 && left <= leaseLeftMaxMs ? left : leaseLifeMs;
 }
 
-/** The end of the renewed lease; undefined where the answer is no renewal. */
-function renewedUntil(answer: RequestAnswer): Instant | undefined {
+/** The renewed lease; undefined where the answer is no renewal. */
+function renewedOf(answer: RequestAnswer): RenewedLease | undefined {
   if (answer.type !== "response" || !("RenewLease" in answer.message)) return undefined;
   const renewal = answer.message.RenewLease;
-  return typeof renewal === "object" && "Renewed" in renewal ? renewal.Renewed.timeout : undefined;
+  return typeof renewal === "object" && "Renewed" in renewal ? renewal.Renewed : undefined;
 }
 
 export interface Answered {
@@ -93,7 +98,7 @@ export const heldLeaseMachine = setup({
     events: {} as HeldLeaseCommand,
   },
   guards: {
-    isRenewed: (_, { answer }: Answered) => renewedUntil(answer) !== undefined,
+    isRenewed: (_, { answer }: Answered) => renewedOf(answer) !== undefined,
     isUnanswered: (_, { answer }: Answered) => answer.type === "request.failed",
     isOver: ({ context }) => context.ports.now() >= context.endsAt,
   },
@@ -112,12 +117,14 @@ export const heldLeaseMachine = setup({
         replyTo: answerAs(self, (answer: RequestAnswer): HeldLeaseCommand => ({ type: "renewal.answered", answer })),
       });
     }),
-    takeRenewal: assign({
-      endsAt: ({ context }, { answer }: Answered) => {
-        const timeout = renewedUntil(answer);
-        const now = context.ports.now();
-        return timeout === undefined ? context.endsAt : now + leaseLeftMs(timeout, now);
-      },
+    takeRenewal: assign(({ context: { ports, usedAt } }, { answer }: Answered) => {
+      const renewed = renewedOf(answer);
+      if (renewed === undefined) return {};
+      const now = ports.now(), { timeout, idle } = renewed;
+      return {
+        endsAt: now + leaseLeftMs(timeout, now),
+        usedAt: idle === undefined ? usedAt : now - idle * 1_000,
+      };
     }),
     sendLost: sendTo(({ context }) => context.parent, ({ context }) => ({
       type: "held.lost",
@@ -136,6 +143,7 @@ export const heldLeaseMachine = setup({
   context: ({ input }) => ({
     ...input,
     endsAt: input.ports.now() + leaseLeftMs(input.timeout, input.ports.now()),
+    usedAt: undefined,
     tries: 0,
   }),
   initial: "holding",

@@ -8,6 +8,7 @@ import { isRekeyed, memberOf } from "../../pki/member.ts";
 import type { Act } from "../../transport/authorization/acts.ts";
 import type { TransportFact } from "../../transport/port.ts";
 import type { allocationMachine } from "./allocation.ts";
+import type { heldLeaseMachine } from "./held_lease.ts";
 import { release } from "./releasing.ts";
 import {
   absenceSecondsDefault,
@@ -15,7 +16,7 @@ import {
   keptRoundOf,
   type LostParticipant,
   restMs,
-  trainerSilenceMs,
+  silenceSecondsDefault,
   type TrainingArgs,
   type TrainingContext,
 } from "./training_setup.ts";
@@ -126,11 +127,17 @@ export function noteReturn(
   if (participant !== undefined) enqueue.cancel(`absence/${peer}`);
 }
 
-/** Trainers that send no progress for too long are lost: their executors hang. */
-export function loseSilent({ context, enqueue }: TrainingArgs): void {
+/** Trainers that give no sign of life for too long are lost: their executors hang. */
+export function loseSilent({ context, self, enqueue }: TrainingArgs): void {
   if (isKeeping(context)) return;
-  for (const { peer } of silentTrainers(context.training, context.ports.now(), trainerSilenceMs)) {
-    enqueue.raise({ type: "participant.lost", peer, reason: `it sent no message for ${trainerSilenceMs / 1_000} s` });
+  const { silenceS = silenceSecondsDefault } = context.config.job.resources;
+  const now = context.ports.now(), silenceMs = silenceS * 1_000;
+  const { children } = self.getSnapshot();
+  for (const { peer, leaseId } of silentTrainers(context.training, now, silenceMs)) {
+    const lease = children[`lease/${leaseId}`] as ActorRefFrom<typeof heldLeaseMachine> | undefined;
+    const usedAt = lease?.getSnapshot().context.usedAt ?? 0;
+    if (now - usedAt <= silenceMs) continue;
+    enqueue.raise({ type: "participant.lost", peer, reason: `it gave no sign of life for ${silenceS} s` });
   }
 }
 

@@ -305,6 +305,12 @@ export function withTrainer(training: Training, trainer: Trainer): Training {
   return { ...training, trainers: { ...training.trainers, [trainer.peer]: trainer } };
 }
 
+/** The training after a message of a trainer. */
+export function withMessage(training: Training, peer: Peer, now: number): Training {
+  const trainer = training.trainers[peer];
+  return trainer === undefined ? training : withTrainer(training, { ...trainer, lastMessageAt: now });
+}
+
 /** The training with fields of one participant changed. */
 export function withParticipant(training: Training, peer: Peer, change: Partial<Participant>): Training {
   const trainer = training.trainers[peer];

@@ -28,8 +28,8 @@ import { enteredTrainers, isAggregatorBehind, rosterOf, untoldTrainers } from ".
 import { allParticipants, isAllEnded, isTrained, participantOf, trainersOf, type Training } from "./training.ts";
 import type { Workers } from "./workers.ts";
 
-/** A running trainer that sends no message for this long is lost, in milliseconds. */
-export const trainerSilenceMs = 300_000;
+/** A running trainer that neither reports nor uses its bridge for this long is lost, in seconds. */
+export const silenceSecondsDefault = 900;
 /** Pause between two checks for silent trainers, in milliseconds. */
 export const silenceCheckMs = 10_000;
 /** Pause between two look-ups of the data set, in milliseconds. */

@@ -3,10 +3,12 @@
  *
  * @module
  */
+import type { ActorRefFrom } from "xstate";
 import type { RequestAnswer } from "../../transport/port.ts";
 import { memberOf, standsFor } from "../../pki/member.ts";
 import type { Peer, TrainingRun, Uuid } from "../../transport/protocols/messages.ts";
 import { type LeaseEvent, leaseLifeMs, type LeaseRef } from "./lease.ts";
+import type { jobMachine } from "../job/job.ts";
 import type { JobRef } from "../job/messages.ts";
 import type { RequestWith } from "../runtime/requests.ts";
 import { answerAs } from "../runtime/role.ts";
@@ -163,12 +165,16 @@ type Renewed = Extract<LeaseEvent, { type: "lease.renewed" }>;
 type Refused = Extract<LeaseEvent, { type: "lease.refused" }>;
 
 /** The lease was renewed: sends its holder the new end. */
-export function answerRenewed({ context, enqueue }: WorkerArgs, { id, exchange, endsAt }: Renewed): void {
+export function answerRenewed(args: WorkerArgs, { id, exchange, endsAt }: Renewed): void {
+  const { context, enqueue } = args;
   enqueue.assign({ book: renewLease(context.book, id, endsAt) });
+  const idle = idleSecondsOf(args, id);
   enqueue.sendTo(context.transport, {
     type: "respond",
     exchange,
-    message: { RenewLease: { Renewed: { id, timeout: instantFromMs(endsAt) } } },
+    message: {
+      RenewLease: { Renewed: { id, timeout: instantFromMs(endsAt), ...(idle === undefined ? {} : { idle }) } },
+    },
   });
   enqueue(() => {
     const peer = context.book.leases[id]?.peer;
@@ -179,6 +185,18 @@ export function answerRenewed({ context, enqueue }: WorkerArgs, { id, exchange, 
       fields: { lease: id, peer },
     });
   });
+}
+
+/** How long the executor of a lease's job has not used its bridge, for a scheduler of ours; undefined where none runs. */
+function idleSecondsOf({ context: { book }, self }: WorkerArgs, id: Uuid): number | undefined {
+  if (book.leases[id]?.training === undefined) return undefined;
+  const { children } = self.getSnapshot();
+  const idle = jobsOfLease(book, id).flatMap(({ taskId }) => {
+    const job = children[`job/${taskId}`] as ActorRefFrom<typeof jobMachine> | undefined;
+    const ms = job?.getSnapshot().context?.bridge?.idleMs?.();
+    return ms === undefined ? [] : [Math.floor(ms / 1_000)];
+  });
+  return idle.length === 0 ? undefined : Math.min(...idle);
 }
 
 /** Refuses a renewal by a member that does not hold the lease. */

@@ -22,7 +22,9 @@ export const stranger = "12D3KooWCofsHFCiPAZDDo4ZcRkzUZEkhuz3awyU9iHkhvf6LQPH";
 /** A bridge over a fresh work directory. */
 export async function withBridge(
   changes: Partial<Omit<BridgeContext, "limits">> & { limits?: Partial<BridgeContext["limits"]> },
-  use: (bridge: { socket: string; path: string; outside: string; sendsDone: Effect.Effect<void> }) => Promise<void>,
+  use: (
+    bridge: { socket: string; path: string; outside: string; sendsDone: Effect.Effect<void>; idleMs: () => number },
+  ) => Promise<void>,
   token = makeBridgeToken("optional"),
   name = "job",
 ): Promise<void> {
@@ -38,13 +40,15 @@ export async function withBridge(
       scope: anything,
       network: fakeNetwork({}),
       report: realPorts().report,
+      now: realPorts().now,
       web: openWeb,
       count: { round: 1, samples: 0 },
       ...changes,
       limits: { ...jobLimits, idleMs: 2_000, ...changes.limits },
     }, token)));
   try {
-    await use({ socket: bridge.value.socketPath, path, outside, sendsDone: bridge.value.sendsDone });
+    const { socketPath: socket, sendsDone, idleMs = () => NaN } = bridge.value;
+    await use({ socket, path, outside, sendsDone, idleMs });
   } finally {
     await bridge.close();
     assert.not.ok(existsSync(join(path, "bridge.sock")), "the socket goes with the bridge");

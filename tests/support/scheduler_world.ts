@@ -134,6 +134,8 @@ function playOthers(world: FakeWorld, actor: { send(event: RoleEvent | TrainingE
     ask.replyTo.send({ type: "record", id: ask.id, key: ask.key, value, publisher: "data", identity });
   };
   let offers = 0;
+  /** How long the executors of these workers have not used their bridges, in seconds: what renewals tell. */
+  const idle = new Map<string, number>();
   /** Offers of these peers to the newest request, of six times the GPU memory asked for, and takes the leases they become. */
   const offer = (...peers: (string | PeerIdentity)[]) => {
     const request = world.take("publish").at(-1);
@@ -162,7 +164,12 @@ function playOthers(world: FakeWorld, actor: { send(event: RoleEvent | TrainingE
       }
       const { id } = ask.message.RenewLease as { id: string };
       const timeout = instantFromMs(world.ports.now() + 10_000);
-      ask.replyTo.send({ type: "response", id: ask.id, message: { RenewLease: { Renewed: { id, timeout } } } });
+      const seconds = idle.get(ask.peer), more = seconds === undefined ? {} : { idle: seconds };
+      ask.replyTo.send({
+        type: "response",
+        id: ask.id,
+        message: { RenewLease: { Renewed: { id, timeout, ...more } } },
+      });
     }
     sent.push(...others);
   };
@@ -206,7 +213,7 @@ function playOthers(world: FakeWorld, actor: { send(event: RoleEvent | TrainingE
       answerRenewals();
     }
   };
-  return { found, offer, dispatches, say, live, answerTraining };
+  return { found, offer, dispatches, say, live, idle, answerTraining };
 }
 
 /** A scheduler whose training runs: its members, their jobs, and a progress message of each. */

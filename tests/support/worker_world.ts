@@ -42,13 +42,13 @@ function fakeJobs() {
   const logic = setup({
     types: {
       input: {} as JobInput,
-      context: {} as { input: JobInput; outcome: object },
+      context: {} as { input: JobInput; outcome: object; bridge: { idleMs(): number } },
       events: {} as JobCommand | { type: "end"; outcome: object } | { type: "crash" },
     },
   }).createMachine({
     context: ({ input }) => {
       inputs.push(input);
-      return { input, outcome: {} };
+      return { input, outcome: {}, bridge: { idleMs: () => 7_900 } };
     },
     initial: "running",
     on: { "*": { actions: ({ context, event }) => void heard.push([context.input.taskId, event]) } },

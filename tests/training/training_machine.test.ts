@@ -301,7 +301,7 @@ test("a job that failed, a lease that ended and a trainer that says nothing are 
   );
   const silent = training(["a", "b"], 1);
   silent.progress("b", "update");
-  silent.live(299_000);
+  silent.live(899_000);
   assert.is(silent.world.reported("trainer.lost").length, 0);
   silent.live(11_500);
   assert.equal(silent.world.reported("trainer.lost").map(({ peer }) => peer), ["a"], "b waits for the others");

@@ -72,6 +72,20 @@ test("a worker that is away for absence_s is lost, and one that is back before i
   }
 });
 
+test("bug: a trainer was lost after 300 s in which it loaded its model; silence_s, and uses of its bridge, count", () => {
+  for (const [more, seconds] of [[{}, 900], [{ silenceS: 60 }, 60]] as const) {
+    const { live, world, idle, progress } = training(["loading", "hanging", "training"], 2, "agg", false, more);
+    const lostPeers = () => world.reported("trainer.lost").map(({ peer }) => peer);
+    for (const peer of ["loading", "hanging"]) idle.set(peer, 0);
+    live(seconds * 1_000 - 20_000);
+    progress("training", { status: { batch_size: 1 } });
+    idle.set("hanging", seconds);
+    live(30_000);
+    assert.equal(lostPeers(), ["hanging"]);
+    assert.match(String(world.reported("trainer.lost")[0]?.["reason"]), `no sign of life for ${seconds} s`);
+  }
+});
+
 test("a worker that is revoked is lost at once, though another member of its PeerID stays", () => {
   for (const stays of strangers) {
     const { open, close, trainers, lostTrainers } = running();

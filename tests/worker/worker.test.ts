@@ -80,6 +80,26 @@ test("only its holder renews a lease", () => {
   assert.ok(isRenewed(say("s", { RenewLease: { id } })));
 });
 
+test("a renewal tells a scheduler of ours how long the job's executor has not used its bridge", () => {
+  const training = { id: "t-1", run: 1 };
+  for (const [named, told] of [[{ training }, 7], [{}, undefined]] as const) {
+    const { say, ask, world, offers } = startWorker();
+    ask("s");
+    world.pass(200);
+    const id = offers()[0]?.id ?? "";
+    const idle = () => {
+      const { RenewLease: { Renewed } } = say("s", { RenewLease: { id, ...named } }) as never as {
+        readonly RenewLease: { readonly Renewed: { readonly idle?: number } };
+      };
+      return Renewed.idle;
+    };
+    assert.is(idle(), undefined);
+    assert.is(idle(), undefined, "no job yet");
+    say("s", { DispatchJob: { id: "task-1", spec: trainSpec(), ...named } });
+    assert.is(idle(), told);
+  }
+});
+
 test("a job is taken from whoever holds a lease for one, with an executor that is here; from others not", () => {
   const { say, lease, jobs } = startWorker();
   const dispatch = (from: string, spec: JobSpec, id = "task-1") => say(from, { DispatchJob: { id, spec } });

@@ -121,10 +121,21 @@ export interface Grant {
   readonly signature: Uint8Array;
 }
 
+/** A lease after a renewal. */
+export interface RenewedLease {
+  readonly id: Uuid;
+  readonly timeout: Instant;
+  /**
+   * Seconds since the executor of its job last used its bridge, 0 while it fetches or sends: an extension of ours. Missing where no
+   * executor runs under the lease.
+   */
+  readonly idle?: number;
+}
+
 export type ApiResponse =
   | { readonly WorkerOffer: Readonly<Record<never, never>> }
   | {
-    readonly RenewLease: { readonly Renewed: { readonly id: Uuid; readonly timeout: Instant } } | "Failed";
+    readonly RenewLease: { readonly Renewed: RenewedLease } | "Failed";
   }
   | { readonly JobStatus: Readonly<Record<never, never>> }
   | {

@@ -24,6 +24,7 @@ import type {
   ProgressRequest,
   ProgressResponse,
   Reference,
+  RenewedLease,
   Resources,
   SchedulerReference,
   Strategy,
@@ -177,6 +178,7 @@ export const jobSpecSchema: Schema<JobSpec> = struct<JobSpec>({
 
 const resources = struct<Resources>({ gpu: f64, cpu: f64, storage: f64, memory: f64 });
 const lease = struct<{ readonly id: string; readonly timeout: WorkerOffer["timeout"] }>({ id: uuid, timeout: instant });
+const renewedLease = struct<RenewedLease>({ id: uuid, timeout: instant, idle: omittable(u32) });
 
 const jobStatus = taggedBy<JobStatus>("type", {
   Running: none,
@@ -222,7 +224,7 @@ export const apiRequestSchema: Schema<ApiRequest> = externallyTagged<ApiRequest>
 
 export const apiResponseSchema: Schema<ApiResponse> = externallyTagged<ApiResponse>({
   WorkerOffer: none,
-  RenewLease: externallyTagged({ Renewed: lease }, ["Failed"]),
+  RenewLease: externallyTagged({ Renewed: renewedLease }, ["Failed"]),
   JobStatus: none,
   DispatchJob: externallyTagged({ Dispatched: lease }, ["Failed"]),
   Data: externallyTagged({

@@ -11,9 +11,10 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from "node:net";
 import process from "node:process";
 import { Data, Effect, FiberSet, type Scope } from "effect";
+import { watchActivity } from "./activity.ts";
 import type { BridgeContext } from "./context.ts";
 import { BridgeProblem, busy } from "./problem.ts";
-import { serveRoute } from "./routes.ts";
+import { isOpenEnded, serveRoute } from "./routes.ts";
 import { type BridgeToken, isAuthorized } from "./token.ts";
 import type { StartSend } from "./send.ts";
 
@@ -23,6 +24,8 @@ export interface Bridge {
   readonly socketPath: string;
   /** Waits for running copies to peers: a job may end right after its last send. */
   readonly sendsDone: Effect.Effect<void>;
+  /** Milliseconds since the executor last used it; 0 while it fetches or sends. Absent in a simulation. */
+  readonly idleMs?: () => number;
 }
 
 /** The socket could not be bound. */
@@ -47,21 +50,28 @@ export function openBridge(
     const sends = yield* FiberSet.make<void, never>();
     const runRequest = yield* FiberSet.runtime(requests)<never>();
     const runSend = yield* FiberSet.runtime(sends)<never>();
+    const activity = watchActivity(context.now);
     let underWay = 0, copies = 0;
     const startSend: StartSend = (copy) => {
       if (copies >= context.limits.sendsMax) return false;
       copies += 1;
-      runSend(Effect.ensuring(copy, Effect.sync(() => copies -= 1)));
+      runSend(Effect.ensuring(activity.during(copy), Effect.sync(() => copies -= 1)));
       return true;
     };
     const receiving = { active: false };
     const refusals = { scope: 0 };
+    const serve = (request: IncomingMessage, response: ServerResponse) => {
+      const served = serveRoute({ request, response, context, receiving, startSend });
+      if (!isOpenEnded(request)) return activity.during(served);
+      activity.note();
+      return served;
+    };
     const handle = (request: IncomingMessage, response: ServerResponse) => {
       const served = !isAuthorized(request.headers.authorization, token)
         ? Effect.fail(new BridgeProblem({ status: 401, error: "unauthorized", detail: "BRIDGE_TOKEN is required" }))
         : underWay >= context.limits.requestsMax
         ? Effect.fail(busy("too many requests are under way"))
-        : serveRoute({ request, response, context, receiving, startSend });
+        : serve(request, response);
       underWay += 1;
       const fiber = runRequest(
         answered(served, response, { ...context, refusals }).pipe(
@@ -84,7 +94,7 @@ export function openBridge(
       ),
       () => close(server),
     );
-    return { socketPath: `${path}/${socketName}`, sendsDone: FiberSet.awaitEmpty(sends) };
+    return { socketPath: `${path}/${socketName}`, sendsDone: FiberSet.awaitEmpty(sends), idleMs: activity.idleMs };
   });
 }
 

@@ -30,6 +30,8 @@ export interface BridgeContext {
   readonly network: JobNetwork;
   readonly limits: JobLimits;
   readonly report: Ports["report"];
+  /** Milliseconds; only differences count. */
+  readonly now: Ports["now"];
   readonly web: Web;
   /** Changed by the routes. */
   readonly count: RoundCount;

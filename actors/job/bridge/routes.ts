@@ -45,6 +45,11 @@ const routes: ReadonlyMap<string, Route> = new Map<string, Route>([
   ["/status/send", { method: "POST", serve: serveStatus }],
 ]);
 
+/** Whether a request may last as long as its job: results are received as a stream of events. */
+export function isOpenEnded({ url = "" }: IncomingMessage): boolean {
+  return url.startsWith("/resources/receive");
+}
+
 /** Serves a request: 404 for an unknown route, 405 with `allow` for another method. */
 export function serveRoute(served: Served): Effect.Effect<void, BridgeProblem> {
   const { request, response } = served;

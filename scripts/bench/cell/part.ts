@@ -174,6 +174,7 @@ async function bridgeRow(folder: string, { requests }: Sizes): Promise<BenchRow>
       scope,
       network,
       report: () => {},
+      now: Date.now,
       web: webUnder(fetchDefault),
       count: { round: 1, samples: 0 },
       limits: jobLimits,

@@ -1,6 +1,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { linkSync, lstatSync, mkdirSync, openSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { closeSync, constants } from "node:fs";
+import type { ServerResponse } from "node:http";
 import { connect } from "node:net";
 import { dirname, join, resolve } from "node:path";
 import process from "node:process";
@@ -64,6 +65,7 @@ for (const umask of [0, 0o777]) {
             network: fakeNetwork({}),
             limits: jobLimits,
             report: () => {},
+            now: Date.now,
             web: openWeb,
             count: { round: 1, samples: 0 },
           }, makeBridgeToken())));
@@ -112,6 +114,33 @@ test("a token that is required is asked for on every route; one that is optional
     const headers = { authorization: "Bearer wrong" };
     assert.is((await ask(socket, { method: "GET", path: "/openapi.json", headers })).status, 401);
   });
+});
+
+test("an executor uses its bridge from the begin to the end of a call, and of a result's stream the begin alone", async () => {
+  let at = 0, answer = () => {};
+  const web = (_: unknown, response: ServerResponse) => void (answer = () => response.end("x"));
+  await withWeb(web, (url) =>
+    withBridge({ now: () => at }, async ({ socket, idleMs }) => {
+      at = 5_000;
+      assert.is(idleMs(), 5_000, "since it opened");
+      const fetched = askJson(socket, "/resources/fetch", { type: "uri", value: `${url}/model` });
+      await eventually("the fetch", () => idleMs() === 0);
+      at = 900_000;
+      assert.is(idleMs(), 0);
+      answer();
+      await fetched;
+      at = 901_000;
+      await eventually("the end of the fetch", () => idleMs() === 1_000);
+      const receives = { resource: { ...toPeer("All"), type: "peers" }, path: "incoming" };
+      const events = connect(socket);
+      const body = JSON.stringify(receives);
+      const head = `POST /resources/receive HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n`;
+      events.write(`${head}content-length: ${body.length}\r\n\r\n${body}`);
+      await eventually("the stream", () => idleMs() === 0);
+      at = 905_000;
+      assert.is(idleMs(), 4_000);
+      events.destroy();
+    }));
 });
 
 test("a work directory too deep for a socket's address has its bridge all the same", async () => {

@@ -109,6 +109,7 @@ const open = () =>
       network,
       limits: { ...jobLimits, keepaliveMs: 200, idleMs: 5_000 },
       report: realPorts().report,
+      now: realPorts().now,
       web: openWeb,
       count: { round: 1, samples: 0 },
     }, { value: "t", policy: "optional" })));
