@@ -22,7 +22,15 @@ import { type DemoModel, takeModel } from "./demo/network.ts";
 import { type Joined, type Network, prepare, start } from "./demo/network_start.ts";
 import { type DemoOptions, readOptions, roundsOf } from "./demo/options.ts";
 import { endAll, type NodeProcess, survivors } from "./demo/processes.ts";
-import { type DemoFacts, type DemoResult, evaluate, type Kill, recoveredFrom, summarise } from "./demo/promises.ts";
+import {
+  type DemoFacts,
+  type DemoResult,
+  evaluate,
+  type Kill,
+  recoveredFrom,
+  roundsIn,
+  summarise,
+} from "./demo/promises.ts";
 import { killAggregator } from "./demo/recovery.ts";
 import { printJson, showResult, showVerdict } from "./demo/report.ts";
 import { missing } from "./demo/runtimes.ts";
@@ -49,6 +57,7 @@ function follow(scheduler: NodeProcess, display: Display, rounds: number): void 
       const accuracy = (Number(event["accuracy"]) * 100).toFixed(1);
       display.progress(Number(event["round"]), rounds, `held-out accuracy ${accuracy} %`);
     }
+    if (event.event === "evaluation.cell") display.note(String(event["message"]));
     if (event.event === "lease.granted") display.note(`${String(event["name"])} leased for ${String(event["class"])}`);
   });
 }
@@ -74,14 +83,13 @@ function sum(seen: Seen, options: DemoOptions, begun: number): DemoResult {
   const nodes = [...seen.network?.nodes.values() ?? []];
   const events = seen.network?.nodes.get("scheduler")?.events ?? [];
   const done = events.find(({ event }) => event === "training.done");
-  const evaluated = events.filter(({ event }) => event === "round.evaluated");
   return {
     runtime: options.runtime,
     nodes: nodes.length,
-    rounds: evaluated.map(({ round, accuracy }) => ({ round: Number(round), accuracy: Number(accuracy) })),
+    rounds: roundsIn(events),
     accuracy: done === undefined ? null : Number(done["accuracy"]),
     model: seen.model ?? null,
-    executor: "typescript",
+    executor: options.executor,
     recovered: recoveredFrom(seen.kills, events),
     ...summarise(nodes),
     revocation: { closedMs: seen.closedMs },
@@ -90,10 +98,11 @@ function sum(seen: Seen, options: DemoOptions, begun: number): DemoResult {
   };
 }
 
-/** Work directories of jobs that are still there. */
+/** Work directories of jobs and of evaluations that are still there. */
 function leftovers(folder: string): string[] {
-  const work = readdirSync(join(folder, "work")).flatMap((name) => readdirSync(join(folder, "work", name)));
-  return work.filter((name) => name.startsWith("hypha-")).map((name) => `a work directory was left: ${name}`);
+  const all = readdirSync(folder, { recursive: true, encoding: "utf8" });
+  return all.filter((path) => /(^|\/)(work\/[^/]+|evaluations)\/hypha-[^/]+$/.test(path))
+    .map((path) => `a work directory was left: ${path}`);
 }
 
 /** What a network with a CA can do in the middle of training. */
@@ -134,7 +143,7 @@ function factsOf({ readyAt, renewal }: Changes, { events }: NodeProcess): Pick<D
   const done = events.find(({ event }) => event === "training.done");
   const lost = events.find(({ event, peer }) => event === "trainer.lost" && peer === renewal.formerPeer);
   const roundsAfter =
-    events.filter(({ event, time }) => event === "round.evaluated" && Date.parse(time) > renewal.at).length;
+    events.filter(({ event, time }) => event === "round.finished" && Date.parse(time) > renewal.at).length;
   return {
     late: { readyAt, doneAt: done === undefined ? 0 : Date.parse(done.time) },
     renewal: { ...renewal, roundsAfter, lost: lost === undefined ? undefined : String(lost["reason"]) },

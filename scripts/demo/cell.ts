@@ -18,10 +18,10 @@ import { BrokenPromise } from "./broken_promise.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
-/** The files of the training executor. It may read no other file of this tree. */
+/** The files of the executors. They may read no other file of this tree. */
 const parts = ["scripts", "actors", "transport", "pki", "node_modules", "package.json", "deno.json"];
 
-/** `[cell]` of the demo's workers, and its description. */
+/** `[cell]` of the demo's workers and of its scheduler, and its description. */
 interface DemoCell {
   readonly table: Readonly<Record<string, unknown>>;
   readonly description: string;
@@ -53,9 +53,13 @@ export function checkSocketPaths(folder: string, cell: Cell): void {
   );
 }
 
-/** Finds the strongest cell of this machine. `logs/cell.log` of the demo's folder gives the reason why no stronger one works. */
-export async function chooseCell(folder: string): Promise<DemoCell> {
-  const readOnly = parts.map((part) => join(root, part));
+/**
+ * Finds the strongest cell of this machine. `logs/cell.log` of the demo's folder gives the reason why no stronger one works.
+ *
+ * @param further Folders that executors read, apart from this tree.
+ */
+export async function chooseCell(folder: string, further: readonly string[] = []): Promise<DemoCell> {
+  const readOnly = [...parts.map((part) => join(root, part)), ...further];
   const config = jobCell({ ...cellDefault, readOnly }, { memory: 1, storage: 1 });
   const ports = makePorts(() => {});
   const cell = await Effect.runPromise(findCell({ ports, config, workDir: join(folder, "cell") }));

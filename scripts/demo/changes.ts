@@ -69,7 +69,7 @@ export async function joinLate(network: Network, scheduler: NodeProcess, display
   const { time } = await untilReady(node);
   display.note(`${late.name} (${late.runtime}) joined by a token, and is ready`);
   // Its search for cells takes a core for a second or more, which the times of the revocation would show. The training does not wait.
-  const isMiddle = ({ event, round }: LogEvent) => event === "round.evaluated" && Number(round) >= middleOf(rounds);
+  const isMiddle = ({ event, round }: LogEvent) => event === "round.finished" && Number(round) >= middleOf(rounds);
   await Promise.race([
     node.waitFor(({ event }) => event === "worker.cell", "cell", cellTimeoutMs),
     scheduler.waitFor(isMiddle, "round in the middle", cellTimeoutMs),

@@ -20,6 +20,12 @@ export interface NodePlan {
   readonly port: number;
 }
 
+/** A command line. */
+interface Program {
+  readonly cmd: string;
+  readonly args: readonly string[];
+}
+
 /** The keys of all configurations. */
 export interface Layout {
   readonly folder: string;
@@ -30,9 +36,11 @@ export interface Layout {
   readonly weights: string;
   readonly rounds: number;
   readonly trainers: number;
-  /** Command line that starts the training executor. */
-  readonly executor: { readonly cmd: string; readonly args: readonly string[] };
-  /** `[cell]` of the workers. */
+  /** The program that trains, at the workers. */
+  readonly trainer: Program;
+  /** The program that evaluates each round's model, at the scheduler. */
+  readonly evaluator: Program;
+  /** `[cell]` of the workers and of the scheduler. */
   readonly cell: Readonly<Record<string, unknown>>;
 }
 
@@ -64,13 +72,13 @@ function worker(plan: NodePlan, layout: Layout): Record<string, unknown> {
     resources: { cpu: 2, memory: 4, storage: 10, gpu: 0 },
     offer: { price: 10, floor: 1, strategy: { type: "whole" } },
     executors: [
-      { class: "train", name: "diloco-transformer", runtime: "process", ...layout.executor },
+      { class: "train", name: "diloco-transformer", runtime: "process", ...layout.trainer },
       { class: "aggregate", name: "parameter-server", runtime: "parameter-server" },
     ],
   };
 }
 
-function scheduler({ dataset, rounds, trainers, weights }: Layout): Record<string, unknown> {
+function scheduler({ dataset, rounds, trainers, weights, evaluator, cell }: Layout): Record<string, unknown> {
   const job = {
     type: "diloco",
     model: { weights, type: "image-classification", input_names: ["pixel_values"] },
@@ -85,9 +93,10 @@ function scheduler({ dataset, rounds, trainers, weights }: Layout): Record<strin
       parameter_server_price: { bid: 20, max: 100 },
     },
     rounds: { update_rounds: rounds, avg_samples_between_updates: 2_880, max_batch_size: 32 },
-    evaluation: { held_out: dataset.heldOut },
+    evaluation: { held_out: dataset.heldOut, executor: "digits" },
   };
-  return { scheduler: { job } };
+  const executors = [{ class: "evaluate", name: "digits", runtime: "process", ...evaluator }];
+  return { cell, executors, scheduler: { job } };
 }
 
 /** The keys of a node's configuration, in tables as in TOML. */

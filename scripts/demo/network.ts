@@ -84,11 +84,8 @@ export function startNode({ name, role, runtime }: NodePlan, layout: Layout, cer
     configPath: config,
     certificateFolder: dirname(cert),
     certificates: certifier.way === "ca" ? "renewed" : "read",
-    readPaths: role === "data"
-      ? [layout.dataset.slices]
-      : role === "scheduler"
-      ? [layout.dataset.heldOut, layout.weights]
-      : [],
+    executors: role === "scheduler",
+    readPaths: role === "data" ? [layout.dataset.slices] : [],
     addresses: ["127.0.0.1"],
   });
   const [command, ...before] = commandOf(runtime, permissions);

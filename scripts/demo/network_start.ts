@@ -17,9 +17,11 @@ import { type NetworkPlan, planNetwork, startNode, untilHealthy, untilReady } fr
 import { type DemoOptions, roundsOf } from "./options.ts";
 import { type NodeProcess, runningPids, shareCompiledCode } from "./processes.ts";
 import { processorMs } from "./processor_time.ts";
+import { pythonFolder, pythonWithNumpy } from "./python.ts";
 import { commandOf } from "./runtimes.ts";
 
 const trainers = 3;
+const executors = fileURLToPath(new URL("../executors", import.meta.url));
 const digits = fileURLToPath(new URL("../../tests/fixtures/digits.csv", import.meta.url));
 
 /** The network of the demo. */
@@ -45,10 +47,11 @@ export async function prepare(options: DemoOptions, folder: string, display: Dis
   const plan = await planNetwork(options);
   const nodes = new Map<string, NodeProcess>();
   const certifier = options.byHand ? new ByHand(folder) : new ByCa({ folder, ...plan.ca, gateway: plan.gateway });
-  const [ca, cell] = await Promise.all([certifier.begin(), chooseCell(folder)]);
+  const python = options.executor === "python" ? await pythonWithNumpy() : undefined;
+  const [ca, cell] = await Promise.all([certifier.begin(), chooseCell(folder, python?.folders)]);
   display.note(cell.description);
-  const executor = fileURLToPath(new URL("../executors/train_digits.ts", import.meta.url));
   const [cmd, ...before] = commandOf(options.tools, []);
+  const script = (name: string) => ({ cmd, args: [...before, join(executors, name)] });
   const dataset = writeDataset(digits, folder, options);
   const layout: Layout = {
     folder,
@@ -58,7 +61,10 @@ export async function prepare(options: DemoOptions, folder: string, display: Dis
     weights: writeWeights(folder),
     rounds: roundsOf(options),
     trainers,
-    executor: { cmd, args: [...before, executor] },
+    trainer: python === undefined
+      ? script("train_digits.ts")
+      : { cmd: python.python, args: ["-B", join(pythonFolder, "train_numpy.py")] },
+    evaluator: script("evaluate_digits.ts"),
     cell: cell.table,
   };
   if (ca !== undefined) {

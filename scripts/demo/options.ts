@@ -8,13 +8,19 @@ import { dirname, resolve } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import type { Runtime } from "../check/runtimes.ts";
+import { missingPython } from "./python.ts";
 import { findBinary, missing } from "./runtimes.ts";
+
+/** The languages of the demo's trainers. */
+export type TrainerLanguage = "typescript" | "python";
 
 /** The options of the demo. */
 export interface DemoOptions {
   readonly runtime: Runtime | "mixed";
   /** The runtime of the demo's own commands and executors. */
   readonly tools: Runtime;
+  /** What trains. */
+  readonly executor: TrainerLanguage;
   /** Fewer rounds, same path. */
   readonly quick: boolean;
   readonly json: boolean;
@@ -31,6 +37,9 @@ const usage = `Usage: npm run demo [-- OPTIONS]
 
   --runtime node|deno|mixed  what the nodes run on; mixed: half of them on each
                              (default: node; deno on a machine without Node)
+  --executor typescript|python
+                             what trains: the demo's executor, or the one in
+                             Python, with a virtual environment that it makes
   --quick                    fewer rounds, same path
   --by-hand                  certificates and lists made with hypha-certutil,
                              without a CA
@@ -59,6 +68,16 @@ function chooseRuntime(asked: string | undefined): DemoOptions["runtime"] {
   return asked;
 }
 
+/** The language asked for, where this machine can run it. */
+function chooseExecutor(asked: string): TrainerLanguage {
+  if (asked !== "typescript" && asked !== "python") {
+    throw new Error(`--executor is typescript or python, not ${asked}`);
+  }
+  const lacking = asked === "python" ? missingPython() : undefined;
+  if (lacking !== undefined) throw new Error(`--executor python, and ${lacking}`);
+  return asked;
+}
+
 /** The demo takes a minute: a place where its model cannot be is told before. */
 function checkModelOut(path: string): void {
   if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) throw new Error(`--model-out ${path} is a directory`);
@@ -79,6 +98,7 @@ export function readOptions(args: readonly string[]): DemoOptions {
       args: [...args],
       options: {
         runtime: { type: "string" },
+        executor: { type: "string", default: "typescript" },
         quick: { type: "boolean", default: false },
         json: { type: "boolean", default: false },
         keep: { type: "boolean", default: false },
@@ -94,11 +114,12 @@ export function readOptions(args: readonly string[]): DemoOptions {
     }
     const { quick, json, keep } = values;
     const runtime = chooseRuntime(values.runtime);
+    const executor = chooseExecutor(values.executor);
     const tools = findBinary("node") === undefined ? "deno" : "node";
     const modelOut = resolve(values["model-out"]);
     checkModelOut(modelOut);
     return {
-      ...{ runtime, tools, quick, json, keep, modelOut },
+      ...{ runtime, tools, executor, quick, json, keep, modelOut },
       byHand: values["by-hand"],
       shuffleLabels: values["shuffle-labels"],
     };

@@ -6,6 +6,7 @@
 import type { Way } from "./certifier.ts";
 import type { DemoModel } from "./network.ts";
 import type { Joined } from "./network_start.ts";
+import type { TrainerLanguage } from "./options.ts";
 import type { LogEvent, NodeProcess } from "./processes.ts";
 
 /** Least accuracy on the held-out fifth, and most accuracy of the control with shuffled labels. */
@@ -28,7 +29,8 @@ export const allHeld = "all promises held";
 export interface DemoResult {
   readonly runtime: string;
   readonly nodes: number;
-  readonly rounds: readonly { readonly round: number; readonly accuracy: number }[];
+  /** The rounds that were finished. The accuracy is null where the round was shorter than an evaluation, which then left it out. */
+  readonly rounds: readonly { readonly round: number; readonly accuracy: number | null }[];
   /** Null when training did not come to its end. */
   readonly accuracy: number | null;
   /** The file that the training left; null when training did not come to its end. */
@@ -37,7 +39,8 @@ export interface DemoResult {
   readonly accepted: number;
   readonly refused: Readonly<Record<string, number>>;
   readonly revocation: { readonly closedMs: Readonly<Record<string, number | null>> };
-  readonly executor: "typescript";
+  /** The language of the trainers. */
+  readonly executor: TrainerLanguage;
   /** Each process that was killed in the middle of training, and the rounds that were finished after its loss. */
   readonly recovered: readonly { readonly killed: string; readonly rounds: number }[];
   /** From nothing to the first worker that joined; null with `--by-hand`, or where the demo did not come so far. */
@@ -63,7 +66,7 @@ export interface RenewalFacts {
   readonly formerPeer: string;
   /** When, in milliseconds since the epoch. */
   readonly at: number;
-  /** Rounds that were evaluated afterwards. */
+  /** Rounds that were finished afterwards. */
   readonly roundsAfter: number;
   /** Why the scheduler lost it; undefined where it did not. */
   readonly lost: string | undefined;
@@ -172,11 +175,18 @@ function brokenClosings(
   return [...late, ...absent.map((node) => `${node} has no closedMs: it was not connected with the revoked worker`)];
 }
 
-/** The rounds that were evaluated after each kill. */
+/** The rounds that were finished, each with its accuracy. */
+export function roundsIn(events: readonly LogEvent[]): DemoResult["rounds"] {
+  const of = (name: string) => events.filter(({ event }) => event === name);
+  const accuracies = new Map(of("round.evaluated").map(({ round, accuracy }) => [round, Number(accuracy)]));
+  return of("round.finished").map(({ round }) => ({ round: Number(round), accuracy: accuracies.get(round) ?? null }));
+}
+
+/** The rounds that were finished after each kill. */
 export const recoveredFrom = (kills: readonly Kill[], events: readonly LogEvent[]): DemoResult["recovered"] =>
   kills.map(({ killed, lostAt }) => ({
     killed,
-    rounds: events.filter((event) => event.event === "round.evaluated" && at(event) > lostAt).length,
+    rounds: events.filter((event) => event.event === "round.finished" && at(event) > lostAt).length,
   }));
 
 /** A promise, and the reasons why it is broken; undefined where the demo did not come so far. */
@@ -190,7 +200,9 @@ function judgeTraining(
     ? `shuffled labels teach nothing: accuracy under ${percent(shuffledAccuracyMax)}`
     : `accuracy on held-out rows is at least ${percent(accuracyMin)}`;
   const isTrained = accuracy !== null;
-  const few = rounds.length < roundsWanted ? [`${rounds.length} rounds were evaluated, not ${roundsWanted}`] : [];
+  const few = rounds.length < roundsWanted ? [`${rounds.length} rounds were finished, not ${roundsWanted}`] : [];
+  const last = rounds.at(-1)?.accuracy ?? null;
+  const blind = few.length === 0 && last === null ? ["the last round was not evaluated"] : [];
   const stuck = recovered.filter((each) => each.rounds === 0)
     .map(({ killed }) => `no round was finished after ${killed}, the aggregator, had been killed`);
   const other = model?.round === roundsWanted
@@ -198,7 +210,10 @@ function judgeTraining(
     : [`the model is that of round ${model?.round ?? "none"}, not ${roundsWanted}`];
   return [
     [learning, isTrained ? brokenLearning(accuracy, shuffleLabels) : undefined],
-    ["every round is evaluated", isTrained ? few : undefined],
+    [
+      "every round is finished, and the last one evaluated by a program in a cell",
+      isTrained ? [...few, ...blind] : undefined,
+    ],
     ["training recovers when its aggregator is killed", recovered.length > 0 ? stuck : undefined],
     ["the scheduler holds the model of the last round", isTrained ? other : undefined],
   ];
@@ -225,7 +240,7 @@ function judgeMembership({ joined }: DemoResult, { late, renewal }: DemoFacts): 
 
 function brokenRenewal({ name, lost, roundsAfter }: RenewalFacts): string[] {
   if (lost !== undefined) return [`the scheduler lost ${name}, which took another key: ${lost}`];
-  return roundsAfter > 0 ? [] : [`no round was evaluated after ${name} had taken another key`];
+  return roundsAfter > 0 ? [] : [`no round was finished after ${name} had taken another key`];
 }
 
 function judgeEnds({ way, revoked, intruders, exits, left }: DemoFacts): readonly Judged[] {

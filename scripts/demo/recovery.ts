@@ -32,9 +32,8 @@ export async function killAggregator(
   const isAfter = (wanted: string) => ({ event, time }: LogEvent) => event === wanted && Date.parse(time) > began;
   const lost = await scheduler.waitFor(isAfter("aggregator.lost"), "notice of the loss", recoveryTimeoutMs);
   display.note(`the scheduler noticed after ${seconds(Date.parse(lost.time) - began)} s: ${String(lost["reason"])}`);
-  // A round that was finished under the kill may be evaluated after it.
   const isFurther = (event: LogEvent) =>
-    isAfter("round.evaluated")(event) && scheduler.events.indexOf(event) > scheduler.events.indexOf(lost);
+    isAfter("round.finished")(event) && scheduler.events.indexOf(event) > scheduler.events.indexOf(lost);
   const [round] = await Promise.all([
     scheduler.waitFor(isFurther, "round after the aggregator's end", recoveryTimeoutMs),
     untilReady(again),

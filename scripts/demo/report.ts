@@ -30,12 +30,13 @@ export function showResult(
     `accepted and refused: handshakes; sent: bytes; closed: when the connection was closed after ${since}`,
   );
   display.line("");
-  const rounds = result.rounds.map(({ round, accuracy }) => [String(round), `${(accuracy * 100).toFixed(1)} %`]);
+  const percent = (accuracy: number | null) => accuracy === null ? "—" : `${(accuracy * 100).toFixed(1)} %`;
+  const rounds = result.rounds.map(({ round, accuracy }) => [String(round), percent(accuracy)]);
   display.table([["round", "accuracy on held-out rows"], ...rounds]);
   display.line("");
   const refused = Object.entries(result.refused).map(([code, count]) => `${code} ${count}`).join(", ");
   display.line(`handshakes accepted ${result.accepted}; refused: ${refused}`);
-  const accuracy = result.accuracy === null ? "unknown" : `${(result.accuracy * 100).toFixed(1)} %`;
+  const accuracy = result.accuracy === null ? "unknown" : percent(result.accuracy);
   if (result.model !== null) {
     const { path, round, bytes, sha256 } = result.model;
     display.line(`model of round ${round}: ${path} (${bytes} bytes)`);

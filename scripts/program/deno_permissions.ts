@@ -20,6 +20,8 @@ interface DenoNeeds {
   readonly certificateFolder: string;
   /** A node with `[membership]` writes its certificate, key and trust itself. By default they are only read. */
   readonly certificates?: "read" | "renewed";
+  /** Whether a scheduler has `[[executors]]`. A worker has some in any case. */
+  readonly executors?: boolean;
   /** Further files to read: the dataset of a data node, the held-out rows of a scheduler. */
   readonly readPaths: readonly string[];
   /**
@@ -32,15 +34,15 @@ interface DenoNeeds {
 /**
  * Flags for `deno run` of a role's program.
  *
- * A worker gets `-A`: it starts executors (`--allow-run` of any program that its configuration names gives away as much
- * as everything, since a child is not confined) and walks descriptors through `/proc/self/fd`, which Deno allows
+ * A worker, and a scheduler that evaluates with programs, get `-A`: they start executors (`--allow-run` of any program that its configuration names gives away as much
+ * as everything, since a child is not confined) and walk descriptors through `/proc/self/fd`, which Deno allows
  * with full access only.
  *
  * The environment is closed but for the configuration's own variables: libp2p's logger and its colour detection list
  * the whole of it on import, which no list of names could allow. `--ignore-env` makes other variables appear unset.
  */
 export function permissionsFor(role: Role, needs: DenoNeeds): string[] {
-  if (role === "worker") return ["-A"];
+  if (role === "worker" || needs.executors === true) return ["-A"];
   const stateDir = needs.stateDir ?? stateDirDefault(needs.configPath, {});
   const read = [needs.configPath, needs.certificateFolder, stateDir, ...needs.readPaths];
   const everywhere = needs.addresses.some((address) => /^(0\.0\.0\.0|\[?::\]?)(:\d+)?$/.test(address));

@@ -45,6 +45,7 @@ export function initText(options: InitOptions): string {
     listed("trust_domains", trustDomains),
     listed("authorization", authorizationRules),
     ...(role === "worker" ? [listed("executors", executors), gpus(given)] : []),
+    ...(role === "scheduler" ? [listed("executors", evaluators)] : []),
   ];
   return parts.join("\n");
 }
@@ -191,4 +192,14 @@ runtime = "parameter-server"
 #args = ["train.py", "--socket", "{SOCKET_PATH}", "--work-dir", "{WORK_DIR}", "--job", "{JOB_JSON}"]
 # Whether the program must show BRIDGE_TOKEN at the job bridge: "required" or "optional".
 #token = "required"
+`;
+
+const evaluators =
+  `# Programs that evaluate models on held-out rows, in cells of this scheduler (docs/executors.md): one table [[executors]] each.
+#[[executors]]
+#class = "evaluate"
+#name = "digits"
+#runtime = "process"
+#cmd = "python3"
+#args = ["evaluate.py"]
 `;

@@ -114,7 +114,8 @@ function assertKept(result: DemoResult & Verdict): void {
   assert.is(result.promises.length, 13);
   assert.is(result.runtime, "mixed");
   assert.is(result.nodes, 9);
-  assert.is(result.rounds.length, 10);
+  assert.equal(result.rounds.map(({ round }) => round), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  assert.type(result.rounds[9]?.accuracy, "number");
   for (const code of ["certificate-revoked", "unknown-issuer", "certificate-expired", "self-signed"]) {
     assert.ok((result.refused[code] ?? 0) >= 1, `${code} in ${JSON.stringify(result.refused)}`);
   }
@@ -148,6 +149,10 @@ function assertKept(result: DemoResult & Verdict): void {
 test("wrong usage exits 2, and so does a runtime that the machine lacks: one line each", () => {
   const [code, said] = refused(["--runtime", "bun"]);
   assert.is(code, 2);
+  assert.match(refused(["--executor", "ruby"])[1], /--executor is typescript or python, not ruby/);
+  const [noPython, why] = refused(["--executor", "python"], { PATH: denoAlone });
+  assert.is(noPython, 2);
+  assert.match(why, /--executor python, and there is no python3 in PATH: (apt-get )?install .*python3-venv/);
   assert.match(said, /--runtime is node, deno or mixed, not bun/);
   assert.is(refused(["--no-such"])[0], 2);
   for (const [path, reason] of [["/", "is a directory"], ["/no/such/file", "its folder is not there"]] as const) {

@@ -8,6 +8,7 @@ import {
   type DemoResult,
   evaluate,
   recoveredFrom,
+  roundsIn,
   summarise,
 } from "../../scripts/demo/promises.ts";
 
@@ -52,7 +53,13 @@ const cases: [name: string, result: DemoResult, seen: Partial<DemoFacts>, expect
     "a round too few",
     { ...kept, model: { ...kept.model!, round: 2 } },
     { roundsWanted: 2 },
-    /1 rounds were evaluated, not 2/,
+    /1 rounds were finished, not 2/,
+  ],
+  [
+    "a last round that was not evaluated",
+    { ...kept, rounds: [{ round: 1, accuracy: null }] },
+    {},
+    /last round was not/,
   ],
   [
     "a model of an earlier round",
@@ -122,7 +129,7 @@ const casesWithCa: typeof cases = [
     /took 60\.1 s of processor time/,
   ],
   ["a renewed trainer that was lost", kept, { renewal: { ...renewal, lost: "gone" } }, /lost worker-2, .*: gone/],
-  ["no round after the renewal", kept, { renewal: { ...renewal, roundsAfter: 0 } }, /no round was evaluated after/],
+  ["no round after the renewal", kept, { renewal: { ...renewal, roundsAfter: 0 } }, /no round was finished after/],
   ["a revoked node that ends with 0", kept, { exits: [{ name: "worker-1", code: 0 }] }, /exit code 0, not 3/],
 ];
 for (const [name, result, seen, expected] of casesWithCa) {
@@ -154,8 +161,14 @@ test("an aggregator that was not killed is a promise that is not held", () => {
   assert.match(evaluate({ ...kept, recovered: [] }, facts).verdict, /^broken: not seen: training recovers/);
 });
 
-test("counts the rounds that were evaluated after the scheduler lost the aggregator", () => {
-  const events = [[10, "round.evaluated"], [20, "aggregator.lost"], [21, "round.finished"], [30, "round.evaluated"]]
+test("lists the rounds that were finished; one that no evaluation saw has no accuracy", () => {
+  const events = [["round.finished", 1], ["round.finished", 2], ["round.evaluated", 2]]
+    .map(([event = "", round]) => ({ time: "", event: String(event), round, accuracy: 0.5 }));
+  assert.equal(roundsIn(events), [{ round: 1, accuracy: null }, { round: 2, accuracy: 0.5 }]);
+});
+
+test("counts the rounds that were finished after the scheduler lost the aggregator", () => {
+  const events = [[10, "round.finished"], [20, "aggregator.lost"], [21, "round.evaluated"], [30, "round.finished"]]
     .map(([ms = 0, event = ""]) => ({ time: new Date(ms).toISOString(), event: String(event) }));
   const kills = [{ killed: "worker-2", lostAt: 20 }];
   assert.equal(recoveredFrom(kills, events), [{ killed: "worker-2", rounds: 1 }]);

@@ -20,11 +20,11 @@ import { builtinModel, gradientOf } from "../../scripts/executors/model.ts";
 import { makeNodeNetwork, type NodeNetwork, type RunningNode } from "../support/node_network.ts";
 import { lacking } from "../support/prerequisites.ts";
 import { startProgram } from "../support/program.ts";
-import { pythonEnvironment, pythonFolder, pythonWithNumpy } from "../support/python.ts";
+import { pythonEnvironment, pythonFolder, pythonHere } from "../support/python.ts";
 
-const found = await pythonWithNumpy();
+const found = await pythonHere();
 const missing = "missing" in found ? [found.missing] : [];
-const python = "python" in found ? found.python : "";
+const { python, folders } = "python" in found ? found : { python: "", folders: [] };
 const folder = mkdtempSync(join(tmpdir(), "hypha-python-"));
 const model = Result.getOrThrow(builtinModel("builtin/mlp-64-32-10", "seed-7"));
 const rows = readFileSync(new URL("../fixtures/digits.csv", import.meta.url), "utf8").split("\n").slice(0, 32);
@@ -90,7 +90,7 @@ test.run();
 const rounds = 4;
 
 /** A worker's executors in Python, and its cell, which shows them the interpreter and the package. */
-async function pythonWorker() {
+function pythonWorker() {
   const script = join(pythonFolder, "train_numpy.py");
   const train = { class: "train", name: "diloco-transformer", runtime: "process", cmd: python, args: ["-B", script] };
   const aggregate = {
@@ -100,11 +100,9 @@ async function pythonWorker() {
     cmd: undefined,
     args: [],
   };
-  const [base, venv] = (await runPython("-c", "import sys; print(sys.base_prefix); print(sys.prefix)")).split("\n");
-  const readOnly = [base, venv, pythonFolder].filter((path) => path !== undefined && !path.startsWith("/usr"));
   return {
     executors: [train, aggregate] as unknown as readonly ExecutorConfig[],
-    cell: { ...cellDefault, allowUnconfined: true, readOnly: readOnly as string[] },
+    cell: { ...cellDefault, allowUnconfined: true, readOnly: [...folders, pythonFolder] },
   };
 }
 
@@ -174,7 +172,7 @@ async function trainInPython(): Promise<void> {
       const workDir = join(nodes.folder, "work", name);
       const resources = { cpu: 2, memory: 4, storage: 10, gpu: 0 };
       const offer = { price: 10, floor: 1, strategy: "whole" };
-      const worker = { ...common, workDir, resources, offer, ...await pythonWorker() };
+      const worker = { ...common, workDir, resources, offer, ...pythonWorker() };
       workers.push(await nodes.start(name, "worker", worker as never));
     }
     for (const node of [data, ...workers]) await node.said("node.ready");

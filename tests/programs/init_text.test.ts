@@ -90,6 +90,14 @@ test("writes values of every kind as they were given, tables too", () => {
   assert.equal(config.trustDomains?.map(({ name, trust }) => [name, trust]), [["p.lab", "p.pem"]]);
 });
 
+test("init dropped a scheduler's programs, which were given as a flag", () => {
+  const executors = [{ class: "evaluate", name: "digits", runtime: "process", cmd: "x", args: ["y"] }];
+  const given = { gateway_addresses: gateway, executors, cell: { read_only: ["/srv/y"] } };
+  const config = load("scheduler", initText({ role: "scheduler", name: "n", given }));
+  assert.equal(config.executors, [{ name: "digits", cmd: "x", args: ["y"] }]);
+  assert.equal(config.cell?.readOnly, ["/srv/y"]);
+});
+
 test("a job that begins with weights names no repository", () => {
   const job = {
     type: "diloco",
