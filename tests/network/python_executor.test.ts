@@ -4,22 +4,19 @@
  *
  * Method: the network runs on one runtime; what it shows beyond the others is the executors' side.
  */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import type { ExecutorConfig } from "../../actors/config/config.ts";
-import { cellDefault } from "../../actors/config/cell_config.ts";
 import { decodeTensors, encodeTensors, type NamedTensors } from "../../actors/learning/mod.ts";
 import { runCommand } from "../../scripts/check/command.ts";
 import { findRuntime } from "../../scripts/check/runtimes.ts";
 import { parseDigits } from "../../scripts/executors/digits.ts";
 import { builtinModel, gradientOf } from "../../scripts/executors/model.ts";
-import { makeNodeNetwork, type NodeNetwork, type RunningNode } from "../support/node_network.ts";
 import { lacking } from "../support/prerequisites.ts";
-import { startProgram } from "../support/program.ts";
+import { trainInPython } from "../support/python_network.ts";
 import { pythonEnvironment, pythonFolder, pythonHere } from "../support/python.ts";
 
 const found = await pythonHere();
@@ -88,116 +85,25 @@ test.run();
 // ── A network ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const rounds = 4;
-
-/** A worker's executors in Python, and its cell, which shows them the interpreter and the package. */
-function pythonWorker() {
-  const script = join(pythonFolder, "train_numpy.py");
-  const train = { class: "train", name: "diloco-transformer", runtime: "process", cmd: python, args: ["-B", script] };
-  const aggregate = {
-    class: "aggregate",
-    name: "parameter-server",
-    runtime: "parameter-server",
-    cmd: undefined,
-    args: [],
-  };
-  return {
-    executors: [train, aggregate] as unknown as readonly ExecutorConfig[],
-    cell: { ...cellDefault, allowUnconfined: true, readOnly: [...folders, pythonFolder] },
-  };
-}
-
-async function startScheduler(network: NodeNetwork, gateway: string) {
-  const node = await network.pki.node("scheduler-01", { role: "scheduler" });
-  const at = join(network.folder, "scheduler-01");
-  mkdirSync(at);
-  const { certPath, keyPath, trustPath, crlsPath } = await network.pki.write(
-    at,
-    node,
-    await network.pki.crls({ number: 1n }),
-  );
-  const weights = join(at, "init.safetensors");
-  writeFileSync(weights, encodeTensors(model.parameters));
-  const part = "{ cpu = 1.0, memory = 1.0, storage = 1.0, gpu = 0.0 }";
-  const config = join(at, "scheduler.toml");
-  writeFileSync(
-    config,
-    `cert_pem = "${certPath}"
-key_pem = "${keyPath}"
-trust_pem = "${trustPath}"
-crls_pem = "${crlsPath}"
-state_dir = "${join(at, "state")}"
-gateway_addresses = ["${gateway}"]
-listen_addresses = ["/ip4/127.0.0.1/tcp/0"]
-exclude_cidr = []
-
-[scheduler.job]
-type = "diloco"
-dataset = { dataset = "digits" }
-inner_optimizer = { learning-rate = 0.004 }
-outer_optimizer = { learning-rate = 0.7, momentum = 0.5 }
-evaluation = { held_out = "${network.heldOut}" }
-
-[scheduler.job.model]
-weights = "${weights}"
-type = "image-classification"
-input_names = ["pixel_values"]
-
-[scheduler.job.resources]
-num_workers = 2
-worker = ${part}
-parameter_server = ${part}
-worker_price = { bid = 20.0, max = 100.0 }
-parameter_server_price = { bid = 20.0, max = 100.0 }
-
-[scheduler.job.rounds]
-update_rounds = ${rounds}
-avg_samples_between_updates = 1152
-max_batch_size = 32
-`,
-  );
-  return startProgram("scheduler", ["run", "-c", config, "--log-format", "json"], { lifeMs: 90_000 });
-}
-
 const network = lacking(suite("a network whose executors are Python programs"), missing);
 
-async function trainInPython(): Promise<void> {
-  const nodes = await makeNodeNetwork();
-  try {
-    const gateway = await nodes.start("gateway-01", "gateway");
-    const [address] = (await gateway.said("node.listening"))["addresses"] as string[];
-    const common = { gatewayAddresses: [address as string] };
-    const data = await nodes.start("data-01", "data", { ...common, datasetPath: nodes.slices } as never);
-    const workers: RunningNode[] = [];
-    for (const name of ["worker-01", "worker-02", "worker-03"]) {
-      const workDir = join(nodes.folder, "work", name);
-      const resources = { cpu: 2, memory: 4, storage: 10, gpu: 0 };
-      const offer = { price: 10, floor: 1, strategy: "whole" };
-      const worker = { ...common, workDir, resources, offer, ...pythonWorker() };
-      workers.push(await nodes.start(name, "worker", worker as never));
-    }
-    for (const node of [data, ...workers]) await node.said("node.ready");
-    const scheduler = await startScheduler(nodes, address as string);
-    const { code, stderr } = await scheduler.ended;
-    const output = workers.flatMap(({ name, lines }) =>
-      lines.filter(({ level, event }) => level !== "debug" || event.startsWith("job."))
-        .map(({ event, message }) => `${name} ${event} ${message}`)
-    ).slice(-40).join("\n");
-    assert.is(code, 0, `${stderr}\n${output}`);
-    const accuracy = scheduler.events.filter(({ event }) => event === "round.evaluated").map((event) =>
-      Number(event["accuracy"])
-    );
-    assert.is(accuracy.length, rounds);
-    assert.ok((accuracy.at(-1) ?? 0) > 0.8, `accuracy ${accuracy.join(", ")}`);
-    const { sha256 } = await scheduler.waitFor("training.model");
-    const last = new RegExp(`round ${rounds}: mean loss \\d\\.\\d+, parameters ${String(sha256)}`);
-    const ended = workers.filter(({ lines }) => lines.some(({ message }) => last.test(message)));
-    assert.is(ended.length, 2, `both trainers end with the scheduler's bits\n${output}`);
-  } finally {
-    await nodes.stop();
-  }
+async function train(): Promise<void> {
+  const { evaluated, sha256, output } = await trainInPython({
+    ...{ trainers: 2, rounds, samples: 1_152, learningRate: 0.004, memory: 1, lifeMs: 90_000 },
+    cmd: python,
+    trains: [join(pythonFolder, "train_numpy.py")],
+    folders: [...folders, pythonFolder],
+    weights: encodeTensors(model.parameters),
+  });
+  const accuracy = evaluated.map((event) => Number(event["accuracy"]));
+  assert.is(accuracy.length, rounds);
+  assert.ok((accuracy.at(-1) ?? 0) > 0.8, `accuracy ${accuracy.join(", ")}`);
+  const last = new RegExp(`round ${rounds}: mean loss \\d\\.\\d+, parameters ${sha256}`);
+  const ended = output.filter((line) => last.test(line));
+  assert.is(ended.length, 2, `both trainers end with the scheduler's bits\n${output.slice(-40).join("\n")}`);
 }
 
 if (!("Deno" in globalThis) || findRuntime("node") === undefined) {
-  network("two trainers reach the accuracy that the model has, and end with the scheduler's bits", trainInPython);
+  network("two trainers reach the accuracy that the model has, and end with the scheduler's bits", train);
 }
 network.run();
