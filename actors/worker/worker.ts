@@ -21,6 +21,7 @@ import { assign, enqueueActions, sendTo } from "xstate";
 import type { TransportFact } from "../../transport/port.ts";
 import type { TriedGpus } from "../job/cell/gpus.ts";
 import type { PreparedWorker } from "../job/cell/prepare.ts";
+import type { ExecutorProblem } from "../job/cell/try_executors.ts";
 import type { EffectDone } from "../runtime/effect_actor.ts";
 import { handleRequest, type ReceivedRequest, type RequestTable } from "../runtime/requests.ts";
 import { makeJobNetworkHost } from "../job/job_network.ts";
@@ -119,16 +120,17 @@ function reportGpus({ context }: { readonly context: WorkerContext }, { gpus }: 
   }
 }
 
-/** Reports the executors that are not offered. */
-function reportMissing({ context }: { readonly context: WorkerContext }, { missing = [] }: PreparedWorker): void {
-  for (const { executor, reason } of missing) {
+/** Reports the executors that are not offered, and those that may miss a file. */
+function reportExecutors({ context }: { readonly context: WorkerContext }, { executors }: PreparedWorker): void {
+  const report = (level: "error" | "warn", verdict: string, { executor, reason }: ExecutorProblem) =>
     context.ports.report({
-      level: "error",
+      level,
       event: "worker.executor",
-      message: `Executor ${executor.class}/${executor.name} is not offered: ${reason}`,
+      message: `Executor ${executor.class}/${executor.name} ${verdict}: ${reason}`,
       fields: { class: executor.class, name: executor.name, reason },
     });
-  }
+  for (const problem of executors?.missing ?? []) report("error", "is not offered", problem);
+  for (const problem of executors?.unread ?? []) report("warn", "may miss a file", problem);
 }
 
 function reportSwept(
@@ -160,7 +162,8 @@ const worker = workerSetup.extend({
     passStream: ({ context }, fact: Extract<TransportFact, { type: "stream.received" }>) =>
       context.jobNetworkHost.offer(fact),
     stopJobNetworkHost: ({ context }) => context.jobNetworkHost.stop(),
-    takeCell: assign(({ context: { config } }, { cell, gpus, missing = [] }: PreparedWorker) => {
+    takeCell: assign(({ context: { config } }, { cell, gpus, executors: tried }: PreparedWorker) => {
+      const missing = tried?.missing ?? [];
       const executors = config.executors.filter((each) => !missing.some(({ executor }) => executor === each));
       const startable = missing.length === 0 ? config : { ...config, executors };
       return {
@@ -173,7 +176,7 @@ const worker = workerSetup.extend({
     reportCell,
     reportSwept,
     reportGpus,
-    reportMissing,
+    reportExecutors,
     keepRequest: assign(({ context }, { from, message }: Extract<TransportFact, { type: "published" }>) => ({
       window: [...context.window, { from, request: message, at: context.ports.now() }],
     })),
@@ -200,7 +203,7 @@ const worker = workerSetup.extend({
 /** Takes the cell that was found, and reports the cell, the GPUs and the swept directories. */
 const takePrepared = [
   { type: "reportGpus", params: prepared },
-  { type: "reportMissing", params: prepared },
+  { type: "reportExecutors", params: prepared },
   { type: "takeCell", params: prepared },
   "reportCell",
   "sendCell",

@@ -334,7 +334,7 @@ test("bug: a worker offered an executor whose program it did not have", () => {
   const executor = { class: "train", name: "diloco-transformer", runtime: "process", cmd: "gone", args: [] } as never;
   const aggregator = { class: "aggregate", name: "parameter-server", runtime: "parameter-server" } as never;
   const { world, ask, offers } = startWorker("flexible", identityOf("s"), {
-    prepared: { missing: [{ executor, reason: "no such program" }] },
+    prepared: { executors: { missing: [{ executor, reason: "no such program" }], unread: [] } },
     more: { executors: [executor, aggregator] },
   });
   ask("s");

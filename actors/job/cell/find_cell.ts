@@ -56,12 +56,17 @@ export function findCell(search: CellSearch): Effect.Effect<Cell> {
 
 const probe = 'umask 077; cd "$WORK_DIR" && echo held > probe && read back < probe && [ "$back" = held ]';
 
-/** Runs a script of the shell in a cell. Fails with the reason as text. */
+/** Runs a script of the shell in a cell. Returns the end of its output; fails with the reason as text. */
 export function tryInCell(
   cell: Cell,
   { ports, config, workDir }: Omit<CellSearch, "levels">,
-  { script, args = [] }: { readonly script: string; readonly args?: readonly string[] },
-): Effect.Effect<void, string> {
+  { script, args = [], inherited }: {
+    readonly script: string;
+    readonly args?: readonly string[];
+    /** Names of variables of the worker's environment. */
+    readonly inherited?: readonly string[];
+  },
+): Effect.Effect<string, string> {
   const run = Effect.scoped(Effect.gen(function* () {
     const uuid = ports.uuid();
     // A small job's, so that a directory of its own is tried where this machine can make one.
@@ -69,13 +74,14 @@ export function tryInCell(
     const assigned = yield* assignCell({ cell, config: small }, `hypha-${uuid}`);
     const directory = yield* makeWorkDirectory(workDir, uuid, assigned);
     const place = { socketPath: "", workDir: workDirIn(cell, directory.path), jobJson: "", token: undefined };
-    const made = makeCommand({ cmd: "sh", args: ["-c", script, "probe", ...args] }, place, process.env);
+    const made = makeCommand({ cmd: "sh", args: ["-c", script, "probe", ...args] }, place, process.env, inherited);
     const command = yield* Effect.fromResult(made);
     const confined = cellCommand(cell, small, { ...assigned, directory: directory.path }, command);
     const sink = { line: () => {}, suppressed: () => {} };
     const executor = yield* startExecutor(confined, { sink, now: ports.now, graceMs });
     const { code, signal, tail } = yield* executor.exited;
     if (code !== 0) return yield* Effect.fail({ message: `ended with ${code ?? signal}: ${tail.trim()}` });
+    return tail;
   }));
   return run.pipe(
     Effect.timeoutOrElse({ duration: tryMs, orElse: () => Effect.fail({ message: `no start within ${tryMs} ms` }) }),

@@ -5,7 +5,6 @@
  * @module
  */
 import { join, resolve } from "node:path";
-import process from "node:process";
 import { Effect, Result, type Scope } from "effect";
 import type { Resources } from "../../../transport/protocols/messages.ts";
 import type { CellSettings } from "../../config/cell_config.ts";
@@ -14,12 +13,12 @@ import type { Ports } from "../../runtime/ports.ts";
 import { sweepDigestCache } from "../../files/digest_cache.ts";
 import { pathReach } from "../../files/contained_files.ts";
 import { sweepLeftovers, type Swept } from "../work_directory.ts";
-import { findProgram } from "../command.ts";
 import { jobCell } from "./bounds.ts";
 import type { Cell } from "./cell.ts";
 import { findCell } from "./find_cell.ts";
 import { type TriedGpus, tryGpus } from "./gpus.ts";
 import { lockWorkDir, type WorkDirLocked } from "./lock.ts";
+import { type TriedExecutors, tryExecutors } from "./try_executors.ts";
 
 /** The result of the preparation. */
 export interface PreparedWorker extends Pick<Swept, "removed" | "failed"> {
@@ -27,24 +26,10 @@ export interface PreparedWorker extends Pick<Swept, "removed" | "failed"> {
   readonly unswept?: string | undefined;
   /** Absent in a simulation. */
   readonly cell?: Cell;
-  /** Executors whose program is missing; absent with the cell. */
-  readonly missing?: readonly MissingExecutor[];
+  /** Executors that cannot be started in the cell, and those that may miss a file in it; absent with the cell. */
+  readonly executors?: TriedExecutors;
   /** The GPUs that jobs can use; absent with the cell. */
   readonly gpus?: TriedGpus;
-}
-
-/** An executor that cannot be started. */
-export interface MissingExecutor {
-  readonly executor: ExecutorConfig;
-  readonly reason: string;
-}
-
-/** The executors whose program is not on this machine. */
-function missingOf(executors: readonly ExecutorConfig[]): readonly MissingExecutor[] {
-  return executors.filter(({ runtime }) => runtime === "process").flatMap((executor): MissingExecutor[] => {
-    const found = findProgram(executor.cmd ?? "", process.env["PATH"] ?? "");
-    return Result.isSuccess(found) ? [] : [{ executor, reason: found.failure.message }];
-  });
 }
 
 /** Reports how paths of jobs are walked here. The way is chosen once, for the worker's whole life. */
@@ -98,9 +83,10 @@ export function prepareWorker(
     const swept = yield* Effect.result(sweepLeftovers(workDir));
     const cell = yield* findCell({ ports, config: jobCell(settings, resources), workDir });
     const gpus = yield* tryGpus(cell, { ports, workDir }, settings);
-    const missing = missingOf(executors);
+    const tried = yield* tryExecutors(cell, { ports, workDir }, { settings, executors });
+    const found = { cell, gpus, executors: tried };
     return Result.isSuccess(swept)
-      ? { removed: swept.success.removed, failed: swept.success.failed, cell, gpus, missing }
-      : { removed: [], failed: [], unswept: swept.failure.message, cell, gpus, missing };
+      ? { removed: swept.success.removed, failed: swept.success.failed, ...found }
+      : { removed: [], failed: [], unswept: swept.failure.message, ...found };
   });
 }

@@ -1,5 +1,6 @@
 // Cells: what is refused, what the chain of commands says, one worker a directory, and a real executor in the strongest cell.
 import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { Buffer } from "node:buffer";
 import { join } from "node:path";
 import process from "node:process";
 import { Effect, Result } from "effect";
@@ -150,28 +151,69 @@ needing(test, "bash", "sh", "prlimit", "setpriv")(
   },
 );
 
-needing(test, "bash", "sh", "prlimit", "setpriv")("a worker finds the executors whose program is missing", async () => {
-  const place = temporary();
-  chmodSync(place.path, 0o755);
-  const executors = ["sh", "no-such-program", undefined].map((cmd, index) =>
-    ({
-      class: "train",
-      name: `${index}`,
-      runtime: index < 2 ? "process" : "parameter-server",
-      cmd,
-      args: [],
-      token: undefined,
-    }) as ExecutorConfig
-  );
-  const resources = { cpu: 1, gpu: 0, memory: 1, storage: 1 };
-  const workDir = join(place.path, "work");
-  const { missing } = await runOf(
-    Effect.scoped(prepareWorker({ ports: realPorts(), workDir, settings: cellDefault, resources, executors })),
-  );
-  assert.equal(missing?.map(({ executor }) => executor.name), ["1"]);
-  assert.match(missing?.[0]?.reason ?? "", /"no-such-program": no such program/);
-  place.remove();
-});
+/** A program that asks for a library which no machine has. */
+function withoutLibrary(): Uint8Array {
+  const bytes = readFileSync("/usr/bin/true");
+  const at = bytes.indexOf("libc.so.6");
+  return Buffer.concat([bytes.subarray(0, at), Buffer.from("libq"), bytes.subarray(at + 4)]);
+}
+
+needing(test, "bash", "sh", "prlimit", "setpriv", "ldd")(
+  "a worker tries in its cell what each executor needs to start, and runs none",
+  async () => {
+    const place = temporary();
+    chmodSync(place.path, 0o755);
+    const ran = join(place.path, "ran");
+    const file = (name: string, content: string | Uint8Array, mode = 0o755) => {
+      writeFileSync(join(place.path, name), content, { mode: 0o755 });
+      chmodSync(join(place.path, name), mode);
+      return join(place.path, name);
+    };
+    const programs: [cmd: string | undefined, problem: RegExp | undefined, args?: string[]][] = [
+      ["sh", undefined, ["-c", "{WORK_DIR}/x", "/no/such/file"]],
+      [undefined, undefined],
+      [file("script", `#!/usr/bin/env -S sh -e\n: > ${ran}\n`), undefined],
+      ["no-such-program", /"no-such-program": no such program/],
+      [file("no-interpreter", "#!/opt/no-python3 -u\n"), /does not have its interpreter \/opt\/no-python3/],
+      [file("no-name", "#!/usr/bin/env no-python3\n"), /does not have its interpreter no-python3 in PATH=/],
+      [file("no-library", withoutLibrary()), /does not have a library: libq\.so\.6 => not found/],
+      ...(isRoot
+        ? [[file("closed", "#!/bin/sh\n", 0o700), /a job may not execute|its cell does not have/] as const]
+        : []),
+    ].map(([cmd, problem, args]) => [cmd, problem, args] as never);
+    const executors = programs.map(([cmd, , args = []], index) =>
+      ({
+        class: "train",
+        name: `${index}`,
+        runtime: cmd === undefined ? "parameter-server" : "process",
+        cmd,
+        args,
+      }) as unknown as ExecutorConfig
+    );
+    const resources = { cpu: 1, gpu: 0, memory: 1, storage: 1 };
+    const workDir = join(place.path, "work");
+    const prepare = (executors: readonly ExecutorConfig[]) =>
+      runOf(Effect.scoped(prepareWorker({ ports: realPorts(), workDir, settings: cellDefault, resources, executors })));
+    const { executors: tried, cell } = await prepare(executors);
+    const reasons = new Map(tried?.missing.map(({ executor, reason }) => [executor.name, reason]));
+    for (const [index, [, problem]] of programs.entries()) {
+      assert.match(reasons.get(`${index}`) ?? "offered", problem ?? "offered");
+    }
+    assert.equal(tried?.unread, []);
+    assert.not.ok(existsSync(ran));
+    if (isFullCell(cell?.level ?? "bare")) {
+      const code = file("train.py", "");
+      const [shell] = executors;
+      const { executors: again } = await prepare([{
+        ...shell as ExecutorConfig,
+        args: [code, "/usr", "/no/such/file"],
+      }]);
+      assert.equal(again?.missing, []);
+      assert.match(again?.unread.map(({ reason }) => reason).join() ?? "", `its cell does not have ${code} (`);
+    }
+    place.remove();
+  },
+);
 
 asRoot(test)(
   "what the worker makes in a job's directory is the job's own, where it has a user of its own",
