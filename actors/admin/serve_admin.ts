@@ -8,8 +8,9 @@ import { chmodSync, rmSync, statSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { Socket } from "node:net";
 import { dirname } from "node:path";
-import { Data, Effect, type Scope } from "effect";
+import { Data, Effect, type Schema, type Scope } from "effect";
 import { deniedByDeno } from "../files/denied.ts";
+import { type AdminEvents, adminStreamsMax, streamEvents } from "./event_stream.ts";
 
 /** Connections at once: an operator's commands, one after another. */
 export const adminConnectionsMax = 16;
@@ -30,16 +31,23 @@ export interface AdminAnswer {
   readonly body: unknown;
 }
 
-/** Answers a body of JSON, which is not checked here. */
-export type AdminRoute = (body: unknown) => Promise<AdminAnswer>;
+/** Answers a body of JSON, which it checks itself: see {@linkcode jsonRoute}. */
+export interface AdminRoute {
+  (body: unknown): Promise<AdminAnswer>;
+  /** What it does, in one line. */
+  readonly summary?: string;
+  /** Checks the body. */
+  readonly schema?: Schema.Top;
+}
 
 /** Takes a body of any length, piece by piece. What it leaves of the body is read and dropped. */
 export interface AdminUpload {
+  readonly summary?: string;
   readonly upload: (body: AsyncIterator<Uint8Array>) => Promise<AdminAnswer>;
 }
 
 /** What a program lets its operator do, by method and path: `POST /ca/token`. */
-export type AdminRoutes = Readonly<Record<string, AdminRoute | AdminUpload>>;
+export type AdminRoutes = Readonly<Record<string, AdminRoute | AdminUpload | AdminEvents>>;
 
 /** The socket could not be opened. */
 export class AdminNotServed extends Data.TaggedError("AdminNotServed")<{
@@ -52,14 +60,14 @@ export class AdminNotServed extends Data.TaggedError("AdminNotServed")<{
 }
 
 /**
- * Serves until the scope closes. The socket is 0600, in a folder that others cannot enter; one that a dead process left is replaced,
- * one that somebody listens on is not.
+ * Serves until the scope closes, and describes the routes at `GET /openapi.json`. The socket is 0600, in a folder that others cannot
+ * enter; one that a dead process left is replaced, one that a process listens on is not.
  */
 export function serveAdmin(path: string, routes: AdminRoutes): Effect.Effect<void, AdminNotServed, Scope.Scope> {
   const fail = (detail: string) => new AdminNotServed({ path, detail });
   const open = new Map<Socket, Timer>();
   const listen = Effect.callback<Server, AdminNotServed>((resume) => {
-    const server = makeServer(routes, open);
+    const server = makeServer(described(routes), open);
     server.on("error", (error: Error) => resume(Effect.fail(fail(error.message))));
     try {
       server.listen(path, () => {
@@ -92,7 +100,20 @@ export function serveAdmin(path: string, routes: AdminRoutes): Effect.Effect<voi
   });
 }
 
-/** Whether somebody listens on a socket. */
+/** The routes, and what describes them, which is loaded when it is asked for. */
+function described(routes: AdminRoutes): AdminRoutes {
+  const describe = async () => {
+    const { describeRoutes } = await import("./describe_routes.ts");
+    return { status: 200, body: describeRoutes(all) };
+  };
+  const all: AdminRoutes = {
+    ...routes,
+    "GET /openapi.json": Object.assign(describe, { summary: "Describe the routes of this socket." }),
+  };
+  return all;
+}
+
+/** Whether a process listens on a socket. */
 function isServed(path: string): Effect.Effect<boolean> {
   return Effect.callback<boolean>((resume) => {
     const socket = new Socket();
@@ -116,6 +137,7 @@ type Timer = ReturnType<typeof setTimeout>;
 function makeServer(routes: AdminRoutes, open: Map<Socket, Timer>): Server {
   // A request has the time of its connection.
   const server = createServer({ headersTimeout: adminTimeoutMs, requestTimeout: 0 });
+  let streams = 0;
   server.on("connection", (socket: Socket) => {
     if (open.size >= adminConnectionsMax) return void socket.destroy();
     open.set(socket, setTimeout(() => socket.destroy(), adminHeadMs));
@@ -132,24 +154,41 @@ function makeServer(routes: AdminRoutes, open: Map<Socket, Timer>): Server {
       open.set(request.socket, setTimeout(() => request.socket.destroy(), ms));
     };
     const extend = () => allow(adminUploadMs);
+    const stream = (events: AdminEvents) => {
+      if (streams >= adminStreamsMax) return reply(response, tooManyStreams);
+      streams += 1;
+      clearTimeout(open.get(request.socket));
+      streamEvents(events, response, () => streams -= 1);
+    };
     allow(adminTimeoutMs);
-    handle(routes, { request, response, extend }).catch(() => response.destroy());
+    handle(routes, { request, response, extend, stream }).catch(() => response.destroy());
   });
   return server;
 }
+
+const tooManyStreams: AdminAnswer = {
+  status: 503,
+  body: { code: "too-many-streams", error: `${adminStreamsMax} readers follow the events: end one of them` },
+};
 
 interface Handled {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   /** Gives the connection the time of an upload, from now on. */
   readonly extend: () => void;
+  /** Streams events over the connection, which has no time limit from now on. */
+  readonly stream: (events: AdminEvents) => void;
 }
 
-async function handle(routes: AdminRoutes, { request, response, extend }: Handled): Promise<void> {
+async function handle(routes: AdminRoutes, { request, response, extend, stream }: Handled): Promise<void> {
   const name = `${request.method} ${(request.url ?? "").split("?", 1)[0]}`;
   const route = Object.hasOwn(routes, name) ? routes[name] : undefined;
   if (route === undefined) return reply(response, { status: 404, body: { error: "no such route" } });
-  if (typeof route !== "function") {
+  if ("follow" in route) {
+    request.resume();
+    return stream(route);
+  }
+  if ("upload" in route) {
     const body = touching(request, extend);
     const answer = await route.upload(body);
     while ((await body.next()).done !== true);

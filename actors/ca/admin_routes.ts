@@ -6,6 +6,7 @@
 import { isAbsolute } from "node:path";
 import { Effect, Result, Schema } from "effect";
 import { revocationReasons } from "../../pki/issue/mod.ts";
+import { emptyBody, jsonRoute } from "../admin/json_route.ts";
 import type { AdminAnswer, AdminRoutes } from "../admin/serve_admin.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { caRefusals, CaRefused } from "./ca_refused.ts";
@@ -37,7 +38,6 @@ const nodesBody = Schema.Struct({
 });
 const requestsBody = Schema.Struct({ after: Schema.optionalKey(Schema.Struct({ asked: Schema.Int, id: text })) });
 const decideBody = Schema.Struct({ id: text, decision: Schema.Literals(["approved", "denied"]) });
-const emptyBody = Schema.Struct({});
 
 type Outcome = Effect.Effect<unknown, CaRefused | RegisterFailure>;
 
@@ -45,70 +45,87 @@ const notAbsolute = Effect.fail(new CaRefused({ code: "name-not-allowed", detail
 
 /** All of them. Bodies and answers are JSON; times are RFC 3339. */
 export function adminRoutes(ca: CertificateAuthority, ports: Pick<Ports, "now" | "run">): AdminRoutes {
-  const route = <A>(schema: Schema.Codec<A>, act: (body: A, at: Date) => Outcome) => (body: unknown) => {
-    const decoded = Schema.decodeUnknownResult(schema, { onExcessProperty: "error" })(body);
-    return Result.isFailure(decoded)
-      ? Promise.resolve({ status: 400, body: { error: decoded.failure.message } })
-      : answerOf(ports, Effect.suspend(() => act(decoded.success, new Date(ports.now()))));
-  };
+  const route = <A>(
+    summary: string,
+    body: Schema.Codec<A>,
+    act: (ca: CertificateAuthority, body: A, at: Date) => Outcome,
+  ) =>
+    jsonRoute({ summary, body }, (asked) => {
+      const at = new Date(ports.now());
+      return answerOf(ports, Effect.suspend(() => act(ca, asked, at)));
+    });
   return {
-    "GET /status": route(emptyBody, (_, at) => operatorStatus(ca, at)),
-    "POST /ca/nodes": route(nodesBody, (page, at) => pageOfNodes(ca, page, at)),
-    "POST /ca/token": route(tokenBody, ({ role, name, san, lifetime_s: seconds, replace }, at) => {
-      const lifetimeMs = seconds === undefined ? undefined : seconds * 1_000;
-      const request = { role, name, san, lifetimeMs, replaces: replace === true ? "yes" : "no" } as const;
-      return Effect.map(
-        createToken(ca, request, at),
-        ({ text: token, identity, expires }) => ({ token, identity, expires: expires.toISOString() }),
-      );
-    }),
-    "POST /ca/revoke": route(
-      revokeBody,
-      ({ reason = "unspecified", ...target }, at) =>
-        Effect.map(revoke(ca, target, reason, at), ({ certificates, unlisted, number, gap }) => ({
-          revoked: certificates.map(({ identity, serial }) => ({ identity, serial })),
-          unlisted: unlisted.map(({ identity, serial }) => ({ identity, serial })),
-          number,
-          ...(gap === undefined
-            ? {}
-            : { gap: { from: new Date(gap.from).toISOString(), to: new Date(gap.to).toISOString() } }),
-        })),
+    "GET /status": route("Show how the CA stands.", emptyBody, (_, _body, at) => operatorStatus(ca, at)),
+    "POST /ca/nodes": route("List certificates that have not ended, a page at a time.", nodesBody, pageOfNodes),
+    "POST /ca/token": route("Make a token with which one node gets its certificate.", tokenBody, makeToken),
+    "POST /ca/revoke": route("Revoke a name, or a certificate and those that renew it.", revokeBody, revokeTarget),
+    "POST /ca/root-list": route("Publish a list that was signed with the root's key.", fileBody, publishRootList),
+    "POST /ca/requests": route("List the enrolments that wait, a page at a time.", requestsBody, pageOfRequests),
+    "POST /ca/decide": route(
+      "Decide an enrolment that waits.",
+      decideBody,
+      (_, body, at) => Effect.map(decide(ca, body, at), shownRequest),
     ),
-    "POST /ca/root-list": route(
-      fileBody,
-      ({ file }, at) =>
-        isAbsolute(file)
-          ? Effect.map(takeRootList(ca, file, at), (lists) =>
-            lists.map(({ issuer, number, next_update: end }) => ({
-              issuer,
-              number,
-              ends: new Date(end).toISOString(),
-            })))
-          : notAbsolute,
-    ),
-    "POST /ca/requests": route(requestsBody, ({ after }, at) =>
-      Effect.fromResult(ca.register.read((rows) => {
-        const requests = openRequests(rows, at, after);
-        const last = requests.length < requestsPageRows ? undefined : requests.at(-1);
-        const mark = last === undefined ? {} : { after: { asked: last.asked, id: last.id } };
-        return { requests: requests.map(shownRequest), ...mark };
-      }))),
-    "POST /ca/decide": route(decideBody, (body, at) => Effect.map(decide(ca, body, at), shownRequest)),
-    "POST /ca/backup": route(
-      fileBody,
-      ({ file }, at) =>
-        isAbsolute(file)
-          ? Effect.flatMap(
-            Effect.promise(() => {
-              // A full disk prevents no backup.
-              ca.register.transaction((rows) => Result.succeed(enterBackup(rows, at)));
-              return ca.register.backup(file);
-            }),
-            (done) => Effect.fromResult(Result.map(done, () => ({ file }))),
-          )
-          : notAbsolute,
-    ),
+    "POST /ca/backup": route("Copy the register to a file.", fileBody, backUp),
   };
+}
+
+function makeToken(
+  ca: CertificateAuthority,
+  { role, name, san, lifetime_s: seconds, replace }: typeof tokenBody.Type,
+  at: Date,
+): Outcome {
+  const lifetimeMs = seconds === undefined ? undefined : seconds * 1_000;
+  const request = { role, name, san, lifetimeMs, replaces: replace === true ? "yes" : "no" } as const;
+  return Effect.map(
+    createToken(ca, request, at),
+    ({ text: token, identity, expires }) => ({ token, identity, expires: expires.toISOString() }),
+  );
+}
+
+function revokeTarget(
+  ca: CertificateAuthority,
+  { reason = "unspecified", ...target }: typeof revokeBody.Type,
+  at: Date,
+): Outcome {
+  return Effect.map(revoke(ca, target, reason, at), ({ certificates, unlisted, number, gap }) => ({
+    revoked: certificates.map(({ identity, serial }) => ({ identity, serial })),
+    unlisted: unlisted.map(({ identity, serial }) => ({ identity, serial })),
+    number,
+    ...(gap === undefined
+      ? {}
+      : { gap: { from: new Date(gap.from).toISOString(), to: new Date(gap.to).toISOString() } }),
+  }));
+}
+
+function publishRootList(ca: CertificateAuthority, { file }: typeof fileBody.Type, at: Date): Outcome {
+  if (!isAbsolute(file)) return notAbsolute;
+  return Effect.map(
+    takeRootList(ca, file, at),
+    (lists) =>
+      lists.map(({ issuer, number, next_update: end }) => ({ issuer, number, ends: new Date(end).toISOString() })),
+  );
+}
+
+function pageOfRequests(ca: CertificateAuthority, { after }: typeof requestsBody.Type, at: Date): Outcome {
+  return Effect.fromResult(ca.register.read((rows) => {
+    const requests = openRequests(rows, at, after);
+    const last = requests.length < requestsPageRows ? undefined : requests.at(-1);
+    const mark = last === undefined ? {} : { after: { asked: last.asked, id: last.id } };
+    return { requests: requests.map(shownRequest), ...mark };
+  }));
+}
+
+function backUp({ register }: CertificateAuthority, { file }: typeof fileBody.Type, at: Date): Outcome {
+  if (!isAbsolute(file)) return notAbsolute;
+  return Effect.flatMap(
+    Effect.promise(() => {
+      // A full disk prevents no backup.
+      register.transaction((rows) => Result.succeed(enterBackup(rows, at)));
+      return register.backup(file);
+    }),
+    (done) => Effect.fromResult(Result.map(done, () => ({ file }))),
+  );
 }
 
 /** Runs an operation; its refusal is an answer too. */

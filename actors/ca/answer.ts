@@ -15,6 +15,7 @@ import { certsOnly, readCsrBody } from "./est_bodies.ts";
 import { publishedCas } from "./published_cas.ts";
 import { memberRow, reenrol } from "./reenrol.ts";
 import type { RegisterFailure } from "./register_failure.ts";
+import { whyNotIssuing } from "./why_not_issuing.ts";
 
 /** A request as the port hands it on. */
 export interface CaRequest {
@@ -180,17 +181,7 @@ function health(ca: CertificateAuthority, _request: CaRequest, at: Date): Return
   return Effect.map(
     Effect.fromResult(ca.register.read((rows) => crlOf(rows, ca.issuerId, "complete"))),
     (list) => {
-      const end = ca.issuer.certificate.period.notAfter;
-      const { failure } = ca.register;
-      const reason = failure !== undefined
-        ? `register-${failure.problem}`
-        : at > end
-        ? `the issuer ended at ${end.toISOString()}`
-        : list === undefined
-        ? "there is no revocation list"
-        : +at > list.next_update
-        ? `the revocation list ended at ${new Date(list.next_update).toISOString()}`
-        : undefined;
+      const reason = whyNotIssuing(ca, list, at);
       return reason === undefined ? text(200, "ok") : text(503, reason);
     },
   );

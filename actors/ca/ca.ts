@@ -19,7 +19,7 @@ import { type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 import { fromScoped } from "../runtime/scoped_actor.ts";
-import { serveAdmin } from "../admin/serve_admin.ts";
+import { type AdminRoutes, serveAdmin } from "../admin/serve_admin.ts";
 import { adminRoutes } from "./admin_routes.ts";
 import { answer, renewAfterPart } from "./answer.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
@@ -43,6 +43,8 @@ export interface CaInput {
   readonly port: number;
   /** Path of the admin socket, in a folder that others cannot enter. */
   readonly socket: string;
+  /** Routes of the admin socket that are the program's, beside those of the CA. */
+  readonly programRoutes: AdminRoutes;
 }
 
 /** What a running CA has. */
@@ -91,7 +93,8 @@ const listen = fromScoped(
 
 const administrate = fromScoped(
   "administrate",
-  ({ ports, ca, socket }: CaInput) => serveAdmin(socket, adminRoutes(ca, ports)),
+  ({ ports, ca, socket, programRoutes }: CaInput) =>
+    serveAdmin(socket, { ...adminRoutes(ca, ports), ...programRoutes }),
 );
 
 /** Renews what is due; the identity where it was renewed. */

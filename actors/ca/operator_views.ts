@@ -12,26 +12,63 @@ import { nextTurn } from "./make_lists.ts";
 import { isRevokedByRoot, rootListState } from "./published_cas.ts";
 import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
+import { whyNotIssuing } from "./why_not_issuing.ts";
 
 /** Index rows that are counted in a turn of the event loop: about two milliseconds. */
 const countedAtOnce = 20_000;
 /** Locked names that are shown. */
 const lockedMax = 1_000;
 
-type View = Effect.Effect<unknown, CaRefused | RegisterFailure>;
+type View<A> = Effect.Effect<A, CaRefused | RegisterFailure>;
+
+/** A CA at one moment; times are RFC 3339. */
+export interface ShownCa {
+  readonly domain: string;
+  readonly url: string;
+  /** Why it cannot issue now. */
+  readonly problem: string | null;
+  readonly issuer_ends: string;
+  readonly issuers: readonly ShownIssuer[];
+  /** Certificates that have not ended and are not revoked. */
+  readonly certificates: number;
+  /** The newest complete revocation list of the CA that issues. */
+  readonly crl: { readonly number: string; readonly next_update: string } | null;
+  readonly root_list: string;
+  readonly root_list_ends: string | null;
+  readonly root_list_days: number | null;
+  /** Names whose renewal was forked; at most {@linkcode lockedMax}. */
+  readonly locked: readonly { readonly identity: string; readonly reason: string }[];
+}
+
+/** A CA's key and certificate. */
+export interface ShownIssuer {
+  /** SHA-256 of its public key, hexadecimal. */
+  readonly id: string;
+  readonly subject: string;
+  readonly ends: string;
+  readonly state: "issuing" | "retired";
+  /** Certificates below it that have not ended. */
+  readonly certificates: number;
+  /** Whether the root has revoked it. */
+  readonly revoked: boolean;
+}
 
 /** How a CA stands. */
-export function operatorStatus(ca: CertificateAuthority, at: Date): View {
+export function operatorStatus(ca: CertificateAuthority, at: Date): View<ShownCa> {
   return Effect.gen(function* () {
     const unexpired = yield* countInPieces(ca, "certificates", at);
     const revoked = yield* countInPieces(ca, "revocations", at);
-    const issuers: object[] = [];
+    const issuers: ShownIssuer[] = [];
     for (const { issuer: { certificate }, issuerId } of signersOf(ca)) {
       const certificates = yield* countInPieces(ca, "certificates", at, issuerId);
       const isRevoked = yield* Effect.fromResult(ca.register.read((rows) => isRevokedByRoot(ca, rows, certificate)));
       issuers.push({
         ...{ id: issuerId, subject: certificate.subject.text, ends: certificate.period.notAfter.toISOString() },
-        ...{ state: issuerId === ca.issuerId ? "issuing" : "retired", certificates, revoked: isRevoked },
+        ...{
+          state: issuerId === ca.issuerId ? "issuing" as const : "retired" as const,
+          certificates,
+          revoked: isRevoked,
+        },
       });
     }
     return yield* Effect.fromResult(ca.register.read((rows) => {
@@ -41,6 +78,7 @@ export function operatorStatus(ca: CertificateAuthority, at: Date): View {
       return {
         domain: ca.domain,
         url: ca.url,
+        problem: whyNotIssuing(ca, list, at) ?? null,
         issuer_ends: ca.issuer.certificate.period.notAfter.toISOString(),
         issuers,
         certificates: unexpired - revoked,
@@ -98,7 +136,7 @@ export interface NodesPage {
 }
 
 /** Certificates that have not ended, by their end: a page, and the mark of the next. */
-export function pageOfNodes(ca: CertificateAuthority, { name, after }: NodesPage, at: Date): View {
+export function pageOfNodes(ca: CertificateAuthority, { name, after }: NodesPage, at: Date): View<unknown> {
   const mark = after ?? beginAt(at);
   return Effect.fromResult(ca.register.read((rows) => {
     const found = name === undefined ? certificatesAfter(rows, mark) : certificatesNamed(rows, name, mark, at);

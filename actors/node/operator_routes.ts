@@ -3,10 +3,11 @@
  *
  * @module
  */
-import { Result, Schema } from "effect";
-import type { AdminAnswer, AdminRoute, AdminRoutes } from "../admin/serve_admin.ts";
+import { Schema } from "effect";
+import { emptyBody, jsonRoute, type JsonRouteInit } from "../admin/json_route.ts";
+import { logRoutes, type OperatedLog } from "../admin/log_routes.ts";
+import type { AdminAnswer, AdminRoutes } from "../admin/serve_admin.ts";
 import type { EnrolmentCommand } from "../enrolment/enrolment.ts";
-import { type LogLevel, logLevels } from "../runtime/ports.ts";
 import type { NodeCommand } from "./node_setup.ts";
 import type { NodeLooks, ShownNode } from "./shown_node.ts";
 
@@ -23,46 +24,45 @@ export interface OperatorRoutesInit {
   readonly show: (looks: NodeLooks) => ShownNode;
   /** A scheduler's trainings; undefined for other roles. */
   readonly trainings?: (() => Promise<unknown>) | undefined;
-  readonly setLogLevel: (level: LogLevel) => void;
+  readonly log: OperatedLog;
   /** Ends the program in order; how long that may take, in milliseconds. */
   readonly drain: (reason: string) => number;
 }
 
-const emptyBody = Schema.Struct({});
-const levelBody = Schema.Struct({ level: Schema.Literals(logLevels) });
 const reasonBody = Schema.Struct({ reason: Schema.optionalKey(Schema.String.check(Schema.isMaxLength(256))) });
 
 const starting: AdminAnswer = { status: 503, body: { code: "starting", error: "the node is starting: try again" } };
 
 /** All of them. */
-export function operatorRoutes({ node, show, trainings, setLogLevel, drain }: OperatorRoutesInit): AdminRoutes {
-  const route =
-    <A>(schema: Schema.Codec<A>, act: (node: OperatedNode, body: A) => AdminAnswer | Promise<AdminAnswer>) =>
-    async (body: unknown): ReturnType<AdminRoute> => {
-      const decoded = Schema.decodeUnknownResult(schema, { onExcessProperty: "error" })(body);
-      if (Result.isFailure(decoded)) {
-        return { status: 400, body: { code: "wrong-body", error: decoded.failure.message } };
-      }
+export function operatorRoutes(
+  { node, show, trainings, log, drain }: OperatorRoutesInit,
+): AdminRoutes {
+  const route = <A>(
+    init: JsonRouteInit<A>,
+    act: (node: OperatedNode, body: A) => AdminAnswer | Promise<AdminAnswer>,
+  ) =>
+    jsonRoute(init, (body) => {
       const running = node();
-      return running === undefined ? starting : await act(running, decoded.success);
-    };
+      return running === undefined ? starting : act(running, body);
+    });
   return {
-    "GET /status": route(emptyBody, async (running) => {
+    "GET /status": route({ summary: "Show the node.", body: emptyBody }, async (running) => {
       const shown = show(running.getSnapshot());
       return { status: 200, body: trainings === undefined ? shown : { ...shown, trainings: await trainings() } };
     }),
-    "POST /reload": route(emptyBody, (running) => {
-      running.send({ type: "trust.reload" });
-      return { status: 200, body: {} };
-    }),
-    "POST /drain": route(reasonBody, (_, { reason = "its operator asked for it" }) => {
-      return { status: 200, body: { withinMs: drain(reason) } };
-    }),
-    "POST /renew": route(emptyBody, (running) => renew(running)),
-    "POST /log-level": route(levelBody, (_, { level }) => {
-      setLogLevel(level);
-      return { status: 200, body: { level } };
-    }),
+    "POST /reload": route(
+      { summary: "Read certificate, trust, lists and rules again.", body: emptyBody },
+      (running) => {
+        running.send({ type: "trust.reload" });
+        return { status: 200, body: {} };
+      },
+    ),
+    "POST /drain": route(
+      { summary: "End the node in order.", body: reasonBody },
+      (_, { reason = "its operator asked for it" }) => ({ status: 200, body: { withinMs: drain(reason) } }),
+    ),
+    "POST /renew": route({ summary: "Renew the node's certificate.", body: emptyBody }, renew),
+    ...logRoutes(log),
   };
 }
 

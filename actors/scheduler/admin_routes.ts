@@ -4,7 +4,8 @@
  * @module
  */
 import { Effect, Result, Schema } from "effect";
-import type { AdminAnswer, AdminRoute, AdminRoutes } from "../admin/serve_admin.ts";
+import { emptyBody, jsonRoute } from "../admin/json_route.ts";
+import type { AdminAnswer, AdminRoutes } from "../admin/serve_admin.ts";
 import type { Ports, Services } from "../runtime/ports.ts";
 import { trainingFolder } from "../training/checkpoints.ts";
 import { readEvents } from "./read_events.ts";
@@ -39,7 +40,6 @@ export const receivedAtOnceMax = 4;
 const id = Schema.String.check(Schema.isPattern(trainingIdPattern));
 const idBody = Schema.Struct({ id });
 const logsBody = Schema.Struct({ id, worker: Schema.optionalKey(Schema.String.check(Schema.isMaxLength(256))) });
-const emptyBody = Schema.Struct({});
 
 /** All of them. */
 export function adminRoutes({ ports, stateDir, ask }: AdminRoutesInit): AdminRoutes {
@@ -54,24 +54,31 @@ export function adminRoutes({ ports, stateDir, ask }: AdminRoutesInit): AdminRou
       ? refusal(received.failure)
       : await ask({ type: "submit", training: received.success });
   };
-  const route = <A>(schema: Schema.Codec<A>, act: (body: A) => Promise<AdminAnswer>): AdminRoute => (body) => {
-    const decoded = Schema.decodeUnknownResult(schema, { onExcessProperty: "error" })(body);
-    return Result.isFailure(decoded)
-      ? Promise.resolve({ status: 400, body: { code: "wrong-body", error: decoded.failure.message } })
-      : act(decoded.success);
-  };
   return {
-    "GET /trainings": route(emptyBody, () => ask({ type: "list" })),
-    "POST /trainings/status": route(idBody, (body) => ask({ type: "status", ...body })),
-    "POST /trainings/cancel": route(idBody, (body) => ask({ type: "cancel", ...body })),
-    "POST /trainings/resume": route(idBody, (body) => ask({ type: "resume", ...body })),
-    "POST /trainings/logs": route(logsBody, async ({ id, worker }) => {
-      const known = await ask({ type: "status", id });
-      if (known.status !== 200) return known;
-      const events = await valueOf(ports, readEvents(trainingFolder(stateDir, id), worker));
-      return { status: 200, body: { events } };
-    }),
+    "GET /trainings": jsonRoute({ summary: "List the trainings.", body: emptyBody }, () => ask({ type: "list" })),
+    "POST /trainings/status": jsonRoute(
+      { summary: "Show a training.", body: idBody },
+      (body) => ask({ type: "status", ...body }),
+    ),
+    "POST /trainings/cancel": jsonRoute(
+      { summary: "End a training.", body: idBody },
+      (body) => ask({ type: "cancel", ...body }),
+    ),
+    "POST /trainings/resume": jsonRoute(
+      { summary: "Go on with a training.", body: idBody },
+      (body) => ask({ type: "resume", ...body }),
+    ),
+    "POST /trainings/logs": jsonRoute(
+      { summary: "Show a training's events.", body: logsBody },
+      async ({ id, worker }) => {
+        const known = await ask({ type: "status", id });
+        if (known.status !== 200) return known;
+        const events = await valueOf(ports, readEvents(trainingFolder(stateDir, id), worker));
+        return { status: 200, body: { events } };
+      },
+    ),
     "POST /trainings": {
+      summary: "Submit a training: its job and its files.",
       upload: async (body) => {
         if (receiving >= receivedAtOnceMax) {
           const error = `${receivedAtOnceMax} trainings are being received: try again`;

@@ -5,6 +5,8 @@
  */
 import { Console, Effect } from "effect";
 import { Argument, Command, Flag } from "effect/cli";
+import type { ShownCa } from "../../actors/ca/operator_views.ts";
+import { logLevels } from "../../actors/runtime/ports.ts";
 import { revocationReasons } from "../../pki/issue/mod.ts";
 import { optionalFlag, splitNames } from "../certutil/flags.ts";
 import { escapeUnsafe } from "../program/log_line.ts";
@@ -127,11 +129,33 @@ const nodes = Command.make(
 
 const status = Command.make(
   "status",
-  { config: configFlag },
-  ({ config }) => Effect.flatMap(ask(config, "GET /status"), printJson),
-).pipe(
-  Command.withDescription("Show how the CA stands, as JSON."),
-);
+  {
+    config: configFlag,
+    json: Flag.Boolean("json").pipe(Flag.withDefault(false), Flag.withDescription("Print JSON on standard output.")),
+    watch: Flag.Boolean("watch").pipe(
+      Flag.withDefault(false),
+      Flag.withDescription("Print it again whenever it changed, until a signal ends the command."),
+    ),
+  },
+  ({ config, json, watch }) =>
+    Effect.gen(function* () {
+      const { showStatus } = yield* Effect.promise(() => import("../program/watch_status.ts"));
+      const { caText } = yield* Effect.promise(() => import("./ca_text.ts"));
+      const look = Effect.map(ask(config, "GET /status"), (shown) => shown as ShownCa);
+      yield* showStatus({ look, asText: caText, format: json ? "json" : "text", watch });
+    }),
+).pipe(Command.withDescription("Show the running CA: issuers, certificates, revocation lists, locked names."));
+
+const logLevel = Command.make(
+  "log-level",
+  {
+    config: configFlag,
+    level: Argument.Literals("level", logLevels).pipe(
+      Argument.withDescription("Least level that it writes to its log from now on."),
+    ),
+  },
+  ({ config, level }) => Effect.andThen(ask(config, "POST /log-level", { level }), print(`logs from ${level} on`)),
+).pipe(Command.withDescription("Change the level of the running CA's log, until it ends."));
 
 interface RevokedAnswer {
   readonly revoked: readonly { readonly identity: string; readonly serial: string }[];
@@ -208,4 +232,16 @@ const deny = Command.make(
 ).pipe(Command.withDescription("Refuse an enrolment that waits."));
 
 /** All of them. */
-export const caCommands = [init, run, token, requests, approve, deny, nodes, revoke, status, ...lifeCommands] as const;
+export const caCommands = [
+  init,
+  run,
+  token,
+  requests,
+  approve,
+  deny,
+  nodes,
+  revoke,
+  status,
+  logLevel,
+  ...lifeCommands,
+] as const;

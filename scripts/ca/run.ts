@@ -6,6 +6,7 @@
 import { join } from "node:path";
 import process from "node:process";
 import { Effect } from "effect";
+import { logRoutes } from "../../actors/admin/log_routes.ts";
 import { alarmLevels } from "../../actors/ca/alarm.ts";
 import { caMachine } from "../../actors/ca/ca.ts";
 import { loadCaConfig } from "../../actors/ca/ca_config.ts";
@@ -65,7 +66,7 @@ async function untilDone(
     };
     const actor = superviseRoot(caMachine, {
       id: "ca",
-      input: { ports, ca, name, host, port, socket: socketPath(config) },
+      input: { ports, ca, name, host, port, socket: socketPath(config), programRoutes: logRoutes(log) },
       onError: crash,
       onSnapshot: ({ status, context }) => {
         if (status === "done") resolve(context.reason);

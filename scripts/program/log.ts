@@ -4,6 +4,8 @@
  * @module
  */
 import process from "node:process";
+import { makeEventSource } from "../../actors/admin/event_stream.ts";
+import type { OperatedLog } from "../../actors/admin/log_routes.ts";
 import { type LogLevel, logLevels, type Report } from "../../actors/runtime/ports.ts";
 import { formatLine, type LogFormat } from "./log_line.ts";
 
@@ -19,14 +21,15 @@ interface LogOptions {
 }
 
 /** Where reports become lines. */
-export interface Log {
+export interface Log extends OperatedLog {
   /** Never throws: a log that fails must not fail a node. */
   readonly report: (report: Report) => void;
-  /** Writes lines from this level on. */
-  readonly setLevel: (level: LogLevel) => void;
   /** Names the node from now on, by its certificate. */
   readonly name: (node: string) => void;
 }
+
+/** Followers get lines from this level on, also where the log itself begins at a higher one. */
+const followedLeast = logLevels.indexOf("info");
 
 /**
  * Makes a log.
@@ -36,15 +39,25 @@ export interface Log {
 export function makeLog(node: string, { level, format, colour, now, write }: LogOptions): Log {
   let least = logLevels.indexOf(level);
   let called = node;
+  const events = makeEventSource();
+  const attempt = (act: () => void) => {
+    try {
+      act();
+    } catch {
+      // A field throws on access, or the output is gone. No place is left to report it.
+    }
+  };
   return {
     report: (report) => {
-      if (logLevels.indexOf(report.level) < least) return;
-      try {
-        write(`${formatLine({ ...report, time: new Date(now()).toISOString(), node: called }, format, colour)}\n`);
-      } catch {
-        // A field throws on access, or the output is gone. No place is left to report it.
-      }
+      const rank = logLevels.indexOf(report.level);
+      const isWritten = rank >= least;
+      const isPublished = events.isFollowed() && (isWritten || rank >= followedLeast);
+      if (!isWritten && !isPublished) return;
+      const entry = { ...report, time: new Date(now()).toISOString(), node: called };
+      if (isWritten) attempt(() => write(`${formatLine(entry, format, colour)}\n`));
+      if (isPublished) attempt(() => events.publish(formatLine(entry, "json")));
     },
+    follow: events.follow,
     setLevel: (next) => (least = logLevels.indexOf(next)),
     name: (name) => (called = name),
   };

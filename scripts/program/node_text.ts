@@ -5,30 +5,18 @@
  */
 import type { ShownNode, ShownPeer, ShownRefusal } from "../../actors/node/shown_node.ts";
 import type { ShownTraining } from "../../actors/scheduler/status.ts";
-import { ageText, columnsText, listText } from "./trainings_text.ts";
-import { escapeUnsafe } from "./log_line.ts";
-
-/** How it is written. */
-export interface NodeTextOptions {
-  /** Milliseconds since the epoch. */
-  readonly now: number;
-  /** Longest line, in characters. */
-  readonly columns: number;
-  readonly colour: boolean;
-}
+import { fitted, section, untilText } from "./text_blocks.ts";
+import { ageText, listText } from "./trainings_text.ts";
+import type { StatusTextOptions } from "./watch_status.ts";
 
 /** Peers that are listed; `--json` has more. */
 const peersMax = 40;
-/** A certificate or list whose end is nearer is marked, in milliseconds. */
-const soonMs = 24 * 60 * 60 * 1_000;
-
-const paint = { good: "\x1b[32m", bad: "\x1b[31m", title: "\x1b[1m" } as const;
-
 /** All of it; no line is longer than the terminal is wide. */
 export function nodeText(
   shown: ShownNode & { readonly trainings?: readonly ShownTraining[] },
-  { now, columns, colour }: NodeTextOptions,
+  options: StatusTextOptions,
 ): string {
+  const { now } = options;
   const lines = [
     ...headLines(shown, now),
     ...trustLines(shown, now),
@@ -41,30 +29,7 @@ export function nodeText(
     ...workLines(shown, now),
     ...(shown.trainings === undefined ? [] : ["trainings:", ...indented(listText(shown.trainings, now))]),
   ];
-  return lines.map((line) => {
-    const safe = escapeUnsafe(line);
-    const cut = safe.length > columns ? `${safe.slice(0, columns - 1)}…` : safe;
-    return colour ? coloured(cut) : cut;
-  }).join("\n");
-}
-
-/** Titles stand out; what is ready is green, what is over or refused red. */
-function coloured(line: string): string {
-  const style = /^\S.*:$/.test(line)
-    ? paint.title
-    : /: ready\b/.test(line)
-    ? paint.good
-    : /\b(failed|overdue|soon|not linked)\b/.test(line)
-    ? paint.bad
-    : undefined;
-  return style === undefined ? line : `${style}${line}\x1b[0m`;
-}
-
-/** The time until something, short, or that it is over. */
-function untilText(end: string, now: number): string {
-  const ms = Date.parse(end) - now;
-  if (ms < 0) return `overdue for ${ageText(end, now)}`;
-  return `in ${ageText(new Date(now).toISOString(), now + ms)}${ms < soonMs ? ", soon" : ""}`;
+  return fitted(lines, options);
 }
 
 function headLines(shown: ShownNode, now: number): readonly string[] {
@@ -134,11 +99,6 @@ function workLines({ leases, jobs }: ShownNode, now: number): readonly string[] 
     ...section("leases", leaseRows),
     ...section("jobs", jobs.map(({ id, lease, scheduler }) => [`  ${id}`, `under lease ${lease}`, scheduler])),
   ];
-}
-
-/** A title and its rows in columns; that there are none in one line. */
-function section(title: string, rows: readonly (readonly string[])[]): readonly string[] {
-  return rows.length === 0 ? [`${title}: none`] : [`${title}:`, ...columnsText(rows).split("\n")];
 }
 
 const indented = (text: string): readonly string[] => text.split("\n").map((line) => `  ${line}`);

@@ -11,9 +11,8 @@ import type { LogLevel } from "../../actors/runtime/ports.ts";
 import type { ShownTraining } from "../../actors/scheduler/status.ts";
 import { ask, type AskedProgram, socketOf } from "./asking.ts";
 import { ProgramFailed } from "./failure.ts";
-import { wantsColour } from "./log.ts";
-import { escapeUnsafe } from "./log_line.ts";
 import { nodeText } from "./node_text.ts";
+import { showStatus } from "./watch_status.ts";
 
 /** A node's status; of a scheduler with its trainings. */
 export type ShownStatusOfNode = ShownNode & { readonly trainings?: readonly ShownTraining[] };
@@ -21,14 +20,10 @@ export type ShownStatusOfNode = ShownNode & { readonly trainings?: readonly Show
 type Command = Effect.Effect<void, ProgramFailed, FileSystem.FileSystem>;
 type Format = "text" | "json";
 
-/** Between two looks of `status --watch`, in milliseconds. */
-const watchMs = 1_000;
 /** Between two looks at a renewal, or at a node that ends, in milliseconds. */
 const lookMs = 200;
 /** A renewal is waited for so long, in milliseconds: a CA answers within 30 s, and the files are taken up within one. */
 const renewMs = 60_000;
-/** Columns where standard output is no terminal. */
-const columnsDefault = 120;
 
 const print = (text: string) => process.stdout.write(`${text}\n`);
 const failed = (message: string) => new ProgramFailed({ exitCode: 1, notice: message });
@@ -36,25 +31,7 @@ const lookAt = (program: AskedProgram) => ask<ShownStatusOfNode>(program, "GET /
 
 /** Shows the node; with `watch`, whenever it changed. */
 export function status(program: AskedProgram & { readonly format: Format; readonly watch: boolean }): Command {
-  const { format, watch } = program;
-  const { isTTY = false, columns = columnsDefault } = process.stdout;
-  const asText = (shown: ShownStatusOfNode) =>
-    nodeText(shown, { now: Date.now(), columns, colour: isTTY && wantsColour(process.env) });
-  return Effect.gen(function* () {
-    let before = "";
-    for (;;) {
-      const shown = yield* lookAt(program);
-      const seen = JSON.stringify(shown, (key, value) => key === "ageSeconds" ? undefined : value);
-      const clear = watch && isTTY && format === "text" ? "\x1b[H\x1b[2J" : "";
-      // On a terminal the ages go on.
-      if (seen !== before || clear !== "") {
-        print(format === "json" ? escapeUnsafe(JSON.stringify(shown)) : `${clear}${asText(shown)}`);
-      }
-      before = seen;
-      if (!watch) return;
-      yield* Effect.sleep(watchMs);
-    }
-  });
+  return showStatus({ ...program, look: lookAt(program), asText: nodeText });
 }
 
 /** Renews the node's certificate, and waits until the new one is in force. */

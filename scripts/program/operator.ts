@@ -65,7 +65,7 @@ async function routesOf(
     node: () => operated.node?.actor,
     show: (looks) => showNode(looks, { version, startedAt, now: ports.now(), open: operated.connections.list() }),
     trainings: isScheduler ? async () => trainingsOf(await ask({ type: "list" })) : undefined,
-    setLogLevel: log.setLevel,
+    log,
     drain: (reason) => operated.node?.drain(reason) ?? 0,
   });
   if (!isScheduler) return routes;

@@ -36,7 +36,7 @@ async function runningCa(options: TestAuthorityOptions = {}, taken: { port?: num
   const failures: unknown[] = [];
   const actor = superviseRoot(caMachine, {
     id: "ca",
-    input: { ports, ca: world.ca, name: "ca-01", host: "127.0.0.1", port, socket },
+    input: { ports, ca: world.ca, name: "ca-01", host: "127.0.0.1", port, socket, programRoutes: {} },
     clock,
     onError: (error) => failures.push(error),
   });

@@ -30,10 +30,7 @@ test("is silent for nine months, warns for three, and is loud in the last one", 
   });
   assert.equal(told, [[undefined, 120], ["warn", 119], ["warn", 30], ["error", 29], ["error", -1]]);
   assert.match(stateAt(-1).warning!.message, "ended at");
-  const status = await Effect.runPromise(operatorStatus(ca, new Date(+nextUpdate - 50 * dayMs))) as Record<
-    string,
-    unknown
-  >;
+  const status = await Effect.runPromise(operatorStatus(ca, new Date(+nextUpdate - 50 * dayMs)));
   assert.equal([status["root_list_days"], status["root_list_ends"]], [50, nextUpdate.toISOString()]);
   assert.match(String(status["root_list"]), "in 50 days: make the next one");
   close();

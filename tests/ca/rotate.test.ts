@@ -141,9 +141,7 @@ test("from one CA to the next, in three steps", async () => {
       return Result.getOrThrow(revokedEntries(Result.getOrThrow(parseCrl(Result.getOrThrow(der))))).length;
     };
     assert.equal([listed(old.id), listed(ca.issuerId)], [1, 1], "each CA's list has its own certificate");
-    const status = await Effect.runPromise(operatorStatus(ca, at)) as {
-      issuers: { state: string; certificates: number }[];
-    };
+    const status = await Effect.runPromise(operatorStatus(ca, at));
     assert.equal(status.issuers.map(({ state, certificates }) => [state, certificates]), [["issuing", 1], [
       "retired",
       2,
@@ -154,7 +152,7 @@ test("from one CA to the next, in three steps", async () => {
   await running(async (ca) => {
     assert.is((await Effect.runPromise(takeRootList(ca, list, at))).length, 1);
     assert.equal(await subjects(ca), ["CN=Root CA", "CN=Issuing CA 2"], "a revoked CA is not published");
-    const status = await Effect.runPromise(operatorStatus(ca, at)) as { issuers: { id: string; revoked: boolean }[] };
+    const status = await Effect.runPromise(operatorStatus(ca, at));
     assert.equal(status.issuers.map(({ revoked }) => revoked), [false, true]);
   });
   assert.is(await step({ isRevoked: (id) => Effect.succeed(id === old.id) }), "removed");

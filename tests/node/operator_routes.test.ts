@@ -21,7 +21,7 @@ function world(enrolment: "idle" | "busy" | "none", more: Partial<OperatorRoutes
   const routes = operatorRoutes({
     node: () => node,
     show: () => ({ state: "ready" }) as never,
-    setLogLevel: (level) => void done.push(level),
+    log: { setLevel: (level) => void done.push(level), follow: () => () => {} },
     drain: (reason) => done.push(reason),
     ...more,
   });

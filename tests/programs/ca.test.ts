@@ -89,6 +89,8 @@ test("a node enrols with a token, is listed, and is revoked; a restart forgets n
     return root.number;
   };
   const number = await list();
+  assert.match(await done("status", ...config), /^CA of acme\.example at \S+: issuing\ncertificates in force: 1\n/);
+  assert.is(JSON.parse(await done("status", ...config, "--json")).crl.number, number);
   await done("backup", ...config, "copy.db");
   assert.is(statSync(join(folder, "copy.db")).mode & 0o777, 0o600);
   await stopped();

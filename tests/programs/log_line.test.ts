@@ -124,6 +124,25 @@ log("leaves out what is under its level, and names the node once it is known", (
   ]);
 });
 
+log("its followers get lines of JSON from info on, also where the log itself begins higher, until they leave", () => {
+  const lines: string[] = [];
+  const followed: string[] = [];
+  const made = write("warn", lines);
+  const leave = made.follow((line) => followed.push(line));
+  const report = (level: "debug" | "info" | "warn", event: string) =>
+    made.report({ level, event, message: "a\nb\u2028", fields: { text: "x".repeat(100_000) } });
+  report("debug", "a");
+  report("info", "b");
+  report("warn", "c");
+  made.setLevel("debug");
+  report("debug", "d");
+  leave();
+  report("warn", "e");
+  assert.equal(followed.map((line) => JSON.parse(line).event), ["b", "c", "d"]);
+  assert.equal(lines.map((line) => JSON.parse(line).event), ["c", "d", "e"]);
+  assert.ok(followed.every((line) => !/[\n\u2028]/.test(line) && line.length < 16_384));
+});
+
 log("never throws: neither for a field that does nor for an output that is gone", () => {
   const thrower = {
     get x(): string {

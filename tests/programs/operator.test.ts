@@ -6,8 +6,10 @@ import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:f
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { askAdmin } from "../../actors/admin/ask_admin.ts";
 import type { ShownNode } from "../../actors/node/shown_node.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { permissionsFor } from "../../scripts/program/deno_permissions.ts";
@@ -103,11 +105,22 @@ test("renew brings another certificate of the same key while the node goes on", 
 test("log-level and reload are seen in the log; what has no meaning is answered", async () => {
   const worker = running.at(-1) as Running;
   const count = worker.events.filter(({ level }) => level === "debug").length;
+  const socketPath = join(folder, ".hypha", "worker", "admin.sock");
+  const described = await Effect.runPromise(askAdmin(socketPath, "GET /openapi.json"));
+  assert.ok(Object.hasOwn((described.body as { readonly paths: object }).paths, "/events"));
+  let followed = "";
+  const following = request(
+    { socketPath, path: "/events" },
+    (response) => response.on("data", (text) => followed += text),
+  );
+  following.on("error", () => {});
+  following.end();
   assert.match(await printed("worker", "log-level", "debug", "-c", "worker.toml"), "debug");
   assert.match(await printed("worker", "reload", "-c", "worker.toml"), "reading its files again");
   await printed("worker", "renew", "-c", "worker.toml");
   assert.ok(count === 0 || worker.events.length > count);
-  const socketPath = join(folder, ".hypha", "worker", "admin.sock");
+  assert.match(followed, /^data: \{.*"event":"identity\./m, "the log's lines are its events");
+  following.destroy();
   const answered = (path: string, body: string) =>
     new Promise<[number | undefined, unknown]>((resolve, reject) => {
       const sent = request({ socketPath, path, method: "POST" }, (response) => {

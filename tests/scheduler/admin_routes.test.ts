@@ -16,7 +16,7 @@ test("so many trainings are received at once, each counted before it is here; on
     return new Promise<AdminAnswer>((resolve) => waiting.push(resolve));
   };
   const route = adminRoutes({ ports, stateDir: "/none", ask })["POST /trainings"];
-  assert.ok(typeof route === "object");
+  assert.ok(route !== undefined && "upload" in route);
   const body = (async function* (): AsyncGenerator<Uint8Array> {})();
   const answers = Array.from({ length: receivedAtOnceMax }, () => route.upload(body));
   assert.equal(asked, answers.map((_, receiving) => ({ type: "room", receiving })));

@@ -171,7 +171,7 @@ export class SimulatedCa {
     superviseRoot(this.#machineOf(process), {
       id: "ca",
       clock: clock.machine as never,
-      input: { ports, ca: process.ca, name: "ca-01", host: "0.0.0.0", port: 8_443, socket: "" },
+      input: { ports, ca: process.ca, name: "ca-01", host: "0.0.0.0", port: 8_443, socket: "", programRoutes: {} },
       onError: (error) => {
         if (!process.isDead) onCrash(error);
       },

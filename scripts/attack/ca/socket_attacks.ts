@@ -8,6 +8,7 @@ import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { connect, type Socket } from "node:net";
 import process from "node:process";
+import { adminStreamsMax } from "../../../actors/admin/event_stream.ts";
 import { adminHeadMs } from "../../../actors/admin/serve_admin.ts";
 import { type CaAttack, inParallel, note } from "./attack.ts";
 import { ended } from "./client_attacks.ts";
@@ -17,6 +18,8 @@ import type { CaWorld } from "./world.ts";
 const nobody = 65_534;
 /** A connection that asks nothing is gone by then, in milliseconds. */
 const limitMs = adminHeadMs + 3_000;
+/** How long a reader of the events stays that does not read, in milliseconds. */
+const unreadMs = 2_000;
 /** Octets of a huge body. */
 const hugeBytes = 1024 * 1024;
 
@@ -50,6 +53,15 @@ const bodies = (id: string, expected: string, make: () => Uint8Array): CaAttack 
     inParallel(count, () => note(loot, ended(sending(world, "/ca/token", make()), limitMs))).then(() => {}),
 });
 
+/** Asks for the events, reads the answer's head and nothing more; leaves after a while. */
+function followsWithoutReading(world: CaWorld): Promise<{ readonly code: string }> {
+  const socket = connect(world.socket);
+  socket.write("GET /events HTTP/1.1\r\nhost: a\r\n\r\n");
+  socket.once("data", () => socket.pause());
+  setTimeout(() => socket.destroy(), unreadMs);
+  return ended(socket, limitMs);
+}
+
 export const socketAttacks: readonly CaAttack[] = [
   {
     id: "socket-other-user",
@@ -67,6 +79,16 @@ export const socketAttacks: readonly CaAttack[] = [
     run: async (world, count, loot) => {
       const sockets = Array.from({ length: count }, () => connect(world.socket));
       await Promise.all(sockets.map((socket) => note(loot, ended(socket, limitMs))));
+    },
+  },
+  {
+    id: "socket-events-unread",
+    count: { full: 1_000, quick: 40 },
+    expected: ["closed", "status-200", "status-503"],
+    run: async (world, count, loot) => {
+      await Promise.all(Array.from({ length: count }, () => note(loot, followsWithoutReading(world))));
+      const followed = loot.codes.get("status-200") ?? 0;
+      if (followed > adminStreamsMax) loot.problems.push(`${followed} followed the events at once`);
     },
   },
 ];

@@ -1,0 +1,19 @@
+/**
+ * Whether a CA can issue.
+ *
+ * @module
+ */
+import type { CertificateAuthority } from "./certificate_authority.ts";
+import type { CrlRow } from "./crl_rows.ts";
+
+/** One reason why the CA cannot issue; undefined where it can. `list`: its newest complete revocation list. */
+export function whyNotIssuing(ca: CertificateAuthority, list: CrlRow | undefined, at: Date): string | undefined {
+  const end = ca.issuer.certificate.period.notAfter;
+  const { failure } = ca.register;
+  if (failure !== undefined) return `register-${failure.problem}`;
+  if (at > end) return `the issuer ended at ${end.toISOString()}`;
+  if (list === undefined) return "there is no revocation list";
+  return +at > list.next_update
+    ? `the revocation list ended at ${new Date(list.next_update).toISOString()}`
+    : undefined;
+}

@@ -1,0 +1,54 @@
+/** A CA's status for people. */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { ShownCa } from "../../actors/ca/operator_views.ts";
+import { caText } from "../../scripts/ca/ca_text.ts";
+
+const test = suite("a CA for people");
+const now = Date.parse("2026-01-02T00:00:00Z");
+const at = (seconds: number) => new Date(now + seconds * 1_000).toISOString();
+const shown: ShownCa = {
+  domain: "acme.example",
+  url: "https://ca.acme.example:8443",
+  problem: null,
+  issuer_ends: at(864_000),
+  issuers: [
+    { id: "a", subject: "CN=Issuing CA 2", ends: at(864_000), state: "issuing", certificates: 3, revoked: false },
+    { id: "b", subject: "CN=Issuing CA", ends: at(60), state: "retired", certificates: 10, revoked: true },
+  ],
+  certificates: 12,
+  crl: { number: "7", next_update: at(-10) },
+  root_list: "in force",
+  root_list_ends: at(864_000),
+  root_list_days: 10,
+  locked: [{ identity: "spiffe://acme.example/worker/w\x1b[2J", reason: "renewal-forked" }],
+};
+const options = { now, columns: 200, colour: false };
+
+test("all of it is shown, and unsafe characters are escaped", () => {
+  assert.equal(caText(shown, options).split("\n"), [
+    "CA of acme.example at https://ca.acme.example:8443: issuing",
+    "certificates in force: 12",
+    "revocation list 7: next 2026-01-01T23:59:50.000Z, overdue for 10 s",
+    "the root's revocation list: ends 2026-01-12T00:00:00.000Z, in 10 d",
+    "issuers:",
+    "  CN=Issuing CA 2  issuing           ends 2026-01-12T00:00:00.000Z, in 10 d        3 certificates",
+    "  CN=Issuing CA    retired, revoked  ends 2026-01-02T00:01:00.000Z, in 60 s, soon  10 certificates",
+    "locked names:",
+    "  spiffe://acme.example/worker/w\\u001b[2J  renewal-forked",
+  ]);
+});
+
+test("a CA without lists that cannot issue says so, in lines no longer than the terminal", () => {
+  const text = caText(
+    { ...shown, problem: "register-full", crl: null, root_list: "there is none", root_list_ends: null, locked: [] },
+    { ...options, columns: 60 },
+  );
+  const lines = text.split("\n");
+  assert.match(lines[0] ?? "", /^CA of acme\.example at .*: cannot …?/);
+  assert.equal(lines.slice(2, 4), ["revocation list: none", "the root's revocation list: there is none"]);
+  assert.ok(lines.every((line) => line.length <= 60));
+  assert.is(lines.at(-1), "locked names: none");
+});
+
+test.run();
