@@ -43,7 +43,13 @@ export function judgeEarly(args: TrainingArgs, aggregator: Peer, { round, member
   for (const member of members) if (member.outcome === "rejected") dropMember(args, { aggregator, round, member });
 }
 
-/** What a trainer has after a result. Parameters that are not the scheduler's are said aloud, once. */
+/** So many trainers with other parameters than the scheduler's cost the aggregator its part: one alone may be the one that errs. */
+export const divergedMax = 2;
+
+/**
+ * What a trainer has after a result. One whose parameters are not the scheduler's is lost, because its updates would begin from them;
+ * with the second trainer under one aggregator, the aggregator is lost too and not leased again.
+ */
 export function reportReceipt(
   { context, enqueue }: TrainingArgs,
   { peer, receipt, training }: {
@@ -66,6 +72,18 @@ export function reportReceipt(
       fields: { round, peer, job: after.jobId, sha256: parameters, expected: training.digests[round] ?? null },
     })
   );
+  if (!isNews || after.state === "done") return;
+  const reason = `diverged: its parameters after round ${round} are not those of the training`;
+  const { aggregator } = training;
+  if (aggregator !== undefined && aggregator.diverged.length >= divergedMax) {
+    enqueue.raise({
+      type: "participant.lost",
+      peer: aggregator.peer,
+      reason: `${aggregator.diverged.length} trainers got other results from it than the scheduler`,
+      isRejected: true,
+    });
+  }
+  enqueue.raise({ type: "participant.lost", peer, reason });
 }
 
 interface Claim {

@@ -131,7 +131,8 @@ export function offerToModel(
     return true;
   }
   if (training.aggregator?.member !== member) return reject();
-  enqueue.sendTo(store, { type: "result.offered", ...offeredStream(stream), peer, facts: factsOf(context) });
+  const { roundsDone: reported } = training;
+  enqueue.sendTo(store, { type: "result.offered", ...offeredStream(stream), peer, reported, facts: factsOf(context) });
   return true;
 
   function reject(): true {

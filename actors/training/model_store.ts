@@ -219,6 +219,7 @@ export const modelStoreMachine = store.createMachine({
                 rounds: context.rounds,
                 training: context.training,
                 before: present(context.checkpoint, "the model"),
+                reported: present(context.current, "the result").reported,
                 facts: present(context.current, "the result").facts,
                 outer: context.outer,
               },

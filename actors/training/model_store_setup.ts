@@ -38,6 +38,8 @@ export interface ModelStoreInput extends HasParent<ModelStoreEvent>, ModelPlace 
 /** A result that the aggregator wants to push, and what its scheduler knows of the round. */
 export interface OfferedResult extends OfferedStream {
   readonly peer: PeerText;
+  /** Rounds that the aggregator reported. */
+  readonly reported: number;
   readonly facts: RoundFacts;
 }
 

@@ -22,6 +22,8 @@ const idleMs = 60_000;
 export interface ResultRules extends ModelPlace {
   readonly training: TrainingKey;
   readonly before: Checkpoint;
+  /** Rounds that the aggregator reported. */
+  readonly reported: number;
   readonly facts: RoundFacts;
   readonly outer: OuterOptions;
 }
@@ -37,7 +39,7 @@ export type TakenResult =
   }
   /** The round was on disk already, and its sender did not hear of it. */
   | { readonly type: "repeated" }
-  /** Of another training, run or round: the stream was reset. */
+  /** Of another training, run or round, or of one that was not reported: the stream was reset. */
   | { readonly type: "refused"; readonly reason: string };
 
 /** A push that failed. `isRepeated`: its sender is one of ours and will send it again. */
@@ -68,6 +70,10 @@ export function takeResult(
     }
     if (label !== undefined && label.round !== round + 1) {
       return yield* refuse(stream, `round ${label.round} instead of ${round + 1}`);
+    }
+    // A worker of the existing network sends a result before it reports the round, and labels no push.
+    if (round + 1 > rules.reported + (label === undefined ? 1 : 0)) {
+      return yield* refuse(stream, `round ${round + 1} was not reported`);
     }
     const kept = Effect.gen(function* () {
       // An aggregator of the existing network sends its result once: it is taken where it fits, whatever is free.

@@ -77,6 +77,8 @@ export interface Aggregator extends Participant {
   readonly isForeign: boolean;
   /** Trainers whose updates of this round it misses, as it claims. */
   readonly missing: readonly Peer[];
+  /** Trainers whose parameters were others than the scheduler's after one of its results. */
+  readonly diverged: readonly Peer[];
 }
 
 /** A training. */
@@ -193,7 +195,15 @@ function answerReceipt(
     parameters: parameters ?? trainer.parameters,
     divergedAt: trainer.divergedAt ?? (isOther ? round : undefined),
   };
-  return { training: withTrainer(training, after), answer: { type: isLast ? "Done" : "Continue" } };
+  const judged = isOther ? withDiverged(training, trainer.peer) : training;
+  return { training: withTrainer(judged, after), answer: { type: isLast ? "Done" : "Continue" } };
+}
+
+/** The training in which a trainer got another result than the scheduler, or says so: which of them errs shows with the next such trainer. */
+function withDiverged(training: Training, peer: Peer): Training {
+  const { aggregator } = training;
+  if (aggregator === undefined || aggregator.diverged.includes(peer)) return training;
+  return { ...training, aggregator: { ...aggregator, diverged: [...aggregator.diverged, peer] } };
 }
 
 /**
@@ -358,7 +368,7 @@ export function leasedAggregator(
 ): Aggregator {
   const rosters = { sent: emptyRoster, knows: emptyRoster, dispatch: 0 };
   const flags = { ended: false, isLeaving: false, isForeign: false };
-  return { ...participant, ...rosters, ...flags, state: "leased", missing: [] };
+  return { ...participant, ...rosters, ...flags, state: "leased", missing: [], diverged: [] };
 }
 
 /** PeerIDs of the trainers. */

@@ -11,6 +11,7 @@ import type { SchedulerConfig } from "../../actors/config/config.ts";
 import { handOver } from "../../actors/job/copy.ts";
 import { jobLimits } from "../../actors/job/limits.ts";
 import { encodeTensors } from "../../actors/learning/mod.ts";
+import type { Receipt } from "../../transport/protocols/messages.ts";
 import { identityOf, settle } from "./fake_transport.ts";
 import { eventually, streamPair } from "./job_world.ts";
 import { configOf, startScheduler } from "./scheduler_world.ts";
@@ -20,9 +21,9 @@ export const tensors = (...values: number[]) =>
   encodeTensors(new Map([["w", { shape: [values.length], values: Float32Array.from(values) }]]));
 const limits = { ...jobLimits, acknowledgeMs: 5_000 };
 
-/** A job of one trainer whose weights and rounds lie in `folder`. */
-export function configIn(folder: string, rounds: number): SchedulerConfig {
-  const { job, ...config } = configOf(1, rounds);
+/** A job of one trainer, or of several, whose weights and rounds lie in `folder`. */
+export function configIn(folder: string, rounds: number, trainers = 1): SchedulerConfig {
+  const { job, ...config } = configOf(trainers, rounds);
   const weights = join(folder, "init.safetensors");
   writeFileSync(weights, tensors(1, 2));
   const model = { weights, type: "image-classification", inputNames: ["x"] };
@@ -33,29 +34,31 @@ export function configIn(folder: string, rounds: number): SchedulerConfig {
   };
 }
 
-/** A training of trainer `a` and aggregator `s`, both dispatched. */
-export async function trained(config: SchedulerConfig) {
+/** A training of trainer `a`, or of several, and aggregator `s`, all dispatched. */
+export async function trained(config: SchedulerConfig, trainers: readonly string[] = ["a"]) {
   const started = startScheduler(config);
   const { world, actor, offer, dispatches, say, answerTraining } = started;
   await eventually("the model is open", () => world.take("record.get").length > 0);
   actor.send({ type: "dataset.answered", lookup: actor.getSnapshot().context.lookups, answer: recordOf(3) });
   if (actor.getSnapshot().context.isRestart) {
     // What an earlier run left at the workers is ended first.
-    offer("a", "s");
+    offer(...trainers, "s");
     answerTraining("ours");
     world.pass(1_000);
   }
-  offer("a");
+  offer(...trainers);
   offer("s");
   const jobs = [...dispatches()];
   jobs[0]?.accept();
   jobs.push(...dispatches());
-  jobs[1]?.accept();
+  for (const { accept } of jobs.slice(1)) accept();
   const { run } = actor.getSnapshot().context;
   assert.ok(run !== undefined);
   const jobOf = (peer: string) => jobs.find((job) => job.peer === peer)?.spec.job_id ?? "";
-  const progress = (peer: string, progress: "update" | "updated" | "update-received") =>
-    (say(peer, { job_id: jobOf(peer), progress, training: run }) as { readonly type?: string }).type;
+  const progress = (peer: string, progress: "update" | "updated" | "update-received", receipt?: Receipt) =>
+    (say(peer, { job_id: jobOf(peer), progress, training: run, ...(receipt && { receipt }) }) as {
+      readonly type?: string;
+    }).type;
   const data = (peer: string, dataset: string) => {
     const answer = say(peer, { Data: { dataset, training: run } });
     return typeof answer === "object" && "Data" in answer ? answer.Data : answer;

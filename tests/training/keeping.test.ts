@@ -87,6 +87,44 @@ test("an aggregator whose result does not fit is lost; the round is done again w
   folder.remove();
 });
 
+test("a trainer whose parameters are not the scheduler's is lost; with a second one the aggregator is, and is not leased again", async () => {
+  const folder = temporary();
+  const names = ["a", "b", "c"];
+  const { world, actor, progress, push, offer, dispatches, live } = await trained(configIn(folder.path, 9, 3), names);
+  const lost = (part: string) => world.reported(`${part}.lost`).map(({ peer }) => peer);
+  const digestOf = (round: number) => actor.getSnapshot().context.training.digests[round] ?? "";
+  /** One round, and what each trainer has after it. */
+  const round = async (nth: number, has: (peer: string) => string) => {
+    for (const peer of names) progress(peer, "update");
+    assert.is(progress("s", "updated"), "Ok");
+    assert.ok(await push(tensors(nth, 1), `r${nth}`));
+    for (const peer of names) progress(peer, "update-received", { round: nth, parameters: has(peer) });
+  };
+  await round(1, () => digestOf(1));
+  assert.equal(world.reported("member.diverged"), []);
+  const other = "ab".repeat(32);
+  await round(2, (peer) => peer === "b" ? other : digestOf(2));
+  assert.equal(world.reported("member.diverged").map(({ peer, round, sha256 }) => [peer, round, sha256]), [
+    ["b", 2, other],
+  ]);
+  assert.equal([lost("trainer"), lost("aggregator")], [["b"], []]);
+  assert.match(String(world.reported("trainer.lost")[0]?.["reason"]), /^diverged: its parameters after round 2/);
+  assert.is(progress("b", "update"), undefined, "it is no member");
+  for (const { accept } of dispatches()) accept();
+  await round(3, (peer) => peer === "c" ? other : digestOf(3));
+  assert.equal([lost("trainer"), lost("aggregator")], [["b", "c"], ["s"]]);
+  assert.equal(actor.getSnapshot().context.training.roundsDone, 3, "the round is the scheduler's, and stays");
+  live(30_000);
+  offer("s");
+  live(1_000);
+  assert.is(actor.getSnapshot().context.training.aggregator, undefined);
+  offer("t");
+  live(1_000);
+  assert.equal(dispatches().map(({ peer, spec }) => [peer, spec.training?.round]), [["t", 3]]);
+  actor.send({ type: "role.drain" });
+  folder.remove();
+});
+
 test("an aggregator that does not take its job is replaced too; a worker that was not reached is told again", async () => {
   const folder = temporary();
   const { world, actor, progress, push, offer, dispatches, live } = await trained(configIn(folder.path, 2));

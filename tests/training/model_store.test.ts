@@ -62,9 +62,9 @@ async function opened(weights: Uint8Array = tensors(1, 2), options: { freeBytes?
   const facts = { run: 3, slices: null, members: ["a"], samples: 10 };
   let exchanges = 0;
   /** Pushes a result as an aggregator does; whether it was acknowledged. */
-  const push = async (bytes: Uint8Array, labelled: PushLabel | undefined) => {
+  const push = async (bytes: Uint8Array, labelled: PushLabel | undefined, reported = 9) => {
     const exchange = `x${++exchanges}`;
-    store.send({ type: "result.offered", exchange, peer: "agg", facts });
+    store.send({ type: "result.offered", exchange, peer: "agg", reported, facts });
     const { replyTo } = world.takeOne("stream.accept");
     const protocol = labelled === undefined ? "/hypha-tensor-stream/push" : "/hypha-tensor-stream/push/2";
     const { near, far } = streamPair({ near: "scheduler", far: "agg" }, protocol);
@@ -211,6 +211,16 @@ test("a result that does not fit is its aggregator's fault, and nothing is kept"
   assert.equal(files(disk).filter((name) => /^round/.test(name)), ["round-0.json", "round-0.safetensors"]);
 });
 
+test("bug: an aggregator handed over results of rounds that it had not reported, up to the end of the training", async () => {
+  const { disk, store, push } = await opened();
+  assert.not.ok(await push(tensors(1, 1), label(1), 0));
+  assert.equal([files(disk).length, store.said.length], [2, 1]);
+  assert.ok(await push(tensors(1, 1), undefined, 0), "one of the existing network reports afterwards");
+  assert.not.ok(await push(tensors(1, 1), undefined, 0));
+  assert.ok(await push(tensors(1, 1), label(2), 2));
+  assert.equal(files(disk), kept(2));
+});
+
 test("an aggregator of the existing network sends once: a lost result breaks the model", async () => {
   const { disk, store, push } = await opened();
   assert.ok(await push(tensors(1, 1), undefined));
@@ -226,6 +236,7 @@ test("a push of our own that breaks off in its head is sent again, and breaks no
     type: "result.offered",
     exchange: "y",
     peer: "agg",
+    reported: 9,
     facts: { run: 3, slices: null, members: [], samples: 0 },
   });
   const { near, far } = streamPair({ near: "scheduler", far: "agg" }, "/hypha-tensor-stream/push/2");
