@@ -81,14 +81,21 @@ export async function killOnce(
   let difference: number | null = null;
   let problem: string | null = null;
   let id = "";
+  let isSeen = false;
   const over = untilOver(network);
   over.catch(() => {});
   try {
-    const killed = untilMoment(network, moment, kind).then(() => strike(network, kind, (name) => victim = name));
-    killed.catch(() => {});
+    const struck = untilMoment(network, moment, kind).then(() => {
+      isSeen = true;
+      return strike(network, kind, (name) => victim = name);
+    });
+    struck.catch(() => {});
     id = await network.submit();
-    const missed = over.then(() => Promise.reject(new Error(`it was over before ${moment} was seen`)));
-    await Promise.race([killed, missed]);
+    // A training may be over before the process that was killed in it serves again.
+    const missed = over.then(() =>
+      isSeen ? struck : Promise.reject(new Error(`it was over before ${moment} was seen`))
+    );
+    await Promise.race([struck, missed]);
     missed.catch(() => {});
     const { sha256, file, round } = await over;
     if (round !== rounds) problem = `its model is that of round ${round}`;

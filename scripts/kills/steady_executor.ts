@@ -53,7 +53,12 @@ for (let round = from + 1, isOver = false; !isOver; round++) {
   await writeFile(join(WORK_DIR, path), encodeTensors(updateOf(weights, round)), { mode: 0o600 });
   await bridge.post("/resources/send", { resource: config.updates, path });
   await say("update");
-  weights = Result.getOrThrow(addTensors(weights, await results.next(dayMs) as NamedTensors));
+  let result: NamedTensors | undefined = await results.next(dayMs);
+  // A newcomer that loaded for long has results of several rounds.
+  for (let isFirst = true; result !== undefined; isFirst = false, result = await results.waiting()) {
+    weights = Result.getOrThrow(addTensors(weights, result));
+    if (!isFirst) round += 1;
+  }
   isOver = (await say("update-received")).type === "Done";
 }
 process.exit(0);
