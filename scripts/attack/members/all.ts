@@ -5,6 +5,7 @@
  */
 import { actAttacks } from "./act_attacks.ts";
 import type { MemberAttack } from "./attack.ts";
+import { aggregatorAttacks } from "./aggregator_attacks.ts";
 import { auctionAttacks } from "./auction_attacks.ts";
 import { certificateAttacks } from "./certificate_attacks.ts";
 import { floodAttacks, storm } from "./flood_attacks.ts";
@@ -27,6 +28,7 @@ export const memberAttacks: readonly MemberAttack[] = [
   ...auctionAttacks,
   ...partnerAttacks,
   ...trainingAttacks,
+  ...aggregatorAttacks,
   ...floodAttacks,
   storm,
 ];

@@ -79,6 +79,12 @@ export const missingDefences: readonly MissingDefence[] = [
       `    const { training } = this;\n    if (label !== undefined) return undefined;\n    if (training === undefined ||`,
   },
   {
+    comesThrough: ["results-that-differ"],
+    file: "actors/training/judging.ts",
+    find: 'if (!isNews || after.state === "done") return;',
+    replace: "if (!isNews || after !== undefined) return;",
+  },
+  {
     comesThrough: ["end-of-anothers-training"],
     file: "actors/worker/training_requests.ts",
     find: `if (lease?.holder !== holder) return "Refused";`,

@@ -12,6 +12,7 @@ import { cellDefault } from "../../../actors/config/cell_config.ts";
 import { aggregationDefault } from "../../../actors/config/defaults.ts";
 import { parseCertificate, type Role } from "../../../pki/certificate.ts";
 import { issueCrl, issueIntermediate, issueNode, type IssuerFiles, issueRoot } from "../../../pki/issue/mod.ts";
+import { encodeTensors, type NamedTensors } from "../../../actors/learning/mod.ts";
 import { peerIdOf } from "../../../pki/peer_id.ts";
 import { actNames } from "../../../transport/authorization/acts.ts";
 import { defaultLimits } from "../../../transport/core/admission.ts";
@@ -58,6 +59,11 @@ export interface MemberCertificate {
 export const dataset = "digits";
 /** The executor that the worker has: it starts no process. */
 export const aggregator = { class: "aggregate", name: "parameter-server" } as const;
+/** The executors that the scheduler's job wants. The worker has neither: attackers alone offer them. */
+export const trainExecutor = { class: "train", name: "diloco-transformer" } as const;
+export const lyingAggregator = { class: "aggregate", name: "lying" } as const;
+/** The weights that the scheduler's training begins with. */
+export const initialWeights: NamedTensors = new Map([["w", { shape: [2], values: Float32Array.of(1, 2) }]]);
 
 const dayMs = 86_400_000;
 const organization = "Attacked";
@@ -225,7 +231,14 @@ function ownOf(role: VictimRole, folder: string): object {
     for (const index of [0, 1, 2]) writeFileSync(join(datasetPath, `slice-${index}.csv`), "1,2,3\n".repeat(1_000));
     return { datasetPath };
   }
-  if (role === "scheduler") return { statusBridge: undefined, job };
+  if (role === "scheduler") {
+    const weights = join(folder, "init.safetensors");
+    writeFileSync(weights, encodeTensors(initialWeights));
+    return {
+      statusBridge: undefined,
+      job: { ...job, model: { weights, type: "image-classification", inputNames: ["x"] } },
+    };
+  }
   if (role !== "worker") return {};
   const executors: readonly ExecutorConfig[] = [
     { ...aggregator, runtime: "parameter-server", cmd: undefined, args: [] },
@@ -245,27 +258,20 @@ export const share = { cpu: 1, gpu: 0, memory: 1, storage: 1 } as const;
 /** More trainers than there are honest workers: the scheduler keeps asking for them. */
 const job = {
   type: "diloco",
-  model: {
-    type: "image-classification",
-    repository: "builtin/mlp-64-32-10",
-    revision: "seed-7",
-    filenames: ["model.safetensors"],
-    token: undefined,
-    inputNames: ["x"],
-  },
   preprocessor: undefined,
   dataset,
   innerOptimizer: { learningRate: 0.001, betas: undefined, epsilon: undefined },
   outerOptimizer: { learningRate: 0.7, momentum: 0.9 },
   resources: {
     numWorkers: 2,
+    absenceS: 2,
     worker: share,
     parameterServer: share,
     workerPrice: { bid: 20, max: 100 },
     parameterServerPrice: { bid: 20, max: 100 },
   },
-  rounds: { updateRounds: 1, avgSamplesBetweenUpdates: 100, maxBatchSize: 10 },
-  executors: { train: "diloco-transformer", aggregate: aggregator.name },
+  rounds: { updateRounds: 1_000, keepRounds: 1, avgSamplesBetweenUpdates: 100, maxBatchSize: 10 },
+  executors: { train: trainExecutor.name, aggregate: lyingAggregator.name },
   aggregation: aggregationDefault,
   evaluation: undefined,
 };
