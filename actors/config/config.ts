@@ -173,7 +173,12 @@ type Job = Camelled<DecodedJob>;
 /** Files of a model repository, as `[scheduler.job.model]` and `[scheduler.job.preprocessor]` name them. */
 export type HuggingfaceModel =
   & Omit<Settings<NonNullable<DecodedJob["preprocessor"]>, "revision" | "token">, "type">
-  & { /** The task: `causal-lm`, `image-classification`, … */ readonly type: string };
+  & {
+    /** The task: `causal-lm`, `image-classification`, … */
+    readonly type: string;
+    /** The scheduler fetches the weights too, and keeps the model. */
+    readonly keep?: boolean | undefined;
+  };
 
 /** Weights of one's own: the scheduler keeps the model. */
 export interface WeightsModel {

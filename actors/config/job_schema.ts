@@ -10,6 +10,7 @@ import { tomlOf } from "./settings.ts";
 import {
   amount,
   between,
+  flag,
   fraction,
   integer,
   list,
@@ -64,6 +65,12 @@ const model = Schema.Struct({
     path(
       "Weights to begin with (safetensors), in place of a repository; the scheduler then keeps the model.",
       '"init.safetensors"',
+    ),
+  ),
+  keep: optional(
+    flag(
+      "true",
+      "Whether the scheduler fetches the weights of the repository too and keeps the model. It needs the digits of a commit as the revision and one file *.safetensors.",
     ),
   ),
   ...hubModel,

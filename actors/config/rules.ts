@@ -185,7 +185,7 @@ function checkModel(values: Readonly<Record<string, unknown>>): BrokenRule[] {
               mend: `write for instance: ${name} = ${example}`,
             }],
         );
-    return [...missing, ...late];
+    return [...missing, ...late, ...checkKept(model as Record<string, unknown>, tableAt({ outer }, "outer"))];
   }
   const both: BrokenRule[] = repository === undefined && filenames === undefined ? [] : [{
     path: [...path, "weights"],
@@ -200,6 +200,35 @@ function checkModel(values: Readonly<Record<string, unknown>>): BrokenRule[] {
     expected: "a number over 0 for a model with weights",
     mend: "write for instance: learning-rate = 0.7",
   }];
+}
+
+/** What a model of a repository needs for its scheduler to keep it. */
+function checkKept(model: Record<string, unknown>, outer: Readonly<Record<string, unknown>>): BrokenRule[] {
+  const { keep, revision, filenames } = model;
+  if (keep !== true) return [];
+  const path = ["scheduler", "job", "model"];
+  const isPinned = typeof revision === "string" && /^[0-9a-f]{40}$/.test(revision);
+  const weights = Array.isArray(filenames) ? filenames.filter((name) => String(name).endsWith(".safetensors")) : [];
+  const leaveOut = "or take keep out";
+  const unpinned: BrokenRule[] = isPinned ? [] : [{
+    path: [...path, "revision"],
+    wrong: "names no commit: the scheduler and the trainers could fetch different weights",
+    expected: "the 40 digits of a commit where keep = true",
+    mend: `write the commit that the branch points to, ${leaveOut}`,
+  }];
+  const several: BrokenRule[] = weights.length === 1 ? [] : [{
+    path: [...path, "filenames"],
+    wrong: `has ${weights.length} files of weights`,
+    expected: "one file *.safetensors where keep = true",
+    mend: `join the weights in one file, ${leaveOut}`,
+  }];
+  const still: BrokenRule[] = outer["learning-rate"] !== 0 ? [] : [{
+    path: ["scheduler", "job", "outer_optimizer", "learning-rate"],
+    wrong: "is 0, and nothing would be learned",
+    expected: "a number over 0 for a model that is kept",
+    mend: "write for instance: learning-rate = 0.7",
+  }];
+  return [...unpinned, ...several, ...still];
 }
 
 /** A bid above what is paid at most would refuse every offer that takes it. */

@@ -170,9 +170,9 @@ const typePreprocessor = (model: NonNullable<DecodedJob["preprocessor"]>): Huggi
 });
 
 /** `rules.ts` has seen that it has weights, or a repository with files. */
-function typeModel({ weights, repository = "", filenames = [], ...model }: DecodedJob["model"]) {
+function typeModel({ weights, keep = false, repository = "", filenames = [], ...model }: DecodedJob["model"]) {
   return weights === undefined
-    ? { ...modelDefault, ...camelled({ ...model, repository, filenames }) }
+    ? { ...modelDefault, ...camelled({ ...model, repository, filenames }), ...(keep ? { keep } : {}) }
     : { weights, type: model.type, inputNames: model.input_names };
 }
 

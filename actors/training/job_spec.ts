@@ -115,12 +115,12 @@ function stateOf({ training }: Participants): Pick<JobSpec, "training"> {
   return training === undefined ? {} : { training };
 }
 
-/** A model of a repository; or weights, which members fetch from the scheduler. */
+/** A model of a repository; or weights, which members fetch from the scheduler, as they do after the first round of a model that it keeps. */
 function modelReference(
   model: HuggingfaceModel | WeightsModel,
   { scheduler, training }: Participants,
 ): ModelReference {
-  if ("weights" in model) {
+  if ("weights" in model || (training !== undefined && training.round > 0)) {
     const dataset = weightsDataset(training?.id ?? "");
     return {
       task: model.type,

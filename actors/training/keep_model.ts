@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Data, Effect } from "effect";
+import { Effect } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
 import { checkRoom } from "../files/free_space.ts";
@@ -33,18 +33,9 @@ import {
 } from "./checkpoints.ts";
 import { writeLayout } from "./layout_file.ts";
 import { nextRoundBytes, parametersBytes, trainingBytes } from "./model_space.ts";
+import { WeightsRefused } from "./repository_weights.ts";
 import { formatRecord, type RoundRecord } from "./round_record.ts";
 import { createTensors, openTensors } from "./tensors_on_disk.ts";
-
-/** The training cannot begin with these weights. */
-export class WeightsRefused extends Data.TaggedError("WeightsRefused")<{
-  readonly path: string;
-  readonly detail: string;
-}> {
-  override get message(): string {
-    return `Cannot begin with weights ${this.path}: ${this.detail}`;
-  }
-}
 
 /** The files of the model could not be read or written: room may be made, and another try may succeed. */
 export type KeepingFailed = CheckpointFailed | FileNotWritten;

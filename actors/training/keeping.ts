@@ -9,17 +9,19 @@ import { pullProtocols } from "../files/stream_file.ts";
 import { indexOfRound, resultDataset, velocityDataset, weightsDataset } from "../learning/model_references.ts";
 import { type Checkpoint, trainingFolder } from "./checkpoints.ts";
 import { offeredStream, rejectStream } from "./offered_stream.ts";
+import { keptWeights } from "./repository_weights.ts";
 import { planOf, type ReceivedStream, type TrainingArgs, type TrainingContext } from "./training_setup.ts";
 import { allParticipants, participantBy, trainersOf, withKept } from "./training.ts";
 
 /** Starts the store where the job has weights. */
 export function startModel({ context, self, enqueue }: TrainingArgs): void {
   const { ports, transport, run, config: { job, stateDir } } = context;
-  if (!("weights" in job.model)) return;
+  const weights = keptWeights(job);
+  if (weights === undefined) return;
   if (stateDir === undefined || run === undefined) {
     return enqueue.raise({
       type: "model.broken",
-      reason: "a model with weights is kept in state_dir, which is not set",
+      reason: "the model is kept in state_dir, which is not set",
     });
   }
   const { learningRate, momentum } = job.outerOptimizer;
@@ -30,13 +32,18 @@ export function startModel({ context, self, enqueue }: TrainingArgs): void {
       transport,
       parent: self,
       training: { scheduler: context.self, ...run },
-      weights: job.model.weights,
+      weights,
       folder: trainingFolder(stateDir, run.id),
       keepRounds: job.rounds.keepRounds,
       rounds: job.rounds.updateRounds,
       outer: { learningRate, momentum },
     },
   });
+}
+
+/** What trainers' digests are compared with: those that began with the files of a repository have a header of their own. */
+function digestOf({ config: { job } }: TrainingContext, { record }: Checkpoint): string | undefined {
+  return "weights" in job.model ? record.parameters.sha256 : undefined;
 }
 
 /** The model is open: the training goes on after its round. */
@@ -48,7 +55,7 @@ export function takeModel(
   enqueue.assign({
     model: { checkpoint, isPaused: false },
     samples,
-    training: { ...context.training, roundsDone: round, digests: { [round]: checkpoint.record.parameters.sha256 } },
+    training: { ...context.training, roundsDone: round, digests: { [round]: digestOf(context, checkpoint) } },
   });
   if (round === 0) return;
   enqueue(() =>
@@ -70,7 +77,7 @@ export function noteKept(
   const { round, parameters: { sha256 }, samples } = checkpoint.record;
   enqueue.assign({
     model: { checkpoint, isPaused: false },
-    training: withKept(training, { round, sha256, now: ports.now() }, planOf(context)),
+    training: withKept(training, { round, sha256: digestOf(context, checkpoint), now: ports.now() }, planOf(context)),
   });
   const evaluation = self.getSnapshot().children["evaluation"];
   if (evaluation !== undefined && context.evaluation === "on") {

@@ -145,9 +145,10 @@ export const modelStoreMachine = store.createMachine({
     opening: {
       invoke: {
         src: "opened",
-        input: ({ context: { ports, weights, training, folder, keepRounds, rounds } }) => ({
+        input: ({ context: { ports, weights, web, training, folder, keepRounds, rounds } }) => ({
           ports,
           weights,
+          web,
           training,
           folder,
           keepRounds,

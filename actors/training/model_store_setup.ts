@@ -10,11 +10,13 @@ import type { TrainingKey } from "../../transport/protocols/messages.ts";
 import type { OuterOptions } from "../learning/mod.ts";
 import { EffectDied, type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
 import type { HasParent } from "../runtime/parent.ts";
+import type { Web } from "../job/bridge/web_request.ts";
 import type { Ports } from "../runtime/ports.ts";
 import type { TransportRef } from "../runtime/role.ts";
 import type { Checkpoint } from "./checkpoints.ts";
-import { type ModelPlace, openModel, type RoundFacts, WeightsRefused } from "./keep_model.ts";
+import { type ModelPlace, openModel, type RoundFacts } from "./keep_model.ts";
 import type { OfferedStream } from "./offered_stream.ts";
+import { weightsIn, WeightsRefused, type WeightsSource } from "./repository_weights.ts";
 import { type Puller, serveModel } from "./serve_model.ts";
 import { type FailedResult, type ResultRules, type TakenResult, takeResult } from "./take_result.ts";
 
@@ -30,8 +32,10 @@ export interface ModelStoreInput extends HasParent<ModelStoreEvent>, ModelPlace 
   readonly ports: Ports;
   readonly transport: TransportRef;
   readonly training: TrainingKey;
-  /** Path of the weights that the training begins with. */
-  readonly weights: string;
+  /** The weights that the training begins with. */
+  readonly weights: WeightsSource;
+  /** Where weights of a repository are fetched; the hub by default. */
+  readonly web?: Web | undefined;
   readonly outer: OuterOptions;
 }
 
@@ -74,10 +78,14 @@ export type ModelStoreEvent =
 const opened = fromEffect(
   "opened",
   (
-    { weights, training, ...place }:
-      & { readonly ports: Ports; readonly weights: string; readonly training: TrainingKey }
+    { weights, web, training, ...place }:
+      & Pick<ModelStoreInput, "ports" | "weights" | "web" | "training">
       & ModelPlace,
-  ) => openModel(place, { weights, run: training.run }),
+  ) =>
+    Effect.flatMap(
+      weightsIn(place.folder, weights, web),
+      (path) => openModel(place, { weights: path, run: training.run }),
+    ),
 );
 
 const taken = fromEffect(

@@ -88,7 +88,7 @@ export interface Training {
   /** Rounds that the aggregator reported. */
   readonly roundsDone: number;
   /** SHA-256 of the parameters after the newest rounds, where the scheduler keeps the model. */
-  readonly digests: Readonly<Record<number, string>>;
+  readonly digests: Readonly<Record<number, string | undefined>>;
   /** When a round was last finished, or a participant began or was lost, in milliseconds since the epoch. */
   readonly changedAt: number;
 }
@@ -250,7 +250,7 @@ function answerAggregator(
  */
 export function withKept(
   training: Training,
-  { round, sha256, now }: { readonly round: number; readonly sha256: string; readonly now: number },
+  { round, sha256, now }: { readonly round: number; readonly sha256: string | undefined; readonly now: number },
   plan: RoundPlan,
 ): Training {
   const { aggregator } = training;

@@ -24,6 +24,7 @@ import {
   watchRound,
 } from "./participants.ts";
 import { find, noteLookup, noteProvider, noteProviderGone, seek, takeProvider } from "./provider.ts";
+import { keptWeights } from "./repository_weights.ts";
 import { changeAgain, changeTrainers, forgive, noteChange, reportStrong, reportWaiting } from "./replacing.ts";
 import {
   keptRoundOf,
@@ -39,9 +40,9 @@ function startEvaluation({ context, self, enqueue }: TrainingArgs): void {
   const { ports, transport, evaluator, config: { job } } = context;
   if (job.evaluation === undefined) return;
   const training = context.run === undefined ? undefined : { scheduler: context.self, ...context.run };
-  const model = "weights" in job.model
-    ? { parameters: present(context.model, "the model").checkpoint.parameters }
-    : job.model;
+  const model = keptWeights(job) === undefined && !("weights" in job.model)
+    ? job.model
+    : { parameters: present(context.model, "the model").checkpoint.parameters };
   enqueue.spawnChild("evaluation", {
     id: "evaluation",
     input: { ...job.evaluation, ports, transport, parent: self, model, evaluator, training },

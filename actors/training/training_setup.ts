@@ -19,6 +19,7 @@ import type { HasParent } from "../runtime/parent.ts";
 import type { RoleEvent, RoleInput, RoleOutcome } from "../runtime/role.ts";
 import { type FoundDataset, readDatasetRecord } from "../data/dataset_record.ts";
 import type { Participants } from "./job_spec.ts";
+import { keptWeights } from "./repository_weights.ts";
 import type { RoundPlan } from "./rounds.ts";
 import { takeRunActor } from "./run_number.ts";
 import type { SliceCursor } from "./slices.ts";
@@ -217,7 +218,7 @@ export function planOf({ config }: TrainingContext): RoundPlan {
   return {
     rounds: updateRounds,
     samplesPerRound: avgSamplesBetweenUpdates,
-    ...("weights" in config.job.model ? { keepsModel: true } : {}),
+    ...(keptWeights(config.job) === undefined ? {} : { keepsModel: true }),
   };
 }
 
@@ -304,7 +305,7 @@ export const trainingSetup = setup({
   actors,
   guards: {
     hasRun: ({ context }) => context.run !== undefined,
-    keepsNoModel: ({ context }) => !("weights" in context.config.job.model),
+    keepsNoModel: ({ context }) => keptWeights(context.config.job) === undefined,
     isAllKept: ({ context }, { checkpoint }: { readonly checkpoint: Checkpoint }) =>
       checkpoint.record.round >= context.config.job.rounds.updateRounds,
     doesNotEvaluate: ({ context }) => context.config.job.evaluation === undefined,

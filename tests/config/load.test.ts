@@ -209,6 +209,9 @@ test("reads a scheduler's job, whole numbers where fractions may stand", () => {
 test("a model is a repository with files or weights, not both; weights want an outer learning rate over 0", () => {
   const hub = /repository = .*\nfilenames = .*/;
   const own = scheduler.replace(hub, 'weights = "init.safetensors"');
+  const commit = "0123456789abcdef0123456789abcdef01234567";
+  const keeping = (model: string) => scheduler.replace(hub, `repository = "acme/model"\nkeep = true\n${model}`);
+  const pinned = `revision = "${commit}"\nfilenames = ["config.json", "a.safetensors"]`;
   const { job } = load("scheduler", own);
   assert.ok(job !== undefined);
   assert.equal(job.model, { weights: "init.safetensors", type: "image-classification", inputNames: ["pixel_values"] });
@@ -219,7 +222,14 @@ test("a model is a repository with files or weights, not both; weights want an o
     [scheduler.replace(hub, '$&\nweights = "init.safetensors"'), ["weights"]],
     [own.replace("learning-rate = 0.7", "learning-rate = 0"), ["learning-rate"]],
     [`${scheduler}\n[scheduler.job.aggregation]\nquorum = 0.5\n`, ["quorum"]],
+    [keeping('revision = "main"\nfilenames = ["a.safetensors"]'), ["revision"]],
+    [keeping('filenames = ["a.safetensors"]'), ["revision"]],
+    [keeping(`revision = "${commit}"\nfilenames = ["a.safetensors", "b.safetensors"]`), ["filenames"]],
+    [keeping(pinned).replace("learning-rate = 0.7", "learning-rate = 0"), ["learning-rate"]],
   ];
+  const kept = load("scheduler", keeping(pinned)).job?.model;
+  assert.ok(kept !== undefined && "keep" in kept);
+  assert.equal([kept.keep, kept.revision], [true, commit]);
   const rules = load("scheduler", `${own}\n[scheduler.job.aggregation]\nquorum = 0.5\ntrim = 0.1\n`).job?.aggregation;
   assert.equal([rules?.quorum, rules?.trim, rules?.method], [0.5, 0.1, "mean"]);
   for (const [text, keys] of wrong) {

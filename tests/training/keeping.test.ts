@@ -1,10 +1,13 @@
 /** A scheduler that keeps the model of its training: what members are told, and when a round is finished. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { layoutDigest } from "../../actors/learning/mod.ts";
 import { eventually, temporary } from "../support/job_world.ts";
 import { configIn, tensors, trained } from "../support/kept_training.ts";
 import { changeAgainMs } from "../../actors/training/replacing.ts";
+import { trainingIdOf } from "../../actors/training/run_number.ts";
 import { dispatchDeadlineMs } from "../../actors/training/training_setup.ts";
 import { TransportError } from "../../transport/port.ts";
 import { startScheduler } from "../support/scheduler_world.ts";
@@ -151,6 +154,38 @@ test("an aggregator that does not take its job is replaced too; a worker that wa
   world.pass(changeAgainMs);
   const [again] = changes();
   assert.equal([again?.peer, again?.message], ["a", change?.message]);
+  actor.send({ type: "role.drain" });
+  folder.remove();
+});
+
+test("a model of a repository is kept too: trainers begin with its files, those that join later with the scheduler's", async () => {
+  const folder = temporary();
+  const { job, ...config } = configIn(folder.path, 3);
+  assert.ok(job !== undefined);
+  const { type, inputNames } = job.model;
+  const hub = { repository: "acme/model", revision: "ab".repeat(20), filenames: ["a.safetensors"], token: undefined };
+  const kept = { ...job, model: { ...hub, type, inputNames, keep: true } };
+  const place = join(folder.path, "state", "trainings", trainingIdOf(kept));
+  mkdirSync(place, { recursive: true });
+  // As an earlier run fetched it.
+  writeFileSync(join(place, "repository.safetensors"), tensors(1, 2));
+  const { world, actor, jobs, progress, push, offer, dispatches, live, run } = await trained({ ...config, job: kept });
+  const artifactOf = (of: typeof jobs[number] | undefined) =>
+    of?.spec.executor.class === "train" ? of.spec.executor.config.model.artifact : undefined;
+  assert.equal(artifactOf(jobs[1]), { type: "huggingface", ...hub, token: null });
+  progress("a", "update");
+  progress("s", "updated");
+  assert.ok(await push(tensors(1, 1), "r1"));
+  assert.equal(world.reported("round.finished").map(({ round }) => round), [1]);
+  progress("a", "update-received", { round: 1, parameters: "ab".repeat(32) });
+  assert.equal(world.reported("member.diverged"), [], "its file has the header of the repository's");
+  actor.send({ type: "participant.lost", peer: "a", reason: "test" });
+  live(1_000);
+  offer("b");
+  live(1_000);
+  for (const { accept } of dispatches()) accept();
+  const newcomer = dispatches().find(({ peer }) => peer === "b");
+  assert.equal(artifactOf(newcomer), { type: "scheduler", peer: "scheduler", dataset: `hypha:weights/${run.id}` });
   actor.send({ type: "role.drain" });
   folder.remove();
 });

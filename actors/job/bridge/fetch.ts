@@ -17,7 +17,7 @@ import { roundOfIndex, weightsDataset } from "../../learning/model_references.ts
 import { openPull } from "../peer_streams.ts";
 import type { BridgeContext } from "./context.ts";
 import { type BridgeProblem, connectorFailed, copyProblem, invalidRequest, outOfScope } from "./problem.ts";
-import { fetchWebFile, parseWebAddress, type WebFile, webFileName } from "./web.ts";
+import { fetchWebFile, hubFile, parseWebAddress, type WebFile, webFileName } from "./web.ts";
 
 /** A file in the work directory. */
 export interface FetchedFile {
@@ -62,14 +62,10 @@ function fetchHub({ repository, revision, filenames, token }: HuggingfaceReferen
   if (steps.some((step) => step === "" || step === "." || step === "..")) {
     return Effect.fail(invalidRequest("path traversal is not allowed"));
   }
-  const encode = (path: string) => path.split("/").map(encodeURIComponent).join("/");
-  const at = `${context.web.hubUrl}/${encode(repository)}/resolve/${encodeURIComponent(revision ?? "main")}`;
   return fetchAll(
     filenames.map((name) => ({
-      url: new URL(`${at}/${encode(name)}`),
+      ...hubFile(context.web.hubUrl, { repository, revision, token }, name),
       path: `artifacts/${name}`,
-      token: token ?? undefined,
-      isOfHub: true as const,
     })),
     context,
   );

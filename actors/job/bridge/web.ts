@@ -7,8 +7,9 @@ import { createHash } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { Effect, type Scope } from "effect";
 import type { JobLimits } from "../limits.ts";
-import type { WorkDirectory } from "../../files/contained_files.ts";
+import type { WritableFile } from "../../files/contained_files.ts";
 import type { CachedFile } from "../../files/digest_cache.ts";
+import type { PathError } from "../../files/path_refused.ts";
 import { type BridgeProblem, connectorFailed, invalidRequest, pathProblem } from "./problem.ts";
 import { openWebRequest, type Web } from "./web_request.ts";
 
@@ -21,6 +22,11 @@ export interface WebFile {
   readonly path: string;
   /** The model hub names the digests of large files, by which they are kept for later jobs. */
   readonly isOfHub?: true;
+}
+
+/** Where files are made. */
+export interface FilesOut {
+  create(path: string): Effect.Effect<Pick<WritableFile, "write" | "commit">, PathError, Scope.Scope>;
 }
 
 /** A file that was fetched whole. */
@@ -41,6 +47,21 @@ export function parseWebAddress(text: string): Effect.Effect<URL, BridgeProblem>
   return url !== undefined && isWeb(url)
     ? Effect.succeed(url)
     : Effect.fail(invalidRequest(`invalid URI: expected http(s)://..., got \`${text.slice(0, 256)}\``));
+}
+
+/** A file of a repository of the model hub, without its place here. */
+export function hubFile(
+  hubUrl: string,
+  { repository, revision, token }: {
+    readonly repository: string;
+    readonly revision?: string | null | undefined;
+    readonly token?: string | null | undefined;
+  },
+  name: string,
+): Omit<WebFile, "path"> {
+  const encode = (path: string) => path.split("/").map(encodeURIComponent).join("/");
+  const at = `${hubUrl}/${encode(repository)}/resolve/${encodeURIComponent(revision ?? "main")}`;
+  return { url: new URL(`${at}/${encode(name)}`), token: token ?? undefined, isOfHub: true };
 }
 
 /** The name a file gets: the last segment of the path, decoded, with the query; `part-<n>.bin` where that is empty. */
@@ -66,7 +87,7 @@ function decoded(text: string): string {
  */
 export function fetchWebFile(
   file: WebFile,
-  directory: WorkDirectory,
+  directory: FilesOut,
   limits: JobLimits,
   web: Web,
   onProgress: (sizeBytes: number) => void = () => {},
@@ -88,7 +109,7 @@ export function fetchWebFile(
 }
 
 interface Fetching {
-  readonly directory: WorkDirectory;
+  readonly directory: FilesOut;
   readonly limits: JobLimits;
   readonly web: Web;
   readonly onProgress: (sizeBytes: number) => void;

@@ -108,7 +108,10 @@ class PlayedTraining {
     }
     await this.keep(next);
     for (const trainer of this.trainers) {
-      if (await this.confirm(trainer, "the same") !== "Continue") this.means.escaped("an honest trainer is out");
+      const answer = await this.confirm(trainer, "the same");
+      if (answer !== "Continue") {
+        this.means.escaped(`an honest trainer is out (${answer}; told ${trainer.told.join(", ")}) after one ${why}`);
+      }
     }
     return next;
   }

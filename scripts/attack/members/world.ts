@@ -264,7 +264,7 @@ const job = {
   outerOptimizer: { learningRate: 0.7, momentum: 0.9 },
   resources: {
     numWorkers: 2,
-    absenceS: 2,
+    absenceS: 4,
     worker: share,
     parameterServer: share,
     workerPrice: { bid: 20, max: 100 },
