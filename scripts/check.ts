@@ -1,26 +1,32 @@
 /**
  * The one check of the tree: format, lint, types, tidy, every test on Node and on Deno, doc examples, the built package.
  *
- * `npm test [-- FILES…] [--runtime node|deno] [--json]`. Given files, it runs only those tests. `npm test -- --fast` runs the
+ * `npm test [-- FILES…] [--all] [--runtime node|deno] [--json]`. Given files, it runs only those tests. Slow test files
+ * (`scripts/check/slow_files.json`) run on Node alone, unless `--all` is given, as it is in CI. `npm test -- --fast` runs the
  * tests of changed files, on Node, for at most 90 seconds. It installs the system's programs that tests use where it
  * can; where it cannot, it lists at its end the parts that it did not cover. With `CI=true` that is a failure. The last line is
  * `N passed, N failed`. It exits with 0 when everything passed, 1 when something failed, 2 on wrong usage.
  *
  * @module
  */
+import { rmSync } from "node:fs";
+import { resolve } from "node:path";
 import process from "node:process";
 import { changedTests } from "./check/changed.ts";
 import { coverageLines } from "./check/coverage.ts";
 import { checkOptions, usage } from "./check/options.ts";
 import { smokePackage } from "./check/package_smoke.ts";
-import { Parts } from "./check/parts.ts";
+import { type Counts, Parts } from "./check/parts.ts";
 import { installPrerequisites, isThere } from "./check/prerequisites.ts";
 import { findRuntime, scriptCommand, startable } from "./check/runtimes.ts";
+import { groupFiles } from "./check/shared_processes.ts";
 import { expectedMs, overBudget, slowFiles, slowFirst } from "./check/test_times.ts";
 import { isCi, testFiles } from "./check/test_runner.ts";
 import { tidy } from "./tidy.ts";
 
 const rooms = ["mod.ts", "pki", "transport", "actors", "tests", "scripts"];
+/** Tests of whole networks measure times: each has a process of its own. */
+const ofNetworks = /^tests\/(network|attack|programs)\//;
 const documented = ["pki", "transport", "actors", "mod.ts"];
 /** All of a fast run, in seconds; no test begins that is expected to last longer. */
 const fastSeconds = 85;
@@ -63,10 +69,45 @@ async function budget(): Promise<void> {
   });
 }
 
+/** The programs as the package has them, for the tests on Node. */
+const builtPrograms = resolve("node_modules/.cache/hypha/programs");
+
+async function buildPrograms(): Promise<Counts> {
+  rmSync(builtPrograms, { recursive: true, force: true });
+  try {
+    // Where Deno is all there is, nothing is bundled.
+    const { bundlePrograms } = await import("./build/bundles.ts");
+    await bundlePrograms({ root: process.cwd(), outdir: builtPrograms });
+    return { passed: 1, failed: 0, skipped: 0 };
+  } catch (error) {
+    run.say(`Cannot build the programs: ${error instanceof Error ? error.message : String(error)}`);
+    return { passed: 0, failed: 1, skipped: 0 };
+  }
+}
+
+/** All test files: on both runtimes, but for the slow ones, which run on the first alone unless `--all` is given. */
+async function wholeTests(): Promise<void> {
+  if (runtimes.includes("node")) {
+    await run.part("programs", buildPrograms);
+  }
+  const slow = slowFiles();
+  const files = slowFirst(testFiles("tests"));
+  const group = (each: readonly string[]) => groupFiles(each, (file) => file in slow || ofNetworks.test(file));
+  const [first] = runtimes;
+  for (const runtime of runtimes) {
+    const chosen = options.all || runtime === first ? files : files.filter((file) => !(file in slow));
+    await run.tests(runtime, chosen, { group, env: { BUILT_PROGRAMS: builtPrograms } });
+    const left = files.length - chosen.length;
+    if (left > 0) {
+      run.say(`Left out on ${runtime}: ${left} slow files, which ran on ${first} (npm test -- --all runs them)`);
+    }
+  }
+}
+
 async function whole(): Promise<void> {
   await installPrerequisites(run.say);
   await staticChecks();
-  for (const runtime of runtimes) await run.tests(runtime, slowFirst(testFiles("tests")));
+  await wholeTests();
   await budget();
   await run.command("doc examples (types)", deno("check", "--quiet", "--doc", ...documented));
   await run.command("doc examples", deno("test", "-A", "--no-check", "--quiet", "--doc", ...documented));
@@ -95,7 +136,7 @@ async function fast(): Promise<void> {
   await staticChecks();
   if (tests.length === 0) return;
   const left = () => (fastSeconds - run.seconds) * 1_000;
-  await run.tests(runtime, tests, (file) => (expected(file) > left() ? 0 : left()));
+  await run.tests(runtime, tests, { allowance: (file) => (expected(file) > left() ? 0 : left()) });
   const done = new Set(run.files.filter(({ stopped }) => !stopped).map(({ file }) => file));
   const out = tests.filter((file) => !done.has(file));
   if (out.length > 0) run.say(`Left out for time (npm test runs them):\n${out.map((file) => `  ${file}`).join("\n")}`);

@@ -21,9 +21,11 @@ export function noteLacking(tool: string): void {
   counts.set(tool, (counts.get(tool) ?? 0) + 1);
 }
 
-/** The gaps that this process noted. */
-export function lacking(): Lacking {
-  return Object.fromEntries(counts);
+/** Takes the gaps that this process noted since it was asked last. */
+export function takeLacking(): Lacking {
+  const noted = Object.fromEntries(counts);
+  counts.clear();
+  return noted;
 }
 
 /** Sums the missing tools of several files. */

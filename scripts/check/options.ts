@@ -14,6 +14,8 @@ interface CheckOptions {
   readonly json: boolean;
   /** Only these test files, and nothing else; everything where empty. */
   readonly files: readonly string[];
+  /** Runs slow files on each runtime. */
+  readonly all: boolean;
   /** Tests the changed files, on Node, in 90 seconds. */
   readonly fast: boolean;
   /** With `fast`: changes count from this commit on. */
@@ -23,7 +25,7 @@ interface CheckOptions {
 /** Prints the error and the usage; exits with 2. */
 export function usage(reason: string): never {
   console.error(
-    `Cannot run: ${reason}\nUsage: npm test [-- TEST_FILE…] [--runtime node|deno] [--json]\n` +
+    `Cannot run: ${reason}\nUsage: npm test [-- TEST_FILE…] [--all] [--runtime node|deno] [--json]\n` +
       `       npm test -- --fast [--since COMMIT] [--json]`,
   );
   process.exit(2);
@@ -48,15 +50,17 @@ export function checkOptions(): CheckOptions {
       options: {
         runtime: { type: "string" },
         json: { type: "boolean", default: false },
+        all: { type: "boolean", default: false },
         fast: { type: "boolean", default: false },
         since: { type: "string" },
       },
     });
-    const { runtime, json, fast, since } = values;
+    const { runtime, json, all, fast, since } = values;
     if (since !== undefined && !fast) usage("--since goes with --fast");
+    if (all && (fast || files.length > 0)) usage("--all goes with neither files nor --fast");
     if (fast && files.length > 0) usage("--fast chooses the files itself");
     for (const file of files) if (!existsSync(file)) usage(`${file} does not exist`);
-    return { runtimes: runtimesFor(runtime, fast), json, files, fast, since };
+    return { runtimes: runtimesFor(runtime, fast), json, files, all, fast, since };
   } catch (error) {
     return usage(error instanceof Error ? error.message : String(error));
   }

@@ -71,7 +71,11 @@ export class Parts {
   }
 
   /** Test files on one runtime. */
-  tests(runtime: Runtime, chosen: readonly string[], allowance?: RunOptions["allowance"]): Promise<void> {
+  tests(
+    runtime: Runtime,
+    chosen: readonly string[],
+    more: Pick<RunOptions, "allowance" | "group" | "env"> = {},
+  ): Promise<void> {
     const onResult = ({ file, passed, failed, skipped, ms, output }: FileResult) => {
       const counts = `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;
       this.say(`  ${failed === 0 ? "ok  " : "FAIL"} ${file} [${runtime}] ${counts} (${(ms / 1_000).toFixed(1)} s)`);
@@ -82,7 +86,7 @@ export class Parts {
         concurrency,
         onResult,
         waiting: waitingFiles(),
-        ...(allowance === undefined ? {} : { allowance }),
+        ...more,
       };
       const results = await runTests(chosen, [runtime], options);
       this.files.push(...results);

@@ -1,5 +1,5 @@
 /**
- * Runs test files, each in a separate process, on Node and on Deno.
+ * Runs test files in processes on Node and on Deno: each in one of its own, or several in one (`shared_processes.ts`).
  *
  * @module
  */
@@ -43,6 +43,10 @@ export interface RunOptions {
   readonly onResult: (result: FileResult) => void;
   /** Files that wait most of their time: one of them runs beside the others, whose processors it hardly takes. */
   readonly waiting?: ReadonlySet<string>;
+  /** Added to the environment of each process. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Puts files into groups that share a process; each has one of its own otherwise. */
+  readonly group?: (files: readonly string[]) => readonly (readonly string[])[];
   /** Asked before each file: how long it may take, in milliseconds, where that is less than usual; 0 leaves it out. */
   readonly allowance?: (file: string) => number;
 }
@@ -58,21 +62,66 @@ export function testFiles(folder: string): string[] {
     .sort();
 }
 
-async function runFile(file: string, runtime: Runtime, timeoutMs: number): Promise<FileResult> {
-  const env = { NO_COLOR: "1", FORCE_COLOR: "0", NODE_COMPILE_CACHE: compiled };
+/** The line of a file's counts, as `scripts/test_file.ts` prints it. */
+interface PrintedCounts {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+  readonly lacking?: Lacking;
+  /** Where the process ran several files. */
+  readonly ms?: number;
+}
+
+const countsMark = "@counts ";
+
+/** Where and how long a process runs. */
+interface TestProcess {
+  readonly runtime: Runtime;
+  readonly timeoutMs: number;
+  /** Added to its environment. */
+  readonly added: Readonly<Record<string, string>>;
+}
+
+/** Runs files in one process. Those that it printed no counts of, if they are several, run alone then. */
+async function runProcess(files: readonly string[], process: TestProcess): Promise<FileResult[]> {
+  const { runtime, timeoutMs, added } = process;
+  const env = { ...added, NO_COLOR: "1", FORCE_COLOR: "0", NODE_COMPILE_CACHE: compiled };
   const command = startable(findRuntime(runtime) ?? runtime);
-  const args = [...runtimeFlags[runtime], "scripts/test_file.ts", file];
+  const args = [...runtimeFlags[runtime], "scripts/test_file.ts", ...files];
   const result = await runCommand(command, args, { env, timeoutMs });
-  const line = result.stdout.split("\n").findLast((text) => text.startsWith("@counts "));
-  const counts = line === undefined ? undefined : JSON.parse(line.slice("@counts ".length));
   const stopped = result.code === stoppedCode && timeoutMs < fileTimeoutMs;
-  const base = { file, runtime, ms: result.ms, stopped };
-  const output = `${result.stdout}${result.stderr}`;
-  if (stopped) return { ...base, passed: 0, failed: 0, skipped: 0, lacking: {}, output: "" };
-  if (counts === undefined) return { ...base, passed: 0, failed: 1, skipped: 0, lacking: {}, output };
-  const { passed, skipped, lacking = {} } = counts;
-  const failed = Math.max(counts.failed, result.code === 0 ? 0 : 1);
-  return { ...base, passed, failed, skipped, lacking, output: failed > 0 ? output : "" };
+  const outputs = outputsOf(result.stdout);
+  const results: FileResult[] = [];
+  for (const [at, file] of files.entries()) {
+    const { counts, text } = outputs[at] ?? { counts: undefined, text: "" };
+    if (counts === undefined && files.length > 1) {
+      results.push(...await runProcess([file], process));
+      continue;
+    }
+    const base = { file, runtime, ms: counts?.ms ?? result.ms, stopped };
+    const output = `${text}${at === files.length - 1 || counts === undefined ? result.stderr : ""}`;
+    if (stopped) results.push({ ...base, passed: 0, failed: 0, skipped: 0, lacking: {}, output: "" });
+    else if (counts === undefined) results.push({ ...base, passed: 0, failed: 1, skipped: 0, lacking: {}, output });
+    else {
+      const { passed, skipped, lacking = {} } = counts;
+      const failed = Math.max(counts.failed, result.code === 0 || files.length > 1 ? 0 : 1);
+      results.push({ ...base, passed, failed, skipped, lacking, output: failed > 0 ? output : "" });
+    }
+  }
+  return results;
+}
+
+/** What each file printed, up to its counts; what follows the last counts belongs to a file that did not end. */
+function outputsOf(stdout: string): readonly { readonly counts: PrintedCounts | undefined; readonly text: string }[] {
+  const outputs: { counts: PrintedCounts | undefined; text: string }[] = [];
+  let text = "";
+  for (const line of stdout.split("\n")) {
+    text += `${line}\n`;
+    if (!line.startsWith(countsMark)) continue;
+    outputs.push({ counts: JSON.parse(line.slice(countsMark.length)) as PrintedCounts, text });
+    text = "";
+  }
+  return [...outputs, { counts: undefined, text }];
 }
 
 /** Whether this is CI, where nothing may be missing. */
@@ -89,24 +138,28 @@ function inCi(result: FileResult): FileResult {
   return { ...result, failed: result.failed + Math.max(skipped, 1), skipped: 0, output };
 }
 
-/** Runs every file on every runtime, `concurrency` at a time, and one of those that wait beside them. */
+/** Runs every file on every runtime, `concurrency` processes at a time, and one of a file that waits beside them. */
 export async function runTests(
   files: readonly string[],
   runtimes: readonly Runtime[],
-  { concurrency, onResult, waiting = new Set(), allowance = () => fileTimeoutMs }: RunOptions,
+  options: RunOptions,
 ): Promise<FileResult[]> {
-  const jobs = runtimes.flatMap((runtime) => files.map((file) => ({ file, runtime })));
-  const [waits, works] = [jobs.filter(({ file }) => waiting.has(file)), jobs.filter(({ file }) => !waiting.has(file))];
+  const { concurrency, onResult, waiting = new Set(), allowance = () => fileTimeoutMs } = options;
+  const { group = (all) => all.map((file) => [file]), env: added = {} } = options;
+  const jobs = runtimes.flatMap((runtime) => group(files).map((together) => ({ files: together, runtime })));
+  const isWaiting = (job: typeof jobs[number]) => job.files.every((file) => waiting.has(file));
+  const [waits, works] = [jobs.filter(isWaiting), jobs.filter((job) => !isWaiting(job))];
   const results: FileResult[] = [];
-  /** Takes the files of one list, then those that are left of the other. */
+  /** Takes the jobs of one list, then those that are left of the other. */
   const worker = async (own: typeof jobs, others: typeof jobs) => {
     const next = () => own.shift() ?? others.shift();
     for (let job = next(); job !== undefined; job = next()) {
-      const timeoutMs = Math.min(allowance(job.file), fileTimeoutMs);
+      const timeoutMs = Math.min(...job.files.map(allowance), fileTimeoutMs);
       if (timeoutMs <= 0) continue;
-      const result = inCi(await runFile(job.file, job.runtime, timeoutMs));
-      results.push(result);
-      onResult(result);
+      for (const result of (await runProcess(job.files, { runtime: job.runtime, timeoutMs, added })).map(inCi)) {
+        results.push(result);
+        onResult(result);
+      }
     }
   };
   const workers = Array.from({ length: concurrency }, () => worker(works, waits));

@@ -9,6 +9,7 @@ import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { Console, Effect } from "effect";
+import { programFile } from "./program_file.ts";
 
 /** How a command ended. */
 export interface CommandEnded {
@@ -103,5 +104,5 @@ function commandLine(name: string, args: readonly string[]): readonly [string, .
   // Deno's node:child_process rewrites command lines that begin with its own path.
   const self = deno ? `${dirname(process.execPath)}/./${basename(process.execPath)}` : process.execPath;
   const before = deno ? ["run", "--quiet", "--no-check", "-A"] : ["--no-warnings"];
-  return [self, ...before, join(scripts, name), ...args];
+  return [self, ...before, programFile(join(scripts, name)), ...args];
 }

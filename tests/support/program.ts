@@ -10,6 +10,7 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { Role } from "../../pki/certificate.ts";
+import { programFile } from "./program_file.ts";
 
 /** How a program is started. */
 export interface StartOptions {
@@ -67,7 +68,7 @@ process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
 
 /** Starts a role's program. */
 export function startProgram(role: Role, args: readonly string[], options: StartOptions = {}): Running {
-  const script = fileURLToPath(options.script ?? new URL(`../../scripts/hypha_${role}.ts`, import.meta.url));
+  const script = programFile(options.script ?? new URL(`../../scripts/hypha_${role}.ts`, import.meta.url));
   const deno = "Deno" in globalThis;
   const before = deno ? ["run", "--quiet", "--no-check", ...(options.permissions ?? ["-A"])] : ["--no-warnings"];
   // Deno's node:child_process rewrites command lines that begin with its own path.
