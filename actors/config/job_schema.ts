@@ -134,6 +134,12 @@ export const job = Schema.Struct({
         "How long such a training waits for an aggregator and trainers before it fails.",
       ),
     ),
+    foreign: optional(
+      flag(
+        "true",
+        "Whether workers of the existing network may take part where the model has weights: their executors have to fetch these from the scheduler. Where it is not set, such a worker is out with its first report.",
+      ),
+    ),
     absence_s: optional(
       integer(
         1,

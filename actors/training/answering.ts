@@ -166,15 +166,22 @@ function answerProgressRequest(args: TrainingArgs, request: RequestWith<Progress
     enqueue.sendTo(context.parent, { type: "worker.known", peer, as: namesTraining ? "ours" : "foreign" });
   }
   enqueue.sendTo(context.transport, { type: "respond", exchange, message: answer });
-  if (!namesTraining && context.config.job.aggregation.quorum < 1 && context.training.trainers[peer] !== undefined) {
-    const reason = "its worker does not label its updates with their round, which a quorum below 1 needs";
-    enqueue.raise({ type: "participant.lost", peer, reason });
-  }
+  const refusal = namesTraining ? undefined : foreignRefusal(context, peer);
+  if (refusal !== undefined) enqueue.raise({ type: "participant.lost", peer, reason: refusal, isRejected: true });
   enqueue(() => reportProgress(context, { peer, progress, roundsDone: training.roundsDone }));
   if (report === undefined || peer !== context.training.aggregator?.peer) {
     if (receipt !== undefined) reportReceipt(args, { peer, receipt, training });
   } else if (training.roundsDone > context.training.roundsDone) judgeRound(args, peer, report);
   else if (report.round === training.roundsDone + 1) judgeEarly(args, peer, report);
+}
+
+/** Why a member whose worker is of the existing network cannot take part; undefined where it can. */
+function foreignRefusal({ config: { job }, training }: TrainingContext, peer: Peer): string | undefined {
+  if (job.aggregation.quorum < 1 && training.trainers[peer] !== undefined) {
+    return "its worker does not label its updates with their round, which a quorum below 1 needs";
+  }
+  if (!("weights" in job.model) || job.resources.foreign === true) return undefined;
+  return "its worker is of the existing network, and the job does not say foreign = true";
 }
 
 function reportProgress(

@@ -4,7 +4,10 @@ import * as assert from "uvu/assert";
 import { executorEndMs, foreignWaitMs, offerOverMs } from "../../actors/training/workers.ts";
 import { regroupMs, silenceCheckMs, tailMs } from "../../actors/training/training_setup.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
+import type { Progress } from "../../transport/protocols/messages.ts";
 import { failedWith } from "../support/fake_transport.ts";
+import { temporary } from "../support/job_world.ts";
+import { configIn, tensors, trained } from "../support/kept_training.ts";
 import { configOf, resources, startScheduler, training } from "../support/scheduler_world.ts";
 
 const test = suite("a scheduler of foreign workers");
@@ -139,6 +142,102 @@ test("bug: at the end of a training whose aggregator is foreign 300 s were waite
   assert.is(world.reported("training.done").length, 1);
   live(2_500);
   assert.equal(actor.getSnapshot().output, { type: "finished" });
+});
+
+/** A training with weights, some of whose workers are of the existing network: they name no training, and send no receipt. */
+async function mixed(foreign: boolean, trainers: readonly string[] = ["a"]) {
+  const folder = temporary();
+  const { job, ...config } = configIn(folder.path, 9, trainers.length);
+  assert.ok(job !== undefined);
+  const resources = { ...job.resources, ...(foreign ? { foreign } : {}) };
+  const started = await trained({ ...config, job: { ...job, resources } }, trainers);
+  const { jobs, say, actor } = started;
+  /** What such a worker's report is answered. */
+  const report = (peer: string, progress: Progress) => {
+    const job_id = jobs.find((taken) => taken.peer === peer)?.spec.job_id ?? "";
+    return (say(peer, { job_id, progress }) as { readonly type?: string }).type;
+  };
+  const stop = () => {
+    actor.send({ type: "role.drain" });
+    folder.remove();
+  };
+  return { ...started, report, stop };
+}
+
+test("a worker that shows itself as foreign takes no part in a training with weights, unless the job says so", async () => {
+  for (const [peer, part] of [["a", "trainer"], ["s", "aggregator"]] as const) {
+    const { world, report, offer, live, actor, stop } = await mixed(false);
+    report(peer, part === "trainer" ? { status: { batch_size: 1 } } : "updated");
+    const [lost] = world.reported(`${part}.lost`);
+    assert.is(lost?.["peer"], peer);
+    assert.match(String(lost?.["reason"]), "foreign = true");
+    live(60_000);
+    offer(peer);
+    live(1_000);
+    const { trainers, aggregator } = actor.getSnapshot().context.training;
+    assert.not([...Object.keys(trainers), aggregator?.peer].includes(peer), "it is not leased again");
+    stop();
+  }
+});
+
+test("foreign trainers: rounds are kept, and their receipts count without a round", async () => {
+  const { world, report, progress, push, stop } = await mixed(true, ["a", "b"]);
+  for (const round of [1, 2]) {
+    assert.is(report("a", "update"), "Ok");
+    progress("b", "update");
+    progress("s", "updated");
+    assert.ok(await push(tensors(1, 1), `r${round}`));
+    assert.equal([report("a", "update-received"), progress("b", "update-received")], ["Continue", "Continue"]);
+  }
+  assert.equal(world.reported("round.finished").map(({ round, trainers }) => [round, trainers]), [[1, 2], [2, 2]]);
+  stop();
+});
+
+test("a foreign trainer is lost with its aggregator, because its worker knows no other one; a trainer of ours stays", async () => {
+  const { world, report, progress, actor, offer, live, dispatches, stop } = await mixed(true, ["a", "b"]);
+  report("a", "update");
+  progress("b", "update");
+  actor.send({ type: "participant.lost", peer: "s", reason: "test" });
+  offer("t");
+  live(1_000);
+  const [job] = dispatches();
+  assert.is(job?.peer, "t");
+  world.take("request");
+  job?.accept();
+  for (const { peer, id, message, replyTo } of world.take("request")) {
+    if (!("Change" in message)) continue;
+    if (peer === "b") replyTo.send({ type: "response", id, message: { answer: "Ok" } });
+    else replyTo.send({ type: "request.failed", id, error: failedWith("unsupported") });
+  }
+  assert.equal(world.reported("trainer.lost").map(({ peer }) => peer), ["a"]);
+  assert.match(String(world.reported("trainer.lost")[0]?.["reason"]), "no other aggregator");
+  assert.equal(Object.keys(actor.getSnapshot().context.training.trainers), ["b"]);
+  stop();
+});
+
+test("a foreign aggregator: its result is kept before its report; no trainer joins it, and another takes over from it", async () => {
+  const { world, report, progress, push, actor, offer, live, dispatches, stop } = await mixed(true, ["a", "b"]);
+  for (const peer of ["a", "b"]) progress(peer, "update");
+  assert.ok(await push(tensors(1, 1), "r1"));
+  assert.is(report("s", "updated"), "Ok");
+  assert.equal(world.reported("round.finished").map(({ round }) => round), [1]);
+  for (const peer of ["a", "b"]) assert.is(progress(peer, "update-received", { round: 1 }), "Continue");
+  actor.send({ type: "participant.lost", peer: "b", reason: "test" });
+  live(2_000);
+  offer("c");
+  live(2_000);
+  assert.equal(Object.keys(actor.getSnapshot().context.training.trainers), ["a"]);
+  actor.send({ type: "participant.lost", peer: "s", reason: "test" });
+  live(2_000);
+  offer("t");
+  live(1_000);
+  const job = dispatches().find(({ peer }) => peer === "t");
+  assert.is(job?.spec.training?.round, 1);
+  job?.accept();
+  live(1_000);
+  offer("c");
+  assert.equal(Object.keys(actor.getSnapshot().context.training.trainers), ["a", "c"], "this one takes newcomers");
+  stop();
 });
 
 test.run();
