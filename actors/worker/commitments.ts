@@ -49,6 +49,8 @@ export interface RunningJob {
   readonly spec: JobSpec;
   /** The run that it belongs to; undefined where its scheduler names none. */
   readonly training: TrainingRun | undefined;
+  /** Milliseconds since the epoch. */
+  readonly dispatchedAt: number;
 }
 
 /** All commitments of a worker, by id. */

@@ -18,7 +18,8 @@ import { endBygone } from "./training_requests.ts";
 import { leftUnaccepted, withUnaccepted } from "./unaccepted.ts";
 import { chooseGpus, freeGpus, unleasedGpus } from "./gpus.ts";
 import { fitsResources } from "./resources.ts";
-import { offerLifeMs, planOffers, requestWaitMs, waitingRequests } from "./requests.ts";
+import { pauseLeft } from "./failing.ts";
+import { offerLifeMs, planOffers, type ReceivedRequest, requestWaitMs, waitingRequests } from "./requests.ts";
 import {
   acceptOffer,
   addOffer,
@@ -42,8 +43,10 @@ export function offer({ context, self, enqueue }: WorkerArgs): void {
   let { book } = context;
   const now = ports.now();
   const isLeaving = (peer: Peer) => leftUnaccepted(context.unaccepted, peer, now);
+  const isOffered = ({ from: scheduler, request: { spec } }: ReceivedRequest) =>
+    spec.executor.every((executor) => pauseLeft(context.failing, { executor, scheduler }, now) === 0);
   const requests = [...context.waiting.filter(({ at }) => now - at < requestWaitMs), ...context.window];
-  const planned = planOffers(requests, free, config, isLeaving);
+  const planned = planOffers(requests.filter(isOffered), free, config, isLeaving);
   for (const { to, request, resources, price, gpus, reserves } of planned) {
     const id = ports.uuid();
     book = addOffer(book, { id, to, resources, price, gpus, reserves, descriptors: request.spec.executor });
@@ -78,7 +81,11 @@ export function offer({ context, self, enqueue }: WorkerArgs): void {
     resources: unleasedResources(book, config.resources),
     gpus: context.gpus && unleasedGpus(book, context.gpus),
   };
-  const waiting = waitingRequests(requests, { offers: Object.values(book.offers), unleased, now }, config);
+  const waiting = waitingRequests(
+    requests.filter(isOffered),
+    { offers: Object.values(book.offers), unleased, now },
+    config,
+  );
   enqueue.assign({ book, window: [], waiting });
 }
 

@@ -225,6 +225,7 @@ export const workerMachine = worker.createMachine({
     window: [],
     waiting: [],
     unaccepted: new Map(),
+    failing: new Map(),
     jobNetworkHost: makeJobNetworkHost(input.transport, input.ports),
     cell: undefined,
     gpus: undefined,

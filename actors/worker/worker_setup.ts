@@ -20,6 +20,7 @@ import type { RoleEvent, RoleInput, RoleOutcome } from "../runtime/role.ts";
 import { type ReceivedRequest, requestsPerWindowMax } from "./requests.ts";
 import type { Commitments } from "./commitments.ts";
 import type { GpuMemories } from "./gpus.ts";
+import type { FailingExecutors } from "./failing.ts";
 import type { NewestRuns } from "./runs.ts";
 import type { Unaccepted } from "./unaccepted.ts";
 import type { PostponedDispatch } from "./working.ts";
@@ -50,6 +51,7 @@ export interface WorkerContext extends WorkerInput {
   readonly waiting: readonly ReceivedRequest[];
   /** Schedulers that left an offer unaccepted. */
   readonly unaccepted: Unaccepted;
+  readonly failing: FailingExecutors;
   readonly jobNetworkHost: JobNetworkHost;
   /** The cell for executors; undefined until it is found, and in a simulation. */
   readonly cell: Cell | undefined;

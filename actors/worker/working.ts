@@ -16,6 +16,7 @@ import type { JobOutcome, JobRef, JobStarted } from "../job/messages.ts";
 import type { RequestWith } from "../runtime/requests.ts";
 import { networkOf } from "../job/training_network.ts";
 import type { LeaseRef } from "./lease.ts";
+import { atOnceMs, pauseLeft, withFailure, withoutFailures } from "./failing.ts";
 import { newerRunReason } from "./offering.ts";
 import { ambiguousSender, hasBygoneJobs, isStale, noteRun } from "./runs.ts";
 import { endBygone } from "./training_requests.ts";
@@ -134,7 +135,7 @@ function webOf({ config, ports }: WorkerContext): Web {
 
 /** The lease and executor of a new job, or why it cannot run. */
 function begin(
-  { book, config, cellProblem, runs }: WorkerContext,
+  { book, config, cellProblem, runs, ports }: WorkerContext,
   { id, peer, holder, spec, training }: {
     readonly id: Uuid;
     readonly peer: Peer;
@@ -156,7 +157,8 @@ function begin(
   if (ambiguous !== undefined) return `sender-ambiguous: another scheduler's job waits for ${ambiguous} too`;
   const lease = leaseForJob(book, holder, wanted, training);
   if (lease === undefined) return "its sender holds no free lease for such a job";
-  const job: RunningJob = { taskId: id, leaseId: lease.id, scheduler: peer, holder, spec, training };
+  const dispatchedAt = ports.now();
+  const job: RunningJob = { taskId: id, leaseId: lease.id, scheduler: peer, holder, spec, training, dispatchedAt };
   return {
     job,
     executor,
@@ -178,15 +180,42 @@ export function reportStarted(
   });
 }
 
+/** Counts jobs that fail at once: their executor is not offered to their scheduler for a while after several in a row. */
+function countFailure({ context, enqueue }: WorkerArgs, job: RunningJob, outcome: JobOutcome): void {
+  const { failing, ports, config } = context;
+  const { spec: { executor: { class: jobClass, descriptor } }, scheduler, dispatchedAt } = job;
+  const wanted = { class: jobClass, name: descriptor.name };
+  if (findExecutor(config.executors, wanted)?.runtime !== "process" || outcome.type === "cancelled") return;
+  const now = ports.now(), of = { executor: wanted, scheduler };
+  if (outcome.type === "finished" || now - dispatchedAt >= atOnceMs) {
+    enqueue.assign({ failing: withoutFailures(failing, of) });
+    return;
+  }
+  const after = withFailure(failing, of, now), seconds = pauseLeft(after, of, now) / 1_000;
+  enqueue.assign({ failing: after });
+  if (seconds === 0) return;
+  enqueue(() =>
+    ports.report({
+      level: "error",
+      event: "worker.executor",
+      message: `Executor ${wanted.class}/${wanted.name} is not offered to ${scheduler} for ${seconds} s: ` +
+        `its jobs fail at once: ${outcome.reason}`,
+      fields: { ...wanted, peer: scheduler, seconds, reason: outcome.reason },
+    })
+  );
+}
+
 /** A job ended: notifies its scheduler. A failed job ends its lease. */
 export function closeJob(
-  { context, self, enqueue }: WorkerArgs,
+  args: WorkerArgs,
   { taskId, outcome }: { readonly taskId: Uuid; readonly outcome: JobOutcome },
 ): void {
+  const { context, self, enqueue } = args;
   const job = context.book.jobs[taskId];
   enqueue.stopChild(`job/${taskId}`);
   if (job === undefined) return;
   enqueue.assign({ book: endJob(context.book, job.taskId), postponed: [] });
+  countFailure(args, job, outcome);
   for (const request of context.postponed) enqueue.raise({ type: "dispatch.again", request });
   enqueue(() =>
     context.ports.report({

@@ -47,7 +47,13 @@ async function place() {
   const workers: RunningNode[] = [];
   for (const name of ["worker-01", "worker-02", "worker-03"]) {
     const special = name === "worker-03"
-      ? [shell("stubborn", 'trap "" TERM; while :; do sleep 1; done'), shell("broken", "exit 3")]
+      ? [
+        shell("stubborn", 'trap "" TERM; while :; do sleep 1; done'),
+        shell("broken", "exit 3"),
+        shell("here", "echo no such layer >&2; exit 3"),
+      ]
+      : name === "worker-02"
+      ? executors().filter(({ class: of }) => of === "train").map((real) => ({ ...real, name: "here" }))
       : [];
     workers.push(
       await network.start(name, "worker", {
@@ -89,7 +95,10 @@ const { folder, state, config, workers } = await place();
 const part = "{ cpu = 1.0, memory = 1.0, storage = 1.0, gpu = 0.0 }";
 
 /** Writes a job; its weights are named relative to it. */
-function jobFile(name: string, { rounds = 2, executor = "diloco-transformer", waitS = 600 } = {}): string {
+function jobFile(
+  name: string,
+  { rounds = 2, executor = "diloco-transformer", waitS = 600, members = 1 } = {},
+): string {
   const path = join(folder, "jobs", `${name}.toml`);
   writeFileSync(
     path,
@@ -102,7 +111,7 @@ executors = { train = "${executor}" }
 rounds = { update_rounds = ${rounds}, avg_samples_between_updates = 192, max_batch_size = 32 }
 
 [resources]
-num_workers = 1
+num_workers = ${members}
 wait_s = ${waitS}
 worker = ${part}
 parameter_server = ${part}
@@ -157,12 +166,12 @@ test("without a scheduler that runs, commands say how to start it", async () => 
   }
 });
 
-test("two trainings that are submitted share three workers, and each ends with its model", async () => {
+test("two trainings share three workers, and each ends with its model, though an executor of one worker crashes at once", async () => {
   daemon = start();
   await daemon.waitFor("trainings.loaded");
   assert.match(await printed("ls"), "hypha-scheduler submit FILE");
   first = await printed("submit", jobFile("one"));
-  const second = await printed("submit", jobFile("two"));
+  const second = await printed("submit", jobFile("two", { executor: "here", members: 2 }));
   assert.match(first, /^t-[0-9a-f]{8}$/);
   const { trainings } = JSON.parse(await printed("ls", "--json")) as { readonly trainings: readonly ShownTraining[] };
   assert.equal(trainings.map(({ id, name, rounds }) => [id, name, rounds]), [[first, "one", 2], [second, "two", 2]]);
@@ -178,6 +187,8 @@ test("two trainings that are submitted share three workers, and each ends with i
     const record = JSON.parse(readFileSync(join(state, "trainings", id, "round-2.json"), "utf8"));
     assert.match(stdout, record.parameters.sha256);
   }
+  const log = await printed("logs", second, "--worker", "worker-03");
+  assert.match(log, /executor exited with code 3; its last output:\\u000ano such layer/);
   const digest = createHash("sha256").update(readFileSync(join(folder, "jobs", "init.safetensors"))).digest("hex");
   const kept = readFileSync(join(state, "trainings", first, "weights.safetensors"));
   assert.is(createHash("sha256").update(kept).digest("hex"), digest);

@@ -346,4 +346,51 @@ test("bug: a worker offered an executor whose program it did not have", () => {
   assert.equal(world.reported("worker.executor").map(({ name }) => name), ["diloco-transformer"]);
 });
 
+test("bug: an executor that crashes at once was leased again and again; after three times it is not offered, longer and longer", () => {
+  const started = startWorker();
+  const { world, ask, offers, say, actor } = started;
+  let tasks = 0;
+  const offersTo = (peer: string) => {
+    ask(peer);
+    world.pass(200);
+    return offers().filter(({ to }) => to === peer);
+  };
+  /** One job, if it is offered: ends after so long. */
+  const run = (outcome: object, ms = 1_000, peer = "s") => {
+    const [offer] = offersTo(peer);
+    if (offer === undefined) return false;
+    const id = `task-${++tasks}`;
+    say(peer, { RenewLease: { id: offer.id } });
+    say(peer, { DispatchJob: { id, spec: trainSpec(`job-${tasks}`) } });
+    for (let left = ms; left > 0; left -= 5_000) {
+      world.pass(Math.min(left, 5_000));
+      say(peer, { RenewLease: { id: offer.id } });
+    }
+    const child = actor.getSnapshot().children[`job/${id}` as never] as unknown as { send(event: object): void };
+    child.send({ type: "end", outcome });
+    world.pass(10_600); // Its lease is over then, too.
+    return true;
+  };
+  const crashed = { type: "failed", reason: "executor exited with code 1" };
+  const reported = () => world.reported("worker.executor").map(({ seconds }) => seconds);
+  assert.ok(run(crashed) && run(crashed) && run({ type: "cancelled", reason: "" }) && run({ type: "finished" }));
+  assert.ok(run(crashed) && run(crashed) && run(crashed, 16_000), "one that ran before it failed is no crash at once");
+  assert.ok(run(crashed) && run(crashed));
+  assert.equal(reported(), []);
+  assert.ok(run(crashed));
+  assert.not.ok(run(crashed));
+  assert.ok(run(crashed, 1_000, "other"), "another scheduler's jobs may run");
+  world.pass(60_000);
+  assert.ok(run(crashed));
+  world.pass(105_000);
+  assert.not.ok(run(crashed));
+  world.pass(6_000);
+  for (let more = 0; more < 6; more++) {
+    assert.ok(run(crashed), "every pause ends, after an hour at most");
+    world.pass(3_600_000);
+  }
+  assert.equal(reported(), [60, 120, 240, 480, 960, 1_920, 3_600, 3_600]);
+  assert.match(String(world.reported("worker.executor")[0]?.["reason"]), "code 1");
+});
+
 test.run();
