@@ -253,7 +253,8 @@ if (!onDeno) {
       assert.is(result.model.sha256, createHash("sha256").update(readFileSync(model)).digest("hex"));
       assert.ok(result.joined.processorSeconds > 1 && result.joined.processorSeconds <= 60, result.joined);
       assert.equal(terminal.wrapped, []);
-      assert.is(written().split(/round \d+\//).length - 1, 10, "each round was shown");
+      const evaluated = result.rounds.filter(({ accuracy }: { accuracy: number | null }) => accuracy !== null);
+      assert.is(written().split(/round \d+\//).length - 1, evaluated.length, "each evaluated round was shown");
       assert.is(most, 1, "progress lines that stood there at once");
       assert.equal(bars(terminal), []);
       if (isKept) assert.is(terminal.rows.at(-2), "all promises held (13 of 13)");

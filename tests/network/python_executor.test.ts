@@ -84,7 +84,7 @@ test.run();
 
 // ── A network ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-const rounds = 3;
+const rounds = 4;
 const network = lacking(suite("a network whose executors are Python programs"), missing);
 
 async function train(): Promise<void> {
