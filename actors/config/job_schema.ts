@@ -69,7 +69,7 @@ const model = Schema.Struct({
   ),
   keep: optional(
     flag(
-      "true",
+      "false",
       "Whether the scheduler fetches the weights of the repository too and keeps the model. It needs the digits of a commit as the revision and one file *.safetensors.",
     ),
   ),
