@@ -5,7 +5,8 @@
  */
 import { Buffer } from "node:buffer";
 import { hash } from "node:crypto";
-import { type AuditFields, type AuditValue, isCanonical, toAuditValue } from "./canonical_json.ts";
+import { isCanonical } from "../../pki/canonical_json.ts";
+import { type AuditFields, type AuditValue, toAuditValue } from "./audit_value.ts";
 
 /** Version of the format. */
 export const recordVersion = 1;

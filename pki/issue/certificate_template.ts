@@ -76,18 +76,28 @@ export function randomSerial(): Uint8Array {
 
 /** Signs a template with the issuer's key: DER of an X.509 v3 certificate (RFC 5280 §4.1). */
 export async function signCertificate(template: CertificateTemplate, signer: IssuerKey): Promise<Uint8Array> {
+  const tbs = encodeTbs(template, signer.signatureAlgorithm);
+  return signedCertificate(tbs, signer.signatureAlgorithm, await signer.sign(tbs));
+}
+
+/** DER of what is signed (`tbsCertificate`); `signatureAlgorithm` is the AlgorithmIdentifier of the issuer's key. */
+export function encodeTbs(template: CertificateTemplate, signatureAlgorithm: Uint8Array): Uint8Array {
   const { notBefore, notAfter } = checkPeriod(template.period);
-  const tbs = sequence(
+  return sequence(
     constructed(0, integer(2)),
     integer(template.serial),
-    signer.signatureAlgorithm,
+    signatureAlgorithm,
     template.issuer,
     sequence(time(notBefore), time(notAfter)),
     template.subject,
     template.spki,
     ...(template.extensions.length === 0 ? [] : [constructed(3, encodeExtensions(template.extensions))]),
   );
-  return sequence(tbs, signer.signatureAlgorithm, bitString(await signer.sign(tbs)));
+}
+
+/** DER of a certificate from its parts. Does not check that the signature verifies. */
+export function signedCertificate(tbs: Uint8Array, algorithm: Uint8Array, signature: Uint8Array): Uint8Array {
+  return sequence(tbs, algorithm, bitString(signature));
 }
 
 /** Cuts milliseconds off; four digits are all that a certificate has for a year, and UTCTime begins in 1950. */

@@ -14,7 +14,7 @@ import {
   randomSerial,
   signCertificate,
 } from "./certificate_template.ts";
-import { authorityKeyId, basicConstraints, keyIdOf, keyUsage, subjectKeyId } from "./extensions.ts";
+import { authorityKeyId, basicConstraints, type Extension, keyIdOf, keyUsage, subjectKeyId } from "./extensions.ts";
 import { type IssuerCheck, readIssuer } from "./issuer.ts";
 import { encodeName, type SubjectName } from "./name.ts";
 
@@ -42,12 +42,11 @@ export async function issueIntermediate(request: IntermediateRequest): Promise<I
   const subject = encodeName(request);
   const key = await keyToCertify(request.keyPem, request.overrides);
   const { pathLength = 0 } = request;
-  const extensions = [
-    basicConstraints(true, pathLength === "unlimited" ? undefined : pathLength),
-    keyUsage(["digitalSignature", "keyCertSign", "cRLSign"]),
-    subjectKeyId(keyIdOf(key.publicBits)),
-    authorityKeyId(issuer.keyId),
-  ];
+  const extensions = intermediateExtensions(
+    key.publicBits,
+    issuer.keyId,
+    pathLength === "unlimited" ? undefined : pathLength,
+  );
   const template = {
     serial: request.overrides?.serial ?? randomSerial(),
     issuer: issuer.certificate.subject.der,
@@ -57,4 +56,18 @@ export async function issueIntermediate(request: IntermediateRequest): Promise<I
     extensions: overridden(extensions, request.overrides),
   };
   return issued(await signCertificate(template, issuer.key), key);
+}
+
+/** The extensions of an intermediate: the usual certificate has these and no others. */
+export function intermediateExtensions(
+  publicBits: Uint8Array,
+  issuerKeyId: Uint8Array,
+  pathLength: number | undefined,
+): readonly Extension[] {
+  return [
+    basicConstraints(true, pathLength),
+    keyUsage(["digitalSignature", "keyCertSign", "cRLSign"]),
+    subjectKeyId(keyIdOf(publicBits)),
+    authorityKeyId(issuerKeyId),
+  ];
 }

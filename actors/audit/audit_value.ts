@@ -1,17 +1,14 @@
 /**
- * Canonical JSON (RFC 8785) of what audit records hold: one text for one value.
- *
- * Numbers are safe integers: a reader in another language needs no rule for printing fractions.
+ * Values of audit records: any data, cut down to what canonical JSON holds.
  *
  * @module
  */
+import type { CanonicalFields, CanonicalValue } from "../../pki/canonical_json.ts";
 
 /** A value of a record. */
-export type AuditValue = string | number | boolean | null | readonly AuditValue[] | AuditFields;
+export type AuditValue = CanonicalValue;
 /** Fields of a record, by name. */
-export interface AuditFields {
-  readonly [name: string]: AuditValue;
-}
+export type AuditFields = CanonicalFields;
 
 /** Levels of `detail`; deeper values are cut. */
 export const depthMax = 8;
@@ -38,23 +35,4 @@ export function toAuditValue(data: unknown, depth: number = depthMax): AuditValu
     fields[name] = toAuditValue(value, depth - 1);
   }
   return fields;
-}
-
-/** Whether a parsed line is canonical: printed again it is the same text, and its names are sorted. */
-export function isCanonical(value: unknown, text: string): boolean {
-  return JSON.stringify(value) === text && isSorted(value);
-}
-
-function isSorted(value: unknown): boolean {
-  if (typeof value === "number") return Number.isSafeInteger(value);
-  if (typeof value !== "object" || value === null) return true;
-  if (Array.isArray(value)) return value.every(isSorted);
-  let before: string | undefined;
-  for (const name in value) {
-    if (before !== undefined && before >= name) return false;
-    before = name;
-    const field = (value as Readonly<Record<string, unknown>>)[name];
-    if (typeof field !== "string" && !isSorted(field)) return false;
-  }
-  return true;
 }
