@@ -13,7 +13,7 @@ const folder = mkdtempSync(join(tmpdir(), "hypha-up-"));
 const network = join(folder, "network");
 const patienceMs = 120_000;
 
-/** Process ids of the programs of this network. */
+/** Process ids of the programs of this network. A process that one of them starts has its words for a moment. */
 function programs(name = ""): readonly number[] {
   return readdirSync("/proc").filter((each) => /^\d+$/.test(each)).flatMap((pid) => {
     try {
@@ -61,6 +61,11 @@ function hypha(...args: readonly string[]): Session & { readonly ended: Promise<
   };
 }
 
+async function untilSo(what: string, isSo: () => boolean): Promise<void> {
+  for (let leftMs = patienceMs; leftMs > 0 && !isSo(); leftMs -= 50) await new Promise((done) => setTimeout(done, 50));
+  assert.ok(isSo(), what);
+}
+
 async function once(...args: readonly string[]): Promise<string> {
   const session = hypha(...args);
   const { code } = await session.ended;
@@ -76,7 +81,7 @@ test("brings a network up, starts again what dies, not what is revoked, and ends
   await up.until(/Ctrl-C ends it\./);
   const names = ["ca-01", "data-01", "gateway-01", "scheduler-01", "worker-01"];
   assert.equal(up.text().match(/^\S+ runs$/gm)?.map((line) => line.replace(" runs", "")).toSorted(), names);
-  assert.is(programs().length, names.length);
+  await untilSo("each node is one program", () => programs().length === names.length);
 
   for (const name of names) {
     const role = name.split("-")[0];
