@@ -25,7 +25,9 @@ const printed: readonly { readonly text: RegExp; readonly limit: Limit }[] = [
   { text: /Too many open files|EMFILE/, limit: "openFiles" },
   { text: /File too large|EFBIG/, limit: "fileSize" },
 ];
-const printedMemory = /Cannot allocate memory|ENOMEM|MemoryError|out of memory/i;
+/** As the C library, Python and numpy, Node, C++ and PyTorch say it. */
+const printedMemory =
+  /(?:Cannot|can't|Unable to|Failed to) allocate|ENOMEM|MemoryError|out of memory|allocation failed|bad_alloc|not enough memory/i;
 
 /** Names a limit: `memory limit of 2 GiB reached`. */
 export function describeLimit(limit: Limit, config: CellConfig): string {

@@ -1,6 +1,8 @@
-// Every limit reached once in a real cell: the reason names it. A job gets what it was leased, measured from the inside.
+// Every limit reached once in a real cell: the reason names it. A job gets what it was leased, measured from the inside. As root, and as an
+// ordinary user in a process of its own.
 import { chmodSync } from "node:fs";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { jobCell } from "../../../actors/job/cell/bounds.ts";
@@ -10,6 +12,7 @@ import { sizeText } from "../../../actors/job/cell/exceeded.ts";
 import { runtimeBinary } from "../../../scripts/demo/processes.ts";
 import { type HostileJob, makeWorld, ranMark, runJob } from "../../../scripts/attack/cell/world.ts";
 import { temporary } from "../../support/job_world.ts";
+import { runAsOrdinary } from "../../support/ordinary_user.ts";
 import { needing } from "../../support/prerequisites.ts";
 
 const place = temporary();
@@ -37,14 +40,16 @@ async function endOf(job: HostileJob): Promise<{ readonly reason: string; readon
 }
 
 const grouped = isGrouped(cell, "memory"), counted = isGrouped(cell, "pids"), ownDisk = cell.disk === "file-system";
+/** Without a control group Node needs more to start at all. */
+const memoryBytes = (grouped ? 128 : 700) * mib;
 const small = { diskBytes: mib, disk: "directory" } as const;
 const fill = "for i in 1 2 3 4 5 6; do head -c 400K /dev/zero > f$i || exit 1; done";
 const limits: [what: string, job: HostileJob, reason: string, here?: boolean][] = [
   ["memory, of the executor itself", {
     runtime: "node",
     code: "const held = []; for (;;) held.push(Buffer.alloc(10_000_000, 1));",
-    cell: { memoryBytes: 128 * mib },
-  }, "memory limit of 128 MiB reached"],
+    cell: { memoryBytes },
+  }, `memory limit of ${sizeText(memoryBytes)} reached`],
   [
     "memory, of a child that another process waits for",
     {
@@ -113,6 +118,10 @@ const limits: [what: string, job: HostileJob, reason: string, here?: boolean][] 
   }, "limit of 64 open files for one process reached"],
   ["run time", { code: "sleep 60", cell: { wallSeconds: 1 } }, "run time limit of 1 s reached"],
 ];
+const isRoot = process.getuid?.() === 0;
+/** The same tests as an ordinary user; they run while these do. */
+const asOrdinary = isRoot ? runAsOrdinary(process.argv[1] ?? "", fileURLToPath(import.meta.url)) : undefined;
+
 const reached = limits.filter(([, , , here = true]) => here);
 /** All at once: most of them wait. */
 let ends: readonly ReturnType<typeof endOf>[] = [];
@@ -153,7 +162,7 @@ inCell("a job gets what was leased, measured inside its cell", async () => {
   assert.ok(Math.abs(Number(shared) - leased.memoryBytes / 2) <= page, `${shared} of half ${leased.memoryBytes}`);
 });
 
-if (grouped && process.getuid?.() === 0) {
+if (grouped && isRoot) {
   // Torch starts hundreds: with stacks of 8 MiB each, 375 of them reached a limit of 4 GiB without using any of it.
   needing(test, "python3")(
     "bug: threads that only wait reached the memory limit by the size of their stacks",
@@ -176,5 +185,12 @@ test("sizes are said in the unit that needs no fraction", () => {
     ["2 GiB", "16 GB", "128 MiB", "700 MB", "64 KiB", "1500 bytes", "12345 bytes"],
   );
 });
+
+if (asOrdinary !== undefined) {
+  inCell("an ordinary user's worker names the limits, and gives what was leased, in the same way", async () => {
+    const output = await asOrdinary;
+    assert.match(output, /"passed":1[0-9],"failed":0/, output);
+  });
+}
 
 test.run();
