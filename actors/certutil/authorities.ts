@@ -6,7 +6,9 @@
 import { Effect } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
+import type { Certificate } from "../../pki/certificate.ts";
 import { type Issued, issueIntermediate, issueRoot, type SubjectName } from "../../pki/issue/mod.ts";
+import { refuseUnapproved } from "./approval/approval_files.ts";
 import { type AuthorityFiles, readAuthority } from "./authority.ts";
 import { beginRecord } from "./begin_record.ts";
 import { CertutilError } from "./certutil_error.ts";
@@ -45,17 +47,10 @@ export function makeIntermediate(
   options: MakeIntermediate,
 ): Effect.Effect<Outcome, CertutilError, FileSystem | Path> {
   return Effect.gen(function* () {
+    yield* refuseUnapproved(options.caCert, "issue-intermediate");
     const issuer = yield* readAuthority(options);
     const { period, warnings: ends } = yield* periodUnder(options, issuer.certificate, options.caCert);
-    const room = issuer.certificate.basicConstraints?.pathLength;
-    if (room !== undefined && room <= options.pathLength) {
-      return yield* new CertutilError({
-        what: "sign with",
-        file: options.caCert,
-        detail: `its path length is ${room}, one of ${options.pathLength} does not fit below it`,
-        remedy: room === 0 ? "Sign with the root." : "Choose a smaller --path-length.",
-      });
-    }
+    yield* checkPathLength(issuer.certificate, options);
     const { pathLength } = options;
     const made = yield* issuing(
       "make intermediate CA",
@@ -65,6 +60,23 @@ export function makeIntermediate(
     const issued = { der: made.der, files: yield* filesOf(options, made), warnings };
     return yield* writeIssued(options, issuer, issued, options.existing);
   });
+}
+
+/** Refuses a path length that does not fit below the issuer's. */
+export function checkPathLength(
+  { basicConstraints }: Certificate,
+  { pathLength, caCert }: Pick<MakeIntermediate, "pathLength" | "caCert">,
+): Effect.Effect<void, CertutilError> {
+  const below = basicConstraints?.pathLength;
+  if (below === undefined || below > pathLength) return Effect.void;
+  return Effect.fail(
+    new CertutilError({
+      what: "sign with",
+      file: caCert,
+      detail: `its path length is ${below}, one of ${pathLength} does not fit below it`,
+      remedy: below === 0 ? "Sign with the root." : "Choose a smaller --path-length.",
+    }),
+  );
 }
 
 /** A new CA's files: its pair, and the record of what it revokes. */

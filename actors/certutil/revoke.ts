@@ -9,6 +9,7 @@ import type { Path } from "effect/Path";
 import { sameBytes } from "../../pki/bytes.ts";
 import { type Certificate, isSelfIssued, parseCertificate } from "../../pki/certificate.ts";
 import { issueCrl, type RevocationReason } from "../../pki/issue/mod.ts";
+import { refuseUnapproved } from "./approval/approval_files.ts";
 import { type Authority, type AuthorityFiles, isIssuedBy, readAuthority } from "./authority.ts";
 import { CertutilError } from "./certutil_error.ts";
 import { readCrlFile } from "./crl_file.ts";
@@ -71,18 +72,45 @@ export function revoke(options: Revoke): Making {
   return Effect.gen(function* () {
     const authority = yield* readAuthority(options);
     const certificate = yield* firstCertificate(options.cert);
-    yield* Effect.fromResult(checkIssued(certificate, authority, options));
-    const now = yield* Clock.currentTimeMillis;
-    return yield* continueList(options, authority, {
-      serial: plainSerial(certificate.serial),
-      date: new Date(now - now % 1_000),
-      reason: options.reason,
-      subject: certificate.subject.text,
-    });
+    yield* Effect.fromResult(checkIssued(certificate, authority.certificate, options));
+    if (certificate.basicConstraints?.ca === true) yield* refuseUnapproved(options.caCert, "revoke-ca");
+    return yield* addToList(options, authority, certificate, options.reason);
   });
 }
 
-const firstCertificate = Effect.fnUntraced(function* (file: string) {
+/** A revocation that enough persons have approved. */
+export interface ApprovedRevocation {
+  readonly certificate: Certificate;
+  readonly reason: RevocationReason;
+  /** The record of approved operations, which is written with the list, and before it. */
+  readonly entry: Output;
+}
+
+/** As {@linkcode revoke}, for a certificate that an approved request holds. */
+export function revokeApproved(options: MakeCrl, { certificate, reason, entry }: ApprovedRevocation): Making {
+  return Effect.gen(function* () {
+    const authority = yield* readAuthority(options);
+    const files = { cert: certificate.subject.text, caCert: options.caCert };
+    yield* Effect.fromResult(checkIssued(certificate, authority.certificate, files));
+    return yield* addToList(options, authority, certificate, reason, [entry]);
+  });
+}
+
+const addToList = Effect.fnUntraced(function* (
+  options: MakeCrl,
+  authority: Authority,
+  { serial, subject }: Certificate,
+  reason: RevocationReason,
+  before: readonly Output[] = [],
+) {
+  const now = yield* Clock.currentTimeMillis;
+  const date = new Date(now - now % 1_000);
+  const revocation = { serial: plainSerial(serial), date, reason, subject: subject.text };
+  return yield* continueList(options, authority, revocation, before);
+});
+
+/** The first certificate of a file. */
+export const firstCertificate = Effect.fnUntraced(function* (file: string) {
   const [der] = yield* readCertificateFile(file, { what: "certificate", flag: "--cert" });
   const remedy = "Give the certificate to revoke, in PEM or DER, with --cert.";
   const refuse = ({ message: detail }: { readonly message: string }) =>
@@ -91,10 +119,10 @@ const firstCertificate = Effect.fnUntraced(function* (file: string) {
 });
 
 /** A list counts for its issuer's certificates only: revoking another's would look done and do nothing. */
-function checkIssued(
+export function checkIssued(
   certificate: Certificate,
-  { certificate: issuer }: Authority,
-  files: Revoke,
+  issuer: Certificate,
+  files: Pick<Revoke, "cert" | "caCert">,
 ): Result.Result<void, CertutilError> {
   if (certificate.fingerprint === issuer.fingerprint) {
     return Result.fail(
@@ -122,7 +150,12 @@ function checkIssued(
 }
 
 /** Reads record and list under their locks, adds to them, and writes both or neither. */
-function continueList(options: MakeCrl, authority: Authority, revocation: Revocation | undefined): Making {
+function continueList(
+  options: MakeCrl,
+  authority: Authority,
+  revocation: Revocation | undefined,
+  before: readonly Output[] = [],
+): Making {
   const recordPath = revocationRecordOf(options);
   return Effect.scoped(Effect.gen(function* () {
     const { days } = yield* Effect.fromResult(checkDays(options.days));
@@ -149,6 +182,7 @@ function continueList(options: MakeCrl, authority: Authority, revocation: Revoca
     const { text: subject } = authority.certificate.subject;
     const content = file.withOwn(pem, next.base === undefined ? "all" : "deltas");
     const files: readonly Output[] = [
+      ...before,
       { path: recordPath, kind: "record", content: formatRecord(next.record, subject) },
       { path: options.outCrl, kind: "revocation-list", content },
     ];

@@ -19,6 +19,8 @@ export type FileKind =
   | "signing-request"
   | "spiffe-bundle"
   | "record"
+  | "approval-policy"
+  | "approval"
   | "unknown";
 
 /** Each kind as a message names it. */
@@ -32,6 +34,8 @@ export const kindNames: Readonly<Record<FileKind, string>> = {
   "signing-request": "a signing request",
   "spiffe-bundle": "a SPIFFE bundle",
   "record": "a CA's record",
+  "approval-policy": "an approval policy",
+  "approval": "a request for approval, or an approval",
   "unknown": "something else",
 };
 
@@ -69,6 +73,8 @@ export function kindOf(bytes: Uint8Array): FileKind {
   const [first] = labels;
   if (first === undefined) {
     if (/^# (Issued by|Revocations of) |^authority\t/m.test(text)) return "record";
+    const approval = /"type":"hypha-approval(-policy|-request)?\/1"\}\s*$/.exec(text);
+    if (approval !== null) return approval[1] === "-policy" ? "approval-policy" : "approval";
     return /^\s*\{[\s\S]*"keys"\s*:/.test(text) ? "spiffe-bundle" : "unknown";
   }
   if (isLabelOf("certificate", first)) return isCa(text) ? "ca-certificate" : "certificate";

@@ -71,7 +71,6 @@ export function readIntermediateTbs(tbs: Uint8Array): Certificate | string {
   const certificate = parsed.success;
   const { authorityKeyId, basicConstraints, issuer, period, publicKey, serial, subject } = certificate;
   if (basicConstraints?.ca !== true) return "its certificate is not a CA's";
-  if (period.notBefore > period.notAfter) return "its certificate ends before it begins";
   const template = {
     serial: Buffer.from(serial, "hex"),
     issuer: issuer.der,
@@ -84,7 +83,9 @@ export function readIntermediateTbs(tbs: Uint8Array): Certificate | string {
       basicConstraints.pathLength,
     ),
   };
-  return sameBytes(encodeTbs(template, algorithm), tbs)
+  // Encoding throws for a period that no certificate is issued for.
+  const usual = Result.getOrUndefined(Result.try(() => encodeTbs(template, algorithm)));
+  return usual !== undefined && sameBytes(usual, tbs)
     ? certificate
     : "its certificate holds more than subject, key, period and path length of a CA";
 }

@@ -10,7 +10,7 @@ import { authorityFlags, daysFlag, fileFlag, optionalFlag } from "./flags.ts";
 import { say } from "./say.ts";
 
 /** Reasons that a complete list may give (RFC 5280 §5.3.1). */
-const reasons = [
+export const reasons = [
   "unspecified",
   "keyCompromise",
   "cACompromise",

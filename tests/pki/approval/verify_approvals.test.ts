@@ -167,7 +167,14 @@ test("refuses bytes to sign that hold more than a CA's certificate shows", () =>
   const critical = Buffer.from(usual);
   // The authority key identifier becomes an extension of another OID: 2.5.29.35 to 2.5.29.70.
   critical[critical.indexOf(Buffer.from([0x55, 0x1d, 0x23])) + 2] = 70;
-  for (const [bytes, expected] of [[usual, "approvals-missing"], [critical, "approval-request-malformed"]] as const) {
+  // The last second of validity moves before the first one: the second UTCTime begins behind the first one's 15 octets.
+  const ended = Buffer.from(usual);
+  ended[ended.indexOf(Buffer.from([0x17, 0x0d])) + 15 + 2] = 0x30;
+  const table = [
+    [usual, "approvals-missing"],
+    ...[critical, ended].map((b) => [b, "approval-request-malformed"] as const),
+  ];
+  for (const [bytes, expected] of table as readonly (readonly [Uint8Array, string])[]) {
     const text = composeApprovalRequest({ name: "issue-intermediate", tbs: bytes }, frame);
     assert.is(outcomeOf({ request: text, approvals: [] }), expected);
   }

@@ -1,0 +1,56 @@
+/**
+ * What a request would do, from the bytes that approvers sign.
+ *
+ * @module
+ */
+import type { ApprovalPolicy } from "../../../pki/approval/approval_policy.ts";
+import type { ApprovalRequest, ApprovedOperation } from "../../../pki/approval/approval_request.ts";
+import { sha256 } from "../../../pki/approval/canonical_line.ts";
+import type { Certificate } from "../../../pki/certificate.ts";
+
+/** A request as lines for people. */
+export function describeRequest({ operation, ca, expires, policy, digest }: ApprovalRequest): readonly string[] {
+  return [
+    ...describeOperation(operation),
+    `  by the CA    key ${ca}`,
+    `  until        ${expires.toISOString()}`,
+    `  policy       ${policy}`,
+    `  request      ${digest}`,
+  ];
+}
+
+function describeOperation(operation: ApprovedOperation): readonly string[] {
+  switch (operation.name) {
+    case "issue-intermediate":
+      return ["issue-intermediate: sign the certificate of a CA", ...certificateLines(operation.certificate)];
+    case "revoke-ca":
+      return [
+        `revoke-ca: revoke the certificate of a CA, reason ${operation.reason}`,
+        ...certificateLines(operation.certificate),
+      ];
+    case "change-approvers":
+      return ["change-approvers: replace the policy", ...policyLines(operation.policy)];
+  }
+}
+
+function certificateLines(certificate: Certificate): readonly string[] {
+  const { subject, issuer, serial, period, publicKey, basicConstraints } = certificate;
+  return [
+    `  subject      ${subject.text}`,
+    `  issuer       ${issuer.text}`,
+    `  serial       ${serial}`,
+    `  valid        ${period.notBefore.toISOString()} to ${period.notAfter.toISOString()}`,
+    `  path length  ${basicConstraints?.pathLength ?? "unlimited"}`,
+    `  its key      ${publicKey.label}, ${sha256(publicKey.spki)}`,
+  ];
+}
+
+/** A policy as lines for people. */
+export function policyLines({ approvers, threshold, operations, digest }: ApprovalPolicy): readonly string[] {
+  return [
+    `  threshold    ${threshold} of ${approvers.length}`,
+    ...approvers.map(({ name, keyId, publicKey }) => `  approver     ${name}, ${publicKey.label}, ${keyId}`),
+    `  operations   ${operations.join(", ")}`,
+    `  its policy   ${digest}`,
+  ];
+}
