@@ -23,6 +23,7 @@ export const prerequisites: readonly Prerequisite[] = [
   { program: "openssl", package: "openssl", covers: "what the openssl program reads and writes" },
   { program: "curl", package: "curl", covers: "enrolment with curl" },
   { program: "python3-venv", package: "python3-venv", covers: "executors in Python" },
+  { program: "python3-yaml", package: "python3-yaml", covers: "the compose file" },
   { program: "pki", package: "strongswan-pki", covers: "enrolment with strongSwan" },
   { program: "systemd-analyze", package: "systemd", covers: "service units" },
   { program: "man", package: "man-db", covers: "pages for man" },
@@ -48,15 +49,18 @@ export function findProgram(program: string, path = process.env["PATH"] ?? ""): 
   });
 }
 
-/** Whether Python can make virtual environments: Debian has that in a package of its own. */
-function hasVenv(): boolean {
+/** What Debian has in packages apart from Python: virtual environments, YAML. */
+const pythonModules: Readonly<Record<string, string>> = { "python3-venv": "ensurepip, venv", "python3-yaml": "yaml" };
+
+function hasPythonModules(modules: string): boolean {
   const python = findProgram("python3");
-  return python !== undefined && spawnSync(python, ["-c", "import ensurepip, venv"]).status === 0;
+  return python !== undefined && spawnSync(python, ["-c", `import ${modules}`]).status === 0;
 }
 
 /** Whether something that tests use is here: a program in PATH, or (`node`, `deno`) a pinned runtime. */
 export function isThere(tool: string): boolean {
-  if (tool === "python3-venv") return hasVenv();
+  const modules = pythonModules[tool];
+  if (modules !== undefined) return hasPythonModules(modules);
   return tool === "node" || tool === "deno" ? findRuntime(tool) !== undefined : findProgram(tool) !== undefined;
 }
 

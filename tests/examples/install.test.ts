@@ -1,17 +1,8 @@
 /**
- * `docs/install.md`: a release is made, and its programs take README's first network on a machine that has the C and C++ libraries and a shell,
- * and no Node.
+ * `docs/install.md`: a release is made, and its programs take README's first network in what `docs/container/Containerfile` makes of it: a root,
+ * read-only, with the C and C++ libraries, a shell and no Node, as a user without rights.
  */
-import {
-  appendFileSync,
-  copyFileSync,
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-} from "node:fs";
+import { appendFileSync, copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
@@ -19,6 +10,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { runCommand } from "../../scripts/check/command.ts";
 import { findProgram } from "../../scripts/check/prerequisites.ts";
+import { argumentsOf, copiesOf, type Stage, stagesOf } from "../support/containerfile.ts";
 import { needing } from "../support/prerequisites.ts";
 import { blocksOf, ShellSession } from "../support/shell_session.ts";
 
@@ -30,6 +22,8 @@ test.after(() => rmSync(folder, { recursive: true, force: true }));
 
 const shellBlocks = blocksOf(page).filter(({ language }) => language === "sh").map(({ text }) => text);
 const release = join(folder, "release");
+const image = stagesOf(readFileSync("docs/container/Containerfile", "utf8")).at(-1) as Stage;
+const [home = ""] = argumentsOf(image, "WORKDIR");
 
 const run = (command: string, ...args: readonly string[]) => runCommand(command, args, { timeoutMs: patienceMs });
 
@@ -70,6 +64,9 @@ test("the page's commands are there", () => {
 if (!("Deno" in globalThis)) {
   const installer = join(release, "install.sh");
   const root = join(folder, "root");
+  /** The health checks of a gateway, a worker and a CA. */
+  const healthChecks = [...readFileSync("docs/container/compose.yaml", "utf8").matchAll(/test: \[CMD, (.+)\]/g)]
+    .map(([, words = ""]) => words.replaceAll(", ", " ")).filter((command) => /-(ca|gateway|worker) /.test(command));
 
   needing(test, "tar")("a release has what the page lists, with checksums that hold", async () => {
     await must(process.execPath, "--no-warnings", "scripts/package.ts", "--out", release);
@@ -96,9 +93,8 @@ if (!("Deno" in globalThis)) {
     const key = join(folder, "release-key.pem");
     await must("openssl", "genpkey", "-algorithm", "ed25519", "-out", key);
     await must("openssl", "pkey", "-in", key, "-pubout", "-out", join(folder, "hypha-release.pem"));
-    const [sums, signature] = [join(release, "SHA256SUMS"), join(folder, "SHA256SUMS.sig")];
-    await must("openssl", "pkeyutl", "-sign", "-rawin", "-inkey", key, "-in", sums, "-out", signature);
-    cpSync(signature, join(release, "SHA256SUMS.sig"));
+    const sign = shellBlocks.find((text) => text.includes("pkeyutl -sign")) as string;
+    await must("sh", "-c", `cd '${folder}' && ${sign}`);
     const verify = shellBlocks.find((text) => text.includes("pkeyutl -verify")) as string;
     assert.match(await must("sh", "-c", `cd '${folder}' && ${verify}`), "Signature Verified Successfully");
     rmSync(join(release, "SHA256SUMS.sig"));
@@ -108,7 +104,7 @@ if (!("Deno" in globalThis)) {
     "install.sh installs programs, pages, completions and units, also over a former version",
     async () => {
       const prefix = join(root, "usr/local");
-      await makeRoot(root, ["bash", "mkdir", "cat"]);
+      await makeRoot(root, ["bash", "mkdir", "cat", "id"]);
       for (let time = 0; time < 2; time++) {
         const printed = await must("sh", installer, "--prefix", prefix, "--units");
         assert.match(printed, `Installed hypha 0.1.0 in ${prefix}\n`);
@@ -135,31 +131,44 @@ if (!("Deno" in globalThis)) {
     assert.is(code, 2);
   });
 
-  needing(test, "bwrap")("README's first network, on a machine without Node", async () => {
-    const [, , ...tour] = blocksOf("README.md", "First network");
-    const around = [
-      "bwrap",
-      "--bind",
-      root,
-      "/",
-      "--proc",
-      "/proc",
-      "--dev",
-      "/dev",
-      "--tmpfs",
-      "/tmp",
-      "--unshare-all",
-    ];
-    const session = new ShellSession({
-      cwd: folder,
-      env: { PATH: "/usr/local/bin:/bin:/usr/bin", HOME: "/home" },
-      lifeMs: patienceMs,
-      around: [...around, "--die-with-parent", "--chdir", "/home"],
-    });
-    for (const block of tour) await session.take(block, patienceMs / 2);
-    assert.is(await session.end(), 0, session.lines.join("\n"));
-    assert.ok(session.lines.some((line) => line.includes("own-certificate-revoked")), session.lines.join("\n"));
+  test("the image's last stage copies the installed release, and a folder that is its user's", () => {
+    const [programs, state] = copiesOf(image);
+    assert.is(join(root, programs?.target ?? ""), join(root, "usr/local"));
+    assert.equal([state?.target, argumentsOf(image, "VOLUME")], [home, [JSON.stringify([home])]]);
+    mkdirSync(join(root, home), { recursive: true });
   });
+
+  needing(test, "bwrap")(
+    "README's first network, as the image's user on its read-only root without Node; its health checks",
+    async () => {
+      const [, , ...tour] = blocksOf("README.md", "First network");
+      const [uid = "", gid = ""] = argumentsOf(image, "USER")[0]?.split(":") ?? [];
+      const volume = join(folder, "volume");
+      mkdirSync(volume, { mode: 0o700 });
+      const session = new ShellSession({
+        cwd: folder,
+        env: { PATH: "/usr/local/bin:/bin:/usr/bin", HOME: "/" },
+        lifeMs: patienceMs,
+        around: [
+          ...["bwrap", "--ro-bind", root, "/", "--bind", volume, home, "--chdir", home],
+          ...["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"],
+          ...["--unshare-all", "--unshare-user", "--uid", uid, "--gid", gid, "--cap-drop", "ALL", "--die-with-parent"],
+        ],
+      });
+      for (const block of tour) {
+        if (block.text.includes("hypha-ca revoke")) {
+          const confined =
+            `test "$(id -u):$(id -g)" = ${uid}:${gid}\nif mkdir /usr/local/x 2> /dev/null; then exit 9; fi\n`;
+          const text = `${confined}${healthChecks.join("\n")}\n`;
+          await session.take({ language: "sh", text }, patienceMs / 2);
+          await session.take({ language: "text", text: "worker-01 (worker): ready …\n" }, patienceMs / 2);
+        }
+        await session.take(block, patienceMs / 2);
+      }
+      assert.is(await session.end(), 0, session.lines.join("\n"));
+      assert.ok(session.lines.some((line) => line.includes("own-certificate-revoked")), session.lines.join("\n"));
+    },
+  );
 
   needing(test, "tar")("install.sh refuses an archive that was changed, and installs nothing", async () => {
     const prefix = join(folder, "refused");

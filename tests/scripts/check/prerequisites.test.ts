@@ -52,7 +52,7 @@ async function on<A>(path: string, work: () => A | Promise<A>): Promise<A> {
 }
 
 /** Names of the programs' files. */
-const programs = [...new Set(prerequisites.map(({ program }) => program.replace("python3-venv", "python3")))];
+const programs = [...new Set(prerequisites.map(({ program }) => program.replace(/^python3-.*/, "python3")))];
 const installed = Object.fromEntries(programs.map((program) => [program, ""]));
 const packages = prerequisites.map((each) => each.package);
 
