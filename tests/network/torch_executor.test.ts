@@ -14,7 +14,6 @@ import * as assert from "uvu/assert";
 import { runCommand } from "../../scripts/check/command.ts";
 import { foldersOf } from "../../scripts/demo/python.ts";
 import { pythonEnvironment, pythonFolder } from "../support/python.ts";
-import { trainInPython } from "../support/python_network.ts";
 
 const python = process.env["HYPHA_TORCH"];
 const trainers = 4, rounds = 8;
@@ -42,6 +41,8 @@ async function initialWeights(cmd: string): Promise<Uint8Array> {
 }
 
 async function trainTorch(cmd: string): Promise<void> {
+  // Loaded only here: a network's modules take seconds.
+  const { trainInPython } = await import("../support/python_network.ts");
   const { evaluated, events, sha256, output } = await trainInPython({
     ...{ trainers, rounds, samples: 2_304, learningRate: 0.002, lifeMs: 480_000 },
     memory: Number(process.env["HYPHA_TORCH_MEMORY"] ?? 2),
