@@ -10,9 +10,6 @@ import { logRoutes } from "../../actors/admin/log_routes.ts";
 import { alarmLevels } from "../../actors/ca/alarm.ts";
 import { caMachine } from "../../actors/ca/ca.ts";
 import { loadCaConfig } from "../../actors/ca/ca_config.ts";
-import { caMemberMachine } from "../../actors/ca/ca_member.ts";
-import { makeGateFactory } from "../../actors/gate/gate.ts";
-import { transportLogic } from "../../transport/libp2p/transport.ts";
 import { openAuthority, socketPath } from "../../actors/ca/open_authority.ts";
 import { realNow } from "../../actors/runtime/real_ports.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
@@ -58,6 +55,7 @@ async function untilDone(
   const { name, host, port, domain } = config;
   // Nothing is issued before: it could not be recorded.
   await audit.begin(() => `spiffe://${domain}/ca/${name}`, ports);
+  const { startMember } = ca.gateways.length === 0 ? { startMember: undefined } : await import("./member.ts");
   let member: { stop(): unknown } | undefined;
   const reason = await new Promise<string | undefined>((resolve) => {
     const crash = (error: unknown) => {
@@ -72,14 +70,9 @@ async function untilDone(
         if (status === "done") resolve(context.reason);
       },
     });
-    member = superviseRoot(caMemberMachine, {
-      id: "member",
-      input: {
-        ...{ ports, ca, transport: transportLogic, makeGate: makeGateFactory({ ports }) },
-        own: () => actor.getSnapshot().context.identity,
-        stateDir: join(config.stateDir, "node"),
-      },
-      onError: crash,
+    member = startMember?.({
+      ...{ ports, ca, stateDir: join(config.stateDir, "node"), onError: crash },
+      own: () => actor.getSnapshot().context.identity,
     });
     listenToSignals({
       stop: () => actor.send({ type: "ca.stop" }),

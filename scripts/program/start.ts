@@ -6,6 +6,7 @@
  */
 import process from "node:process";
 import { requireNode } from "./require_node.ts";
+import { keepHeapSmall } from "./small_heap.ts";
 import { printsHelp } from "./written_help.ts";
 
 /** The programs of the package, by name. */
@@ -15,6 +16,7 @@ const programs = {
   "hypha-worker": () => runRole("worker"),
   "hypha-data": () => runRole("data"),
   "hypha-ca": async () => {
+    keepHeapSmall();
     const { runCa } = await import("../ca/program.ts");
     finish(await runCa(process.argv.slice(2)));
   },
