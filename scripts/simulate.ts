@@ -16,10 +16,11 @@ import { runtimeOf, startUnder } from "./simulate/runtime.ts";
 import { tracePage } from "./simulate/trace_page.ts";
 
 const usage = `usage: npm run simulate -- [--seed N] [--runs M] [--minutes T] [--nodes K] [--faults a,b|none|all]
-  [--wide | --membership] [--replay SEED] [--scenario FILE] [--hunt MINUTES] [--trace FILE.html] [--runtime node|deno] [--json]
+  [--wide | --membership | --trainings] [--replay SEED] [--scenario FILE] [--hunt MINUTES] [--trace FILE.html] [--runtime node|deno] [--json]
 --wide: one run of 1,000 nodes (or K) for an hour, each joined by two gateways, with revocations and new keys
 --membership: scenarios about a CA, tokens, renewals and revocation lists that travel; kinds of fault:
   ${memberFaultKinds.join(", ")}
+--trainings: models that the scheduler keeps, with an integer tensor beside floats; the kinds of fault below
 --hunt: keeps the scenarios that take a new transition of a machine, and changes them further; ends with the transitions
   that plain seeds did not take, and with scenarios that violate an invariant
 --scenario: plays a scenario that a failure printed (JSON)
@@ -55,6 +56,7 @@ function readOptions(args: readonly string[]) {
       faults: { type: "string" },
       wide: { type: "boolean", default: false },
       membership: { type: "boolean", default: false },
+      trainings: { type: "boolean", default: false },
       replay: { type: "string" },
       scenario: { type: "string" },
       hunt: { type: "string" },
@@ -73,6 +75,7 @@ function readOptions(args: readonly string[]) {
     nodes: numberOf("nodes", values.nodes, 8),
     faults: values.membership ? undefined : faultsOf(values.faults),
     wide: values.wide,
+    trainings: values.trainings,
     onProgress: values.json ? () => {} : (line) => process.stderr.write(`${line}\n`),
   };
   const hunting = numberOf("hunt", values.hunt, 0);

@@ -91,7 +91,7 @@ export class TrainingChecks {
     this.#named.set(spec.job_id, this.#namedNow(spec.job_id) ?? []);
   }
 
-  averaged({ spec, scheduler, run, round, updates, learningRate, momentum, out }: AveragedRound): void {
+  averaged({ spec, scheduler, run, round, updates, learningRate, momentum, out, integers }: AveragedRound): void {
     const { executor } = spec;
     if (executor.class !== "aggregate") return;
     // A model that its scheduler keeps goes on with another aggregator, in another run, and under another key of the scheduler.
@@ -116,10 +116,25 @@ export class TrainingChecks {
       this.#findings.violate("named-updates", "aggregator", `took updates of ${strangers.join(", ")}`);
     }
     const missing = named.filter((peer) => !updates.has(peer) && !this.rejected.has(`${spec.job_id}/${peer}`));
-    if (missing.length > 0) {
+    const enough = Math.ceil((spec.aggregation?.quorum ?? 1) * named.length);
+    if (missing.length > 0 && named.length - missing.length < enough) {
       this.#findings.violate("waits-for-all", "aggregator", `did not wait for ${missing.join(", ")}`);
     }
     this.#checkMean({ of, round }, { updates, learningRate, momentum, out });
+    this.#checkMedian(integers);
+  }
+
+  /** The result's integers are each the lower median of the updates', whatever the learning rate and the velocity are. */
+  #checkMedian({ updates, out }: AveragedRound["integers"]): void {
+    const lists = updates.filter((each) => each !== undefined);
+    if (out === undefined && lists.length === 0) return;
+    const middle = (updates.length - 1) >> 1;
+    const expected = [...out ?? []].map((_, at) =>
+      updates.map((list) => list?.[at] ?? NaN).sort((a, b) => a - b)[middle]
+    );
+    if (out !== undefined && expected.join() === out.join()) return;
+    const detail = `got the integers ${out?.join(", ")} instead of ${expected.join(", ")}`;
+    this.#findings.violate("mean-right", "aggregator", detail);
   }
 
   /** The node of a key that it has or had, also while it is off. */
@@ -145,7 +160,7 @@ export class TrainingChecks {
 
   #checkMean(
     { of, round }: { readonly of: string; readonly round: number },
-    { updates, learningRate, momentum, out }: Omit<AveragedRound, "spec" | "scheduler" | "run" | "round">,
+    { updates, learningRate, momentum, out }: Pick<AveragedRound, "updates" | "learningRate" | "momentum" | "out">,
   ): void {
     const lists = scaledDown([...updates.values()]);
     const before = this.#velocity.get(`${of} ${round - 1}`) ?? out.map(() => 0);

@@ -31,14 +31,14 @@ import { type OpenedBridge, type PlacedJob, trainerLinkOf } from "../job/effects
 import { jobMachine } from "../job/job.ts";
 import type { TrainerLink } from "../job/trainer_link.ts";
 import { roundOfIndex } from "../learning/model_references.ts";
-import { encodeTensors } from "../learning/safetensors.ts";
 import { aggregated } from "../job/parameter_server/effects.ts";
 import { parameterServerMachine } from "../job/parameter_server.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { fromScoped } from "../runtime/scoped_actor.ts";
 import type { RandomStream } from "../runtime/random.ts";
 import type { ExecutorWatch } from "./executor_watch.ts";
-import { applyNext, garbageOf, type HeldModel, numbersOf, readFile, updateSizeOf, valuesIn } from "./trainer_model.ts";
+import { applyNext, type HeldModel, integersIn, numbersOf, readFile, updateSizeOf, valuesIn } from "./trainer_model.ts";
+import { encodeUpdate } from "./trainer_model.ts";
 import { makeMemoryDirectory, type MemoryDirectory } from "./work_directory.ts";
 
 /** How an executor behaves. */
@@ -241,7 +241,7 @@ function train(trainer: TrainerOf, options: ExecutorOptions): Ask<void> {
       }
       const file = `update-${round}.safetensors`;
       const given = options.updateOf?.({ scheduler: job.scheduler, round });
-      yield* writeUpdate(directory, file, { job, options, round, given, size: model?.values.length });
+      yield* writeUpdate(directory, file, { job, options, round, given, model });
       if (link === undefined) {
         for (const peer of config.updates.peers) yield* patiently(push(job, directory, { file, peer, round }));
       } else yield* link.send(file);
@@ -270,8 +270,8 @@ function fetchModel({ job, directory, config }: TrainerOf, link: TrainerLink): A
     const round = roundOfIndex(index) ?? 0;
     yield* link.begin(round);
     yield* pull(job, directory, provider, { dataset, index });
-    const values = valuesIn(yield* readFile(directory, `slice-${index}`));
-    return { values, round };
+    const bytes = yield* readFile(directory, `slice-${index}`);
+    return { values: valuesIn(bytes), integers: integersIn(bytes), round };
   }));
 }
 
@@ -319,19 +319,18 @@ function push(
 function writeUpdate(
   directory: WorkDirectory,
   file: string,
-  { job, options: { habit, random, watch }, round, given, size = updateSizeOf(job.scheduler) }: {
+  { job, options: { habit, random, watch }, round, given, model }: {
     readonly job: JobInput;
     readonly options: ExecutorOptions;
     readonly round: number;
     readonly given: readonly number[] | undefined;
-    readonly size: number | undefined;
+    readonly model: HeldModel | undefined;
   },
 ): Ask<void> {
+  const size = model?.values.length ?? updateSizeOf(job.scheduler);
   const values = Float32Array.from(given ?? Array.from({ length: size }, () => random.next() - 0.5));
   watch.pushed(job, [...values]);
-  const bytes = habit() === "garbage" && round > 1
-    ? garbageOf(random, values)
-    : encodeTensors(new Map([["w", { shape: [values.length], values }]]));
+  const bytes = encodeUpdate({ values, integers: model?.integers }, random, habit() === "garbage" && round > 1);
   return Effect.gen(function* () {
     const writing = yield* directory.create(file);
     yield* writing.write(bytes);
@@ -375,8 +374,9 @@ function noteAggregation(
   if (executor.class !== "aggregate") return;
   const { watch } = optionsOf({ ports });
   watch.collected({ spec: job.spec, scheduler: job.scheduler, peers: Object.keys(batch) });
-  const updates = new Map<Peer, number[]>();
-  for (const [peer, file] of Object.entries(batch)) updates.set(peer, numbersOf(directory.files.get(file)));
+  const files = Object.entries(batch).map(([peer, file]) => [peer, directory.files.get(file)] as const);
+  const updates = new Map(files.map(([peer, bytes]) => [peer, numbersOf(bytes)]));
+  const integers = files.map(([, bytes]) => integersIn(bytes));
   directory.onCommit = (name) => {
     if (name !== out) return;
     const { optimizer } = executor.config;
@@ -389,6 +389,7 @@ function noteAggregation(
       learningRate: optimizer["learning-rate"],
       momentum: optimizer.momentum,
       out: numbersOf(directory.files.get(out)),
+      integers: { updates: integers, out: integersIn(directory.files.get(out)) },
     });
   };
 }

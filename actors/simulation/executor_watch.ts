@@ -41,4 +41,9 @@ export interface AveragedRound {
   readonly learningRate: number;
   readonly momentum: number;
   readonly out: readonly number[];
+  /** The same of integer tensors, where the model has one. */
+  readonly integers: {
+    readonly updates: readonly (Int32Array | undefined)[];
+    readonly out: Int32Array | undefined;
+  };
 }

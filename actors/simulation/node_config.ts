@@ -32,6 +32,8 @@ export interface NodeOptions {
   readonly partner?: { readonly trustPem: string; readonly crls: readonly string[] } | undefined;
   readonly gateways: readonly string[];
   readonly job?: DilocoJobConfig;
+  /** Whether the weights that the job names have an integer tensor. */
+  readonly hasIntegers?: boolean | undefined;
   readonly executors?: readonly ("train" | "aggregate")[];
   readonly resources?: Resources;
   readonly slices?: number;

@@ -242,7 +242,7 @@ function makeNodes(
       hasRules: isStruck("rules", name) && !isStruck("denied", name),
       ...(executors === undefined ? {} : { executors }),
       ...(role === "worker" && isShared ? { resources: roomForTwo } : {}),
-      ...(role === "scheduler" ? { job: simulatedJob(scenario.job) } : {}),
+      ...(role === "scheduler" ? { job: simulatedJob(scenario.job), hasIntegers: scenario.job.integers } : {}),
       ...(role === "data" ? { slices: scenario.slices } : {}),
     });
   }

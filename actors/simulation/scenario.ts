@@ -110,6 +110,10 @@ export interface Scenario {
     readonly rounds: number;
     /** Whether the scheduler keeps the model; else its members are not replaced. */
     readonly keeps?: boolean;
+    /** Whether a model that the scheduler keeps has an integer tensor too. */
+    readonly integers?: boolean;
+    /** Part of the trainers whose updates are enough at a round's deadline; all where undefined. */
+    readonly quorum?: number;
   };
   readonly slices: number;
   readonly events: readonly ScenarioEvent[];

@@ -210,7 +210,7 @@ export class Simulation {
     );
     this.nodes.set(options.name, node);
     if (options.job !== undefined && "weights" in options.job.model) {
-      node.disk.put(nodePaths.weights, weightsOf(node.peer));
+      node.disk.put(nodePaths.weights, weightsOf(node.peer, options.hasIntegers));
     }
     return node;
   }
@@ -251,7 +251,12 @@ export class Simulation {
 
 /** A job for a simulated scheduler: DiLoCo over the data set of {@linkcode nodePaths}. */
 export function simulatedJob(
-  options: { readonly workers: number; readonly rounds: number; readonly keeps?: boolean },
+  options: {
+    readonly workers: number;
+    readonly rounds: number;
+    readonly keeps?: boolean;
+    readonly quorum?: number;
+  },
 ): DilocoJobConfig {
   const kind = { type: "image-classification", inputNames: ["x"] };
   const model = options.keeps === true ? { weights: nodePaths.weights, ...kind } : {
@@ -285,7 +290,10 @@ export function simulatedJob(
       keepRounds: 3,
     },
     executors: { ...executorsDefault },
-    aggregation: { ...aggregationDefault, roundDeadlineS: 60 },
+    aggregation: {
+      ...aggregationDefault,
+      ...(options.quorum === undefined ? { roundDeadlineS: 60 } : { roundDeadlineS: 20, quorum: options.quorum }),
+    },
     evaluation: undefined,
   };
 }

@@ -10,9 +10,11 @@ import {
   memberScenarioOf,
   runMemberScenario,
   runScenario,
+  type Scenario,
   scenarioOf,
   shrinkMemberScenario,
   shrinkScenario,
+  trainingScenarioOf,
 } from "../../actors/simulation/mod.ts";
 
 /** The result of a search. */
@@ -40,10 +42,10 @@ interface Family {
   readonly shrink: (seed: number, invariant: InvariantName) => Promise<Shrinking>;
 }
 
-const network: Family = {
-  violationOf: async (seed) => (await runScenario(scenarioOf(seed))).violations[0]?.invariant,
-  shrink: async (seed, invariant) => shrinkingOf(scenarioOf(seed), await shrinkScenario(scenarioOf(seed), invariant)),
-};
+const familyOf = (draw: (seed: number) => Scenario): Family => ({
+  violationOf: async (seed) => (await runScenario(draw(seed))).violations[0]?.invariant,
+  shrink: async (seed, invariant) => shrinkingOf(draw(seed), await shrinkScenario(draw(seed), invariant)),
+});
 
 const membership: Family = {
   violationOf: async (seed) => (await runMemberScenario(memberScenarioOf(seed))).violations[0]?.invariant,
@@ -83,6 +85,7 @@ function shrinkingOf(
   };
 }
 
-const [runs, enough, shrinks, family] = process.argv.slice(2);
+const families: Readonly<Record<string, Family>> = { membership, trainings: familyOf(trainingScenarioOf) };
+const [runs, enough, shrinks, family = ""] = process.argv.slice(2);
 const terms = [runs, enough, shrinks].flatMap((text) => text === undefined ? [] : [Number(text)]);
-process.stdout.write(`${JSON.stringify(await find(family === "membership" ? membership : network, terms))}\n`);
+process.stdout.write(`${JSON.stringify(await find(families[family] ?? familyOf(scenarioOf), terms))}\n`);

@@ -17,7 +17,7 @@ import type { Patch } from "./planted_tree.ts";
 export interface PlantedBug extends Patch {
   readonly name: string;
   /** The family of scenarios that finds it; undefined: the first. */
-  readonly family?: "membership";
+  readonly family?: "membership" | "trainings";
 }
 
 /** The result of one defect. */

@@ -104,6 +104,14 @@ export const plantedTrainingBugs: readonly PlantedBug[] = [
     replace: 'Effect.ignore(Effect.scoped(Effect.flatMap(files.open(folder, { flag: "r" }), () => Effect.void)));',
   },
   {
+    name: "integers are averaged",
+    family: "trainings",
+    file: "actors/learning/element_types.ts",
+    find: "writeWhole(out, at, column[(column.length - 1) >> 1] ?? 0, width);",
+    replace:
+      "writeWhole(out, at, Math.round(column.reduce((sum: number, each) => sum + Number(each), 0) / column.length), width);",
+  },
+  {
     name: "a restarted scheduler takes the run that it had",
     file: "actors/training/run_number.ts",
     find: "Math.max(before + 1, secondsOf(now))",

@@ -12,6 +12,7 @@ import {
   type Scenario,
   scenarioOf,
   shrinkScenario,
+  trainingScenarioOf,
   wideScenarioOf,
 } from "../../actors/simulation/mod.ts";
 import { runtimeOf } from "./runtime.ts";
@@ -34,6 +35,8 @@ export interface SimulateOptions {
   readonly faults: readonly FaultKind[] | undefined;
   /** A wide network for an hour in place of a small one with a job. */
   readonly wide?: boolean;
+  /** The family of scenarios about trainings. */
+  readonly trainings?: boolean;
   readonly onProgress: (line: string) => void;
 }
 
@@ -65,9 +68,12 @@ export interface SimulateFailure {
 }
 
 /** The scenario of a seed under these options. */
-export function chooseScenario(seed: number, options: Pick<SimulateOptions, "nodes" | "faults" | "wide">): Scenario {
-  const { nodes, faults, wide = false } = options;
-  return wide ? wideScenarioOf(seed, { nodes }) : scenarioOf(seed, { nodes, faults });
+export function chooseScenario(
+  seed: number,
+  { nodes, faults, wide = false, trainings = false }: Pick<SimulateOptions, "nodes" | "faults" | "wide" | "trainings">,
+): Scenario {
+  if (wide) return wideScenarioOf(seed, { nodes });
+  return trainings ? trainingScenarioOf(seed, { nodes, faults }) : scenarioOf(seed, { nodes, faults });
 }
 
 /** Runs a batch. */
@@ -131,11 +137,11 @@ export async function simulate(options: SimulateOptions): Promise<SimulateReport
 
 const sorted = (counts: Readonly<Record<string, number>>) => Object.fromEntries(Object.entries(counts).toSorted());
 
-function replayCommand(seed: number, { nodes, faults, wide }: SimulateOptions): string {
+function replayCommand(seed: number, { nodes, faults, wide, trainings }: SimulateOptions): string {
   const of = (name: string, value: string | number | undefined) => value === undefined ? "" : ` --${name} ${value}`;
   const kinds = faults === undefined ? undefined : faults.length === 0 ? "none" : faults.join(",");
   return `npm run simulate -- --replay ${seed}${of("nodes", nodes)}${of("faults", kinds)}${
-    wide === true ? " --wide" : ""
+    wide === true ? " --wide" : trainings === true ? " --trainings" : ""
   }`;
 }
 
