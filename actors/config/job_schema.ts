@@ -4,6 +4,7 @@
  * @module
  */
 import { Schema } from "effect";
+import { readPattern } from "../../transport/authorization/rules.ts";
 import { modelTasks, preprocessorTasks } from "../../transport/protocols/schemas.ts";
 import { aggregationDefault, executorsDefault, roundsDefault } from "./defaults.ts";
 import { tomlOf } from "./settings.ts";
@@ -18,6 +19,7 @@ import {
   oneOf,
   optional,
   path,
+  readable,
   text,
   textCharactersMax,
 } from "./notes.ts";
@@ -133,6 +135,14 @@ export const job = Schema.Struct({
         "86400",
         "How long such a training waits for an aggregator and trainers before it fails.",
       ),
+    ),
+    aggregator: optional(
+      readable(readPattern, {
+        expected: "a pattern such as spiffe://acme.example/worker/*, peer:PEERID or name:NAME",
+        example: '"spiffe://acme.example/worker/*"',
+        description:
+          "Workers that may aggregate, which see every update and decide what it becomes; all where this is not set.",
+      }),
     ),
     foreign: optional(
       flag(

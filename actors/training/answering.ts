@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { SnapshotFrom } from "xstate";
 import { type Member, memberOf } from "../../pki/member.ts";
 import type {
   Grant,
@@ -13,6 +14,9 @@ import type {
   Uuid,
   WorkerOffer,
 } from "../../transport/protocols/messages.ts";
+import type { PeerIdentity } from "../../pki/path.ts";
+import { makeRules } from "../../transport/authorization/rules.ts";
+import type { allocationMachine } from "./allocation.ts";
 import { signGrant } from "../data/grant.ts";
 import { instantFromMs } from "../runtime/instant.ts";
 import { handleRequest, type ReceivedRequest, type RequestTable, type RequestWith } from "../runtime/requests.ts";
@@ -72,9 +76,19 @@ function passOffer(args: TrainingArgs, request: RequestWith<WorkerOffer>): void 
   const { exchange, peer, identity, message: offer } = request;
   const allocation = args.self.getSnapshot().children["allocation"];
   if (allocation === undefined) return decline(args, request);
-  if (isUnwanted(args.context, { peer, member: memberOf(identity) })) {
+  const { class: jobClass } = (allocation.getSnapshot() as SnapshotFrom<typeof allocationMachine>).context.descriptor;
+  const mayServe = jobClass === "train" || mayAggregate(args.context, identity);
+  if (!mayServe || isUnwanted(args.context, { peer, member: memberOf(identity) })) {
     args.enqueue.sendTo(args.context.transport, { type: "respond", exchange, message: { WorkerOffer: {} } });
   } else args.enqueue.sendTo(allocation, { type: "offer.received", exchange, peer, member: memberOf(identity), offer });
+}
+
+/** Whether the job lets this member aggregate. */
+function mayAggregate({ config: { job } }: TrainingContext, identity: PeerIdentity): boolean {
+  const { aggregator } = job.resources;
+  if (aggregator === undefined) return true;
+  const [rule] = makeRules([{ effect: "allow", acts: ["worker.offer"], peers: [aggregator] }]);
+  return rule?.fits(identity) === true;
 }
 
 function answerData(

@@ -51,6 +51,27 @@ test("a worker whose update was rejected is not leased again in this run, under 
   }
 });
 
+test("only workers that the job's pattern names aggregate; every worker may train", async () => {
+  const folder = temporary();
+  const { job, ...config } = configIn(folder.path, 3);
+  assert.ok(job !== undefined);
+  const resources = { ...job.resources, aggregator: "name:trusted" };
+  const { world, actor, offer, live } = startScheduler({ ...config, job: { ...job, resources } });
+  await eventually("the model is open", () => world.take("record.get").length > 0);
+  actor.send({ type: "dataset.answered", lookup: actor.getSnapshot().context.lookups, answer: recordOf(3) });
+  offer("a");
+  const { training } = actor.getSnapshot().context;
+  assert.equal(Object.keys(training.trainers), ["a"]);
+  for (const [peer, name] of [["b", "b.name"], ["c", "trusted"]] as const) {
+    live(1_100);
+    offer(identityOf(peer, "worker", name));
+    const { aggregator } = actor.getSnapshot().context.training;
+    assert.is(aggregator?.peer, peer === "c" ? "c" : undefined);
+  }
+  actor.send({ type: "role.drain" });
+  folder.remove();
+});
+
 /** A job of three trainers whose model is kept, and who offers to its second request. */
 async function startOf(minTrainers: number | undefined, ...peers: string[]) {
   const folder = temporary();
