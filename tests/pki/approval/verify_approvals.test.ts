@@ -156,6 +156,26 @@ for (const [name, change, expected] of cases) {
   test(`${expected === "accepted" ? "accepts" : "refuses"} ${name}`, () => assert.is(outcomeOf(change), expected));
 }
 
+test("a request lives a day, clocks may differ by five minutes, a policy has 32 approvers", () => {
+  assert.equal([requestLifeMaxMs, requestSkewMs, approversMax], [86_400_000, 300_000, 32]);
+  assert.is(outcomeOf({ approvals: Array.from({ length: 32 }, () => alice) }), "approval-repeated");
+});
+
+test("refuses approvals with fields of another form as malformed", async () => {
+  const fields = JSON.parse(bob) as Record<string, string>;
+  for (const change of [{ approver: "bob" }, { request: "request" }, { signature: "" }, { type: "hypha-approval/2" }]) {
+    assert.is(outcomeOf({ approvals: [alice, JSON.stringify({ ...fields, ...change })] }), "approval-malformed");
+  }
+  assert.is(outcomeOf({ approvals: [alice, "{}"] }), "approval-malformed");
+  const detailOf = (text: string) =>
+    Result.match(verifyApprovals({ ...texts, approvals: [text] }, context), {
+      onSuccess: () => "accepted",
+      onFailure: ({ detail }) => detail,
+    });
+  assert.match(detailOf(await approve("another", 1)), "approval of bob is");
+  assert.match(detailOf(await approve("another", 3)), sha256(signers[3]!.spki()));
+});
+
 test("every code of a refusal has a case", () => {
   const produced = new Set(cases.map(([, , expected]) => expected));
   assert.equal(Object.keys(approvalHints).filter((code) => !produced.has(code as ApprovalRefusalCode)), []);
