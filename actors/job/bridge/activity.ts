@@ -4,14 +4,12 @@
  *
  * @module
  */
-import { Effect } from "effect";
-
 /** The use of one bridge. */
 export interface BridgeActivity {
   /** A call that may last as long as the job. Only its begin counts. */
   note(): void;
-  /** A call or a transfer that ends by itself: the bridge is in use until then. */
-  during<A, E>(work: Effect.Effect<A, E>): Effect.Effect<A, E>;
+  /** A call or a transfer that ends by itself: the bridge is in use until the returned function is called. */
+  begin(): () => void;
   /** Milliseconds since the last use; 0 during one. */
   idleMs(): number;
 }
@@ -20,19 +18,13 @@ export interface BridgeActivity {
 export function watchActivity(now: () => number): BridgeActivity {
   let lastAt = now(), underWay = 0;
   const note = () => void (lastAt = now());
-  return {
-    note,
-    during: (work) =>
-      Effect.suspend(() => {
-        underWay += 1;
-        return Effect.ensuring(
-          work,
-          Effect.sync(() => {
-            underWay -= 1;
-            note();
-          }),
-        );
-      }),
-    idleMs: () => underWay > 0 ? 0 : Math.max(0, now() - lastAt),
+  const end = () => {
+    underWay -= 1;
+    note();
   };
+  const begin = () => {
+    underWay += 1;
+    return end;
+  };
+  return { note, begin, idleMs: () => underWay > 0 ? 0 : Math.max(0, now() - lastAt) };
 }

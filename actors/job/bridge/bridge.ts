@@ -55,27 +55,33 @@ export function openBridge(
     const startSend: StartSend = (copy) => {
       if (copies >= context.limits.sendsMax) return false;
       copies += 1;
-      runSend(Effect.ensuring(activity.during(copy), Effect.sync(() => copies -= 1)));
+      const endUse = activity.begin();
+      runSend(Effect.ensuring(
+        copy,
+        Effect.sync(() => {
+          copies -= 1;
+          endUse();
+        }),
+      ));
       return true;
     };
     const receiving = { active: false };
     const refusals = { scope: 0 };
-    const serve = (request: IncomingMessage, response: ServerResponse) => {
-      const served = serveRoute({ request, response, context, receiving, startSend });
-      if (!isOpenEnded(request)) return activity.during(served);
-      activity.note();
-      return served;
-    };
     const handle = (request: IncomingMessage, response: ServerResponse) => {
-      const served = !isAuthorized(request.headers.authorization, token)
+      const isOwn = isAuthorized(request.headers.authorization, token);
+      const endUse = isOwn ? isOpenEnded(request) ? activity.note() : activity.begin() : undefined;
+      const served = !isOwn
         ? Effect.fail(new BridgeProblem({ status: 401, error: "unauthorized", detail: "BRIDGE_TOKEN is required" }))
         : underWay >= context.limits.requestsMax
         ? Effect.fail(busy("too many requests are under way"))
-        : serve(request, response);
+        : serveRoute({ request, response, context, receiving, startSend });
       underWay += 1;
       const fiber = runRequest(
         answered(served, response, { ...context, refusals }).pipe(
-          Effect.ensuring(Effect.sync(() => underWay -= 1)),
+          Effect.ensuring(Effect.sync(() => {
+            underWay -= 1;
+            endUse?.();
+          })),
         ),
       );
       response.once("close", () => fiber.interruptUnsafe());
