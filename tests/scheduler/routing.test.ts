@@ -27,7 +27,9 @@ async function two() {
     const weights = join(place.path, `${id}.safetensors`);
     writeFileSync(weights, encodeTensors(new Map([["w", { shape: [1], values: Float32Array.of(index) }]])));
     const model = { weights, type: "image-classification", inputNames: ["x"] };
-    submit(id, { ...job, model, rounds: { ...job.rounds, keepRounds: 1 } });
+    // Workers of the existing network name no training.
+    const resources = { ...job.resources, foreign: true };
+    submit(id, { ...job, model, resources, rounds: { ...job.rounds, keepRounds: 1 } });
     await eventually(`${id} looks for its data set`, () => training(id)?.matches({ finding: "asking" }) === true);
     found();
     for (const peer of ["w", "s"]) {
