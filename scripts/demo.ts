@@ -12,7 +12,6 @@ import { join } from "node:path";
 import process from "node:process";
 import { BrokenPromise } from "./demo/broken_promise.ts";
 import { ByCa } from "./demo/by_ca.ts";
-import { unmountAll } from "./demo/cell.ts";
 import { findParts, joinLate, presentAggregator, renewTrainer, revokeTrainer } from "./demo/changes.ts";
 import { type Display, makeDisplay } from "./demo/display.ts";
 import { makeFolder } from "./demo/folder.ts";
@@ -34,6 +33,7 @@ import {
 import { killAggregator } from "./demo/recovery.ts";
 import { printJson, showResult, showVerdict } from "./demo/report.ts";
 import { missing } from "./demo/runtimes.ts";
+import { unmountAll } from "./demo/unmount_all.ts";
 
 const trainingTimeoutMs = 300_000;
 const resultTimeoutMs = 30_000;

@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Effect } from "effect";
@@ -25,15 +24,6 @@ const parts = ["scripts", "actors", "transport", "pki", "node_modules", "package
 interface DemoCell {
   readonly table: Readonly<Record<string, unknown>>;
   readonly description: string;
-}
-
-/** Unmounts the job directories that killed workers left in the demo's folder: each is a file system. */
-export function unmountAll(folder: string): void {
-  const table = existsSync("/proc/self/mounts") ? readFileSync("/proc/self/mounts", "utf8") : "";
-  for (const line of table.split("\n")) {
-    const [, at = ""] = line.split(" ");
-    if (at.startsWith(`${folder}/`)) spawnSync("umount", ["--lazy", at], { stdio: "ignore" });
-  }
 }
 
 /** Bytes of a socket's path that an executor can connect to: Deno takes 107, Node one more. */

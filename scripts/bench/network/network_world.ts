@@ -14,6 +14,7 @@ import { parseCertificate, type Role } from "../../../pki/certificate.ts";
 import { issueCrl, issueIntermediate, issueNode, issueRoot } from "../../../pki/issue/mod.ts";
 import { peerIdOf } from "../../../pki/peer_id.ts";
 import { writeDataset } from "../../demo/dataset.ts";
+import { unmountAll } from "../../demo/unmount_all.ts";
 import type { EndFiles } from "../gate/world.ts";
 
 const dayMs = 86_400_000;
@@ -83,6 +84,9 @@ export async function makeNetworkWorld(): Promise<NetworkWorld> {
         crlsPath,
       };
     },
-    remove: () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }),
+    remove: () => {
+      unmountAll(folder);
+      rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+    },
   };
 }
