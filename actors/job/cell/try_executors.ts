@@ -73,6 +73,9 @@ function tryExecutor(
   const fails = (reason: string): TriedExecutors => ({ missing: [{ executor, reason }], unread: [] });
   const found = findProgram(executor.cmd ?? "", process.env["PATH"] ?? "");
   if (Result.isFailure(found)) return Effect.succeed(fails(found.failure.message));
+  // Without a shell there is no cell either: executors run beside the worker, and the program was found.
+  const shell = findProgram("sh", process.env["PATH"] ?? "");
+  if (Result.isFailure(shell)) return Effect.succeed({ missing: [], unread: [] });
   const program = found.success;
   const { path = "", name = "" } = interpreterOf(program);
   const named = executor.args.filter((arg) => isAbsolute(arg) && existsSync(arg));

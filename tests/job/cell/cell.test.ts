@@ -215,6 +215,30 @@ needing(test, "bash", "sh", "prlimit", "setpriv", "ldd")(
   },
 );
 
+test("bug: on a machine without a shell a worker offered none of its executors, and a training found no trainers", async () => {
+  const place = temporary();
+  const program = join(place.path, "program");
+  writeFileSync(program, "#!/no/such/interpreter\n", { mode: 0o755 });
+  const executor = (name: string, cmd: string) =>
+    ({ class: "train", name, runtime: "process", cmd, args: [] }) as unknown as ExecutorConfig;
+  const executors = [executor("here", program), executor("gone", join(place.path, "gone"))];
+  const resources = { cpu: 1, gpu: 0, memory: 1, storage: 1 };
+  const settings = { ...cellDefault, allowUnconfined: true };
+  const workDir = join(place.path, "work");
+  const { PATH } = process.env;
+  process.env["PATH"] = place.path;
+  try {
+    const { executors: tried, cell } = await runOf(
+      Effect.scoped(prepareWorker({ ports: realPorts(), workDir, settings, resources, executors })),
+    );
+    assert.is(cell?.level, "bare");
+    assert.equal(tried?.missing.map(({ executor: { name } }) => name), ["gone"]);
+  } finally {
+    process.env["PATH"] = PATH ?? "";
+    place.remove();
+  }
+});
+
 asRoot(test)(
   "what the worker makes in a job's directory is the job's own, where it has a user of its own",
   async () => {
