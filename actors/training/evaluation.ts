@@ -166,7 +166,7 @@ const evaluation = setup({
     dropStream: assign({ stream: undefined }),
     resetStream: ({ context }, { stream }: { readonly stream: StreamHandle }) =>
       void context.ports.run(stream.abort("the evaluation has ended"), () => {}),
-    /** An update of another training or round, which was not taken, is undefined. */
+    /** Undefined: an update of another training or round was not taken, or parameters are gone for newer ones. */
     takeRound: enqueueActions((
       { context, enqueue },
       { evaluated, round = context.rounds + 1 }: {

@@ -7,7 +7,7 @@ import { Effect, Result } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { TrainingKey } from "../../transport/protocols/messages.ts";
 import { decodeTensors } from "../learning/mod.ts";
-import type { Ports } from "../runtime/ports.ts";
+import type { Ports, Services } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 import {
   type Evaluated,
@@ -68,25 +68,39 @@ export function loadModel({ heldOut, model, evaluator, executor }: { readonly po
   });
 }
 
-/** Measures parameters that the scheduler keeps. `loaded` is the model where the evaluator holds it. */
-export function measureKept(
-  { measured: { evaluator, executor, heldOut, training }, loaded, kept: { path, round } }: {
-    readonly ports: Ports;
-    readonly measured: MeasuredTraining;
-    readonly loaded: EvaluatedModel | undefined;
-    readonly kept: KeptParameters;
-  },
-) {
+/** Parameters that are to be measured. */
+interface Measured {
+  readonly ports: Ports;
+  readonly measured: MeasuredTraining;
+  /** The model where the evaluator holds it. */
+  readonly loaded: EvaluatedModel | undefined;
+  readonly kept: KeptParameters;
+}
+
+/** Measures parameters that the scheduler keeps; undefined where the scheduler has removed them meanwhile, for newer ones. */
+export function measureKept(input: Measured) {
+  const { round, path } = input.kept;
+  const evaluated: Effect.Effect<RoundMetrics | undefined, Error, Services> = measure(input).pipe(
+    Effect.catch((error) => Effect.flatMap(isGone(path), (gone) => gone ? Effect.undefined : Effect.fail(error))),
+  );
+  return Effect.map(evaluated, (metrics) => ({ round, evaluated: metrics }));
+}
+
+function isGone(path: string) {
+  return Effect.flatMap(FileSystem, (fs) => Effect.as(fs.stat(path), false)).pipe(
+    Effect.catch(({ reason }) => Effect.succeed(reason._tag === "NotFound")),
+  );
+}
+
+function measure({ measured: { evaluator, executor, heldOut, training }, loaded, kept: { path, round } }: Measured) {
   return Effect.gen(function* () {
     if (executor === undefined) {
-      const evaluated = yield* orFail(present(loaded, "the model").replace(yield* readParameters(path)));
-      return { round, evaluated: roundMetrics(evaluated) };
+      return roundMetrics(yield* orFail(present(loaded, "the model").replace(yield* readParameters(path))));
     }
     if (evaluator?.measure === undefined) return yield* noProgram(executor);
     const { id, run } = present(training, "the training");
     const files = { executor, parameters: path, heldOut, training: { id, run, round } };
-    const evaluated: RoundMetrics = { model: undefined, metrics: yield* evaluator.measure(files) };
-    return { round, evaluated };
+    return { model: undefined, metrics: yield* evaluator.measure(files) };
   });
 }
 

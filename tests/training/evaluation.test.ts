@@ -78,9 +78,31 @@ test("a program measures one round at a time, and the newest that waits is next"
   assert.equal(lines, [[1, 0.5, { accuracy: 0.5, loss: 2 }], [3, undefined, { loss: 1 }]]);
 });
 
+test("bug: parameters that were removed before they were measured ended the evaluation; newer ones are measured", async () => {
+  const folder = temporary();
+  const path = (round: number) => join(folder.path, `round-${round}`);
+  const { world, evaluation, asked, ends } = byProgram(["mine"]);
+  await eventually("it is ready", () => evaluation.state() === "waiting");
+  for (const round of [1, 5]) evaluation.send({ type: "parameters.kept", round, path: path(round) });
+  await eventually("the first is measured", () => ends.length === 1);
+  ends[0]?.(Effect.fail(new EvaluationFailed({ detail: `no such file: ${path(1)}` })));
+  await eventually("the newest is next", () => ends.length === 2);
+  assert.is(asked[1]?.parameters, path(5));
+  ends[1]?.(Effect.succeed({ accuracy: 1 }));
+  await eventually("it waits", () => evaluation.state() === "waiting");
+  assert.equal(world.reported("round.evaluated").map(({ round }) => round), [5]);
+  evaluation.send({ type: "parameters.kept", round: 6, path: path(6) });
+  writeFileSync(path(6), "");
+  await eventually("it is measured", () => ends.length === 3);
+  ends[2]?.(Effect.fail(new EvaluationFailed({ detail: "it ended with 3" })));
+  await eventually("a failure with parameters that are there ends it", () => evaluation.state() === "broken");
+  folder.remove();
+});
+
 test("a program that fails ends the evaluation with its reason", async () => {
   const { world, evaluation, ends } = byProgram(["mine"]);
-  evaluation.send({ type: "parameters.kept", round: 1, path: "round-1" });
+  // A file that is there.
+  evaluation.send({ type: "parameters.kept", round: 1, path: "package.json" });
   await eventually("it is measured", () => ends.length === 1);
   ends[0]?.(Effect.fail(new EvaluationFailed({ detail: "it ended with 3" })));
   await eventually("it is over", () => evaluation.state() === "broken");
