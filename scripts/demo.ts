@@ -183,7 +183,8 @@ async function perform(options: DemoOptions, folder: string, display: Display, s
   if (scheduler === undefined) throw new BrokenPromise("there is no scheduler");
   display.stage("Allocating workers, training in rounds");
   follow(scheduler, display, layout.rounds);
-  await scheduler.waitFor(({ event }) => event === "round.evaluated", "evaluated round", trainingTimeoutMs);
+  // An evaluation may last longer than a round, the first one above all.
+  await scheduler.waitFor(({ event }) => event === "round.finished", "finished round", trainingTimeoutMs);
   const changes = await change(network, scheduler, display, seen);
   await scheduler.waitFor(({ event }) => event === "training.done", "end of training", trainingTimeoutMs);
   if (changes !== undefined) seen.facts = { ...seen.facts, ...factsOf(changes, scheduler) };

@@ -7,7 +7,7 @@
 import { basename } from "node:path";
 import type { Command, JobPlace } from "../command.ts";
 
-/** Adds Deno's permission flags to `deno run …`. A command with permission flags of its own keeps them. */
+/** Adds Deno's permission flags to `deno run …`. A command with permission flags of its own keeps them. Without a bridge the path of its socket is empty. */
 export function withDenoFlags(
   command: Command,
   { workDir, socketPath }: Pick<JobPlace, "workDir" | "socketPath">,
@@ -21,7 +21,7 @@ export function withDenoFlags(
     "--no-remote",
     `--allow-read=${[workDir, ...readOnly].join(",")}`,
     `--allow-write=${workDir}`,
-    `--allow-net=unix:${socketPath}`,
+    ...(socketPath === "" ? [] : [`--allow-net=unix:${socketPath}`]),
     `--allow-env=${Object.keys(command.env).join(",")}`,
   ];
   return { ...command, args: [verb, ...flags, ...args] };

@@ -102,6 +102,12 @@ test("an executor under Deno gets its permissions too, unless its operator named
     ...["run", "--no-prompt", "--no-remote", "--allow-read=/job,/srv/code", "--allow-write=/job"],
     ...["--allow-net=unix:/job/bridge.sock", "--allow-env=SOCKET_PATH", "a.ts"],
   ]);
+  const evaluated = withDenoFlags(
+    { file: "/opt/deno", args: ["run", "a.ts"], env: {} },
+    { ...inside, socketPath: "" },
+    [],
+  );
+  assert.not(evaluated.args.some((arg) => arg.startsWith("--allow-net")), "bug: Deno refused a socket without a path");
   assert.equal(run("/opt/./deno", "run", "--allow-read", "a.ts"), ["run", "--allow-read", "a.ts"]);
   assert.equal(run("/opt/deno", "eval", "1"), ["eval", "1"]);
   assert.equal(run("/opt/node", "run", "a.ts"), ["run", "a.ts"]);
