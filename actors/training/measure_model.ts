@@ -69,7 +69,7 @@ export function loadModel({ heldOut, model, evaluator, executor }: { readonly po
 }
 
 /** Parameters that are to be measured. */
-interface Measured {
+export interface Measured {
   readonly ports: Ports;
   readonly measured: MeasuredTraining;
   /** The model where the evaluator holds it. */
