@@ -21,7 +21,7 @@ export interface AdminEvents {
 
 /** A source of events with any number of followers. */
 export interface EventSource extends Pick<AdminEvents, "follow"> {
-  /** Whether somebody follows. */
+  /** Whether it has followers. */
   readonly isFollowed: () => boolean;
   readonly publish: (event: string) => void;
 }

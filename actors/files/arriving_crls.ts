@@ -23,6 +23,7 @@ import { keyOfCrl } from "../../pki/crl_marks.ts";
 import { CrlReader } from "../../pki/crl_reader.ts";
 import { scopeName } from "../../pki/crl_scope.ts";
 import type { Policy } from "../../pki/trust.ts";
+import { isThere } from "./is_there.ts";
 import { readCrls } from "./read_crls.ts";
 import { readBytes } from "./read_whole.ts";
 import { type KeptKind, keptPath, makeStateDirectory } from "./state_directory.ts";
@@ -142,12 +143,6 @@ export interface CrlTerms {
   readonly newest: (list: { readonly scope: string; readonly kind: "complete" | "delta" }) => string | undefined;
   readonly at: Date;
 }
-
-/** Deno asks the user's id for `FileSystem.exists`, which the permissions of a node do not allow. */
-const isThere = (path: string): Effect.Effect<boolean, PlatformError, FileSystem> =>
-  Effect.flatMap(FileSystem, (files) => Effect.as(files.stat(path), true)).pipe(
-    Effect.catchIf(({ reason }) => reason._tag === "NotFound", () => Effect.succeed(false)),
-  );
 
 /**
  * Verifies a list that has arrived, and moves it into its place. What is wrong or old is removed. A list with the number of

@@ -6,6 +6,7 @@
 import { Effect, Result } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { TrainingKey } from "../../transport/protocols/messages.ts";
+import { isThere } from "../files/is_there.ts";
 import { decodeTensors } from "../learning/mod.ts";
 import type { Ports, Services } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
@@ -81,15 +82,9 @@ export interface Measured {
 export function measureKept(input: Measured) {
   const { round, path } = input.kept;
   const evaluated: Effect.Effect<RoundMetrics | undefined, Error, Services> = measure(input).pipe(
-    Effect.catch((error) => Effect.flatMap(isGone(path), (gone) => gone ? Effect.undefined : Effect.fail(error))),
+    Effect.catch((error) => Effect.flatMap(isThere(path), (there) => there ? Effect.fail(error) : Effect.undefined)),
   );
   return Effect.map(evaluated, (metrics) => ({ round, evaluated: metrics }));
-}
-
-function isGone(path: string) {
-  return Effect.flatMap(FileSystem, (fs) => Effect.as(fs.stat(path), false)).pipe(
-    Effect.catch(({ reason }) => Effect.succeed(reason._tag === "NotFound")),
-  );
 }
 
 function measure({ measured: { evaluator, executor, heldOut, training }, loaded, kept: { path, round } }: Measured) {

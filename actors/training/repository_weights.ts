@@ -9,6 +9,7 @@ import { FileSystem } from "effect/FileSystem";
 import { fetchDefault } from "../config/cell_config.ts";
 import type { DilocoJobConfig, HuggingfaceModel } from "../config/config.ts";
 import { openAside } from "../files/aside_file.ts";
+import { isThere } from "../files/is_there.ts";
 import { WorkFileFailed } from "../files/path_refused.ts";
 import { makeStateDirectory } from "../files/state_directory.ts";
 import type { FileNotWritten } from "../files/write_whole.ts";
@@ -62,7 +63,7 @@ export function weightsIn(
   return Effect.gen(function* () {
     const files = yield* FileSystem;
     yield* Effect.mapError(makeStateDirectory(folder), failedAt(folder));
-    if (yield* Effect.mapError(files.exists(path), failedAt(path))) return path;
+    if (yield* Effect.mapError(isThere(path), failedAt(path))) return path;
     const name = source.filenames.find((each) => each.endsWith(".safetensors")) ?? "";
     const file = { ...hubFile(web.hubUrl, source, name), path };
     const create = () => Effect.provideService(createFile(path), FileSystem, files);

@@ -16,9 +16,10 @@ import {
   lifetimeFlags,
   optionalFlag,
   passinFlag,
+  pathLengthFlag,
   subjectFlags,
 } from "./flags.ts";
-import { reasons } from "./revocation_commands.ts";
+import { reasonFlag } from "./revocation_commands.ts";
 import { say } from "./say.ts";
 
 const load = {
@@ -28,7 +29,10 @@ const load = {
   execute: Effect.promise(() => import("../../actors/certutil/approval/execute.ts")),
 };
 
-const caCertFlag = fileFlag("ca-cert", "Certificate of the CA, PEM or DER; its policy lies beside it.");
+const caCertFlag = fileFlag(
+  "ca-cert",
+  "Certificate of the CA, PEM or DER; the policy is the file FILE.approvers.json.",
+);
 
 const policyFlags = {
   approvers: Flag.String("approver").pipe(
@@ -73,12 +77,7 @@ const intermediate = Command.make(
     csr: fileFlag("csr", "The intermediate's own request, PEM or DER: only the key is taken from it."),
     ...subjectFlags,
     ...lifetimeFlags(defaultDays.intermediate),
-    pathLength: Flag.Int("path-length").pipe(
-      Flag.withMetavar("N"),
-      Flag.withDescription("How many CAs may follow below it (default 0: it signs nodes only)."),
-      Flag.withDefault(0),
-      Flag.filter((count) => count >= 0 && count <= 7, () => "Expected a whole number from 0 to 7"),
-    ),
+    pathLength: pathLengthFlag,
   },
   (options) => say(Effect.flatMap(load.request, ({ requestIntermediate }) => requestIntermediate(options))),
 ).pipe(Command.withDescription("Request the certificate of an intermediate CA."));
@@ -88,10 +87,7 @@ const revocation = Command.make(
   {
     ...requestFlags,
     cert: fileFlag("cert", "Certificate of the CA to revoke, PEM or DER."),
-    reason: Flag.Literals("reason", reasons).pipe(
-      Flag.withDescription("Why (default unspecified)."),
-      Flag.withDefault("unspecified" as const),
-    ),
+    reason: reasonFlag,
   },
   (options) => say(Effect.flatMap(load.request, ({ requestRevocation }) => requestRevocation(options))),
 ).pipe(Command.withDescription("Request that a CA is revoked."));

@@ -134,3 +134,11 @@ export const chainFlag: Flag.Flag<"leaf" | "leaf-and-issuer"> = Flag.Boolean("ch
   Flag.withDefault(false),
   Flag.map((chain) => chain ? "leaf-and-issuer" as const : "leaf" as const),
 );
+
+/** `--path-length` of an intermediate. */
+export const pathLengthFlag: Flag.Flag<number> = Flag.Int("path-length").pipe(
+  Flag.withMetavar("N"),
+  Flag.withDescription("How many CAs may follow below it (default 0: it signs nodes only)."),
+  Flag.withDefault(0),
+  Flag.filter((count) => count >= 0 && count <= 7, () => "Expected a whole number from 0 to 7"),
+);

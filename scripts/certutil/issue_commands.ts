@@ -16,6 +16,7 @@ import {
   optionalFlag,
   pairFlags,
   passinFlag,
+  pathLengthFlag,
   roleFlags,
   sanFlag,
   splitNames,
@@ -43,12 +44,7 @@ const genIntermediateCa = Command.make(
     ...pairFlags,
     ...subjectFlags,
     ...lifetimeFlags(defaultDays.intermediate),
-    pathLength: Flag.Int("path-length").pipe(
-      Flag.withMetavar("N"),
-      Flag.withDescription("How many CAs may follow below it (default 0: it signs nodes only)."),
-      Flag.withDefault(0),
-      Flag.filter((count) => count >= 0 && count <= 7, () => "Expected a whole number from 0 to 7"),
-    ),
+    pathLength: pathLengthFlag,
   },
   (options) => say(Effect.flatMap(load.authorities, ({ makeIntermediate }) => makeIntermediate(options))),
 ).pipe(Command.withDescription("Make an intermediate CA, which signs in daily business."));

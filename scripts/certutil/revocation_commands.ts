@@ -10,7 +10,7 @@ import { authorityFlags, daysFlag, fileFlag, optionalFlag } from "./flags.ts";
 import { say } from "./say.ts";
 
 /** Reasons that a complete list may give (RFC 5280 §5.3.1). */
-export const reasons = [
+const reasons = [
   "unspecified",
   "keyCompromise",
   "cACompromise",
@@ -21,6 +21,12 @@ export const reasons = [
   "privilegeWithdrawn",
   "aACompromise",
 ] as const;
+
+/** `--reason`. */
+export const reasonFlag: Flag.Flag<typeof reasons[number]> = Flag.Literals("reason", reasons).pipe(
+  Flag.withDescription("Why (default unspecified)."),
+  Flag.withDefault("unspecified" as const),
+);
 
 const load = Effect.promise(() => import("../../actors/certutil/revoke.ts"));
 
@@ -55,10 +61,7 @@ const revokeCommand = Command.make(
   {
     ...listFlags,
     cert: fileFlag("cert", "The certificate to revoke, PEM or DER."),
-    reason: Flag.Literals("reason", reasons).pipe(
-      Flag.withDescription("Why (default unspecified)."),
-      Flag.withDefault("unspecified" as const),
-    ),
+    reason: reasonFlag,
   },
   (options) => say(Effect.flatMap(load, ({ revoke }) => revoke(options))),
 ).pipe(Command.withDescription("Revoke a certificate and make the CA's new revocation list."));

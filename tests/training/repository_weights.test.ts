@@ -1,11 +1,14 @@
 /** The weights of a model of a repository, fetched by its scheduler from a hub of the test. */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import process from "node:process";
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem";
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { schedulerWeb, weightsIn } from "../../actors/training/repository_weights.ts";
+import { ownRuntime } from "../../scripts/check/runtimes.ts";
 import { withWeb } from "../support/job_bridge.ts";
 import { openWeb, temporary } from "../support/job_world.ts";
 import { tensors } from "../support/kept_training.ts";
@@ -74,5 +77,24 @@ test("an address of the scheduler's own surroundings is never asked", async () =
   assert.equal([asked, existsSync(join(place.path, "repository.safetensors"))], [0, false]);
   place.remove();
 });
+
+(ownRuntime === "deno" ? test : () => {})(
+  "bug: a scheduler with the permissions that it needs on Deno did not find weights that it had fetched",
+  () => {
+    const place = temporary();
+    const path = join(place.path, "repository.safetensors");
+    writeFileSync(path, tensors(1));
+    const child = new URL("../support/weights_child.ts", import.meta.url).pathname;
+    const tree = new URL("../..", import.meta.url).pathname;
+    const { status, stdout, stderr } = spawnSync(process.execPath, [
+      ...["run", "--quiet", "--no-check", "--no-prompt", "--ignore-env", "--allow-env"],
+      `--allow-read=${place.path},${tree}`,
+      `--allow-write=${place.path}`,
+      ...[child, place.path],
+    ], { encoding: "utf8", timeout: 30_000 });
+    assert.equal([status, stdout], [0, `${path}\n`], stderr);
+    place.remove();
+  },
+);
 
 test.run();
