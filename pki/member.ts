@@ -66,9 +66,13 @@ export function withoutConnected(
  * A certificate without a role names its node by subject and issuer.
  */
 export function isRekeyed(one: Member, other: Member): boolean {
-  const [[peer, ...named], [otherPeer, ...otherNamed]] = [partsOf(one), partsOf(other)];
-  return peer !== otherPeer && named.length === otherNamed.length &&
-    named.every((part, index) => part === otherNamed[index]);
+  return partsOf(one)[0] !== partsOf(other)[0] && nodeOf(one) === nodeOf(other);
+}
+
+/** The node that a member is, as text that is equal for all keys of one node: trust domain, role and name. */
+export function nodeOf(member: Member): string {
+  const [, ...named] = partsOf(member);
+  return JSON.stringify(named);
 }
 
 const partsOf = (member: Member) => JSON.parse(member) as readonly string[];

@@ -3,8 +3,10 @@
  *
  * @module
  */
+import { nodeOf } from "../../pki/member.ts";
 import type { MemberReport, Peer, Receipt, RoundReport } from "../../transport/protocols/messages.ts";
 import { plainText } from "../job/reason.ts";
+import { contradictionsOf, divergedMax, isDiscredited } from "./divergence.ts";
 import type { Training } from "./training.ts";
 import type { TrainingArgs } from "./training_setup.ts";
 
@@ -43,12 +45,10 @@ export function judgeEarly(args: TrainingArgs, aggregator: Peer, { round, member
   for (const member of members) if (member.outcome === "rejected") dropMember(args, { aggregator, round, member });
 }
 
-/** So many trainers with other parameters than the scheduler's cost the aggregator its part: one alone may be the one that errs. */
-export const divergedMax = 2;
-
 /**
  * What a trainer has after a result. One whose parameters are not the scheduler's is lost, because its updates would begin from them;
- * with the second trainer under one aggregator, the aggregator is lost too and not leased again.
+ * with the second such node under one aggregator, the aggregator is lost too and not leased again. A node that diverges under two
+ * aggregators is not leased again itself.
  */
 export function reportReceipt(
   { context, enqueue }: TrainingArgs,
@@ -74,16 +74,19 @@ export function reportReceipt(
   );
   if (!isNews || after.state === "done") return;
   const reason = `diverged: its parameters after round ${round} are not those of the training`;
-  const { aggregator } = training;
-  if (aggregator !== undefined && aggregator.diverged.length >= divergedMax) {
+  const { aggregator, divergence } = training;
+  const contradictions = aggregator === undefined ? 0 : contradictionsOf(divergence, nodeOf(aggregator.member));
+  if (aggregator !== undefined && contradictions >= divergedMax) {
     enqueue.raise({
       type: "participant.lost",
       peer: aggregator.peer,
-      reason: `${aggregator.diverged.length} trainers got other results from it than the scheduler`,
+      reason: `${contradictions} trainers got other results from it than the scheduler`,
       isRejected: true,
     });
   }
-  enqueue.raise({ type: "participant.lost", peer, reason });
+  const isRejected = isDiscredited(divergence, nodeOf(after.member));
+  const more = isRejected ? ", under another aggregator too" : "";
+  enqueue.raise({ type: "participant.lost", peer, reason: `${reason}${more}`, isRejected });
 }
 
 interface Claim {

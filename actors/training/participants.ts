@@ -209,7 +209,11 @@ export function regroup(args: TrainingArgs): void {
   const { rested, excluded } = restedWorkers(context);
   const first: TrainingContext["first"] = context.first === "trainers" ? "aggregator" : "trainers";
   enqueue.assign({
-    training: { ...emptyTraining, roundsDone: context.training.roundsDone },
+    training: {
+      ...emptyTraining,
+      roundsDone: context.training.roundsDone,
+      divergence: context.training.divergence,
+    },
     excluded,
     first,
   });

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Member } from "../../pki/member.ts";
+import { type Member, nodeOf } from "../../pki/member.ts";
 import type {
   Peer,
   Progress,
@@ -13,6 +13,7 @@ import type {
   RoundReport,
   Uuid,
 } from "../../transport/protocols/messages.ts";
+import { type Divergence, noDivergence, withDiverged, withMaker } from "./divergence.ts";
 import {
   answerRepeatedReceipt,
   answerStatus,
@@ -77,8 +78,6 @@ export interface Aggregator extends Participant {
   readonly isForeign: boolean;
   /** Trainers whose updates of this round it misses, as it claims. */
   readonly missing: readonly Peer[];
-  /** Trainers whose parameters were others than the scheduler's after one of its results. */
-  readonly diverged: readonly Peer[];
 }
 
 /** A training. */
@@ -89,6 +88,8 @@ export interface Training {
   readonly roundsDone: number;
   /** SHA-256 of the parameters after the newest rounds, where the scheduler keeps the model. */
   readonly digests: Readonly<Record<number, string | undefined>>;
+  /** The nodes whose parameters were others, and under which aggregators. */
+  readonly divergence: Divergence;
   /** When a round was last finished, or a participant began or was lost, in milliseconds since the epoch. */
   readonly changedAt: number;
 }
@@ -99,6 +100,7 @@ export const emptyTraining: Training = {
   aggregator: undefined,
   roundsDone: 0,
   digests: {},
+  divergence: noDivergence,
   changedAt: 0,
 };
 
@@ -195,15 +197,11 @@ function answerReceipt(
     parameters: parameters ?? trainer.parameters,
     divergedAt: trainer.divergedAt ?? (isOther ? round : undefined),
   };
-  const judged = isOther ? withDiverged(training, trainer.peer) : training;
-  return { training: withTrainer(judged, after), answer: { type: isLast ? "Done" : "Continue" } };
-}
-
-/** The training in which a trainer got another result than the scheduler, or says so: which of them errs shows with the next such trainer. */
-function withDiverged(training: Training, peer: Peer): Training {
-  const { aggregator } = training;
-  if (aggregator === undefined || aggregator.diverged.includes(peer)) return training;
-  return { ...training, aggregator: { ...aggregator, diverged: [...aggregator.diverged, peer] } };
+  const divergence = isOther ? withDiverged(training.divergence, nodeOf(trainer.member), round) : training.divergence;
+  return {
+    training: withTrainer({ ...training, divergence }, after),
+    answer: { type: isLast ? "Done" : "Continue" },
+  };
 }
 
 /**
@@ -259,7 +257,8 @@ export function withKept(
   );
   const remembered = Object.entries(training.digests).filter(([at]) => Number(at) > round - digestsMax);
   const digests = { ...Object.fromEntries(remembered), [round]: sha256 };
-  const after: Training = { ...training, trainers, digests, changedAt: now };
+  const divergence = withMaker(training.divergence, round, aggregator && nodeOf(aggregator.member));
+  const after: Training = { ...training, trainers, digests, divergence, changedAt: now };
   if (aggregator === undefined || round < plan.rounds) return after;
   return { ...after, aggregator: { ...aggregator, state: "done" as const } };
 }
@@ -368,7 +367,7 @@ export function leasedAggregator(
 ): Aggregator {
   const rosters = { sent: emptyRoster, knows: emptyRoster, dispatch: 0 };
   const flags = { ended: false, isLeaving: false, isForeign: false };
-  return { ...participant, ...rosters, ...flags, state: "leased", missing: [], diverged: [] };
+  return { ...participant, ...rosters, ...flags, state: "leased", missing: [] };
 }
 
 /** PeerIDs of the trainers. */

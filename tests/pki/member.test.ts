@@ -6,6 +6,7 @@ import {
   isRekeyed,
   type MemberFacts,
   memberOf,
+  nodeOf,
   standsFor,
   withConnected,
   withoutConnected,
@@ -42,6 +43,8 @@ test("a node with another key has the same domain, role and name, and another Pe
   assert.ok(isSame({ peer: "12D3KooWB" }));
   assert.ok(isSame({ peer: "12D3KooWB", subject: "CN=x", issuer: "CN=y" }), "its SPIFFE name counts");
   assert.not.ok(isSame({}), "the same key");
+  assert.is(nodeOf(own), nodeOf(memberOf({ ...facts, peer: "12D3KooWB" })));
+  assert.is.not(nodeOf(own), nodeOf(memberOf({ ...facts, role: "scheduler" })));
   for (const [name, change, same] of others) {
     if (!same && name !== "another PeerID") assert.not.ok(isSame({ ...change, peer: "12D3KooWB" }), name);
   }

@@ -11,6 +11,7 @@ import type { SchedulerConfig } from "../../actors/config/config.ts";
 import { handOver } from "../../actors/job/copy.ts";
 import { jobLimits } from "../../actors/job/limits.ts";
 import { encodeTensors } from "../../actors/learning/mod.ts";
+import type { PeerIdentity } from "../../pki/path.ts";
 import type { Receipt } from "../../transport/protocols/messages.ts";
 import { identityOf, settle } from "./fake_transport.ts";
 import { eventually, streamPair } from "./job_world.ts";
@@ -55,8 +56,17 @@ export async function trained(config: SchedulerConfig, trainers: readonly string
   const { run } = actor.getSnapshot().context;
   assert.ok(run !== undefined);
   const jobOf = (peer: string) => jobs.find((job) => job.peer === peer)?.spec.job_id ?? "";
-  const progress = (peer: string, progress: "update" | "updated" | "update-received", receipt?: Receipt) =>
-    (say(peer, { job_id: jobOf(peer), progress, training: run, ...(receipt && { receipt }) }) as {
+  const progress = (
+    peer: string | PeerIdentity,
+    progress: "update" | "updated" | "update-received",
+    receipt?: Receipt,
+  ) =>
+    (say(peer, {
+      job_id: jobOf(typeof peer === "string" ? peer : peer.peer),
+      progress,
+      training: run,
+      ...(receipt && { receipt }),
+    }) as {
       readonly type?: string;
     }).type;
   const data = (peer: string, dataset: string) => {
@@ -71,11 +81,18 @@ export async function trained(config: SchedulerConfig, trainers: readonly string
       identity: identityOf(peer),
       protocol: `/hypha-tensor-stream/${protocol}`,
     });
+  /** Members that were leased later take their jobs. */
+  const join = () => {
+    for (let more = dispatches(); more.length > 0; more = dispatches()) {
+      jobs.unshift(...more);
+      for (const { accept } of more) accept();
+    }
+  };
   /** The aggregator hands a result over; whether it was acknowledged. */
-  const push = async (bytes: Uint8Array, exchange: string) => {
-    stream("s", exchange, "push/2");
+  const push = async (bytes: Uint8Array, exchange: string, aggregator = "s") => {
+    stream(aggregator, exchange, "push/2");
     const accept = world.takeOne("stream.accept");
-    const { near, far } = streamPair({ near: "scheduler", far: "s" }, "/hypha-tensor-stream/push/2");
+    const { near, far } = streamPair({ near: "scheduler", far: aggregator }, "/hypha-tensor-stream/push/2");
     accept.replyTo.send({ type: "stream.opened", id: exchange, stream: near });
     const read = (into: Uint8Array, position: number) =>
       Effect.sync(() => {
@@ -89,7 +106,7 @@ export async function trained(config: SchedulerConfig, trainers: readonly string
     await settle();
     return Result.isSuccess(outcome);
   };
-  return { ...started, jobs, progress, data, stream, push, run };
+  return { ...started, jobs, progress, data, stream, push, join, run };
 }
 
 /** The record of a data set. */

@@ -9,7 +9,9 @@ import { configIn, tensors, trained } from "../support/kept_training.ts";
 import { changeAgainMs } from "../../actors/training/replacing.ts";
 import { trainingIdOf } from "../../actors/training/run_number.ts";
 import { dispatchDeadlineMs } from "../../actors/training/training_setup.ts";
+import type { PeerIdentity } from "../../pki/path.ts";
 import { TransportError } from "../../transport/port.ts";
+import { identityOf } from "../support/fake_transport.ts";
 import { startScheduler } from "../support/scheduler_world.ts";
 
 const test = suite("a scheduler that keeps the model");
@@ -124,6 +126,62 @@ test("a trainer whose parameters are not the scheduler's is lost; with a second 
   offer("t");
   live(1_000);
   assert.equal(dispatches().map(({ peer, spec }) => [peer, spec.training?.round]), [["t", 3]]);
+  actor.send({ type: "role.drain" });
+  folder.remove();
+});
+
+test("bug: a trainer that lied under two keys expelled the aggregator, and two that lied together expelled each", async () => {
+  const folder = temporary();
+  const names = ["a", "b", "c", "d"];
+  const { world, actor, progress, push, offer, join, live } = await trained(configIn(folder.path, 9, 4), names);
+  const lost = (part: string) => world.reported(`${part}.lost`).map(({ peer }) => peer);
+  const trainers = () => Object.keys(actor.getSnapshot().context.training.trainers).sort().join();
+  const other = "ab".repeat(32);
+  let nth = 0;
+  /** One round, after which these trainers say that they have other parameters. */
+  const round = async (aggregator: string, present: readonly PeerIdentity[], liars: readonly PeerIdentity[]) => {
+    nth++;
+    for (const peer of present) progress(peer, "update");
+    assert.is(progress(aggregator, "updated"), "Ok");
+    assert.ok(await push(tensors(nth, 1), `r${nth}`, aggregator));
+    const expected = actor.getSnapshot().context.training.digests[nth] ?? "";
+    for (const peer of present) {
+      progress(peer, "update-received", { round: nth, parameters: liars.includes(peer) ? other : expected });
+    }
+  };
+  /** A worker offers, is leased and has its job. */
+  const rejoin = (...peers: (string | PeerIdentity)[]) => {
+    live(1_000);
+    offer(...peers);
+    live(1_000);
+    join();
+  };
+  const [a, b, c, d] = names.map((name) => identityOf(name));
+  assert.ok(a && b && c && d);
+  const [b2, b3, c2] = [
+    identityOf("b2", undefined, "b.name"),
+    identityOf("b3", undefined, "b.name"),
+    identityOf("c2", undefined, "c.name"),
+  ];
+  await round("s", [a, b, c, d], [b]);
+  rejoin(b2);
+  await round("s", [a, b2, c, d], [b2]);
+  assert.equal([lost("trainer"), lost("aggregator")], [["b", "b2"], []], "one node counts once, whatever its key");
+  rejoin(b3);
+  await round("s", [a, b3, c, d], [c]);
+  assert.equal(lost("aggregator"), ["s"], "two nodes contradict it");
+  rejoin("t");
+  rejoin(c2);
+  assert.is(trainers(), "a,b3,c2,d");
+  await round("t", [a, b3, c2, d], [b3, c2]);
+  assert.equal(
+    [lost("trainer").slice(3), lost("aggregator")],
+    [["b3", "c2"], ["s"]],
+    "they contradict each aggregator",
+  );
+  live(120_000);
+  rejoin("b", "c", "e");
+  assert.is(trainers(), "a,d,e", "they are not leased again");
   actor.send({ type: "role.drain" });
   folder.remove();
 });
