@@ -8,7 +8,7 @@
  */
 import { Buffer } from "node:buffer";
 import type { AuditEvent } from "./audit_record.ts";
-import { signCheckpoint } from "./checkpoint.ts";
+import { type AuditKey, signCheckpoint, type SignedHead } from "./checkpoint.ts";
 import type { Chunk, LogChain } from "./log_chain.ts";
 import { writeEdge } from "./log_edge.ts";
 import { cutAfter, removeSegment, writeChunks, writeChunksNow, writeSynced } from "./log_files.ts";
@@ -38,7 +38,7 @@ export class AuditLog {
   #lostInAll = 0;
   #segment: number;
   #noteBytes: number;
-  #covered: number;
+  #newest: SignedHead | undefined;
   #coveredAt: number;
 
   /** @param onWaiting Called when a record waits for the disk and none did before. */
@@ -52,7 +52,7 @@ export class AuditLog {
     this.#chain = opened.chain;
     this.#segment = opened.chain.state.segment;
     this.#noteBytes = opened.noteBytes;
-    this.#covered = opened.covered;
+    this.#newest = opened.newest;
     this.#coveredAt = +at;
     this.#onWaiting = onWaiting;
   }
@@ -68,6 +68,20 @@ export class AuditLog {
     const isNew = segment !== this.#segment;
     this.#segment = segment;
     return isNew;
+  }
+
+  /** The key of its checkpoints. */
+  get key(): AuditKey {
+    return this.#opened.key;
+  }
+
+  /** The newest checkpoint that is on disk, as are the records that it covers. */
+  get newest(): SignedHead | undefined {
+    return this.#newest;
+  }
+
+  get #covered(): number {
+    return this.#newest?.size ?? 0;
   }
 
   /** Records that were lost since the start because the disk took none. */
@@ -170,11 +184,12 @@ export class AuditLog {
     const { key, signer } = this.#opened;
     try {
       const head = { origin: key.name, size: state.edge.size, root: state.edge.root() };
-      const note = Buffer.from(`${await signCheckpoint(head, key, signer)}\n`);
+      const signed = await signCheckpoint(head, key, signer);
+      const note = Buffer.from(`${signed}\n`);
       // At its place: one that a full disk cut short is written over.
       await writeSynced(checkpointsPath(this.dir), note, this.#noteBytes);
       this.#noteBytes += note.length;
-      this.#covered = head.size;
+      this.#newest = { ...head, note: signed };
       this.#coveredAt = +at;
       await writeEdge(this.dir, state);
     } catch (error) {

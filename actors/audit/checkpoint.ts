@@ -26,6 +26,12 @@ export interface TreeHead {
   readonly root: Uint8Array;
 }
 
+/** A log's state with its owner's signature. */
+export interface SignedHead extends TreeHead {
+  /** The signed note. */
+  readonly note: string;
+}
+
 /** The public key that checkpoints of a log are signed with. */
 export interface AuditKey {
   /** Name in the signature's line: the log's origin. */

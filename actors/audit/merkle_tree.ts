@@ -24,7 +24,8 @@ export function leafHash(line: Uint8Array): Buffer {
 // Used again for each node: hashing is synchronous.
 const pair = Buffer.alloc(1 + 2 * hashBytes);
 
-function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
+/** Hash of two subtrees. */
+export function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
   pair[0] = 1;
   pair.set(left, 1);
   pair.set(right, 1 + hashBytes);
@@ -61,10 +62,15 @@ export class TreeEdge {
 
   /** Root of the tree as it is now. */
   root(): Buffer {
-    let root = this.#hashes.at(-1);
-    for (let index = this.#hashes.length - 2; index >= 0; index--) root = nodeHash(this.#hashes[index]!, root!);
-    return root ?? emptyRoot();
+    return rootOfEdge(this.#hashes);
   }
+}
+
+/** Root of the tree with this right edge. */
+export function rootOfEdge(hashes: readonly Buffer[]): Buffer {
+  let root = hashes.at(-1);
+  for (let index = hashes.length - 2; index >= 0; index--) root = nodeHash(hashes[index]!, root!);
+  return root ?? emptyRoot();
 }
 
 /** How many hashes the edge of a tree has. */
@@ -84,7 +90,7 @@ function rangeRoot(leaves: Buffer, start: number, end: number): Buffer {
 }
 
 /** The largest power of two below `size`, of 2 or more. */
-function splitOf(size: number): number {
+export function splitOf(size: number): number {
   let split = 1;
   while (split * 2 < size) split *= 2;
   return split;

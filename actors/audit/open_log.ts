@@ -12,7 +12,7 @@ import { appendFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from
 import { basename, join } from "node:path";
 import { fileSigner, type Signer } from "../../pki/issue/signer.ts";
 import { makeSigningKey } from "../../pki/issue/signing_key.ts";
-import { type AuditKey, auditKeyOf, formatAuditKey, originOf, parseAuditKey } from "./checkpoint.ts";
+import { type AuditKey, auditKeyOf, formatAuditKey, originOf, parseAuditKey, type SignedHead } from "./checkpoint.ts";
 import { AuditFinding } from "./finding.ts";
 import { LogChain } from "./log_chain.ts";
 import { readEdge } from "./log_edge.ts";
@@ -39,8 +39,8 @@ export interface OpenedLog {
   readonly signer: Signer;
   /** Bytes of the file of checkpoints. */
   readonly noteBytes: number;
-  /** Records that the newest checkpoint covers. */
-  readonly covered: number;
+  /** The newest checkpoint; undefined where there is none yet. */
+  readonly newest: SignedHead | undefined;
   /** The name of the file where an incomplete line is kept now. */
   readonly torn: string | undefined;
 }
@@ -58,7 +58,7 @@ export async function openLog({ dir, node, signer: given }: LogOptions, at: Date
     const chain = state === undefined ? beginChain(node, key, at) : new LogChain(state);
     if (state !== undefined) chain.append({ type: "log.continued", outcome: "done" }, at);
     if (aside !== undefined) chain.append({ type: "log.recovered", outcome: "done", detail: { ...aside } }, at);
-    return { chain, key, signer, noteBytes, covered: newest?.size ?? 0, torn: aside?.file };
+    return { chain, key, signer, noteBytes, newest, torn: aside?.file };
   } catch (error) {
     if (error instanceof LogUnusable) throw error;
     throw new LogUnusable({

@@ -5,7 +5,7 @@
  */
 import { Buffer } from "node:buffer";
 import { sameBytes } from "../../pki/bytes.ts";
-import { readLine } from "./audit_record.ts";
+import { type AuditRecord, readLine } from "./audit_record.ts";
 import { type AuditKey, openCheckpoint } from "./checkpoint.ts";
 import { AuditFinding } from "./finding.ts";
 import { inclusionPath, leafHash, rootOfInclusion } from "./merkle_tree.ts";
@@ -28,16 +28,20 @@ export interface RecordProof {
 /** Why a record cannot be proven. */
 export type NotProven = "no-record" | "no-checkpoint";
 
+/** Which record is meant: its number, or what the last such record has. */
+export type WantedRecord = number | ((record: AuditRecord) => boolean);
+
 /** Proves a record by the newest checkpoint. Verifies the log on the way. */
-export function proveRecord(dir: string, seq: number, key: AuditKey): RecordProof | NotProven | AuditFinding {
+export function proveRecord(dir: string, wanted: WantedRecord, key: AuditKey): RecordProof | NotProven | AuditFinding {
   const read = readCheckpoints(checkpointsPath(dir), key);
   if (read instanceof AuditFinding) return read;
   const checks = new RootChecks(read.checkpoints);
   const leaves: Buffer[] = [];
-  let line: string | undefined;
+  const isWanted = typeof wanted === "number" ? ({ seq }: AuditRecord) => seq === wanted : wanted;
+  let found: { readonly seq: number; readonly line: string } | undefined;
   const walked = walkLog(dir, {
     onRecord: ({ record, text }) => {
-      if (record.seq === seq) line = text;
+      if (isWanted(record)) found = { seq: record.seq, line: text };
     },
     onLeaf: (leaf, edge) => {
       leaves.push(leaf);
@@ -46,7 +50,8 @@ export function proveRecord(dir: string, seq: number, key: AuditKey): RecordProo
   });
   if (walked instanceof AuditFinding) return walked;
   const newest = read.checkpoints.at(-1);
-  if (line === undefined) return "no-record";
+  if (found === undefined) return "no-record";
+  const { seq, line } = found;
   if (newest === undefined || newest.size <= seq) return "no-checkpoint";
   const path = inclusionPath(Buffer.concat(leaves), seq, newest.size);
   return { seq, line, path: path.map((each) => each.toString("base64")), checkpoint: newest.note };

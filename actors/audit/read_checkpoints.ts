@@ -5,16 +5,15 @@
  */
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
-import { type AuditKey, type CheckpointProblem, openCheckpoint, type TreeHead } from "./checkpoint.ts";
+import { type AuditKey, type CheckpointProblem, openCheckpoint, type SignedHead, type TreeHead } from "./checkpoint.ts";
 import { AuditFinding, type FindingCode } from "./finding.ts";
 
 /** A checkpoint in its file. */
-export interface FoundCheckpoint extends TreeHead {
+export interface FoundCheckpoint extends SignedHead {
   /** Name of the file. */
   readonly file: string;
   /** The line that it begins with, from 1. */
   readonly line: number;
-  readonly note: string;
 }
 
 /** Checkpoints, and the bytes of the file that whole ones take. */

@@ -8,10 +8,11 @@ import { Effect } from "effect";
 import type { AuditRecord } from "../audit/audit_record.ts";
 import { type AuditKey, parseAuditKey } from "../audit/checkpoint.ts";
 import { AuditFinding } from "../audit/finding.ts";
-import { checkProof, parseProof, proveRecord, type RecordProof } from "../audit/prove_record.ts";
+import { checkProof, parseProof, proveRecord, type RecordProof, type WantedRecord } from "../audit/prove_record.ts";
 import { readVerifierKey, type VerifiedLog, verifyLog } from "../audit/verify_log.ts";
 import { walkLog } from "../audit/walk_log.ts";
 import { CertutilError } from "./certutil_error.ts";
+import { plainSerial } from "./revocation_record.ts";
 
 /** Options of all commands. */
 interface KeyOption {
@@ -36,18 +37,27 @@ export function verifyAudit(
 /** Options of `audit prove`. */
 export interface ProveOptions extends KeyOption {
   readonly dir: string;
-  readonly seq: number;
+  /** Number of the record. Either this or `serial` is given. */
+  readonly seq?: number | undefined;
+  /** Serial of an issued certificate, hexadecimal: the record of its issuance is meant, in the log of a CA. */
+  readonly serial?: string | undefined;
 }
 
 /** Proves a record. */
-export function proveAudit({ dir, seq, key }: ProveOptions): Effect.Effect<RecordProof, CertutilError> {
+export function proveAudit({ dir, seq, serial, key }: ProveOptions): Effect.Effect<RecordProof, CertutilError> {
+  const what = serial === undefined ? `prove record ${seq ?? ""} of` : `prove the issuance of certificate ${serial} by`;
   const failed = (detail: string, remedy: string) =>
-    Effect.fail(new CertutilError({ what: `prove record ${seq} of`, file: dir, detail, remedy }));
+    Effect.fail(new CertutilError({ what, file: dir, detail, remedy }));
   return Effect.gen(function* () {
+    const wanted = wantedOf({ seq, serial });
+    if (wanted === undefined) {
+      return yield* failed("which record is not clear", "Give the number of a record, or --serial HEX, and not both.");
+    }
     const read = yield* keyOf(dir, key);
-    const proof = read instanceof AuditFinding ? read : proveRecord(dir, seq, read);
+    const proof = read instanceof AuditFinding ? read : proveRecord(dir, wanted, read);
     if (proof === "no-record") {
-      return yield* failed("the log does not have it", "Look for it: hypha-certutil audit show.");
+      const type = serial === undefined ? "" : " --type certificate.issued";
+      return yield* failed("the log does not have it", `Look for it: hypha-certutil audit show${type} -d ${dir}.`);
     }
     if (proof === "no-checkpoint") {
       return yield* failed("no checkpoint covers it yet", "A running node makes one within a minute: try again.");
@@ -56,6 +66,15 @@ export function proveAudit({ dir, seq, key }: ProveOptions): Effect.Effect<Recor
     return proof;
   });
 }
+
+function wantedOf({ seq, serial }: Pick<ProveOptions, "seq" | "serial">): WantedRecord | undefined {
+  if (serial === undefined || seq !== undefined) return serial === undefined ? seq : undefined;
+  const plain = plainSerial(serial.replaceAll(":", "")); // OpenSSL prints them with colons
+  return /^[0-9a-f]+$/.test(plain) ? issuanceOf(plain) : undefined;
+}
+
+const issuanceOf = (serial: string) => ({ type, detail }: AuditRecord): boolean =>
+  type === "certificate.issued" && detail["serial"] === serial;
 
 /** Options of `audit check`. */
 export interface CheckProofOptions {

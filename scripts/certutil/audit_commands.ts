@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Console, Effect } from "effect";
+import { Console, Effect, Option } from "effect";
 import { Argument, Command, Flag } from "effect/cli";
 import type { AuditRecord } from "../../actors/audit/audit_record.ts";
 import type { AuditFinding } from "../../actors/audit/finding.ts";
@@ -69,14 +69,23 @@ function verifiedLines({ origin, records, covered, checkpoints, first, last, tor
 const prove = Command.make(
   "prove",
   {
-    seq: Argument.Int("seq").pipe(Argument.withDescription("Number of the record (`seq`).")),
+    seq: Argument.Int("seq").pipe(
+      Argument.withDescription("Number of the record (`seq`); or give --serial."),
+      Argument.optional,
+    ),
+    serial: optionalFlag(
+      "serial",
+      "HEX",
+      "Serial of a certificate: prove the record of its issuance, in the log of hypha-ca (default: none).",
+    ),
     dir: dirFlag,
     key: keyFlag,
   },
-  (options) =>
+  ({ seq, ...options }) =>
     Effect.gen(function* () {
       const { proveAudit } = yield* load;
-      yield* Console.log(JSON.stringify(yield* proveAudit(options), undefined, 2));
+      const proof = yield* proveAudit({ ...options, seq: Option.getOrUndefined(seq) });
+      yield* Console.log(JSON.stringify(proof, undefined, 2));
     }),
 ).pipe(Command.withDescription("Print a proof that a record is in the log, as JSON; audit check reads it."));
 

@@ -91,6 +91,27 @@ test("prove and check: a record without its log", () =>
     assert.match((await run("check", "proof.json", "--key", "proof.json")).stderr, "Cannot read verifier key");
   }));
 
+test("prove --serial finds the issuance of a certificate in the log of a CA", () =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    const issued = { type: "certificate.issued", outcome: "done", peer: "spiffe://acme.example/worker/worker-1" };
+    for (const serial of ["ab1", "5c"]) log.record({ ...issued, detail: { serial } }, new Date(logStart));
+    log.record({ type: "certificate.revoked", outcome: "done", detail: { serial: "ab1" } }, new Date(logStart));
+    await log.write(new Date(logStart), "now");
+    const run = (...args: readonly string[]) => certutilHere(dir, "audit", ...args);
+    for (const serial of ["0ab1", "00:0A:B1"]) {
+      const { code, stdout } = await run("prove", "--serial", serial);
+      assert.is(code, 0);
+      assert.is(JSON.parse(stdout).seq, 1);
+      await writeFile(join(dir, "proof.json"), stdout);
+      assert.match((await run("check", "proof.json", "--key", "audit.vkey")).stdout, '"serial":"ab1"');
+    }
+    assert.match((await run("prove", "--serial", "77")).stderr, "audit show --type certificate.issued");
+    for (const args of [[], ["1", "--serial", "5c"], ["--serial", "five"]]) {
+      assert.match((await run("prove", ...args)).stderr, "Give the number of a record, or --serial HEX");
+    }
+  }));
+
 test("show selects records", () =>
   withLog(async (dir, run) => {
     const seqs = async (...args: readonly string[]) => {

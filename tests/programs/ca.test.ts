@@ -112,11 +112,15 @@ test("what it did is in its audit log; it issues nothing where the log was chang
   const { origin, records, covered } = JSON.parse(stdout);
   assert.equal([origin, covered], ["acme.example/audit/ca/ca-01", records]);
   const shown = await certutilHere(folder, "audit", "show", "-d", log, "--json");
-  const types = shown.stdout.trimEnd().split("\n").map((line) => JSON.parse(line).type);
+  const shownRecords = shown.stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
+  const types = shownRecords.map(({ type }) => type);
   for (const type of ["certificate.issued", "token.made", "token.used", "certificate.revoked", "crl.issued"]) {
     assert.ok(types.includes(type), `${type} in ${types}`);
   }
   assert.not.match(shown.stdout, /hyp1\./, "no token's secret");
+  const { serial } = shownRecords.find(({ type }) => type === "certificate.issued").detail;
+  const proven = await certutilHere(folder, "audit", "prove", "--serial", serial, "-d", log);
+  assert.match(JSON.parse(proven.stdout).line, `"serial":"${serial}"`);
   const checkpoints = readFileSync(join(log, "audit.checkpoints"));
   writeFileSync(join(log, "audit.checkpoints"), checkpoints.toString().replaceAll("\u2014 acme", "\u2014 bcme"));
   running = startProgram("gateway", ["run", ...config, "--log-format", "json"], { script, cwd: folder });
