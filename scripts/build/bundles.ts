@@ -28,6 +28,8 @@ export function readManifest(root: string): BuildManifest {
 
 /** Started from a file's URL by `actors/files/read_crls.ts`. */
 export const threads = { crl_worker: "actors/files/crl_worker.ts" };
+/** Started by `actors/pkcs11/start_token_child.ts`: a process, which loads the optional package koffi. */
+export const processes = { token_child: "actors/pkcs11/token_child.ts" };
 /** Started by `actors/ca/asked_thread.ts`, which is in no export of the library. */
 export const caThreads = { list_thread: "actors/ca/list_thread.ts", backup_thread: "actors/ca/backup_thread.ts" };
 
@@ -65,6 +67,7 @@ export async function bundlePrograms({ root, outdir }: Bundle): Promise<BundleRe
     train_digits: "scripts/executors/train_digits.ts",
     ...threads,
     ...caThreads,
+    ...processes,
   };
   return bundle({ root, outdir, entries, external: [], plugins: [withHelp(await helpTexts())] });
 }

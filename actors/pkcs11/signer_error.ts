@@ -1,0 +1,53 @@
+/**
+ * Why a key in a token cannot be used.
+ *
+ * @module
+ */
+import { Data } from "effect";
+
+/** What an operator does about each problem. */
+const remedies = {
+  "uri":
+    "Write it as pkcs11:token=LABEL;object=KEY?module-path=/PATH/TO/MODULE.so&pin-source=file:/PATH/TO/PIN (RFC 7512).",
+  "package-missing": "Install the package koffi, which calls the token's module: npm install koffi.",
+  "not-permitted": "Start it on Node, or give Deno the permission.",
+  "module-missing": "Correct module-path: the library of the token's vendor, such as /usr/lib/softhsm/libsofthsm2.so.",
+  "module-failed": "Look into the log of the token's module; try: pkcs11-tool --module MODULE --list-objects --login.",
+  "token-missing":
+    "Insert the token, or correct token=, serial= or slot-id=; list tokens: pkcs11-tool --module MODULE --list-slots.",
+  "pin-missing": "Add &pin-source=file:/PATH/TO/PIN to the URI.",
+  "pin-unreadable": "Correct pin-source: a file whose first line is the PIN, readable by this user.",
+  "pin-wrong":
+    "Correct the PIN before the next start: it is not tried again, because tokens lock after a few wrong ones.",
+  "pin-locked": "Unlock the token with its security officer's PIN, as its vendor describes.",
+  "key-missing":
+    "Correct object= or id=, or make the key: hypha-certutil keygen 'pkcs11:…'; list keys: pkcs11-tool --list-objects --login.",
+  "key-ambiguous": "Name the key by id= too.",
+  "key-exists": "Choose another object= or id=: a key in a token is not replaced.",
+  "key-unsupported": "Use a key of type Ed25519, or ECDSA with P-256 or P-384.",
+  "signer-unavailable": "Check the token and its connection; signing goes on by itself when it answers again.",
+} as const;
+
+/** What identifies the problem. */
+export type SignerProblem = keyof typeof remedies;
+
+/** Whether a text from another process is a problem's name. */
+export function isSignerProblem(text: string): text is SignerProblem {
+  return Object.hasOwn(remedies, text);
+}
+
+/** A key in a token cannot be used. */
+export class SignerError extends Data.TaggedError("SignerError")<{
+  readonly code: SignerProblem;
+  /** The key's URI without its query, which may hold the PIN. */
+  readonly key: string;
+  readonly detail: string;
+}> {
+  /** What the operator can do. */
+  get hint(): string {
+    return remedies[this.code];
+  }
+  override get message(): string {
+    return `Cannot use key ${this.key} (${this.code}): ${this.detail}. ${this.hint}`;
+  }
+}

@@ -1,0 +1,86 @@
+/**
+ * The process of a token: it alone loads the token's module and knows the PIN. A module that hangs or crashes takes this process with
+ * it, and no other. Questions come on standard input, one at a time; it ends with its input.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { Cryptoki, CryptokiError, type Koffi, loadKoffi } from "./cryptoki.ts";
+import type { SignerProblem } from "./signer_error.ts";
+import {
+  answerMark,
+  type OpenToken,
+  processAlarmSeconds,
+  type TokenAnswer,
+  type TokenRequest,
+} from "./token_messages.ts";
+import { TokenProblem, TokenSession } from "./token_session.ts";
+
+/** Return values after which a new process may reach the token again (PKCS#11 3.0 §5.1). */
+const lostValues: ReadonlySet<number> = new Set([0x30, 0x32, 0xb0, 0xb3, 0xe0, 0xe1, 0x101]);
+
+let session: TokenSession | undefined;
+
+async function open({ module, ...token }: OpenToken): Promise<void> {
+  const koffi = await loadKoffi();
+  if (koffi === undefined) throw new TokenProblem("package-missing", "the package koffi is not installed");
+  endWithoutParent(koffi);
+  session = new TokenSession(loadModule(koffi, module), token);
+}
+
+function loadModule(koffi: Koffi, path: string): Cryptoki {
+  try {
+    return new Cryptoki(koffi, path);
+  } catch (error) {
+    const detail = (error as Error).message.split("\n", 1)[0]!;
+    throw new TokenProblem(error instanceof CryptokiError ? "module-failed" : "module-missing", detail);
+  }
+}
+
+let alarm: (seconds: number) => unknown = () => undefined;
+
+/** A call that hangs keeps this process from seeing that its parent is gone: SIGALRM ends it. */
+function endWithoutParent(koffi: Koffi): void {
+  alarm = koffi.load(null).func("unsigned int alarm(unsigned int seconds)");
+  alarm(processAlarmSeconds);
+}
+
+async function answer(request: OpenToken | TokenRequest): Promise<TokenAnswer> {
+  try {
+    alarm(processAlarmSeconds);
+    if (request.op === "open") {
+      await open(request);
+      return { bytes: "" };
+    }
+    if (session === undefined) return { problem: "signer-unavailable", detail: "the token is not open" };
+    return { bytes: carryOut(session, request).toString("base64") };
+  } catch (error) {
+    return { problem: problemOf(error), detail: (error as Error).message };
+  } finally {
+    alarm(0);
+  }
+}
+
+function carryOut(token: TokenSession, request: TokenRequest): Buffer {
+  switch (request.op) {
+    case "find":
+      return token.find(request.key);
+    case "sign":
+      return token.sign(request.key, Buffer.from(request.data, "base64"));
+    case "generate":
+      return token.generate(request.key, request.algorithm);
+  }
+}
+
+function problemOf(error: unknown): SignerProblem {
+  if (error instanceof TokenProblem) return error.problem;
+  return error instanceof CryptokiError && lostValues.has(error.value) ? "signer-unavailable" : "module-failed";
+}
+
+for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
+  const reply = await answer(JSON.parse(line) as OpenToken | TokenRequest);
+  process.stdout.write(`${answerMark}${JSON.stringify(reply)}\n`);
+}
+process.exit(0);

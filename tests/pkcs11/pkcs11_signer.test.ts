@@ -1,0 +1,78 @@
+/** Keys in a token of SoftHSM. */
+import { Buffer } from "node:buffer";
+import { createPublicKey, verify } from "node:crypto";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { generatePkcs11Key, openPkcs11Signer } from "../../actors/pkcs11/pkcs11_signer.ts";
+import { SignerError } from "../../actors/pkcs11/signer_error.ts";
+import { needing } from "../support/prerequisites.ts";
+import { makeSoftToken, type SoftToken } from "../support/soft_token.ts";
+
+const test = needing(suite("openPkcs11Signer()"), "softhsm2-util");
+
+let token: SoftToken;
+test.before(() => void (token = makeSoftToken()));
+test.after(() => token.remove());
+
+const codeOf = (asked: Promise<unknown>): Promise<string> =>
+  asked.then(() => "done", (error) => error instanceof SignerError ? error.code : String(error));
+
+const algorithms = [["ed25519", null], ["ecdsa-p256", "sha256"], ["ecdsa-p384", "sha384"]] as const;
+for (const [algorithm, digest] of algorithms) {
+  test(`a key of type ${algorithm} is made in the token, signs there, and is not replaced`, async () => {
+    const uri = token.uri(algorithm);
+    const spki = await generatePkcs11Key(uri, algorithm);
+    const signer = await openPkcs11Signer(uri);
+    assert.equal(Buffer.from(signer.spki()), Buffer.from(spki));
+    const publicKey = createPublicKey({ key: Buffer.from(spki), format: "der", type: "spki" });
+    // ECDSA's numbers have leading zeros now and then: each has its one form in DER.
+    const signed = await Promise.all(Array.from({ length: 20 }, (_, index) => signer.sign(Uint8Array.of(index))));
+    assert.ok(signed.every((signature, index) => verify(digest, Uint8Array.of(index), publicKey, signature)));
+    assert.is(await codeOf(generatePkcs11Key(uri, algorithm)), "key-exists");
+    assert.equal(Buffer.from((await openPkcs11Signer(uri)).spki()), Buffer.from(spki));
+  });
+}
+
+test("keys of one token share its process", async () => {
+  const [first, second] = [
+    await openPkcs11Signer(token.uri("ed25519")),
+    await openPkcs11Signer(token.uri("ecdsa-p256")),
+  ];
+  assert.ok(first.pid() !== undefined && first.pid() === second.pid());
+});
+
+test("an identifier selects a key, and a key is not made with that of another one", async () => {
+  const named = (object: string) => token.uri(object).replace(";object", ";id=%01%02;object");
+  const spki = await generatePkcs11Key(named("numbered"), "ed25519");
+  const signer = await openPkcs11Signer(token.uri("x").replace("object=x", "id=%01%02"));
+  assert.equal(Buffer.from(signer.spki()), Buffer.from(spki));
+  assert.is(await codeOf(generatePkcs11Key(named("another"), "ed25519")), "key-exists");
+});
+
+const wrong: [name: string, change: (uri: string) => string, code: string][] = [
+  ["what is no URI", () => "pkcs11:object=a", "uri"],
+  ["a missing module", (uri) => uri.replace(/module-path=[^&]+/, "module-path=/none/module.so"), "module-missing"],
+  [
+    "a library that is no module",
+    (uri) => uri.replace(/module-path=[^&]+/, "module-path=/etc/hostname"),
+    "module-missing",
+  ],
+  ["another token", (uri) => uri.replace("acme", "other"), "token-missing"],
+  ["another serial", (uri) => uri.replace("token=acme", "token=acme;serial=0"), "token-missing"],
+  ["no PIN", (uri) => uri.replace(/&pin.*/, ""), "pin-missing"],
+  ["a PIN's file that is not there", (uri) => uri.replace(/&pin.*/, "&pin-source=/none/pin"), "pin-unreadable"],
+  ["a PIN that is too long", (uri) => uri.replace(/&pin.*/, `&pin-value=${"1".repeat(256)}`), "pin-unreadable"],
+  ["a wrong PIN", (uri) => uri.replace(/&pin.*/, "&pin-value=4321"), "pin-wrong"],
+  ["a missing key", (uri) => uri.replace("object=ed25519", "object=none"), "key-missing"],
+];
+for (const [name, change, code] of wrong) {
+  test(`${name}: ${code}, in one line without the PIN`, async () => {
+    const uri = change(token.uri("ed25519"));
+    const error = await openPkcs11Signer(uri).then(() => undefined, (cause) => cause);
+    assert.ok(error instanceof SignerError);
+    assert.is(error.code, code);
+    assert.not.match(error.message, /4321|1111|\n/);
+  });
+}
+
+test.run();

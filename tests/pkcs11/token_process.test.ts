@@ -1,0 +1,144 @@
+/** A token's process that hangs, crashes or vanishes costs a refusal, not the program. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { copyFileSync, mkdtempSync, renameSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { setTimeout } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { generatePkcs11Key } from "../../actors/pkcs11/pkcs11_signer.ts";
+import { SignerError } from "../../actors/pkcs11/signer_error.ts";
+import { startTokenChild } from "../../actors/pkcs11/start_token_child.ts";
+import { answerCharactersMax } from "../../actors/pkcs11/token_messages.ts";
+import { questionsWaitingMax, TokenProcess } from "../../actors/pkcs11/token_process.ts";
+import { needing } from "../support/prerequisites.ts";
+import { makeSoftToken, softModule, type SoftToken } from "../support/soft_token.ts";
+
+const test = needing(suite("TokenProcess"), "softhsm2-util");
+const timing = { answerMs: 500, startMs: 20_000, tryAgainMs: 100 };
+const find = { op: "find", key: { object: "ca" } } as const;
+const sign = { op: "sign", key: { object: "ca" }, data: "AAAA" } as const;
+
+let token: SoftToken;
+test.before(async () => {
+  token = makeSoftToken();
+  await generatePkcs11Key(token.uri("ca"), "ed25519");
+});
+test.after(() => token.remove());
+
+/** A process, with the children that it started. */
+function tokenProcess(start: (count: number) => ChildProcess = startTokenChild, pin = "1234", limits = timing) {
+  const started: ChildProcess[] = [];
+  const counted = () => {
+    const child = start(started.length + 1);
+    started.push(child);
+    return child;
+  };
+  const open = { op: "open", module: softModule, token: { label: "acme" }, pin: { value: pin } } as const;
+  return { started, token: new TokenProcess({ open, name: "pkcs11:token=acme", timing: limits, start: counted }) };
+}
+
+const codeOf = (asked: Promise<unknown>): Promise<string> =>
+  asked.then(() => "done", (error) => error instanceof SignerError ? error.code : String(error));
+
+/** A child in the shell's words; it answers each question by `answer`. */
+const stub = (script: string) => () => spawn("sh", ["-c", script], { stdio: ["pipe", "pipe", "pipe"] });
+
+for (const signal of ["SIGSTOP", "SIGABRT"] as const) {
+  test(`a process that got ${signal} is replaced, and the question answered`, async () => {
+    const { token, started } = tokenProcess();
+    await token.ask(find);
+    process.kill(started[0]!.pid!, signal);
+    assert.is((await token.ask(sign)).length, 64);
+    assert.is(started.length, 2);
+    assert.is(token.failure, undefined);
+    token.end();
+  });
+}
+
+test("one that hangs twice is refused, then all others at once, until it is back", async () => {
+  const hanging = stub("exec sleep 60");
+  const limits = { answerMs: 100, startMs: 100, tryAgainMs: 100 };
+  let hangs = true;
+  const { token, started } = tokenProcess(() => hangs ? hanging() : startTokenChild(), "1234", limits);
+  const [first, second] = await Promise.all([codeOf(token.ask(sign)), codeOf(token.ask(sign))]);
+  assert.equal([first, second], ["signer-unavailable", "signer-unavailable"]);
+  assert.is(started.length, 2, "the second question starts no process");
+  Object.assign(limits, { answerMs: 500, startMs: 20_000 });
+  hangs = false;
+  while (token.failure !== undefined) await setTimeout(20);
+  assert.is((await token.ask(sign)).length, 64);
+  assert.ok(started.slice(0, -1).every(({ killed, signalCode }) => killed || signalCode === "SIGKILL"));
+  token.end();
+});
+
+test("a token that is removed while it is used is signer-unavailable until it is there again", async () => {
+  const { token: removed, started } = tokenProcess();
+  await removed.ask(find);
+  renameSync(join(token.dir, "tokens"), join(token.dir, "removed"));
+  process.kill(started[0]!.pid!, "SIGKILL");
+  assert.is(await codeOf(removed.ask(sign)), "signer-unavailable");
+  renameSync(join(token.dir, "removed"), join(token.dir, "tokens"));
+  while (removed.failure !== undefined) await setTimeout(20);
+  assert.is((await removed.ask(sign)).length, 64);
+  removed.end();
+});
+
+test("a wrong PIN is presented once", async () => {
+  const { token, started } = tokenProcess(startTokenChild, "4321");
+  for (let asked = 0; asked < 3; asked++) assert.is(await codeOf(token.ask(find)), "pin-wrong");
+  await setTimeout(3 * timing.tryAgainMs);
+  assert.is(started.length, 1);
+  token.end();
+});
+
+test("without the package koffi the error names it", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "no-koffi-"));
+  const files = ["token_child.ts", "token_session.ts", "token_messages.ts", "cryptoki.ts"];
+  for (const file of files) {
+    copyFileSync(fileURLToPath(new URL(`../../actors/pkcs11/${file}`, import.meta.url)), join(folder, file));
+  }
+  const args = "Deno" in globalThis ? ["run", "-q", "--no-check", "--allow-ffi", "--allow-read"] : ["--no-warnings"];
+  const { token } = tokenProcess(() => spawn(process.execPath, [...args, join(folder, "token_child.ts")]));
+  const error = await token.ask(find).then(() => undefined, (cause) => cause as SignerError);
+  assert.is(error?.code, "package-missing");
+  assert.match(error?.message ?? "", /npm install koffi/);
+  token.end();
+  rmSync(folder, { recursive: true });
+});
+
+const answers: [name: string, script: string][] = [
+  ["is no JSON", "read line; echo '@token {'; sleep 60"],
+  ["is of another shape", `read line; echo '@token {"bytes": 1}'; sleep 60`],
+  ["names an unknown problem", `read line; echo '@token {"problem": "x", "detail": ""}'; sleep 60`],
+  ["is without end", `read line; head -c ${answerCharactersMax + 1} /dev/zero; sleep 60`],
+  ["never comes", "exit 3"],
+];
+for (const [name, script] of answers) {
+  test(`an answer that ${name} is signer-unavailable`, async () => {
+    const { token, started } = tokenProcess(stub(script), "1234", { ...timing, tryAgainMs: 60_000 });
+    assert.is(await codeOf(token.ask(find)), "signer-unavailable");
+    assert.is(started.length, 2);
+    token.end();
+  });
+}
+
+test("lines of the module between the answers are passed over", async () => {
+  const script = `while read line; do echo "module: debug"; echo '@token {"bytes": "AAAA"}'; done`;
+  const { token } = tokenProcess(stub(script));
+  assert.is((await token.ask(find)).length, 3);
+  token.end();
+});
+
+test("questions over the limit are refused at once", async () => {
+  const { token, started } = tokenProcess(stub("exec sleep 60"), "1234", { ...timing, startMs: 0, answerMs: 300 });
+  const waiting = Array.from({ length: questionsWaitingMax }, () => codeOf(token.ask(find)));
+  assert.is(await codeOf(token.ask(find)), "signer-unavailable");
+  assert.is(started.length <= 1, true);
+  await Promise.all(waiting);
+  token.end();
+});
+
+test.run();
