@@ -27,8 +27,9 @@ import type { FailedResult, TakenResult } from "./take_result.ts";
 
 /** The transport accepts a stream within this, in milliseconds. */
 const acceptMs = 10_000;
-/** Between two tries of opening the model, in milliseconds. */
-export const openAgainMs = 5_000;
+
+const hubHint =
+  "The scheduler asks the model hub again by itself, ever more seldom. Check its network and the job's token.";
 
 const serving = [...pullProtocols, ...pushProtocols] as const;
 
@@ -62,6 +63,7 @@ const store = storeSetup.extend({
     },
     noteTaken: enqueueActions(noteTaken),
     pause: enqueueActions(pause),
+    countHubTry: assign({ hubTries: ({ context }) => context.hubTries + 1 }),
     acceptPull: enqueueActions(({ context, self, enqueue }, offered: OfferedPull) => {
       const { exchange } = offered;
       enqueue.assign({ pulls: [...context.pulls, offered] });
@@ -132,6 +134,7 @@ export const modelStoreMachine = store.createMachine({
     stream: undefined,
     pulls: [],
     paused: undefined,
+    hubTries: 0,
   }),
   initial: "opening",
   on: {
@@ -166,11 +169,19 @@ export const modelStoreMachine = store.createMachine({
             target: "broken",
             actions: { type: "end", params: ({ event }) => ({ reason: event.error.message }) },
           },
+          {
+            guard: { type: "isOfHub", params: ({ event }) => event },
+            target: "reopening",
+            actions: [
+              { type: "pause", params: ({ event }) => ({ reason: event.error.message, hint: hubHint }) },
+              "countHubTry",
+            ],
+          },
           { target: "reopening", actions: { type: "pause", params: ({ event }) => ({ reason: event.error.message }) } },
         ],
       },
     },
-    reopening: { after: { [openAgainMs]: "opening" } },
+    reopening: { after: { openAgain: "opening" } },
     open: {
       initial: "waiting",
       on: {

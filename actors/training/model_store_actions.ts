@@ -7,10 +7,13 @@ import { present } from "../runtime/present.ts";
 import type { ModelStoreContext, StoreArgs } from "./model_store_setup.ts";
 import type { FailedResult, TakenResult } from "./take_result.ts";
 
-/** There is no room for the round: says so once. */
-export function pause({ context, enqueue }: StoreArgs, { reason }: { readonly reason: string }): void {
+/** There is no room for the round, or the model hub does not give the weights: says so once. */
+export function pause(
+  { context, enqueue }: StoreArgs,
+  { reason, hint }: { readonly reason: string; readonly hint?: string },
+): void {
   if (context.paused === undefined) {
-    enqueue(() => reportPaused(context, reason));
+    enqueue(() => reportPaused(context, reason, hint));
     enqueue.sendTo(context.parent, { type: "model.paused", isPaused: true });
   }
   enqueue.assign({ paused: reason });
@@ -52,7 +55,11 @@ function noteFailed(args: StoreArgs, { error }: FailedResult): void {
 
 const roundNext = ({ checkpoint }: ModelStoreContext): number => (checkpoint?.record.round ?? -1) + 1;
 
-function reportPaused(context: ModelStoreContext, reason: string): void {
+function reportPaused(
+  context: ModelStoreContext,
+  reason: string,
+  hint = `Make room in ${context.folder}: the training goes on by itself.`,
+): void {
   context.ports.report({
     level: "error",
     event: "training.paused",
@@ -61,7 +68,7 @@ function reportPaused(context: ModelStoreContext, reason: string): void {
       training: context.training.id,
       round: roundNext(context),
       reason,
-      hint: `Make room in ${context.folder}: the training goes on by itself.`,
+      hint,
     },
   });
 }

@@ -16,7 +16,7 @@ import type { TransportRef } from "../runtime/role.ts";
 import type { Checkpoint } from "./checkpoints.ts";
 import { type ModelPlace, openModel, type RoundFacts } from "./keep_model.ts";
 import type { OfferedStream } from "./offered_stream.ts";
-import { weightsIn, WeightsRefused, type WeightsSource } from "./repository_weights.ts";
+import { HubFailed, weightsIn, WeightsRefused, type WeightsSource } from "./repository_weights.ts";
 import { type Puller, serveModel } from "./serve_model.ts";
 import { type FailedResult, type ResultRules, type TakenResult, takeResult } from "./take_result.ts";
 
@@ -26,6 +26,11 @@ export const waitingMax = 4;
 export const modelPullsMax = 64;
 /** Pulls of one member that are served at once. */
 export const pullsOfPeerMax = 4;
+
+/** Between two tries of opening the model, in milliseconds. */
+export const openAgainMs = 5_000;
+/** Longest time between two tries at a model hub that does not give the weights, in milliseconds. */
+export const hubAgainMsMax = 300_000;
 
 /** The input of a model store. */
 export interface ModelStoreInput extends HasParent<ModelStoreEvent>, ModelPlace {
@@ -63,6 +68,8 @@ export interface ModelStoreContext extends ModelStoreInput {
   readonly pulls: readonly OfferedPull[];
   /** Why the training is paused. */
   readonly paused: string | undefined;
+  /** Tries in a row in which the model hub did not give the weights. */
+  readonly hubTries: number;
 }
 
 /** The events that a model store sends to its parent. */
@@ -83,7 +90,7 @@ const opened = fromEffect(
       & ModelPlace,
   ) =>
     Effect.flatMap(
-      weightsIn(place.folder, weights, web),
+      weightsIn({ folder: place.folder, keepRounds: place.keepRounds, web }, weights),
       (path) => openModel(place, { weights: path, run: training.run }),
     ),
 );
@@ -128,6 +135,10 @@ export const storeSetup = setup({
     events: {} as ModelStoreCommand,
   },
   actors,
+  delays: {
+    /** The disk is looked at every five seconds, the hub ever more seldom. */
+    openAgain: ({ context: { hubTries } }) => Math.min(openAgainMs * 2 ** Math.max(0, hubTries - 1), hubAgainMsMax),
+  },
   guards: {
     isWaitedFor: ({ context }) => context.waiting.length > 0,
     hasRoom: ({ context }) => context.waiting.length < waitingMax,
@@ -140,6 +151,8 @@ export const storeSetup = setup({
     /** Another try would fail too: other weights, or a defect. */
     isHopeless: (_, { error }: { readonly error: unknown }) =>
       error instanceof WeightsRefused || error instanceof EffectDied,
+    /** The model hub did not give the weights. */
+    isOfHub: (_, { error }: { readonly error: unknown }) => error instanceof HubFailed,
     /** The sender of a lost result sends it once: the model misses a round from here on. */
     isLost: (_, outcome: TakenResult | FailedResult) => outcome.type === "failed" && !outcome.isRepeated,
   },

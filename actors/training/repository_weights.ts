@@ -3,12 +3,13 @@
  *
  * @module
  */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { Data, Effect } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import { fetchDefault } from "../config/cell_config.ts";
 import type { DilocoJobConfig, HuggingfaceModel } from "../config/config.ts";
 import { openAside } from "../files/aside_file.ts";
+import { checkRoom } from "../files/free_space.ts";
 import { isThere } from "../files/is_there.ts";
 import { WorkFileFailed } from "../files/path_refused.ts";
 import { makeStateDirectory } from "../files/state_directory.ts";
@@ -17,7 +18,8 @@ import type { BridgeProblem } from "../job/bridge/problem.ts";
 import { fetchWebFile, hubFile } from "../job/bridge/web.ts";
 import { type Web, webUnder } from "../job/bridge/web_request.ts";
 import { jobLimits } from "../job/limits.ts";
-import { CheckpointFailed, failedAt, failedFor } from "./checkpoints.ts";
+import { type CheckpointFailed, failedAt, failedFor, newestCheckpoint } from "./checkpoints.ts";
+import { trainingBytes } from "./model_space.ts";
 
 /** The training cannot begin with these weights. */
 export class WeightsRefused extends Data.TaggedError("WeightsRefused")<{
@@ -26,6 +28,16 @@ export class WeightsRefused extends Data.TaggedError("WeightsRefused")<{
 }> {
   override get message(): string {
     return `Cannot begin with weights ${this.path}: ${this.detail}`;
+  }
+}
+
+/** The model hub did not give the weights now: it may later. */
+export class HubFailed extends Data.TaggedError("HubFailed")<{
+  readonly path: string;
+  readonly detail: string;
+}> {
+  override get message(): string {
+    return `Cannot fetch weights ${this.path}: ${this.detail}`;
   }
 }
 
@@ -48,28 +60,89 @@ export function schedulerWeb(): Web {
   return webUnder({ ...fetchDefault, fileBytesMax: repositoryBytesMax, timeoutMs: fetchMs });
 }
 
+/** Waits before the next tries after the hub refused, in milliseconds: one refusal may be an error of the hub. */
+export const refusedAgainMs: readonly number[] = [1_000, 4_000];
+
+/** Where weights are fetched to, and how. */
+export interface WeightsPlace {
+  /** The training's folder. */
+  readonly folder: string;
+  /** Rounds that are kept: each takes room. */
+  readonly keepRounds: number;
+  readonly web?: Web | undefined;
+  readonly againMs?: readonly number[];
+}
+
 /**
- * The path of a training's weights. Those of a repository are fetched into `folder`, unless an earlier run did that.
+ * The path of a training's weights. Those of a repository are fetched into `folder`, unless an earlier run did that: not before the disk
+ * has room for them and for the rounds that begin with them, and only the file that the hub names.
  *
- * Fails with `WeightsRefused` where the hub does not give them, and with `CheckpointFailed` where another try may succeed.
+ * Fails with `WeightsRefused` where the hub refuses them three times or the disk has no room, and no round is kept; with `HubFailed`
+ * and `CheckpointFailed` where another try may succeed.
  */
 export function weightsIn(
-  folder: string,
+  { folder, keepRounds, web = schedulerWeb(), againMs = refusedAgainMs }: WeightsPlace,
   source: WeightsSource,
-  web: Web = schedulerWeb(),
-): Effect.Effect<string, WeightsRefused | CheckpointFailed, FileSystem> {
+): Effect.Effect<string, WeightsRefused | HubFailed | CheckpointFailed, FileSystem> {
   if (typeof source === "string") return Effect.succeed(source);
   const path = join(folder, "repository.safetensors");
   return Effect.gen(function* () {
-    const files = yield* FileSystem;
     yield* Effect.mapError(makeStateDirectory(folder), failedAt(folder));
     if (yield* Effect.mapError(isThere(path), failedAt(path))) return path;
-    const name = source.filenames.find((each) => each.endsWith(".safetensors")) ?? "";
-    const file = { ...hubFile(web.hubUrl, source, name), path };
-    const create = () => Effect.provideService(createFile(path), FileSystem, files);
-    const fetched = fetchWebFile(file, { create }, jobLimits, web);
-    yield* Effect.mapError(fetched, (problem) => failureOf(`${source.repository}/${name}`, path, problem));
+    const hasRounds = (yield* newestCheckpoint(folder)) !== undefined;
+    yield* fetchPatiently({ path, source, keepRounds, web, hasRounds }, againMs);
     return path;
+  });
+}
+
+interface Wanted {
+  /** Where the file will lie. */
+  readonly path: string;
+  readonly source: HuggingfaceModel;
+  readonly keepRounds: number;
+  readonly web: Web;
+  /** The training has finished rounds: no refusal ends it. */
+  readonly hasRounds: boolean;
+}
+
+function fetchPatiently(
+  wanted: Wanted,
+  [waitMs, ...laterMs]: readonly number[],
+): Effect.Effect<void, WeightsRefused | HubFailed | CheckpointFailed, FileSystem> {
+  return Effect.catchTag(fetchWeights(wanted), "RefusedByHub", (refusal) => {
+    if (waitMs !== undefined) return Effect.andThen(Effect.sleep(waitMs), fetchPatiently(wanted, laterMs));
+    const { path, detail } = refusal;
+    return Effect.fail(wanted.hasRounds ? new HubFailed({ path, detail }) : new WeightsRefused({ path, detail }));
+  });
+}
+
+/** The hub answered with a status from 400 to 499 that is final, unless it erred. */
+class RefusedByHub extends Data.TaggedError("RefusedByHub")<{ readonly path: string; readonly detail: string }> {}
+
+/** Fetches the weights once. */
+function fetchWeights({ path, source, keepRounds, web, hasRounds }: Wanted) {
+  const name = source.filenames.find((each) => each.endsWith(".safetensors")) ?? "";
+  const named = `${source.repository}/${name}`;
+  return Effect.gen(function* () {
+    const files = yield* FileSystem;
+    let refusal: string | undefined;
+    const refuse = (detail: string) => {
+      refusal = detail;
+      return new WorkFileFailed({ code: "no-room", path, detail });
+    };
+    const create = (_: string, sizeBytes?: number) =>
+      Effect.gen(function* () {
+        if (sizeBytes === undefined) return yield* refuse("the model hub does not name its size");
+        // The parameters take at least as much in the type that they are kept in.
+        const needed = sizeBytes + trainingBytes(sizeBytes, keepRounds);
+        yield* Effect.mapError(checkRoom(dirname(path), needed), ({ message }) => refuse(message));
+        return yield* createFile(path);
+      }).pipe(Effect.provideService(FileSystem, files));
+    const file = { ...hubFile(web.hubUrl, source, name), path };
+    yield* Effect.mapError(fetchWebFile(file, { create }, jobLimits, web), (problem) => {
+      if (refusal === undefined) return failureOf(named, path, problem);
+      return hasRounds ? failedFor(path, refusal) : new WeightsRefused({ path: named, detail: refusal });
+    });
   });
 }
 
@@ -81,8 +154,11 @@ function createFile(path: string) {
   }));
 }
 
-/** What the hub refuses, it refuses again; servers and disks may recover. */
-function failureOf(file: string, path: string, { status, detail }: BridgeProblem): WeightsRefused | CheckpointFailed {
-  const isFinal = status < 500 || /HTTP status 4[0-9]{2} |is over [0-9]+ bytes/.test(detail);
-  return isFinal ? new WeightsRefused({ path: file, detail }) : failedFor(path, detail);
+/** What a failed fetch means. A server that asks to wait, one that cannot serve now, and a disk may recover. */
+function failureOf(named: string, path: string, { status, error, detail }: BridgeProblem) {
+  if (error === "io_error") return failedFor(path, detail);
+  if (status < 500 || /is over [0-9]+ bytes/.test(detail)) return new WeightsRefused({ path: named, detail });
+  const answered = /HTTP status (4[0-9]{2}) /.exec(detail)?.[1];
+  const isPassing = answered === undefined || ["408", "425", "429"].includes(answered);
+  return isPassing ? new HubFailed({ path: named, detail }) : new RefusedByHub({ path: named, detail });
 }

@@ -13,4 +13,4 @@ const model = {
   filenames: ["a.safetensors"],
   token: undefined,
 };
-console.log(await Effect.runPromise(Effect.provide(weightsIn(folder, model), realServices)));
+console.log(await Effect.runPromise(Effect.provide(weightsIn({ folder, keepRounds: 1 }, model), realServices)));

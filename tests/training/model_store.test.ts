@@ -10,12 +10,15 @@ import { decodeTensors, encodeTensors } from "../../actors/learning/mod.ts";
 import { realServices } from "../../actors/runtime/real_ports.ts";
 import { Disk } from "../../actors/simulation/disk.ts";
 import { makeMemoryDirectory } from "../../actors/simulation/work_directory.ts";
-import { modelStoreMachine, openAgainMs } from "../../actors/training/model_store.ts";
-import { pullsOfPeerMax } from "../../actors/training/model_store_setup.ts";
+import { modelStoreMachine } from "../../actors/training/model_store.ts";
+import { openAgainMs, pullsOfPeerMax } from "../../actors/training/model_store_setup.ts";
+import type { WeightsSource } from "../../actors/training/repository_weights.ts";
+import type { Web } from "../../actors/job/bridge/web_request.ts";
 import { encodeGrantedPullHeader } from "../../transport/protocols/mod.ts";
 import type { PushLabel } from "../../transport/protocols/messages.ts";
 import { makeFakeWorld, settle, startUnderParent } from "../support/fake_transport.ts";
-import { eventually, streamPair } from "../support/job_world.ts";
+import { withWeb } from "../support/job_bridge.ts";
+import { eventually, openWeb, streamPair } from "../support/job_world.ts";
 
 const scheduler = "12D3KooWA7SQJtmVh49Xoi1t8XGnSEvzWyAQrQN4qYw6RCU5hEj7";
 const training = { scheduler, id: "t-1", run: 3 };
@@ -32,8 +35,21 @@ const label = (round: number, over: Partial<PushLabel> = {}): PushLabel => ({
   ...over,
 });
 
+const repository: WeightsSource = {
+  repository: "acme/model",
+  revision: "0123456789abcdef0123456789abcdef01234567",
+  filenames: ["a.safetensors"],
+  token: undefined,
+  type: "image-classification",
+  inputNames: ["x"],
+  keep: true,
+};
+
 /** A store whose model begins with 1 and 2. */
-async function opened(weights: Uint8Array = tensors(1, 2), options: { freeBytes?: number; disk?: Disk } = {}) {
+async function opened(
+  weights: Uint8Array = tensors(1, 2),
+  options: { freeBytes?: number; disk?: Disk; web?: Web } = {},
+) {
   const world = makeFakeWorld();
   const disk = options.disk ?? new Disk({ now: world.ports.now, openDelayMs: () => 0 });
   disk.put("/init.safetensors", weights);
@@ -52,7 +68,8 @@ async function opened(weights: Uint8Array = tensors(1, 2), options: { freeBytes?
     },
     transport: world.transport,
     training,
-    weights: "/init.safetensors",
+    weights: options.web === undefined ? "/init.safetensors" : repository,
+    web: options.web,
     folder,
     keepRounds: 1,
     rounds: 3,
@@ -200,6 +217,26 @@ test("a training that goes on is opened when its next round has room", async () 
   space.freeBytes = 1_000;
   world.pass(openAgainMs);
   await eventually("it is open", () => store.said.some(({ type }) => type === "model.opened"));
+});
+
+test("a hub that does not give the weights pauses the training, and is asked ever more seldom", async () => {
+  let asked = 0;
+  await withWeb((_, response) => {
+    asked++;
+    if (asked < 4) response.writeHead(503).end();
+    else response.end(tensors(1, 2));
+  }, async (hubUrl) => {
+    const { store, world } = await opened(tensors(1, 2), { web: { ...openWeb, hubUrl } });
+    assert.equal(store.said.map(({ type }) => type), ["model.paused"]);
+    assert.match(String(world.reported("training.paused")[0]?.["hint"]), /asks the model hub again/);
+    for (const [nth, waitMs] of [openAgainMs, 2 * openAgainMs, 4 * openAgainMs].entries()) {
+      world.pass(waitMs - 1);
+      assert.equal([store.state(), asked], ["reopening", nth + 1]);
+      world.pass(1);
+      await eventually("it tried again", () => store.state() !== "opening");
+    }
+    assert.equal(store.said.map(({ type }) => type), ["model.paused", "model.opened"]);
+  });
 });
 
 test("a result that does not fit is its aggregator's fault, and nothing is kept", async () => {

@@ -10,6 +10,7 @@ import type { JobLimits } from "../limits.ts";
 import type { WritableFile } from "../../files/contained_files.ts";
 import type { CachedFile } from "../../files/digest_cache.ts";
 import type { PathError } from "../../files/path_refused.ts";
+import { contradicts, type HubFacts, isOfOtherCommit, noHubFacts, withHubFacts } from "./hub_facts.ts";
 import { type BridgeProblem, connectorFailed, invalidRequest, pathProblem } from "./problem.ts";
 import { openWebRequest, type Web } from "./web_request.ts";
 
@@ -20,13 +21,17 @@ export interface WebFile {
   readonly token: string | undefined;
   /** In the work directory. */
   readonly path: string;
-  /** The model hub names the digests of large files, by which they are kept for later jobs. */
-  readonly isOfHub?: true;
+  /** The revision that the model hub is asked for. It names the digests of large files, by which they are kept for later jobs. */
+  readonly ofHub?: { readonly revision: string | undefined };
 }
 
 /** Where files are made. */
 export interface FilesOut {
-  create(path: string): Effect.Effect<Pick<WritableFile, "write" | "commit">, PathError, Scope.Scope>;
+  /** `sizeBytes` is what the server announces; undefined where it announces nothing. */
+  create(
+    path: string,
+    sizeBytes?: number,
+  ): Effect.Effect<Pick<WritableFile, "write" | "commit">, PathError, Scope.Scope>;
 }
 
 /** A file that was fetched whole. */
@@ -61,7 +66,11 @@ export function hubFile(
 ): Omit<WebFile, "path"> {
   const encode = (path: string) => path.split("/").map(encodeURIComponent).join("/");
   const at = `${hubUrl}/${encode(repository)}/resolve/${encodeURIComponent(revision ?? "main")}`;
-  return { url: new URL(`${at}/${encode(name)}`), token: token ?? undefined, isOfHub: true };
+  return {
+    url: new URL(`${at}/${encode(name)}`),
+    token: token ?? undefined,
+    ofHub: { revision: revision ?? undefined },
+  };
 }
 
 /** The name a file gets: the last segment of the path, decoded, with the query; `part-<n>.bin` where that is empty. */
@@ -123,12 +132,14 @@ function fetchOnce(
   const bytesMax = web.rules.fileBytesMax ?? limits.fileBytesMax;
   const tooLarge = connectorFailed(`${file.url.href} is over ${bytesMax} bytes`);
   return Effect.scoped(Effect.gen(function* () {
-    const { response, cached, digest: named } = yield* follow(file, limits, web);
+    const { response, cached, facts } = yield* follow(file, limits, web);
+    const named = facts.sha256, otherCommit = isOfOtherCommit(facts, file.ofHub?.revision);
+    if (otherCommit) return yield* Effect.fail(another(file, `it is of commit ${facts.commit}`));
     const pieces: AsyncIterator<Uint8Array> = cached?.pieces ?? response[Symbol.asyncIterator]();
     // A file that is too large is refused before the first of its bytes.
-    const announced = cached?.sizeBytes ?? Number(response.headers["content-length"] ?? 0);
-    if (announced > bytesMax) return yield* Effect.fail(tooLarge);
-    const out = yield* Effect.mapError(directory.create(file.path), pathProblem);
+    const announced = cached?.sizeBytes ?? facts.sizeBytes ?? lengthOf(response);
+    if (announced !== undefined && announced > bytesMax) return yield* Effect.fail(tooLarge);
+    const out = yield* Effect.mapError(directory.create(file.path, announced), pathProblem);
     const copy = cached === undefined && named !== undefined
       ? yield* web.cache?.begin(named) ?? Effect.undefined
       : undefined;
@@ -140,6 +151,9 @@ function fetchOnce(
       const before = sizeBytes;
       sizeBytes += piece.value.length;
       if (sizeBytes > bytesMax) return yield* Effect.fail(tooLarge);
+      if (sizeBytes > (facts.sizeBytes ?? bytesMax)) {
+        return yield* Effect.fail(another(file, `the hub names ${facts.sizeBytes} bytes, and sends more`));
+      }
       digest.update(piece.value);
       yield* Effect.mapError(out.write(piece.value), pathProblem);
       yield* copy?.write(piece.value) ?? Effect.void;
@@ -153,17 +167,22 @@ function fetchOnce(
     if (cached === undefined && !response.complete) {
       return yield* Effect.fail(connectorFailed(`${file.url.href} broke off`));
     }
+    const other = contradicts(facts, { sizeBytes, sha256 });
+    if (other !== undefined) return yield* Effect.fail(another(file, other));
     yield* Effect.mapError(out.commit, pathProblem);
     yield* copy?.commit ?? Effect.void;
     return { sizeBytes, sha256, isCached: cached !== undefined };
   }));
 }
 
+const another = ({ url }: WebFile, why: string) =>
+  connectorFailed(`${url.href} is another file than the model hub was asked for: ${why}`);
+
 /** The answer that a file comes from. */
 interface Followed {
   readonly response: IncomingMessage;
-  /** The digest that the hub names for it. */
-  readonly digest: string | undefined;
+  /** What the hub names of it. */
+  readonly facts: HubFacts;
   /** The file, where an earlier job fetched it. */
   readonly cached: CachedFile | undefined;
 }
@@ -173,12 +192,12 @@ interface Followed {
  * asked, with the job's own token: a cached file is for jobs that may have it.
  */
 function follow(
-  { url: first, token, isOfHub }: WebFile,
+  { url: first, token, ofHub }: WebFile,
   limits: JobLimits,
   web: Web,
 ): Effect.Effect<Followed, BridgeProblem, Scope.Scope> {
   return Effect.gen(function* () {
-    let url = first, digest: string | undefined;
+    let url = first, facts = noHubFacts;
     const redirectsMax = Math.min(limits.redirectsMax, web.rules.redirectsMax);
     for (let redirects = 0; redirects <= redirectsMax; redirects++) {
       const headers: Record<string, string> = token !== undefined && url.origin === first.origin
@@ -186,9 +205,12 @@ function follow(
         : {};
       const response = yield* openWebRequest(url, { headers, idleMs: limits.idleMs }, web);
       const status = response.statusCode ?? 0;
-      if (isOfHub === true && url.origin === first.origin && status < 400) digest ??= digestIn(response);
-      const cached = digest === undefined ? undefined : yield* web.cache?.find(digest) ?? Effect.undefined;
-      if (cached !== undefined || (status >= 200 && status < 300)) return { response, digest, cached };
+      if (ofHub !== undefined && url.origin === first.origin && status < 400) {
+        facts = withHubFacts(facts, response.headers);
+      }
+      const { sha256 } = facts;
+      const cached = sha256 === undefined ? undefined : yield* web.cache?.find(sha256) ?? Effect.undefined;
+      if (cached !== undefined || (status >= 200 && status < 300)) return { response, facts, cached };
       response.destroy();
       const { location } = response.headers;
       if (status < 300 || status > 399 || location === undefined) {
@@ -208,10 +230,10 @@ function follow(
   });
 }
 
-/** The SHA-256 of a large file, as the hub names it; small ones have none. */
-function digestIn({ headers }: IncomingMessage): string | undefined {
-  const { "x-linked-etag": tag } = headers;
-  return typeof tag === "string" ? /^"?([0-9a-f]{64})"?$/.exec(tag)?.[1] : undefined;
+/** The size that a server announces for its answer. */
+function lengthOf({ headers }: IncomingMessage): number | undefined {
+  const { "content-length": length } = headers;
+  return length === undefined ? undefined : Number(length);
 }
 
 function step<A>(url: URL, limits: JobLimits, ask: () => Promise<A>): Effect.Effect<A, BridgeProblem> {
