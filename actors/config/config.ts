@@ -6,7 +6,7 @@
  */
 import type { RotationPolicy, TransportLimits } from "../../transport/port.ts";
 import type { KeyAlgorithm, Role } from "../../pki/certificate.ts";
-import type { TelemetryProtocol, TelemetrySampler } from "./telemetry_values.ts";
+import type { LogsExporter, TelemetryProtocol, TelemetrySampler } from "./telemetry_values.ts";
 import type { Decoded } from "./schema.ts";
 import type { AuditConfig } from "./audit_schema.ts";
 import type { MembershipConfig } from "./membership_schema.ts";
@@ -99,9 +99,11 @@ export interface CommonConfig {
     readonly attributes: string | undefined;
     readonly headers: string | undefined;
     readonly protocol: TelemetryProtocol | undefined;
-    /** Of traces, of which none are sent. */
+    /** Undefined: no traces are sent. */
     readonly sampler: TelemetrySampler | undefined;
     readonly sampleRatio: number | undefined;
+    /** Whether lines of the log are sent; `none` where undefined. */
+    readonly logs?: LogsExporter | undefined;
     readonly intervalMs?: number | undefined;
     /** Where Prometheus reads; nowhere where undefined. */
     readonly listen?: string | undefined;

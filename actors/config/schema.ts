@@ -41,6 +41,7 @@ import {
 } from "./notes.ts";
 import { tomlOf } from "./settings.ts";
 import {
+  logsExporters,
   readEndpoint,
   readHeaders,
   readListenPlace,
@@ -168,7 +169,8 @@ const common = {
     readable(readEndpoint, {
       expected: "the URL of a collector that takes OTLP over HTTP",
       example: '"http://127.0.0.1:4318"',
-      description: "Collector that metrics are sent to, at /v1/metrics below this address; nothing is sent without it.",
+      description:
+        "Collector that metrics, traces and lines of the log are sent to, below this address; nothing is sent without it.",
     }),
   ),
   telemetry_attributes: optional(
@@ -195,10 +197,15 @@ const common = {
     }),
   ),
   telemetry_sampler: optional(
-    oneOf(telemetrySamplers, '"always_on"', "Telemetry: sampler of traces, of which this version sends none."),
+    oneOf(telemetrySamplers, '"always_on"', "Telemetry: which traces are sent; none without it."),
   ),
   telemetry_sample_ratio: optional(
-    fraction("0.1", "Telemetry: share of traces kept, of which this version sends none."),
+    fraction("0.1", "Telemetry: share of traces that a sampler with traceidratio keeps; all without it."),
+  ),
+  telemetry_logs: optional(
+    oneOf(logsExporters, '"otlp"', "Telemetry: whether lines of the log are sent to the collector.", {
+      standard: '"none"',
+    }),
   ),
   telemetry_interval_ms: optional(
     integer(

@@ -39,6 +39,7 @@ export const openTelemetryVariables: Readonly<Record<string, string>> = {
   OTEL_EXPORTER_OTLP_PROTOCOL: "telemetry_protocol",
   OTEL_TRACES_SAMPLER: "telemetry_sampler",
   OTEL_TRACES_SAMPLER_ARG: "telemetry_sample_ratio",
+  OTEL_LOGS_EXPORTER: "telemetry_logs",
   OTEL_METRIC_EXPORT_INTERVAL: "telemetry_interval_ms",
 };
 

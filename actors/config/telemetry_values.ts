@@ -21,6 +21,10 @@ export const telemetrySamplers = [
 ] as const;
 export type TelemetrySampler = (typeof telemetrySamplers)[number];
 
+/** Where lines of the log go besides standard error (`OTEL_LOGS_EXPORTER`). */
+export const logsExporters = ["none", "otlp"] as const;
+export type LogsExporter = (typeof logsExporters)[number];
+
 /** Pairs in one list; a resource has some ten attributes, a request as many headers. */
 const pairsMax = 64;
 const metricsPath = "v1/metrics";

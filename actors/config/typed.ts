@@ -101,6 +101,7 @@ function typeCommon(role: Role, decoded: AnyDecoded): CommonConfig {
       protocol: decoded.telemetry_protocol === "grpc" ? "http/protobuf" : decoded.telemetry_protocol,
       sampler: decoded.telemetry_sampler,
       sampleRatio: decoded.telemetry_sample_ratio,
+      logs: decoded.telemetry_logs,
       intervalMs: decoded.telemetry_interval_ms,
       listen: decoded.metrics_listen_address,
     },

@@ -25,6 +25,9 @@ export interface Warned {
   readonly exclude_cidr?: readonly string[] | undefined;
   readonly telemetry_protocol?: string | undefined;
   readonly telemetry_endpoint?: string | undefined;
+  readonly telemetry_sampler?: string | undefined;
+  readonly telemetry_sample_ratio?: number | undefined;
+  readonly telemetry_logs?: string | undefined;
 }
 
 /** Every warning of a configuration that is good. */
@@ -34,6 +37,7 @@ export function warningsOf(role: Role, values: Warned): readonly ConfigWarning[]
     ...insideExcluded(values),
     ...announcedExamples(role, values),
     ...replacedProtocol(values),
+    ...idleTelemetry(values),
   ];
 }
 
@@ -116,4 +120,20 @@ function replacedProtocol({ telemetry_protocol, telemetry_endpoint }: Warned): r
     message: `Metrics are sent as http/protobuf: telemetry_protocol = "grpc" is not spoken${port}`,
     keys: ["telemetry_protocol"],
   }];
+}
+
+/** Keys of telemetry that change nothing: without a collector, or beside a sampler that takes no ratio. */
+function idleTelemetry(values: Warned): readonly ConfigWarning[] {
+  const { telemetry_endpoint: endpoint, telemetry_sampler: sampler, telemetry_sample_ratio: ratio } = values;
+  const event = "config.idle";
+  if (endpoint === undefined) {
+    const keys = (["telemetry_sampler", "telemetry_sample_ratio", "telemetry_logs"] as const)
+      .filter((key) => values[key] !== undefined && values[key] !== "none");
+    const message = `Without telemetry_endpoint nothing is sent: ${keys.join(", ")} has no effect`;
+    return keys.length === 0 ? [] : [{ event, message, keys }];
+  }
+  if (ratio === undefined || sampler?.endsWith("traceidratio") === true) return [];
+  const message =
+    "telemetry_sample_ratio has no effect: telemetry_sampler is not traceidratio or parentbased_traceidratio";
+  return [{ event, message, keys: ["telemetry_sample_ratio"] }];
 }

@@ -98,6 +98,12 @@ export const instruments = {
     ["training", "direction"],
     "Bytes of its model at the scheduler: results received, parameters sent.",
   ),
+  hypha_telemetry_dropped_total: instrument(
+    "counter",
+    "1",
+    ["signal"],
+    "Spans (traces) and lines (logs) that found no room in the queue, or that the collector did not take.",
+  ),
   hypha_telemetry_failures_total: instrument("counter", "1", [], "Sendings to the collector that failed."),
 } as const satisfies Readonly<Record<string, Instrument>>;
 

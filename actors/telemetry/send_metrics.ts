@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { Context, Data, Effect } from "effect";
+import { Context, Effect } from "effect";
 import * as ConfigProvider from "effect/ConfigProvider";
 import * as HttpClient from "effect/http/HttpClient";
 import type { HttpClientRequest } from "effect/http/HttpClientRequest";
@@ -13,39 +13,18 @@ import * as Metric from "effect/Metric";
 import { Flusher } from "effect/observability/OtlpExporter";
 import * as OtlpMetrics from "effect/observability/OtlpMetrics";
 import * as OtlpSerialization from "effect/observability/OtlpSerialization";
-import type { TelemetryProtocol } from "../config/telemetry_values.ts";
+import { type Collector, type Failure, NotSent, post } from "./collector.ts";
 import { type InstrumentName, instruments, type Sample } from "./instruments.ts";
 import { registryOf } from "./registry.ts";
 
-/** The collector's address, encoding and headers, and the resource that identifies this node. */
-export interface Collector {
-  readonly url: URL;
-  readonly protocol: TelemetryProtocol;
-  readonly headers: Readonly<Record<string, string>>;
-  /** Attributes of the resource; `service.name` among them. */
-  readonly resource: Readonly<Record<string, string>>;
-  /** Start of the counters, in milliseconds since the epoch. */
-  readonly startedAt: number;
-  /** {@linkcode sendTimeoutMs} by default. */
-  readonly timeoutMs?: number;
-}
-
-/** Time limit of an export, in milliseconds (`OTEL_EXPORTER_OTLP_TIMEOUT`'s default). */
-export const sendTimeoutMs = 10_000;
-
-/** A failed export. */
-export class NotSent extends Data.TaggedError("NotSent")<{ readonly url: string; readonly detail: string }> {
-  override get message(): string {
-    return `Cannot send metrics to ${this.url}: ${this.detail}`;
-  }
-}
+export { type Collector, NotSent, sendTimeoutMs } from "./collector.ts";
 
 /** Sends `samples` once. */
 export function sendMetrics(collector: Collector, samples: readonly Sample[]): Effect.Effect<void, NotSent> {
   const { url, headers, resource } = collector;
   const { "service.name": serviceName = "hypha", "service.version": serviceVersion, ...attributes } = resource;
   return Effect.suspend(() => {
-    const sending: Sending = { problem: "nothing was sent", over: false };
+    const sending: Sending = { problem: { detail: "nothing was sent", again: true }, over: false };
     let exportNow: Effect.Effect<void> = Effect.void;
     // The exporter's own loop never runs: it is triggered here.
     const once = Effect.gen(function* () {
@@ -68,14 +47,15 @@ export function sendMetrics(collector: Collector, samples: readonly Sample[]): E
       Effect.provideService(OtlpSerialization.OtlpSerialization, { ...noSerialization, metrics: bodyFor(collector) }),
       Effect.flatMap(() => {
         const { problem } = sending;
-        return problem === undefined ? Effect.void : Effect.fail(new NotSent({ url: url.href, detail: problem }));
+        if (problem === undefined) return Effect.void;
+        return Effect.fail(new NotSent({ signal: "metrics", url: url.href, ...problem }));
       }),
     );
   });
 }
 
 interface Sending {
-  problem: string | undefined;
+  problem: Failure | undefined;
   /** The exporter exports once more when its scope closes: that export is dropped. */
   over: boolean;
 }
@@ -84,45 +64,19 @@ interface Sending {
  * Posts once and always reports success to the exporter, to prevent its own repetitions and its silent pause of a minute: the
  * next export carries all values. Does not follow redirects, and does not read the answer's body.
  */
-function clientFor({ timeoutMs = sendTimeoutMs }: Collector, sending: Sending): HttpClient.HttpClient {
+function clientFor(collector: Collector, sending: Sending): HttpClient.HttpClient {
   const taken = (request: HttpClientRequest) =>
     HttpClientResponse.fromWeb(request, new Response(null, { status: 200 }));
   return HttpClient.make((request, url) => {
     if (sending.over) return Effect.succeed(taken(request));
-    return Effect.tryPromise((signal) => post(request, url, signal)).pipe(
-      Effect.timeoutOrElse({
-        duration: timeoutMs,
-        orElse: () => Effect.succeed(`no answer within ${timeoutMs} ms`),
-      }),
-      Effect.catch((error) => Effect.succeed(reasonOf(error.cause))),
-      Effect.map((problem) => {
-        sending.problem = problem;
-        return taken(request);
-      }),
-    );
+    const { body } = request;
+    if (body._tag !== "Uint8Array") return Effect.die(new Error(`a body of ${body._tag} cannot be sent`));
+    const bytes = body.body as Uint8Array<ArrayBuffer>;
+    return Effect.map(post(url, { contentType: body.contentType, bytes }, collector), (problem) => {
+      sending.problem = problem;
+      return taken(request);
+    });
   });
-}
-
-async function post(request: HttpClientRequest, url: URL, signal: AbortSignal): Promise<string | undefined> {
-  const { body, headers } = request;
-  if (body._tag !== "Uint8Array") throw new Error(`a body of ${body._tag} cannot be sent`);
-  const response = await fetch(url, {
-    method: "POST",
-    headers: { ...headers, "content-type": body.contentType },
-    body: body.body as Uint8Array<ArrayBuffer>,
-    redirect: "manual",
-    signal,
-  });
-  response.body?.cancel().catch(() => {});
-  return response.status >= 200 && response.status < 300 ? undefined : `it answers ${response.status}`;
-}
-
-/** The innermost cause, because `fetch failed` is no reason. Bounded, because a resolver or a proxy may add text. */
-function reasonOf(error: unknown): string {
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  const { code } = cause as { readonly code?: unknown };
-  const text = cause instanceof Error && cause.message !== "" ? cause.message : String(code ?? cause);
-  return text.slice(0, 200);
 }
 
 const noSerialization = {

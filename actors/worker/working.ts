@@ -120,9 +120,15 @@ export function answerDispatch(args: WorkerArgs, request: PostponedDispatch): vo
       level: "info",
       event: "job.dispatched",
       message: `Took ${spec.executor.class} job of ${peer}`,
-      fields: { peer, name: identity.name, task: id, job: spec.job_id, class: spec.executor.class, lease: job.leaseId },
+      fields: dispatchFields(job, identity.name),
     })
   );
+}
+
+function dispatchFields({ scheduler, taskId, spec, leaseId, training }: RunningJob, name: string) {
+  const { job_id: job, executor } = spec;
+  const of = training === undefined ? {} : { training: training.id, run: training.run };
+  return { peer: scheduler, name, task: taskId, job, class: executor.class, lease: leaseId, ...of };
 }
 
 /** The web of jobs; they share the files of the hub that one of them fetched. */

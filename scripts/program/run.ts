@@ -24,7 +24,7 @@ import type { Evaluator } from "../../actors/training/evaluator.ts";
 import type { ObservedNode } from "../../actors/telemetry/samples.ts";
 import { type LineTally, makeGateTally, makeLineTally } from "../../actors/telemetry/tallies.ts";
 import type { Role } from "../../pki/certificate.ts";
-import { transportLogic } from "../../transport/libp2p/transport.ts";
+import { makeTransportLogic, transportLogic } from "../../transport/libp2p/transport.ts";
 import { keepAudit, logNameOf, noAudit, type ProgramAudit } from "./audit.ts";
 import { permissionMessage } from "./deno_permissions.ts";
 import { exitAfterOutput, type ExitCode, ProgramFailed } from "./failure.ts";
@@ -34,6 +34,7 @@ import type { LogFormat } from "./log_line.ts";
 import { type Operated, serveOperator } from "./operator.ts";
 import { makePorts, type RealPorts } from "./ports.ts";
 import { listenToSignals } from "./signals.ts";
+import { noTracing, type Tracing } from "./no_tracing.ts";
 import type { TelemetrySources } from "./telemetry.ts";
 
 /** The options of `run`. */
@@ -77,19 +78,18 @@ export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, Fil
       const error = yield* errorOfRules({ role, file, around }, broken);
       return yield* Effect.fail(failed(error.message));
     }
-    for (const key of idleKeys(config)) {
-      const message = `${key} is set and has no effect: this version sends metrics, but no traces`;
-      log.report({ level: "warn", event: "config.idle", message, fields: { key } });
-    }
     const read = Effect.map(loadConfig(role, file, around), ({ authorization }) => authorization?.rules ?? []);
     const lines = makeLineTally();
     const audit = auditOf(config);
-    const ports = makePorts(lines.meter(audit.meter(log.report)));
+    const tracing = yield* Effect.promise(() => beginTracing(config));
+    const ports = makePorts(tracing.meter(lines.meter(audit.meter(log.report))));
     const operated: Operated = { node: undefined, connections: makeOpenConnections(ports) };
     const exit = yield* Effect.scoped(
       Effect.andThen(
         Effect.mapError(serveOperator(config, { log, ports, operated }), (error) => failed(error.message)),
-        Effect.promise(() => runNode(config, { log, audit, lines, ports, ruleSource: { file, read }, operated })),
+        Effect.promise(() =>
+          runNode(config, { log, audit, lines, ports, tracing, ruleSource: { file, read }, operated })
+        ),
       ),
     );
     if (exit.type === "failed") {
@@ -98,21 +98,13 @@ export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, Fil
   });
 }
 
-/** Keys that the existing nodes use and ours ignore. The log names them. */
-function idleKeys(config: RoleConfig): readonly string[] {
-  const { sampler, sampleRatio } = config.telemetry;
-  return [
-    ...(sampler === undefined ? [] : ["telemetry_sampler"]),
-    ...(sampleRatio === undefined ? [] : ["telemetry_sample_ratio"]),
-  ];
-}
-
 /** What a node is started with beside its configuration. */
 interface NodeSurroundings {
   readonly log: Log;
   readonly audit: ProgramAudit;
   readonly lines: LineTally;
   readonly ports: RealPorts;
+  readonly tracing: Tracing;
   readonly ruleSource: RuleSource;
   readonly operated: Operated;
 }
@@ -120,13 +112,16 @@ interface NodeSurroundings {
 /** The node as a root actor, with signals as its commands. */
 async function runNode(
   config: RoleConfig,
-  { log, audit, lines, ports, ruleSource, operated }: NodeSurroundings,
+  { log, audit, lines, ports, tracing, ruleSource, operated }: NodeSurroundings,
 ): Promise<NodeExit> {
   const gates = makeGateTally(ports);
   const [machine, evaluator] = await Promise.all([nodeOfRole(config.role), loadEvaluator(config, ports)]);
-  const makeGate = operated.connections.follow(gates.meter(makeGateFactory({ ports })));
+  const { checks, requests, outgoing } = tracing;
+  const traced = tracing.follow(makeGateFactory({ ports, ...(checks === undefined ? {} : { checks }) }));
+  const makeGate = operated.connections.follow(gates.meter(traced));
+  const transport = requests === undefined ? transportLogic : makeTransportLogic({ watch: { requests } });
   let node: ObservedNode | undefined;
-  const leaveTelemetry = await beginTelemetry({ config, ports, gates, lines, node: () => node });
+  const leaveTelemetry = await beginTelemetry({ config, ports, gates, lines, outgoing, node: () => node });
   const crash = (error: unknown) => {
     const denied = permissionMessage(config.role, error);
     if (denied !== undefined) return endDenied(log, denied);
@@ -142,7 +137,7 @@ async function runNode(
     const actor = superviseRoot(machine, {
       id: "node",
       input: {
-        ...{ config, ports, transport: transportLogic, makeGate, audit: audit.sink, ruleSource, evaluator },
+        ...{ config, ports, transport, makeGate, audit: audit.sink, ruleSource, evaluator },
         askCa: askHttps,
       },
       onError: crash,
@@ -150,6 +145,7 @@ async function runNode(
         const { identity } = context;
         if (identity !== undefined) {
           log.name(identity.name);
+          tracing.name(identity.peer);
           void audit.begin(() => logNameOf(identity), ports);
         }
         if (status === "done" && output !== undefined) resolve(output);
@@ -170,6 +166,7 @@ async function runNode(
       crash,
     });
   });
+  tracing.end();
   await leaveTelemetry();
   await audit.end();
   await dispose(ports);
@@ -191,6 +188,14 @@ async function loadEvaluator(config: RoleConfig, ports: Ports): Promise<Evaluato
   const { measureIn } = await import("./measure.ts");
   const programs = config.executors.map(({ name }) => name);
   return { ...digitsEvaluator, programs, measure: measureIn(config, ports) };
+}
+
+/** Loads tracing only where it is configured. */
+async function beginTracing({ telemetry }: RoleConfig): Promise<Tracing> {
+  const { endpoint, sampler, logs = "none" } = telemetry;
+  if (endpoint === undefined || (sampler === undefined && logs === "none")) return noTracing;
+  const { makeTracing } = await import("./tracing.ts");
+  return makeTracing(telemetry);
 }
 
 /** Loads telemetry only where it is configured: its libraries load slowly. */

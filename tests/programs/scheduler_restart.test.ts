@@ -7,6 +7,8 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { startCollector } from "../support/collector.ts";
+import { readTraces } from "../support/otlp_messages.ts";
 import { cell, executors, makeNodeNetwork } from "../support/node_network.ts";
 import { Result } from "effect";
 import { decodeTensors, encodeTensors } from "../../actors/learning/mod.ts";
@@ -102,8 +104,8 @@ max_batch_size = 32
 }
 
 const { config, folder, ownWeights } = await place();
-const start = (path = config) =>
-  startProgram("scheduler", ["run", "-c", path, "--log-format", "json"], { lifeMs: 60_000 });
+const start = (path = config, env = {}) =>
+  startProgram("scheduler", ["run", "-c", path, "--log-format", "json"], { lifeMs: 60_000, env });
 const runOf = async (running: Running) => Number((await running.waitFor("run.began"))["run"]);
 let run = 0;
 const finished = ({ events }: Running) =>
@@ -124,8 +126,9 @@ test("bug: a scheduler that was killed in mid-training and came back after a sec
   run = await runOf(second);
 });
 
-test("a run right after one that ended well trains at once", async () => {
-  const third = start();
+test("a run right after one that ended well trains at once; its rounds and its run are spans of one trace", async () => {
+  const collector = await startCollector();
+  const third = start(config, { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_TRACES_SAMPLER: "always_on" });
   const { code, stderr } = await third.ended;
   assert.equal([code, finished(third)], [0, [1, 2]], stderr);
   assert.ok(run < await runOf(third));
@@ -134,6 +137,21 @@ test("a run right after one that ended well trains at once", async () => {
     Date.parse(third.events.find(({ event }) => event === name)?.time ?? "")
   );
   assert.ok(done! - began! < 15_000, `${done! - began!} ms: it does not wait for what the run before left`);
+  run = await runOf(third);
+  const posts = collector.posts.filter(({ path }) => path === "/v1/traces");
+  const spans = posts.flatMap(({ body }) => readTraces(body).resourceSpans[0]?.scopeSpans[0]?.spans ?? []);
+  const of = (name: string) => spans.filter((span) => span.name === name);
+  const [training] = of("training");
+  assert.equal(of("round").map(({ parentSpanId }) => parentSpanId), [training?.spanId, training?.spanId]);
+  assert.ok(
+    training?.attributes.some(({ key, value }) =>
+      key === "hypha.run" && "intValue" in value && +value.intValue === run
+    ),
+  );
+  const ofRun = new Set(spans.filter(({ traceId }) => traceId === training?.traceId).map(({ name }) => name));
+  assert.equal([...ofRun].sort(), ["request", "round", "training"], "its requests to workers are of the same trace");
+  assert.ok(of("handshake").length > 0);
+  await collector.close();
 });
 
 test("with weights it goes on after the last finished round, and ends with its model as a file", async () => {

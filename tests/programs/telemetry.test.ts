@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { instruments } from "../../actors/telemetry/instruments.ts";
+import type { LogsData, OtlpLogRecord, OtlpSpan, TracesData } from "../../actors/telemetry/otlp.ts";
 import { earlyCodes } from "../../actors/trust/refusal_log.ts";
 import { permissionsFor } from "../../scripts/program/deno_permissions.ts";
 import {
@@ -106,6 +107,7 @@ const running = start(gateway, {
   OTEL_METRIC_EXPORT_INTERVAL: "200",
   OTEL_EXPORTER_OTLP_HEADERS: "",
   OTEL_TRACES_SAMPLER: "always_on",
+  OTEL_LOGS_EXPORTER: "otlp",
 });
 
 const count = (posted: Posted, name: string, labels: string) => valuesOf(metricsOf(posted).get(name))[labels] ?? 0;
@@ -218,26 +220,59 @@ test("a supervisor reads from the same port that the node is healthy and ready",
   assert.match(await get("/readyz"), /^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\nready\n$/);
 });
 
+test("spans of both handshakes and lines of the log arrive at the collector, and name what was refused", async () => {
+  const spans = async (fits: (span: OtlpSpan) => boolean) => {
+    const of = ({ path, body }: Posted): readonly OtlpSpan[] =>
+      path !== "/base/v1/traces"
+        ? []
+        : (JSON.parse(body.toString("utf8")) as TracesData).resourceSpans.flatMap((each) =>
+          each.scopeSpans.flatMap((scope) => scope.spans)
+        );
+    return of(await collector.waitFor((posted) => of(posted).some(fits), patienceMs));
+  };
+  const isRefused = ({ name, status }: OtlpSpan) => name === "handshake" && status?.code === 2;
+  const batch = await spans(isRefused);
+  const refused = batch.find(isRefused);
+  const codeOf = (span: OtlpSpan | undefined) => span?.attributes.find(({ key }) => key === "error.type")?.value;
+  assert.equal(codeOf(refused), { stringValue: "unknown-issuer" });
+  const last = batch.filter(({ parentSpanId, name }) => parentSpanId === refused?.spanId && name === "handshake.check")
+    .at(-1);
+  assert.equal(codeOf(last), { stringValue: "unknown-issuer" }, "the check that refused");
+  await spans(({ name, status }) => name === "handshake" && status === undefined);
+  await spans(({ name, kind }) => name === "request" && kind === 2);
+  const records = ({ path, body }: Posted) =>
+    path !== "/base/v1/logs"
+      ? []
+      : (JSON.parse(body.toString("utf8")) as LogsData).resourceLogs.flatMap((each) =>
+        each.scopeLogs.flatMap((scope) => scope.logRecords)
+      );
+  const isLine = ({ eventName, severityText }: OtlpLogRecord) =>
+    eventName === "peer.refused" && severityText === "WARN";
+  const posted = await collector.waitFor((each) => records(each).some(isLine), patienceMs);
+  assert.is(posted.headers["authorization"], "Bearer s3cret");
+});
+
 test("a collector that goes away is said once, and that it is back; the last numbers are sent at the end", async () => {
-  assert.equal(running.events.filter(({ event }) => event === "config.idle").map((each) => each["key"]), [
-    "telemetry_sampler",
-  ]);
+  assert.equal(running.events.filter(({ event }) => event === "config.idle"), []);
   await collector.close();
-  const unsent = await running.waitFor("telemetry.unsent");
+  const ofMetrics = ({ message }: { readonly message: string }) => message.startsWith("Cannot send metrics");
+  const unsent = await running.waitFor("telemetry.unsent", ofMetrics);
   assert.is(unsent.level, "warn");
   assert.match(unsent.message, `Cannot send metrics to ${collector.url}/base/v1/metrics: `);
   assert.match(String(unsent["hint"]), "telemetry_endpoint");
   await new Promise((resolve) => setTimeout(resolve, 700)); // three more sendings come to nothing
   const again = await startCollector(takeIt, collector.port);
-  await running.waitFor("telemetry.sent");
-  assert.is(running.events.filter(({ event }) => event === "telemetry.unsent").length, 1, "quiet after the first");
+  await running.waitFor("telemetry.sent", ({ message }) => message.startsWith("Metrics"));
+  const unsents = running.events.filter((each) => each.event === "telemetry.unsent" && ofMetrics(each));
+  assert.is(unsents.length, 1, "quiet after the first");
   const back = await again.waitFor((each) => count(each, "hypha_telemetry_failures_total", "") >= 2);
   assert.is(count(back, "hypha_refusals_total", "code=unknown-issuer"), 1, "nothing was lost");
   const log = JSON.stringify(running.events);
   assert.not.match(log, "s3cret", "a header is a secret");
   running.signal("SIGTERM");
   assert.is((await running.ended).code, 0);
-  assert.is(count(again.posts.at(-1) as Posted, "hypha_node_ready", ""), 0, "the last one is from after the drain");
+  const last = again.posts.filter(({ path }) => path.endsWith("/v1/metrics")).at(-1) as Posted;
+  assert.is(count(last, "hypha_node_ready", ""), 0, "the last one is from after the drain");
   await again.close();
 });
 

@@ -110,7 +110,8 @@ export function takeIt(_: IncomingMessage, response: ServerResponse): void {
 }
 
 interface OtlpBody {
-  readonly resourceMetrics: readonly {
+  /** Absent in a post of traces or of lines of the log. */
+  readonly resourceMetrics?: readonly {
     readonly resource: { readonly attributes: OtlpPoint["attributes"] };
     readonly scopeMetrics: readonly { readonly metrics: readonly OtlpMetric[] }[];
   }[];
@@ -122,7 +123,7 @@ const plain = (attributes: OtlpPoint["attributes"]) =>
 
 /** The metrics of a post, by name. */
 export function metricsOf(posted: Posted): ReadonlyMap<string, OtlpMetric> {
-  const metrics = parse(posted).resourceMetrics.flatMap(({ scopeMetrics }) =>
+  const metrics = (parse(posted).resourceMetrics ?? []).flatMap(({ scopeMetrics }) =>
     scopeMetrics.flatMap((each) => each.metrics)
   );
   return new Map(metrics.map((metric) => [metric.name, metric]));
@@ -130,7 +131,7 @@ export function metricsOf(posted: Posted): ReadonlyMap<string, OtlpMetric> {
 
 /** The resource's attributes. */
 export function resourceOf(posted: Posted): Readonly<Record<string, string>> {
-  return plain(parse(posted).resourceMetrics[0]?.resource.attributes ?? []);
+  return plain(parse(posted).resourceMetrics?.[0]?.resource.attributes ?? []);
 }
 
 /** Values of a metric's points, by their attributes: `code=unknown-issuer` → 1. A histogram's value is its count. */

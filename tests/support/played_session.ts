@@ -40,6 +40,8 @@ export interface PlayedOptions {
   readonly budgets?: Partial<WorkBudgetsInit>;
   /** Which acts are refused; by default none is. */
   readonly refuses?: (act: Act, identity: PeerIdentity) => boolean;
+  /** Follows requests. */
+  readonly traces?: SessionParts["traces"];
   /** What the other end says of a stream of ours. */
   readonly accept?: (pair: StreamPair, peer: PeerText) => PairVerdict;
   /** Whether a peer can be dialled; by default each can. `never`: the dial does not end by itself. */
@@ -66,6 +68,7 @@ export class PlayedSession {
         : undefined;
     this.clock = clock;
     this.parts = {
+      traces: options.traces,
       self: options.self ?? "self",
       wire: fakeWire(options.wire ?? {}),
       clock,

@@ -11,6 +11,7 @@ import type { AskTarget, PeerText, TransportError } from "../port.ts";
 import type { Clock } from "./clock.ts";
 import type { ReadBudgets } from "./held_bytes.ts";
 import type { Outbox } from "./outbox.ts";
+import type { RequestTraces } from "./request_traces.ts";
 import type { GiveUp, StreamListener, Wire, WireConnection, WireStream } from "./wire.ts";
 import type { WorkBudgets } from "./work_budget.ts";
 
@@ -104,4 +105,5 @@ export interface SessionParts {
   readonly work: Pick<WorkBudgets, "run" | "leave" | "charge" | "refund">;
   readonly outbox: Outbox;
   readonly uuid: () => string;
+  readonly traces?: RequestTraces | undefined;
 }

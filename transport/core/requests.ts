@@ -10,6 +10,7 @@ import { actOfRequest, receiversOf } from "../authorization/acts_of_protocols.ts
 import { type PeerText, type TransportAsk, TransportError } from "../port.ts";
 import type { Message, MessageProtocol, ProtocolMessages } from "../protocols/messages.ts";
 import { decodeMessage, encodeMessage, requestMaxBytes } from "../protocols/mod.ts";
+import { traceContextOf, withTraceContext } from "../protocols/traced_message.ts";
 import type { AskStream } from "./ask_stream.ts";
 import { askRequest } from "./asked_request.ts";
 import { connectsEstablished } from "./connects_established.ts";
@@ -17,6 +18,7 @@ import type { SessionParts } from "./parts.ts";
 import { priceOf } from "./prices.ts";
 import { RareReports } from "./rare_reports.ts";
 import { ReceivedRequest } from "./received_request.ts";
+import type { OpenRequest } from "./request_traces.ts";
 import type { StreamListener, WireConnection, WireStream } from "./wire.ts";
 
 export { exchangeMaxMs } from "./received_request.ts";
@@ -39,6 +41,7 @@ interface WaitingRequest {
   readonly request: ReceivedRequest;
   readonly identity: PeerIdentity;
   readonly act: Act;
+  readonly trace: OpenRequest | undefined;
 }
 
 type Ask<T extends TransportAsk["type"]> = Extract<TransportAsk, { type: T }>;
@@ -76,8 +79,9 @@ export class Requests {
     if (this.#isStopped) return this.#fail(ask, "stopped", "the transport stops");
     if (this.#asked.has(id)) return this.#fail(ask, "failed", "there is a request with this id");
     if (this.#askedOpen.size >= requestsMax) return this.#fail(ask, "failed", `already ${requestsMax} requests`);
-    const bytes = this.#encoded(ask);
-    if (bytes === undefined) return;
+    const trace = this.#parts.traces?.asked(ask);
+    const bytes = this.#encoded(ask, trace);
+    if (bytes === undefined) return trace?.ended("failed");
     const act = actOfRequest(ask.protocol, ask.message);
     const request: AskStream<Message> = askRequest({
       parts: ask.dial === "never" ? this.#connected : this.#parts,
@@ -86,6 +90,7 @@ export class Requests {
       bytes,
       answered: (outcome) => {
         this.#asked.delete(id);
+        trace?.ended(Result.isFailure(outcome) ? outcome.failure.code : undefined);
         this.#answer(ask, outcome);
       },
       over: () => this.#askedOpen.delete(request),
@@ -108,9 +113,10 @@ export class Requests {
     });
   }
 
-  #encoded(ask: Ask<"request">): Uint8Array | undefined {
+  #encoded(ask: Ask<"request">, trace: OpenRequest | undefined): Uint8Array | undefined {
     try {
-      const message = ask.message as ProtocolMessages[MessageProtocol]["request"];
+      const traced = trace === undefined ? ask.message : withTraceContext(ask.protocol, ask.message, trace.context);
+      const message = traced as ProtocolMessages[MessageProtocol]["request"];
       const bytes = encodeMessage(ask.protocol, "request", message);
       if (bytes.byteLength <= requestMaxBytes) return bytes;
       this.#fail(ask, "too-large", `a request of ${bytes.byteLength} bytes`);
@@ -162,7 +168,7 @@ export class Requests {
       tooLarge: (detail) => this.#reportMalformed(identity, protocol, detail),
       over: () => {
         this.#received.delete(request);
-        this.#waiting.delete(exchange);
+        this.#take(exchange)?.trace?.ended("unanswered");
         work.leave(peer, request);
       },
     });
@@ -189,8 +195,10 @@ export class Requests {
     const act = actOfRequest(protocol, decoded.success);
     // A refused request ends as a declined one does: without a byte.
     if (act === undefined || !this.#parts.acts.allows(act, identity)) return request.answer();
-    this.#waiting.set(exchange, { request, identity, act });
     const { peer } = identity;
+    const context = traceContextOf(protocol, decoded.success);
+    const trace = this.#parts.traces?.received({ identity, protocol, message: decoded.success, context });
+    this.#waiting.set(exchange, { request, identity, act, trace });
     this.#parts.outbox.tell({ type: "request.received", exchange, peer, identity, protocol, message: decoded.success });
   }
 
@@ -206,7 +214,8 @@ export class Requests {
   respond({ exchange, message }: Ask<"respond">): void {
     const waiting = this.#take(exchange);
     if (waiting === undefined) return;
-    const { request, identity } = waiting;
+    const { request, identity, trace } = waiting;
+    trace?.ended();
     try {
       const response = message as ProtocolMessages[MessageProtocol]["response"];
       const bytes = encodeMessage(request.protocol, "response", response);
@@ -219,7 +228,9 @@ export class Requests {
 
   /** Ends an exchange without a byte. */
   decline(exchange: string): void {
-    this.#take(exchange)?.request.answer();
+    const waiting = this.#take(exchange);
+    waiting?.trace?.ended("declined");
+    waiting?.request.answer();
   }
 
   #take(exchange: string): WaitingRequest | undefined {

@@ -127,6 +127,7 @@ export class Session {
       work: this.costs.work,
       outbox,
       uuid: input.uuid,
+      traces: init.watch.requests,
     };
     this.#requests = new Requests(parts);
     this.#streams = new RawStreams(parts);

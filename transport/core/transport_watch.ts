@@ -5,9 +5,10 @@
  */
 import type { TransportFact } from "../port.ts";
 import type { Message } from "../protocols/messages.ts";
+import type { RequestTraces } from "./request_traces.ts";
 import type { Session } from "./session.ts";
 
-/** What looks on at a transport; a simulation does. */
+/** What looks on at a transport: a simulation does, and traces. */
 export interface TransportWatch {
   /** A session began. */
   session?(session: Session): void;
@@ -17,4 +18,6 @@ export interface TransportWatch {
   asked?(answer: unknown): void;
   /** A role answers a request. `session` tells the transports of a process apart: two of them have one PeerID when a key returns. */
   answer?(message: Message, session: Session): void;
+  /** Follows requests. */
+  readonly requests?: RequestTraces;
 }

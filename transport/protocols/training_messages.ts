@@ -86,10 +86,15 @@ export interface Receipt {
   readonly parameters?: string;
 }
 
+/** The place in a trace of its sender, as `traceparent` text (W3C Trace Context); absent where its sender traces nothing. */
+interface Traced {
+  readonly traceparent?: string;
+}
+
 /** Requests on `/hypha-training/1`. A variant that is not known here reads as `Unknown`. */
 export type TrainingRequest =
   /** The holder no longer needs the lease. */
-  | { readonly Release: { readonly lease: Uuid } }
+  | { readonly Release: { readonly lease: Uuid } & Traced }
   /** Work of this run ends: one job, or with `job` null all of it; work of lower runs ends in any case. */
   | {
     readonly End: {
@@ -97,10 +102,10 @@ export type TrainingRequest =
       readonly run: number;
       readonly job: Uuid | null;
       readonly reason: string;
-    };
+    } & Traced;
   }
   /** The scheduler's verdict about a job of the worker. */
-  | { readonly Notice: { readonly job: Uuid; readonly code: string; readonly detail: string } }
+  | { readonly Notice: { readonly job: Uuid; readonly code: string; readonly detail: string } & Traced }
   /** Another member aggregates for a job of the worker: updates go to it, and results come from `results`. */
   | {
     readonly Change: {
@@ -109,7 +114,7 @@ export type TrainingRequest =
       readonly job: Uuid;
       readonly aggregator: Peer;
       readonly results: readonly Peer[];
-    };
+    } & Traced;
   }
   | { readonly Unknown: Readonly<Record<never, never>> };
 

@@ -5,6 +5,7 @@
  */
 import { f64, oneOf, peer, text, u32, u64, uuid } from "./scalars.ts";
 import { checked, externallyTagged, list, nullable, omittable, type Schema, struct } from "./schema.ts";
+import { traceParentSchema } from "./trace_context.ts";
 import type {
   AggregationRules,
   MemberOutcome,
@@ -86,28 +87,32 @@ export const receiptSchema: Schema<Receipt> = checked(
 /** Most senders of results that a `Change` names. */
 const resultsNamedMax = 16;
 
+type Variant<Name extends string> = Extract<TrainingRequest, Readonly<Record<Name, unknown>>>[Name];
+const traceparent = omittable(traceParentSchema);
+
 const known: Schema<TrainingRequest> = externallyTagged<TrainingRequest>({
-  Release: struct<{ readonly lease: string }>({ lease: uuid }),
-  End: struct<
-    { readonly training: string; readonly run: number; readonly job: string | null; readonly reason: string }
-  >({
+  Release: struct<Variant<"Release">>({ lease: uuid, traceparent }),
+  End: struct<Variant<"End">>({
     training: text(trainingIdMaxBytes),
     run: u32,
     job: nullable(uuid),
     reason: text(verdictDetailMaxBytes),
+    traceparent,
   }),
-  Notice: struct<{ readonly job: string; readonly code: string; readonly detail: string }>({
+  Notice: struct<Variant<"Notice">>({
     job: uuid,
     code: text(verdictCodeMaxBytes),
     detail: text(verdictDetailMaxBytes),
+    traceparent,
   }),
   Change: checked(
-    struct<Extract<TrainingRequest, { readonly Change: unknown }>["Change"]>({
+    struct<Variant<"Change">>({
       training: text(trainingIdMaxBytes),
       run: u32,
       job: uuid,
       aggregator: peer,
       results: list(peer),
+      traceparent,
     }),
     ({ results }) => results.length > resultsNamedMax ? `more than ${resultsNamedMax} results` : undefined,
   ),

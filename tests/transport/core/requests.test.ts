@@ -1,12 +1,15 @@
 /** Requests both ways over streams in memory: deadlines, limits, ends. Over real connections: `tests/network/exchanges.test.ts`. */
+import { randomUUID } from "node:crypto";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { heldBytesMax } from "../../../transport/core/held_bytes.ts";
 import { exchangeMaxMs, Requests, requestsMax } from "../../../transport/core/requests.ts";
+import type { RequestTraces } from "../../../transport/core/request_traces.ts";
 import { defaultWorkLimits } from "../../../transport/core/work_budget.ts";
 import type { RequestAnswer } from "../../../transport/port.ts";
 import type { Message, MessageProtocol } from "../../../transport/protocols/messages.ts";
-import { encodeMessage, requestMaxBytes, responseMaxBytes } from "../../../transport/protocols/mod.ts";
+import { decodeMessage, encodeMessage, requestMaxBytes, responseMaxBytes } from "../../../transport/protocols/mod.ts";
+import { traceContextOf } from "../../../transport/protocols/traced_message.ts";
 import { answersTo, identityOf, type PlayedOptions, PlayedSession } from "../../support/played_session.ts";
 import { NotedListener, StreamPair } from "../../support/wire_pair.ts";
 
@@ -417,6 +420,49 @@ test("a request that is whole only after its connection's certificate stopped to
   it.clock.pass(0);
   assert.equal([it.exchanges(), there.heard.at(-1)], [[], "closed reset"]);
   assert.equal([it.requests.size, it.clock.waiting], [0, 0]);
+});
+
+test("requests are followed to their end: answered, declined, unanswered, failed; a context goes with one of ours", () => {
+  const ended: string[] = [], contexts: unknown[] = [];
+  const context = { traceId: "0af7651916cd43dd8448eb211c80319c", spanId: "b7ad6b7169203331", sampled: true };
+  const follow = (which: string) => ({ context, ended: (code = "ok") => void ended.push(`${which} ${code}`) });
+  const traces: RequestTraces = {
+    asked: ({ protocol }) => follow(`asked ${protocol}`),
+    received: ({ context: given }) => {
+      contexts.push(given);
+      return follow("received");
+    },
+  };
+  let sent: Uint8Array = new Uint8Array();
+  const it = played({
+    traces,
+    accept: (pair) => ({
+      data: (bytes) => void (sent = bytes),
+      ended: () => pair.b.end(healthy),
+      closed: () => {},
+    }),
+  });
+  it.ask("one");
+  it.ask("two", { message: { wrong: 1n } as never, protocol: "/hypha-api/0.0.1" });
+  it.clock.pass(0);
+  it.ask("three", { message: { Release: { lease: randomUUID() } }, protocol: "/hypha-training/1" });
+  it.clock.pass(0);
+  const training = decodeMessage("/hypha-training/1", "request", sent);
+  assert.equal(training._tag === "Success" && traceContextOf("/hypha-training/1", training.success), context);
+  const opened = [it.opened(), it.opened(), it.opened(), it.opened("peer", "/hypha-training/1")];
+  opened.forEach(({ pair }, index) => pair.a.end(index === 3 ? sent : question));
+  it.clock.pass(0);
+  const [first = "", second = ""] = it.exchanges();
+  it.requests.respond({ type: "respond", exchange: first, message: { healthy: true } });
+  it.requests.decline(second);
+  it.clock.pass(exchangeMaxMs);
+  assert.equal(contexts, [undefined, undefined, undefined, context]);
+  assert.equal(ended.slice(0, 3).sort(), [
+    "asked /hypha-api/0.0.1 failed",
+    "asked /hypha-health/0.0.1 ok",
+    "asked /hypha-training/1 malformed",
+  ]);
+  assert.equal(ended.slice(3), ["received ok", "received declined", "received unanswered", "received unanswered"]);
 });
 
 test.run();

@@ -3,8 +3,9 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { decodeMessage, encodeMessage, membersReportedMax } from "../../../transport/protocols/mod.ts";
 import { toCbor } from "../../../transport/protocols/schema.ts";
-import { text, u32 } from "../../../transport/protocols/scalars.ts";
-import { externallyTagged, struct } from "../../../transport/protocols/schema.ts";
+import { text, u32, uuid } from "../../../transport/protocols/scalars.ts";
+import { externallyTagged, type Schema, struct } from "../../../transport/protocols/schema.ts";
+import { traceContextOf, withTraceContext } from "../../../transport/protocols/traced_message.ts";
 import type {
   AggregationRules,
   ProgressRequest,
@@ -49,6 +50,36 @@ test("requests and the answer have these bytes, and are read back", () => {
   const read = decodeMessage("/hypha-training/1", "response", answer);
   assert.equal(read._tag === "Success" && read.success, { answer: "Unsupported" });
   assert.is(decodeMessage("/hypha-training/1", "response", toCbor(text(), "Other", "exact"))._tag, "Failure");
+});
+
+test("a request may carry the context of a trace; a malformed one is ignored, and the request counts", () => {
+  const context = { traceId: "0af7651916cd43dd8448eb211c80319c", spanId: "b7ad6b7169203331", sampled: true };
+  const protocol = "/hypha-training/1";
+  for (const [request, bytes] of requests) {
+    const traced = withTraceContext(protocol, request, context);
+    const encoded = encodeMessage(protocol, "request", traced as TrainingRequest);
+    assert.ok(hex(encoded).length > bytes.length);
+    const read = decodeMessage(protocol, "request", encoded);
+    assert.ok(read._tag === "Success");
+    if (read._tag === "Success") assert.equal(traceContextOf(protocol, read.success), context);
+    assert.is(traceContextOf(protocol, request), undefined);
+  }
+  const release = (traceparent: unknown, schema: Schema<never>) =>
+    toCbor(
+      externallyTagged<object>({
+        Release: struct<{ lease: string; traceparent: never }>({ lease: uuid, traceparent: schema }),
+      }),
+      { Release: { lease: id, traceparent } },
+      "exact",
+    );
+  const wrong = [["x".repeat(5_000), text()], [7, u32], ["", text()]] as const;
+  for (const [value, schema] of wrong) {
+    const read = decodeMessage(protocol, "request", release(value, schema as never));
+    assert.equal(read._tag === "Success" && read.success, { Release: { lease: id, traceparent: "" } });
+    if (read._tag === "Success") assert.is(traceContextOf(protocol, read.success), undefined);
+  }
+  const plain = { RenewLease: { id } };
+  assert.is(withTraceContext("/hypha-api/0.0.1", plain, context), plain, "other protocols carry none");
 });
 
 test("a request of a newer node is read as unknown, so that it gets an answer; a known one must be right", () => {
