@@ -6,7 +6,7 @@
  */
 import type { AnyActorRef } from "xstate";
 import type { PeerText } from "../../transport/port.ts";
-import type { TrainingContext } from "../training/training_setup.ts";
+import { type TrainingContext, waitSecondsDefault } from "../training/training_setup.ts";
 import { allParticipants } from "../training/training.ts";
 import type { WorkerContext } from "../worker/worker_setup.ts";
 import { type CheckInit, contextsOf, type Findings, trainingsOf } from "./findings.ts";
@@ -130,19 +130,23 @@ export class RoundChecks {
 
   #checkRound(node: SimulatedNode, seen: Seen, context: TrainingContext, value: unknown): void {
     const { now } = this.#sim;
-    const { training, dataset } = context;
-    const isInRounds = typeof value === "object" &&
-      JSON.stringify(value).startsWith('{"running":{"progress":{"rounds"');
+    const { training, dataset, config } = context;
+    const states = typeof value === "object" ? JSON.stringify(value) : "";
+    const isInRounds = states.startsWith('{"running":{"progress":{"rounds"');
+    // It may find no member: then it fails once it has waited for `wait_s`.
+    const isWaiting = states.includes('"strength":"waiting"');
     const members = allParticipants(training).filter(({ state }) => state !== "done").map(({ peer }) => peer);
-    const state = JSON.stringify([isInRounds, training.roundsDone, members, dataset?.provider]);
+    const state = JSON.stringify([isInRounds, isWaiting, training.roundsDone, members, dataset?.provider]);
     if (state !== seen.state || !isInRounds || !this.#isWhole(node, [...members, dataset?.provider ?? ""])) {
       seen.state = state;
       seen.stillSince = now;
       return;
     }
-    if (now - seen.stillSince < roundMs) return;
+    const { waitS = waitSecondsDefault } = config.job.resources;
+    const limitMs = roundMs + (isWaiting ? waitS * 1_000 : 0);
+    if (now - seen.stillSince < limitMs) return;
     const names = members.map((peer) => this.#nodeOf(peer)?.name).join(", ");
-    const detail = `no round after round ${training.roundsDone} for ${roundMs / 1_000} s with ${names}`;
+    const detail = `no round after round ${training.roundsDone} for ${limitMs / 1_000} s with ${names}`;
     this.#findings.violate("live-rounds", node.name, detail);
   }
 

@@ -112,7 +112,8 @@ export const invariants = {
     source: "docs/wire.md: Extensions",
   },
   "live-rounds": {
-    sentence: "A training whose members are there, and which no trouble touches, makes a round within 40 seconds.",
+    sentence:
+      "A training whose members are there, and which no trouble touches, makes a round within 40 seconds; one that lacks members waits no longer than `wait_s`.",
     source: "ours",
   },
   "live-newcomers": {

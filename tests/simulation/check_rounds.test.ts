@@ -17,7 +17,7 @@ async function training(rounds = 100, keeps = false) {
   await sim.addNode({ name: "gateway", role: "gateway" });
   const gateways = ["gateway"];
   await sim.addNode({ name: "data", role: "data", slices: 4, gateways });
-  await sim.addNode({ name: "aggregator", role: "worker", executors: ["aggregate"], gateways });
+  const aggregator = await sim.addNode({ name: "aggregator", role: "worker", executors: ["aggregate"], gateways });
   const trainer = await sim.addNode({ name: "trainer", role: "worker", executors: ["train"], gateways });
   sim.run(5_000);
   const job = simulatedJob({ workers: 1, rounds, keeps });
@@ -28,7 +28,7 @@ async function training(rounds = 100, keeps = false) {
       for (const node of sim.nodes.values()) checks.look(node);
     }
   };
-  return { sim, findings, checks, trainer, scheduler, pass };
+  return { sim, findings, checks, aggregator, trainer, scheduler, pass };
 }
 
 const kinds = ({ violations }: Findings) => violations.map(({ invariant }) => invariant);
@@ -95,6 +95,18 @@ test("a scheduler that loses its power goes on after its last finished round, an
   checks.finished(scheduler, contextOf(scheduler)?.run?.id ?? "", roundsOf(scheduler) + 3);
   pass(250);
   assert.equal(kinds(findings), ["rounds-kept"]);
+});
+
+test("a training whose only aggregator is gone may wait for another one, for as long as its job says", async () => {
+  const { findings, aggregator, scheduler, pass } = await training(100, true);
+  pass(20_000);
+  aggregator.crash(true);
+  pass(55_000);
+  assert.equal(kinds(findings), []);
+  assert.match(JSON.stringify(trainingsOf(scheduler)[0]?.snapshot.value), /"strength":"waiting"/);
+  pass(20_000);
+  assert.equal(trainingsOf(scheduler), [], "it failed: wait_s is 60 s");
+  assert.equal(kinds(findings), []);
 });
 
 test("a run that is taken again is found", async () => {

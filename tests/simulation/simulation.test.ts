@@ -268,6 +268,7 @@ once("seeds that failed once violate no invariant", async () => {
       11_000_194,
       11_000_369,
       11_000_387,
+      14_000_213,
     ]
   ) {
     await runSeeds(seed, 1);
