@@ -113,6 +113,11 @@ const bans: readonly Ban[] = [
     where: inJobs,
     use: "files of a job are opened by actors/files/contained_files.ts only, use its WorkDirectory",
   },
+  {
+    what: /\b(?:files|fs)\.exists\(/,
+    where: source,
+    use: "for FileSystem.exists Deno asks the user's id, use isThere of actors/files/is_there.ts",
+  },
   { what: /\b(test|suite)\.only\(/, where: inRooms("tests"), use: "test.only hides the other tests, remove it" },
   {
     what: /\.skip\(\s*["'`]/,

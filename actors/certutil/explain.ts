@@ -5,7 +5,7 @@
  */
 import process from "node:process";
 import { Clock, Effect, Result } from "effect";
-import { FileSystem } from "effect/FileSystem";
+import type { FileSystem } from "effect/FileSystem";
 import type { MemberRole, Role } from "../../pki/certificate.ts";
 import { verifyPath } from "../../pki/path.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
@@ -14,6 +14,7 @@ import { authorize, type Rule } from "../../transport/authorization/authorize.ts
 import { makeRules } from "../../transport/authorization/rules.ts";
 import type { RoleConfig } from "../config/config.ts";
 import { describeProblem } from "../config/problem.ts";
+import { isThere } from "../files/is_there.ts";
 import { trustInputOf } from "../node/inputs.ts";
 import { loadTrust } from "../trust/load_trust.ts";
 import { CertutilError } from "./certutil_error.ts";
@@ -126,9 +127,8 @@ function loadedConfig(file: string): Effect.Effect<RoleConfig, CertutilError, Fi
 function trustOf(config: RoleConfig, at: Date) {
   const { policy, stateDir, ...paths } = trustInputOf(config);
   return Effect.gen(function* () {
-    const files = yield* FileSystem;
-    const isThere = stateDir !== undefined && (yield* Effect.orElseSucceed(files.exists(stateDir), () => false));
-    return yield* loadTrust(paths, { policy, generation: 1, at, stateDir: isThere ? stateDir : undefined });
+    const hasState = stateDir !== undefined && (yield* Effect.orElseSucceed(isThere(stateDir), () => false));
+    return yield* loadTrust(paths, { policy, generation: 1, at, stateDir: hasState ? stateDir : undefined });
   }).pipe(
     Effect.mapError(({ file, detail, mend }) =>
       new CertutilError({ what: "use trust of the node", file, detail, remedy: mend })

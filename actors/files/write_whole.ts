@@ -12,6 +12,7 @@ import type { PlatformError } from "effect/PlatformError";
 import * as Random from "effect/Random";
 import { deniedByDeno } from "./denied.ts";
 import { fileProblem } from "./file_problem.ts";
+import { isThere } from "./is_there.ts";
 import { signatureOf } from "./read_whole.ts";
 
 /** One file to write. */
@@ -147,7 +148,8 @@ const linkNew = Effect.fnUntraced(
       (error) =>
         error.reason._tag === "AlreadyExists" || error.reason._tag === "NotFound"
           ? Effect.fail(error)
-          : Effect.flatMap(files.exists(path), (there) => there ? Effect.fail(error) : files.rename(temporary, path)),
+          : Effect.flatMap(Effect.provideService(isThere(path), FileSystem, files), (there) =>
+            there ? Effect.fail(error) : files.rename(temporary, path)),
     );
     undo.push(files.remove(path, { force: true }));
   },

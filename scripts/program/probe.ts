@@ -4,10 +4,11 @@
  * @module
  */
 import process from "node:process";
-import { Effect, FileSystem } from "effect";
+import { Effect, type FileSystem } from "effect";
 import { readAddress } from "../../actors/config/addresses.ts";
 import type { RoleConfig } from "../../actors/config/config.ts";
 import { loadConfig } from "../../actors/config/load.ts";
+import { isThere } from "../../actors/files/is_there.ts";
 import { makeGateFactory } from "../../actors/gate/gate.ts";
 import { loadIdentity } from "../../actors/trust/load_identity.ts";
 import { loadTrust } from "../../actors/trust/load_trust.ts";
@@ -95,8 +96,7 @@ const isRelayed = (address: string): boolean => address.includes("/p2p-circuit")
 function learnedIn({ membership, stateDir }: RoleConfig) {
   return Effect.gen(function* () {
     if (membership === undefined || stateDir === undefined) return undefined;
-    const files = yield* FileSystem.FileSystem;
-    return (yield* Effect.orElseSucceed(files.exists(stateDir), () => false)) ? stateDir : undefined;
+    return (yield* Effect.orElseSucceed(isThere(stateDir), () => false)) ? stateDir : undefined;
   });
 }
 

@@ -4,8 +4,9 @@
  * @module
  */
 import { Effect, Result } from "effect";
-import { FileSystem } from "effect/FileSystem";
+import type { FileSystem } from "effect/FileSystem";
 import { makeTrustSnapshot, type Policy } from "../../../pki/trust.ts";
+import { isThere } from "../../files/is_there.ts";
 import type { DomainPaths } from "../../trust/load_trust.ts";
 import { doubtful, type Finding, fine, wrong } from "./finding.ts";
 import { readNodeFile } from "./node_file.ts";
@@ -16,8 +17,6 @@ const mends = {
   crls: "fetch the newest lists from that organisation",
   configure: "fetch the lists from that organisation, and set crls_pem in its [[trust_domains]] entry",
 };
-const isThere = (path: string) =>
-  Effect.flatMap(FileSystem, (files) => Effect.catch(files.exists(path), () => Effect.succeed(true)));
 const unlisted = "it has no crls_pem, so that its revoked certificates are accepted";
 
 /** Examines them as the node loads them. */
@@ -36,7 +35,7 @@ function examineDomain(
 ): Effect.Effect<readonly Finding[], never, FileSystem> {
   return Effect.gen(function* () {
     const what = `of trust domain ${name}`;
-    if (fetched === true && !(yield* isThere(trust))) {
+    if (fetched === true && !(yield* Effect.orElseSucceed(isThere(trust), () => true))) {
       return [
         doubtful("trust-domain", trust, `${name}: its bundle was not fetched yet: its peers are refused`, mends.fetch),
       ];

@@ -1,4 +1,5 @@
 /** `hypha-certutil explain`: verdicts, exit codes, and what it says of wrong input. */
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,6 +9,7 @@ import * as assert from "uvu/assert";
 import { actNames } from "../../../transport/authorization/acts.ts";
 import { trustStoreMachine } from "../../../actors/trust/trust_store.ts";
 import { defaultPolicy } from "../../../pki/trust.ts";
+import { ownRuntime } from "../../../scripts/check/runtimes.ts";
 import { host } from "../../support/child_host.ts";
 import { certutilHere } from "../../support/commands.ts";
 import { makeTestPki } from "../../support/pki.ts";
@@ -193,6 +195,17 @@ test("counts the lists that the node kept, as the node does", async () => {
   const [code, told] = await tell("kept.toml", "gone.pem", "ping");
   assert.equal([code, told["by"], told["code"]], [1, "gate", "certificate-revoked"], "an older list was put back");
   assert.equal(readdirSync(folder, { recursive: true }), before, "nothing is written");
+  if (ownRuntime !== "deno") return;
+  // bug: with read permission alone it did not see the folder of the kept lists, and said that the node accepts the peer
+  const tree = new URL("../../..", import.meta.url).pathname;
+  const strict = spawnSync(process.execPath, [
+    ...["run", "--quiet", "--no-check", "--no-prompt", "--ignore-env", "--allow-env"],
+    `--allow-read=${folder},${tree}`,
+    join(tree, "scripts/hypha_certutil.ts"),
+    ...["explain", "-c", "kept.toml", "--peer", "gone.pem", "--act", "ping", "--json"],
+  ], { cwd: folder, encoding: "utf8", timeout: 30_000 });
+  assert.is(strict.stderr, "");
+  assert.is((JSON.parse(strict.stdout) as Told)["code"], "certificate-revoked", strict.stdout);
 });
 
 const unusable: [name: string, args: readonly string[], said: RegExp][] = [
