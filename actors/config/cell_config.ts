@@ -53,6 +53,9 @@ export const cellDefault = {
   gpuCommon: { devices: [] as readonly string[] },
 };
 
+/** The same of a scheduler, whose programs evaluate: one that hangs would hold all later evaluations. */
+export const evaluatingCellDefault = { ...cellDefault, wallSeconds: 3_600 };
+
 /** What holds where the configuration has no `[fetch]`: nothing of the machine's own surroundings (RFC 6890). */
 export const fetchDefault = {
   schemes: ["http", "https"] as readonly ("http" | "https")[],

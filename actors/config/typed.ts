@@ -5,7 +5,7 @@
  */
 import type { Role } from "../../pki/certificate.ts";
 import { defaultLimits } from "../../transport/core/admission.ts";
-import { cellDefault, type CellSettings, fetchDefault } from "./cell_config.ts";
+import { cellDefault, type CellSettings, evaluatingCellDefault, fetchDefault } from "./cell_config.ts";
 import type {
   CommonConfig,
   DataConfig,
@@ -147,9 +147,9 @@ function typeWorker(decoded: Decoded<"worker">): WorkerConfig {
   };
 }
 
-function typeCell({ gpu_common, ...cell }: Cell): CellSettings {
-  const gpuCommon = { ...cellDefault.gpuCommon, ...gpu_common };
-  return { ...cellDefault, ...camelled(cell), gpuCommon };
+function typeCell({ gpu_common, ...cell }: Cell, standard: CellSettings = cellDefault): CellSettings {
+  const gpuCommon = { ...standard.gpuCommon, ...gpu_common };
+  return { ...standard, ...camelled(cell), gpuCommon };
 }
 
 function typeScheduler(decoded: Decoded<"scheduler">): SchedulerConfig {
@@ -158,7 +158,7 @@ function typeScheduler(decoded: Decoded<"scheduler">): SchedulerConfig {
     role: "scheduler",
     statusBridge: decoded.status_bridge,
     executors: (decoded.executors ?? []).map(({ name, cmd, args = [] }) => ({ name, cmd, args })),
-    cell: typeCell(decoded.cell ?? {}),
+    cell: typeCell(decoded.cell ?? {}, evaluatingCellDefault),
     job: decoded.scheduler?.job && typeJob(decoded.scheduler.job),
   };
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { Schema, Struct } from "effect";
-import { cellDefault, cellLevels, fetchDefault } from "./cell_config.ts";
+import { cellDefault, cellLevels, evaluatingCellDefault, fetchDefault } from "./cell_config.ts";
 import { offerDefault } from "./defaults.ts";
 import { tomlOf } from "./settings.ts";
 import { amount, cidr, flag, integer, list, oneOf, optional, text, textCharactersMax } from "./notes.ts";
@@ -148,7 +148,13 @@ export const cell = Schema.Struct({
   })),
 });
 /** A scheduler's `[cell]`: its programs get no GPU. */
-export const evaluatingCell = cell.mapFields(Struct.omit(["gpu", "gpu_common"]));
+export const evaluatingCell = cell.mapFields(Struct.omit(["gpu", "gpu_common", "wall_seconds"])).mapFields(
+  Struct.assign({
+    wall_seconds: optional(
+      integer(1, 31_536_000, tomlOf(evaluatingCellDefault.wallSeconds), "From a program's start to its end."),
+    ),
+  }),
+);
 /** `[fetch]`. */
 export const fetch = Schema.Struct({
   schemes: optional(

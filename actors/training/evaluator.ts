@@ -62,6 +62,8 @@ export type Metrics = Readonly<Record<string, number>>;
 export interface Evaluator {
   /** Names of the programs that {@linkcode Evaluator.measure} knows; none where undefined. */
   readonly programs?: readonly string[];
+  /** Whether a program of the operator's can be started. */
+  check?(executor: string): Effect.Effect<void, EvaluationFailed, Services>;
   /** Runs a program of the operator's. */
   measure?(measured: MeasuredParameters): Effect.Effect<Metrics, EvaluationFailed, Services>;
   /** Builds the model that trainers start from, or of parameters, and reads the held-out rows. Fails where the file has no rows. */

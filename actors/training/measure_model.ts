@@ -105,7 +105,8 @@ const noProgram = (executor: string) =>
 /** A program reads model and rows itself, in its cell. */
 function checkProgram(evaluator: Evaluator, executor: string, isKept: boolean) {
   if (evaluator.programs?.includes(executor) !== true) return Effect.fail(noProgram(executor));
-  return isKept ? Effect.succeed(undefined) : Effect.fail(
+  if (isKept) return Effect.as(evaluator.check?.(executor) ?? Effect.void, undefined);
+  return Effect.fail(
     new EvaluationFailed({ detail: "evaluation.executor needs a model with weights, which the scheduler keeps" }),
   );
 }

@@ -6,44 +6,76 @@
 import { join } from "node:path";
 import { Effect } from "effect";
 import type { SchedulerConfig } from "../../actors/config/config.ts";
-import { cellDefault } from "../../actors/config/cell_config.ts";
+import { evaluatingCellDefault } from "../../actors/config/cell_config.ts";
 import { jobCell } from "../../actors/job/cell/bounds.ts";
-import { type Cell, describeCell } from "../../actors/job/cell/cell.ts";
+import { describeCell } from "../../actors/job/cell/cell.ts";
 import { findCell } from "../../actors/job/cell/find_cell.ts";
+import { type ExecutorProblem, type TriedExecutor, tryExecutors } from "../../actors/job/cell/try_executors.ts";
 import { evaluateParameters } from "../../actors/job/evaluate_parameters.ts";
 import { sweepLeftovers } from "../../actors/job/work_directory.ts";
 import type { Ports, Services } from "../../actors/runtime/ports.ts";
 import { EvaluationFailed, type MeasuredParameters, type Metrics } from "../../actors/training/evaluator.ts";
 
-/** The measuring of a scheduler's evaluator. The cell is found when the first model is measured. */
+/** What a scheduler does with its evaluating programs. */
+export interface Measuring {
+  /** Whether a program can be started in its cell. Tries all of them once, and reports those that cannot. */
+  readonly check: (executor: string) => Effect.Effect<void, EvaluationFailed, Services>;
+  readonly measure: (measured: MeasuredParameters) => Effect.Effect<Metrics, EvaluationFailed, Services>;
+}
+
+/** The programs of a scheduler. Their cell is found with the first use. */
 export function measureIn(
-  { executors = [], cell: settings = cellDefault, stateDir = "." }: Pick<
+  { executors = [], cell: settings = evaluatingCellDefault, stateDir = "." }: Pick<
     SchedulerConfig,
     "executors" | "cell" | "stateDir"
   >,
-  ports: Ports,
-): (measured: MeasuredParameters) => Effect.Effect<Metrics, EvaluationFailed, Services> {
+  ports: Pick<Ports, "uuid" | "now" | "report">,
+): Measuring {
   const workDir = join(stateDir, "evaluations");
-  let found: Cell | undefined;
-  const cellHere = Effect.gen(function* () {
-    if (found !== undefined) return found;
+  const prepared = Effect.runSync(Effect.cached(Effect.gen(function* () {
     // Of a scheduler that was killed.
     yield* Effect.ignore(sweepLeftovers(workDir));
-    found = yield* findCell({ ports, config: jobCell(settings, { memory: 1, storage: 1 }), workDir });
-    const { level, notes } = found;
-    const message = `${describeCell(found)}; these evaluate`;
+    const cell = yield* findCell({ ports, config: jobCell(settings, { memory: 1, storage: 1 }), workDir });
+    const { level, notes } = cell;
+    const message = `${describeCell(cell)}; these evaluate`;
     ports.report({ level: "info", event: "evaluation.cell", message, fields: { level, notes } });
-    return found;
-  });
-  return ({ executor: name, parameters, heldOut, training }) => {
-    const executor = executors.find((each) => each.name === name);
-    if (executor === undefined) {
-      return Effect.fail(new EvaluationFailed({ detail: `[[executors]] has none of class evaluate named ${name}` }));
-    }
-    const jobJson = JSON.stringify({ executor: { class: "evaluate", descriptor: { name } }, training });
-    return Effect.flatMap(
-      cellHere,
-      (cell) => evaluateParameters({ ports, executor, cell, settings, workDir }, { parameters, heldOut, jobJson }),
-    ).pipe(Effect.mapError(({ message }) => new EvaluationFailed({ detail: `executor ${name}: ${message}` })));
+    const programs = executors.map((executor) => ({ ...executor, runtime: "process" as const }));
+    const tried = yield* tryExecutors(cell, { ports, workDir }, { settings, executors: programs });
+    for (const problem of tried.missing) reportProblem(ports, "error", "cannot be started", problem);
+    for (const problem of tried.unread) reportProblem(ports, "warn", "may miss a file", problem);
+    return { cell, missing: tried.missing };
+  })));
+  const startable = (name: string) =>
+    Effect.gen(function* () {
+      const executor = executors.find((each) => each.name === name);
+      if (executor === undefined) {
+        return yield* new EvaluationFailed({ detail: `[[executors]] has none of class evaluate named ${name}` });
+      }
+      const { cell, missing } = yield* prepared;
+      const problem = missing.find((each) => each.executor.name === name);
+      if (problem === undefined) return { executor, cell };
+      return yield* new EvaluationFailed({ detail: `executor ${name} cannot be started: ${problem.reason}` });
+    });
+  return {
+    check: (name) => Effect.asVoid(startable(name)),
+    measure: ({ executor: name, parameters, heldOut, training }) =>
+      Effect.flatMap(startable(name), ({ executor, cell }) => {
+        const jobJson = JSON.stringify({ executor: { class: "evaluate", descriptor: { name } }, training });
+        const program = { ports, executor, cell, settings, workDir };
+        return Effect.mapError(
+          evaluateParameters(program, { parameters, heldOut, jobJson }),
+          ({ message }) => new EvaluationFailed({ detail: `executor ${name}: ${message}` }),
+        );
+      }),
   };
+}
+
+function reportProblem(
+  { report }: Pick<Ports, "report">,
+  level: "error" | "warn",
+  verdict: string,
+  { executor: { name }, reason }: ExecutorProblem<TriedExecutor>,
+): void {
+  const message = `Executor evaluate/${name} ${verdict}: ${reason}`;
+  report({ level, event: "evaluation.executor", message, fields: { class: "evaluate", name, reason } });
 }

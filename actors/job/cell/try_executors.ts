@@ -1,5 +1,5 @@
 /**
- * Tries, at a worker's start, whether the program of each executor could be started in its cell: it is there and may be executed, as are
+ * Tries, at the start of a worker or of a scheduler, whether the program of each executor could be started in its cell: it is there and may be executed, as are
  * its interpreter and its libraries. The program itself is not run.
  *
  * @module
@@ -15,18 +15,21 @@ import { jobCell } from "./bounds.ts";
 import type { Cell } from "./cell.ts";
 import { type CellSearch, tryInCell } from "./find_cell.ts";
 
+/** What of an executor is tried. */
+export type TriedExecutor = Pick<ExecutorConfig, "name" | "runtime" | "cmd" | "args">;
+
 /** An executor with a problem. */
-export interface ExecutorProblem {
-  readonly executor: ExecutorConfig;
+export interface ExecutorProblem<E extends TriedExecutor = ExecutorConfig> {
+  readonly executor: E;
   readonly reason: string;
 }
 
-/** The executors of a worker with problems. */
-export interface TriedExecutors {
+/** The executors of a worker, or of a scheduler, with problems. */
+export interface TriedExecutors<E extends TriedExecutor = ExecutorConfig> {
   /** They cannot be started. */
-  readonly missing: readonly ExecutorProblem[];
+  readonly missing: readonly ExecutorProblem<E>[];
   /** They can be started, but an argument names a file that their cell does not have. */
-  readonly unread: readonly ExecutorProblem[];
+  readonly unread: readonly ExecutorProblem<E>[];
 }
 
 /** Executors that are tried at once. */
@@ -52,11 +55,11 @@ shift 3
 for path do [ -r "$path" ] || echo "unread: $path"; done`;
 
 /** Tries each executor that is a program. */
-export function tryExecutors(
+export function tryExecutors<E extends TriedExecutor>(
   cell: Cell,
   search: Omit<CellSearch, "config" | "levels">,
-  { settings, executors }: { readonly settings: CellSettings; readonly executors: readonly ExecutorConfig[] },
-): Effect.Effect<TriedExecutors> {
+  { settings, executors }: { readonly settings: CellSettings; readonly executors: readonly E[] },
+): Effect.Effect<TriedExecutors<E>> {
   const programs = executors.filter(({ runtime }) => runtime === "process");
   const tries = programs.map((executor) => tryExecutor(cell, search, { settings, executor }));
   return Effect.map(Effect.all(tries, { concurrency: triesAtOnce }), (tried) => ({
@@ -65,12 +68,12 @@ export function tryExecutors(
   }));
 }
 
-function tryExecutor(
+function tryExecutor<E extends TriedExecutor>(
   cell: Cell,
   search: Omit<CellSearch, "config" | "levels">,
-  { settings, executor }: { readonly settings: CellSettings; readonly executor: ExecutorConfig },
-): Effect.Effect<TriedExecutors> {
-  const fails = (reason: string): TriedExecutors => ({ missing: [{ executor, reason }], unread: [] });
+  { settings, executor }: { readonly settings: CellSettings; readonly executor: E },
+): Effect.Effect<TriedExecutors<E>> {
+  const fails = (reason: string): TriedExecutors<E> => ({ missing: [{ executor, reason }], unread: [] });
   const found = findProgram(executor.cmd ?? "", process.env["PATH"] ?? "");
   if (Result.isFailure(found)) return Effect.succeed(fails(found.failure.message));
   // Without a shell there is no cell either: executors run beside the worker, and the program was found.

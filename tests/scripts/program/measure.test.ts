@@ -1,0 +1,52 @@
+/** A scheduler's evaluating programs: tried when it starts, and ended when they take too long. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Effect, Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { evaluatingCellDefault } from "../../../actors/config/cell_config.ts";
+import { realServices } from "../../../actors/runtime/real_ports.ts";
+import type { Services } from "../../../actors/runtime/ports.ts";
+import { measureIn } from "../../../scripts/program/measure.ts";
+import { makeFakeWorld } from "../../support/fake_transport.ts";
+import { temporary } from "../../support/job_world.ts";
+
+const test = suite("measureIn()");
+const place = temporary();
+test.after(() => place.remove());
+const parameters = join(place.path, "round-1.safetensors"), heldOut = join(place.path, "rows.csv");
+writeFileSync(parameters, "theta");
+writeFileSync(heldOut, "1\n");
+mkdirSync(join(place.path, "evaluations"));
+
+const executors = [
+  { name: "gone", cmd: "/no/such/program", args: [] },
+  { name: "hangs", cmd: "sh", args: ["-c", "exec sleep 600"] },
+];
+const cell = { ...evaluatingCellDefault, levelMax: "bare" as const, allowUnconfined: true, wallSeconds: 1 };
+const training = { id: "t-1", run: 1, round: 1 };
+const { ports, reported } = makeFakeWorld();
+const programs = measureIn({ executors, cell, stateDir: place.path }, ports);
+const reasonOf = async (effect: Effect.Effect<unknown, Error, Services>) => {
+  const result = await Effect.runPromise(Effect.provide(Effect.result(effect), realServices));
+  return Result.isFailure(result) ? result.failure.message : "none";
+};
+
+test("bug: a program that cannot be started was noticed at the first round's end; it is at the scheduler's start", async () => {
+  assert.is(await reasonOf(programs.check("hangs")), "none");
+  assert.match(await reasonOf(programs.check("gone")), /executor gone cannot be started: .*\/no\/such\/program/);
+  assert.equal(reported("evaluation.executor").map(({ name }) => name), ["gone"], "once");
+  assert.match(await reasonOf(programs.check("other")), /none of class evaluate named other/);
+  assert.match(
+    await reasonOf(programs.measure({ executor: "gone", parameters, heldOut, training })),
+    /executor gone cannot be started/,
+  );
+});
+
+test("bug: a program that hangs held all later evaluations for thirty days; it has an hour", async () => {
+  assert.is(evaluatingCellDefault.wallSeconds, 3_600);
+  const reason = await reasonOf(programs.measure({ executor: "hangs", parameters, heldOut, training }));
+  assert.match(reason, /executor hangs: .*run time limit of 1 s reached/);
+});
+
+test.run();
