@@ -8,7 +8,7 @@ import process from "node:process";
 import { Effect, Result, type Scope } from "effect";
 import { fetchDefault } from "../config/cell_config.ts";
 import { fromEffect } from "../runtime/effect_actor.ts";
-import type { Ports } from "../runtime/ports.ts";
+import { monotonicNow, type Ports } from "../runtime/ports.ts";
 import { fromScoped } from "../runtime/scoped_actor.ts";
 import { jobSpecSchema, toJson } from "../../transport/protocols/mod.ts";
 import type { TrainConfig } from "../../transport/protocols/messages.ts";
@@ -84,7 +84,7 @@ function openJobBridge(
       network: job.network,
       limits,
       report: ports.report,
-      now: ports.now,
+      now: () => monotonicNow(ports),
       web: job.web ?? webUnder(fetchDefault),
       count: { round: (job.spec.training?.round ?? 0) + 1, samples: 0 },
       link,

@@ -39,6 +39,8 @@ export const logLevels = ["debug", "info", "warn", "error"] as const satisfies r
 export interface Ports {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
+  /** The same without the steps of the system's clock: for how long something lasts. Where undefined, `now` makes no steps. */
+  readonly monotonic?: () => number;
   /** Evenly spread in [0, 1). Never for identifiers or secrets. */
   readonly random: () => number;
   /** A fresh random UUID, hyphenated lower case. */
@@ -47,4 +49,9 @@ export interface Ports {
   readonly report: (report: Report) => void;
   /** Starts an Effect. */
   readonly run: Run;
+}
+
+/** Milliseconds by a clock that makes no steps: differences are durations, and nothing that a peer or a file names compares with it. */
+export function monotonicNow({ now, monotonic = now }: Pick<Ports, "now" | "monotonic">): number {
+  return monotonic();
 }

@@ -28,6 +28,11 @@ export function realNow(): number {
   return Date.now();
 }
 
+/** The same without the steps of the system's clock since the process began. */
+export function realMonotonic(): number {
+  return Math.floor(performance.timeOrigin + performance.now());
+}
+
 /**
  * Makes ports over the real world. A caller that is done with them calls `dispose`.
  *
@@ -37,6 +42,7 @@ export function makePorts(report: (report: Report) => void): RealPorts {
   const runtime = ManagedRuntime.make(realServices);
   return {
     now: realNow,
+    monotonic: realMonotonic,
     random: () => Math.random(),
     uuid: () => randomUUID(),
     report,

@@ -4,6 +4,7 @@
  * @module
  */
 import type { AdminAnswer } from "../admin/serve_admin.ts";
+import { monotonicNow } from "../runtime/ports.ts";
 import { allParticipants, type Participant } from "../training/training.ts";
 import { trainingIdOf } from "../training/run_number.ts";
 import { emptyWatch } from "../training/watch.ts";
@@ -33,8 +34,9 @@ export function answerLeaving(args: SchedulerArgs, asked: AdminAsked): void {
 
 /** All trainings; of a scheduler that runs the job of its configuration, that one. */
 function knownTrainings({ context, self }: SchedulerArgs): Readonly<Record<string, KnownTraining>> {
-  const { config: { job }, startedAt, trainings } = context;
+  const { config: { job }, ports, trainings } = context;
   if (job === undefined) return trainings;
+  const startedAt = ports.now() - (monotonicNow(ports) - context.startedAt);
   const id = trainingIdOf(job);
   const standing = journalOf(self, id)?.getSnapshot().context.standing;
   const known = { id, name: id, submittedAt: startedAt, job, watch: emptyWatch };
@@ -112,7 +114,7 @@ function cancel(args: SchedulerArgs, known: KnownTraining): AdminAnswer {
   const members = allParticipants(training).map((participant) => ({
     name: nameOfMember(participant.member),
     endsBy: context.workers.speakers[participant.peer] === "foreign"
-      ? new Date(leaseEndOf(running, participant, context.ports.now())).toISOString()
+      ? new Date(context.ports.now() + leaseLeftOf(running, participant, monotonicNow(context.ports))).toISOString()
       : null,
   }));
   if (run !== undefined) {
@@ -131,7 +133,8 @@ function cancel(args: SchedulerArgs, known: KnownTraining): AdminAnswer {
   return { status: 200, body: { id: known.id, was: stateNow(known, running), members } };
 }
 
-function leaseEndOf(
+/** Until a lease and its job are over, in milliseconds. */
+function leaseLeftOf(
   running: NonNullable<ReturnType<typeof trainingOf>>,
   { leaseId }: Participant,
   now: number,
@@ -139,7 +142,7 @@ function leaseEndOf(
   const lease = running.snapshot.children[`lease/${leaseId}`]?.getSnapshot() as
     | { readonly context?: { readonly endsAt?: number } }
     | undefined;
-  return (lease?.context?.endsAt ?? now) + executorEndMs;
+  return (lease?.context?.endsAt ?? now) - now + executorEndMs;
 }
 
 /** A training that failed or was cancelled goes on after its newest round. */

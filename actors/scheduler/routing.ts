@@ -10,6 +10,7 @@ import type { StreamAnswer, TransportFact } from "../../transport/port.ts";
 import type { Peer, TrainingRun, WorkerOffer } from "../../transport/protocols/messages.ts";
 import { pullProtocols } from "../files/stream_file.ts";
 import { trainingOfDataset } from "../learning/model_references.ts";
+import { monotonicNow } from "../runtime/ports.ts";
 import { handleRequest, type ReceivedRequest, type RequestTable, type RequestWith } from "../runtime/requests.ts";
 import { answerAs } from "../runtime/role.ts";
 import type { AllocationContext, allocationMachine } from "../training/allocation.ts";
@@ -122,7 +123,7 @@ function passOffer(routed: Routed, { exchange, peer, identity, message: offer }:
   const asker = trainings.find((training) => allocationOf(training)?.requests.includes(offer.request_id));
   if (asker === undefined || !standsFor(identity.role, "worker")) return decline(routed, request);
   const { id, run } = asker.snapshot.context;
-  const now = context.ports.now();
+  const now = monotonicNow(context.ports);
   const isTaken = mayBeForeign(context.workers, peer) && (
     isOfferedElsewhere(context.workers, { peer, training: id, now }) ||
     trainings.some((training) => training !== asker && hasLeaseOf(training, peer))

@@ -14,6 +14,7 @@
  *
  * @module
  */
+import { monotonicNow } from "../runtime/ports.ts";
 import { unknownWorkers } from "../training/workers.ts";
 import { settleMs } from "./journal.ts";
 import { loadMs } from "./load_trainings.ts";
@@ -30,7 +31,7 @@ export const schedulerMachine = scheduler.createMachine({
     queue: [],
     turn: undefined,
     workers: unknownWorkers,
-    startedAt: input.ports.now(),
+    startedAt: monotonicNow(input.ports),
     restarted: {},
     sorting: {},
     outcome: { type: "finished" },

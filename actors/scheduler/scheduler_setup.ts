@@ -38,7 +38,7 @@ export interface SchedulerContext extends SchedulerInput {
   readonly queue: readonly string[];
   readonly turn: string | undefined;
   readonly workers: Workers;
-  /** When the role started, in milliseconds since the epoch. */
+  /** When the role started, by the monotonic clock (`monotonicNow`). */
   readonly startedAt: number;
   /** Trainings of which an earlier run may have left leases and jobs at workers, with the run that followed it. */
   readonly restarted: Readonly<Record<string, number>>;

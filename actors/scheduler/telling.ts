@@ -7,6 +7,7 @@
 import { standsFor } from "../../pki/member.ts";
 import type { RequestAnswer, TransportFact } from "../../transport/port.ts";
 import type { Peer, TrainingRequest } from "../../transport/protocols/messages.ts";
+import { monotonicNow } from "../runtime/ports.ts";
 import { answerAs } from "../runtime/role.ts";
 import { participantOf } from "../training/training.ts";
 import type { TrainingFact } from "../training/training_setup.ts";
@@ -62,7 +63,7 @@ export function noteLeased({ context, enqueue }: SchedulerArgs, { peer, leaseId 
 /** A worker leaves a training: releases its lease, which ends its job; a worker that knows no release is left alone until it is over. */
 export function noteLeft(args: SchedulerArgs, { peer, leaseId, until }: Fact<"worker.left">): void {
   const { context, enqueue } = args;
-  enqueue.assign({ workers: withHeld(context.workers, peer, { until, now: context.ports.now() }) });
+  enqueue.assign({ workers: withHeld(context.workers, peer, { until, now: monotonicNow(context.ports) }) });
   tell(args, peer, { Release: { lease: leaseId } });
 }
 
@@ -118,5 +119,5 @@ export function endRun(
 export function isHeldBack({ workers, restarted, startedAt, ports }: SchedulerContext, peer: Peer): boolean {
   const isRestart = Object.keys(restarted).length > 0;
   const until = Math.max(isRestart ? startedAt + foreignWaitMs : 0, workers.heldUntil[peer] ?? 0);
-  return mayBeForeign(workers, peer) && ports.now() < until;
+  return mayBeForeign(workers, peer) && monotonicNow(ports) < until;
 }

@@ -270,6 +270,7 @@ export class SimulatedNode {
     const random = randomOf(seed, `random/${this.name}/${this.#incarnation}`);
     const ports: Ports = {
       now: () => clock.now(),
+      monotonic: () => clock.monotonic(),
       random: random.next,
       uuid: ids.uuid,
       report: (report) => this.#world.onReport(this, report),

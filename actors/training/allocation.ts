@@ -28,7 +28,7 @@ import {
   workerTopic,
 } from "../../transport/protocols/messages.ts";
 import type { HasParent } from "../runtime/parent.ts";
-import type { Ports } from "../runtime/ports.ts";
+import { monotonicNow, type Ports } from "../runtime/ports.ts";
 import { answerAs, type TransportRef } from "../runtime/role.ts";
 import { allocationWindowMs, chooseOffers, offersMax, type ReceivedOffer } from "./offers.ts";
 import { offerLifeMs } from "../worker/requests.ts";
@@ -114,7 +114,7 @@ export type AllocationEvent =
 
 /** Offers that can still be accepted, by workers that gave no lease yet. */
 function freshOffers(context: AllocationContext): readonly ReceivedOffer[] {
-  const now = context.ports.now();
+  const now = monotonicNow(context.ports);
   return context.offers.filter(({ at }) => now - at < offerLifeMs - acceptanceMarginMs);
 }
 
@@ -183,7 +183,7 @@ export const allocationMachine = setup({
       });
     }),
     keepOffer: enqueueActions(({ context, enqueue }, { exchange, peer, member, offer }: OfferedExchange) => {
-      const received: ReceivedOffer = { from: peer, member, offer, at: context.ports.now() };
+      const received: ReceivedOffer = { from: peer, member, offer, at: monotonicNow(context.ports) };
       const kept = freshOffers(context).filter(({ offer: other }) => other.id !== offer.id);
       enqueue.assign({ offers: [...kept, received].slice(-offersMax) });
       enqueue.sendTo(context.transport, { type: "respond", exchange, message: { WorkerOffer: {} } });
@@ -243,7 +243,7 @@ export const allocationMachine = setup({
       });
     },
     reportShortage: enqueueActions(({ context, enqueue }) => {
-      const now = context.ports.now();
+      const now = monotonicNow(context.ports);
       if (now - context.reportedAt < allocationWindowMs) return;
       const have = context.granted.length + bestOffers(context).length;
       enqueue.assign({ reportedAt: now });
@@ -266,7 +266,7 @@ export const allocationMachine = setup({
     accepting: {},
     granted: [],
     asked: 0,
-    reportedAt: input.ports.now(),
+    reportedAt: monotonicNow(input.ports),
   }),
   initial: "asking",
   on: {

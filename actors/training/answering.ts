@@ -16,6 +16,7 @@ import type {
 } from "../../transport/protocols/messages.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import { makeRules } from "../../transport/authorization/rules.ts";
+import { monotonicNow } from "../runtime/ports.ts";
 import type { allocationMachine } from "./allocation.ts";
 import { signGrant } from "../data/grant.ts";
 import { instantFromMs } from "../runtime/instant.ts";
@@ -104,7 +105,7 @@ function answerData(
   }
   const answer = sliceFor(context, { peer, member: memberOf(identity) }, message.dataset);
   if (answer === undefined) return decline(args, request);
-  enqueue.assign({ slices: answer.slices, training: withMessage(context.training, peer, context.ports.now()) });
+  enqueue.assign({ slices: answer.slices, training: withMessage(context.training, peer, monotonicNow(context.ports)) });
   enqueue.sendTo(context.transport, { type: "respond", exchange, message: { Data: answer.data } });
 }
 
@@ -169,7 +170,7 @@ function answerProgressRequest(args: TrainingArgs, request: RequestWith<Progress
   const { exchange, peer, identity, message: { job_id: jobId, progress } } = request;
   if (!isOfRun(context, request.message.training)) return decline(args, request);
   const { report, receipt, training: named } = request.message;
-  const [now, namesTraining] = [context.ports.now(), named !== undefined];
+  const [now, namesTraining] = [monotonicNow(context.ports), named !== undefined];
   const received = { peer, member: memberOf(identity), jobId, progress, report, receipt, namesTraining, now };
   const { training, answer } = answerProgress(context.training, received, planOf(context));
   if (answer === undefined) return decline(args, request);

@@ -7,6 +7,7 @@ import type { Member } from "../../pki/member.ts";
 import type { RequestAnswer } from "../../transport/port.ts";
 import type { AggregationRules, Descriptor, JobSpec, Peer, Uuid } from "../../transport/protocols/messages.ts";
 import { aggregationDefault } from "../config/defaults.ts";
+import { monotonicNow } from "../runtime/ports.ts";
 import type { GrantedLease } from "./allocation.ts";
 import { answerAs } from "../runtime/role.ts";
 import { aggregateJob, trainJob } from "./job_spec.ts";
@@ -47,7 +48,7 @@ export function takeLease(
         trainers: {
           ...training.trainers,
           [lease.peer]: leasedTrainer(participant, {
-            now: context.ports.now(),
+            now: monotonicNow(context.ports),
             roundsDone: keptRoundOf(context),
             isCounted: !self.getSnapshot().matches("running"),
             gpu: lease.resources.gpu,
@@ -90,7 +91,7 @@ function sendDispatch(
 ): void {
   const { peer, member, taskId } = participant;
   const dispatch = context.dispatches + 1;
-  const delay = dispatchDelayMs(context.workers(), { peer, now: context.ports.now() });
+  const delay = dispatchDelayMs(context.workers(), { peer, now: monotonicNow(context.ports) });
   enqueue.sendTo(context.transport, {
     type: "request",
     id: `dispatch/${taskId}/${dispatch}`,
@@ -196,7 +197,7 @@ export function noteDispatch(
       : context.training;
     const began = withParticipant(training, peer, { state: "running" });
     const isNew = participant.state === "leased";
-    enqueue.assign({ training: isNew ? { ...began, changedAt: context.ports.now() } : training });
+    enqueue.assign({ training: isNew ? { ...began, changedAt: monotonicNow(context.ports) } : training });
     return;
   }
   const why = answer.type === "request.failed" ? answer.error.message : "it refused";

@@ -19,7 +19,7 @@ import type { Member } from "../../pki/member.ts";
 import type { PeerText, RequestAnswer } from "../../transport/port.ts";
 import type { Instant, RenewedLease, TrainingRun, Uuid } from "../../transport/protocols/messages.ts";
 import type { HasParent } from "../runtime/parent.ts";
-import type { Ports } from "../runtime/ports.ts";
+import { monotonicNow, type Ports } from "../runtime/ports.ts";
 import { answerAs, type TransportRef } from "../runtime/role.ts";
 import { leaseLifeMs } from "../worker/lease.ts";
 import { renewalOf } from "./allocation.ts";
@@ -29,8 +29,8 @@ import { msFromInstant } from "../runtime/instant.ts";
 export const renewalRetryMs = 500;
 /** A renewal is answered within this, in milliseconds: several tries fit into the remaining life of a lease. */
 export const renewalTimeoutMs = 2_000;
-/** An end of lease that is further away than this by the clock here means that the clocks differ, in milliseconds. */
-const leaseLeftMaxMs = 60_000;
+/** A renewal that is answered in time leaves at least this: less means that the clocks differ, in milliseconds. */
+const leaseLeftMinMs = leaseLifeMs / 2;
 
 /** The input of the holder's side of a lease. */
 export interface HeldLeaseInput extends HasParent<HeldLeaseEvent> {
@@ -47,11 +47,11 @@ export interface HeldLeaseInput extends HasParent<HeldLeaseEvent> {
 }
 
 export interface HeldLeaseContext extends HeldLeaseInput {
-  /** The end of the lease, in milliseconds since the epoch by the clock here. */
+  /** The end of the lease, by the monotonic clock here (`monotonicNow`). */
   readonly endsAt: number;
   /**
-   * When the executor of its job last used its bridge, as the giver claims with each renewal: milliseconds since the epoch by the clock
-   * here. Undefined where no giver told.
+   * When the executor of its job last used its bridge, as the giver claims with each renewal, by the monotonic
+   * clock here. Undefined where no giver told.
    */
   readonly usedAt: number | undefined;
   readonly tries: number;
@@ -71,12 +71,12 @@ export type HeldLeaseEvent = {
 };
 
 /**
- * The remaining life of a lease, in milliseconds. The clocks of giver and holder may differ: an end that is past, or further
- * away than any lease lives, counts as a full life from now.
+ * The remaining life of a lease that was given or renewed a moment ago, in milliseconds. The clocks of giver and holder may differ: an
+ * end that is nearer than half a life, or further away than a whole one, counts as a full life from now.
  */
 export function leaseLeftMs(timeout: Instant, now: number): number {
   const left = msFromInstant(timeout) - now;
-  return left > 0 && left <= leaseLeftMaxMs ? left : leaseLifeMs;
+  return left >= leaseLeftMinMs && left <= leaseLifeMs ? left : leaseLifeMs;
 }
 
 /** The renewed lease; undefined where the answer is no renewal. */
@@ -100,7 +100,7 @@ export const heldLeaseMachine = setup({
   guards: {
     isRenewed: (_, { answer }: Answered) => renewedOf(answer) !== undefined,
     isUnanswered: (_, { answer }: Answered) => answer.type === "request.failed",
-    isOver: ({ context }) => context.ports.now() >= context.endsAt,
+    isOver: ({ context }) => monotonicNow(context.ports) >= context.endsAt,
   },
   actions: {
     renew: enqueueActions(({ context, self, enqueue }) => {
@@ -120,9 +120,9 @@ export const heldLeaseMachine = setup({
     takeRenewal: assign(({ context: { ports, usedAt } }, { answer }: Answered) => {
       const renewed = renewedOf(answer);
       if (renewed === undefined) return {};
-      const now = ports.now(), { timeout, idle } = renewed;
+      const now = monotonicNow(ports), { timeout, idle } = renewed;
       return {
-        endsAt: now + leaseLeftMs(timeout, now),
+        endsAt: now + leaseLeftMs(timeout, ports.now()),
         usedAt: idle === undefined ? usedAt : now - idle * 1_000,
       };
     }),
@@ -130,19 +130,19 @@ export const heldLeaseMachine = setup({
       type: "held.lost",
       id: context.id,
       giver: context.giver,
-      reason: context.ports.now() >= context.endsAt ? "its renewals got no answer" : "its giver ended it",
+      reason: monotonicNow(context.ports) >= context.endsAt ? "its renewals got no answer" : "its giver ended it",
     })),
   },
   delays: {
-    untilRenewal: ({ context }) => Math.max(0, Math.round((context.endsAt - context.ports.now()) * (2 / 3))),
-    untilEnd: ({ context }) => Math.max(0, context.endsAt - context.ports.now()),
+    untilRenewal: ({ context }) => Math.max(0, Math.round((context.endsAt - monotonicNow(context.ports)) * (2 / 3))),
+    untilEnd: ({ context }) => Math.max(0, context.endsAt - monotonicNow(context.ports)),
     retry: renewalRetryMs,
   },
 }).createMachine({
   id: "heldLease",
   context: ({ input }) => ({
     ...input,
-    endsAt: input.ports.now() + leaseLeftMs(input.timeout, input.ports.now()),
+    endsAt: monotonicNow(input.ports) + leaseLeftMs(input.timeout, input.ports.now()),
     usedAt: undefined,
     tries: 0,
   }),

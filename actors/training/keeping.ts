@@ -7,6 +7,7 @@ import { type Member, memberOf } from "../../pki/member.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
 import { pullProtocols } from "../files/stream_file.ts";
 import { indexOfRound, resultDataset, velocityDataset, weightsDataset } from "../learning/model_references.ts";
+import { monotonicNow } from "../runtime/ports.ts";
 import { type Checkpoint, trainingFolder } from "./checkpoints.ts";
 import { offeredStream, rejectStream } from "./offered_stream.ts";
 import { keptWeights } from "./repository_weights.ts";
@@ -77,7 +78,11 @@ export function noteKept(
   const { round, parameters: { sha256 }, samples } = checkpoint.record;
   enqueue.assign({
     model: { checkpoint, isPaused: false },
-    training: withKept(training, { round, sha256: digestOf(context, checkpoint), now: ports.now() }, planOf(context)),
+    training: withKept(
+      training,
+      { round, sha256: digestOf(context, checkpoint), now: monotonicNow(ports) },
+      planOf(context),
+    ),
   });
   const evaluation = self.getSnapshot().children["evaluation"];
   if (evaluation !== undefined && context.evaluation === "on") {

@@ -7,6 +7,7 @@ import type { ActorRefFrom } from "xstate";
 import { isRekeyed, memberOf } from "../../pki/member.ts";
 import type { Act } from "../../transport/authorization/acts.ts";
 import type { TransportFact } from "../../transport/port.ts";
+import { monotonicNow } from "../runtime/ports.ts";
 import type { allocationMachine } from "./allocation.ts";
 import type { heldLeaseMachine } from "./held_lease.ts";
 import { release } from "./releasing.ts";
@@ -40,7 +41,7 @@ export function loseParticipant(args: TrainingArgs, { peer, reason, isRejected =
   if (participant === undefined) return;
   const part = removeParticipant(args, participant);
   enqueue.assign({
-    excluded: { ...context.excluded, [participant.peer]: context.ports.now() + restMs },
+    excluded: { ...context.excluded, [participant.peer]: monotonicNow(context.ports) + restMs },
     barred: isRejected ? [...context.barred, participant.member] : context.barred,
   });
   const left = trainersOf(context.training).filter((other) => other !== participant.peer).length;
@@ -56,12 +57,13 @@ export function loseParticipant(args: TrainingArgs, { peer, reason, isRejected =
 
 /** Whether a worker that offers may not be leased now: it rests, or its node is barred, whatever its key is now. */
 export function isUnwanted({ excluded, barred, ports }: TrainingContext, { peer, member }: Sender): boolean {
-  return ports.now() < (excluded[peer] ?? 0) || barred.some((other) => other === member || isRekeyed(other, member));
+  return monotonicNow(ports) < (excluded[peer] ?? 0) ||
+    barred.some((other) => other === member || isRekeyed(other, member));
 }
 
 /** The workers whose rest is over, and the others. */
 export function restedWorkers({ excluded, ports }: TrainingContext) {
-  const now = ports.now();
+  const now = monotonicNow(ports);
   const resting = Object.entries(excluded).filter(([, until]) => until > now);
   return {
     rested: Object.keys(excluded).filter((peer) => (excluded[peer] ?? 0) <= now),
@@ -77,7 +79,7 @@ export function removeParticipant(args: TrainingArgs, participant: Participant):
   const left = part === "aggregator" && context.model !== undefined
     ? withoutAggregator(context.training, keptRoundOf(context))
     : withoutParticipant(context.training, peer);
-  enqueue.assign({ training: { ...left, changedAt: context.ports.now() }, stalledAt: undefined });
+  enqueue.assign({ training: { ...left, changedAt: monotonicNow(context.ports) }, stalledAt: undefined });
   enqueue.cancel(`dispatch/${taskId}`);
   enqueue.cancel(`absence/${peer}`);
   enqueue.stopChild(`lease/${leaseId}`);
@@ -131,11 +133,11 @@ export function noteReturn(
 export function loseSilent({ context, self, enqueue }: TrainingArgs): void {
   if (isKeeping(context)) return;
   const { silenceS = silenceSecondsDefault } = context.config.job.resources;
-  const now = context.ports.now(), silenceMs = silenceS * 1_000;
+  const now = monotonicNow(context.ports), silenceMs = silenceS * 1_000;
   const { children } = self.getSnapshot();
   for (const { peer, leaseId } of silentTrainers(context.training, now, silenceMs)) {
     const lease = children[`lease/${leaseId}`] as ActorRefFrom<typeof heldLeaseMachine> | undefined;
-    const usedAt = lease?.getSnapshot().context.usedAt ?? 0;
+    const usedAt = lease?.getSnapshot().context.usedAt ?? Number.NEGATIVE_INFINITY;
     if (now - usedAt <= silenceMs) continue;
     enqueue.raise({ type: "participant.lost", peer, reason: `it gave no sign of life for ${silenceS} s` });
   }
@@ -159,7 +161,7 @@ export function watchRound({ context, enqueue }: TrainingArgs): void {
   const wait = waitOf(context);
   if (wait === undefined) return;
   const deadlineMs = context.config.job.aggregation.roundDeadlineS * 1_000;
-  const waitedMs = ports.now() - wait.since;
+  const waitedMs = monotonicNow(ports) - wait.since;
   if (waitedMs <= deadlineMs) return;
   const round = training.roundsDone + 1;
   const seconds = Math.round(waitedMs / 1_000);

@@ -5,6 +5,7 @@
  * @module
  */
 import type { Peer, Uuid } from "../../transport/protocols/messages.ts";
+import { monotonicNow } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 import { type TakenRun, unrememberedRun } from "./run_number.ts";
 import type { TrainingArgs, TrainingContext, TrainingFact } from "./training_setup.ts";
@@ -46,7 +47,7 @@ export function release(
     | { readonly context?: { readonly endsAt?: number } }
     | undefined;
   const endsAt = lease?.context?.endsAt;
-  const until = endsAt === undefined ? context.ports.now() + foreignWaitMs : endsAt + executorEndMs;
+  const until = endsAt === undefined ? monotonicNow(context.ports) + foreignWaitMs : endsAt + executorEndMs;
   enqueue.sendTo(context.parent, { type: "worker.left", peer, leaseId, until });
 }
 

@@ -6,6 +6,7 @@
 import { assign, enqueueActions, raise, sendTo } from "xstate";
 import { withConnected, withoutConnected } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
+import { monotonicNow } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 import type { RoleOutcome } from "../runtime/role.ts";
 import { answerRequest, routeStream } from "./answering.ts";
@@ -68,7 +69,9 @@ export const trainingWithActions = trainingSetup.extend({
     noteNoRun: enqueueActions(noteNoRun),
     announceRun: sendTo(({ context }) => context.parent, announceRun),
     askTurn: sendTo(({ context }) => context.parent, ({ context: { id } }) => ({ type: "training.queued", id })),
-    beginTurn: assign({ turnEndsAt: ({ context: { ports, patience } }) => ports.now() + (patience?.holdMs ?? 0) }),
+    beginTurn: assign({
+      turnEndsAt: ({ context: { ports, patience } }) => monotonicNow(ports) + (patience?.holdMs ?? 0),
+    }),
     tellResting: sendTo(({ context }) => context.parent, ({ context: { id } }) => ({ type: "training.resting", id })),
     tellRunning: sendTo(({ context }) => context.parent, ({ context: { id } }) => ({ type: "training.running", id })),
     releaseEnded: enqueueActions(releaseEnded),

@@ -14,7 +14,7 @@ import { evaluationMachine } from "./evaluation.ts";
 import type { Evaluator } from "./evaluator.ts";
 import { heldLeaseMachine } from "./held_lease.ts";
 import type { EventsOf } from "../runtime/effect_actor.ts";
-import type { Ports } from "../runtime/ports.ts";
+import { monotonicNow, type Ports } from "../runtime/ports.ts";
 import type { HasParent } from "../runtime/parent.ts";
 import type { RoleEvent, RoleInput, RoleOutcome } from "../runtime/role.ts";
 import { type FoundDataset, readDatasetRecord } from "../data/dataset_record.ts";
@@ -243,7 +243,7 @@ export function isKeeping({ model, training }: TrainingContext): boolean {
 
 /** Workers that may not be allocated: participants, and those that rest. */
 export function takenPeers({ training, excluded, ports }: TrainingContext): readonly Peer[] {
-  const resting = Object.entries(excluded).flatMap(([peer, until]) => until > ports.now() ? [peer] : []);
+  const resting = Object.entries(excluded).flatMap(([peer, until]) => until > monotonicNow(ports) ? [peer] : []);
   return [...resting, ...allParticipants(training).map(({ peer }) => peer)];
 }
 
@@ -353,7 +353,7 @@ export const trainingSetup = setup({
   },
   delays: {
     regroup: ({ context: { ports, patience, turnEndsAt } }) =>
-      patience === undefined ? aboutMs(regroupMs, ports) : Math.max(0, turnEndsAt - ports.now()),
+      patience === undefined ? aboutMs(regroupMs, ports) : Math.max(0, turnEndsAt - monotonicNow(ports)),
     seekAgain: ({ context: { ports } }) => aboutMs(regroupMs, ports),
     rest: ({ context: { ports, patience } }) => {
       const [least, most] = patience?.restMs ?? [0, 0];

@@ -42,6 +42,8 @@ export interface FakeWorld {
   takeOne<Type extends TransportAsk["type"]>(type: Type): AskOf<Type>;
   /** Lets time pass, a timer at a time. */
   pass(ms: number): void;
+  /** Sets the wall clock, forwards or back: timers run on. */
+  step(ms: number): void;
   /** Fields of the reports of an event. */
   reported(event: string): Readonly<Record<string, unknown>>[];
 }
@@ -55,7 +57,7 @@ export function makeFakeWorld(): FakeWorld {
   const asks: TransportAsk[] = [];
   const untaken: TransportAsk[] = [];
   const reports: Report[] = [];
-  let uuids = 0;
+  let uuids = 0, stepMs = 0;
   const transport = createActor(fromCallback<TransportAsk>(({ receive }) => {
     receive((ask) => {
       asks.push(ask);
@@ -74,7 +76,8 @@ export function makeFakeWorld(): FakeWorld {
     asks,
     transport: transport as unknown as TransportRef,
     ports: {
-      now: () => beginning + clock.now(),
+      now: () => beginning + clock.now() + stepMs,
+      monotonic: () => beginning + clock.now(),
       random: () => 0.5,
       uuid: () => `00000000-0000-4000-8000-${String(++uuids).padStart(12, "0")}`,
       report: (report) => void reports.push(report),
@@ -93,6 +96,7 @@ export function makeFakeWorld(): FakeWorld {
     pass(ms) {
       for (let passed = 0; passed < ms; passed += 10) clock.increment(Math.min(10, ms - passed));
     },
+    step: (ms) => void (stepMs += ms),
     reported: (event) => reports.filter((report) => report.event === event).map(({ fields }) => fields ?? {}),
   };
 }

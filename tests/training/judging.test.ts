@@ -150,6 +150,22 @@ test("a training whose only trainer reports and sends no update ends, and says w
   assert.equal(started.actor.getSnapshot().output, { type: "failed", reason: "no trainer is left" });
 });
 
+test("bug: a clock step of an hour lost every member of a training, or kept a silent one for an hour longer", () => {
+  const hourMs = 3_600_000;
+  const { world, live, progress, actor } = training(["a", "b"], 2);
+  progress("a", { status: { batch_size: 1 } });
+  world.step(hourMs);
+  live(2 * silenceCheckMs);
+  const lost = () => [...world.reported("trainer.lost"), ...world.reported("aggregator.lost")].map(({ peer }) => peer);
+  assert.equal([lost(), world.reported("round.stalled")], [[], []]);
+  world.step(-2 * hourMs);
+  live(2 * silenceCheckMs);
+  assert.equal(lost(), []);
+  live(deadlineMs);
+  assert.equal(lost(), ["b", "a"].sort(), "they gave no sign of life for fifteen minutes");
+  assert.is(actor.getSnapshot().status, "done");
+});
+
 test("each finished round begins the time anew", () => {
   const started = training(["a", "b"], 5);
   for (let nth = 0; nth < 3; nth++) {

@@ -139,6 +139,24 @@ test("the giver's no loses it at once, and rubbish counts as one", () => {
   }
 });
 
+for (const stepMs of [3_600_000, -3_600_000]) {
+  test(`bug: a clock step of ${stepMs / 3_600_000} h lost a lease, or kept it for an hour without an answer`, () => {
+    const { world, lease, renewed } = held(9_000);
+    world.pass(5_000);
+    world.step(stepMs);
+    world.pass(1_000);
+    world.pass(100);
+    assert.equal([lease.state(), lease.said], ["renewing", []], "it waits for the answer");
+    world.takeOne("request").replyTo.send(renewed(15_000));
+    assert.is(lease.state(), "holding");
+    world.step(stepMs);
+    world.pass(6_670);
+    assert.equal(world.take("request").length, 1, "renewed as if its clock had not moved");
+    world.pass(3_400);
+    assert.is((lease.said[0] as unknown as { reason: string }).reason, "its renewals got no answer");
+  });
+}
+
 test("released, it says and sends nothing any more", () => {
   const { world, lease } = held(9_000);
   lease.send({ type: "held.release" });
@@ -151,8 +169,12 @@ test("a giver's clock astray is taken for a full life", () => {
   assert.is(leaseLeftMs(instantFromMs(10_000), 4_000), 6_000);
   assert.is(leaseLeftMs(instantFromMs(4_000), 4_000), leaseLifeMs);
   assert.is(leaseLeftMs(instantFromMs(0), 4_000_000), leaseLifeMs);
-  assert.is(leaseLeftMs(instantFromMs(60_000), 0), 60_000);
-  assert.is(leaseLeftMs(instantFromMs(60_001), 0), leaseLifeMs);
+  // bug: a giver whose clock was ahead by six seconds to a minute was asked for the renewal when its lease was over
+  assert.is(leaseLeftMs(instantFromMs(60_000), 0), leaseLifeMs);
+  assert.is(leaseLeftMs(instantFromMs(leaseLifeMs), 0), leaseLifeMs);
+  // bug: a giver whose clock was behind by almost ten seconds had no time to answer
+  assert.is(leaseLeftMs(instantFromMs(4_999), 0), leaseLifeMs);
+  assert.is(leaseLeftMs(instantFromMs(5_000), 0), 5_000);
 });
 
 test.run();

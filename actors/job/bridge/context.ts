@@ -30,7 +30,7 @@ export interface BridgeContext {
   readonly network: JobNetwork;
   readonly limits: JobLimits;
   readonly report: Ports["report"];
-  /** Milliseconds; only differences count. */
+  /** Milliseconds by a clock that makes no steps; only differences count. */
   readonly now: Ports["now"];
   readonly web: Web;
   /** Changed by the routes. */

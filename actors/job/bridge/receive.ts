@@ -111,7 +111,7 @@ function keepalive(response: ServerResponse, written: { at: number }, everyMs: n
   return Effect.forever(Effect.gen(function* () {
     const now = yield* Clock.currentTimeMillis;
     const due = written.at + everyMs;
-    if (due > now) return yield* Effect.sleep(due - now);
+    if (due > now) return yield* Effect.sleep(Math.min(due - now, everyMs));
     if (!response.writableNeedDrain) response.write(": keepalive\n\n");
     written.at = now;
   }));
