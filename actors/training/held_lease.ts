@@ -29,8 +29,8 @@ import { msFromInstant } from "../runtime/instant.ts";
 export const renewalRetryMs = 500;
 /** A renewal is answered within this, in milliseconds: several tries fit into the remaining life of a lease. */
 export const renewalTimeoutMs = 2_000;
-/** A renewal that is answered in time leaves at least this: less means that the clocks differ, in milliseconds. */
-const leaseLeftMinMs = leaseLifeMs / 2;
+/** A lease that was given or renewed a moment ago lives between these, in milliseconds: else the clocks differ. */
+const leaseLeftMinMs = 2_000, leaseLeftMaxMs = 12_000;
 
 /** The input of the holder's side of a lease. */
 export interface HeldLeaseInput extends HasParent<HeldLeaseEvent> {
@@ -72,11 +72,11 @@ export type HeldLeaseEvent = {
 
 /**
  * The remaining life of a lease that was given or renewed a moment ago, in milliseconds. The clocks of giver and holder may differ: an
- * end that is nearer than half a life, or further away than a whole one, counts as a full life from now.
+ * end that is nearer or further away than that of any such lease counts as a full life from now.
  */
 export function leaseLeftMs(timeout: Instant, now: number): number {
   const left = msFromInstant(timeout) - now;
-  return left >= leaseLeftMinMs && left <= leaseLifeMs ? left : leaseLifeMs;
+  return left >= leaseLeftMinMs && left <= leaseLeftMaxMs ? left : leaseLifeMs;
 }
 
 /** The renewed lease; undefined where the answer is no renewal. */
