@@ -7,11 +7,21 @@ import { Effect } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
 import type { Certificate } from "../../pki/certificate.ts";
-import { type Issued, issueIntermediate, issueRoot, type SubjectName } from "../../pki/issue/mod.ts";
+import {
+  type Certified,
+  certifyIntermediate,
+  certifyRoot,
+  type Issued,
+  issueIntermediate,
+  issueRoot,
+  type Signer,
+  type SubjectName,
+} from "../../pki/issue/mod.ts";
 import { refuseUnapproved } from "./approval/approval_files.ts";
 import { type AuthorityFiles, readAuthority } from "./authority.ts";
 import { beginRecord } from "./begin_record.ts";
 import { CertutilError } from "./certutil_error.ts";
+import { readSigner } from "./key_source.ts";
 import { type Lifetime, periodOf, periodUnder } from "./lifetime.ts";
 import { writeIssued } from "./issued_record.ts";
 import { issuing, type Outcome, writeOutputs } from "./outcome.ts";
@@ -25,11 +35,20 @@ export interface PairFiles {
   readonly existing: ExistingFiles;
 }
 
+/** Where a CA's certificate goes, and its key: into a new file, or it is where it was. */
+export interface CaPairFiles extends Omit<PairFiles, "outKey"> {
+  readonly outKey?: string | undefined;
+  /** A key that is there: a file, or the URI of a key in a token. */
+  readonly key?: string | undefined;
+  /** The passphrase or PIN of the keys that are there. */
+  readonly passin?: string | undefined;
+}
+
 /** What a root is made of. */
-export interface MakeRoot extends SubjectName, PairFiles, Lifetime {}
+export interface MakeRoot extends SubjectName, CaPairFiles, Lifetime {}
 
 /** What an intermediate is made of. */
-export interface MakeIntermediate extends SubjectName, PairFiles, AuthorityFiles, Lifetime {
+export interface MakeIntermediate extends SubjectName, CaPairFiles, AuthorityFiles, Lifetime {
   readonly pathLength: number;
 }
 
@@ -37,8 +56,13 @@ export interface MakeIntermediate extends SubjectName, PairFiles, AuthorityFiles
 export function makeRoot(options: MakeRoot): Effect.Effect<Outcome, CertutilError, FileSystem | Path> {
   return Effect.gen(function* () {
     const period = yield* periodOf(options);
-    const root = yield* issuing("make root CA", () => issueRoot({ ...subjectOf(options), ...period }));
-    return yield* writeOutputs(yield* filesOf(options, root), options.existing);
+    const request = { ...subjectOf(options), ...period };
+    const signer = yield* keyToCertify(options);
+    const root = yield* issuing(
+      "make root CA",
+      () => signer === undefined ? issueRoot(request) : certifyRoot(request, signer),
+    );
+    return yield* writeOutputs(yield* filesOf(options, root), options.existing, [], keysRead(options));
   });
 }
 
@@ -52,13 +76,15 @@ export function makeIntermediate(
     const { period, warnings: ends } = yield* periodUnder(options, issuer.certificate, options.caCert);
     yield* checkPathLength(issuer.certificate, options);
     const { pathLength } = options;
+    const request = { issuer: issuer.issuer, pathLength, ...subjectOf(options), ...period };
+    const signer = yield* keyToCertify(options);
     const made = yield* issuing(
       "make intermediate CA",
-      () => issueIntermediate({ issuer, pathLength, ...subjectOf(options), ...period }),
+      () => signer === undefined ? issueIntermediate(request) : certifyIntermediate(request, signer),
     );
     const warnings = [...issuer.warnings, ...ends];
     const issued = { der: made.der, files: yield* filesOf(options, made), warnings };
-    return yield* writeIssued(options, issuer, issued, options.existing);
+    return yield* writeIssued(options, issuer, issued, options.existing, keysRead(options));
   });
 }
 
@@ -79,10 +105,28 @@ export function checkPathLength(
   );
 }
 
-/** A new CA's files: its pair, and the record of what it revokes. */
-const filesOf = Effect.fnUntraced(function* (options: PairFiles, { certPem, keyPem, der }: Issued) {
-  return [...pairOf(options, certPem, keyPem, "ca-certificate"), yield* beginRecord(der, options.outCert)];
+/** A new CA's files: its pair, or its certificate alone where the key was there, and the record of what it revokes. */
+const filesOf = Effect.fnUntraced(function* ({ outCert, outKey }: CaPairFiles, made: Certified | Issued) {
+  const { certPem, der } = made;
+  const files = "keyPem" in made && outKey !== undefined
+    ? pairOf({ outCert, outKey }, certPem, made.keyPem, "ca-certificate")
+    : [certificateOutput(outCert, certPem, "ca-certificate")];
+  return [...files, yield* beginRecord(der, outCert)];
 });
+
+/** The key of `--key`; undefined where a new one goes to `--out-key`. One of both must be given. */
+export const keyToCertify = Effect.fnUntraced(function* (
+  { key, outKey, passin }: Pick<CaPairFiles, "key" | "outKey" | "passin">,
+): Effect.fn.Return<Signer | undefined, CertutilError, FileSystem> {
+  if ((key === undefined) === (outKey === undefined)) {
+    const detail = key === undefined ? "neither --out-key nor --key is given" : "--out-key and --key are both given";
+    const remedy = "Give --out-key FILE for a new key, or --key with one that is there: a file or a pkcs11: URI.";
+    return yield* new CertutilError({ what: "certify key", detail, remedy });
+  }
+  return key === undefined ? undefined : yield* readSigner({ key, passin }, { what: "key", flag: "--key" });
+});
+
+const keysRead = ({ key }: CaPairFiles): readonly string[] => key === undefined ? [] : [key];
 
 function subjectOf({ commonName, organization, country }: SubjectName): SubjectName {
   return { commonName, organization, country };
@@ -97,6 +141,10 @@ export function pairOf(
 ): readonly Output[] {
   return [
     { path: files.outKey, kind: "private-key", content: keyPem, mode: 0o600 },
-    { path: files.outCert, kind, content: certPem, mode: 0o644 },
+    certificateOutput(files.outCert, certPem, kind),
   ];
+}
+
+function certificateOutput(path: string, content: string, kind: "certificate" | "ca-certificate"): Output {
+  return { path, kind, content, mode: 0o644 };
 }

@@ -7,19 +7,20 @@ import { Effect, Result } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import { sameBytes } from "../../pki/bytes.ts";
 import type { Certificate } from "../../pki/certificate.ts";
-import { type Issuer, readIssuer } from "../../pki/issue/issuer.ts";
-import { IssueError } from "../../pki/issue/mod.ts";
+import { IssueError, type Issuer, issuerWith, type Signer } from "../../pki/issue/mod.ts";
+import { isPkcs11Uri } from "../../pki/issue/pkcs11_uri.ts";
 import { verifySignature } from "../../pki/signature.ts";
 import { keyWarning } from "./accepted_keys.ts";
 import { CertutilError, fromIssueError } from "./certutil_error.ts";
 import { readPemInput } from "./input_file.ts";
-import { decryptKey } from "./passphrase.ts";
+import { readSigner } from "./key_source.ts";
 
 /** Where a CA's files are. */
 export interface AuthorityFiles {
   readonly caCert: string;
+  /** A file, or the URI of a key in a token. */
   readonly caKey: string;
-  /** Where the passphrase of an encrypted key is, as `--passin` gives it. */
+  /** Where the passphrase of an encrypted key is, or the PIN of its token, as `--passin` gives it. */
   readonly passin?: string | undefined;
   /** Where the CA's issued certificates are recorded; `<caCert>.issued.tsv` when undefined. */
   readonly issued?: string | undefined;
@@ -28,7 +29,8 @@ export interface AuthorityFiles {
 /** A CA that can sign. */
 export interface Authority {
   readonly certPem: string;
-  readonly keyPem: string;
+  /** What it issues with. */
+  readonly issuer: Issuer;
   readonly certificate: Certificate;
   /** Its key identifier, hexadecimal: what tells CAs of one name apart. */
   readonly keyId: string;
@@ -47,12 +49,11 @@ export function isIssuedBy(certificate: Certificate, { certificate: ca }: Pick<A
 export function readAuthority(files: AuthorityFiles): Effect.Effect<Authority, CertutilError, FileSystem> {
   return Effect.gen(function* () {
     const certPem = yield* readPemInput(files.caCert, { what: "CA certificate", flag: "--ca-cert" }, "certificate");
-    const keyText = yield* readPemInput(files.caKey, { what: "CA key", flag: "--ca-key" }, "private key");
-    const keyPem = yield* decryptKey(keyText, files.caKey, files.passin);
-    const issuer = yield* Effect.fromResult(loadIssuer(certPem, keyPem, files));
+    const signer = yield* readSigner({ key: files.caKey, passin: files.passin }, { what: "CA key", flag: "--ca-key" });
+    const issuer = yield* Effect.fromResult(loadIssuer(certPem, signer, files));
     return {
       certPem,
-      keyPem,
+      issuer,
       certificate: issuer.certificate,
       keyId: Array.from(issuer.keyId, (octet) => octet.toString(16).padStart(2, "0")).join(""),
       warnings: [...keyWarning(issuer.certificate.publicKey, "CA"), ...yield* openKeyWarning(files.caKey)],
@@ -62,20 +63,21 @@ export function readAuthority(files: AuthorityFiles): Effect.Effect<Authority, C
 
 function loadIssuer(
   certPem: string,
-  keyPem: string,
+  signer: Signer,
   files: AuthorityFiles,
 ): Result.Result<Issuer, CertutilError> {
   return Result.try({
-    try: () => readIssuer({ certPem, keyPem }),
+    try: () => issuerWith(certPem, signer),
     catch: (error) => {
       if (!(error instanceof IssueError)) throw error;
-      return fromIssueError("sign with", error, error.problem === "issuer-key" ? files.caKey : files.caCert);
+      return fromIssueError("sign with", error, error.problem === "key" ? files.caKey : files.caCert);
     },
   });
 }
 
 /** The specification requires keys that only their owner can read; an open one may have been copied already. */
 function openKeyWarning(path: string): Effect.Effect<readonly string[], never, FileSystem> {
+  if (isPkcs11Uri(path)) return Effect.succeed([]);
   return Effect.flatMap(FileSystem, (files) =>
     Effect.match(files.stat(path), {
       onFailure: () => [],

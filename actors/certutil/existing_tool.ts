@@ -78,7 +78,7 @@ export function toolNode(options: ToolNode): Effect.Effect<Outcome, CertutilErro
     const san = [...(options.san.length === 0 ? ["0.0.0.0"] : options.san), ...own];
     const { certPem, keyPem, der } = yield* issuing(
       "make node certificate",
-      () => issueNode({ issuer, commonName: name, san, ...period }),
+      () => issueNode({ issuer: issuer.issuer, commonName: name, san, ...period }),
     );
     const unnamed = own.length === 0 ? [`${JSON.stringify(name)} is no DNS name, the certificate goes without it`] : [];
     const warnings = [...issuer.warnings, ...unnamed, ...ends];

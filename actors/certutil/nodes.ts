@@ -6,9 +6,9 @@
 import { Effect } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
-import { issueCsr, issueNode, type SubjectName } from "../../pki/issue/mod.ts";
+import { issueCsr, issueNode, requestWith, type SubjectName } from "../../pki/issue/mod.ts";
 import type { ExistingFiles } from "../files/write_whole.ts";
-import { type PairFiles, pairOf } from "./authorities.ts";
+import { keyToCertify, type PairFiles, pairOf } from "./authorities.ts";
 import { type AuthorityFiles, readAuthority } from "./authority.ts";
 import type { CertutilError } from "./certutil_error.ts";
 import { writeIssued } from "./issued_record.ts";
@@ -25,7 +25,11 @@ export interface MakeNode extends SubjectName, PairFiles, AuthorityFiles, Lifeti
 /** What a signing request is made of. */
 export interface MakeCsr extends SubjectName, NodeNames {
   readonly outCsr: string;
-  readonly outKey: string;
+  /** Where a new key goes; undefined where `key` is given. */
+  readonly outKey?: string | undefined;
+  /** A key that is there: a file, or the URI of a key in a token. */
+  readonly key?: string | undefined;
+  readonly passin?: string | undefined;
   readonly existing: ExistingFiles;
 }
 
@@ -38,7 +42,7 @@ export function makeNode(options: MakeNode): Effect.Effect<Outcome, CertutilErro
     const names = yield* Effect.fromResult(namesOf(options));
     const { certPem, keyPem, der } = yield* issuing(
       "make node certificate",
-      () => issueNode({ issuer, commonName, organization, country, ...names, ...period }),
+      () => issueNode({ issuer: issuer.issuer, commonName, organization, country, ...names, ...period }),
     );
     const content = withChain(certPem, issuer, options.chain);
     const warnings = [...issuer.warnings, ...ends, ...claimWarning(der)];
@@ -51,19 +55,24 @@ export function makeNode(options: MakeNode): Effect.Effect<Outcome, CertutilErro
   });
 }
 
-/** Makes a node's key (0600) and a request for its certificate. */
+/** Makes a key (0600) and a request for its certificate, or a request for a key that is there. */
 export function makeCsr(options: MakeCsr): Effect.Effect<Outcome, CertutilError, FileSystem | Path> {
   return Effect.gen(function* () {
-    const { commonName, organization, country } = options;
+    const { commonName, organization, country, outKey, key } = options;
     const names = yield* Effect.fromResult(namesOf(options));
+    const signer = yield* keyToCertify(options);
+    const request = { commonName, organization, country, ...names };
     const { csrPem, keyPem } = yield* issuing(
       "make signing request",
-      () => issueCsr({ commonName, organization, country, ...names }),
+      async () =>
+        signer === undefined
+          ? await issueCsr(request)
+          : { csrPem: await requestWith(request, signer), keyPem: undefined },
     );
-    const files: readonly Output[] = [
-      { path: options.outKey, kind: "private-key", content: keyPem, mode: 0o600 },
-      { path: options.outCsr, kind: "signing-request", content: csrPem, mode: 0o644 },
-    ];
-    return yield* writeOutputs(files, options.existing);
+    const keyFile: readonly Output[] = keyPem === undefined || outKey === undefined
+      ? []
+      : [{ path: outKey, kind: "private-key", content: keyPem, mode: 0o600 }];
+    const csr: Output = { path: options.outCsr, kind: "signing-request", content: csrPem, mode: 0o644 };
+    return yield* writeOutputs([...keyFile, csr], options.existing, [], key === undefined ? [] : [key]);
   });
 }

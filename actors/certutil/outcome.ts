@@ -7,8 +7,11 @@ import { Effect } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import { Path } from "effect/Path";
 import { IssueError } from "../../pki/issue/mod.ts";
+import { isPkcs11Uri } from "../../pki/issue/pkcs11_uri.ts";
 import { type ExistingFiles, writeWhole } from "../files/write_whole.ts";
 import { CertutilError, fromFileNotWritten, fromIssueError } from "./certutil_error.ts";
+import { SignerError } from "../pkcs11/signer_error.ts";
+import { fromSignerError } from "./key_source.ts";
 import { checkReplaced, type Output } from "./replacement.ts";
 
 /** Lines for the operator; the program prints them. */
@@ -29,14 +32,15 @@ export function writeOutputs(
 ): Effect.Effect<Outcome, CertutilError, FileSystem | Path> {
   return Effect.gen(function* () {
     const paths = yield* Path;
-    const taken = new Map(inputs.map((path) => [paths.resolve(path), "the command reads it"]));
+    const read = inputs.filter((input) => !isPkcs11Uri(input));
+    const taken = new Map(read.map((path) => [paths.resolve(path), "the command reads it"]));
     for (const { path } of files) {
       const detail = taken.get(paths.resolve(path));
       const remedy = "Choose another name.";
       if (detail !== undefined) return yield* new CertutilError({ what: "write", file: path, detail, remedy });
       taken.set(paths.resolve(path), "two of the files have this name");
     }
-    yield* checkReplaced(files, existing, inputs);
+    yield* checkReplaced(files, existing, read);
     yield* Effect.mapError(writeWhole(files, existing), fromFileNotWritten);
     return { lines: files.map(({ path }) => `wrote ${path}`), warnings };
   });
@@ -46,6 +50,9 @@ export function writeOutputs(
 export function issuing<A>(what: string, issue: () => Promise<A>): Effect.Effect<A, CertutilError> {
   return Effect.catch(
     Effect.tryPromise({ try: issue, catch: (error) => error }),
-    (error) => error instanceof IssueError ? Effect.fail(fromIssueError(what, error)) : Effect.die(error),
+    (error) => {
+      if (error instanceof SignerError) return Effect.fail(fromSignerError(what, error));
+      return error instanceof IssueError ? Effect.fail(fromIssueError(what, error)) : Effect.die(error);
+    },
   );
 }

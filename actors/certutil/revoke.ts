@@ -172,7 +172,7 @@ function continueList(
     const now = yield* Clock.currentTimeMillis;
     const pem = yield* issuing("make revocation list", () =>
       issueCrl({
-        issuer: authority,
+        issuer: authority.issuer,
         revoked: next.record.revocations.slice(next.base?.entries ?? 0),
         base: next.base?.number,
         number: next.record.number,

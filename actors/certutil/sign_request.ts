@@ -43,7 +43,10 @@ export function signRequest(options: SignRequest): Effect.Effect<Outcome, Certut
     const { period, warnings: ends } = yield* periodUnder(options, issuer.certificate, options.caCert);
     const csrPem = yield* readPemInput(options.csr, { what: "signing request", flag: "--csr" }, "signing request");
     const identity = yield* identityOf(options, issuer);
-    const signed = yield* issuing(`sign ${options.csr}`, () => signCsr({ issuer, csrPem, identity, ...period }));
+    const signed = yield* issuing(
+      `sign ${options.csr}`,
+      () => signCsr({ issuer: issuer.issuer, csrPem, identity, ...period }),
+    );
     const { subject, publicKey } = Result.getOrThrow(parseCertificate(signed.der));
     const content = withChain(signed.certPem, issuer, options.chain);
     const files: readonly Output[] = [{ path: options.outCert, kind: "certificate", content }];

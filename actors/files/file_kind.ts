@@ -14,6 +14,7 @@ export type FileKind =
   | "certificate"
   | "ca-certificate"
   | "private-key"
+  | "public-key"
   | "encrypted-key"
   | "revocation-list"
   | "signing-request"
@@ -29,6 +30,7 @@ export const kindNames: Readonly<Record<FileKind, string>> = {
   "certificate": "a node's certificate",
   "ca-certificate": "a CA's certificate",
   "private-key": "a private key",
+  "public-key": "a public key",
   "encrypted-key": "an encrypted private key",
   "revocation-list": "a revocation list",
   "signing-request": "a signing request",
@@ -77,6 +79,7 @@ export function kindOf(bytes: Uint8Array): FileKind {
     if (approval !== null) return approval[1] === "-policy" ? "approval-policy" : "approval";
     return /^\s*\{[\s\S]*"keys"\s*:/.test(text) ? "spiffe-bundle" : "unknown";
   }
+  if (first === "PUBLIC KEY") return "public-key";
   if (isLabelOf("certificate", first)) return isCa(text) ? "ca-certificate" : "certificate";
   if (isLabelOf("revocation list", first)) return "revocation-list";
   return isLabelOf("signing request", first) ? "signing-request" : "unknown";

@@ -13,14 +13,18 @@ import { type IssuedKeyAlgorithm, makeSigningKey, readSigningKey, type SigningKe
 import type { IssuerKey } from "./signer.ts";
 import { formatPem } from "../pem.ts";
 
-/** A certificate and its private key. */
-export interface Issued {
-  /** The certificate, PEM. */
+/** A certificate. */
+export interface Certified {
+  /** PEM. */
   readonly certPem: string;
+  /** DER. */
+  readonly der: Uint8Array;
+}
+
+/** A certificate and its private key. */
+export interface Issued extends Certified {
   /** PKCS#8 version 1, PEM, unencrypted. */
   readonly keyPem: string;
-  /** The certificate, DER. */
-  readonly der: Uint8Array;
 }
 
 /** A CA: its certificate, and the private key that belongs to it. */
@@ -133,5 +137,10 @@ export function keyToCertify(keyPem: string | undefined, overrides: IssueOverrid
 
 /** DER and key as PEM. */
 export function issued(der: Uint8Array, key: SigningKey): Issued {
-  return { certPem: formatPem("CERTIFICATE", der), keyPem: key.keyPem, der: Buffer.from(der) };
+  return { ...certified(der), keyPem: key.keyPem };
+}
+
+/** DER as PEM. */
+export function certified(der: Uint8Array): Certified {
+  return { certPem: formatPem("CERTIFICATE", der), der: Buffer.from(der) };
 }

@@ -8,6 +8,8 @@ import { subjectAltName } from "./extensions.ts";
 import { alternativeNames } from "./issue_node.ts";
 import { encodeName, type SubjectName } from "./name.ts";
 import { formatPem } from "../pem.ts";
+import { keyOfSigner, type Signer } from "./signer.ts";
+import type { KeyToCertify } from "./signing_key.ts";
 import { libraryExtensions, libraryName, librarySigner, loadLibrary, written } from "./to_library.ts";
 
 /** OID of the attribute that carries the extensions a request asks for (RFC 2985 §5.4.2). */
@@ -37,9 +39,25 @@ export interface IssuedCsr {
  * @throws {IssueError} When a name or the key is not usable.
  */
 export async function issueCsr(request: CsrRequest): Promise<IssuedCsr> {
+  const key = await keyToCertify(request.keyPem, request.overrides);
+  return { csrPem: await composeCsr(request, key), keyPem: key.keyPem };
+}
+
+/**
+ * Makes a signing request for a key that is behind a signer: PEM.
+ *
+ * @throws {IssueError} When a name or the key is not usable.
+ */
+export async function requestWith(
+  request: Pick<CsrRequest, keyof SubjectName | "san">,
+  signer: Signer,
+): Promise<string> {
+  return await composeCsr(request, keyOfSigner(signer));
+}
+
+async function composeCsr(request: Pick<CsrRequest, keyof SubjectName | "san">, key: KeyToCertify): Promise<string> {
   const subject = encodeName(request);
   const names = alternativeNames(request.commonName, request.san);
-  const key = await keyToCertify(request.keyPem, request.overrides);
   const library = await loadLibrary();
   const { algorithm, key: signingKey, crypto } = librarySigner(key);
   const made = await library.Pkcs10CertificateRequestGenerator.create({
@@ -48,5 +66,5 @@ export async function issueCsr(request: CsrRequest): Promise<IssuedCsr> {
     signingAlgorithm: algorithm,
     extensions: libraryExtensions(library, names.length === 0 ? [] : [subjectAltName(names)]),
   }, crypto);
-  return { csrPem: formatPem("CERTIFICATE REQUEST", written(made.rawData)), keyPem: key.keyPem };
+  return formatPem("CERTIFICATE REQUEST", written(made.rawData));
 }

@@ -4,6 +4,8 @@
  * @module
  */
 import {
+  type Certified,
+  certified,
   type Issued,
   issued,
   type IssueOverrides,
@@ -15,13 +17,15 @@ import {
   signCertificate,
 } from "./certificate_template.ts";
 import { authorityKeyId, basicConstraints, type Extension, keyIdOf, keyUsage, subjectKeyId } from "./extensions.ts";
-import { type IssuerCheck, readIssuer } from "./issuer.ts";
+import { type Issuer, type IssuerCheck, readIssuer } from "./issuer.ts";
+import { keyOfSigner, type Signer } from "./signer.ts";
+import type { KeyToCertify } from "./signing_key.ts";
 import { encodeName, type SubjectName } from "./name.ts";
 
 /** What an intermediate is made of. */
 export interface IntermediateRequest extends SubjectName, IssuePeriod {
   /** The CA that signs it. */
-  readonly issuer: IssuerFiles;
+  readonly issuer: IssuerFiles | Issuer;
   /** Most CA certificates that may follow below; 0 when absent: it signs nodes, not CAs. */
   readonly pathLength?: number | "unlimited";
   /** The key to certify; a fresh Ed25519 key when absent. Cross-signing certifies the same key again. */
@@ -38,9 +42,25 @@ export interface IntermediateRequest extends SubjectName, IssuePeriod {
  * @throws {IssueError} When the issuer, a name, the period or the key is not usable.
  */
 export async function issueIntermediate(request: IntermediateRequest): Promise<Issued> {
+  const key = await keyToCertify(request.keyPem, request.overrides);
+  return issued(await signIntermediate(request, key), key);
+}
+
+/**
+ * Makes an intermediate CA of a key that is behind a signer.
+ *
+ * @throws {IssueError} As {@linkcode issueIntermediate}.
+ */
+export async function certifyIntermediate(
+  request: Omit<IntermediateRequest, "keyPem">,
+  signer: Signer,
+): Promise<Certified> {
+  return certified(await signIntermediate(request, keyOfSigner(signer)));
+}
+
+async function signIntermediate(request: IntermediateRequest, key: KeyToCertify): Promise<Uint8Array> {
   const issuer = readIssuer(request.issuer, request.issuerCheck);
   const subject = encodeName(request);
-  const key = await keyToCertify(request.keyPem, request.overrides);
   const { pathLength = 0 } = request;
   const extensions = intermediateExtensions(
     key.publicBits,
@@ -55,7 +75,7 @@ export async function issueIntermediate(request: IntermediateRequest): Promise<I
     spki: key.spki,
     extensions: overridden(extensions, request.overrides),
   };
-  return issued(await signCertificate(template, issuer.key), key);
+  return await signCertificate(template, issuer.key);
 }
 
 /** The extensions of an intermediate: the usual certificate has these and no others. */

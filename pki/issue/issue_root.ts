@@ -4,6 +4,8 @@
  * @module
  */
 import {
+  type Certified,
+  certified,
   type Issued,
   issued,
   type IssueOverrides,
@@ -14,6 +16,8 @@ import {
   signCertificate,
 } from "./certificate_template.ts";
 import { authorityKeyId, basicConstraints, keyIdOf, keyUsage, subjectKeyId } from "./extensions.ts";
+import { keyOfSigner, type Signer } from "./signer.ts";
+import type { KeyToCertify } from "./signing_key.ts";
 import { encodeName, type SubjectName } from "./name.ts";
 
 /** What a root is made of. */
@@ -32,8 +36,21 @@ export interface RootRequest extends SubjectName, IssuePeriod {
  * @throws {IssueError} When a name, the period or the key is not usable.
  */
 export async function issueRoot(request: RootRequest): Promise<Issued> {
-  const name = encodeName(request);
   const key = await keyToCertify(request.keyPem, request.overrides);
+  return issued(await signRoot(request, key), key);
+}
+
+/**
+ * Makes a self-signed root CA of a key that is behind a signer.
+ *
+ * @throws {IssueError} As {@linkcode issueRoot}.
+ */
+export async function certifyRoot(request: Omit<RootRequest, "keyPem">, signer: Signer): Promise<Certified> {
+  return certified(await signRoot(request, keyOfSigner(signer)));
+}
+
+function signRoot(request: RootRequest, key: KeyToCertify): Promise<Uint8Array> {
+  const name = encodeName(request);
   const keyId = keyIdOf(key.publicBits);
   const extensions = [
     basicConstraints(true, request.pathLength),
@@ -49,5 +66,5 @@ export async function issueRoot(request: RootRequest): Promise<Issued> {
     spki: key.spki,
     extensions: overridden(extensions, request.overrides),
   };
-  return issued(await signCertificate(template, key), key);
+  return signCertificate(template, key);
 }

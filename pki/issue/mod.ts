@@ -10,7 +10,7 @@
  *
  * @module
  */
-export type { Issued, IssueOverrides, IssuePeriod, IssuerFiles } from "./certificate_template.ts";
+export type { Certified, Issued, IssueOverrides, IssuePeriod, IssuerFiles } from "./certificate_template.ts";
 export {
   type Extension,
   extensionOids,
@@ -21,12 +21,12 @@ export {
 } from "./extensions.ts";
 export { type GeneralName, isDnsName } from "./general_name.ts";
 export { type CrlRequest, issueCrl, type RevocationReason, revocationReasons, type RevokedEntry } from "./issue_crl.ts";
-export { type CsrRequest, issueCsr, type IssuedCsr } from "./issue_csr.ts";
+export { type CsrRequest, issueCsr, type IssuedCsr, requestWith } from "./issue_csr.ts";
 export { IssueError } from "./issue_error.ts";
 export { type Issuer, type IssuerCheck, issuerWith } from "./issuer.ts";
-export { type IntermediateRequest, issueIntermediate } from "./issue_intermediate.ts";
+export { certifyIntermediate, type IntermediateRequest, issueIntermediate } from "./issue_intermediate.ts";
 export { issueNode, type NodeRequest } from "./issue_node.ts";
-export { issueRoot, type RootRequest } from "./issue_root.ts";
+export { certifyRoot, issueRoot, type RootRequest } from "./issue_root.ts";
 export { type Csr, readCsr } from "./read_csr.ts";
 export { fileSigner, type IssuerKey, type Signer } from "./signer.ts";
 export { type CsrToSign, type RenewedIdentity, signCsr, type SignedCsr, type SignerIdentity } from "./sign_csr.ts";

@@ -23,20 +23,24 @@ import { IssueError } from "./issue_error.ts";
 /** Algorithms of keys that can be made. Ed25519 is the network's; the others are for CAs and peers of other origin. */
 export type IssuedKeyAlgorithm = "ed25519" | "ecdsa-p256" | "ecdsa-p384" | "rsa-2048" | "rsa-1024";
 
-/** A private key ready to sign, with what goes into certificates about it. */
-export interface SigningKey {
+/** A key that signs, with what goes into certificates and requests about it. */
+export interface KeyToCertify {
   /** DER of the SubjectPublicKeyInfo. */
   readonly spki: Uint8Array;
   /** The key's bits, without its algorithm. */
   readonly publicBits: Uint8Array;
   /** DER of the AlgorithmIdentifier that goes with each signature. */
   readonly signatureAlgorithm: Uint8Array;
-  /** PKCS#8 version 1, PEM. */
-  readonly keyPem: string;
   /** What WebCrypto calls the algorithm, with the digest that it signs with. */
   readonly webAlgorithm: WebAlgorithm;
   /** Signs. Every signature of this module is made here, whether the library or our writer composed the bytes. */
   readonly sign: (tbs: Uint8Array, form?: SignatureForm) => Promise<Uint8Array>;
+}
+
+/** A private key of this process. */
+export interface SigningKey extends KeyToCertify {
+  /** PKCS#8 version 1, PEM. */
+  readonly keyPem: string;
 }
 
 /** ECDSA's two numbers as X.509 has them (DER), or side by side as WebCrypto has them; other signatures have one form. */
@@ -114,6 +118,18 @@ function signingKeyOf(key: KeyObject): SigningKey {
  */
 export function signatureAlgorithmOf(spki: Uint8Array): Uint8Array {
   return schemeOf(createPublicKey({ key: Buffer.from(spki), format: "der", type: "spki" })).algorithm;
+}
+
+/**
+ * What goes into certificates and requests about a key whose private half is elsewhere.
+ *
+ * @param spki DER of the public key.
+ * @throws {IssueError} `key` when its algorithm is not supported.
+ */
+export function describeKey(spki: Uint8Array): Omit<KeyToCertify, "sign"> {
+  const { algorithm, web } = schemeOf(createPublicKey({ key: Buffer.from(spki), format: "der", type: "spki" }));
+  const { raw: publicBits } = Result.getOrThrow(decodeDer(spki, readPublicKey));
+  return { spki, publicBits, signatureAlgorithm: algorithm, webAlgorithm: web };
 }
 
 /** RFC 8410 §3 for Ed25519, RFC 5758 §3.2 for ECDSA, RFC 4055 §5 for RSA. */

@@ -8,7 +8,7 @@ import type * as library from "@peculiar/x509";
 import { sameBytes } from "../bytes.ts";
 import type { Extension } from "./extensions.ts";
 import { IssueError } from "./issue_error.ts";
-import type { SigningKey } from "./signing_key.ts";
+import type { KeyToCertify } from "./signing_key.ts";
 
 /** The library, loaded at its first use. */
 export function loadLibrary() {
@@ -41,9 +41,9 @@ export function libraryExtensions({ Extension }: Library, extensions: readonly E
 
 /**
  * A key as the library's generators take one, and the cryptography that they call with it. The key itself stays here: the
- * library is given its algorithm, and hands the bytes to sign to {@linkcode SigningKey.sign}.
+ * library is given its algorithm, and hands the bytes to sign to {@linkcode KeyToCertify.sign}.
  */
-export function librarySigner(key: SigningKey) {
+export function librarySigner(key: KeyToCertify) {
   const { webAlgorithm: algorithm } = key;
   const subtle: Pick<SubtleCrypto, "sign"> & { exportKey(): Promise<ArrayBuffer> } = {
     sign: async (_algorithm, _key, tbs) => owned(await key.sign(octetsOf(tbs), "webcrypto")).buffer,

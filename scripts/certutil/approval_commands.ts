@@ -107,7 +107,11 @@ const approve = Command.make(
   "approve",
   {
     request: Argument.String("request").pipe(Argument.withDescription("The request.")),
-    key: optionalFlag("key", "FILE", "The approver's key, Ed25519 or ECDSA P-256 (default: nothing is signed)."),
+    key: optionalFlag(
+      "key",
+      "KEY",
+      "The approver's key, Ed25519 or ECDSA P-256: a file or a pkcs11: URI (default: nothing is signed).",
+    ),
     passin: passinFlag,
     out: optionalFlag("out", "FILE", "Where the approval goes (default: nothing is signed)."),
     existing: existingFlag,
@@ -125,7 +129,11 @@ const execute = Command.make(
   {
     files: filesArgument,
     caCert: caCertFlag,
-    caKey: optionalFlag("ca-key", "FILE", "Key of the CA (default: none; change-approvers needs none)."),
+    caKey: optionalFlag(
+      "ca-key",
+      "KEY",
+      "Key of the CA: a file or a pkcs11: URI (default: none; change-approvers needs none).",
+    ),
     passin: passinFlag,
     issued: issuedFlag,
     outCert: optionalFlag("out-cert", "FILE", "For issue-intermediate: where the certificate goes (default: nowhere)."),

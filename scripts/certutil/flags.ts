@@ -49,7 +49,7 @@ export function daysFlag(days: number, what: string): Flag.Flag<number> {
 export const passinFlag: Flag.Flag<string | undefined> = optionalFlag(
   "passin",
   "SOURCE",
-  "Passphrase of an encrypted key: pass:TEXT, env:NAME, file:PATH, fd:NUMBER or stdin (default: none).",
+  "Passphrase of an encrypted key, or PIN of a token: pass:TEXT, env:NAME, file:PATH, fd:NUMBER or stdin (default: none).",
 );
 
 /** `--issued`. */
@@ -62,7 +62,11 @@ export const issuedFlag: Flag.Flag<string | undefined> = optionalFlag(
 /** The CA that signs. */
 export const authorityFlags = {
   caCert: fileFlag("ca-cert", "Certificate of the CA that signs, PEM or DER."),
-  caKey: fileFlag("ca-key", "Key of the CA that signs, PKCS#8 in PEM or DER; may be encrypted."),
+  caKey: textFlag(
+    "ca-key",
+    "KEY",
+    "Key of the CA that signs: PKCS#8 in PEM or DER, may be encrypted; or a pkcs11: URI (RFC 7512).",
+  ),
   passin: passinFlag,
 };
 
@@ -73,6 +77,24 @@ export const issuerFlags = { ...authorityFlags, issued: issuedFlag };
 export const pairFlags = {
   outCert: fileFlag("out-cert", "Where the certificate goes (0644)."),
   outKey: fileFlag("out-key", "Where the key goes (0600)."),
+  existing: existingFlag,
+};
+
+/** The key to certify: a new one, or one that is there. */
+export const certifiedKeyFlags = {
+  outKey: optionalFlag(
+    "out-key",
+    "FILE",
+    "Where a new key goes, 0600 (default: none; one of --out-key and --key is required).",
+  ),
+  key: optionalFlag("key", "KEY", "Key that is there, in place of a new one: a file or a pkcs11: URI (default: none)."),
+};
+
+/** Where a CA's certificate goes, and its key. */
+export const caPairFlags = {
+  outCert: pairFlags.outCert,
+  ...certifiedKeyFlags,
+  passin: passinFlag,
   existing: existingFlag,
 };
 

@@ -4,9 +4,11 @@
  * @module
  */
 import { Effect } from "effect";
-import { Command, Flag } from "effect/cli";
+import { Argument, Command, Flag } from "effect/cli";
 import { defaultDays } from "../../actors/certutil/lifetime.ts";
 import {
+  caPairFlags,
+  certifiedKeyFlags,
   chainFlag,
   existingFlag,
   fileFlag,
@@ -28,12 +30,13 @@ const load = {
   authorities: Effect.promise(() => import("../../actors/certutil/authorities.ts")),
   nodes: Effect.promise(() => import("../../actors/certutil/nodes.ts")),
   signRequest: Effect.promise(() => import("../../actors/certutil/sign_request.ts")),
+  keygen: Effect.promise(() => import("../../actors/certutil/keygen.ts")),
   existingTool: Effect.promise(() => import("../../actors/certutil/existing_tool.ts")),
 };
 
 const genCa = Command.make(
   "gen-ca",
-  { ...pairFlags, ...subjectFlags, ...lifetimeFlags(defaultDays.root) },
+  { ...caPairFlags, ...subjectFlags, ...lifetimeFlags(defaultDays.root) },
   (options) => say(Effect.flatMap(load.authorities, ({ makeRoot }) => makeRoot(options))),
 ).pipe(Command.withDescription("Make a root CA. Keep its key offline."));
 
@@ -41,7 +44,7 @@ const genIntermediateCa = Command.make(
   "gen-intermediate-ca",
   {
     ...issuerFlags,
-    ...pairFlags,
+    ...caPairFlags,
     ...subjectFlags,
     ...lifetimeFlags(defaultDays.intermediate),
     pathLength: pathLengthFlag,
@@ -70,11 +73,33 @@ const csr = Command.make(
     san: sanFlag,
     ...roleFlags,
     outCsr: fileFlag("out-csr", "Where the request goes."),
-    outKey: fileFlag("out-key", "Where the key goes (0600); it stays on the node."),
+    ...certifiedKeyFlags,
+    passin: passinFlag,
     existing: existingFlag,
   },
   (options) => say(Effect.flatMap(load.nodes, ({ makeCsr }) => makeCsr(options))),
 ).pipe(Command.withDescription("Make a node's key and a request for its certificate."));
+
+const keygen = Command.make(
+  "keygen",
+  {
+    uri: Argument.String("key").pipe(
+      Argument.withDescription("URI of the key to make: pkcs11:token=LABEL;object=KEY?module-path=MODULE (RFC 7512)."),
+    ),
+    algorithm: Flag.Literals("algorithm", ["ed25519", "ecdsa-p256", "ecdsa-p384"]).pipe(
+      Flag.withDescription("Type of the key (default ed25519)."),
+      Flag.withDefault("ed25519" as const),
+    ),
+    outPublic: fileFlag("out-public", "Where the public key goes, PEM."),
+    passin: passinFlag,
+    existing: existingFlag,
+  },
+  (options) => say(Effect.flatMap(load.keygen, ({ makeKey }) => makeKey(options))),
+).pipe(
+  Command.withDescription(
+    "Make a key in a PKCS#11 token. It cannot leave the token; one that is there is never replaced.",
+  ),
+);
 
 const sign = Command.make(
   "sign",
@@ -173,4 +198,4 @@ const node = Command.make(
 ).pipe(Command.withDescription("Make a node's certificate, key and trust bundle in DIR."));
 
 /** All of them. */
-export const issueCommands = [genCa, genIntermediateCa, genCert, csr, sign, root, org, node] as const;
+export const issueCommands = [genCa, genIntermediateCa, genCert, csr, keygen, sign, root, org, node] as const;

@@ -12,14 +12,14 @@ import { type ApprovalRefused, refuseApproval } from "../../../pki/approval/appr
 import { parseApprovalRequest } from "../../../pki/approval/approval_request.ts";
 import { lineTypes } from "../../../pki/approval/canonical_line.ts";
 import { type Approved, type CeremonyTexts, verifyApprovals } from "../../../pki/approval/verify_approvals.ts";
-import { fileSigner } from "../../../pki/issue/mod.ts";
-import { parsePrivateKey } from "../../../pki/key.ts";
+import { decodeDer } from "../../../pki/der.ts";
+import { readPublicKey } from "../../../pki/public_key.ts";
 import type { ExistingFiles } from "../../files/write_whole.ts";
 import { CertutilError } from "../certutil_error.ts";
-import { readPemInput } from "../input_file.ts";
+import { readSigner } from "../key_source.ts";
+import { shownUri } from "../../pkcs11/pkcs11_signer.ts";
 import { parseTime } from "../lifetime.ts";
 import { issuing, type Outcome, writeOutputs } from "../outcome.ts";
-import { decryptKey } from "../passphrase.ts";
 import { caIdOf, fromApprovalRefused, readCa, readLines, readPolicy } from "./approval_files.ts";
 import { describeRequest } from "./describe_request.ts";
 
@@ -55,8 +55,8 @@ export function approve(options: Approve): Effect.Effect<Outcome, CertutilError,
       const [detail, remedy] = [`it expired at ${request.expires.toISOString()}`, "Have a new request made."];
       return yield* new CertutilError({ what: "approve", file, detail, remedy });
     }
-    const keyPem = yield* approverKey(key, options.passin);
-    const line = yield* issuing("approve", () => composeApproval(request.digest, fileSigner(keyPem)));
+    const signer = yield* approverKey(key, options.passin);
+    const line = yield* issuing("approve", () => composeApproval(request.digest, signer));
     const output = { path: out, kind: "approval", content: `${line}\n` } as const;
     const { lines: written } = yield* writeOutputs([output], options.existing, [], [file, key]);
     return { lines: [...shown, ...written], warnings: [] };
@@ -64,15 +64,12 @@ export function approve(options: Approve): Effect.Effect<Outcome, CertutilError,
 }
 
 const approverKey = Effect.fnUntraced(function* (key: string, passin: string | undefined) {
-  const text = yield* readPemInput(key, { what: "approver's key", flag: "--key" }, "private key");
-  const keyPem = yield* decryptKey(text, key, passin);
-  const refuse = (detail: string, remedy: string) =>
-    new CertutilError({ what: "approve with", file: key, detail, remedy });
-  const parsed = yield* Effect.fromResult(
-    Result.mapError(parsePrivateKey(keyPem), ({ detail, hint }) => refuse(detail, hint)),
-  );
-  if (approvalAlgorithms[parsed.algorithm] !== undefined) return keyPem;
-  return yield* refuse(`${parsed.label} is not one of Ed25519, ECDSA P-256`, "Approve with the key of the policy.");
+  const signer = yield* readSigner({ key, passin }, { what: "approver's key", flag: "--key" });
+  const { algorithm, label } = Result.getOrThrow(decodeDer(signer.spki(), readPublicKey));
+  if (approvalAlgorithms[algorithm] !== undefined) return signer;
+  const detail = `${label} is not one of Ed25519, ECDSA P-256`;
+  const remedy = "Approve with the key of the policy.";
+  return yield* new CertutilError({ what: "approve with", file: shownUri(key), detail, remedy });
 });
 
 /** The texts of a ceremony from the lines of its files, in any order: one request, and approvals. */

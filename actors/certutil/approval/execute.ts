@@ -12,7 +12,6 @@ import { verifyApprovals } from "../../../pki/approval/verify_approvals.ts";
 import { sameBytes } from "../../../pki/bytes.ts";
 import { type Certificate, parseCertificate } from "../../../pki/certificate.ts";
 import { signedCertificate } from "../../../pki/issue/certificate_template.ts";
-import { readIssuer } from "../../../pki/issue/issuer.ts";
 import { formatPem } from "../../../pki/pem.ts";
 import type { ExistingFiles } from "../../files/write_whole.ts";
 import { checkPathLength } from "../authorities.ts";
@@ -121,8 +120,7 @@ function issueApproved(
     const { basicConstraints } = certificate;
     yield* checkPathLength(authority.certificate, { ...options, pathLength: basicConstraints?.pathLength ?? Infinity });
     const der = yield* issuing("issue intermediate CA", async () => {
-      const { key } = readIssuer(authority);
-      return signedCertificate(tbs, signatureAlgorithmIn(tbs)!, await key.sign(tbs));
+      return signedCertificate(tbs, signatureAlgorithmIn(tbs)!, await authority.issuer.key.sign(tbs));
     });
     if (!isIssuedBy(Result.getOrThrow(parseCertificate(der)), authority)) {
       return yield* refused("the signature does not verify under the CA's key", options.caCert);

@@ -12,7 +12,7 @@ const cases: [name: string, args: readonly string[], said: RegExp, help: string]
   ["no command", [], /command.*gen-ca.*doctor/, "hypha-certutil --help"],
   ["an unknown command", ["frobnicate"], /"frobnicate"/, "hypha-certutil --help"],
   ["a command that is nearly one", ["gen-cr"], /"gen-cr".*gen-crl/, "hypha-certutil --help"],
-  ["a missing flag", ["gen-ca", "--out-cert", "x"], /--out-key/, "hypha-certutil gen-ca --help"],
+  ["a missing flag", ["gen-ca", "--out-cert", "x"], /--common-name/, "hypha-certutil gen-ca --help"],
   ["a misspelled flag", ["gen-ca", ...pair, "--comon-name", "x"], /--comon-name.*--common-name/, "gen-ca --help"],
   ["a flag without its value", ["gen-ca", "--out-cert"], /--out-cert/, "gen-ca --help"],
   ["a flag twice", ["gen-ca", ...pair, "--out-cert", "y.pem", "--common-name", "x"], /--out-cert/, "gen-ca --help"],
