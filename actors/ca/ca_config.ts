@@ -8,7 +8,7 @@
  * name = "ca-01"
  * listen_https = "0.0.0.0:8443"
  * chain_pem = "ca-cert.pem"    # the CA that signs, those above it, the root last
- * key_pem = "ca-key.pem"
+ * key_pem = "ca-key.pem"      # or the URI of a key in a PKCS#11 token: "pkcs11:token=…;object=…?module-path=…&pin-source=file:…"
  * state_dir = "state"
  * gateways = ["gateway-01=/dns4/gw.acme.example/tcp/4001"]   # the name tells a gateway that joins which one it is
  * renew_after_expiry = "72h"
@@ -38,6 +38,7 @@ import { isIP } from "node:net";
 import { dirname, join, resolve } from "node:path";
 import { parse, TomlError } from "@std/toml";
 import { Data, Effect, Result, Schema } from "effect";
+import { isPkcs11Uri } from "../../pki/issue/pkcs11_uri.ts";
 import { caProblem } from "./ca_problem.ts";
 
 const hourMs = 60 * 60_000;
@@ -88,6 +89,7 @@ const schema = Schema.Struct({
 /** Files of a CA: its certificate with those above it, and its key. */
 export interface CaFiles {
   readonly chainPem: string;
+  /** A file, or the URI of a key in a token. */
   readonly keyPem: string;
 }
 
@@ -162,6 +164,7 @@ export function parseCaConfig(file: string, toml: string): Result.Result<CaConfi
     const renewAfterExpiryMs = milliseconds(ca.renew_after_expiry ?? "72h");
     if (renewAfterExpiryMs > lateMaxMs) return yield* fail("renew_after_expiry is longer than 30d");
     const absolute = (path: string) => resolve(dirname(file), path);
+    const key = (name: string) => isPkcs11Uri(name) ? name : absolute(name);
     const { domain, url, name, retired_issuers: retiredIssuers = [], retired = [] } = ca;
     if ((ca.next_chain_pem === undefined) !== (ca.next_key_pem === undefined)) {
       return yield* fail("next_chain_pem and next_key_pem go together");
@@ -182,14 +185,14 @@ export function parseCaConfig(file: string, toml: string): Result.Result<CaConfi
       gatewayNames: Object.fromEntries(named) as Readonly<Record<string, string>>,
       ...{ domain, url, name, retiredIssuers, renewAfterExpiryMs, lifetimesMs, ...place },
       chainPem: absolute(ca.chain_pem),
-      keyPem: absolute(ca.key_pem),
+      keyPem: key(ca.key_pem),
       stateDir: absolute(ca.state_dir),
       audit: { dir: absolute(audit.dir ?? join(ca.state_dir, "audit")), keepMs },
       approvedRoles: roles.flatMap(([role, terms]) => "approval" in terms && terms.approval ? [role] : []),
       next: ca.next_chain_pem === undefined
         ? undefined
-        : { chainPem: absolute(ca.next_chain_pem), keyPem: absolute(ca.next_key_pem ?? "") },
-      retired: retired.map((each) => ({ chainPem: absolute(each.chain_pem), keyPem: absolute(each.key_pem) })),
+        : { chainPem: absolute(ca.next_chain_pem), keyPem: key(ca.next_key_pem ?? "") },
+      retired: retired.map((each) => ({ chainPem: absolute(each.chain_pem), keyPem: key(each.key_pem) })),
       newWithOldPem: ca.new_with_old_pem === undefined ? undefined : absolute(ca.new_with_old_pem),
     };
   });

@@ -67,6 +67,8 @@ export interface CertificateAuthority extends AuthorityTerms, ListSigner {
   /** Counted apart: one node that fails to enrol must not keep others at its address from renewing. */
   readonly failures: { readonly enrolments: FailureLimit; readonly renewals: FailureLimit };
   readonly published: PublishedLists;
+  /** Why the CA's key cannot sign now; undefined while it can, as far as is known. */
+  readonly keyFailure: () => Error | undefined;
   /** One operation at a time; refuses when too many wait. */
   readonly inTurn: <A, E>(operation: Effect.Effect<A, E>) => Effect.Effect<A, E | CaRefused>;
 }
@@ -124,6 +126,7 @@ export function makeAuthority(parts: AuthorityParts): Result.Result<CertificateA
       newWithOld: yield* readLinks(newWithOld, own.anchor),
       failures: { enrolments: new FailureLimit(), renewals: new FailureLimit() },
       published: new PublishedLists(register),
+      keyFailure: () => signer.failure?.(),
       inTurn: makeTurns(),
     };
   });

@@ -6,8 +6,11 @@
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { Effect, Result } from "effect";
-import { fileSigner, IssueError } from "../../pki/issue/mod.ts";
+import { fileSigner, IssueError, type Signer } from "../../pki/issue/mod.ts";
+import { isPkcs11Uri } from "../../pki/issue/pkcs11_uri.ts";
 import { parsePem } from "../../pki/pem.ts";
+import { openPkcs11Signer, type Pkcs11Signer } from "../pkcs11/pkcs11_signer.ts";
+import type { TokenTiming } from "../pkcs11/token_process.ts";
 import type { CaAlarm } from "./alarm.ts";
 import { type CaConfig, CaConfigError, type CaFiles, lifetimeDefaultMs } from "./ca_config.ts";
 import { type AuthorityParts, type CertificateAuthority, makeAuthority } from "./certificate_authority.ts";
@@ -19,53 +22,93 @@ export const registerPath = (config: Pick<CaConfig, "stateDir">): string => join
 /** Where a CA's admin socket is. */
 export const socketPath = (config: Pick<CaConfig, "stateDir">): string => join(config.stateDir, "admin.sock");
 
-/**
- * Opens a CA. The caller closes its register.
- *
- * @param file The register; by default the one of the configuration.
- */
+/** How a CA is opened. */
+export interface OpenOptions {
+  /** The register; by default the one of the configuration. */
+  readonly file?: string | undefined;
+  /** Time limits of tokens. */
+  readonly tokenTiming?: TokenTiming | undefined;
+}
+
+/** Opens a CA. The caller closes its register. Keys in tokens are opened: a wrong PIN or a missing token is told at the start. */
 export function openAuthority(
   config: CaConfig,
   onAlarm: (alarm: CaAlarm) => void,
-  file = registerPath(config),
+  { file = registerPath(config), tokenTiming }: OpenOptions = {},
 ): Effect.Effect<CertificateAuthority, CaConfigError | RegisterFailure> {
-  return Effect.suspend(() =>
-    Effect.fromResult(Result.gen(function* () {
-      const own = yield* readFiles(config);
-      const retired: CaParts[] = [];
-      for (const each of config.retired) retired.push(yield* readFiles(each));
-      const next = config.next === undefined ? [] : (yield* readFiles(config.next)).chain;
-      const newWithOld = config.newWithOldPem === undefined ? [] : yield* readChain(config.newWithOldPem);
-      const register = yield* Register.open(file);
-      const made = makeAuthority({
-        ...config,
-        ...own,
-        register,
-        retired,
-        next,
-        newWithOld,
-        lifetimeMs: (role) => config.lifetimesMs[role ?? ""] ?? lifetimeDefaultMs,
-        onAlarm,
-      });
-      if (Result.isFailure(made)) register.close();
-      return yield* Result.mapError(made, ({ detail }) => new CaConfigError({ file: config.chainPem, detail }));
-    }))
-  );
+  return Effect.gen(function* () {
+    const opened: Pkcs11Signer[] = [];
+    const release = Effect.sync(() => opened.forEach((each) => each.end()));
+    const partsOf = (files: CaFiles) => readFiles(files, { opened, tokenTiming });
+    return yield* Effect.onError(
+      Effect.gen(function* () {
+        const own = yield* partsOf(config);
+        const retired = yield* Effect.forEach(config.retired, partsOf);
+        const nextChain = config.next === undefined ? [] : yield* Effect.fromResult(readChain(config.next.chainPem));
+        return yield* Effect.fromResult(openWith(config, { ...own, retired, next: nextChain, file, onAlarm }));
+      }),
+      () => release,
+    );
+  });
+}
+
+interface OpenParts extends CaParts {
+  readonly retired: readonly CaParts[];
+  readonly next: readonly Uint8Array[];
+  readonly file: string;
+  readonly onAlarm: (alarm: CaAlarm) => void;
+}
+
+function openWith(
+  config: CaConfig,
+  { file, ...parts }: OpenParts,
+): Result.Result<CertificateAuthority, CaConfigError | RegisterFailure> {
+  return Result.gen(function* () {
+    const newWithOld = config.newWithOldPem === undefined ? [] : yield* readChain(config.newWithOldPem);
+    const register = yield* Register.open(file);
+    const lifetimeMs: AuthorityParts["lifetimeMs"] = (role) => config.lifetimesMs[role ?? ""] ?? lifetimeDefaultMs;
+    const made = makeAuthority({ ...config, ...parts, register, newWithOld, lifetimeMs });
+    if (Result.isFailure(made)) register.close();
+    return yield* Result.mapError(made, ({ detail }) => new CaConfigError({ file: config.chainPem, detail }));
+  });
 }
 
 type CaParts = Pick<AuthorityParts, "signer" | "chain">;
 
+interface Opening extends Pick<OpenOptions, "tokenTiming"> {
+  /** Takes the keys in tokens that were opened. */
+  readonly opened: Pkcs11Signer[];
+}
+
 /** A CA's certificate with those above it, and its key. */
-function readFiles({ chainPem, keyPem: file }: CaFiles): Result.Result<CaParts, CaConfigError> {
+function readFiles({ chainPem, keyPem }: CaFiles, opening: Opening): Effect.Effect<CaParts, CaConfigError> {
+  return Effect.gen(function* () {
+    const chain = yield* Effect.fromResult(readChain(chainPem));
+    const signer = isPkcs11Uri(keyPem) ? yield* openKey(keyPem, opening) : yield* Effect.fromResult(readKey(keyPem));
+    return { chain, signer };
+  });
+}
+
+function openKey(uri: string, { opened, tokenTiming }: Opening): Effect.Effect<Signer, CaConfigError> {
+  return Effect.tryPromise({
+    try: async () => {
+      const signer = await openPkcs11Signer(uri, { timing: tokenTiming });
+      opened.push(signer);
+      return signer;
+    },
+    catch: (error) => new CaConfigError({ file: "key_pem", detail: (error as Error).message }),
+  });
+}
+
+function readKey(file: string): Result.Result<Signer, CaConfigError> {
   return Result.gen(function* () {
-    const chain = yield* readChain(chainPem);
     if ((statSync(file, { throwIfNoEntry: false })?.mode ?? 0) & 0o077) {
       return yield* Result.fail(new CaConfigError({ file, detail: `others can read it: chmod 600 ${file}` }));
     }
     const keyPem = yield* read(file);
     const unusable = (error: unknown) =>
       new CaConfigError({ file, detail: error instanceof IssueError ? error.detail : String(error) });
-    return { chain, signer: yield* Result.try({ try: () => fileSigner(keyPem), catch: unusable }) };
+    return yield* Result.try({ try: () => fileSigner(keyPem), catch: unusable });
   });
 }
 

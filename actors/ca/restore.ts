@@ -73,7 +73,7 @@ export function restore({ config, backup, newest }: RestoreRequest, at: Date): E
       catch: (error) => new RestoreFailed({ detail: (error as Error).message }),
     });
     const restored = yield* Effect.acquireUseRelease(
-      openAuthority(config, () => {}, aside),
+      openAuthority(config, () => {}, { file: aside }),
       (ca) => mergeAndPublish(ca, newest, at),
       (ca) => Effect.sync(() => ca.register.close()),
     );

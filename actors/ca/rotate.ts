@@ -10,6 +10,7 @@ import { Data, Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
 import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
+import { isPkcs11Uri } from "../../pki/issue/pkcs11_uri.ts";
 import { formatPem, parsePem } from "../../pki/pem.ts";
 import { locateKeys } from "../config/locate.ts";
 import { writeWhole } from "../files/write_whole.ts";
@@ -64,6 +65,10 @@ export function rotate(request: RotateRequest): Effect.Effect<Rotated, Failure, 
 
 const refuse = (detail: string) => new RotationRefused({ detail });
 
+/** A path as the configuration has it, relative to its file; the URI of a key in a token as it is. */
+const fromFile = (file: string, path: string) =>
+  isPkcs11Uri(path) ? path : relative(dirname(resolve(file)), resolve(path));
+
 interface Before {
   readonly toml: string;
   readonly config: CaConfig;
@@ -84,10 +89,9 @@ function publish(
     if (id === keyHash(chain[0]!.publicKey.spki)) return yield* refuse(`${cert} has the key of the CA that issues`);
     const chainFile = join(dirname(file), `ca-${id.slice(0, 8)}-cert.pem`);
     const content = [own, anchor].map(({ der }) => formatPem("CERTIFICATE", der)).join("");
-    const keyFile = relative(dirname(resolve(file)), resolve(key));
     const lines = [
       `next_chain_pem = ${JSON.stringify(basename(chainFile))}`,
-      `next_key_pem = ${JSON.stringify(keyFile)}`,
+      `next_key_pem = ${JSON.stringify(fromFile(file, key))}`,
     ];
     const changed = yield* Effect.fromResult(edited(toml, [{ after: ["ca", "key_pem"], lines }]));
     yield* write(file, changed, [{ path: chainFile, content }]);
@@ -101,7 +105,7 @@ function switchOver(
 ): Effect.Effect<Rotated, Failure, FileSystem | Path> {
   return Effect.gen(function* () {
     const [own] = yield* Effect.fromResult(readCertificates(config.next!.chainPem));
-    const line = (name: string, path: string) => `${name} = ${JSON.stringify(relative(dirname(resolve(file)), path))}`;
+    const line = (name: string, path: string) => `${name} = ${JSON.stringify(fromFile(file, path))}`;
     const { next, chainPem, keyPem } = config;
     const retired = ["", "[[ca.retired]]", line("chain_pem", chainPem), line("key_pem", keyPem)];
     const changed = yield* Effect.fromResult(edited(toml, [

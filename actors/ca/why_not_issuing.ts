@@ -11,6 +11,7 @@ export function whyNotIssuing(ca: CertificateAuthority, list: CrlRow | undefined
   const end = ca.issuer.certificate.period.notAfter;
   const { failure } = ca.register;
   if (failure !== undefined) return `register-${failure.problem}`;
+  if (ca.keyFailure() !== undefined) return "signer-unavailable";
   if (at > end) return `the issuer ended at ${end.toISOString()}`;
   if (list === undefined) return "there is no revocation list";
   return +at > list.next_update

@@ -56,7 +56,13 @@ const passing: ReadonlySet<SignerProblem> = new Set([
   "module-missing",
 ]);
 /** Problems that remain until the program starts again: the PIN is not presented another time. */
-const final: ReadonlySet<SignerProblem> = new Set(["pin-wrong", "pin-locked", "package-missing", "not-permitted"]);
+const final: ReadonlySet<SignerProblem> = new Set([
+  "pin-wrong",
+  "pin-locked",
+  "package-missing",
+  "not-permitted",
+  "not-supported-here",
+]);
 
 /** A token's process. */
 export class TokenProcess {
@@ -164,6 +170,7 @@ export class TokenProcess {
     try {
       return new OpenChild((this.#terms.start ?? startTokenChild)(), (problem, detail) => this.#error(problem, detail));
     } catch (error) {
+      if (error instanceof SignerError) throw this.#error(error.code, error.detail);
       const denied = deniedByDeno(error);
       throw this.#error(denied === undefined ? "signer-unavailable" : "not-permitted", denied ?? String(error));
     }

@@ -46,7 +46,7 @@ const rotate = Command.make(
   {
     config: configFlag,
     cert: optionalFlag("cert", "FILE", "Certificate of the next CA, by the same root: begins a rotation."),
-    key: optionalFlag("key", "FILE", "Its key."),
+    key: optionalFlag("key", "KEY", "Its key: a file or a pkcs11: URI."),
   },
   ({ config, cert, key }) =>
     Effect.gen(function* () {

@@ -16,16 +16,25 @@ import { runCommand } from "../check/command.ts";
 const resource = { name: "NODE_SEA_BLOB", fuse: "NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2" };
 const stepMs = 180_000;
 
-/** Puts the threads' code into the executable, where the source tree has files. */
-function withThreads(root: string): Plugin {
-  const path = join(root, "scripts/package/embedded_thread.ts");
+/** Modules that start something from a file of the source tree, and those that the executable has in their place. */
+const embedded: readonly { readonly filter: RegExp; readonly by: string }[] = [
+  { filter: /[\\/]runtime[\\/]thread\.ts$/, by: "embedded_thread.ts" },
+  { filter: /[\\/]pkcs11[\\/]start_token_child\.ts$/, by: "embedded_token_child.ts" },
+];
+
+/** Puts them in their place. */
+function withEmbedded(root: string): Plugin {
+  const folder = join(root, "scripts/package");
   return {
-    name: "threads",
-    setup: ({ onLoad }) =>
-      onLoad(
-        { filter: /[\\/]runtime[\\/]thread\.ts$/ },
-        () => ({ contents: readFileSync(path, "utf8"), loader: "ts" }),
-      ),
+    name: "embedded",
+    setup: ({ onLoad }) => {
+      for (const { filter, by } of embedded) {
+        onLoad(
+          { filter },
+          () => ({ contents: readFileSync(join(folder, by), "utf8"), loader: "ts", resolveDir: folder }),
+        );
+      }
+    },
   };
 }
 
@@ -41,7 +50,7 @@ export async function writeExecutable(root: string, { work, path }: { work: stri
   const { metafile } = await build({
     absWorkingDir: root,
     entryPoints: { main: "scripts/package/main.ts", ...threads, ...caThreads },
-    plugins: [withHelp(await helpTexts()), withThreads(root)],
+    plugins: [withHelp(await helpTexts()), withEmbedded(root)],
     outdir: work,
     bundle: true,
     format: "cjs",

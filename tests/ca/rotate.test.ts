@@ -107,6 +107,16 @@ async function revokedByRoot(certPem: string): Promise<string> {
 const derIn = (pem: string) =>
   Uint8Array.from(atob(pem.split("-----")[2]!.replace(/\s/g, "")), (each) => each.charCodeAt(0));
 
+test("the next CA's key may be in a token: its URI stands in the configuration as it was given", async () => {
+  await make();
+  await makeNext();
+  const uri = "pkcs11:token=acme;object=ca2?module-path=/usr/lib/m.so&pin-source=file:/etc/hypha/pin";
+  assert.is(await step({ next: { cert: file("ca2-cert.pem"), key: uri } }), "published");
+  assert.is((await Effect.runPromise(loadCaConfig(file("ca.toml")))).next?.keyPem, uri);
+  assert.is(await step(), "issuing");
+  assert.is((await Effect.runPromise(loadCaConfig(file("ca.toml")))).keyPem, uri);
+});
+
 test("from one CA to the next, in three steps", async () => {
   await make();
   writeFileSync(file("ca.toml"), `${text("ca.toml")}# a comment\n`);

@@ -86,6 +86,16 @@ test("a token that is removed while it is used is signer-unavailable until it is
   removed.end();
 });
 
+test("where no process can be started the problem is the one that the start names, for good", async () => {
+  const { token, started } = tokenProcess(() => {
+    throw new SignerError({ code: "not-supported-here", key: "", detail: "no koffi in here" });
+  });
+  assert.is(await codeOf(token.ask(find)), "not-supported-here");
+  await setTimeout(2 * timing.tryAgainMs);
+  assert.is(token.failure?.code, "not-supported-here");
+  assert.is(started.length, 0);
+});
+
 test("a wrong PIN is presented once", async () => {
   const { token, started } = tokenProcess(startTokenChild, "4321");
   for (let asked = 0; asked < 3; asked++) assert.is(await codeOf(token.ask(find)), "pin-wrong");

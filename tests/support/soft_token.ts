@@ -25,8 +25,8 @@ export const softModule =
   ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so"].find((path) => existsSync(path)) ??
     "/usr/lib/softhsm/libsofthsm2.so";
 
-/** Makes an initialised token with the label `acme` and the PIN 1234. */
-export function makeSoftToken(): SoftToken {
+/** Makes an initialised token with the label `acme` and the PIN 1234; with `none`, the place for one. */
+export function makeSoftToken(initialised: "acme" | "none" = "acme"): SoftToken {
   const dir = mkdtempSync(join(tmpdir(), "token-"));
   mkdirSync(join(dir, "tokens"));
   const config = join(dir, "softhsm2.conf");
@@ -35,7 +35,8 @@ export function makeSoftToken(): SoftToken {
     `directories.tokendir = ${join(dir, "tokens")}\nobjectstore.backend = file\nlog.level = ERROR\n`,
   );
   process.env["SOFTHSM2_CONF"] = config;
-  execFileSync("softhsm2-util", ["--init-token", "--free", "--label", "acme", "--so-pin", "5678", "--pin", "1234"]);
+  const pins = ["--so-pin", "5678", "--pin", "1234"];
+  if (initialised === "acme") execFileSync("softhsm2-util", ["--init-token", "--free", "--label", "acme", ...pins]);
   const pinFile = join(dir, "pin");
   writeFileSync(pinFile, "1234\n", { mode: 0o600 });
   return {

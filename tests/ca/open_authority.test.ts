@@ -1,0 +1,128 @@
+/** A CA whose key is in a token of SoftHSM: it issues, publishes lists, refuses while the token is away, and goes on by itself. */
+import { Buffer } from "node:buffer";
+import { mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { setTimeout } from "node:timers/promises";
+import { Effect, Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { answer } from "../../actors/ca/answer.ts";
+import { parseCaConfig } from "../../actors/ca/ca_config.ts";
+import { openAuthority } from "../../actors/ca/open_authority.ts";
+import { Register } from "../../actors/ca/register.ts";
+import { renewLists } from "../../actors/ca/revoke.ts";
+import { createToken } from "../../actors/ca/token_rows.ts";
+import { generatePkcs11Key, openPkcs11Signer } from "../../actors/pkcs11/pkcs11_signer.ts";
+import { certifyIntermediate, issueRoot } from "../../pki/issue/mod.ts";
+import { formatPem } from "../../pki/pem.ts";
+import { testCsr } from "../support/authority.ts";
+import { opensslOk } from "../support/commands.ts";
+import { needing } from "../support/prerequisites.ts";
+import { makeSoftToken, type SoftToken } from "../support/soft_token.ts";
+
+const test = needing(suite("openAuthority() with a key in a token"), "softhsm2-util", "openssl");
+const dayMs = 86_400_000;
+const at = new Date();
+const timing = { answerMs: 5_000, startMs: 20_000, tryAgainMs: 100 };
+const period = { notBefore: new Date(+at - dayMs), notAfter: new Date(+at + 365 * dayMs) };
+
+let token: SoftToken;
+const file = (name: string) => join(token.dir, name);
+test.before(async () => {
+  token = makeSoftToken();
+  const root = await issueRoot({ commonName: "Root", ...period });
+  await generatePkcs11Key(token.uri("ca"), "ed25519");
+  const int = await certifyIntermediate(
+    { issuer: root, commonName: "CA", ...period },
+    await openPkcs11Signer(token.uri("ca")),
+  );
+  writeFileSync(file("root.pem"), root.certPem);
+  writeFileSync(file("chain.pem"), int.certPem + root.certPem);
+  mkdirSync(file("state"), { mode: 0o700 });
+  Result.getOrThrow(Register.create(file("state/ca.db"))).close();
+});
+test.after(() => token.remove());
+
+const open = (uri: string) => {
+  const settings = {
+    ...{ domain: "acme.example", url: "https://ca.acme.example:8443", name: "ca-01", listen_https: "127.0.0.1:8443" },
+    ...{ chain_pem: "chain.pem", key_pem: uri, state_dir: "state" },
+  };
+  const lines = Object.entries(settings).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
+  const config = Result.getOrThrow(parseCaConfig(file("ca.toml"), `[ca]\n${lines.join("\n")}\n`));
+  return openAuthority(config, () => {}, { tokenTiming: timing });
+};
+
+test("it issues and lists; without its token it refuses with 503, and afterwards it goes on", async () => {
+  const ca = await Effect.runPromise(open(token.uri("ca")));
+  const request = {
+    ...{
+      method: "GET",
+      authorization: undefined,
+      ifNoneMatch: undefined,
+      body: new Uint8Array(),
+      address: "192.0.2.1",
+    },
+    ...{ certificate: undefined, session: "new" as const },
+  };
+  const health = () => Effect.runPromise(answer(ca, { ...request, path: "/healthz" }, at));
+  const enrol = async (name: string) => {
+    const { text } = await Effect.runPromise(createToken(ca, { role: "worker", name, replaces: "no" }, at));
+    const body = Buffer.from(Buffer.from((await testCsr(name)).der).toString("base64"));
+    const path = "/.well-known/est/simpleenroll";
+    return await Effect.runPromise(
+      answer(ca, { ...request, method: "POST", path, authorization: `Bearer ${text}`, body }, at),
+    );
+  };
+  await Effect.runPromise(renewLists(ca, at));
+  assert.equal((await health()).status, 200);
+  const list = await Effect.runPromise(answer(ca, { ...request, path: `/crl/${ca.issuerId}.crl` }, at));
+  writeFileSync(file("ca.crl"), list.body);
+  const verified = await opensslOk(
+    token.dir,
+    "crl",
+    "-in",
+    "ca.crl",
+    "-inform",
+    "DER",
+    "-CAfile",
+    "chain.pem",
+    "-noout",
+    "-verify",
+  );
+  assert.match(verified, /verify OK/);
+  const issued = await enrol("worker-01");
+  assert.is(issued.status, 200, String(issued.body));
+  writeFileSync(file("a.p7"), formatPem("PKCS7", Buffer.from(String(issued.body), "base64")));
+  writeFileSync(file("leaf.pem"), await opensslOk(token.dir, "pkcs7", "-in", "a.p7", "-print_certs"));
+  await opensslOk(token.dir, "verify", "-CAfile", "root.pem", "-untrusted", "chain.pem", "leaf.pem");
+
+  // The token's process is the CA's own: its keys share it.
+  const shared = await openPkcs11Signer(token.uri("ca"), { timing });
+  renameSync(file("tokens"), file("removed"));
+  process.kill(shared.pid()!, "SIGKILL");
+  const refused = await enrol("worker-02");
+  assert.equal([refused.status, String(refused.body).split(":")[0]], [503, "signer-unavailable"]);
+  const sick = await health();
+  assert.equal([sick.status, String(sick.body).trim()], [503, "signer-unavailable"]);
+  renameSync(file("removed"), file("tokens"));
+  while ((await health()).status !== 200) await setTimeout(20);
+  assert.is((await enrol("worker-02")).status, 200);
+  ca.register.close();
+});
+
+const wrong: [name: string, change: (uri: string) => string, said: RegExp][] = [
+  ["a wrong PIN", (uri) => uri.replace(/&pin.*/, "&pin-value=4321"), /\(pin-wrong\).*not tried again/],
+  ["a token that is not there", (uri) => uri.replace("acme", "b"), /\(token-missing\).*pkcs11-tool/],
+  ["a URI without a module", (uri) => uri.replace(/\?.*/, ""), /\(uri\).*module-path/],
+];
+for (const [name, change, said] of wrong) {
+  test(`${name} ends the start with one line`, async () => {
+    const error = await Effect.runPromise(Effect.flip(open(change(token.uri("ca")))));
+    assert.match(error.message, said);
+    assert.not.match(error.message, /4321|\n/);
+  });
+}
+
+test.run();
