@@ -9,7 +9,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { dirname } from "node:path";
 import type { AnyStateMachine, AnyStateNode } from "xstate";
-import { simulatedMachines } from "../actors/simulation/mod.ts";
+import { simulatedMachines, witnessMachines } from "../actors/simulation/mod.ts";
 
 const page = fileURLToPath(new URL("../docs/machines.md", import.meta.url));
 
@@ -77,7 +77,7 @@ function labelOf(eventType: string): string {
   return eventType.replace(/^xstate\.done\.actor\./, "done ").replace(/^xstate\.error\.actor\./, "error of ");
 }
 
-const text = textOf(simulatedMachines);
+const text = textOf([...simulatedMachines, ...witnessMachines]);
 const isCurrent = existsSync(page) && readFileSync(page, "utf8") === text;
 if (process.argv.includes("--check")) {
   process.stdout.write(

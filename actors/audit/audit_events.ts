@@ -28,6 +28,8 @@ export function eventOfEntry(entry: AuditEntry): AuditEvent {
 const recorded: ReadonlySet<string> = new Set([
   "identity",
   "trust",
+  "audit.fork",
+  "audit.unproven",
   "rules",
   "bundle",
   "crl.taken",

@@ -24,6 +24,11 @@ export class AuditInbox {
     this.#now = now;
   }
 
+  /** The log; undefined until it is open. */
+  get log(): AuditLog | undefined {
+    return this.#log;
+  }
+
   /** Records that were lost since the start. */
   get lost(): number {
     return this.#lost + (this.#log?.lost ?? 0);

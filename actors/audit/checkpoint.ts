@@ -90,9 +90,15 @@ function textOf({ origin, size, root }: TreeHead): string {
 
 /** Signs a log's state. Rejects when the key cannot be used now. */
 export async function signCheckpoint(head: TreeHead, key: AuditKey, signer: Pick<Signer, "sign">): Promise<string> {
+  const signature = await signer.sign(Buffer.from(textOf(head)));
+  return composeCheckpoint(head, key, () => signature);
+}
+
+/** The note of a log's state with its signature. */
+export function composeCheckpoint(head: TreeHead, key: AuditKey, sign: (text: Uint8Array) => Uint8Array): string {
   const text = textOf(head);
-  const signature = await signer.sign(Buffer.from(text));
-  return `${text}\n\u2014 ${key.name} ${Buffer.concat([keyId(key), signature]).toString("base64")}\n`;
+  const signed = Buffer.concat([keyId(key), sign(Buffer.from(text))]).toString("base64");
+  return `${text}\n\u2014 ${key.name} ${signed}\n`;
 }
 
 /** What is wrong with a checkpoint. */

@@ -11,7 +11,7 @@ import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { type AuditKey, parseAuditKey } from "./checkpoint.ts";
 import { AuditFinding } from "./finding.ts";
-import { readCheckpoints } from "./read_checkpoints.ts";
+import { type FoundCheckpoint, readCheckpoints } from "./read_checkpoints.ts";
 import { RootChecks } from "./root_checks.ts";
 import { checkpointsPath, verifierKeyPath } from "./segments.ts";
 import { type TornLine, walkLog } from "./walk_log.ts";
@@ -45,13 +45,19 @@ export function readVerifierKey(dir: string): AuditKey | AuditFinding {
 /**
  * Verifies every line, the order of all segments, and the root of every checkpoint.
  *
- * @param witnessed Path of checkpoints that a witness keeps; the log must hold what they cover too.
+ * @param witnessed Checkpoints that a witness keeps, or the path of a file with them; the log must hold what they cover too.
  */
-export function verifyLog(dir: string, key: AuditKey, witnessed?: string): VerifiedLog | AuditFinding {
+export function verifyLog(
+  dir: string,
+  key: AuditKey,
+  witnessed?: string | readonly FoundCheckpoint[],
+): VerifiedLog | AuditFinding {
   // Before the records: those of a running node only become more.
   const read = readCheckpoints(checkpointsPath(dir), key);
   if (read instanceof AuditFinding) return read;
-  const known = witnessed === undefined ? { checkpoints: [] } : readCheckpoints(witnessed, key, "any");
+  const known = typeof witnessed === "string"
+    ? readCheckpoints(witnessed, key, "any")
+    : { checkpoints: witnessed ?? [] };
   if (known instanceof AuditFinding) return known;
   const checks = new RootChecks([...read.checkpoints, ...known.checkpoints]);
   let first: string | undefined;

@@ -30,6 +30,8 @@ import { gatewayLinkMachine, type GatewayLinkRef } from "../node/gateway_link.ts
 import { type EffectInput, type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
+import { witnessMachine, type WitnessRef } from "../witness/witness.ts";
+import type { WitnessPort } from "../witness/witness_port.ts";
 import { makeIdentity } from "../trust/make_identity.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
 import { type MemberLists, readMemberLists } from "./member_lists.ts";
@@ -50,6 +52,8 @@ export interface CaMemberInput {
   readonly stateDir: string;
   readonly transport: CallbackActorLogic<TransportAsk, TransportInput>;
   readonly makeGate: MakeGate;
+  /** The CA's audit log, and the states of other logs that it holds; it witnesses none where undefined. */
+  readonly witness?: WitnessPort | undefined;
 }
 
 /** What a member knows. */
@@ -76,7 +80,13 @@ const prepare = fromEffect("prepare", (work: Work & Pick<CaMemberInput, "own">) 
 
 const look = fromEffect("look", (work: Work) => readLists(work));
 
-const actors = { prepare, look, exchange: crlExchangeMachine, gatewayLink: gatewayLinkMachine };
+const actors = {
+  prepare,
+  look,
+  exchange: crlExchangeMachine,
+  witness: witnessMachine,
+  gatewayLink: gatewayLinkMachine,
+};
 
 /** What a member receives. */
 export type CaMemberEvent = EventsOf<typeof actors> | TransportFact | StartAnswer;
@@ -118,36 +128,46 @@ function transportInput({ ports, ca, identity, lists, makeGate }: CaMemberContex
 }
 
 function start({ context, self, enqueue }: MemberArgs): void {
-  const { ports, stateDir, actor, lists } = context;
+  const { ports, stateDir, actor, lists, witness, identity } = context;
   const transport = present(actor, "the transport");
+  const { snapshot } = present(lists, "the lists");
+  if (witness !== undefined) {
+    enqueue.spawnChild("witness", { id: "witness", input: { ports, ...witness } });
+    enqueue.sendTo<WitnessRef>("witness", { type: "transport.changed", transport });
+    enqueue.sendTo<WitnessRef>("witness", { type: "trust.changed", snapshot });
+    enqueue.sendTo<WitnessRef>("witness", { type: "identity.changed", identity: present(identity, "the identity") });
+  }
   enqueue.spawnChild("exchange", { id: "exchange", input: { parent: self, ports, stateDir, urls: [] } });
   enqueue.sendTo<CrlExchangeRef>("exchange", { type: "transport.changed", transport });
-  enqueue.sendTo<CrlExchangeRef>("exchange", {
-    type: "trust.changed",
-    snapshot: present(lists, "the lists").snapshot,
-  });
+  enqueue.sendTo<CrlExchangeRef>("exchange", { type: "trust.changed", snapshot });
   enqueue.sendTo(transport, { type: "start", replyTo: self });
 }
 
-function join({ context: { ca, ports, actor }, self, enqueue }: MemberArgs): void {
+function join({ context: { ca, ports, actor, witness }, self, enqueue }: MemberArgs): void {
   const transport = present(actor, "the transport");
   enqueue.sendTo(transport, { type: "serve", protocol: "/hypha-crl/1" });
+  if (witness !== undefined) enqueue.sendTo(transport, { type: "serve", protocol: "/hypha-audit/1" });
   for (const [index, address] of ca.gateways.entries()) {
     enqueue.spawnChild("gatewayLink", { id: `link/${index}`, input: { address, transport, ports, parent: self } });
   }
 }
 
-function leave({ context: { ca, actor }, enqueue }: MemberArgs): void {
+function leave({ context: { ca, actor, witness }, enqueue }: MemberArgs): void {
   for (const index of ca.gateways.keys()) enqueue.stopChild(`link/${index}`);
   enqueue.stopChild("exchange");
+  if (witness !== undefined) enqueue.stopChild("witness");
   if (actor !== undefined) enqueue.stopChild(actor);
   enqueue.assign({ actor: undefined });
 }
 
 type ExchangeFact = Extract<TransportFact, { type: "peer.established" | "peer.closed" | "request.received" }>;
 
-function passFact({ context: { ca }, enqueue }: MemberArgs, fact: ExchangeFact): void {
-  enqueue.sendTo<CrlExchangeRef>("exchange", fact);
+function passFact({ context: { ca, witness }, enqueue }: MemberArgs, fact: ExchangeFact): void {
+  const isAudit = fact.type === "request.received" && fact.protocol === "/hypha-audit/1";
+  if (!isAudit) enqueue.sendTo<CrlExchangeRef>("exchange", fact);
+  if (witness !== undefined && (isAudit || fact.type !== "request.received")) {
+    enqueue.sendTo<WitnessRef>("witness", fact);
+  }
   if (fact.type !== "peer.closed") return;
   const { peer, reason } = fact;
   for (const index of ca.gateways.keys()) {
@@ -162,6 +182,7 @@ function takeLists({ context, enqueue }: MemberArgs, { lists }: { readonly lists
   const changed = { type: "trust.changed", snapshot: lists.snapshot } as const;
   enqueue.sendTo(present(context.actor, "the transport"), changed);
   enqueue.sendTo<CrlExchangeRef>("exchange", changed);
+  if (context.witness !== undefined) enqueue.sendTo<WitnessRef>("witness", changed);
 }
 
 const member = memberSetup.extend({

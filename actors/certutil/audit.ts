@@ -3,14 +3,17 @@
  *
  * @module
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
+import { basename } from "node:path";
 import { Effect } from "effect";
 import type { AuditRecord } from "../audit/audit_record.ts";
-import { type AuditKey, parseAuditKey } from "../audit/checkpoint.ts";
+import { type AuditKey, formatAuditKey, parseAuditKey } from "../audit/checkpoint.ts";
 import { AuditFinding } from "../audit/finding.ts";
 import { checkProof, parseProof, proveRecord, type RecordProof, type WantedRecord } from "../audit/prove_record.ts";
+import type { FoundCheckpoint } from "../audit/read_checkpoints.ts";
 import { readVerifierKey, type VerifiedLog, verifyLog } from "../audit/verify_log.ts";
 import { walkLog } from "../audit/walk_log.ts";
+import { headPath, readHead } from "../witness/head_files.ts";
 import { CertutilError } from "./certutil_error.ts";
 import { plainSerial } from "./revocation_record.ts";
 
@@ -23,7 +26,7 @@ interface KeyOption {
 /** Options of `audit verify`. */
 export interface VerifyAuditOptions extends KeyOption {
   readonly dir: string;
-  /** Path of checkpoints that a witness keeps. */
+  /** Path of checkpoints that a witness keeps: the `witness` folder of its state directory, a file of it, or copied checkpoints. */
   readonly witness?: string | undefined;
 }
 
@@ -31,7 +34,28 @@ export interface VerifyAuditOptions extends KeyOption {
 export function verifyAudit(
   { dir, key, witness }: VerifyAuditOptions,
 ): Effect.Effect<VerifiedLog | AuditFinding, CertutilError> {
-  return Effect.map(keyOf(dir, key), (read) => read instanceof AuditFinding ? read : verifyLog(dir, read, witness));
+  return Effect.map(keyOf(dir, key), (read) => {
+    if (read instanceof AuditFinding) return read;
+    const known = witness === undefined ? undefined : witnessedBy(witness, read);
+    return known instanceof AuditFinding ? known : verifyLog(dir, read, known);
+  });
+}
+
+/** What a witness holds of a log; the path itself where it is a file of checkpoints. */
+function witnessedBy(path: string, key: AuditKey): string | readonly FoundCheckpoint[] | AuditFinding {
+  const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+  const held = isFolder ? readHead(headPath(path, key.name)) : readHead(path);
+  if (!isFolder && held === undefined) return path;
+  const file = isFolder && held !== undefined ? basename(headPath(path, key.name)) : path;
+  const found = (code: AuditFinding["code"], detail: string) =>
+    new AuditFinding({ code, file, line: undefined, detail });
+  if (held?.head.origin !== key.name) return found("unreadable", `the witness holds no state of ${key.name}`);
+  const heads = held.fork === undefined ? [held.head] : [held.head, held.fork.held, held.fork.other];
+  const other = heads.find(({ binding }) => binding.key !== formatAuditKey(key));
+  if (other !== undefined) {
+    return found("checkpoint-signature", `the witness holds ${other.size} records of the log that another key signed`);
+  }
+  return heads.map((head) => ({ ...head, file, line: 1 }));
 }
 
 /** Options of `audit prove`. */

@@ -8,7 +8,8 @@ import type { NodeIdentity } from "../../transport/port.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import { signerOf } from "../data/grant.ts";
 import { present } from "../runtime/present.ts";
-import { exchangeId, isRunning } from "./facts.ts";
+import { exchangeId, isRunning, witnessId } from "./facts.ts";
+import type { WitnessRef } from "../witness/witness.ts";
 import type { CrlExchangeRef } from "../crl_exchange/exchange.ts";
 import { bundlePath } from "../files/state_directory.ts";
 import type { PartnerRef } from "../partners/partner_bundle.ts";
@@ -34,6 +35,9 @@ export function startTransport({ context, self, enqueue }: NodeArgs): void {
   if (isRunning(self.getSnapshot(), exchangeId)) {
     enqueue.sendTo<CrlExchangeRef>(exchangeId, { type: "transport.changed", transport: transportOf(context) });
   }
+  if (isRunning(self.getSnapshot(), witnessId)) {
+    enqueue.sendTo<WitnessRef>(witnessId, { type: "transport.changed", transport: transportOf(context) });
+  }
   enqueue.sendTo(transportOf(context), { type: "start", replyTo: self });
 }
 
@@ -50,6 +54,17 @@ export function startExchange({ context: { config, namedPorts: ports }, self, en
     id: exchangeId,
     input: { parent: self, ports, stateDir, urls: crlUrlsOf(config) },
   });
+}
+
+/** Starts the witness, where the node keeps a log or the states of others' logs. */
+export function startWitness({ context: { namedPorts: ports, witness }, enqueue }: NodeArgs): void {
+  if (witness !== undefined) enqueue.spawnChild("witness", { id: witnessId, input: { ports, ...witness } });
+}
+
+/** Answers witnesses, and takes what they hold. */
+export function serveWitnesses({ context, self, enqueue }: NodeArgs): void {
+  if (!isRunning(self.getSnapshot(), witnessId)) return;
+  enqueue.sendTo(transportOf(context), { type: "serve", protocol: "/hypha-audit/1" });
 }
 
 /** Keeps the bundles of partners that are fetched up to date. */
@@ -137,6 +152,9 @@ export function passTrust(
   if (isRunning(self.getSnapshot(), exchangeId)) {
     enqueue.sendTo<CrlExchangeRef>(exchangeId, { type: "trust.changed", snapshot });
   }
+  if (isRunning(self.getSnapshot(), witnessId)) {
+    enqueue.sendTo<WitnessRef>(witnessId, { type: "trust.changed", snapshot });
+  }
   for (const { name } of context.config.trustDomains ?? []) {
     if (!isRunning(self.getSnapshot(), partnerId(name))) continue;
     enqueue.sendTo<PartnerRef>(partnerId(name), { type: "trust.changed", snapshot });
@@ -163,7 +181,13 @@ export function passRules({ context, enqueue }: NodeArgs, { rules }: { readonly 
 }
 
 /** Takes the key and certificate that were loaded, for the first time or again. */
-export function takeIdentity({ context, enqueue }: NodeArgs, { identity }: { readonly identity: NodeIdentity }): void {
+export function takeIdentity(
+  { context, self, enqueue }: NodeArgs,
+  { identity }: { readonly identity: NodeIdentity },
+): void {
+  if (isRunning(self.getSnapshot(), witnessId)) {
+    enqueue.sendTo<WitnessRef>(witnessId, { type: "identity.changed", identity });
+  }
   enqueue.assign({ identity });
   enqueue(() => context.names.remember(identity.peer, identity.name));
   if (isEnrolling(context)) enqueue.sendTo("enrolment", { type: "pair.changed" });

@@ -9,6 +9,7 @@ import type { MessageProtocol } from "../../transport/protocols/messages.ts";
 import type { ReceivedRequest } from "../runtime/requests.ts";
 import type { CrlExchangeRef } from "../crl_exchange/exchange.ts";
 import type { CrlsLost } from "../trust/trust_reading.ts";
+import type { WitnessRef } from "../witness/witness.ts";
 import type { GatewayLinkRef } from "./gateway_link.ts";
 import { type NodeArgs, type NodeContext, roleIdOf, transportOf } from "./node_setup.ts";
 import type { RoleRef } from "./previous_identity.ts";
@@ -28,6 +29,17 @@ export function passToExchange(
   fact: Extract<TransportFact, { type: "peer.established" | "peer.closed" }> | CrlsLost,
 ): void {
   if (isRunning(self.getSnapshot(), exchangeId)) enqueue.sendTo<CrlExchangeRef>(exchangeId, fact);
+}
+
+/** The id of the witness among the node's children. */
+export const witnessId = "witness";
+
+/** Passes a fact on to the witness. */
+export function passToWitness(
+  { self, enqueue }: NodeArgs,
+  fact: Extract<TransportFact, { type: "peer.established" | "peer.closed" }>,
+): void {
+  if (isRunning(self.getSnapshot(), witnessId)) enqueue.sendTo<WitnessRef>(witnessId, fact);
 }
 
 /** Whether there is a child of this id that takes events. */
@@ -108,6 +120,7 @@ const requests = {
   "/hypha-progress/0.0.1": passRequest,
   "/hypha-training/1": passRequest,
   "/hypha-crl/1": passCrlRequest,
+  "/hypha-audit/1": passAuditRequest,
 } as const satisfies Record<MessageProtocol, (args: NodeArgs, request: ReceivedRequest) => void>;
 
 /** Answers a request, or passes it on to the role. */
@@ -128,6 +141,11 @@ function passRequest({ context, self, enqueue }: NodeArgs, request: ReceivedRequ
 
 function passCrlRequest({ context, self, enqueue }: NodeArgs, request: ReceivedRequest): void {
   if (isRunning(self.getSnapshot(), exchangeId)) enqueue.sendTo<CrlExchangeRef>(exchangeId, request);
+  else enqueue.sendTo(transportOf(context), { type: "decline", exchange: request.exchange });
+}
+
+function passAuditRequest({ context, self, enqueue }: NodeArgs, request: ReceivedRequest): void {
+  if (isRunning(self.getSnapshot(), witnessId)) enqueue.sendTo<WitnessRef>(witnessId, request);
   else enqueue.sendTo(transportOf(context), { type: "decline", exchange: request.exchange });
 }
 

@@ -17,7 +17,7 @@
  *
  * Key and trust, the operator's rules, the refusal log, and a link to each gateway are children of their own. A changed trust snapshot goes to
  * the transport at once, in every state. Facts are passed on to the role; health is answered here, and only a ready node is
- * healthy. Revocation lists are exchanged by a child (`actors/crl_exchange/`). Losing all gateways does not end readiness: the links dial again for as long as the node runs. `stopped` and
+ * healthy. Revocation lists are exchanged by a child (`actors/crl_exchange/`), audit logs witnessed by another (`actors/witness/`). Losing all gateways does not end readiness: the links dial again for as long as the node runs. `stopped` and
  * `failed` ignore all events; the output tells how the node ended.
  *
  * The roles' machines are provided: all of them by `node.ts`, a program's own by `node_of_role.ts`.
@@ -91,7 +91,7 @@ export const rolelessNode = node.createMachine({
   initial: "running",
   states: {
     running: {
-      entry: ["watchRules", "startExchange", "startEnrolment", "startPartners"],
+      entry: ["watchRules", "startExchange", "startWitness", "startEnrolment", "startPartners"],
       invoke: [
         {
           id: "trustStore",
@@ -126,6 +126,7 @@ export const rolelessNode = node.createMachine({
           actions: [
             { type: "noteEstablished", params: ({ event }) => event },
             { type: "passToExchange", params: ({ event }) => event },
+            { type: "passToWitness", params: ({ event }) => event },
             { type: "passToRole", params: ({ event }) => event },
           ],
         },
@@ -133,6 +134,7 @@ export const rolelessNode = node.createMachine({
           actions: [
             { type: "noteClosed", params: ({ event }) => event },
             { type: "passToExchange", params: ({ event }) => event },
+            { type: "passToWitness", params: ({ event }) => event },
             { type: "passToRole", params: ({ event }) => event },
           ],
         },
@@ -234,7 +236,7 @@ export const rolelessNode = node.createMachine({
           },
         },
         joining: {
-          entry: ["serveHealth", "serveCrls", "startLinks", "announce"],
+          entry: ["serveHealth", "serveCrls", "serveWitnesses", "startLinks", "announce"],
           always: [{ guard: "isIdentityReplaced", target: "rekeying" }, { guard: "isJoined", target: "ready" }],
           initial: "waiting",
           states: {

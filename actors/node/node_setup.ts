@@ -25,6 +25,8 @@ import type {
 import type { AuditSink } from "../trust/audit.ts";
 import type { RoleConfig } from "../config/config.ts";
 import type { dataMachine } from "../data/data.ts";
+import { witnessMachine } from "../witness/witness.ts";
+import type { WitnessPort } from "../witness/witness_port.ts";
 import { crlExchangeMachine } from "../crl_exchange/exchange.ts";
 import { previousIdentityMachine } from "./previous_identity.ts";
 import type { gatewayMachine } from "../gateway/gateway.ts";
@@ -78,6 +80,8 @@ export interface NodeInput {
   readonly makeGate: MakeGate;
   /** Where refusals are recorded; `logAlone` keeps them in the log only. */
   readonly audit: AuditSink;
+  /** The node's audit log and the states of others' logs; the node takes no part in witnessing where undefined. */
+  readonly witness?: WitnessPort | undefined;
   /** Where the operator's rules are read again; those of `config` hold for good where undefined. */
   readonly ruleSource?: RuleSource | undefined;
   /** How the CA is asked where the configuration has `[membership]`; the node renews nothing where undefined. */
@@ -188,6 +192,7 @@ const actors = {
   identity: identityMachine,
   ruleStore: ruleStoreMachine,
   crlExchange: crlExchangeMachine,
+  witness: witnessMachine,
   refusalLog: refusalLogMachine,
   enrolment: enrolmentMachine,
   partnerBundle: partnerBundleMachine,

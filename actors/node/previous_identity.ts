@@ -70,7 +70,8 @@ export type PreviousIdentityRef = ActorRef<Snapshot<unknown>, PreviousIdentityCo
 export const settleMs = 5_000;
 
 const health = "/hypha-health/0.0.1";
-const crl = "/hypha-crl/1";
+/** Revocation lists and checkpoints of audit logs are exchanged under the new key. */
+const underNewKey: ReadonlySet<string> = new Set(["/hypha-crl/1", "/hypha-audit/1"]);
 
 type Received = Extract<TransportFact, { type: "request.received" | "stream.received" }>;
 type Passed = Extract<
@@ -93,8 +94,7 @@ export const previousIdentityMachine = setup({
     hasNoRole: ({ context }) => context.role === undefined,
     isHealth: (_, { protocol }: Received) => protocol === health,
     isRoleActive: ({ context }) => isRoleActive(context),
-    /** Revocation lists are exchanged under the new key. */
-    isCrl: (_, { protocol }: Received) => protocol === crl,
+    isUnderNewKey: (_, { protocol }: Received) => underNewKey.has(protocol),
   },
   actions: {
     passTrust: sendTo(
@@ -182,7 +182,7 @@ export const previousIdentityMachine = setup({
         actions: { type: "answerHealth", params: ({ event }) => event },
       },
       {
-        guard: { type: "isCrl", params: ({ event }) => event },
+        guard: { type: "isUnderNewKey", params: ({ event }) => event },
         actions: { type: "declineRequest", params: ({ event }) => event },
       },
       { guard: "isRoleActive", actions: { type: "passRequest", params: ({ event }) => event } },

@@ -13,7 +13,9 @@ import { domainsOf, type TrustSnapshot } from "../../pki/trust.ts";
 import type { NodeIdentity } from "../../transport/port.ts";
 import type { EnrolmentContext } from "../enrolment/enrolment.ts";
 import type { RefusalLogContext } from "../trust/refusal_log.ts";
+import type { WitnessContext } from "../witness/witness_setup.ts";
 import type { WorkerContext } from "../worker/worker_setup.ts";
+import { witnessId } from "./facts.ts";
 import { lacking, type NodeContext, roleIdOf } from "./node_setup.ts";
 import type { OpenConnection } from "./open_connections.ts";
 
@@ -42,6 +44,8 @@ export interface ShownNode {
   readonly connections: { readonly open: number; readonly max: number };
   /** The newest connections, at most {@linkcode shownPeersMax}. */
   readonly peers: readonly ShownPeer[];
+  /** Null where the node takes no part in witnessing. */
+  readonly audit: ShownAudit | null;
   /** The codes that occurred, the most frequent first. */
   readonly refusals: readonly ShownRefusal[];
   /** Of a worker. */
@@ -82,6 +86,20 @@ export interface ShownList {
   readonly nextUpdate: string;
   readonly ageSeconds: number;
   readonly entries: number;
+}
+
+/** Audit logs of which the node holds states. */
+export interface ShownAudit {
+  readonly logs: number;
+  /** Logs that shrank, were rewritten or are kept twice. */
+  readonly forked: readonly {
+    readonly origin: string;
+    readonly problem: string;
+    /** Records of the two states. */
+    readonly records: readonly [held: number, other: number];
+    readonly from: string;
+    readonly at: string;
+  }[];
 }
 
 /** A connection. */
@@ -159,6 +177,7 @@ export function showNode(looks: NodeLooks, { version, startedAt, now, open }: Sh
     gateways: config.gatewayAddresses.map((address) => ({ address, linked: linked.includes(address) })),
     connections: { open: open.length, max: config.limits.connectionsMax },
     peers: open.slice(-shownPeersMax).map(showPeer),
+    audit: showAudit(children[witnessId]),
     refusals: showRefusals(refusalLog.getSnapshot().context),
     ...(config.role === "worker" ? showWork(children[roleIdOf(context.identityCount)]) : {}),
   };
@@ -194,6 +213,18 @@ function showRenewal(child: unknown): ShownRenewal | null {
     failures,
     error: error?.message ?? null,
   };
+}
+
+function showAudit(child: unknown): ShownAudit | null {
+  const witness = (child as Child<WitnessContext>)?.getSnapshot();
+  if (witness === undefined) return null;
+  const logs = [...witness.context.book.logs.values()];
+  const forked = logs.flatMap(({ head: { origin }, fork }) => {
+    if (fork === undefined) return [];
+    const { problem, held, other, from, at } = fork;
+    return [{ origin, problem, records: [held.size, other.size] as const, from, at: timeOf(at) }];
+  });
+  return { logs: logs.length, forked };
 }
 
 /** Of lists of one key and scope the newest counts, with its delta's dates where it has one. */

@@ -18,10 +18,10 @@ type KeysOf<Union> = Union extends unknown ? keyof Union : never;
 /** The variants of `/hypha-api/0.0.1`, by name. */
 export type ApiVariants = { readonly [Name in KeysOf<ApiRequest>]: Extract<ApiRequest, Record<Name, unknown>>[Name] };
 
-/** One handler for each protocol, and for each variant of the API. The node itself answers about revocation lists. */
+/** One handler for each protocol, and for each variant of the API. The node itself answers about revocation lists and audit logs. */
 export type RequestTable<Args> =
   & {
-    readonly [Protocol in Exclude<MessageProtocol, "/hypha-api/0.0.1" | "/hypha-crl/1">]: Handler<
+    readonly [Protocol in Exclude<MessageProtocol, "/hypha-api/0.0.1" | "/hypha-crl/1" | "/hypha-audit/1">]: Handler<
       Args,
       ProtocolMessages[Protocol]["request"]
     >;

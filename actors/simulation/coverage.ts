@@ -27,6 +27,8 @@ import { trainingMachine } from "../training/training_machine.ts";
 import { watchedCrlsMachine } from "../files/watched_crls.ts";
 import { watchedFilesMachine } from "../files/watched_files.ts";
 import { trustStoreMachine } from "../trust/trust_store.ts";
+import { auditCheckMachine } from "../witness/check.ts";
+import { witnessMachine } from "../witness/witness.ts";
 import { workerMachine } from "../worker/worker.ts";
 
 /** The machines that a simulated network runs. */
@@ -56,6 +58,9 @@ export const simulatedMachines: readonly AnyStateMachine[] = [
   jobMachine,
   parameterServerMachine,
 ] as never; // their inputs differ, and AnyStateMachine has one of its own: only their transitions are read
+
+/** The machines of witnesses, which simulations of their own run. */
+export const witnessMachines: readonly AnyStateMachine[] = [witnessMachine, auditCheckMachine] as never;
 
 /** Coverage of one machine. */
 export interface MachineCoverage {

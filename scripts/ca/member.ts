@@ -4,21 +4,26 @@
  * @module
  */
 import { type CaMemberInput, caMemberMachine } from "../../actors/ca/ca_member.ts";
+import type { WitnessedLog } from "../../actors/audit/witnessed_log.ts";
 import { makeGateFactory } from "../../actors/gate/gate.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
+import { headFiles, witnessFolder } from "../../actors/witness/head_files.ts";
 import { transportLogic } from "../../transport/libp2p/transport.ts";
 
 /** What a member is started with. */
 export interface MemberStart extends Pick<CaMemberInput, "ports" | "ca" | "own" | "stateDir"> {
+  /** The CA's audit log. */
+  readonly log: WitnessedLog | undefined;
   readonly onError: (error: unknown) => void;
 }
 
 /** Starts the member. */
-export function startMember({ onError, ...input }: MemberStart): { stop(): unknown } {
-  const { ports } = input;
+export function startMember({ onError, log, ...input }: MemberStart): { stop(): unknown } {
+  const { ports, stateDir } = input;
+  const witness = { log, heads: headFiles(witnessFolder(stateDir)) };
   return superviseRoot(caMemberMachine, {
     id: "member",
-    input: { ...input, transport: transportLogic, makeGate: makeGateFactory({ ports }) },
+    input: { ...input, witness, transport: transportLogic, makeGate: makeGateFactory({ ports }) },
     onError,
   });
 }

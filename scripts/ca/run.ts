@@ -71,7 +71,7 @@ async function untilDone(
       },
     });
     member = startMember?.({
-      ...{ ports, ca, stateDir: join(config.stateDir, "node"), onError: crash },
+      ...{ ports, ca, stateDir: join(config.stateDir, "node"), log: audit.log, onError: crash },
       own: () => actor.getSnapshot().context.identity,
     });
     listenToSignals({

@@ -37,7 +37,11 @@ const verify = Command.make(
   {
     dir: Argument.Directory("dir").pipe(Argument.withDescription("Folder of the log.")),
     key: keyFlag,
-    witness: optionalFlag("witness", "FILE", "Checkpoints that a witness keeps (default: none)."),
+    witness: optionalFlag(
+      "witness",
+      "PATH",
+      "What a witness holds: `witness` in its state_dir, a file of it, or copied checkpoints (default: none).",
+    ),
     json: jsonFlag,
   },
   ({ json, ...options }) =>

@@ -7,6 +7,7 @@ import { Result } from "effect";
 import { auditMachine } from "../../actors/audit/audit.ts";
 import { eventOfEntry, recordReports } from "../../actors/audit/audit_events.ts";
 import { AuditInbox } from "../../actors/audit/audit_inbox.ts";
+import { type WitnessedLog, witnessedLog } from "../../actors/audit/witnessed_log.ts";
 import type { Ports } from "../../actors/runtime/ports.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
 import { type AuditSink, logAlone } from "../../actors/trust/audit.ts";
@@ -20,6 +21,8 @@ export interface ProgramAudit {
   readonly meter: (report: Ports["report"]) => Ports["report"];
   /** Opens the log of a node (its SPIFFE ID, or its name); the first call counts. Resolves when the log is open, or could not be. */
   readonly begin: (node: () => string, ports: Ports) => Promise<void>;
+  /** The log as witnesses ask about it; undefined where none is kept. */
+  readonly log: WitnessedLog | undefined;
   /** Writes what waits and a last checkpoint; within {@linkcode closeMs}. */
   readonly end: () => Promise<void>;
 }
@@ -36,6 +39,7 @@ const closeMs = 5_000;
 /** Without a log: nothing is recorded. */
 export const noAudit: ProgramAudit = {
   sink: logAlone,
+  log: undefined,
   meter: (report) => report,
   begin: () => Promise.resolve(),
   end: () => Promise.resolve(),
@@ -50,6 +54,7 @@ export function keepAudit(
   return {
     sink: { record: (entry) => inbox.record(eventOfEntry(entry)) },
     inbox,
+    log: witnessedLog(dir, inbox),
     meter: (report) => recordReports(report, inbox),
     begin: (node, ports) => (kept ??= keep({ node: node(), ports, dir, keepMs, inbox })).opened,
     end: () => kept?.close() ?? Promise.resolve(),

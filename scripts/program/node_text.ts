@@ -25,6 +25,7 @@ export function nodeText(
       `peers (${shown.connections.open} of at most ${shown.connections.max} connections)`,
       peerRows(shown.peers, now),
     ),
+    ...auditLines(shown),
     ...section("refusals since the start", refusalRows(shown.refusals, now)),
     ...workLines(shown, now),
     ...(shown.trainings === undefined ? [] : ["trainings:", ...indented(listText(shown.trainings, now))]),
@@ -69,6 +70,21 @@ function trustLines({ trust }: ShownNode, now: number): readonly string[] {
 
 const gatewayLines = ({ gateways }: ShownNode) =>
   section("gateways", gateways.map(({ address, linked }) => [`  ${linked ? "linked" : "not linked"}`, address]));
+
+/** Only what needs an operator. */
+function auditLines({ audit }: ShownNode): readonly string[] {
+  const forked = audit?.forked ?? []; // a node of an earlier version has no such part
+  if (forked.length === 0) return [];
+  return section(
+    "audit logs that were rewritten or are kept twice",
+    forked.map(({ origin, problem, records: [held, other], at }) => [
+      `  ${origin}`,
+      problem,
+      `${held} and ${other} records`,
+      at,
+    ]),
+  );
+}
 
 function peerRows(peers: readonly ShownPeer[], now: number): readonly (readonly string[])[] {
   const rows = peers.slice(-peersMax).map(({ name, role, direction, relayed, since, peer, address }) => [

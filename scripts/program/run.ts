@@ -23,6 +23,8 @@ import { superviseRoot } from "../../actors/runtime/supervise.ts";
 import type { Evaluator } from "../../actors/training/evaluator.ts";
 import type { ObservedNode } from "../../actors/telemetry/samples.ts";
 import { type LineTally, makeGateTally, makeLineTally } from "../../actors/telemetry/tallies.ts";
+import { headFiles, witnessFolder } from "../../actors/witness/head_files.ts";
+import type { WitnessPort } from "../../actors/witness/witness_port.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { makeTransportLogic, transportLogic } from "../../transport/libp2p/transport.ts";
 import { keepAudit, logNameOf, noAudit, type ProgramAudit } from "./audit.ts";
@@ -139,6 +141,7 @@ async function runNode(
       input: {
         ...{ config, ports, transport, makeGate, audit: audit.sink, ruleSource, evaluator },
         askCa: askHttps,
+        witness: witnessOf(config, audit),
       },
       onError: crash,
       onSnapshot: ({ status, output, context }) => {
@@ -176,6 +179,12 @@ async function runNode(
 function auditOf({ audit, stateDir = "." }: RoleConfig): ProgramAudit {
   if (audit === undefined) return noAudit;
   return keepAudit({ dir: auditFolder(audit, stateDir), keepMs: audit.keepMs, now: realNow });
+}
+
+/** Gateways with a state directory witness the logs of others; every node with a log answers witnesses. */
+function witnessOf({ role, stateDir }: RoleConfig, { log }: ProgramAudit): WitnessPort | undefined {
+  const heads = role === "gateway" && stateDir !== undefined ? headFiles(witnessFolder(stateDir)) : undefined;
+  return log === undefined && heads === undefined ? undefined : { log, heads };
 }
 
 /** The evaluator of the demo's models, for a scheduler whose job has an evaluation, or that waits for jobs. */

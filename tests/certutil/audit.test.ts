@@ -1,8 +1,9 @@
 /** `hypha-certutil audit`: what it prints, and its exit codes. */
-import { readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { headPath } from "../../actors/witness/head_files.ts";
 import { logStart, openTestLog, recordRefusals, withLogFolder } from "../support/audit_logs.ts";
 import { certutilHere } from "../support/commands.ts";
 
@@ -58,6 +59,39 @@ test("verify takes a witness's checkpoints", () =>
       "witness:1: it covers 31 records, and the log has 9: records were cut off at the end\n",
     ]);
     assert.match((await run("verify", ".", "--witness", "nothing")).stdout, /^nothing: it cannot be read/);
+  }));
+
+test("verify takes what a witness holds: a folder, or a file of it", () =>
+  withLog(async (dir, run) => {
+    const checkpoint = (await readFile(join(dir, "audit.checkpoints"), "utf8")).slice(0, -1);
+    const key = (await readFile(join(dir, "audit.vkey"), "utf8")).trim();
+    const head = { checkpoint, key, signature: "", chain: [] };
+    const name = basename(headPath("", "acme.example/audit/gateway/gateway-01"));
+    await mkdir(join(dir, "witness"));
+    const path = join(dir, "witness", name);
+    const held = { origin: "", at: "2026-01-31T12:00:00.000Z", shared: true };
+    assert.match(
+      (await run("verify", ".", "--witness", "witness")).stdout,
+      "witness: the witness holds no state of acme",
+    );
+    await writeFile(path, JSON.stringify({ ...held, head }));
+    for (const witness of ["witness", join("witness", name)]) {
+      assert.is((await run("verify", ".", "--witness", witness)).code, 0);
+    }
+    await writeFile(join(dir, "audit.checkpoints"), "");
+    const lines = (await readFile(join(dir, file), "utf8")).split("\n");
+    await writeFile(join(dir, file), `${lines.slice(0, 9).join("\n")}\n`);
+    for (const witness of ["witness", join("witness", name)]) {
+      const { code, stdout } = await run("verify", ".", "--witness", witness);
+      assert.is(code, 1);
+      assert.match(stdout, "it covers 31 records, and the log has 9: records were cut off at the end");
+    }
+    const begun = await openTestLog(join(dir, "begun")); // the owner began another log
+    await begun.write(new Date(logStart), "now");
+    assert.match(
+      (await run("verify", "begun", "--witness", "witness")).stdout,
+      "records of the log that another key signed",
+    );
   }));
 
 test("prove and check: a record without its log", () =>

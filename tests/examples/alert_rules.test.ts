@@ -51,6 +51,7 @@ const cases: readonly (readonly [alert: string, changed: SeriesValues])[] = [
   ["HyphaNearlyFull", { [`hypha_connections_open{direction="outbound",${at}}`]: 75 }],
   ["HyphaSlowHandshakes", { [bucket("1")]: every(90), [bucket("2.5")]: every(100), [bucket("+Inf")]: every(100) }],
   ["HyphaAuditLost", { [`hypha_audit_failures_total{${at}}`]: grows }],
+  ["HyphaAuditFork", { [lines("error", "audit.fork")]: grows }],
   ["HyphaTrustBroken", { [lines("warn", "trust.broken")]: grows }],
   ["HyphaErrors", { [lines("error", "crl.rollback")]: grows }],
   ["HyphaUpdatesRejected", { [`hypha_training_updates_rejected_total{training="t",code="norm",${at}}`]: grows }],

@@ -22,10 +22,10 @@ const port = await freePort();
 const address = `/ip4/127.0.0.1/tcp/${port}`;
 const at = (...path: readonly string[]) => join(folder, ...path);
 
-/** Commands of the page: one a line, continued lines joined. A CA's life has a test of its own: `ca_life.test.ts`. */
+/** Commands of the page: one a line, continued lines joined. Two parts have tests of their own: `ca_life.test.ts`, `rewritten_log.test.ts`. */
 function commandsOf(path: string): readonly string[] {
   const page = readFileSync(new URL(`../../${path}`, import.meta.url), "utf8").replace(
-    /^## Life of a CA$.*?^(?=## )/ms,
+    /^## (?:Life of a CA|When an audit log may have been rewritten)$.*?^(?=## )/gms,
     "",
   );
   return [...page.matchAll(/```sh\n([\s\S]*?)```/g)]

@@ -43,6 +43,16 @@ const shown: ShownNode = {
     address: "/ip4/127.0.0.1/tcp/2/p2p/R/p2p-circuit",
     since: at(-7),
   }],
+  audit: {
+    logs: 4,
+    forked: [{
+      origin: "acme/audit/ca/ca-01",
+      problem: "split",
+      records: [7, 8],
+      from: "gateway-01 12D3KooWg",
+      at: at(-20),
+    }],
+  },
   refusals: [{
     code: "unknown-issuer",
     count: 3,
@@ -66,6 +76,8 @@ test("all of it is said, and what a peer chose is escaped", () => {
     "  not linked  /ip4/127.0.0.1/tcp/1",
     "peers (1 of at most 100 connections):",
     "  evil\\u001b[2J  any role  inbound  relayed  since 7 s  /ip4/127.0.0.1/tcp/2/p2p/R/p2p-circuit  12D3KooWy",
+    "audit logs that were rewritten or are kept twice:",
+    "  acme/audit/ca/ca-01  split  7 and 8 records  2026-01-01T23:59:40.000Z",
     "refusals since the start:",
     "  unknown-issuer  3  9 s ago  /ip4/127.0.0.1/tcp/9: No path",
     "leases:",
@@ -87,6 +99,7 @@ test("no line is wider than the terminal, colours aside, and a node without anyt
     trust: null,
     gateways: [],
     peers: [],
+    audit: null,
     refusals: [],
   };
   const text = nodeText({ ...bare, trainings: [] }, { now, columns: 120, colour: false });

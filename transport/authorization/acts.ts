@@ -42,6 +42,12 @@ export const acts = {
   "gossip": { receivedBy: "all", allowedTo: "member", what: "hand on gossip" },
   "health": { receivedBy: "all", allowedTo: "member", what: "ask whether a node is well" },
   "crl": { receivedBy: "all", allowedTo: "member", what: "announce and fetch revocation lists" },
+  "audit": {
+    receivedBy: "all",
+    allowedTo: ["gateway", "ca"],
+    closed: true,
+    what: "ask for proofs about the audit log, tell what a witness holds",
+  },
   "identify": { receivedBy: "all", allowedTo: "member", what: "exchange addresses and protocols" },
   "ping": { receivedBy: "all", allowedTo: "member", what: "ping" },
   "dcutr": { receivedBy: "all", allowedTo: "member", what: "make a relayed connection direct" },

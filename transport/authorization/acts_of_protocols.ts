@@ -24,6 +24,7 @@ const requestActs = {
   "/hypha-progress/0.0.1": "progress",
   "/hypha-training/1": "training",
   "/hypha-crl/1": "crl",
+  "/hypha-audit/1": "audit",
 } as const satisfies Readonly<Record<MessageProtocol, Act | typeof apiActs>>;
 
 const streamActs = {

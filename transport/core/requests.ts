@@ -15,7 +15,7 @@ import type { AskStream } from "./ask_stream.ts";
 import { askRequest } from "./asked_request.ts";
 import { connectsEstablished } from "./connects_established.ts";
 import type { SessionParts } from "./parts.ts";
-import { priceOf } from "./prices.ts";
+import { priceOf, type Work } from "./prices.ts";
 import { RareReports } from "./rare_reports.ts";
 import { ReceivedRequest } from "./received_request.ts";
 import type { OpenRequest } from "./request_traces.ts";
@@ -33,8 +33,11 @@ const malformedDetailMax = 300;
 /** How much is reported of why a request has no encoding, in characters. */
 const failedDetailMax = 200;
 
-/** Pieces of revocation lists are the only answers whose size the asker chooses. */
-const crl = "/hypha-crl/1";
+/** Answers that cost more than the request did: pieces of revocation lists, whose size the asker chooses, and proofs. */
+const answerWork: Readonly<Partial<Record<MessageProtocol, Work>>> = {
+  "/hypha-crl/1": "crl",
+  "/hypha-audit/1": "audit",
+};
 
 /** A request of a peer that waits for an answer. */
 interface WaitingRequest {
@@ -219,7 +222,8 @@ export class Requests {
     try {
       const response = message as ProtocolMessages[MessageProtocol]["response"];
       const bytes = encodeMessage(request.protocol, "response", response);
-      if (request.protocol === crl) this.#parts.work.charge(identity.peer, priceOf("crl", bytes.byteLength));
+      const answering = answerWork[request.protocol];
+      if (answering !== undefined) this.#parts.work.charge(identity.peer, priceOf(answering, bytes.byteLength));
       request.answer(bytes);
     } catch (error) {
       request.abort(String(error)); // a message of the wrong shape: the answerer's mistake, and this exchange's end

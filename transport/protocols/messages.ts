@@ -5,6 +5,7 @@
  *
  * @module
  */
+import type { AuditRequest, AuditResponse } from "./audit_messages.ts";
 import type { CrlRequest, CrlResponse } from "./crl_messages.ts";
 import type {
   AggregationRules,
@@ -16,6 +17,7 @@ import type {
   TrainingState,
 } from "./training_messages.ts";
 
+export type * from "./audit_messages.ts";
 export type * from "./crl_messages.ts";
 export type * from "./training_messages.ts";
 
@@ -45,6 +47,8 @@ export const messageProtocols = [
   "/hypha-training/1",
   /** An extension of ours, which our nodes always serve. */
   "/hypha-crl/1",
+  /** An extension of ours, which nodes with an audit log and witnesses serve. */
+  "/hypha-audit/1",
 ] as const;
 /** One of {@linkcode messageProtocols}. */
 export type MessageProtocol = (typeof messageProtocols)[number];
@@ -65,7 +69,9 @@ export type Message =
   | TrainingRequest
   | TrainingResponse
   | CrlRequest
-  | CrlResponse;
+  | CrlResponse
+  | AuditRequest
+  | AuditResponse;
 
 /** Request and response of each protocol. */
 export interface ProtocolMessages {
@@ -74,6 +80,7 @@ export interface ProtocolMessages {
   readonly "/hypha-progress/0.0.1": { readonly request: ProgressRequest; readonly response: ProgressResponse };
   readonly "/hypha-training/1": { readonly request: TrainingRequest; readonly response: TrainingResponse };
   readonly "/hypha-crl/1": { readonly request: CrlRequest; readonly response: CrlResponse };
+  readonly "/hypha-audit/1": { readonly request: AuditRequest; readonly response: AuditResponse };
 }
 
 // ── Health ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,6 +4,7 @@
  * @module
  */
 import { Result } from "effect";
+import { auditRequestSchema, auditResponseSchema } from "./audit_schemas.ts";
 import { crlRequestSchema, crlResponseSchema } from "./crl_schemas.ts";
 import { MalformedMessage } from "./malformed.ts";
 import type { MessageProtocol, ProtocolMessages, WorkerRequest } from "./messages.ts";
@@ -19,6 +20,7 @@ import {
 } from "./schemas.ts";
 import { trainingRequestSchema, trainingResponseSchema } from "./training_schemas.ts";
 
+export { auditChainBytesMax, auditChainMax, auditHeadsMax, auditPathMax } from "./audit_schemas.ts";
 export { crlInlineBytesMax, crlNoticesMax, crlNumberDigitsMax, crlPieceBytesMax } from "./crl_schemas.ts";
 export { MalformedMessage } from "./malformed.ts";
 export { decodeFileHead, digestBytes, encodeFileHead, type FileHead, fileHeadMaxBytes } from "./file_frame.ts";
@@ -67,6 +69,7 @@ const schemas: {
   "/hypha-progress/0.0.1": { request: progressRequestSchema, response: progressResponseSchema },
   "/hypha-training/1": { request: trainingRequestSchema, response: trainingResponseSchema },
   "/hypha-crl/1": { request: crlRequestSchema, response: crlResponseSchema },
+  "/hypha-audit/1": { request: auditRequestSchema, response: auditResponseSchema },
 };
 
 /** Encodes a request or response. The message is ours: a wrong shape throws, as a programmer's mistake. */

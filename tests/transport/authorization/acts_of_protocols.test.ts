@@ -21,6 +21,8 @@ test("a request's variant names its act; what has no row has none", () => {
   assert.is(actOfRequest("/hypha-progress/0.0.1", { job_id: "", progress: "update" }), "progress");
   assert.is(actOfRequest("/hypha-crl/1", { Announce: [] }), "crl");
   assert.is(actOfRequest("/hypha-crl/1", { Pull: { sha256: "", offset: 0 } }), "crl");
+  assert.is(actOfRequest("/hypha-audit/1", { Prove: { origin: "", old: 0, new: null } }), "audit");
+  assert.is(actOfRequest("/hypha-audit/1", { Held: [] }), "audit");
 });
 
 test("a stream's protocol names its act", () => {

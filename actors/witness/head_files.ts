@@ -1,0 +1,149 @@
+/**
+ * The states of logs that a witness holds, as files.
+ *
+ * ```
+ * state_dir/witness/              0700
+ *   ORIGIN-HASH.json              0600  newest verified state of one log; both checkpoints where it is forked
+ * ```
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { hash } from "node:crypto";
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { open, rename } from "node:fs/promises";
+import { join } from "node:path";
+import type { AuditHead } from "../../transport/protocols/messages.ts";
+import { otherLogsMax, sharedLogsMax } from "./book.ts";
+import { type ForkProblem, headMessage, type HeldLog, type OpenedHead, openHead } from "./held_head.ts";
+import type { HeadStore } from "./witness_port.ts";
+
+/** Bytes of one file: three heads with certificates, base64. */
+export const headFileBytesMax = 131_072;
+/** Files that are read. */
+export const headFilesMax: number = sharedLogsMax + otherLogsMax;
+
+/** The folder of a node's state directory that holds them. */
+export const witnessFolder = (stateDir: string): string => join(stateDir, "witness");
+
+const fileName = /^[0-9a-f]{32}\.json$/;
+
+/** Where the state of a log lies. */
+export function headPath(dir: string, origin: string): string {
+  return join(dir, `${hash("sha256", origin, "hex").slice(0, 32)}.json`);
+}
+
+/** Keeps states in a folder. */
+export function headFiles(dir: string): HeadStore {
+  return {
+    read: () => Promise.resolve(readHeads(dir)),
+    write: (held) => writeHead(dir, held),
+    remove: (origin) => Promise.resolve(rmSync(headPath(dir, origin), { force: true })),
+  };
+}
+
+/** Reads all states of a folder. Files that hold none are passed over. Throws where the folder cannot be read. */
+export function readHeads(dir: string): readonly HeldLog[] {
+  let names: readonly string[];
+  try {
+    names = readdirSync(dir);
+  } catch (error) {
+    if ((error as { readonly code?: unknown }).code === "ENOENT") return [];
+    throw error;
+  }
+  return names.filter((name) => fileName.test(name)).slice(0, headFilesMax)
+    .map((name) => readHead(join(dir, name))).filter((held) => held !== undefined);
+}
+
+/** Reads one state; undefined where the file holds none. */
+export function readHead(path: string): HeldLog | undefined {
+  try {
+    if (statSync(path).size > headFileBytesMax) return undefined;
+    return heldOf(JSON.parse(readFileSync(path, "utf8")) as Readonly<Record<string, unknown>>);
+  } catch {
+    return undefined;
+  }
+}
+
+async function writeHead(dir: string, { head, isShared, at, fork }: HeldLog): Promise<void> {
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  const path = headPath(dir, head.origin);
+  const forked = fork === undefined ? {} : {
+    fork: {
+      problem: fork.problem,
+      at: new Date(fork.at).toISOString(),
+      from: fork.from,
+      held: written(fork.held),
+      other: written(fork.other),
+    },
+  };
+  const value = {
+    origin: head.origin,
+    at: new Date(at).toISOString(),
+    shared: isShared,
+    head: written(head),
+    ...forked,
+  };
+  const file = await open(`${path}.tmp`, "w", 0o600);
+  try {
+    await file.writeFile(`${JSON.stringify(value, undefined, 2)}\n`);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(`${path}.tmp`, path);
+  await syncFolder(dir);
+}
+
+/** Not every file system lets a folder be synced; the file itself is. */
+async function syncFolder(dir: string): Promise<void> {
+  const folder = await open(dir, "r");
+  try {
+    await folder.sync();
+  } catch {
+    // The file's name may be lost in a power cut: the state is asked for again.
+  } finally {
+    await folder.close();
+  }
+}
+
+interface WrittenHead {
+  readonly checkpoint: string;
+  readonly key: string;
+  readonly signature: string;
+  readonly chain: readonly string[];
+}
+
+function written(opened: OpenedHead): WrittenHead {
+  const { checkpoint, key, signature, chain } = headMessage(opened);
+  const text = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64");
+  return { checkpoint, key, signature: text(signature), chain: chain.map(text) };
+}
+
+function headOf(value: unknown): OpenedHead | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const { checkpoint, key, signature, chain } = value as Readonly<Record<keyof AuditHead, unknown>>;
+  if (typeof checkpoint !== "string" || typeof key !== "string" || typeof signature !== "string") return undefined;
+  if (!Array.isArray(chain) || !chain.every((each) => typeof each === "string")) return undefined;
+  const bytes = (text: string) => Buffer.from(text, "base64");
+  return openHead({ checkpoint, key, signature: bytes(signature), chain: chain.map(bytes) });
+}
+
+const problems: ReadonlySet<unknown> = new Set<ForkProblem>(["split", "shrunk", "rewritten", "other-key"]);
+
+function heldOf({ at, shared, head: headValue, fork }: Readonly<Record<string, unknown>>): HeldLog | undefined {
+  const head = headOf(headValue);
+  const time = Date.parse(String(at));
+  if (head === undefined || Number.isNaN(time)) return undefined;
+  return { head, isShared: shared === true, at: time, fork: forkOf(fork, head.origin) };
+}
+
+function forkOf(value: unknown, origin: string): HeldLog["fork"] {
+  if (typeof value !== "object" || value === null) return undefined;
+  const { problem, at, from, held, other } = value as Readonly<Record<string, unknown>>;
+  const [first, second] = [headOf(held), headOf(other)];
+  const time = Date.parse(String(at));
+  if (!problems.has(problem) || first?.origin !== origin || second?.origin !== origin) return undefined;
+  if (Number.isNaN(time)) return undefined;
+  return { problem: problem as ForkProblem, held: first, other: second, at: time, from: String(from) };
+}

@@ -1,0 +1,292 @@
+/**
+ * The actions of a witness: asking nodes about their logs, telling other witnesses, answering.
+ *
+ * @module
+ */
+import type { PeerIdentity } from "../../pki/path.ts";
+import type { NoProof } from "../../transport/protocols/messages.ts";
+import { auditHeadsMax } from "../../transport/protocols/mod.ts";
+import type { RequestAnswer, TransportFact } from "../../transport/port.ts";
+import type { ReceivedRequest } from "../runtime/requests.ts";
+import { answerAs, type TransportRef } from "../runtime/role.ts";
+import { nameOf, otherLogsMax, sharedLogsMax } from "./book.ts";
+import type { CheckEnded } from "./check.ts";
+import { type Fork, headMessage, type HeldLog, type OpenedHead, openHead } from "./held_head.ts";
+import { judgeTold } from "./judge.ts";
+import { witnessEveryMs } from "./witness_port.ts";
+import {
+  checksMax,
+  looksUntilRepeat,
+  ownBinding,
+  type OwnEvent,
+  proofsWaitingMax,
+  type StoreInput,
+  type WitnessArgs,
+  type WitnessContext,
+} from "./witness_setup.ts";
+
+const protocol = "/hypha-audit/1";
+/** How long the answer of a witness that is told something is waited for, in milliseconds. */
+const tellTimeoutMs = 10_000;
+
+// ── Peers ──
+
+/** A member is connected. Its turn comes within a part of the first period, so that many at once are not asked at once. */
+export function established(
+  { context: { book, ports, everyMs = witnessEveryMs } }: WitnessArgs,
+  { identity }: Extract<TransportFact, { type: "peer.established" }>,
+): void {
+  book.established(identity, ports.now() + ports.random() * everyMs / 10);
+}
+
+/** The node has another transport. */
+export function takeTransport({ context, enqueue }: WitnessArgs, { transport }: { readonly transport: TransportRef }) {
+  context.book.clear();
+  enqueue.assign({ transport });
+}
+
+/** What an earlier run held. A fork stays reported until its file is removed. */
+export function restore({ context: { book, ports } }: WitnessArgs, { value }: { readonly value: readonly HeldLog[] }) {
+  book.restore(value);
+  for (const { fork } of book.logs.values()) if (fork !== undefined) reportFork(ports, fork, fork.from);
+}
+
+// ── Checks ──
+
+/** Nodes whose turn it is are asked, witnesses are told what is new. */
+export function look(args: WitnessArgs): void {
+  const { context: { book, ports, looks }, enqueue } = args;
+  book.takeDue(ports.now());
+  const isRepeat = looks + 1 >= looksUntilRepeat;
+  if (isRepeat) book.forgetTold();
+  enqueue.assign({ looks: isRepeat ? 0 : looks + 1 });
+  enqueue.raise({ type: "witness.next" });
+  tellAll(args);
+}
+
+/** Begins checks where there are places. */
+export function beginChecks({ context, self, enqueue }: WitnessArgs): void {
+  const { book, ports, transport, heads } = context;
+  if (transport === undefined || heads === undefined) return;
+  while (book.running < checksMax) {
+    const next = book.next();
+    if (next === undefined) return;
+    const trust = () => trustOf(self.getSnapshot().context as WitnessContext);
+    enqueue.spawnChild("check", {
+      id: `check/${next.origin}`,
+      input: { parent: self, ports, transport, ...next, trust },
+    });
+  }
+}
+
+const trustOf = ({ snapshot, ports }: WitnessContext) => ({ snapshot, at: new Date(ports.now()) });
+
+/** A check is over. */
+export function endCheck(args: WitnessArgs, { origin, head, verdict, from, isUnsupported }: CheckEnded): void {
+  const { context: { book, ports }, enqueue } = args;
+  enqueue.stopChild(`check/${origin}`);
+  book.ended(origin);
+  if (isUnsupported) book.deaf(origin);
+  const before = book.logs.get(origin);
+  if (head !== undefined && head.note !== before?.head.note && before?.fork === undefined) keepHead(args, head);
+  if (verdict.type === "forked") noteFork(args, verdict, from);
+  else if (verdict.type === "unproven" && before !== undefined) {
+    const { detail, isRefused } = verdict;
+    const message = `Cannot verify that audit log ${origin} continues ${before.head.size} records: ${detail}`;
+    const level = isRefused ? "warn" : "debug"; // a connection that ended proves nothing
+    ports.report({ level, event: "audit.unproven", message, fields: { origin, detail, from } });
+  }
+  enqueue.raise({ type: "witness.next" });
+  tellAll(args);
+}
+
+function keepHead(args: WitnessArgs, head: OpenedHead): void {
+  const { context: { book, ports } } = args;
+  const { origin } = head;
+  const left = book.hold({ head, isShared: book.isShared(origin), at: ports.now(), fork: undefined });
+  if (left === "full") {
+    const message = `Cannot witness audit log ${origin}: states of ${sharedLogsMax} logs of gateways and CAs and of ` +
+      `${otherLogsMax} others are held already`;
+    return ports.report({ level: "warn", event: "audit.witness-full", message, fields: { origin } });
+  }
+  noteUnstored(args, left === undefined ? [origin] : [origin, left]);
+}
+
+/** Two signed states that no honest log has: both are kept and reported. */
+function noteFork(args: WitnessArgs, { problem, held, other }: Fork, from: string): void {
+  const { context: { book, ports } } = args;
+  const log = book.logs.get(held.origin);
+  if (log === undefined || log.fork !== undefined) return;
+  book.hold({ ...log, fork: { problem, held, other, from, at: ports.now() } });
+  book.forgetTold(); // the other witnesses get both states
+  noteUnstored(args, [held.origin]);
+  reportFork(ports, { problem, held, other }, from);
+}
+
+const problems: Readonly<Record<Fork["problem"], string>> = {
+  "split": "it has two states of one size",
+  "shrunk": "it has fewer records than before",
+  "rewritten": "it does not continue its earlier state",
+  "other-key": "another key signs it",
+};
+
+function reportFork(ports: WitnessContext["ports"], { problem, held, other }: Fork, from: string): void {
+  const { origin } = held;
+  ports.report({
+    level: "error",
+    event: "audit.fork",
+    message: `Audit log ${origin} was rewritten or is kept twice: ${problems[problem]} ` +
+      `(${held.size} records and ${other.size} records)`,
+    fields: { code: "audit-fork", origin, problem, held: held.note, other: other.note, from },
+  });
+}
+
+// ── Telling ──
+
+function tellAll(args: WitnessArgs): void {
+  for (const { origin } of [...args.context.book.tellable()]) tell(args, origin);
+}
+
+function tell({ context: { book, transport }, self, enqueue }: WitnessArgs, witness: string): void {
+  if (transport === undefined) return;
+  const peer = [...book.tellable()].find(({ origin }) => origin === witness)?.peer;
+  const heads = peer === undefined ? [] : book.tell(witness, auditHeadsMax);
+  if (peer === undefined || heads.length === 0) return;
+  enqueue.sendTo(transport, {
+    type: "request",
+    id: `audit/tell/${witness}`,
+    peer,
+    dial: "never",
+    protocol,
+    message: { Held: heads.map(headMessage) },
+    timeoutMs: tellTimeoutMs,
+    replyTo: answerAs(self, (answer: RequestAnswer): OwnEvent => ({ type: "witness.told", witness, answer })),
+  });
+}
+
+/** A witness answered, or did not. */
+export function told(args: WitnessArgs, { witness, answer }: Extract<OwnEvent, { type: "witness.told" }>): void {
+  const { book } = args.context;
+  const isUnsupported = answer.type === "request.failed" && answer.error.code === "unsupported";
+  const outcome = answer.type === "response" ? "taken" : isUnsupported ? "unsupported" : "failed";
+  if (isUnsupported) book.deaf(witness);
+  if (book.toldEnded(witness, outcome)) tell(args, witness);
+}
+
+// ── Answers ──
+
+/** Answers a witness: what it holds at once, a proof in its turn. */
+export function answerRequest(args: WitnessArgs, request: ReceivedRequest): void {
+  const { message, exchange } = request;
+  if ("Held" in message) return takeHeld(args, request, message.Held.map(openHead));
+  if (!("Prove" in message)) return decline(args, exchange);
+  const { log, waiting } = args.context;
+  const newest = log?.newest();
+  const { origin, old, new: until } = message.Prove;
+  if (log !== undefined && newest === undefined) return noProof(args, exchange, "no-checkpoint");
+  if (newest?.origin !== origin) return noProof(args, exchange, "no-log");
+  if (until !== null && old > until) return decline(args, exchange);
+  if (waiting.length >= proofsWaitingMax) return noProof(args, exchange, "unavailable");
+  args.enqueue.assign({ waiting: [...waiting, request] });
+  args.enqueue.raise({ type: "witness.prove" });
+}
+
+function takeHeld(
+  args: WitnessArgs,
+  { exchange, identity }: ReceivedRequest,
+  heads: readonly (OpenedHead | undefined)[],
+) {
+  const { context, enqueue } = args;
+  const noted = heads.filter((head) => head !== undefined && takeTold(args, identity, head)).length;
+  if (context.transport === undefined) return;
+  enqueue.sendTo(context.transport, { type: "respond", exchange, message: { Noted: noted } });
+  enqueue.raise({ type: "witness.next" });
+}
+
+function takeTold(args: WitnessArgs, teller: PeerIdentity, head: OpenedHead): boolean {
+  const { book, ports } = args.context;
+  const taken = book.takeTold(teller, head, ports.now());
+  const log = book.logs.get(head.origin);
+  if (taken !== "judge" || log === undefined) return taken === "asked";
+  const verdict = judgeTold({ held: log.head, told: head, answer: undefined, trust: trustOf(args.context) });
+  if (verdict.type === "forked") noteFork(args, verdict, nameOf(teller));
+  return verdict.type !== "unproven";
+}
+
+function decline({ context: { transport }, enqueue }: WitnessArgs, exchange: string): void {
+  if (transport !== undefined) enqueue.sendTo(transport, { type: "decline", exchange });
+}
+
+function noProof({ context: { transport }, enqueue }: WitnessArgs, exchange: string, why: NoProof): void {
+  if (transport !== undefined) enqueue.sendTo(transport, { type: "respond", exchange, message: { NoProof: why } });
+}
+
+/** What the next proof needs; undefined where it cannot be made. */
+export function proveInput({ ports, log, waiting: [request], bound }: WitnessContext) {
+  const newest = log?.newest();
+  const binding = bound?.binding;
+  if (request === undefined || newest === undefined || binding === undefined) return undefined;
+  if (!("Prove" in request.message)) return undefined;
+  const { old, new: until } = request.message.Prove;
+  const size = Math.min(until ?? newest.size, newest.size);
+  // A log that has fewer records than were asked for says so by its checkpoint.
+  return { ports, log, newest, binding, exchange: request.exchange, old: old > size ? 0 : old, size };
+}
+
+/** The key of the log is bound to the certificate that the node has now. */
+export function bind({ context, enqueue }: WitnessArgs): void {
+  enqueue.assign({ bound: ownBinding(context) });
+}
+
+/** A proof was made. */
+export function respond(
+  { context: { transport, waiting }, enqueue }: WitnessArgs,
+  { exchange, message }: Pick<
+    Extract<Parameters<TransportRef["send"]>[0], { type: "respond" }>,
+    "exchange" | "message"
+  >,
+): void {
+  enqueue.assign({ waiting: waiting.slice(1) });
+  if (transport !== undefined) enqueue.sendTo(transport, { type: "respond", exchange, message });
+}
+
+/** A proof could not be made. */
+export function refuse(args: WitnessArgs, { detail }: { readonly detail: string | undefined }): void {
+  const { context: { ports, waiting: [request, ...waiting] }, enqueue } = args;
+  enqueue.assign({ waiting });
+  if (request !== undefined) noProof(args, request.exchange, "unavailable");
+  if (detail === undefined) return;
+  ports.report({ level: "error", event: "audit.unprovable", message: detail, fields: { from: request?.peer } });
+}
+
+// ── Storing ──
+
+function noteUnstored({ context, enqueue }: WitnessArgs, origins: readonly string[]): void {
+  enqueue.assign(({ context: { unstored } }) => ({ unstored: new Set([...unstored, ...origins]) }));
+  if (context.heads !== undefined) enqueue.raise({ type: "witness.store" });
+}
+
+/** What is to be stored now. */
+export function storeInput({ ports, heads, book, unstored }: WitnessContext): StoreInput {
+  return { ports, heads, logs: [...unstored].map((origin) => [origin, book.logs.get(origin)] as const) };
+}
+
+/** States are stored. */
+export function stored({ context: { book }, enqueue }: WitnessArgs, { value }: { readonly value: StoreInput["logs"] }) {
+  const done = new Set(value.filter(([origin, log]) => book.logs.get(origin) === log).map(([origin]) => origin));
+  enqueue.assign(({ context: { unstored } }) => ({
+    unstored: new Set([...unstored].filter((origin) => !done.has(origin))),
+    isUnstored: false,
+  }));
+}
+
+/** States could not be stored, or read. */
+export function notStored(
+  { context: { ports, isUnstored }, enqueue }: WitnessArgs,
+  { error }: { readonly error: Error },
+) {
+  enqueue.assign({ isUnstored: true });
+  if (isUnstored) return;
+  const message = `Cannot keep states of audit logs: ${error.message}`;
+  ports.report({ level: "warn", event: "audit.witness-unstored", message });
+}

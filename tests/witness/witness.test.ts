@@ -1,0 +1,121 @@
+/** Witnesses over a simulated network: what they find, and what they do not accuse. */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { keyOf } from "../../actors/simulation/authority.ts";
+import type { KeptLog } from "../../actors/simulation/kept_log.ts";
+import { type WitnessNode, WitnessWorld } from "../../actors/simulation/witness_world.ts";
+
+const test = suite("witness");
+const everyMs = 600_000;
+
+/** A world with two witnesses, an owner that both are connected with, and records for a while. */
+async function makeWorld() {
+  const world = await WitnessWorld.make({ seed: "witness", everyMs });
+  const [one, other, owner] = [
+    await world.add({ name: "gateway-01", role: "gateway" }),
+    await world.add({ name: "gateway-02", role: "gateway" }),
+    await world.add({ name: "ca-01", role: "ca" }),
+  ] as const;
+  for (const [from, to] of [["gateway-01", "gateway-02"], ["gateway-01", "ca-01"], ["gateway-02", "ca-01"]] as const) {
+    world.connect(from, to);
+  }
+  const log = owner.logFor("");
+  grow(log, 20);
+  await world.playTo(everyMs);
+  return { world, one, other, owner, log };
+}
+
+function grow(log: KeptLog, records: number, what = "record"): void {
+  for (let index = 0; index < records; index++) log.append(`${what} ${log.size}`);
+  log.cover();
+}
+
+const forksAt = ({ reports }: WitnessNode) =>
+  reports.filter(({ event }) => event === "audit.fork").map(({ fields = {} }) => fields);
+const heldOf = ({ disk }: WitnessNode, { origin }: WitnessNode) => disk.get(origin)?.head.size;
+
+test("a growing log is followed by all witnesses, over restarts, and never accused", async () => {
+  const { world, one, other, owner, log } = await makeWorld();
+  assert.equal([heldOf(one, owner), heldOf(other, owner)], [20, 20]);
+  for (let round = 1; round <= 6; round++) {
+    grow(log, 50 * round + round);
+    if (round === 3) world.restart(one);
+    if (round === 5) world.cut("gateway-02", "ca-01");
+    await world.playTo((round + 1) * everyMs);
+    assert.is(heldOf(one, owner), log.size);
+  }
+  world.connect("gateway-02", "ca-01");
+  await world.playTo(8 * everyMs);
+  assert.is(heldOf(other, owner), log.size);
+  for (const node of world.nodes.values()) {
+    assert.equal(node.reports.filter(({ level }) => level === "warn" || level === "error"), [], node.name);
+  }
+  world.stop();
+});
+
+test("a log that shrinks, or is rewritten, is forked; both checkpoints are named and kept; a restart says it again", async () => {
+  for (const [records, problem] of [[15, "shrunk"], [10, "rewritten"]] as const) {
+    const { world, one, other, owner, log } = await makeWorld();
+    const changed = log.fork(records);
+    if (problem === "rewritten") grow(changed, 20, "another record");
+    else changed.cover();
+    world.show(owner, changed);
+    owner.logFor = () => changed;
+    await world.playTo(2 * everyMs);
+    for (const witness of [one, other]) {
+      const [fork, ...more] = forksAt(witness);
+      assert.equal(more, []);
+      const { code, origin, problem: found, held, other: second } = fork ?? {};
+      assert.equal([code, origin, found], ["audit-fork", owner.origin, problem]);
+      assert.equal([held, second], [log.newest()?.note, changed.newest()?.note]);
+      assert.is(witness.disk.get(owner.origin)?.fork?.problem, problem);
+      assert.is(witness.disk.get(owner.origin)?.head.size, 20);
+    }
+    world.restart(one);
+    await world.playTo(4 * everyMs);
+    assert.is(forksAt(one).length, 2);
+    world.stop();
+  }
+});
+
+test("two views of a log are found within one period by two connected witnesses, whatever their sizes", async () => {
+  for (const [left, right] of [[5, 5], [3, 9], [9, 3]] as const) {
+    const { world, one, other, owner, log } = await makeWorld();
+    const second = log.fork();
+    grow(log, left, "one view");
+    grow(second, right, "another view");
+    world.show(owner, second);
+    owner.logFor = (asker) => asker === one.name ? log : second;
+    await world.playTo(2 * everyMs);
+    assert.ok(forksAt(one).length + forksAt(other).length > 0, `${left} ${right}`);
+    world.stop();
+  }
+});
+
+test("two views with two keys are found by the certificate that both are bound to", async () => {
+  const { world, one, other, owner, log } = await makeWorld();
+  const second = log.fork(0, keyOf("another", "audit"));
+  grow(second, 30);
+  world.show(owner, second);
+  other.disk.clear();
+  world.restart(other); // it never saw the first key
+  owner.logFor = (asker) => asker === one.name ? log : second;
+  await world.playTo(2 * everyMs);
+  assert.equal(forksAt(one).map(({ problem }) => problem), ["other-key"]);
+  assert.is(forksAt(other)[0]?.["problem"], "other-key");
+  world.stop();
+});
+
+test("a witness that only one of two owners' views reaches says what cannot be proven, and accuses nobody", async () => {
+  const { world, one, owner, log } = await makeWorld();
+  const closed = log.fork();
+  world.show(owner, closed); // no checkpoint: it has no proof
+  owner.logFor = () => closed;
+  await world.playTo(2 * everyMs);
+  assert.equal(forksAt(one), []);
+  const [line] = one.reports.filter(({ event }) => event === "audit.unproven");
+  assert.equal([line?.level, line?.fields?.["origin"]], ["warn", owner.origin]);
+  world.stop();
+});
+
+test.run();
