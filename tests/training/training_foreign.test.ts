@@ -145,12 +145,13 @@ test("bug: at the end of a training whose aggregator is foreign 300 s were waite
 });
 
 /** A training with weights, some of whose workers are of the existing network: they name no training, and send no receipt. */
-async function mixed(foreign: boolean, trainers: readonly string[] = ["a"]) {
+async function mixed(foreign: boolean, trainers: readonly string[] = ["a"], quorum = 1) {
   const folder = temporary();
   const { job, ...config } = configIn(folder.path, 9, trainers.length);
   assert.ok(job !== undefined);
   const resources = { ...job.resources, ...(foreign ? { foreign } : {}) };
-  const started = await trained({ ...config, job: { ...job, resources } }, trainers);
+  const aggregation = { ...job.aggregation, quorum };
+  const started = await trained({ ...config, job: { ...job, resources, aggregation } }, trainers);
   const { jobs, say, actor } = started;
   /** What such a worker's report is answered. */
   const report = (peer: string, progress: Progress) => {
@@ -178,6 +179,15 @@ test("a worker that shows itself as foreign takes no part in a training with wei
     assert.not([...Object.keys(trainers), aggregator?.peer].includes(peer), "it is not leased again");
     stop();
   }
+});
+
+test("with a quorum below 1 a foreign trainer is out with its first report, because it labels no update", async () => {
+  const { world, report, progress, actor, stop } = await mixed(true, ["a", "b"], 0.5);
+  assert.is(progress("b", "update"), "Ok");
+  report("a", { status: { batch_size: 1 } });
+  assert.match(String(world.reported("trainer.lost")[0]?.["reason"]), /does not label its updates .* quorum below 1/);
+  assert.equal(Object.keys(actor.getSnapshot().context.training.trainers), ["b"]);
+  stop();
 });
 
 test("foreign trainers: rounds are kept, and their receipts count without a round", async () => {
