@@ -97,6 +97,30 @@ for (const [name, line, files, code] of refused) {
   });
 }
 
+test("1,000,000,000 parameters without the room for them are refused by the first line, before a byte of them", async () => {
+  const place = temporary();
+  let asked = 0;
+  const body = async function* () {
+    const rounds = { ...job.rounds, keep_rounds: 1 };
+    yield* bodyOf({ ...head, job: { ...job, rounds }, weights: 4_000_000_100 }, new Uint8Array(0), 4_096);
+    asked += 1;
+  };
+  const receiving = receiveTraining(body(), { stateDir: place.path, id: "t-1", now: 5 });
+  const outcome = await Effect.runPromise(
+    Effect.result(Effect.provideService(receiving, FreeSpace, () => Effect.succeed(27e9))).pipe(
+      Effect.provide(services),
+    ),
+  );
+  assert.ok(Result.isFailure(outcome));
+  // The weights, the round that is kept, the one in the making, and two results.
+  assert.match(
+    outcome.failure.detail,
+    /^not enough disk: need 28\.01 GB, have 27 GB at .*: make room, or lower rounds/,
+  );
+  assert.is(asked, 0);
+  place.remove();
+});
+
 test("weights of two bytes an element take four on disk: what is missing is said", async () => {
   const place = temporary();
   const header = writeHeader([{ name: "w", dtype: "F16", shape: [1_000] }]);
