@@ -11,8 +11,8 @@ import { type AttackMeans, holds, type MemberAttack, pause } from "./attack.ts";
 import { digestOf, PlayedMember } from "./played_member.ts";
 import { initialWeights, lyingAggregator, trainExecutor } from "./world.ts";
 
-/** A member is dropped within this, in milliseconds. */
-const withinMs = 5_000;
+/** A member is dropped within this, in milliseconds; a machine at load 20 takes ten times as long as a quiet one. */
+const withinMs = 20_000;
 /** A member that is barred offers for so long in vain, in milliseconds: the scheduler asks each second. */
 const barredMs = 2_500;
 

@@ -13,7 +13,8 @@ import type { MembersCounts, MembersFootprint, VictimCommand, VictimLine } from 
 import type { HostileAddresses } from "./hostile_places.ts";
 import type { MembersPki, MembersWorld, VictimPlace } from "./world.ts";
 
-const answerMs = 30_000;
+/** A process answers within this, in milliseconds: at a load of 27 on two cores a node took more than 30 s to start. */
+const answerMs = 120_000;
 /** Longest that attacks may take, in milliseconds. */
 const assaultMs = 15 * 60_000;
 const graceMs = 3_000;
