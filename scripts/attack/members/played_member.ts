@@ -30,8 +30,11 @@ const trainingProtocol = "/hypha-training/1";
 const lookMs = 10;
 const leaseMs = 10_000;
 const offerMs = 500;
-/** A job comes within this, in milliseconds: the scheduler asks each second. */
-const jobMs = 30_000;
+/**
+ * A job comes within this, in milliseconds: the scheduler asks each second. Where the machine is so busy that a member loses its lease,
+ * its rest of half a minute is in it.
+ */
+const jobMs = 120_000;
 /** A result that is not acknowledged within this is not taken, in milliseconds. */
 const limits = { ...jobLimits, acknowledgeMs: 5_000 };
 
