@@ -25,6 +25,7 @@ export const parts = {
   simulation: (): Promise<BenchPart> => import("./simulation/part.ts"),
   network: (): Promise<BenchPart> => import("./network/part.ts"),
   program: (): Promise<BenchPart> => import("./program/part.ts"),
+  training: (): Promise<BenchPart> => import("./training/part.ts"),
   ca: (): Promise<BenchPart> => import("./ca/part.ts"),
 } as const;
 

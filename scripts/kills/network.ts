@@ -23,7 +23,6 @@ const submitMs = 60_000;
 const root = fileURLToPath(new URL("../..", import.meta.url));
 /** What an executor may read of this tree. */
 const parts = ["scripts", "actors", "transport", "pki", "node_modules", "package.json", "deno.json", "mod.ts"];
-const workers = ["worker-1", "worker-2", "worker-3", "worker-4"] as const;
 const part = { cpu: 1, memory: 1, storage: 1, gpu: 0 };
 const price = { bid: 20, max: 100 };
 
@@ -35,6 +34,24 @@ export const updateBytes = elements * 4;
 export const rounds = 3;
 export const trainers = 2;
 export const schedulerName = "scheduler-1";
+
+/** What is trained, and by how many. */
+export interface SupervisedPlan {
+  /** Elements of the model. */
+  readonly elements: number;
+  readonly rounds: number;
+  readonly trainers: number;
+  readonly workers: number;
+  /** The script of the executor, and its arguments. */
+  readonly executor: readonly string[];
+}
+const plan: SupervisedPlan = {
+  elements,
+  rounds,
+  trainers,
+  workers: 4,
+  executor: [join(root, "scripts/kills/steady_executor.ts")],
+};
 
 /** A line of a node's log. */
 export interface NodeEvent extends LogEvent {
@@ -54,23 +71,27 @@ export class SupervisedNetwork {
   readonly #listeners = new Set<(event: NodeEvent) => void>();
   readonly #peers = new Map<string, string>();
 
-  private constructor(world: NetworkWorld, runtime: Runtime) {
+  readonly #plan: SupervisedPlan;
+
+  private constructor(world: NetworkWorld, runtime: Runtime, terms: SupervisedPlan) {
     this.#world = world;
     this.#runtime = runtime;
+    this.#plan = terms;
   }
 
   /** Makes the files of a network; starts nothing. */
-  static async make(runtime: Runtime): Promise<SupervisedNetwork> {
-    return new SupervisedNetwork(await makeNetworkWorld(), runtime);
+  static async make(runtime: Runtime, terms: SupervisedPlan = plan): Promise<SupervisedNetwork> {
+    return new SupervisedNetwork(await makeNetworkWorld(), runtime, terms);
   }
 
-  /** Starts a gateway, a data node, four workers, and a scheduler that waits for jobs. */
+  /** Starts a gateway, a data node, workers, and a scheduler that waits for jobs. */
   async start(): Promise<void> {
     const world = this.#world;
     const port = await freePort();
     const gateway = `/ip4/127.0.0.1/tcp/${port}`;
     const [command, ...args] = commandOf(this.#runtime, ["-A"]);
-    const executor = join(root, "scripts/kills/steady_executor.ts");
+    const { elements, executor } = this.#plan;
+    const workers = Array.from({ length: this.#plan.workers }, (_, nth) => `worker-${nth + 1}`);
     const tables: readonly (readonly [string, Role, Readonly<Record<string, unknown>>])[] = [
       ["gateway", "gateway", { listen_addresses: [gateway] }],
       ["data-1", "data", { gateway_addresses: [gateway], dataset_path: world.dataset }],
@@ -82,7 +103,7 @@ export class SupervisedNetwork {
           offer: { price: 10, floor: 1, strategy: "flexible" },
           executors: [
             { class: "aggregate", name: "parameter-server", runtime: "parameter-server" },
-            { class: "train", name: "steady", runtime: "process", cmd: command, args: [...args, executor] },
+            { class: "train", name: "steady", runtime: "process", cmd: command, args: [...args, ...executor] },
           ],
           cell: { allow_unconfined: true, read_only: parts.map((name) => join(root, name)) },
         }] as const
@@ -95,7 +116,7 @@ export class SupervisedNetwork {
     }
     writeFileSync(
       this.#jobFile("init.safetensors"),
-      encodeTensors(new Map([["w", { shape: [elements], values: initialValues() }]])),
+      encodeTensors(new Map([["w", { shape: [elements], values: initialValues(elements) }]])),
     );
   }
 
@@ -129,6 +150,11 @@ export class SupervisedNetwork {
     return path;
   }
 
+  /** The processes of all nodes that run. */
+  get pids(): readonly number[] {
+    return [...this.#nodes.values()].flatMap(({ pid }) => pid === undefined ? [] : [pid]);
+  }
+
   /** The node of a PeerID. */
   nodeOf(peer: unknown): string | undefined {
     return this.#peers.get(String(peer));
@@ -153,7 +179,7 @@ export class SupervisedNetwork {
   /** Submits a job; returns its id. */
   async submit(): Promise<string> {
     const path = this.#jobFile("steady.toml");
-    writeFileSync(path, stringify(job));
+    writeFileSync(path, stringify(jobOf(this.#plan)));
     const [command, ...before] = commandOf(this.#runtime, ["-A"]);
     const args = [...before, scriptOf("scheduler"), "submit", path, "-c", this.#configs.get(schedulerName) as string];
     const { code, stdout, stderr } = await runOnce(command, args, { timeoutMs: submitMs });
@@ -186,7 +212,7 @@ export class SupervisedNetwork {
   }
 }
 
-const job = {
+const jobOf = ({ rounds, trainers }: SupervisedPlan) => ({
   type: "diloco",
   dataset: { dataset: "digits" },
   model: { weights: "init.safetensors", type: "image-classification", input_names: ["x"] },
@@ -201,9 +227,9 @@ const job = {
     parameter_server_price: price,
   },
   rounds: { update_rounds: rounds, avg_samples_between_updates: 64, max_batch_size: 8 },
-};
+});
 
-function initialValues(): Float32Array<ArrayBuffer> {
+function initialValues(elements: number): Float32Array<ArrayBuffer> {
   return Float32Array.from({ length: elements }, (_, at) => Math.sin(at) / 8);
 }
 
