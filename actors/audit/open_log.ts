@@ -12,6 +12,7 @@ import { appendFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from
 import { basename, join } from "node:path";
 import { fileSigner, type Signer } from "../../pki/issue/signer.ts";
 import { makeSigningKey } from "../../pki/issue/signing_key.ts";
+import { openPkcs11Signer } from "../pkcs11/pkcs11_signer.ts";
 import { type AuditKey, auditKeyOf, formatAuditKey, originOf, parseAuditKey, type SignedHead } from "./checkpoint.ts";
 import { AuditFinding } from "./finding.ts";
 import { LogChain } from "./log_chain.ts";
@@ -30,6 +31,8 @@ export interface LogOptions {
   readonly node: string;
   /** Signs the checkpoints (Ed25519); by default a key in the log's folder, made with the log. */
   readonly signer?: Signer | undefined;
+  /** URI of an Ed25519 key in a token (RFC 7512), in the place of the key in the log's folder. */
+  readonly key?: string | undefined;
 }
 
 /** An open log. */
@@ -46,10 +49,10 @@ export interface OpenedLog {
 }
 
 /** Opens a log. Rejects with {@linkcode LogUnusable}. */
-export async function openLog({ dir, node, signer: given }: LogOptions, at: Date): Promise<OpenedLog> {
+export async function openLog({ dir, node, signer: given, key: uri }: LogOptions, at: Date): Promise<OpenedLog> {
   try {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
-    const signer = given ?? await ownSigner(dir);
+    const signer = given ?? await (uri === undefined ? ownSigner(dir) : openPkcs11Signer(uri));
     const key = takeKey(dir, node, signer);
     const { checkpoints, bytes: noteBytes } = takeCheckpoints(dir, key);
     const newest = checkpoints.at(-1);

@@ -25,6 +25,7 @@
  * [audit]
  * dir = "state/audit"          # the default
  * keep = "365d"
+ * key = "pkcs11:token=…;object=audit?…"   # signs the checkpoints; without it a key in dir
  *
  * [[ca.retired]]               # CAs that no longer issue: their lists go on
  * chain_pem = "ca-cert-1.pem"
@@ -60,7 +61,13 @@ const ownRole = Schema.optionalKey(Schema.Struct({ lifetime: duration }));
 /** CAs that are retired at once; a rotation takes days. */
 const retiredMax = 4;
 const schema = Schema.Struct({
-  audit: Schema.optionalKey(Schema.Struct({ dir: Schema.optionalKey(text), keep: Schema.optionalKey(duration) })),
+  audit: Schema.optionalKey(
+    Schema.Struct({
+      dir: Schema.optionalKey(text),
+      keep: Schema.optionalKey(duration),
+      key: Schema.optionalKey(text.check(Schema.isPattern(/^pkcs11:/))),
+    }),
+  ),
   ca: Schema.Struct({
     domain: text,
     url: text,
@@ -104,7 +111,7 @@ export interface CaConfig {
   readonly keyPem: string;
   readonly stateDir: string;
   /** Where and for how long records are kept. */
-  readonly audit: { readonly dir: string; readonly keepMs: number };
+  readonly audit: { readonly dir: string; readonly keepMs: number; readonly key: string | undefined };
   /** Addresses of gateways. */
   readonly gateways: readonly string[];
   /** Addresses of those that have names. */
@@ -187,7 +194,7 @@ export function parseCaConfig(file: string, toml: string): Result.Result<CaConfi
       chainPem: absolute(ca.chain_pem),
       keyPem: key(ca.key_pem),
       stateDir: absolute(ca.state_dir),
-      audit: { dir: absolute(audit.dir ?? join(ca.state_dir, "audit")), keepMs },
+      audit: { dir: absolute(audit.dir ?? join(ca.state_dir, "audit")), keepMs, key: audit.key },
       approvedRoles: roles.flatMap(([role, terms]) => "approval" in terms && terms.approval ? [role] : []),
       next: ca.next_chain_pem === undefined
         ? undefined

@@ -4,7 +4,8 @@
  * @module
  */
 import { join } from "node:path";
-import { Schema } from "effect";
+import { Result, Schema } from "effect";
+import { parsePkcs11Uri } from "../../pki/issue/pkcs11_uri.ts";
 import { durationMs, readDuration } from "./duration.ts";
 import { optional, path, readable } from "./notes.ts";
 import { tomlOf } from "./settings.ts";
@@ -19,6 +20,8 @@ export interface AuditConfig {
   readonly dir: string | undefined;
   /** How long records are kept, in milliseconds. */
   readonly keepMs: number;
+  /** URI of the key of the checkpoints in a token; a key in the folder of the log where undefined. */
+  readonly key: string | undefined;
 }
 
 /** `[audit]`. */
@@ -39,11 +42,23 @@ export const audit = Schema.Struct({
       standard: tomlOf(auditDefault.keep),
     }),
   ),
+  key: optional(
+    readable(readKeyUri, {
+      expected:
+        "the URI of a key in a PKCS#11 token, such as pkcs11:token=acme;object=audit?module-path=/PATH/MODULE.so",
+      example: tomlOf(
+        "pkcs11:token=acme;object=audit?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/etc/hypha/pin",
+      ),
+      description: "Key that signs the checkpoints, Ed25519, in a token (docs/hardware-keys.md).",
+      standard: "a key in `dir`",
+      secret: true,
+    }),
+  ),
 });
 
 /** Gives the decoded table its type. */
-export function typeAudit({ dir, keep }: (typeof audit)["Type"]): AuditConfig {
-  return { dir, keepMs: durationMs(keep ?? auditDefault.keep) };
+export function typeAudit({ dir, keep, key }: (typeof audit)["Type"]): AuditConfig {
+  return { dir, keepMs: durationMs(keep ?? auditDefault.keep), key };
 }
 
 /** The folder of a node's log. */
@@ -55,4 +70,10 @@ function readKeep(text: string): number | string {
   const ms = readDuration(text);
   if (typeof ms === "string") return ms;
   return ms >= keepMinMs ? ms : "is less than 1d";
+}
+
+/** Undefined for the URI of a key; what is wrong with it otherwise. */
+function readKeyUri(text: string): undefined | string {
+  const uri = parsePkcs11Uri(text);
+  return Result.isSuccess(uri) ? undefined : uri.failure.detail;
 }

@@ -100,8 +100,9 @@ function holdToken(text: string, { pin, timing }: TokenOptions): HeldToken {
     if (holds) entry.holders -= 1;
     holds = false;
     if (entry.holders > 0) return;
-    tokens.delete(place);
     entry.process.end();
+    // A PIN that was refused stays refused: it is not presented again when the token is opened again.
+    if (entry.process.failure === undefined) tokens.delete(place);
   };
   const named = ({ code, detail }: SignerError) => new SignerError({ code, key: name, detail });
   const ask: HeldToken["ask"] = (request) =>

@@ -56,7 +56,7 @@ interface Bundle {
 export function bundleLibrary({ root, outdir }: Bundle): Promise<BundleReport> {
   const manifest = readManifest(root);
   const external = Object.keys(manifest.dependencies).flatMap((name) => [name, `${name}/*`]);
-  return bundle({ root, outdir, entries: { ...librarySources(manifest), ...threads }, external });
+  return bundle({ root, outdir, entries: { ...librarySources(manifest), ...threads, ...processes }, external });
 }
 
 /** Writes the programs, and the executor that trains the demo's model. */

@@ -47,7 +47,13 @@ export const noAudit: ProgramAudit = {
 
 /** Keeps a log in a folder. */
 export function keepAudit(
-  { dir, keepMs, now }: { readonly dir: string; readonly keepMs: number; readonly now: () => number },
+  { dir, keepMs, key, now }: {
+    readonly dir: string;
+    readonly keepMs: number;
+    /** URI of a key in a token. */
+    readonly key?: string | undefined;
+    readonly now: () => number;
+  },
 ): KeptAudit {
   const inbox = new AuditInbox(dir, now);
   let kept: { readonly opened: Promise<void>; readonly close: () => Promise<void> } | undefined;
@@ -56,7 +62,7 @@ export function keepAudit(
     inbox,
     log: witnessedLog(dir, inbox),
     meter: (report) => recordReports(report, inbox),
-    begin: (node, ports) => (kept ??= keep({ node: node(), ports, dir, keepMs, inbox })).opened,
+    begin: (node, ports) => (kept ??= keep({ node: node(), ports, dir, keepMs, key, inbox })).opened,
     end: () => kept?.close() ?? Promise.resolve(),
   };
 }
@@ -73,6 +79,7 @@ interface Beginning {
   readonly ports: Ports;
   readonly dir: string;
   readonly keepMs: number;
+  readonly key: string | undefined;
   readonly inbox: AuditInbox;
 }
 

@@ -178,7 +178,7 @@ async function runNode(
 
 function auditOf({ audit, stateDir = "." }: RoleConfig): ProgramAudit {
   if (audit === undefined) return noAudit;
-  return keepAudit({ dir: auditFolder(audit, stateDir), keepMs: audit.keepMs, now: realNow });
+  return keepAudit({ dir: auditFolder(audit, stateDir), keepMs: audit.keepMs, key: audit.key, now: realNow });
 }
 
 /** Gateways with a state directory witness the logs of others; every node with a log answers witnesses. */

@@ -43,7 +43,7 @@ test("paths are relative to the file, lifetimes belong to roles", () => {
     chainPem: "/srv/ca/ca-cert.pem",
     keyPem: "/etc/ca-key.pem",
     stateDir: "/srv/ca/state",
-    audit: { dir: "/srv/ca/state/audit", keepMs: 365 * 86_400_000 },
+    audit: { dir: "/srv/ca/state/audit", keepMs: 365 * 86_400_000, key: undefined },
     approvedRoles: ["data"],
     next: { chainPem: "/srv/ca/next.pem", keyPem: "/srv/ca/next.key" },
     retired: [{ chainPem: "/srv/ca/old.pem", keyPem: "/srv/ca/old.key" }],
@@ -54,7 +54,7 @@ test("paths are relative to the file, lifetimes belong to roles", () => {
 test("the audit log's folder is relative to the file", () => {
   const text = toml({}, '[audit]\ndir = "../log"\nkeep = "24h"');
   const { audit } = Result.getOrThrow(parseCaConfig("/srv/ca/ca.toml", text));
-  assert.equal(audit, { dir: "/srv/log", keepMs: 86_400_000 });
+  assert.equal(audit, { dir: "/srv/log", keepMs: 86_400_000, key: undefined });
 });
 
 const wrong: [what: string, text: string, detail: RegExp][] = [

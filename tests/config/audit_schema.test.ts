@@ -22,12 +22,14 @@ test("is undefined where the file has no such table", () => assert.is(auditOf(""
 
 test("has defaults: a year, in the state directory", () => {
   const audit = auditOf("[audit]\n")!;
-  assert.equal(audit, { dir: undefined, keepMs: 365 * 86_400_000 });
+  assert.equal(audit, { dir: undefined, keepMs: 365 * 86_400_000, key: undefined });
   assert.is(auditFolder(audit, "state"), "state/audit");
 });
 
 test("is read from the file and from the environment", () => {
-  assert.equal(auditOf('[audit]\ndir = "log"\nkeep = "24h"\n'), { dir: "log", keepMs: 86_400_000 });
+  const key = "pkcs11:token=acme;object=audit?module-path=/usr/lib/m.so";
+  const table = `[audit]\ndir = "log"\nkeep = "24h"\nkey = "${key}"\n`;
+  assert.equal(auditOf(table), { dir: "log", keepMs: 86_400_000, key });
   assert.is(auditFolder(auditOf("", { HYPHA_AUDIT__DIR: "log" })!, "state"), "log");
 });
 
@@ -37,5 +39,14 @@ for (const [keep, complaint] of [["23h", "is less than 1d"], ["1y", "is no numbe
     assert.match(Result.isFailure(read) ? read.failure.message : "", complaint);
   });
 }
+
+test("refuses a key that is no URI of a key in a token, and does not show the PIN", () => {
+  for (const key of ["audit.key", "pkcs11:token=acme;object=audit?pin-value=4321"]) {
+    const read = parse(`[audit]\nkey = "${key}"\n`);
+    const message = Result.isFailure(read) ? read.failure.message : "";
+    assert.match(message, /audit\.key.*pkcs11:token=acme/);
+    assert.not.match(message, /4321/);
+  }
+});
 
 test.run();
