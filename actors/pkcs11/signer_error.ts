@@ -11,7 +11,7 @@ const remedies = {
     "Write it as pkcs11:token=LABEL;object=KEY?module-path=/PATH/TO/MODULE.so&pin-source=file:/PATH/TO/PIN (RFC 7512).",
   "package-missing": "Install the package koffi, which calls the token's module: npm install koffi.",
   "not-supported-here": "Use the programs of the npm package hypha-runtime.",
-  "not-permitted": "Start it on Node, or give Deno the permission.",
+  "not-permitted": "Give Deno this permission, or start the program on Node.",
   "module-missing": "Correct module-path: the library of the token's vendor, such as /usr/lib/softhsm/libsofthsm2.so.",
   "module-failed": "Look into the log of the token's module; try: pkcs11-tool --module MODULE --list-objects --login.",
   "token-missing":

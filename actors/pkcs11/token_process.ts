@@ -191,27 +191,34 @@ class OpenChild {
   readonly #child: ChildProcess;
   readonly #error: (problem: SignerProblem, detail: string) => SignerError;
   #asking: Asking | undefined;
-  #over = false;
+  /** Why it is over; undefined while it runs. */
+  #reason: SignerError | undefined;
   #output = "";
   #errors = "";
 
   constructor(child: ChildProcess, error: (problem: SignerProblem, detail: string) => SignerError) {
     this.#child = child;
     this.#error = error;
-    child.stdout!.setEncoding("utf8").on("data", (text: string) => this.#take(text));
-    child.stderr!.setEncoding("utf8").on("data", (text: string) => {
+    child.stdout?.setEncoding("utf8").on("data", (text: string) => this.#take(text));
+    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.#errors = (this.#errors + text).slice(-outputKeptMax);
     });
     for (const stream of [child.stdin, child.stdout, child.stderr]) {
-      stream!.on("error", () => {/* it ended: `exit` tells */});
+      stream?.on("error", () => {/* it ended: `exit` tells */});
     }
-    child.on("error", (cause) => this.#ended(cause.message));
-    child.on("exit", (code, signal) => this.#ended(`its process ended with ${signal ?? code}${this.#lastError()}`));
+    // Where Deno does not allow the process there are no streams either, and the reason comes as an event.
+    child.on("error", (cause) => {
+      const denied = deniedByDeno(cause);
+      this.#ended(denied === undefined ? "signer-unavailable" : "not-permitted", denied ?? cause.message);
+    });
+    child.on("exit", (code, signal) => {
+      this.#ended("signer-unavailable", `its process ended with ${signal ?? code}${this.#lastError()}`);
+    });
     this.#keepAlive(false);
   }
 
   get isOver(): boolean {
-    return this.#over;
+    return this.#reason !== undefined;
   }
 
   get pid(): number | undefined {
@@ -220,7 +227,7 @@ class OpenChild {
 
   ask(request: OpenToken | TokenRequest, limitMs: number): Promise<Buffer> {
     return new Promise((resolve, reject) => {
-      if (this.#over) return reject(this.#error("signer-unavailable", "its process ended"));
+      if (this.#reason !== undefined) return reject(this.#reason);
       const settle = (act: () => void) => {
         clearTimeout(timer);
         this.#asking = undefined;
@@ -236,14 +243,14 @@ class OpenChild {
         reject: (error) => settle(() => reject(error)),
       };
       this.#keepAlive(true);
-      this.#child.stdin!.write(`${JSON.stringify(request)}\n`);
+      this.#child.stdin?.write(`${JSON.stringify(request)}\n`);
     });
   }
 
   /** Ends it at once: a module that hangs reads no more input. */
   end(): void {
-    if (this.#over) return;
-    this.#over = true;
+    if (this.#reason !== undefined) return;
+    this.#reason = this.#error("signer-unavailable", "its process ended");
     try {
       if (this.#child.pid !== undefined) process.kill(this.#child.pid, "SIGKILL");
     } catch {
@@ -252,9 +259,10 @@ class OpenChild {
     for (const stream of [this.#child.stdin, this.#child.stdout, this.#child.stderr]) stream?.destroy();
   }
 
-  #ended(detail: string): void {
-    this.#over = true;
-    this.#asking?.reject(this.#error("signer-unavailable", detail));
+  #ended(problem: SignerProblem, detail: string): void {
+    const error = this.#error(problem, detail);
+    this.#reason ??= error;
+    this.#asking?.reject(error);
   }
 
   #lastError(): string {
@@ -285,6 +293,7 @@ class OpenChild {
 
   /** Between questions it does not keep this process from ending. */
   #keepAlive(keeps: boolean): void {
+    if (this.#child.pid === undefined) return;
     for (const each of [this.#child, this.#child.stdin, this.#child.stdout, this.#child.stderr]) {
       const handle = each as { ref?(): void; unref?(): void } | null;
       if (keeps) handle?.ref?.();

@@ -135,6 +135,12 @@ for (const [name, script] of answers) {
   });
 }
 
+test("a program that does not exist is signer-unavailable", async () => {
+  const { token } = tokenProcess(() => spawn("/none/program"), "1234", { ...timing, tryAgainMs: 60_000 });
+  assert.is(await codeOf(token.ask(find)), "signer-unavailable");
+  token.end();
+});
+
 test("lines of the module between the answers are passed over", async () => {
   const script = `while read line; do echo "module: debug"; echo '@token {"bytes": "AAAA"}'; done`;
   const { token } = tokenProcess(stub(script));
