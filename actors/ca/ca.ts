@@ -63,6 +63,14 @@ const warnOfRootList = ({ ports, ca }: CaInput, at: Date) =>
     ports.report({ ...state.warning, event: "ca.root-list-ends", fields: { days: state.days } });
   });
 
+/** Each minute in which the key cannot sign is reported; requests are refused meanwhile. */
+const reportKey = ({ ports, ca }: CaInput) =>
+  Effect.sync(() => {
+    const failure = ca.keyFailure();
+    if (failure === undefined) return;
+    ports.report({ level: "error", event: "ca.signer-unavailable", message: failure.message });
+  });
+
 const prepare = fromEffect("prepare", (input: CaInput) =>
   Effect.gen(function* () {
     const { ports, ca, name } = input;
@@ -103,6 +111,7 @@ const maintain = fromEffect(
   ({ identity, ...input }: CaInput & { readonly identity: ServerIdentity }) =>
     Effect.gen(function* () {
       const { ports, ca, name } = input;
+      yield* reportKey(input);
       const at = new Date(ports.now());
       ca.register.tryAgain();
       const { notBefore, notAfter } = identity;

@@ -105,6 +105,22 @@ test("lists are renewed after a day, the certificate after two thirds of its lif
   await ca.stop();
 });
 
+test("a key that cannot sign is reported each minute, and /healthz is 503 until it can", async () => {
+  let failure: Error | undefined;
+  const ca = await runningCa({ signer: (real) => ({ ...real, failure: () => failure }) });
+  await ca.reaches("serving", ca.isServing);
+  failure = new Error("token removed");
+  await ca.maintain();
+  await ca.maintain();
+  assert.equal(ca.events.slice(2), ["ca.signer-unavailable", "ca.signer-unavailable"]);
+  assert.is((await ask(`${ca.url}/healthz`)).status, 503);
+  failure = undefined;
+  await ca.maintain();
+  assert.is(ca.events.length, 4);
+  assert.is((await ask(`${ca.url}/healthz`)).status, 200);
+  await ca.stop();
+});
+
 test("a key that is away is waited for", async () => {
   let away = true;
   const ca = await runningCa({

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { runCommand } from "../../scripts/check/command.ts";
-import { certutilHere } from "../support/commands.ts";
+import { certutilHere, opensslOk } from "../support/commands.ts";
 import { needing } from "../support/prerequisites.ts";
 import { makeSoftToken, softModule, type SoftToken } from "../support/soft_token.ts";
 
@@ -37,6 +37,20 @@ test("its commands make a CA in a token; openssl verifies it, and pkcs11-tool li
     "ca",
     "root",
   ]);
+});
+
+test("a key that pkcs11-tool has made certifies and signs", async () => {
+  const make = ["--keypairgen", "--key-type", "EC:edwards25519", "--label", "theirs", "--id", "07"];
+  const session = ["--module", softModule, "--token-label", "acme", "--login", "--pin", "1234"];
+  const { code, stderr } = await runCommand("pkcs11-tool", [...session, ...make], {
+    cwd: token.dir,
+    timeoutMs: 20_000,
+  });
+  assert.is(code, 0, stderr);
+  const uri = token.uri("theirs").replace(";object=theirs", ";id=%07");
+  const made = ["gen-ca", "--key", uri, "--common-name", "Theirs", "--out-cert", "theirs.pem"];
+  assert.is((await certutilHere(token.dir, ...made)).code, 0);
+  await opensslOk(token.dir, "verify", "-CAfile", "theirs.pem", "theirs.pem");
 });
 
 test.run();
