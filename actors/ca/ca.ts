@@ -24,6 +24,7 @@ import { adminRoutes } from "./admin_routes.ts";
 import { answer, renewAfterPart } from "./answer.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
 import { type HttpsPort, openHttpsPort } from "./https_port.ts";
+import { type CaWatch, failedStatus, watchRoutes } from "./ca_watch.ts";
 import { issueOwn, type ServerIdentity } from "./own_certificate.ts";
 import { rootListState } from "./published_cas.ts";
 import { renewLists } from "./revoke.ts";
@@ -45,6 +46,8 @@ export interface CaInput {
   readonly socket: string;
   /** Routes of the admin socket that are the program's, beside those of the CA. */
   readonly programRoutes: AdminRoutes;
+  /** Follows requests. */
+  readonly watch?: CaWatch | undefined;
 }
 
 /** What a running CA has. */
@@ -85,7 +88,7 @@ const prepare = fromEffect("prepare", (input: CaInput) =>
 
 const listen = fromScoped(
   "listen",
-  ({ ports, ca, host, port, identity }: CaInput & { readonly identity: ServerIdentity }) =>
+  ({ ports, ca, host, port, identity, watch }: CaInput & { readonly identity: ServerIdentity }) =>
     openHttpsPort({
       host,
       port,
@@ -93,7 +96,12 @@ const listen = fromScoped(
       answer: (request) =>
         new Promise((resolve, reject) => {
           const answered = Effect.suspend(() => answer(ca, request, new Date(ports.now())));
-          ports.run(answered, (exit) => exit._tag === "Success" ? resolve(exit.value) : reject(new Error("no answer")));
+          const ended = watch?.({ port: "https", method: request.method, path: request.path });
+          ports.run(answered, (exit) => {
+            ended?.(exit._tag === "Success" ? exit.value.status : failedStatus);
+            if (exit._tag === "Success") resolve(exit.value);
+            else reject(new Error("no answer"));
+          });
         }),
       now: ports.now,
     }),
@@ -101,8 +109,10 @@ const listen = fromScoped(
 
 const administrate = fromScoped(
   "administrate",
-  ({ ports, ca, socket, programRoutes }: CaInput) =>
-    serveAdmin(socket, { ...adminRoutes(ca, ports), ...programRoutes }),
+  ({ ports, ca, socket, programRoutes, watch }: CaInput) => {
+    const routes = adminRoutes(ca, ports);
+    return serveAdmin(socket, { ...(watch === undefined ? routes : watchRoutes(routes, watch)), ...programRoutes });
+  },
 );
 
 /** Renews what is due; the identity where it was renewed. */

@@ -52,6 +52,14 @@ export const spans = {
     "A job at its worker, from its dispatch to its end; child of training where its scheduler named a run.",
   ),
   "job.preparing": span(["hypha.job"], "Child of job: from its dispatch until its process runs."),
+  "ca.request": span(
+    ["http.request.method", "url.path", "http.response.status_code", "error.type"],
+    "A request to the CA's HTTPS port.",
+  ),
+  "ca.operation": span(
+    ["http.request.method", "url.path", "http.response.status_code", "error.type"],
+    "An operator's request to the CA's admin socket: a token, an approval, a revocation.",
+  ),
 } as const satisfies Readonly<Record<string, SpanKindOf>>;
 
 /** The name of a span. */

@@ -5,11 +5,11 @@
  */
 import { join } from "node:path";
 import process from "node:process";
-import { Effect } from "effect";
+import { Effect, Result } from "effect";
 import { logRoutes } from "../../actors/admin/log_routes.ts";
 import { alarmLevels } from "../../actors/ca/alarm.ts";
 import { caMachine } from "../../actors/ca/ca.ts";
-import { loadCaConfig } from "../../actors/ca/ca_config.ts";
+import { CaConfigError, loadCaConfig } from "../../actors/ca/ca_config.ts";
 import { openAuthority, socketPath } from "../../actors/ca/open_authority.ts";
 import { realNow } from "../../actors/runtime/real_ports.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
@@ -19,11 +19,15 @@ import { type Log, makeLog, wantsColour, writeToStderr } from "../program/log.ts
 import type { LogFormat } from "../program/log_line.ts";
 import { makePorts } from "../program/ports.ts";
 import { listenToSignals } from "../program/signals.ts";
+import { type CaTelemetry, makeCaTracing, readTelemetry, telemetryVariables } from "./telemetry.ts";
 
 /** Runs until a signal comes, then ends the process: with 1 where the port or the admin socket cannot be opened. */
 export function run(file: string, format: LogFormat) {
   return Effect.gen(function* () {
     const config = yield* loadCaConfig(file);
+    const telemetry = yield* Effect.fromResult(
+      Result.mapError(readTelemetry(telemetryVariables()), (detail) => new CaConfigError({ file, detail })),
+    );
     const log = makeLog("hypha-ca", {
       level: "info",
       format,
@@ -39,7 +43,7 @@ export function run(file: string, format: LogFormat) {
     });
     ca.register.recordTo(audit.inbox);
     log.name(config.name);
-    const reason = yield* Effect.promise(() => untilDone(config, ca, { log, audit }));
+    const reason = yield* Effect.promise(() => untilDone(config, ca, { log, audit, telemetry }));
     ca.register.close();
     exitAfterOutput(reason === undefined ? 0 : 1);
   });
@@ -49,9 +53,11 @@ export function run(file: string, format: LogFormat) {
 async function untilDone(
   config: Effect.Success<ReturnType<typeof loadCaConfig>>,
   ca: Effect.Success<ReturnType<typeof openAuthority>>,
-  { log, audit }: { readonly log: Log; readonly audit: KeptAudit },
+  { log, audit, telemetry }: { readonly log: Log; readonly audit: KeptAudit; readonly telemetry: CaTelemetry },
 ): Promise<string | undefined> {
-  const ports = makePorts(audit.meter(log.report));
+  const tracing = await makeCaTracing(telemetry);
+  const ports = makePorts(tracing.meter(audit.meter(log.report)));
+  tracing.begin(ports);
   const { name, host, port, domain } = config;
   // Nothing is issued before: it could not be recorded.
   await audit.begin(() => `spiffe://${domain}/ca/${name}`, ports);
@@ -64,7 +70,10 @@ async function untilDone(
     };
     const actor = superviseRoot(caMachine, {
       id: "ca",
-      input: { ports, ca, name, host, port, socket: socketPath(config), programRoutes: logRoutes(log) },
+      input: {
+        ...{ ports, ca, name, host, port, socket: socketPath(config), programRoutes: logRoutes(log) },
+        watch: tracing.watch,
+      },
       onError: crash,
       onSnapshot: ({ status, context }) => {
         if (status === "done") resolve(context.reason);
@@ -83,6 +92,7 @@ async function untilDone(
   });
   member?.stop();
   if (reason !== undefined) log.report({ level: "error", event: "ca.failed", message: reason });
+  await tracing.end();
   await audit.end();
   await ports.dispose();
   return reason;

@@ -8,8 +8,10 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCrl } from "../../pki/crl.ts";
 import { testCsr } from "../support/authority.ts";
+import { startCollector } from "../support/collector.ts";
 import { certutilHere } from "../support/commands.ts";
 import { ask } from "../support/https_client.ts";
+import { readTraces } from "../support/otlp_messages.ts";
 import { type Ended, freePort, type Running, runProgramOnce, startProgram } from "../support/program.ts";
 
 const test = suite("hypha-ca");
@@ -35,8 +37,8 @@ async function done(...args: readonly string[]): Promise<string> {
   return stdout.trim();
 }
 
-async function started(): Promise<void> {
-  running = startProgram("gateway", ["run", ...config, "--log-format", "json"], { script, cwd: folder });
+async function started(env: Readonly<Record<string, string>> = {}): Promise<void> {
+  running = startProgram("gateway", ["run", ...config, "--log-format", "json"], { script, cwd: folder, env });
   await running.waitFor("ca.listening");
   // No gateway runs. The member that dials it does not keep the process alive when it is stopped.
   await running.waitFor("gateway.unreachable");
@@ -99,10 +101,33 @@ test("a node enrols with a token, is listed, and is revoked; a restart forgets n
   await done("backup", ...config, "copy.db");
   assert.is(statSync(join(folder, "copy.db")).mode & 0o777, 0o600);
   await stopped();
-  await started();
+  const collector = await startCollector();
+  await started({
+    OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+    OTEL_TRACES_SAMPLER: "always_on",
+    OTEL_LOGS_EXPORTER: "otlp",
+  });
   assert.is(await list(), number, "the same list");
   assert.is((await enrol()).status, 403);
+  const unused = await done("token", ...config, "--role", "worker", "--name", "w-2");
   await stopped();
+  const posts = collector.posts.filter(({ path }) => path === "/v1/traces");
+  const spans = posts.flatMap(({ body }) => readTraces(body).resourceSpans[0]?.scopeSpans[0]?.spans ?? []);
+  const shown = spans.map(({ name, attributes, status }) => [
+    name,
+    ...attributes.map(({ value }) => Object.values(value)[0]),
+    status?.code,
+  ]);
+  assert.equal(shown.map((span) => span.join(" ").replace(/[0-9a-f]{64}/, "ID").trim()), [
+    "ca.request GET /crl/ID.crl 200",
+    "ca.request POST /.well-known/est/simpleenroll 403 403 2",
+    "ca.operation POST /ca/token 200",
+  ]);
+  assert.ok(collector.posts.some(({ path, body }) => path === "/v1/logs" && body.includes("ca.listening")));
+  for (const { body } of collector.posts) {
+    assert.not(body.includes(token) || body.includes(unused), "no token's secret");
+  }
+  await collector.close();
 });
 
 test("what it did is in its audit log; it issues nothing where the log was changed", async () => {

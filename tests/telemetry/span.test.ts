@@ -23,6 +23,7 @@ import { verifyingChecks } from "../../actors/gate/gate_checks.ts";
 import { pkiChecks } from "../../pki/checks/check_table.ts";
 import { HandshakeTimeout } from "../../pki/refusal.ts";
 import { defaultPolicy, makeTrustSnapshot } from "../../pki/trust.ts";
+import { type CaTelemetry, readTelemetry } from "../../scripts/ca/telemetry.ts";
 import { makePorts } from "../../scripts/program/ports.ts";
 import { formatTraceParent, parseTraceParent } from "../../transport/protocols/trace_context.ts";
 import { startCollector } from "../support/collector.ts";
@@ -331,6 +332,33 @@ test("a queue is bounded and counts what it drops; a collector that is away cost
   assert.is(receiver.posts[0]?.headers["x-token"], "s3cret");
   await receiver.close();
   await ports.dispose();
+});
+
+test("a CA reads OpenTelemetry's variables, and says which of them is wrong", () => {
+  const read = (environment: Readonly<Record<string, string>>) => {
+    const outcome = readTelemetry(environment);
+    return Result.isFailure(outcome) ? outcome.failure : outcome.success;
+  };
+  const cases: [name: string, value: string, problem: RegExp][] = [
+    ["OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317", /http/],
+    ["OTEL_EXPORTER_OTLP_HEADERS", "s3cret", /key=value/],
+    ["OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", /http\/protobuf/],
+    ["OTEL_TRACES_SAMPLER", "xray", /always_on/],
+    ["OTEL_TRACES_SAMPLER_ARG", "2", /0 to 1/],
+    ["OTEL_LOGS_EXPORTER", "console", /otlp/],
+  ];
+  for (const [name, value, problem] of cases) {
+    const said = String(read({ [name]: value }));
+    assert.ok(said.startsWith(`${name}: its value `) && problem.test(said), said);
+    assert.not.match(said, "s3cret");
+  }
+  const good = {
+    OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:4318",
+    OTEL_TRACES_SAMPLER_ARG: "0.5",
+    OTEL_LOGS_EXPORTER: "",
+  };
+  const { endpoint, sampleRatio, logs } = read(good) as CaTelemetry;
+  assert.equal([endpoint, sampleRatio, logs], ["http://127.0.0.1:4318", 0.5, undefined]);
 });
 
 test("docs/telemetry.md lists every span with its attributes", () => {
