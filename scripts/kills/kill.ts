@@ -43,7 +43,7 @@ export interface KillRow {
 const nodeNames = { gateway: "gateway", data: "data-1", scheduler: schedulerName } as const;
 
 /** Waits until the training is over. */
-function untilOver(network: SupervisedNetwork): Promise<Ended> {
+export function untilOver(network: SupervisedNetwork): Promise<Ended> {
   const { promise, resolve, reject } = Promise.withResolvers<Ended>();
   const timer = setTimeout(() => reject(new Error(`no end within ${endMs / 1_000} s`)), endMs);
   const stop = network.listen(({ event, node, message, ...fields }) => {
@@ -67,7 +67,7 @@ export async function trainUndisturbed(network: SupervisedNetwork) {
   return { sha256, values: valuesIn(file) };
 }
 
-type Undisturbed = Awaited<ReturnType<typeof trainUndisturbed>>;
+export type Undisturbed = Awaited<ReturnType<typeof trainUndisturbed>>;
 
 /** Kills a process of a kind at a moment. */
 export async function killOnce(
@@ -128,7 +128,8 @@ async function strike(network: SupervisedNetwork, kind: Kind, note: (victim: str
   await network.kill(name);
 }
 
-function problemOf(
+/** What is wrong with a training that ended; null where nothing is. */
+export function problemOf(
   { events }: SupervisedNetwork,
   { finished, aggregators, difference }: Pick<KillRow, "finished" | "aggregators" | "difference">,
 ): string | null {
@@ -140,12 +141,13 @@ function problemOf(
   return difference <= roundingMax ? null : `it differs by ${difference}`;
 }
 
-function valuesIn(file: string): Float32Array {
+/** The parameters in a file. */
+export function valuesIn(file: string): Float32Array {
   return Result.getOrThrow(decodeTensors(readFileSync(file))).get("w")?.values ?? new Float32Array(0);
 }
 
 /** The largest difference of two models' elements. */
-function differenceOf(one: Float32Array, other: Float32Array): number {
+export function differenceOf(one: Float32Array, other: Float32Array): number {
   return one.length !== other.length ? Infinity : one.reduce(
     (most, value, at) => Math.max(most, Math.abs(value - (other[at] as number))),
     0,

@@ -19,6 +19,8 @@ import { commandOf, scriptOf } from "../demo/runtimes.ts";
 /** The supervisor starts a process again after this, in milliseconds. */
 const restartMs = 1_000;
 const readyMs = 120_000;
+/** A drain is over within this, in milliseconds: a node's own limit is ten seconds by default. */
+const drainMs = 40_000;
 const submitMs = 60_000;
 const root = fileURLToPath(new URL("../..", import.meta.url));
 /** What an executor may read of this tree. */
@@ -44,8 +46,11 @@ export interface SupervisedPlan {
   readonly workers: number;
   /** The script of the executor, and its arguments. */
   readonly executor: readonly string[];
+  /** Tree of another version, from which all but the scheduler start first. */
+  readonly former?: string;
 }
-const plan: SupervisedPlan = {
+/** The plan of most networks. */
+export const plan: SupervisedPlan = {
   elements,
   rounds,
   trainers,
@@ -112,7 +117,7 @@ export class SupervisedNetwork {
     ];
     for (const [name, role, own] of tables) {
       this.#configs.set(name, await world.configFile(name, role, own));
-      await this.#start(name, role);
+      await this.#start(name, role, role === "scheduler" ? undefined : this.#plan.former);
     }
     writeFileSync(
       this.#jobFile("init.safetensors"),
@@ -120,8 +125,8 @@ export class SupervisedNetwork {
     );
   }
 
-  /** Starts a program, and waits until it serves. */
-  async #start(name: string, role: Role): Promise<void> {
+  /** Starts a program, of this tree or of another one, and waits until it serves. */
+  async #start(name: string, role: Role, tree?: string): Promise<void> {
     const config = this.#configs.get(name) as string;
     const [command, ...before] = commandOf(this.#runtime, ["-A"]);
     const node = new NodeProcess({
@@ -129,7 +134,17 @@ export class SupervisedNetwork {
       role,
       runtime: this.#runtime,
       command,
-      args: [...before, scriptOf(role), "run", "-c", config, "--log-format", "json", "--log-level", "debug"],
+      args: [
+        ...before,
+        tree === undefined ? scriptOf(role) : join(tree, `scripts/hypha_${role}.ts`),
+        "run",
+        "-c",
+        config,
+        "--log-format",
+        "json",
+        "--log-level",
+        "debug",
+      ],
       logFile: `${config}.log`,
     });
     this.#nodes.set(name, node);
@@ -197,6 +212,14 @@ export class SupervisedNetwork {
     process.kill(node.pid, "SIGKILL");
     await node.ended;
     await pause(restartMs);
+    await this.#start(name, node.role as Role);
+  }
+
+  /** Has a node drain, and starts it from this tree. Resolves when it serves. */
+  async upgrade(name: string): Promise<void> {
+    const node = this.#nodes.get(name);
+    if (node === undefined) throw new Error(`Cannot upgrade ${name}: it was not started`);
+    await node.stop(drainMs);
     await this.#start(name, node.role as Role);
   }
 
