@@ -40,6 +40,7 @@ export interface OtlpSpan {
 /** A line of the log. */
 export interface OtlpLogRecord {
   readonly timeUnixNano: string;
+  readonly observedTimeUnixNano: string;
   readonly severityNumber: number;
   readonly severityText: string;
   readonly body: AnyValue;
@@ -119,8 +120,10 @@ function spanOf({ traceId, spanId, parentSpanId, name, kind, startMs, endMs, att
 const severities = { debug: 5, info: 9, warn: 13, error: 17 } as const satisfies Readonly<Record<LogLevel, number>>;
 
 function logRecordOf({ timeMs, level, event, message, fields }: LogRecord): OtlpLogRecord {
+  const time = nanosOf(timeMs);
   return {
-    timeUnixNano: nanosOf(timeMs),
+    timeUnixNano: time,
+    observedTimeUnixNano: time,
     severityNumber: severities[level],
     severityText: level.toUpperCase(),
     body: { stringValue: message.slice(0, recordLimits.bodyCharacters) },

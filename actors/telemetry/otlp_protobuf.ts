@@ -41,6 +41,7 @@ const logRecord: Message = {
   severityText: [3, "text"],
   body: [5, anyValue],
   attributes: [6, keyValue],
+  observedTimeUnixNano: [11, "fixed64"],
   eventName: [12, "text"],
 };
 const traces: Message = {

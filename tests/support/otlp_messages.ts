@@ -46,6 +46,7 @@ const logRecord = message({
   3: ["severityText", text],
   5: ["body", anyValue],
   6: ["attributes", keyValue, "repeated"],
+  11: ["observedTimeUnixNano", fixed64],
   12: ["eventName", text],
 });
 const scopeSpans = message({ 1: ["scope", scope], 2: ["spans", span, "repeated"] });
