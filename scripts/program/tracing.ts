@@ -63,17 +63,19 @@ function metered(
   };
 }
 
-/** How far the precise clock may be from the system's, in milliseconds, before it is set again. */
-const driftMaxMs = 50;
+/** The precise clock is set by the system's after this, in milliseconds: that may have been set itself. */
+const setEveryMs = 1_000;
 
 /** The system's clock with fractions of milliseconds: checks take some microseconds. */
 function preciseNow(): () => number {
-  let offsetMs = realNow() - performance.now();
+  let setAt = performance.now();
+  let offsetMs = realNow() - setAt;
   return () => {
-    const now = offsetMs + performance.now();
-    const real = realNow();
-    if (Math.abs(now - real) <= driftMaxMs) return now;
-    offsetMs += real - now;
-    return real;
+    const now = performance.now();
+    if (now - setAt > setEveryMs) {
+      setAt = now;
+      offsetMs = realNow() - now;
+    }
+    return offsetMs + now;
   };
 }
