@@ -20,7 +20,7 @@ import {
   type TrainingRun,
   workerTopic,
 } from "../../../transport/protocols/messages.ts";
-import { type AttackMeans, holds } from "./attack.ts";
+import { type AttackMeans, holds, pause } from "./attack.ts";
 import { freshId } from "./fresh_id.ts";
 import type { HonestMember } from "./honest.ts";
 import { share } from "./world.ts";
@@ -35,6 +35,8 @@ const offerMs = 500;
  * its rest of half a minute is in it.
  */
 const jobMs = 120_000;
+/** Dials until one succeeds, and between two of them, in milliseconds. */
+const dialsMax = 5, dialAgainMs = 1_000;
 /** A result that is not acknowledged within this is not taken, in milliseconds. */
 const limits = { ...jobLimits, acknowledgeMs: 5_000 };
 
@@ -70,8 +72,16 @@ export class PlayedMember {
     const played = new PlayedMember(friend, means.place.peer, descriptor);
     for (const protocol of [api, trainingProtocol] as const) friend.send({ type: "serve", protocol });
     friend.send({ type: "subscribe", topic: workerTopic });
-    await friend.dial(means.place.address);
-    return played;
+    for (let tries = dialsMax;; tries--) {
+      try {
+        await friend.dial(means.place.address);
+        return played;
+      } catch (error) {
+        // On a busy machine a connection is reset before the node accepts it.
+        if (tries === 1) throw error;
+        await pause(dialAgainMs);
+      }
+    }
   }
 
   get peer(): string {
