@@ -13,14 +13,16 @@ import { NoScenario, readScenario } from "./simulate/read_scenario.ts";
 import { replay } from "./simulate/replay.ts";
 import { chooseScenario, simulate, type SimulateOptions, textOf } from "./simulate/simulate.ts";
 import { runtimeOf, startUnder } from "./simulate/runtime.ts";
+import { replayWitnesses, simulateWitnesses, type WitnessesOptions } from "./simulate/witnesses.ts";
 import { tracePage } from "./simulate/trace_page.ts";
 
 const usage = `usage: npm run simulate -- [--seed N] [--runs M] [--minutes T] [--nodes K] [--faults a,b|none|all]
-  [--wide | --membership | --trainings] [--replay SEED] [--scenario FILE] [--hunt MINUTES] [--trace FILE.html] [--runtime node|deno] [--json]
+  [--wide | --membership | --trainings | --witnesses] [--replay SEED] [--scenario FILE] [--hunt MINUTES] [--trace FILE.html] [--runtime node|deno] [--json]
 --wide: one run of 1,000 nodes (or K) for an hour, each joined by two gateways, with revocations and new keys
 --membership: scenarios about a CA, tokens, renewals and revocation lists that travel; kinds of fault:
   ${memberFaultKinds.join(", ")}
 --trainings: models that the scheduler keeps, with an integer tensor beside floats; the kinds of fault below
+--witnesses: audit logs that are truncated, rewritten or forked, and those who witness them
 --hunt: keeps the scenarios that take a new transition of a machine, and changes them further; ends with the transitions
   that plain seeds did not take, and with scenarios that violate an invariant
 --scenario: plays a scenario that a failure printed (JSON)
@@ -57,6 +59,7 @@ function readOptions(args: readonly string[]) {
       wide: { type: "boolean", default: false },
       membership: { type: "boolean", default: false },
       trainings: { type: "boolean", default: false },
+      witnesses: { type: "boolean", default: false },
       replay: { type: "string" },
       scenario: { type: "string" },
       hunt: { type: "string" },
@@ -79,9 +82,9 @@ function readOptions(args: readonly string[]) {
     onProgress: values.json ? () => {} : (line) => process.stderr.write(`${line}\n`),
   };
   const hunting = numberOf("hunt", values.hunt, 0);
-  const { json, trace, runtime, replay, scenario, help } = values;
+  const { json, trace, runtime, replay, scenario, help, witnesses } = values;
   const members = values.membership ? { ...options, faults: membersFaultsOf(values.faults) } : undefined;
-  return { options, members, json, trace, runtime, replay, scenario, hunting, help };
+  return { options, members, witnesses, json, trace, runtime, replay, scenario, hunting, help };
 }
 
 function membersFaultsOf(text: string | undefined): MembersOptions["faults"] {
@@ -108,8 +111,23 @@ async function mainOfMembers(options: MembersOptions, seed: string | undefined, 
   return report.failures.length === 0 ? 0 : 1;
 }
 
+/** The fourth family. */
+async function mainOfWitnesses(options: WitnessesOptions, seed: string | undefined, json: boolean): Promise<number> {
+  if (seed === undefined) {
+    const report = await simulateWitnesses(options);
+    process.stdout.write(json ? `${JSON.stringify(report)}\n` : textOf(report));
+    return report.failures.length === 0 ? 0 : 1;
+  }
+  const { lines, ...report } = await replayWitnesses(numberOf("replay", seed, 0) ?? 0);
+  const text = lines.map(({ at, node, kind, text }) => `${(at / 1_000).toFixed(3)} ${node} ${kind} ${text}\n`);
+  if (!json) process.stderr.write(text.join(""));
+  process.stdout.write(`${JSON.stringify(report, undefined, json ? 0 : 2)}\n`);
+  return report.violations.length === 0 ? 0 : 1;
+}
+
 async function main(args: readonly string[]): Promise<number> {
-  const { options, members, json, trace, runtime, replay: seed, scenario: file, hunting, help } = readOptions(args);
+  const { options, members, witnesses, json, trace, runtime, replay: seed, scenario: file, hunting, help } =
+    readOptions(args);
   if (help) {
     process.stdout.write(usage);
     return 0;
@@ -117,6 +135,7 @@ async function main(args: readonly string[]): Promise<number> {
   if (runtime !== undefined && runtime !== "node" && runtime !== "deno") throw new Usage("--runtime is node or deno");
   if (runtime !== undefined && runtime !== runtimeOf()) return await startUnder(runtime, args);
   if (members !== undefined) return await mainOfMembers(members, seed, json);
+  if (witnesses) return await mainOfWitnesses(options, seed, json);
   if (hunting !== undefined) {
     const report = await hunt({ ...options, minutes: hunting });
     process.stdout.write(json ? `${JSON.stringify(report)}\n` : huntText(report));

@@ -228,6 +228,15 @@ export const invariants = {
     sentence: "A token is sent to a server with role ca under the token's root, and to no other.",
     source: "ours",
   },
+  "fork-found": {
+    sentence:
+      "A witness finds within one period that a log shrank, was rewritten or changed its key below the state that it holds; two connected witnesses find within one period that they are shown two logs.",
+    source: "docs/audit.md: Witnesses",
+  },
+  "honest-log": {
+    sentence: "No witness accuses a log that only grew.",
+    source: "docs/audit.md: Witnesses",
+  },
 } as const satisfies Record<string, Omit<Invariant, "name">>;
 
 export type InvariantName = keyof typeof invariants;

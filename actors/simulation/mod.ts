@@ -23,6 +23,8 @@ export * from "./coverage.ts";
 export * from "./gate_paths.ts";
 export * from "./shrink.ts";
 export * from "./mutate_scenario.ts";
+export * from "./witness_scenario.ts";
+export * from "./run_witness_scenario.ts";
 export * from "./membership/member_scenario.ts";
 export * from "./membership/run_member_scenario.ts";
 export * from "./membership/shrink_member.ts";

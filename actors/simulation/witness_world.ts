@@ -6,7 +6,7 @@
  */
 import { setImmediate } from "node:timers/promises";
 import { Effect, type Exit, Result } from "effect";
-import { fromCallback } from "xstate";
+import { fromCallback, type InspectionEvent } from "xstate";
 import type { PeerIdentity } from "../../pki/path.ts";
 import { verifyPath } from "../../pki/path.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../pki/trust.ts";
@@ -64,6 +64,8 @@ export interface WitnessWorldInit {
   readonly keepTrace?: boolean;
   /** The part of messages that is lost. */
   readonly loss?: number;
+  /** Sees every event of the machines. */
+  readonly inspect?: ((event: InspectionEvent) => void) | undefined;
 }
 
 /** The world. */
@@ -147,6 +149,7 @@ export class WitnessWorld {
       clock: clock.machine as never,
       input: { ports, log, heads: isWitness ? heads : undefined, everyMs: this.#init.everyMs },
       onError,
+      ...(this.#init.inspect === undefined ? {} : { inspect: this.#init.inspect }),
     });
     node.machines.set(log, machine as never);
     machine.send({ type: "trust.changed", snapshot: this.#snapshot });
@@ -200,6 +203,11 @@ export class WitnessWorld {
   }
 
   // ── Messages ──
+
+  /** Sends a request that no machine made. */
+  tell(from: WitnessNode, to: WitnessNode, request: AuditRequest): void {
+    this.#later(() => this.#deliver(from, to, { request: recode("request", request), answer: () => {} }));
+  }
 
   #ask(from: WitnessNode, ask: TransportAsk): void {
     if (ask.type === "respond" || ask.type === "decline") {

@@ -10,12 +10,15 @@ import {
   memberScenarioOf,
   runMemberScenario,
   runScenario,
+  runWitnessScenario,
   type Scenario,
   scenarioOf,
   shrinkMemberScenario,
   shrinkScenario,
   trainingScenarioOf,
+  witnessScenarioOf,
 } from "../../actors/simulation/mod.ts";
+import { shrinkWitnessScenario } from "./witnesses.ts";
 
 /** The result of a search. */
 export interface Found {
@@ -85,7 +88,17 @@ function shrinkingOf(
   };
 }
 
-const families: Readonly<Record<string, Family>> = { membership, trainings: familyOf(trainingScenarioOf) };
+const witnesses: Family = {
+  violationOf: async (seed) => (await runWitnessScenario(witnessScenarioOf(seed))).violations[0]?.invariant,
+  shrink: async (seed, invariant) =>
+    shrinkingOf(witnessScenarioOf(seed), await shrinkWitnessScenario(witnessScenarioOf(seed), invariant)),
+};
+
+const families: Readonly<Record<string, Family>> = {
+  membership,
+  trainings: familyOf(trainingScenarioOf),
+  witnesses,
+};
 const [runs, enough, shrinks, family = ""] = process.argv.slice(2);
 const terms = [runs, enough, shrinks].flatMap((text) => text === undefined ? [] : [Number(text)]);
 process.stdout.write(`${JSON.stringify(await find(families[family] ?? familyOf(scenarioOf), terms))}\n`);

@@ -11,13 +11,14 @@ import { plantedMemberBugs } from "./planted_member_bugs.ts";
 import { plantedPartnerBugs } from "./planted_partner_bugs.ts";
 import { plantedRuleBugs } from "./planted_rule_bugs.ts";
 import { plantedTrainingBugs } from "./planted_training_bugs.ts";
+import { plantedWitnessBugs } from "./planted_witness_bugs.ts";
 import type { Patch } from "./planted_tree.ts";
 
 /** A defect. */
 export interface PlantedBug extends Patch {
   readonly name: string;
   /** The family of scenarios that finds it; undefined: the first. */
-  readonly family?: "membership" | "trainings";
+  readonly family?: "membership" | "trainings" | "witnesses";
 }
 
 /** The result of one defect. */
@@ -194,6 +195,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     replace: "",
   },
   ...plantedCoreBugs,
+  ...plantedWitnessBugs,
   ...plantedRuleBugs,
   ...plantedPartnerBugs,
   ...plantedMemberBugs,

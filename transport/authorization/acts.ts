@@ -45,7 +45,6 @@ export const acts = {
   "audit": {
     receivedBy: "all",
     allowedTo: ["gateway", "ca"],
-    closed: true,
     what: "ask for proofs about the audit log, tell what a witness holds",
   },
   "identify": { receivedBy: "all", allowedTo: "member", what: "exchange addresses and protocols" },

@@ -60,6 +60,13 @@ const streams = (protocol: string, bytes: () => Uint8Array): Deed => async ({ co
   return !await holds(() => fate.end !== undefined, 2_000) || fate.end !== "reset" || fate.received > 0;
 };
 
+/** Asks the gateway about its audit log. */
+const provesLog: Deed = async ({ connection }) => {
+  const protocol = "/hypha-audit/1";
+  const message = { Prove: { origin: "attacked.hypha/audit/gateway/gateway-01", old: 0, new: null } };
+  return await exchange(connection, protocol, encodeMessage(protocol, "request", message)) !== undefined;
+};
+
 const multihashOf = (peer: string): Uint8Array => base58btc.baseDecode(peer);
 
 /** Publishes a record, then asks for it. */
@@ -139,6 +146,7 @@ const deeds: Readonly<Partial<Record<Act, Way>>> = {
     deed: streams("/hypha-tensor-stream/push", () => new Uint8Array(1_000)),
   },
   "record.put": { on: "gateway", deed: record },
+  "audit": { on: "gateway", deed: provesLog },
 };
 
 const roles = ["gateway", "scheduler", "worker", "data"] as const;

@@ -6,6 +6,7 @@
 import { actAttacks } from "./act_attacks.ts";
 import type { MemberAttack } from "./attack.ts";
 import { aggregatorAttacks } from "./aggregator_attacks.ts";
+import { auditAttacks } from "./audit_attacks.ts";
 import { auctionAttacks } from "./auction_attacks.ts";
 import { certificateAttacks } from "./certificate_attacks.ts";
 import { floodAttacks, storm } from "./flood_attacks.ts";
@@ -29,6 +30,7 @@ export const memberAttacks: readonly MemberAttack[] = [
   ...partnerAttacks,
   ...trainingAttacks,
   ...aggregatorAttacks,
+  ...auditAttacks,
   ...floodAttacks,
   storm,
 ];

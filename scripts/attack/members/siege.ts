@@ -133,7 +133,12 @@ function doneTo({ id }: MemberAttack, lines: readonly VictimLine[]): Done {
     const values = own.filter(({ event }) => events.includes(event)).map(({ fields }) => fields[field]);
     return [...new Set(values.filter((value) => typeof value === "string"))].sort();
   };
-  return { acts: of("act", "act.refused"), codes: of("code", "peer.closed", "peer.refused") };
+  // A line about an audit log names the log, not a peer.
+  const forks = lines.filter(({ event, fields: { origin } }) =>
+    event === "audit.fork" && typeof origin === "string" && origin.includes(`/${id}.`)
+  ).map(({ fields }) => String(fields["code"]));
+  const codes = [...new Set([...of("code", "peer.closed", "peer.refused"), ...forks])].sort();
+  return { acts: of("act", "act.refused"), codes };
 }
 
 const codesOf = ({ expected: { codes = [], codesInFull } }: MemberAttack, quick: boolean) =>

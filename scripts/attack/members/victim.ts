@@ -7,14 +7,18 @@
  * @module
  */
 import process from "node:process";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { logAlone } from "../../../actors/trust/audit.ts";
 import type { RoleConfig } from "../../../actors/config/config.ts";
 import { makeGateFactory } from "../../../actors/gate/gate.ts";
 import { nodeMachine } from "../../../actors/node/node.ts";
-import type { Report } from "../../../actors/runtime/ports.ts";
+import type { Ports, Report } from "../../../actors/runtime/ports.ts";
+import { headFiles, witnessFolder } from "../../../actors/witness/head_files.ts";
+import type { WitnessPort } from "../../../actors/witness/witness_port.ts";
 import { superviseRoot } from "../../../actors/runtime/supervise.ts";
 import { transportLogic } from "../../../transport/libp2p/transport.ts";
+import { keepAudit } from "../../program/audit.ts";
 import { makePorts } from "../../program/ports.ts";
 import { countedGates, type GateCounts } from "../counted_gates.ts";
 import { p99 } from "../gate/honest.ts";
@@ -118,6 +122,7 @@ function start(name: string, config: RoleConfig): Promise<VictimPlace> {
       resolve({ peer, address: addresses.find((address) => !address.includes("p2p-circuit")) ?? "" });
     };
     const ports = makePorts(report);
+    const witness = witnessOf(config, ports);
     const { promise: over, resolve: isOver } = Promise.withResolvers<void>();
     const actor = superviseRoot(nodeMachine, {
       id: name,
@@ -128,12 +133,22 @@ function start(name: string, config: RoleConfig): Promise<VictimPlace> {
         makeGate: countedGates(makeGateFactory({ ports }), gates, (peer) => nodeNames.has(peer)),
         audit: logAlone,
         evaluator: undefined,
+        witness,
       },
       onError: complain(name),
       onDone: isOver,
     });
     running.push({ drain: () => actor.send({ type: "drain", reason: "the attacks are over" }), over });
   });
+}
+
+/** The gateway keeps an audit log, and witnesses those of others more often than it would. */
+function witnessOf({ role, stateDir }: RoleConfig, ports: Ports): WitnessPort | undefined {
+  if (role !== "gateway" || stateDir === undefined) return undefined;
+  const audit = keepAudit({ dir: join(stateDir, "audit"), keepMs: 86_400_000, now: Date.now });
+  void audit.begin(() => `spiffe://attacked.hypha/gateway/${nodeName(role)}`, ports);
+  for (let record = 0; record < 2_000; record++) audit.inbox.record({ type: "peer.established", outcome: "done" });
+  return { log: audit.log, heads: headFiles(witnessFolder(stateDir)), everyMs: 6_000 };
 }
 
 function footprint(): MembersFootprint {
