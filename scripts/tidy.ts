@@ -52,13 +52,16 @@ const inJobs = (path: string) =>
   ]
     .some((prefix) => path.startsWith(prefix));
 
+/** What runs in a browser. */
+const isPage = (path: string) => path.startsWith("actors/console/page/");
+
 /** Where the real world's clock, randomness and identifiers become ports. */
 const realPorts = "actors/runtime/real_ports.ts";
 
 const bans: readonly Ban[] = [
   {
     what: /\bDate\.now\(|\bnew Date\(\)|\bperformance\.now\(/,
-    where: except(inRooms("pki", "transport", "actors"), realPorts),
+    where: (path) => inRooms("pki", "transport", "actors")(path) && path !== realPorts && !isPage(path),
     use: "reading the clock is banned here, take the time as an argument or from ports",
   },
   {
@@ -104,7 +107,7 @@ const bans: readonly Ban[] = [
     use: "an async guard always passes, compute the outcome first and guard on it",
   },
   {
-    what: /\bconsole\./,
+    what: /\bconsole\.(?:log|error|warn|info|debug|table|trace|dir)\b/,
     where: inRooms("pki", "transport", "actors"),
     use: "console is banned outside scripts/, use ports.report",
   },
@@ -126,7 +129,7 @@ const bans: readonly Ban[] = [
   },
   {
     what: /\bdocument\.(get|query|create|cookie)|\bwindow\.(location|document|open)\b/,
-    where: source,
+    where: (path) => source(path) && !isPage(path),
     use: "there is no browser here; document and window only type-check because lib has dom",
   },
   { what: /\bDeno\./, where: source, use: "the Deno global is banned, use node: modules, which both runtimes have" },
@@ -222,7 +225,7 @@ export function lostPages(files: readonly SourceFile[], exists: (path: string) =
   );
 }
 
-const isSource = (name: string) => name.endsWith(".ts") || name.endsWith(".mjs");
+const isSource = (name: string) => /\.tsx?$/.test(name) || name.endsWith(".mjs");
 
 function sourceFiles(root: string, folder: string): SourceFile[] {
   return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {

@@ -27,6 +27,9 @@
  * keep = "365d"
  * key = "pkcs11:token=…;object=audit?…"   # signs the checkpoints; without it a key in dir
  *
+ * [console]
+ * listen = "127.0.0.1:9465"    # the operator's page, on this machine only
+ *
  * [[ca.retired]]               # CAs that no longer issue: their lists go on
  * chain_pem = "ca-cert-1.pem"
  * key_pem = "ca-key-1.pem"
@@ -40,6 +43,8 @@ import { dirname, join, resolve } from "node:path";
 import { parse, TomlError } from "@std/toml";
 import { Data, Effect, Result, Schema } from "effect";
 import { isPkcs11Uri } from "../../pki/issue/pkcs11_uri.ts";
+import { readConsolePlace } from "../config/console_schema.ts";
+import type { ListenPlace } from "../config/telemetry_values.ts";
 import { caProblem } from "./ca_problem.ts";
 
 const hourMs = 60 * 60_000;
@@ -68,6 +73,7 @@ const schema = Schema.Struct({
       key: Schema.optionalKey(text.check(Schema.isPattern(/^pkcs11:/))),
     }),
   ),
+  console: Schema.optionalKey(Schema.Struct({ listen: Schema.optionalKey(text) })),
   ca: Schema.Struct({
     domain: text,
     url: text,
@@ -112,6 +118,8 @@ export interface CaConfig {
   readonly stateDir: string;
   /** Where and for how long records are kept. */
   readonly audit: { readonly dir: string; readonly keepMs: number; readonly key: string | undefined };
+  /** Where the console is served, on loopback; nowhere where undefined. */
+  readonly console: ListenPlace | undefined;
   /** Addresses of gateways. */
   readonly gateways: readonly string[];
   /** Addresses of those that have names. */
@@ -156,9 +164,11 @@ export function parseCaConfig(file: string, toml: string): Result.Result<CaConfi
     });
     const decoded = Schema.decodeUnknownResult(schema, { onExcessProperty: "error" })(values);
     if (Result.isFailure(decoded)) return yield* fail(caProblem(decoded.failure, toml));
-    const { ca, audit = {} } = decoded.success;
+    const { ca, audit = {}, console: shown } = decoded.success;
     const keepMs = milliseconds(audit.keep ?? "365d");
     if (keepMs < units.d) return yield* fail("audit.keep is less than 1d");
+    const console = shown?.listen === undefined ? undefined : readConsolePlace(shown.listen);
+    if (typeof console === "string") return yield* fail(`[console] listen = "${shown?.listen}" ${console}`);
     const place = listenPlace(ca.listen_https);
     if (place === undefined) return yield* fail(`listen_https = "${ca.listen_https}" is not ADDRESS:PORT`);
     const lifetimesMs: Record<string, number> = {};
@@ -194,6 +204,7 @@ export function parseCaConfig(file: string, toml: string): Result.Result<CaConfi
       chainPem: absolute(ca.chain_pem),
       keyPem: key(ca.key_pem),
       stateDir: absolute(ca.state_dir),
+      console,
       audit: { dir: absolute(audit.dir ?? join(ca.state_dir, "audit")), keepMs, key: audit.key },
       approvedRoles: roles.flatMap(([role, terms]) => "approval" in terms && terms.approval ? [role] : []),
       next: ca.next_chain_pem === undefined

@@ -6,7 +6,7 @@
  */
 import type { RotationPolicy, TransportLimits } from "../../transport/port.ts";
 import type { KeyAlgorithm, Role } from "../../pki/certificate.ts";
-import type { LogsExporter, TelemetryProtocol, TelemetrySampler } from "./telemetry_values.ts";
+import type { ListenPlace, LogsExporter, TelemetryProtocol, TelemetrySampler } from "./telemetry_values.ts";
 import type { Decoded } from "./schema.ts";
 import type { AuditConfig } from "./audit_schema.ts";
 import type { MembershipConfig } from "./membership_schema.ts";
@@ -77,6 +77,8 @@ export interface CommonConfig {
   readonly membership?: MembershipConfig | undefined;
   /** Where the node keeps an audit log; nowhere where undefined. */
   readonly audit?: AuditConfig | undefined;
+  /** Where the console is served, on loopback; nowhere where undefined. */
+  readonly console?: ListenPlace | undefined;
   /** What members may do beyond or below the table of acts; nothing where undefined. */
   readonly authorization?: { readonly rules: readonly RuleText[] } | undefined;
   /** Key algorithms that a node's certificate may have. */

@@ -12,6 +12,7 @@ import type { Role } from "../../pki/certificate.ts";
 import { defaultLimits } from "../../transport/core/admission.ts";
 import { audit } from "./audit_schema.ts";
 import { authorization } from "./authorization_schema.ts";
+import { consoleTable } from "./console_schema.ts";
 import {
   drainTimeoutMsDefault,
   excludeCidrDefault,
@@ -149,6 +150,7 @@ const common = {
   membership: optional(membership),
   authorization: optional(authorization),
   audit: optional(audit),
+  console: optional(consoleTable),
   leaf_algorithms: optional(algorithms("nodes")),
   ca_algorithms: optional(algorithms("CAs")),
   crl_grace_hours: optional(crlGraceHours),

@@ -35,6 +35,7 @@ import {
   roundsDefault,
 } from "./defaults.ts";
 import { typeAudit } from "./audit_schema.ts";
+import { typeConsole } from "./console_schema.ts";
 import { typeMembership } from "./membership_schema.ts";
 import type { Decoded } from "./schema.ts";
 import { camelled } from "./settings.ts";
@@ -86,6 +87,7 @@ function typeCommon(role: Role, decoded: AnyDecoded): CommonConfig {
     requireRoles: decoded.require_roles ?? requireRolesDefault,
     membership: decoded.membership && typeMembership(decoded.membership),
     audit: decoded.audit && typeAudit(decoded.audit),
+    console: decoded.console && typeConsole(decoded.console),
     authorization: { rules: decoded.authorization?.rules ?? [] },
     leafAlgorithms: decoded.leaf_algorithms ?? keyAlgorithmsDefault,
     caAlgorithms: decoded.ca_algorithms ?? keyAlgorithmsDefault,

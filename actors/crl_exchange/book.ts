@@ -12,7 +12,7 @@ import type { PeerText } from "../../transport/port.ts";
 import type { CrlNotice } from "../../transport/protocols/messages.ts";
 import { crlInlineBytesMax } from "../../transport/protocols/mod.ts";
 import type { CrlIssuer, LearnedCrl } from "../files/arriving_crls.ts";
-import { Neighbours } from "./neighbours.ts";
+import { Neighbours, type PeerStanding } from "./neighbours.ts";
 import { hashesOf, issuersOf, newestOf, offeredAs, offeredBy, type OfferedList, slotOf } from "./travelling_crls.ts";
 import { Wants } from "./wants.ts";
 
@@ -48,6 +48,13 @@ export interface SeenList {
   readonly signature: string;
   /** Of a small list. */
   readonly bytes: Uint8Array | undefined;
+}
+
+/** How far a list has come. */
+export interface ListStandings {
+  readonly notice: CrlNotice;
+  readonly issuerName: string;
+  readonly peers: readonly PeerStanding[];
 }
 
 interface Ahead {
@@ -180,6 +187,15 @@ export class CrlBook {
       inline += bytes?.length ?? 0;
       return bytes === undefined || inline > crlInlineBytesMax ? notice : { ...notice, bytes };
     });
+  }
+
+  /** The lists in force that peers are told, and how each connected peer stands to them. */
+  standings(): readonly ListStandings[] {
+    return [...this.#newest.values()].map(({ notice }) => ({
+      notice,
+      issuerName: this.#issuers.get(notice.issuer)?.certificate.subject.text ?? notice.issuer,
+      peers: this.neighbours.standingsTo(notice),
+    }));
   }
 
   /** Where a list that the node has lies. */

@@ -70,7 +70,7 @@ export function tellAll(args: ExchangeArgs): void {
 export function told(args: ExchangeArgs, { peer, lists, answer }: Extract<OwnEvent, { type: "crl.told" }>): void {
   const { context: { book: { neighbours }, ports }, enqueue } = args;
   if (answer.type === "response") {
-    neighbours.answered(peer);
+    neighbours.answered(peer, lists, "Announced" in answer.message ? answer.message.Announced : []);
     return tell(args, peer);
   }
   const failures = neighbours.failed(peer, lists, answer.error.code === "unsupported");

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { compareNumbers } from "../../pki/crl.ts";
 import { type ConnectedMember, withConnected, withoutConnected } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { PeerText } from "../../transport/port.ts";
@@ -30,11 +31,26 @@ interface Neighbour {
   /** SHA-256 of the list that it told last, and of the one that it was told last, by slot, since all were told everything. */
   readonly has: Map<string, string>;
   readonly announced: Map<string, string>;
+  /** The list of each slot that it answered an announcement of, and what: only shown, nothing is decided by it. */
+  readonly replies: Map<string, ListReply>;
   /** An announcement to it is not answered yet. */
   isAsked: boolean;
   /** It does not speak the protocol. */
   isUnable: boolean;
   failures: number;
+}
+
+interface ListReply {
+  readonly sha256: string;
+  readonly reply: "have" | "want";
+}
+
+/** What is known of a peer and a list: it said that it has it, was sent it, has another number, or said nothing. */
+export interface PeerStanding {
+  readonly peer: PeerText;
+  readonly state: "has" | "sent" | "older" | "newer" | "unknown";
+  /** The number of the list that it told last; null where it told none. */
+  readonly number: string | null;
 }
 
 interface Strikes {
@@ -68,6 +84,7 @@ export class Neighbours {
       told: new Map(),
       has: new Map(),
       announced: new Map(),
+      replies: new Map(),
       isAsked: false,
       isUnable: false,
       failures: 0,
@@ -122,6 +139,21 @@ export class Neighbours {
     );
   }
 
+  /** How each peer stands to a list. */
+  standingsTo(notice: CrlNotice): readonly PeerStanding[] {
+    const [slot, { sha256 }] = [slotOf(notice), notice];
+    return [...this.#peers].map(([peer, { told, has, replies }]) => {
+      const number = told.get(slot)?.number ?? null;
+      const reply = replies.get(slot);
+      const answered = reply?.sha256 === sha256 ? reply.reply : undefined;
+      const isHeld = has.get(slot) === sha256 || answered === "have";
+      if (isHeld) return { peer, number: notice.number, state: "has" };
+      if (number !== null && compareNumbers(number, notice.number) > 0) return { peer, number, state: "newer" };
+      if (answered === "want") return { peer, number, state: "sent" };
+      return { peer, number, state: number === null ? "unknown" : "older" };
+    });
+  }
+
   // ── What they are told ──
 
   /** The lists that a peer is to be told now; none while an announcement is not answered. They count as told from here on. */
@@ -141,10 +173,14 @@ export class Neighbours {
     return news;
   }
 
-  /** A peer answered an announcement. */
-  answered(peer: PeerText): void {
+  /** A peer answered an announcement of lists. */
+  answered(peer: PeerText, lists: readonly CrlNotice[] = [], replies: readonly ("have" | "want")[] = []): void {
     const known = this.#peers.get(peer);
     if (known === undefined) return;
+    for (const [index, list] of lists.entries()) {
+      const reply = replies[index];
+      if (reply !== undefined) put(known.replies, slotOf(list), { sha256: list.sha256, reply });
+    }
     known.isAsked = false;
     known.failures = 0;
   }

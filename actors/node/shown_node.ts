@@ -11,11 +11,13 @@ import { scopeKey, scopeName } from "../../pki/crl_scope.ts";
 import { type RefusalCode, refusalCodes } from "../../pki/refusal.ts";
 import { domainsOf, type TrustSnapshot } from "../../pki/trust.ts";
 import type { NodeIdentity } from "../../transport/port.ts";
+import type { CrlBook } from "../crl_exchange/book.ts";
+import type { PeerStanding } from "../crl_exchange/neighbours.ts";
 import type { EnrolmentContext } from "../enrolment/enrolment.ts";
 import type { RefusalLogContext } from "../trust/refusal_log.ts";
 import type { WitnessContext } from "../witness/witness_setup.ts";
 import type { WorkerContext } from "../worker/worker_setup.ts";
-import { witnessId } from "./facts.ts";
+import { exchangeId, witnessId } from "./facts.ts";
 import { lacking, type NodeContext, roleIdOf } from "./node_setup.ts";
 import type { OpenConnection } from "./open_connections.ts";
 
@@ -32,6 +34,10 @@ export interface ShownNode {
   readonly started: string;
   /** `loading`, `listening`, `joining`, `ready`, `rekeying`, `draining`, … */
   readonly state: string;
+  /** The same as the node's machine has it. */
+  readonly machine: StateValue;
+  /** Gates of connections that have not ended, by the state that each is in. */
+  readonly gates: Readonly<Record<string, number>>;
   /** What a node that is not ready still waits for. */
   readonly waitsFor: readonly string[];
   readonly certificate: ShownCertificate | null;
@@ -46,6 +52,8 @@ export interface ShownNode {
   readonly peers: readonly ShownPeer[];
   /** Null where the node takes no part in witnessing. */
   readonly audit: ShownAudit | null;
+  /** The newest list of each issuer, scope and kind that the node tells its peers, and which of them have it. */
+  readonly travels: readonly ShownTravel[];
   /** The codes that occurred, the most frequent first. */
   readonly refusals: readonly ShownRefusal[];
   /** Of a worker. */
@@ -102,6 +110,17 @@ export interface ShownAudit {
   }[];
 }
 
+/** How far a revocation list has come among the connected peers. */
+export interface ShownTravel {
+  /** SHA-256 of the issuer's key, hexadecimal. */
+  readonly issuer: string;
+  readonly issuerName: string;
+  readonly scope: string;
+  readonly kind: "complete" | "delta";
+  readonly number: string;
+  readonly peers: readonly PeerStanding[];
+}
+
 /** A connection. */
 export interface ShownPeer {
   readonly name: string;
@@ -111,6 +130,9 @@ export interface ShownPeer {
   readonly relayed: boolean;
   readonly address: string;
   readonly since: string;
+  /** Serial and end of the certificate that the peer showed. */
+  readonly serial: string;
+  readonly notAfter: string;
 }
 
 /** Refusals of one code since the start. */
@@ -155,12 +177,13 @@ export interface ShownWith {
   readonly startedAt: number;
   readonly now: number;
   readonly open: readonly OpenConnection[];
+  readonly gates: Readonly<Record<string, number>>;
 }
 
 const timeOf = (ms: number): string => new Date(ms).toISOString();
 
 /** All of a node. */
-export function showNode(looks: NodeLooks, { version, startedAt, now, open }: ShownWith): ShownNode {
+export function showNode(looks: NodeLooks, { version, startedAt, now, open, gates }: ShownWith): ShownNode {
   const { value, context, children } = looks;
   const { config, identity, snapshot, refusalLog, linked } = context;
   return {
@@ -170,6 +193,8 @@ export function showNode(looks: NodeLooks, { version, startedAt, now, open }: Sh
     version,
     started: timeOf(startedAt),
     state: phaseOf(value),
+    machine: value,
+    gates,
     waitsFor: phaseOf(value) === "joining" ? lacking(context) : [],
     certificate: identity === undefined ? null : showCertificate(identity),
     renewal: showRenewal(children["enrolment"]),
@@ -178,6 +203,7 @@ export function showNode(looks: NodeLooks, { version, startedAt, now, open }: Sh
     connections: { open: open.length, max: config.limits.connectionsMax },
     peers: open.slice(-shownPeersMax).map(showPeer),
     audit: showAudit(children[witnessId]),
+    travels: showTravels(children[exchangeId]),
     refusals: showRefusals(refusalLog.getSnapshot().context),
     ...(config.role === "worker" ? showWork(children[roleIdOf(context.identityCount)]) : {}),
   };
@@ -227,6 +253,15 @@ function showAudit(child: unknown): ShownAudit | null {
   return { logs: logs.length, forked };
 }
 
+function showTravels(child: unknown): readonly ShownTravel[] {
+  const book = (child as Child<{ readonly book?: CrlBook }>)?.getSnapshot().context.book;
+  return (book?.standings() ?? []).map(({ notice: { issuer, scope, base, number }, issuerName, peers }) => ({
+    ...{ issuer, issuerName, scope, number },
+    kind: base === null ? "complete" : "delta",
+    peers: peers.slice(0, shownPeersMax),
+  }));
+}
+
 /** Of lists of one key and scope the newest counts, with its delta's dates where it has one. */
 function showTrust(snapshot: TrustSnapshot, now: number): NonNullable<ShownNode["trust"]> {
   const domains = domainsOf(snapshot);
@@ -254,7 +289,7 @@ function showTrust(snapshot: TrustSnapshot, now: number): NonNullable<ShownNode[
 }
 
 function showPeer({ identity, direction, address, since }: OpenConnection): ShownPeer {
-  const { name, role, peer } = identity;
+  const { name, role, peer, serial, notAfter } = identity;
   return {
     name,
     role: role ?? null,
@@ -263,6 +298,8 @@ function showPeer({ identity, direction, address, since }: OpenConnection): Show
     relayed: /\/p2p-circuit(\/|$)/.test(address),
     address,
     since: timeOf(since),
+    serial,
+    notAfter: notAfter.toISOString(),
   };
 }
 

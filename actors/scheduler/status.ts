@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { StateValue } from "xstate";
 import type { Member } from "../../pki/member.ts";
 import { allParticipants, type Participant, type Trainer, type Training } from "../training/training.ts";
 import { type TrainingWatch, watchedMember } from "../training/watch.ts";
@@ -33,6 +34,8 @@ export interface ShownTraining {
   readonly members: number;
   readonly submitted: string;
   readonly since: string;
+  /** The state of its machine; null where nothing of it runs. */
+  readonly machine: StateValue | null;
 }
 
 /** All of a training. */
@@ -84,8 +87,8 @@ const timeOf = (ms: number): string => new Date(ms).toISOString();
 /** A training in one line. */
 export function showTraining(args: Pick<SchedulerArgs, "self">, known: KnownTraining): ShownTraining {
   const { members, ...rest } = showStatus(args, known);
-  const { id, name, state, reason, round, rounds, loss, submitted, since } = rest;
-  return { id, name, state, reason, round, rounds, loss, members: members.length, submitted, since };
+  const { id, name, state, reason, round, rounds, loss, submitted, since, machine } = rest;
+  return { id, name, state, reason, round, rounds, loss, members: members.length, submitted, since, machine };
 }
 
 /** All of a training. */
@@ -116,6 +119,7 @@ export function showStatus({ self }: Pick<SchedulerArgs, "self">, known: KnownTr
     roundSeconds: watch.roundSeconds,
     submitted: timeOf(known.submittedAt),
     since: timeOf(known.since),
+    machine: running?.snapshot.value ?? null,
   };
 }
 

@@ -12,6 +12,7 @@ import { basename, join } from "node:path";
 import { build, type Metafile, type Plugin } from "esbuild";
 import type { HelpTexts } from "../program/help_texts.ts";
 import { nodeMin } from "../program/require_node.ts";
+import { buildConsolePage, withPage } from "./console_page.ts";
 import { helpTexts } from "./help.ts";
 
 /** The part of package.json that the build reads. */
@@ -69,7 +70,10 @@ export async function bundlePrograms({ root, outdir }: Bundle): Promise<BundleRe
     ...caThreads,
     ...processes,
   };
-  return bundle({ root, outdir, entries, external: [], plugins: [withHelp(await helpTexts())] });
+  const page = await buildConsolePage();
+  const plugins = [withHelp(await helpTexts()), withPage(page.files)];
+  const report = await bundle({ root, outdir, entries, external: [], plugins });
+  return { ...report, inputs: { ...report.inputs, ...page.inputs } };
 }
 
 /** Puts the programs' help in the place of the source's, which has none. */

@@ -5,12 +5,15 @@
  */
 import { join } from "node:path";
 import process from "node:process";
-import { Effect, Result } from "effect";
+import { Effect, Exit, Result, Scope } from "effect";
 import { logRoutes } from "../../actors/admin/log_routes.ts";
+import { adminRoutes } from "../../actors/ca/admin_routes.ts";
+import { auditRoutes } from "../../actors/audit/audit_routes.ts";
 import { alarmLevels } from "../../actors/ca/alarm.ts";
 import { caMachine } from "../../actors/ca/ca.ts";
 import { CaConfigError, loadCaConfig } from "../../actors/ca/ca_config.ts";
 import { openAuthority, socketPath } from "../../actors/ca/open_authority.ts";
+import type { Ports } from "../../actors/runtime/ports.ts";
 import { realNow } from "../../actors/runtime/real_ports.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
 import { keepAudit, type KeptAudit } from "../program/audit.ts";
@@ -61,6 +64,7 @@ async function untilDone(
   const { name, host, port, domain } = config;
   // Nothing is issued before: it could not be recorded.
   await audit.begin(() => `spiffe://${domain}/ca/${name}`, ports);
+  const closeConsole = await beginConsole(config, ca, ports);
   const { startMember } = ca.gateways.length === 0 ? { startMember: undefined } : await import("./member.ts");
   let member: { stop(): unknown } | undefined;
   const reason = await new Promise<string | undefined>((resolve) => {
@@ -71,7 +75,8 @@ async function untilDone(
     const actor = superviseRoot(caMachine, {
       id: "ca",
       input: {
-        ...{ ports, ca, name, host, port, socket: socketPath(config), programRoutes: logRoutes(log) },
+        ...{ ports, ca, name, host, port, socket: socketPath(config) },
+        programRoutes: { ...logRoutes(log), ...auditRoutes(config.audit.dir) },
         watch: tracing.watch,
       },
       onError: crash,
@@ -91,9 +96,28 @@ async function untilDone(
     });
   });
   member?.stop();
+  await closeConsole();
   if (reason !== undefined) log.report({ level: "error", event: "ca.failed", message: reason });
   await tracing.end();
   await audit.end();
   await ports.dispose();
   return reason;
+}
+
+/** Opens the console where one is configured; the result closes it. */
+async function beginConsole(
+  { console: place, audit: { dir } }: Effect.Success<ReturnType<typeof loadCaConfig>>,
+  ca: Effect.Success<ReturnType<typeof openAuthority>>,
+  ports: Ports,
+): Promise<() => Promise<void>> {
+  if (place === undefined) return () => Promise.resolve();
+  const { openConsole } = await import("../program/console.ts");
+  const scope = Effect.runSync(Scope.make());
+  await Effect.runPromise(
+    Scope.provide(
+      openConsole(place, { routes: { ...adminRoutes(ca, ports), ...auditRoutes(dir) }, ports, kind: "ca" }),
+      scope,
+    ),
+  );
+  return () => Effect.runPromise(Scope.close(scope, Exit.void));
 }

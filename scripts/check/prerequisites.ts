@@ -29,6 +29,7 @@ export const prerequisites: readonly Prerequisite[] = [
   { program: "man", package: "man-db", covers: "pages for man" },
   { program: "softhsm2-util", package: "softhsm2", covers: "keys in tokens" },
   { program: "pkcs11-tool", package: "opensc", covers: "keys in tokens, made and listed by another program" },
+  { program: "chromium", package: "chromium", covers: "the console in a browser" },
   { program: "promtool", package: "prometheus", covers: "alert rules" },
   // Its plugins for HTTP and Ed25519.
   { program: "pki", package: "libstrongswan-extra-plugins", covers: "enrolment with strongSwan" },

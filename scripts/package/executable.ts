@@ -9,6 +9,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { build, type Metafile, type Plugin } from "esbuild";
 import { caThreads, threads, withHelp } from "../build/bundles.ts";
+import { buildConsolePage, withPage } from "../build/console_page.ts";
 import { helpTexts } from "../build/help.ts";
 import { runCommand } from "../check/command.ts";
 
@@ -47,10 +48,11 @@ function withEmbedded(root: string): Plugin {
  */
 export async function writeExecutable(root: string, { work, path }: { work: string; path: string }): Promise<Metafile> {
   mkdirSync(work, { recursive: true });
+  const page = await buildConsolePage();
   const { metafile } = await build({
     absWorkingDir: root,
     entryPoints: { main: "scripts/package/main.ts", ...threads, ...caThreads },
-    plugins: [withHelp(await helpTexts()), withEmbedded(root)],
+    plugins: [withHelp(await helpTexts()), withPage(page.files), withEmbedded(root)],
     outdir: work,
     bundle: true,
     format: "cjs",
@@ -87,7 +89,7 @@ export async function writeExecutable(root: string, { work, path }: { work: stri
   chmodSync(path, 0o755);
   const injector = join(root, "node_modules/postject/dist/cli.js");
   await run(root, [injector, path, resource.name, blob, "--sentinel-fuse", resource.fuse]);
-  return metafile;
+  return { ...metafile, inputs: { ...metafile.inputs, ...page.inputs } };
 }
 
 async function run(cwd: string, args: readonly string[]): Promise<void> {

@@ -5,16 +5,23 @@
  */
 import { Effect, type Scope } from "effect";
 import type { FileSystem } from "effect/FileSystem";
+import type { AnyStateMachine } from "xstate";
 import { type AdminAnswer, type AdminNotServed, type AdminRoutes, serveAdmin } from "../../actors/admin/serve_admin.ts";
 import { adminSocketPath } from "../../actors/admin/socket_path.ts";
+import { auditRoutes } from "../../actors/audit/audit_routes.ts";
+import { auditFolder } from "../../actors/config/audit_schema.ts";
 import type { RoleConfig } from "../../actors/config/config.ts";
+import type { MachineShape } from "../../actors/console/machine_shape.ts";
 import { makeStateDirectory } from "../../actors/files/state_directory.ts";
+import { rolelessNode } from "../../actors/node/node_machine.ts";
 import { roleIdOf } from "../../actors/node/node_setup.ts";
+import { connectionGateMachine } from "../../actors/gate/connection_gate.ts";
 import type { OpenConnections } from "../../actors/node/open_connections.ts";
 import { type OperatedNode, operatorRoutes } from "../../actors/node/operator_routes.ts";
 import { showNode } from "../../actors/node/shown_node.ts";
 import type { Ports } from "../../actors/runtime/ports.ts";
 import type { AdminAsk, AdminAsked } from "../../actors/scheduler/admin_routes.ts";
+import type { Role } from "../../pki/certificate.ts";
 import type { Log } from "./log.ts";
 import { version } from "./version.ts";
 
@@ -50,7 +57,23 @@ export function serveOperator(
     yield* Effect.ignore(makeStateDirectory(stateDir)); // the socket says what is wrong with it
     const routes = yield* Effect.promise(() => routesOf(config, stateDir, { log, ports, operated }));
     yield* Effect.catch(serveAdmin(adminSocketPath(stateDir), routes), goOn);
+    const { console: place } = config;
+    if (place === undefined) return;
+    const { openConsole } = yield* Effect.promise(() => import("./console.ts"));
+    const machines = yield* Effect.promise(() => shapesOf(role));
+    yield* openConsole(place, { routes, machines, ports, kind: "node" });
   });
+}
+
+/** The machines that the console of a role draws. */
+async function shapesOf(role: Role): Promise<readonly MachineShape[]> {
+  const { shapeOf } = await import("../../actors/console/machine_shape.ts");
+  const machines = [connectionGateMachine, rolelessNode] as unknown as AnyStateMachine[];
+  if (role === "scheduler") {
+    const { trainingMachine } = await import("../../actors/training/training_machine.ts");
+    machines.push(trainingMachine as unknown as AnyStateMachine);
+  }
+  return machines.map(shapeOf);
 }
 
 async function routesOf(
@@ -61,13 +84,20 @@ async function routesOf(
   const startedAt = ports.now();
   const ask = (asked: AdminAsk) => askScheduler(operated.node?.actor, asked);
   const isScheduler = config.role === "scheduler";
-  const routes = operatorRoutes({
+  const searched = config.audit === undefined ? {} : auditRoutes(auditFolder(config.audit, stateDir));
+  const operator = operatorRoutes({
     node: () => operated.node?.actor,
-    show: (looks) => showNode(looks, { version, startedAt, now: ports.now(), open: operated.connections.list() }),
+    show: (looks) => {
+      const { connections } = operated;
+      return showNode(looks, {
+        ...{ version, startedAt, now: ports.now(), open: connections.list(), gates: connections.gates() },
+      });
+    },
     trainings: isScheduler ? async () => trainingsOf(await ask({ type: "list" })) : undefined,
     log,
     drain: (reason) => operated.node?.drain(reason) ?? 0,
   });
+  const routes = { ...operator, ...searched };
   if (!isScheduler) return routes;
   const { adminRoutes } = await import("../../actors/scheduler/admin_routes.ts");
   return { ...adminRoutes({ ports, stateDir, ask }), ...routes };

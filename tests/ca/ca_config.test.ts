@@ -27,7 +27,7 @@ test("paths are relative to the file, lifetimes belong to roles", () => {
       next_key_pem: "next.key",
       new_with_old_pem: "link.pem",
     },
-    '[ca.roles]\nworker.lifetime = "24h"\ndata.approval = true\n[[ca.retired]]\nchain_pem = "old.pem"\nkey_pem = "old.key"',
+    '[ca.roles]\nworker.lifetime = "24h"\ndata.approval = true\n[[ca.retired]]\nchain_pem = "old.pem"\nkey_pem = "old.key"\n[console]\nlisten = "9465"',
   );
   assert.equal(Result.getOrThrow(parseCaConfig("/srv/ca/ca.toml", text)), {
     domain: "acme.example",
@@ -44,6 +44,7 @@ test("paths are relative to the file, lifetimes belong to roles", () => {
     keyPem: "/etc/ca-key.pem",
     stateDir: "/srv/ca/state",
     audit: { dir: "/srv/ca/state/audit", keepMs: 365 * 86_400_000, key: undefined },
+    console: { host: "127.0.0.1", port: 9_465 },
     approvedRoles: ["data"],
     next: { chainPem: "/srv/ca/next.pem", keyPem: "/srv/ca/next.key" },
     retired: [{ chainPem: "/srv/ca/old.pem", keyPem: "/srv/ca/old.key" }],
@@ -76,6 +77,7 @@ const wrong: [what: string, text: string, detail: RegExp][] = [
   ["a life over 397 days", toml({}, '[ca.roles.data]\nlifetime = "398d"'), /data/],
   ["records kept for less than a day", toml({}, '[audit]\nkeep = "23h"'), /^audit\.keep is less than 1d$/],
   ["an unknown key of the audit log", toml({}, '[audit]\ndirectory = "x"'), /^line 10: audit\.directory is no key/],
+  ["a console that other machines reach", toml({}, '[console]\nlisten = "0.0.0.0:9465"'), /is not a loopback address/],
   ["an unknown role", toml({}, '[ca.roles.root]\nlifetime = "2h"'), /root/],
 ];
 for (const [what, text, detail] of wrong) {

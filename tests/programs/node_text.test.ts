@@ -15,6 +15,8 @@ const shown: ShownNode = {
   version: "1.0.0",
   started: at(-60),
   state: "joining",
+  machine: "ready",
+  gates: {},
   waitsFor: ["a gateway"],
   certificate: { serial: "0a", notBefore: at(-60), notAfter: at(3_600), generation: 1 },
   renewal: { state: "waiting", due: at(-5), failures: 2, error: "the CA is away" },
@@ -42,6 +44,8 @@ const shown: ShownNode = {
     relayed: true,
     address: "/ip4/127.0.0.1/tcp/2/p2p/R/p2p-circuit",
     since: at(-7),
+    serial: "0a",
+    notAfter: at(900),
   }],
   audit: {
     logs: 4,
@@ -53,6 +57,7 @@ const shown: ShownNode = {
       at: at(-20),
     }],
   },
+  travels: [],
   refusals: [{
     code: "unknown-issuer",
     count: 3,

@@ -2,7 +2,7 @@
  * The commands to a node that runs, as an operator gives them: real programs, a CA, a gateway and a worker that were joined by token. On
  * Deno with the least permissions that `docs/deno.md` names.
  */
-import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -20,6 +20,7 @@ const caScript = new URL("../../scripts/hypha_ca.ts", import.meta.url);
 const folder = mkdtempSync(join(tmpdir(), "hypha-operator-"));
 const [caPort, gatewayPort] = [await freePort(), await freePort()];
 const running: Running[] = [];
+const consoleTable = '\n[console]\nlisten = "127.0.0.1:0"\n';
 test.after(() => {
   for (const each of running) each.signal("SIGKILL");
   rmSync(folder, { recursive: true });
@@ -63,6 +64,7 @@ async function joined(role: Role): Promise<Running> {
   const file = join(folder, `${role}.token`);
   writeFileSync(file, await ca("token", "-c", "ca/ca.toml", "--role", role, "--name", `${role}-01`));
   await printed(role, "join", file);
+  if (role === "gateway") appendFileSync(join(folder, "gateway.toml"), consoleTable);
   return start(role);
 }
 
@@ -71,6 +73,7 @@ const statusOf = async (role: Role) => JSON.parse(await printed(role, "status", 
 test("status says who a node is, whom it is connected with, and when its certificate ends", async () => {
   const named = ["--gateway", `gateway-01=/ip4/127.0.0.1/tcp/${gatewayPort}`];
   await ca("init", "--domain", "acme.local", "--url", `https://127.0.0.1:${caPort}`, ...named, "-d", "ca");
+  appendFileSync(join(folder, "ca/ca.toml"), consoleTable);
   await start("gateway", caScript).waitFor("ca.listening");
   await (await joined("gateway")).waitFor("node.ready");
   await (await joined("worker")).waitFor("node.ready");
@@ -92,6 +95,43 @@ test("status says who a node is, whom it is connected with, and when its certifi
   assert.match(text, /^worker-01 \(worker\): ready, version /);
   assert.match(text, /^ {2}gateway-01 +gateway +outbound +direct/m);
   assert.match(text, /^refusals since the start: none$/m);
+});
+
+/** Opens a console by the address in its log; the parts that its feed sends first. */
+async function consoleParts(program: Running): Promise<string> {
+  const { url } = await program.waitFor("console.listening");
+  const entered = await fetch(String(url), { redirect: "manual" });
+  const [cookie = ""] = (entered.headers.get("set-cookie") ?? "").split(";");
+  const place = new URL(entered.headers.get("location") ?? "", String(url));
+  const key = place.hash.slice(1);
+  const page = await (await fetch(new URL("/", place), { headers: { cookie } })).text();
+  assert.match(page, "/page.js");
+  const { body } = await fetch(new URL("/feed", place), { headers: { cookie, "x-hypha-console": key } });
+  const reader = (body as ReadableStream<Uint8Array>).getReader();
+  const decoder = new TextDecoder();
+  let text = "";
+  while (!/^event: (?:refusals|locked)$/m.test(text)) {
+    {
+      const { done, value } = await reader.read();
+      assert.not(done, "the feed ended");
+      text += decoder.decode(value, { stream: true });
+    }
+  }
+  await reader.cancel();
+  return text;
+}
+
+test("the address in the log opens the console of a CA and of a gateway", async () => {
+  const [caProgram, gateway] = running as [Running, Running];
+  assert.match(await consoleParts(caProgram), /^event: domain\ndata: "acme\.local"$/m);
+  if ("Deno" in globalThis) {
+    // The page of the source tree is made by a program that the node's permissions do not allow.
+    const { message } = await gateway.waitFor("console.unserved");
+    return assert.match(String(message), "Run the program of the built package (npm run build), or allow deno run -A");
+  }
+  const shown = await consoleParts(gateway);
+  assert.match(shown, /^event: name\ndata: "gateway-01"$/m);
+  assert.match(shown, /^event: peers\ndata: .*"name":"worker-01"/m);
 });
 
 test("renew brings another certificate of the same key while the node goes on", async () => {

@@ -41,6 +41,7 @@ const shown: ShownStatus = {
   roundSeconds: 1.25,
   submitted: ago(600),
   since: ago(300),
+  machine: null,
 };
 
 test("a list has a line for each training, and says how to begin where there is none", () => {
