@@ -33,6 +33,7 @@ import {
 import { killAggregator } from "./demo/recovery.ts";
 import { printJson, showResult, showVerdict } from "./demo/report.ts";
 import { missing } from "./demo/runtimes.ts";
+import { endStay, untilStopped } from "./demo/stay.ts";
 import { unmountAll } from "./demo/unmount_all.ts";
 
 const trainingTimeoutMs = 300_000;
@@ -194,6 +195,10 @@ async function perform(options: DemoOptions, folder: string, display: Display, s
   display.note(`the model after round ${seen.model.round}: ${seen.model.path}`);
   display.stage("Intruders try to get in");
   seen.facts = { ...seen.facts, intruders: await letIntrudersTry(network, display) };
+  if (options.console) {
+    display.stage("The network stays up for its consoles. Ctrl-C ends it");
+    await untilStopped();
+  }
   display.stage("Stopping");
   await stopAll(network);
   const alive = await lasting(folder);
@@ -261,7 +266,8 @@ async function main(): Promise<number> {
     return alive;
   };
   for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]] as const) {
-    process.once(signal, () => {
+    process.on(signal, () => {
+      if (endStay()) return;
       display.clear();
       for (const survivor of clean()) console.error(`Broken promise: a process survives: ${survivor}`);
       process.exit(code);

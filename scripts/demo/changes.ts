@@ -65,7 +65,7 @@ function holderIn({ certifier, nodes }: Network): (lease: LogEvent) => string {
 /** Has a worker join by a token. Returns when it was ready, in milliseconds since the epoch. */
 export async function joinLate(network: Network, scheduler: NodeProcess, display: Display): Promise<number> {
   const { layout: { rounds }, plan: { late } } = network;
-  const node = await bring(network, late);
+  const node = await bring(network, late, display);
   const { time } = await untilReady(node);
   display.note(`${late.name} (${late.runtime}) joined by a token, and is ready`);
   // Its search for cells takes a core for a second or more, which the times of the revocation would show. The training does not wait.

@@ -40,6 +40,8 @@ export interface Layout {
   readonly trainer: Program;
   /** The program that evaluates each round's model, at the scheduler. */
   readonly evaluator: Program;
+  /** Whether the gateway and the scheduler serve consoles. */
+  readonly console: boolean;
   /** `[cell]` of the workers and of the scheduler. */
   readonly cell: Readonly<Record<string, unknown>>;
 }
@@ -55,11 +57,15 @@ export function writeWeights(folder: string): string {
   return path;
 }
 
-function common({ port, role }: NodePlan, { way, gatewayPort }: Layout): Record<string, unknown> {
+/** Roles whose consoles show the most: the connections, the training. */
+const consoleRoles: readonly NodePlan["role"][] = ["gateway", "scheduler"];
+
+function common({ port, role }: NodePlan, { way, gatewayPort, console }: Layout): Record<string, unknown> {
   const address = `/ip4/127.0.0.1/tcp/${port}`;
   return {
     listen_addresses: [address],
     ...(role === "data" ? {} : { external_addresses: [address] }),
+    ...(console && consoleRoles.includes(role) ? { console: { listen: "127.0.0.1:0" } } : {}),
     // A CA names the gateways to those that join.
     ...(role === "gateway" || way === "ca" ? {} : { gateway_addresses: [`/ip4/127.0.0.1/tcp/${gatewayPort}`] }),
   };

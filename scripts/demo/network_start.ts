@@ -66,6 +66,7 @@ export async function prepare(options: DemoOptions, folder: string, display: Dis
       : { cmd: python.python, args: ["-B", join(pythonFolder, "train_numpy.py")] },
     evaluator: script("evaluate_digits.ts"),
     cell: cell.table,
+    console: options.console,
   };
   if (ca !== undefined) {
     nodes.set("ca", ca);
@@ -75,9 +76,17 @@ export async function prepare(options: DemoOptions, folder: string, display: Dis
 }
 
 /** Gives a node its certificate and its configuration, and starts it. */
-export async function bring({ layout, certifier, nodes }: Network, plan: NodePlan): Promise<NodeProcess> {
+export async function bring(
+  { layout, certifier, nodes }: Network,
+  plan: NodePlan,
+  display: Display,
+): Promise<NodeProcess> {
   await certifier.certify(plan, valuesOf(plan, layout));
   const node = startNode(plan, layout, certifier);
+  node.listen(({ event, url, message }) => {
+    if (event === "console.listening") display.note(`console of ${plan.name}: ${url}`);
+    if (event === "console.unserved") display.note(String(message));
+  });
   nodes.set(plan.name, node);
   return node;
 }
@@ -92,7 +101,7 @@ export async function start(network: Network, begun: number, display: Display): 
     const waiting = plan.nodes.filter(({ role }) => roles.includes(role));
     const lane = async () => {
       for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-        const node = await bring(network, next);
+        const node = await bring(network, next, display);
         await untilReady(node);
         if (next.role === "worker") joined ??= joinedSince(begun);
         await untilHealthy(node, next, prober);
@@ -101,7 +110,9 @@ export async function start(network: Network, begun: number, display: Display): 
     };
     await Promise.all([lane(), lane()]);
   }
-  for (const scheduler of plan.nodes.filter(({ role }) => role === "scheduler")) await bring(network, scheduler);
+  for (const scheduler of plan.nodes.filter(({ role }) => role === "scheduler")) {
+    await bring(network, scheduler, display);
+  }
   return joined ?? joinedSince(begun);
 }
 

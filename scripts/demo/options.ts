@@ -25,6 +25,8 @@ export interface DemoOptions {
   readonly quick: boolean;
   readonly json: boolean;
   readonly keep: boolean;
+  /** The gateway and the scheduler serve consoles, and the network stays up until Ctrl-C. */
+  readonly console: boolean;
   /** Certificates made with `hypha-certutil`, and copied, in place of a CA. */
   readonly byHand: boolean;
   /** Where the trained model is written. */
@@ -43,6 +45,9 @@ const usage = `Usage: npm run demo [-- OPTIONS]
   --quick                    fewer rounds, same path
   --by-hand                  certificates and lists made with hypha-certutil,
                              without a CA
+  --console                  the gateway and the scheduler serve consoles, whose
+                             addresses are printed; after the training the
+                             network stays up until Ctrl-C
   --model-out FILE           where the trained model is written
                              (default: hypha-demo-model.safetensors)
   --json                     one JSON object on standard output, progress on
@@ -102,6 +107,7 @@ export function readOptions(args: readonly string[]): DemoOptions {
         quick: { type: "boolean", default: false },
         json: { type: "boolean", default: false },
         keep: { type: "boolean", default: false },
+        console: { type: "boolean", default: false },
         "by-hand": { type: "boolean", default: false },
         "model-out": { type: "string", default: "hypha-demo-model.safetensors" },
         "shuffle-labels": { type: "boolean", default: false },
@@ -112,7 +118,7 @@ export function readOptions(args: readonly string[]): DemoOptions {
       console.log(usage);
       process.exit(0);
     }
-    const { quick, json, keep } = values;
+    const { quick, json, keep, console: withConsole } = values;
     const runtime = chooseRuntime(values.runtime);
     const executor = chooseExecutor(values.executor);
     const tools = findBinary("node") === undefined ? "deno" : "node";
@@ -121,6 +127,7 @@ export function readOptions(args: readonly string[]): DemoOptions {
     return {
       ...{ runtime, tools, executor, quick, json, keep, modelOut },
       byHand: values["by-hand"],
+      console: withConsole,
       shuffleLabels: values["shuffle-labels"],
     };
   } catch (error) {

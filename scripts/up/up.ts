@@ -31,6 +31,8 @@ interface PlannedNode {
 }
 
 const domain = "hypha.local";
+/** A port of the system's choice: several networks run on one machine. */
+const consoleFlags = ["--console-listen", "127.0.0.1:0"];
 /** Nodes and CA listen here: the network is this machine's alone. */
 const loopback = "127.0.0.1";
 const commandMs = 120_000;
@@ -47,11 +49,15 @@ export async function up(options: UpOptions, signal: AbortSignal, atOnce: AbortS
   atOnce.addEventListener("abort", () => network.kill());
   try {
     await network.begin();
-    await network.bring({ name: "gateway-01", role: "gateway", flags: ["--listen", network.gatewayAddress] });
+    await network.bring({
+      name: "gateway-01",
+      role: "gateway",
+      flags: ["--listen", network.gatewayAddress, ...consoleFlags],
+    });
     // All of them end before anything is stopped: none is forgotten.
     const brought = await Promise.allSettled(nodesOf(options).map((node) => network.bring(node)));
     for (const each of brought) if (each.status === "rejected") throw each.reason;
-    if (!signal.aborted) printUp(network.dir, options);
+    if (!signal.aborted) printUp(network, options);
     network.showWarnings();
     if (!signal.aborted) await isOver;
     return 0;
@@ -73,6 +79,8 @@ class LocalNetwork {
   /** In the order of their start: the CA, the gateway, the others. */
   readonly #programs: Supervised[] = [];
   readonly #lastProblem = new Map<string, string>();
+  /** Addresses of the programs' consoles, by the programs' names. */
+  readonly consoles = new Map<string, string>();
   #warns = false;
   #stopped: Promise<void> | undefined;
 
@@ -145,7 +153,9 @@ class LocalNetwork {
   }
 
   /** Prints the errors and warnings of a program; the same one only once in a row. */
-  #show(name: string, { level, message }: LogLine): void {
+  #show(name: string, { level, event, message }: LogLine): void {
+    const [address] = event === "console.listening" ? /http:\S+/.exec(message) ?? [] : [];
+    if (address !== undefined) this.consoles.set(name, address);
     if (level !== "error" && (level !== "warn" || !this.#warns)) return;
     if (this.#lastProblem.get(name) === message) return;
     this.#lastProblem.set(name, message);
@@ -175,7 +185,7 @@ function nodesOf({ workers, dataset }: UpOptions): readonly PlannedNode[] {
     ...(dataset === undefined
       ? []
       : [{ name: "data-01", role: "data", flags: [...flags, "--dataset-path", resolve(dataset)] } as const]),
-    { name: "scheduler-01", role: "scheduler", flags },
+    { name: "scheduler-01", role: "scheduler", flags: [...flags, ...consoleFlags] },
     ...names.map((name) => ({ name, role: "worker", flags } as const)),
   ];
 }
@@ -197,15 +207,17 @@ async function makeCa(folder: string, config: string): Promise<void> {
   ]);
   const [text, everywhere] = [readFileSync(config, "utf8"), `"0.0.0.0:${port}"`];
   if (!text.includes(everywhere)) throw new Error(`${config} does not say where the CA listens`);
-  writeFileSync(config, text.replace(everywhere, `"${loopback}:${port}"`));
+  const shown = `\n[console]\nlisten = "${loopback}:0"\n`;
+  writeFileSync(config, text.replace(everywhere, `"${loopback}:${port}"`) + shown);
 }
 
-function printUp(dir: string, { dataset }: UpOptions): void {
+function printUp({ dir, consoles }: LocalNetwork, { dataset }: UpOptions): void {
   const lines = [
     "",
     `The network ${domain} is up. Each node's folder below ${dir} has its configuration; logs are in ${dir}/logs.`,
     `  a node:      hypha gateway status -c ${dir}/gateway-01/gateway.toml`,
     `  all nodes:   hypha ca nodes -c ${dir}/ca/ca.toml`,
+    ...[...consoles].map(([name, address]) => `  ${`${name}'s page:`.padEnd(22)} ${address}`),
     `  a training:  hypha scheduler submit -c ${dir}/scheduler-01/scheduler.toml JOB.toml`,
     `Programs that train belong into ${dir}/worker-01/worker.toml: [[executors]].`,
     ...(dataset === undefined ? ["No data node runs: name a data set's folder with --dataset."] : []),

@@ -81,6 +81,7 @@ test("brings a network up, starts again what dies, not what is revoked, and ends
   await up.until(/Ctrl-C ends it\./);
   const names = ["ca-01", "data-01", "gateway-01", "scheduler-01", "worker-01"];
   assert.equal(up.text().match(/^\S+ runs$/gm)?.map((line) => line.replace(" runs", "")).toSorted(), names);
+  assert.match(up.text(), /^ {2}gateway-01's page: +http:\/\/127\.0\.0\.1:\d+\/\?token=[\w-]{22}$/m);
   await untilSo("each node is one program", () => programs().length === names.length);
 
   for (const name of names) {

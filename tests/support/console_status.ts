@@ -164,7 +164,7 @@ export const caParts: FeedParts = {
 };
 
 const caNodes = ["worker-03", "gateway-01", "scheduler-01", "data-01", evilName].map((name, index) => ({
-  identity: `spiffe://acme.example/${name.split("-")[0]}/${name}`,
+  identity: `spiffe://acme.example/${name === evilName ? "worker" : name.split("-")[0]}/${name}`,
   serial: (0xcc00 + index).toString(16),
   not_after: at(40 + index * 10),
 }));

@@ -54,9 +54,9 @@ export function Chart({ label, xs, ys, xLabel, yLabel, isTime = false }: ChartPr
         cursor: { y: false },
         series: [
           { label: xLabel },
-          { label: yLabel, stroke: caretColor, width: 2, points: { show: xs.length < 60 } },
+          { label: yLabel, stroke: caretColor, width: 2, points: { show: xs.length < 60, fill: caretColor } },
         ],
-        axes: [{ ...axis, ...times, label: xLabel, labelSize: 20 }, {
+        axes: [{ ...axis, ...times, label: xLabel, labelSize: 20, size: 28 }, {
           ...axis,
           label: yLabel,
           labelSize: 20,

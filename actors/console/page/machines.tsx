@@ -126,7 +126,7 @@ function States({ states, before, lit, counts }: StatesProps) {
         return (
           <li key={key} class={isLit ? "state lit" : "state"} aria-current={isLit ? "true" : undefined}>
             <strong>{key}</strong>
-            {counts[path] !== undefined && <span class="count">{counts[path]} now</span>}
+            {counts[path] !== undefined && <span class="count">{` ${counts[path]} now`}</span>}
             <span class="hint">
               {isInitial ? " first" : ""}
               {type === "final" ? " last" : ""}

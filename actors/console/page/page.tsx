@@ -43,7 +43,8 @@ function Page() {
     document.title = `${name ?? "Hypha"} – console`;
   }, [name]);
   useEffect(() => {
-    if (drawn.current) main.current?.focus(); // a reader of the page begins with the new view
+    if (drawn.current) main.current?.focus({ preventScroll: true }); // a screen reader begins with the new view
+    scrollTo(0, 0);
     drawn.current = true;
   }, [view]);
   return (
