@@ -46,6 +46,24 @@ test("a peer is told what it has not told, one announcement at a time", () => {
   assert.equal(neighbours.announcementTo("stranger", [list("b")]), []);
 });
 
+test("how a peer stands to a list: what it told, and what it answered", () => {
+  const { neighbours } = made();
+  const newest = list("b", { number: "10" });
+  const state = () => neighbours.standingsTo(newest);
+  assert.equal(state(), [{ peer: "p", number: null, state: "unknown" }]);
+  neighbours.noteTold("p", list("a", { number: "9" }));
+  assert.equal(state(), [{ peer: "p", number: "9", state: "older" }]);
+  neighbours.answered("p", [newest], ["want"]);
+  assert.equal(state(), [{ peer: "p", number: "9", state: "sent" }]);
+  neighbours.answered("p", [newest], ["have"]);
+  assert.equal(state(), [{ peer: "p", number: "10", state: "has" }]);
+  neighbours.noteTold("p", list("c", { number: "11" }));
+  assert.equal(neighbours.standingsTo(list("d", { number: "10" })), [{ peer: "p", number: "11", state: "newer" }]);
+  neighbours.answered("p", [newest], []); // an answer that is too short says nothing more
+  neighbours.closed(identityOf("p"));
+  assert.equal(state(), []);
+});
+
 test("bug: two peers that keep to different lists told each other of them without end", () => {
   const ends = [made().neighbours, made().neighbours] as const;
   const own = [list("a"), list("b", { number: "2" })] as const;

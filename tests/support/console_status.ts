@@ -66,6 +66,7 @@ export function gatewayParts(peersCount: number): FeedParts {
     gateways: [],
     connections: { open: peers.length, max: 2_000 },
     peers,
+    audit: null,
     travels: [{
       issuer: "ab".repeat(32),
       issuerName: "CN=acme.example CA",
