@@ -64,7 +64,7 @@ async function untilDone(
   const { name, host, port, domain } = config;
   // Nothing is issued before: it could not be recorded.
   await audit.begin(() => `spiffe://${domain}/ca/${name}`, ports);
-  const closeConsole = await beginConsole(config, ca, ports);
+  const closeConsole = await beginConsole(config, ca, { ports, log });
   const { startMember } = ca.gateways.length === 0 ? { startMember: undefined } : await import("./member.ts");
   let member: { stop(): unknown } | undefined;
   const reason = await new Promise<string | undefined>((resolve) => {
@@ -108,14 +108,14 @@ async function untilDone(
 async function beginConsole(
   { console: place, audit: { dir } }: Effect.Success<ReturnType<typeof loadCaConfig>>,
   ca: Effect.Success<ReturnType<typeof openAuthority>>,
-  ports: Ports,
+  { ports, log }: { readonly ports: Ports; readonly log: Log },
 ): Promise<() => Promise<void>> {
   if (place === undefined) return () => Promise.resolve();
   const { openConsole } = await import("../program/console.ts");
   const scope = Effect.runSync(Scope.make());
   await Effect.runPromise(
     Scope.provide(
-      openConsole(place, { routes: { ...adminRoutes(ca, ports), ...auditRoutes(dir) }, ports, kind: "ca" }),
+      openConsole(place, { routes: { ...adminRoutes(ca, ports), ...auditRoutes(dir) }, ports, log, kind: "ca" }),
       scope,
     ),
   );

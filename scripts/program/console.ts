@@ -14,6 +14,7 @@ import { makeRefusalHistory, sampleMs } from "../../actors/console/refusal_histo
 import { serveConsole } from "../../actors/console/serve_console.ts";
 import type { Ports } from "../../actors/runtime/ports.ts";
 import { consolePage } from "./console_page.ts";
+import type { Log } from "./log.ts";
 
 interface ConsoleOf {
   /** The routes of the program's admin socket. */
@@ -21,13 +22,15 @@ interface ConsoleOf {
   /** The machines that the page draws. */
   readonly machines?: readonly MachineShape[];
   readonly ports: Ports;
+  /** The program's own log. The address holds a secret: it goes to no collector. */
+  readonly log: Pick<Log, "report">;
   readonly kind: "node" | "ca";
 }
 
 /** Serves until the scope closes. A program goes on without its console where the console cannot be opened. */
 export function openConsole(
   place: ListenPlace,
-  { routes: own, machines, ports, kind }: ConsoleOf,
+  { routes: own, machines, ports, log, kind }: ConsoleOf,
 ): Effect.Effect<void, never, Scope.Scope> {
   const warn = (message: string) =>
     Effect.sync(() => {
@@ -55,7 +58,7 @@ export function openConsole(
   );
   return Effect.matchEffect(opened, {
     onSuccess: ({ url }) => {
-      ports.report({ level: "info", event: "console.listening", message: `Console: ${url}`, fields: { url } });
+      log.report({ level: "info", event: "console.listening", message: `Console: ${url}`, fields: { url } });
       return kind === "node" ? sampling : Effect.void;
     },
     onFailure: ({ message }) => warn(message),

@@ -61,7 +61,7 @@ export function serveOperator(
     if (place === undefined) return;
     const { openConsole } = yield* Effect.promise(() => import("./console.ts"));
     const machines = yield* Effect.promise(() => shapesOf(role));
-    yield* openConsole(place, { routes, machines, ports, kind: "node" });
+    yield* openConsole(place, { routes, machines, ports, log, kind: "node" });
   });
 }
 
