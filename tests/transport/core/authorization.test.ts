@@ -49,12 +49,13 @@ test("each row at each role: who may is who the row names, and a certificate wit
   }
 });
 
-test("a CA's node does what every member may, and nothing that a role exists for", () => {
+test("a CA's node does what every member may, witnesses audit logs, and does nothing that another role exists for", () => {
   const { acts } = authorizationAt("worker");
   const may = actNames.filter((act) => acts.refusalOf(act, identityOf("a", { role: "ca" })) === undefined);
-  assert.equal(may, actNames.filter((act) => rowOf(act).receivedBy === "all" && rowOf(act).allowedTo === "member"));
+  const members = actNames.filter((act) => rowOf(act).receivedBy === "all" && rowOf(act).allowedTo === "member");
+  assert.equal(may.toSorted(), [...members, "audit"].toSorted());
   assert.ok(may.includes("health") && may.includes("identify"));
-  assert.equal(actNames.filter((act) => rowOf(act).allowedTo.includes("ca")), [], "no act is the CA's alone");
+  assert.equal(actNames.filter((act) => rowOf(act).allowedTo.includes("ca")), ["audit"]);
 });
 
 test("a refusal is told at once for each member and act, then once a minute with the number of the others", () => {
