@@ -17,10 +17,11 @@ import { replayWitnesses, simulateWitnesses, type WitnessesOptions } from "./sim
 import { tracePage } from "./simulate/trace_page.ts";
 
 const usage = `usage: npm run simulate -- [--seed N] [--runs M] [--minutes T] [--nodes K] [--faults a,b|none|all]
-  [--wide | --membership | --trainings | --witnesses] [--replay SEED] [--scenario FILE] [--hunt MINUTES] [--trace FILE.html] [--runtime node|deno] [--json]
+  [--wide | --membership | --approvals | --trainings | --witnesses] [--replay SEED] [--scenario FILE] [--hunt MINUTES] [--trace FILE.html] [--runtime node|deno] [--json]
 --wide: one run of 1,000 nodes (or K) for an hour, each joined by two gateways, with revocations and new keys
 --membership: scenarios about a CA, tokens, renewals and revocation lists that travel; kinds of fault:
   ${memberFaultKinds.join(", ")}
+--approvals: the same, where persons approve enrolments of schedulers and changes of the approvers, and some of them leave
 --trainings: models that the scheduler keeps, with an integer tensor beside floats; the kinds of fault below
 --witnesses: audit logs that are truncated, rewritten or forked, and those who witness them
 --hunt: keeps the scenarios that take a new transition of a machine, and changes them further; ends with the transitions
@@ -58,6 +59,7 @@ function readOptions(args: readonly string[]) {
       faults: { type: "string" },
       wide: { type: "boolean", default: false },
       membership: { type: "boolean", default: false },
+      approvals: { type: "boolean", default: false },
       trainings: { type: "boolean", default: false },
       witnesses: { type: "boolean", default: false },
       replay: { type: "string" },
@@ -69,6 +71,8 @@ function readOptions(args: readonly string[]) {
       json: { type: "boolean", default: false },
     },
   });
+  const { approvals } = values;
+  const isOfMembers = values.membership || approvals;
   const minutes = numberOf("minutes", values.minutes, 0);
   const options: SimulateOptions = {
     seed: numberOf("seed", values.seed, 0) ?? 1,
@@ -76,14 +80,14 @@ function readOptions(args: readonly string[]) {
       (minutes !== undefined || values.hunt !== undefined ? Infinity : values.wide ? 1 : 100),
     minutes,
     nodes: numberOf("nodes", values.nodes, 8),
-    faults: values.membership ? undefined : faultsOf(values.faults),
+    faults: isOfMembers ? undefined : faultsOf(values.faults),
     wide: values.wide,
     trainings: values.trainings,
     onProgress: values.json ? () => {} : (line) => process.stderr.write(`${line}\n`),
   };
   const hunting = numberOf("hunt", values.hunt, 0);
   const { json, trace, runtime, replay, scenario, help, witnesses } = values;
-  const members = values.membership ? { ...options, faults: membersFaultsOf(values.faults) } : undefined;
+  const members = isOfMembers ? { ...options, approvals, faults: membersFaultsOf(values.faults) } : undefined;
   return { options, members, witnesses, json, trace, runtime, replay, scenario, hunting, help };
 }
 

@@ -10,12 +10,16 @@ import { emptyBody, jsonRoute } from "../admin/json_route.ts";
 import type { AdminAnswer, AdminRoutes } from "../admin/serve_admin.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { caRefusals, CaRefused } from "./ca_refused.ts";
+import { denyApproval, waitingRequests } from "./approval_ceremony.ts";
+import { approvalRoutes, shownStanding } from "./approval_routes.ts";
+import { approvalRowOf, policyOf } from "./approval_rows.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
+import { type ListedRow, roleOf } from "./certificate_rows.ts";
+import { revokeByOperator } from "./operator_acts.ts";
 import { operatorStatus, pageOfNodes } from "./operator_views.ts";
-import type { RegisterFailure } from "./register_failure.ts";
 import { decide, type OpenRequest, openRequests, requestsPageRows } from "./request_rows.ts";
 import { enterBackup } from "./restored_rows.ts";
-import { revoke } from "./revoke.ts";
+import type { MakeRoute, RouteOutcome } from "./route.ts";
 import { takeRootList } from "./take_root_list.ts";
 import { createToken } from "./token_rows.ts";
 
@@ -30,7 +34,13 @@ const tokenBody = Schema.Struct({
 const reason = Schema.optionalKey(
   Schema.Literals(Object.keys(revocationReasons) as (keyof typeof revocationReasons)[]),
 );
-const revokeBody = Schema.Union([Schema.Struct({ name: text, reason }), Schema.Struct({ serial: text, reason })]);
+/** Names that one command revokes. */
+const namesMax = 500;
+const revokeBody = Schema.Union([
+  Schema.Struct({ name: text, reason }),
+  Schema.Struct({ names: Schema.Array(text).check(Schema.isMinLength(1), Schema.isMaxLength(namesMax)), reason }),
+  Schema.Struct({ serial: text, reason }),
+]);
 const fileBody = Schema.Struct({ file: text });
 const nodesBody = Schema.Struct({
   name: Schema.optionalKey(text),
@@ -39,17 +49,13 @@ const nodesBody = Schema.Struct({
 const requestsBody = Schema.Struct({ after: Schema.optionalKey(Schema.Struct({ asked: Schema.Int, id: text })) });
 const decideBody = Schema.Struct({ id: text, decision: Schema.Literals(["approved", "denied"]) });
 
-type Outcome = Effect.Effect<unknown, CaRefused | RegisterFailure>;
+type Outcome = RouteOutcome;
 
 const notAbsolute = Effect.fail(new CaRefused({ code: "name-not-allowed", detail: "the file's path is not absolute" }));
 
 /** All of them. Bodies and answers are JSON; times are RFC 3339. */
 export function adminRoutes(ca: CertificateAuthority, ports: Pick<Ports, "now" | "run">): AdminRoutes {
-  const route = <A>(
-    summary: string,
-    body: Schema.Codec<A>,
-    act: (ca: CertificateAuthority, body: A, at: Date) => Outcome,
-  ) =>
+  const route: MakeRoute = (summary, body, act) =>
     jsonRoute({ summary, body }, (asked) => {
       const at = new Date(ports.now());
       return answerOf(ports, Effect.suspend(() => act(ca, asked, at)));
@@ -64,8 +70,9 @@ export function adminRoutes(ca: CertificateAuthority, ports: Pick<Ports, "now" |
     "POST /ca/decide": route(
       "Decide an enrolment that waits.",
       decideBody,
-      (_, body, at) => Effect.map(decide(ca, body, at), shownRequest),
+      decideRequest,
     ),
+    ...approvalRoutes(route),
     "POST /ca/backup": route("Copy the register to a file.", fileBody, backUp),
   };
 }
@@ -88,14 +95,33 @@ function revokeTarget(
   { reason = "unspecified", ...target }: typeof revokeBody.Type,
   at: Date,
 ): Outcome {
-  return Effect.map(revoke(ca, target, reason, at), ({ certificates, unlisted, number, gap }) => ({
-    revoked: certificates.map(({ identity, serial }) => ({ identity, serial })),
-    unlisted: unlisted.map(({ identity, serial }) => ({ identity, serial })),
-    number,
-    ...(gap === undefined
-      ? {}
-      : { gap: { from: new Date(gap.from).toISOString(), to: new Date(gap.to).toISOString() } }),
-  }));
+  const targets = "names" in target ? target.names.map((name) => ({ name })) : [target];
+  return Effect.map(revokeByOperator(ca, targets, reason, at), (acted) => {
+    if ("waits" in acted) return { waits: shownStanding(acted.waits) };
+    const { done } = acted;
+    const { number, gap } = done.at(-1)!;
+    const shown = ({ identity, serial }: ListedRow) => ({ identity, serial });
+    return {
+      revoked: done.flatMap(({ certificates }) => certificates.map(shown)),
+      unlisted: done.flatMap(({ unlisted }) => unlisted.map(shown)),
+      number,
+      ...(gap === undefined
+        ? {}
+        : { gap: { from: new Date(gap.from).toISOString(), to: new Date(gap.to).toISOString() } }),
+    };
+  });
+}
+
+/** Ids of enrolments that one operator decides, and of requests that wait for approvals. */
+function decideRequest(ca: CertificateAuthority, body: typeof decideBody.Type, at: Date): Outcome {
+  const { id, decision } = body;
+  return Effect.gen(function* () {
+    const waiting = yield* Effect.fromResult(ca.register.read((rows) => approvalRowOf(rows, id)));
+    if (waiting === undefined) return shownRequest(yield* decide(ca, body, at));
+    if (decision === "denied") return { identity: (yield* denyApproval(ca, id, at)).operation };
+    const detail = `${waiting.operation} waits for approvals`;
+    return yield* new CaRefused({ code: "approvals-required", detail });
+  });
 }
 
 function publishRootList(ca: CertificateAuthority, { file }: typeof fileBody.Type, at: Date): Outcome {
@@ -107,12 +133,23 @@ function publishRootList(ca: CertificateAuthority, { file }: typeof fileBody.Typ
   );
 }
 
+/** The requests that wait for approvals are on the first page. */
 function pageOfRequests(ca: CertificateAuthority, { after }: typeof requestsBody.Type, at: Date): Outcome {
   return Effect.fromResult(ca.register.read((rows) => {
-    const requests = openRequests(rows, at, after);
-    const last = requests.length < requestsPageRows ? undefined : requests.at(-1);
+    const page = openRequests(rows, at, after);
+    const last = page.length < requestsPageRows ? undefined : page.at(-1);
     const mark = last === undefined ? {} : { after: { asked: last.asked, id: last.id } };
-    return { requests: requests.map(shownRequest), ...mark };
+    const operations: readonly string[] = policyOf(rows)?.operations ?? [];
+    const requests = page.filter(({ identity }) => !operations.includes(`issue-role:${roleOf(identity, ca.domain)}`));
+    const approvals = after === undefined ? waitingRequests(rows, at) : [];
+    return {
+      requests: requests.map(shownRequest),
+      approvals: approvals.map(({ asked, ...each }) => ({
+        ...shownStanding({ ...each, reason: undefined }),
+        asked: new Date(asked).toISOString(),
+      })),
+      ...mark,
+    };
   }));
 }
 

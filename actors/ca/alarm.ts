@@ -5,8 +5,8 @@
  */
 
 /**
- * A token was used with a second key, one certificate was renewed for two keys, a certificate came that the register lost, or a request
- * waits for a decision.
+ * A token was used with a second key, one certificate was renewed for two keys, a certificate came that the register lost, a request
+ * waits for a decision or for approvals, or an approved operation could not be done.
  */
 export type CaAlarm =
   | {
@@ -36,6 +36,22 @@ export type CaAlarm =
     /** What `hypha-ca approve` takes. */
     readonly id: string;
     readonly address: string;
+  }
+  | {
+    readonly kind: "approvals-pending";
+    /** Of the node that enrols; of another operation its name. */
+    readonly identity: string;
+    readonly operation: string;
+    /** What `hypha-ca approve` takes. */
+    readonly id: string;
+  }
+  | {
+    /** It is tried again until the request expires, unless it has lapsed. */
+    readonly kind: "approved-not-done";
+    readonly identity: string;
+    readonly operation: string;
+    readonly id: string;
+    readonly reason: string;
   };
 
 /** How loud the log is about each. */
@@ -44,4 +60,6 @@ export const alarmLevels = {
   "renewal-forked": "error",
   "certificate-unknown": "warn",
   "request-pending": "info",
+  "approvals-pending": "info",
+  "approved-not-done": "error",
 } as const satisfies Record<CaAlarm["kind"], string>;

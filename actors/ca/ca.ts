@@ -22,6 +22,7 @@ import { fromScoped } from "../runtime/scoped_actor.ts";
 import { type AdminRoutes, serveAdmin } from "../admin/serve_admin.ts";
 import { adminRoutes } from "./admin_routes.ts";
 import { answer, renewAfterPart } from "./answer.ts";
+import { resumeApproved } from "./approval_ceremony.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
 import { type HttpsPort, openHttpsPort } from "./https_port.ts";
 import { type CaWatch, failedStatus, watchRoutes } from "./ca_watch.ts";
@@ -81,6 +82,7 @@ const prepare = fromEffect("prepare", (input: CaInput) =>
     ca.register.prepareThreads();
     // The first request would pay for it: 80 ms of the event loop.
     yield* Effect.promise(() => loadLibrary());
+    yield* resumeApproved(ca, at);
     yield* renewLists(ca, at);
     yield* warnOfRootList(input, at);
     return yield* issueOwn(ca, name, at);
@@ -124,6 +126,7 @@ const maintain = fromEffect(
       yield* reportKey(input);
       const at = new Date(ports.now());
       ca.register.tryAgain();
+      yield* resumeApproved(ca, at);
       const { notBefore, notAfter } = identity;
       const due = +at >= +notBefore + (+notAfter - +notBefore) * renewAfterPart;
       // Once a day.

@@ -11,6 +11,7 @@
  * key_pem = "ca-key.pem"      # or the URI of a key in a PKCS#11 token: "pkcs11:token=…;object=…?module-path=…&pin-source=file:…"
  * state_dir = "state"
  * gateways = ["gateway-01=/dns4/gw.acme.example/tcp/4001"]   # the name tells a gateway that joins which one it is
+ * approvers_json = "approvers.json"   # who approves what; hypha-ca approvers writes it
  * renew_after_expiry = "72h"
  * retired_issuers = []
  *
@@ -83,6 +84,7 @@ const schema = Schema.Struct({
     key_pem: text,
     state_dir: text,
     gateways: Schema.optionalKey(Schema.Array(text).check(Schema.isMaxLength(100))),
+    approvers_json: Schema.optionalKey(text),
     renew_after_expiry: Schema.optionalKey(duration),
     retired_issuers: Schema.optionalKey(
       Schema.Array(Schema.String.check(Schema.isPattern(/^[0-9a-f]{64}$/))).check(Schema.isMaxLength(16)),
@@ -124,6 +126,8 @@ export interface CaConfig {
   readonly gateways: readonly string[];
   /** Addresses of those that have names. */
   readonly gatewayNames: Readonly<Record<string, string>>;
+  /** The policy of the register, for people and for verification; there where persons approve. */
+  readonly approversJson: string;
   readonly renewAfterExpiryMs: number;
   readonly retiredIssuers: readonly string[];
   readonly lifetimesMs: Readonly<Record<string, number>>;
@@ -204,6 +208,7 @@ export function parseCaConfig(file: string, toml: string): Result.Result<CaConfi
       chainPem: absolute(ca.chain_pem),
       keyPem: key(ca.key_pem),
       stateDir: absolute(ca.state_dir),
+      approversJson: absolute(ca.approvers_json ?? "approvers.json"),
       console,
       audit: { dir: absolute(audit.dir ?? join(ca.state_dir, "audit")), keepMs, key: audit.key },
       approvedRoles: roles.flatMap(([role, terms]) => "approval" in terms && terms.approval ? [role] : []),

@@ -22,6 +22,17 @@ export const caRefusals = {
   "request-pending": { status: 202, hint: "Ask again later: an operator decides (hypha-ca requests)." },
   "request-denied": { status: 403, hint: "Ask the operator of the CA, who has denied the request." },
   "request-unknown": { status: 404, hint: "List the requests that wait: hypha-ca requests." },
+  "approvals-required": {
+    status: 409,
+    hint: "Have approvers sign it: hypha-ca requests, then hypha-ca approve ID --key FILE.",
+  },
+  "approval-refused": { status: 403, hint: "Approve the request as it is now: hypha-ca approve ID --key FILE." },
+  "approvers-refused": {
+    status: 400,
+    hint: "Change the approvers with hypha-ca change-approvers: the present ones approve it.",
+  },
+  "too-many-requests": { status: 429, hint: "Approve or deny the requests that wait: hypha-ca requests." },
+  "too-many-certificates": { status: 409, hint: "Revoke fewer names at once." },
   "too-many-failures": { status: 429, hint: "Wait a minute." },
   "csr-malformed": { status: 400, hint: "Send a PKCS#10 request in base64, signed by the key that it is about." },
   "csr-not-allowed": { status: 403, hint: "Leave subject and names out of the request." },

@@ -5,16 +5,20 @@
  */
 import { Effect, Result } from "effect";
 import type { Certificate } from "../../pki/certificate.ts";
+import type { ApprovedRole } from "../../pki/approval/online_operation.ts";
+import { requestApprovals } from "./approval_ceremony.ts";
+import { needsApprovals, openApprovalOf } from "./approval_rows.ts";
 import { type CaRefusalCode, CaRefused } from "./ca_refused.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
-import { certificateForToken, type CertificateRow, enterCertificate, isCompromisedKey } from "./certificate_rows.ts";
+import { certificateForToken, type CertificateRow, enterCertificate } from "./certificate_rows.ts";
 import type { FailureLimit } from "./failure_limit.ts";
+import { refuseNew } from "./refuse_new.ts";
 import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
 import { decisionOn, enterRequest } from "./request_rows.ts";
-import { type ReadRequest, readRequest, signLeaf } from "./sign_leaf.ts";
+import { leafTbs, type LeafTerms, type ReadRequest, readRequest, signLeaf } from "./sign_leaf.ts";
 import { isSecretOf, type JoinToken, parseToken } from "./token.ts";
-import { refuseTaken, tokenOf, type TokenRow } from "./token_rows.ts";
+import { tokenOf, type TokenRow } from "./token_rows.ts";
 
 /** What a node sends, and from where. */
 export interface EnrolRequest {
@@ -52,18 +56,40 @@ export function enrol(
       const before = yield* Effect.fromResult(
         ca.register.transaction((rows) => stateOf(ca, rows, { row, read, address: request.address }, at)),
       );
-      if (before === "pending") {
+      const identity = { commonName: row.name, san: JSON.parse(row.sans) as readonly string[] };
+      const terms = { identity, lifetimeMs: ca.lifetimeMs(row.role) };
+      if (before === "unrequested") yield* requestEnrolment(ca, { row, read, address: request.address }, terms, at);
+      if (before === "pending" || before === "unrequested") {
         const detail = `the request of ${row.identity} waits for a decision`;
         return yield* new CaRefused({ code: "request-pending", detail });
       }
       if (before !== undefined) return before;
-      const identity = { commonName: row.name, san: JSON.parse(row.sans) as readonly string[] };
-      const certificate = yield* signLeaf(ca, read, { identity, lifetimeMs: ca.lifetimeMs(row.role) }, at);
+      const certificate = yield* signLeaf(ca, read, terms, at);
       return yield* Effect.fromResult(
         ca.register.transaction((rows) => enter(ca, rows, { row, read, certificate, address: request.address })),
       );
     })),
   );
+}
+
+/** Enters a request for the approvals of persons: with the bytes that the CA would sign. */
+function requestEnrolment(
+  ca: CertificateAuthority,
+  { row, read, address }: Use,
+  terms: LeafTerms,
+  at: Date,
+): Effect.Effect<void, CaRefused | RegisterFailure> {
+  return Effect.gen(function* () {
+    const tbs = yield* leafTbs(ca, read, terms, at);
+    const operation = { name: `issue-role:${row.role as ApprovedRole}`, tbs, token: row.id } as const;
+    yield* requestApprovals(ca, operation, at, {
+      identity: row.identity,
+      token: row.id,
+      also: (rows) => {
+        if (row.used_key === null) enterRequest(rows, { token: row.id, key: read.key, address }, at);
+      },
+    });
+  });
 }
 
 /** Checks that a request carries a token that was not used up; it is not used by this. */
@@ -102,7 +128,13 @@ export function limited<A>(
 }
 
 /** A request that waits is no fault either. */
-const othersFaults: readonly CaRefusalCode[] = ["busy", "issuer-ended", "signer-unavailable", "request-pending"];
+const othersFaults: readonly CaRefusalCode[] = [
+  "busy",
+  "issuer-ended",
+  "signer-unavailable",
+  "request-pending",
+  "too-many-requests",
+];
 
 function isSendersFault(error: CaRefused | RegisterFailure): boolean {
   return error._tag === "CaRefused" && !othersFaults.includes(error.code);
@@ -160,11 +192,14 @@ function stateOf(
   rows: RegisterRows,
   { row, read, address }: Use,
   at: Date,
-): Result.Result<IssuedDer | "pending" | undefined, CaRefused> {
+): Result.Result<IssuedDer | "pending" | "unrequested" | undefined, CaRefused> {
   const { identity } = row;
+  // Whatever one operator has decided: no certificate is made here.
+  const needsPersons = needsApprovals(rows, `issue-role:${row.role}`);
   if (row.used_key === null) {
-    const refused = refuseNew(rows, { row, read }, at);
+    const refused = refuseNew(rows, { row, key: read.key }, at);
     if (refused !== undefined) return Result.fail(refused);
+    if (needsPersons) return Result.succeed("unrequested");
     if (!ca.approvedRoles.includes(row.role)) return Result.succeed(undefined);
     enterRequest(rows, { token: row.id, key: read.key, address }, at);
     ca.onAlarm({ kind: "request-pending", identity, id: row.id, address });
@@ -178,19 +213,14 @@ function stateOf(
   const issued = certificateForToken(rows, row.id);
   const decision = issued === undefined ? decisionOn(rows, row.id) : undefined;
   if (decision === undefined) return againOf(issued, identity);
-  if (decision === "open") return Result.succeed("pending");
   if (decision === "denied") {
     return Result.fail(new CaRefused({ code: "request-denied", detail: `the request of ${identity} was denied` }));
   }
-  const refused = refuseNew(rows, { row, read }, at);
-  return refused === undefined ? Result.succeed(undefined) : Result.fail(refused);
-}
-
-/** Why a token gives no certificate now. */
-function refuseNew(rows: RegisterRows, { row, read }: Omit<Use, "address">, at: Date): CaRefused | undefined {
-  const taken = row.replaces === 1 ? undefined : refuseTaken(rows, row.identity, at);
-  if (taken !== undefined || !isCompromisedKey(rows, read.key)) return taken;
-  return new CaRefused({ code: "csr-not-allowed", detail: "the request's key is compromised" });
+  const waits = needsPersons ? openApprovalOf(rows, row.id, at) !== undefined : decision === "open";
+  if (waits) return Result.succeed("pending");
+  const refused = refuseNew(rows, { row, key: read.key }, at);
+  if (refused !== undefined) return Result.fail(refused);
+  return Result.succeed(needsPersons ? "unrequested" : undefined);
 }
 
 /** The certificate that an earlier answer had. */

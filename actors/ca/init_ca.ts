@@ -11,6 +11,7 @@ import type { Path } from "effect/Path";
 import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
 import { fileSigner, issueIntermediate, issueRoot } from "../../pki/issue/mod.ts";
 import { issueCrlDer } from "../../pki/issue/issue_crl.ts";
+import type { ApprovalPolicy } from "../../pki/approval/approval_policy.ts";
 import { formatPem, parsePem } from "../../pki/pem.ts";
 import { trustDomainNamePattern } from "../../pki/trust_domain_name.ts";
 import { writeWhole } from "../files/write_whole.ts";
@@ -21,6 +22,7 @@ import { madeCrl } from "./compose_lists.ts";
 import { enterLists, type MadeCrl } from "./crl_rows.ts";
 import { findRecords, type FoundCa, type FoundList } from "./find_records.ts";
 import { type CaRecords, type Imported, importRecords } from "./import_records.ts";
+import { enterFirstPolicy } from "./operator_acts.ts";
 import { Register } from "./register.ts";
 import { isCaUrl } from "./token.ts";
 
@@ -39,6 +41,8 @@ export interface InitRequest {
   readonly folder: string;
   /** A folder of `hypha-certutil` whose CA is taken over. */
   readonly from?: string | undefined;
+  /** Who approves operations, and which; nothing waits for approvals where it is undefined. */
+  readonly policy?: ApprovalPolicy | undefined;
 }
 
 /** A CA could not be made. */
@@ -107,6 +111,15 @@ function rowOf({ list, der }: FoundList, root: Certificate): MadeCrl {
   });
 }
 
+/** Enters the approvers. */
+function enterApprovers(register: Register, { policy }: InitRequest, chain: readonly Uint8Array[]) {
+  if (policy === undefined) return Result.void;
+  const issues = keyHash(Result.getOrThrow(parseCertificate(chain[0]!)).publicKey.spki);
+  return register.transaction<void, never>((rows) =>
+    Result.succeed(enterFirstPolicy(rows, policy, { issues, next: [], retired: [] }))
+  );
+}
+
 function filesOf({ chainPem, keyPem, rootPem, rootKeyPem, rootList }: CaParts, request: InitRequest) {
   const file = (name: string) => join(request.folder, name);
   return [
@@ -116,6 +129,7 @@ function filesOf({ chainPem, keyPem, rootPem, rootKeyPem, rootList }: CaParts, r
     { path: file("ca-key.pem"), content: keyPem, mode: 0o600 },
     { path: file("ca-cert.pem"), content: chainPem },
     { path: file("ca.toml"), content: configText(request) },
+    ...(request.policy === undefined ? [] : [{ path: file("approvers.json"), content: `${request.policy.line}\n` }]),
   ];
 }
 
@@ -123,17 +137,19 @@ function filesOf({ chainPem, keyPem, rootPem, rootKeyPem, rootList }: CaParts, r
 function fill(
   register: Register,
   { rootList, records, chainPem, keyPem }: CaParts,
-  { domain, url }: InitRequest,
+  request: InitRequest,
   at: Date,
 ) {
+  const { domain, url } = request;
   return Effect.gen(function* () {
+    const chain = Result.getOrThrow(parsePem(chainPem)).map(({ der }) => Uint8Array.from(der));
+    yield* Effect.fromResult(enterApprovers(register, request, chain));
     if (rootList !== undefined) {
       yield* Effect.fromResult(
         register.transaction<void, never>((rows) => Result.succeed(enterLists(rows, [rootList]))),
       );
     }
     if (records === undefined) return undefined;
-    const chain = Result.getOrThrow(parsePem(chainPem)).map(({ der }) => Uint8Array.from(der));
     const terms = {
       domain,
       url,

@@ -4,6 +4,8 @@
  * @module
  */
 import { Effect } from "effect";
+import { waitingRequests } from "./approval_ceremony.ts";
+import { policyOf } from "./approval_rows.ts";
 import type { CaRefused } from "./ca_refused.ts";
 import { type CertificateAuthority, signersOf } from "./certificate_authority.ts";
 import { certificatesAfter, identitiesOf, type ListedRow, type PageMark, pageRows } from "./certificate_rows.ts";
@@ -36,6 +38,19 @@ export interface ShownCa {
   readonly root_list: string;
   readonly root_list_ends: string | null;
   readonly root_list_days: number | null;
+  /** Who approves what; null where nothing waits for approvals. */
+  readonly approvals: {
+    readonly approvers: readonly string[];
+    readonly threshold: number;
+    readonly operations: readonly string[];
+  } | null;
+  /** Requests that wait for approvals, the oldest first. */
+  readonly requests: readonly {
+    readonly id: string;
+    readonly operation: string;
+    readonly approvers: readonly string[];
+    readonly expires: string;
+  }[];
   /** Names whose renewal was forked; at most {@linkcode lockedMax}. */
   readonly locked: readonly { readonly identity: string; readonly reason: string }[];
 }
@@ -74,6 +89,7 @@ export function operatorStatus(ca: CertificateAuthority, at: Date): View<ShownCa
     return yield* Effect.fromResult(ca.register.read((rows) => {
       const list = crlOf(rows, ca.issuerId, "complete");
       const root = rootListState(ca, rows, at);
+      const policy = policyOf(rows);
       const sql = `SELECT identity, reason FROM locked_identities LIMIT ${lockedMax}`;
       return {
         domain: ca.domain,
@@ -86,6 +102,14 @@ export function operatorStatus(ca: CertificateAuthority, at: Date): View<ShownCa
         root_list: root.warning?.message ?? "in force",
         root_list_ends: root.ends?.toISOString() ?? null,
         root_list_days: root.days ?? null,
+        approvals: policy === undefined ? null : {
+          approvers: policy.approvers.map(({ name }) => name),
+          threshold: policy.threshold,
+          operations: policy.operations,
+        },
+        requests: waitingRequests(rows, at).map(({ id, operation, approvers, expires }) => ({
+          ...{ id, operation, approvers, expires: new Date(expires).toISOString() },
+        })),
         locked: rows.all<{ identity: string; reason: string }>(sql),
       };
     }));

@@ -19,7 +19,7 @@ import { AskedThread } from "./asked_thread.ts";
 import type { BackupMessage, BackupWork } from "./backup_thread.ts";
 import type { ListMessage, ListWork } from "./list_thread.ts";
 import { RegisterFailure, registerFailureOf } from "./register_failure.ts";
-import { applicationId, schema, schemaVersion } from "./register_schema.ts";
+import { applicationId, approvalSchema, schema, schemaVersion } from "./register_schema.ts";
 
 /** Reads and writes rows inside a transaction. */
 export interface RegisterRows {
@@ -87,6 +87,7 @@ export class Register {
       if ((status.mode & 0o077) !== 0) throw failure(file, "open-to-others", `others can read it: chmod 600 ${file}`);
       return opened(file, (open) => {
         checkWhole(file, open.database);
+        addTables(open.database);
         return new Register(file, open);
       });
     });
@@ -245,11 +246,19 @@ function checkWhole(file: string, database: DatabaseSync): void {
   const number = (pragma: string) => Object.values(database.prepare(`PRAGMA ${pragma}`).get() ?? {})[0];
   if (number("application_id") !== applicationId) throw failure(file, "foreign", "it is not a CA's register");
   const version = number("user_version");
-  if (version !== schemaVersion) {
+  if (version !== schemaVersion && version !== versionBeforeApprovals) {
     throw failure(file, "foreign", `its tables have version ${version}, this program knows ${schemaVersion}`);
   }
   const found = number("integrity_check");
   if (found !== "ok") throw failure(file, "corrupt", `integrity check: ${String(found).slice(0, 200)}`);
+}
+
+/** Registers of this version lack the tables of approvals. */
+const versionBeforeApprovals = 2;
+
+function addTables(database: DatabaseSync): void {
+  if (database.prepare("PRAGMA user_version").get()?.["user_version"] !== versionBeforeApprovals) return;
+  database.exec(`BEGIN IMMEDIATE; ${approvalSchema}; PRAGMA user_version = ${schemaVersion}; COMMIT`);
 }
 
 function rowsOf(database: DatabaseSync, changes: { count: number }, events: AuditEvent[]): RegisterRows {

@@ -13,10 +13,38 @@
 /** Tells the register from other SQLite files: `HyCA`. */
 export const applicationId = 0x48794341;
 /** Version of the tables below. */
-export const schemaVersion = 2;
+export const schemaVersion = 3;
+
+/** Tables that version 3 added: a register of version 2 gets them when it is opened. */
+export const approvalSchema = `
+CREATE TABLE approval_requests (
+  id TEXT PRIMARY KEY,
+  line TEXT NOT NULL,
+  policy TEXT NOT NULL,
+  operation TEXT NOT NULL,
+  asked INTEGER NOT NULL,
+  expires INTEGER NOT NULL,
+  token TEXT REFERENCES tokens (id),
+  state TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'executed', 'denied', 'lapsed')),
+  ended INTEGER
+) STRICT;
+CREATE INDEX approval_requests_by_state ON approval_requests (state, asked);
+CREATE INDEX approval_requests_ended ON approval_requests (ended) WHERE state <> 'open';
+CREATE INDEX approval_requests_by_token ON approval_requests (token);
+CREATE TABLE approvals (
+  request TEXT NOT NULL REFERENCES approval_requests (id),
+  approver TEXT NOT NULL,
+  line TEXT NOT NULL,
+  PRIMARY KEY (request, approver)
+) STRICT;
+CREATE TABLE revocation_acts (
+  at INTEGER NOT NULL,
+  names INTEGER NOT NULL
+) STRICT;
+`;
 
 /** Makes the tables in an empty file. */
-export const schema = `
+export const schema: string = `
 CREATE TABLE facts (
   name TEXT PRIMARY KEY,
   value TEXT NOT NULL
@@ -100,4 +128,4 @@ CREATE TABLE crl_pieces (
   bytes BLOB NOT NULL,
   UNIQUE (sha256, part)
 ) STRICT;
-`;
+${approvalSchema}`;

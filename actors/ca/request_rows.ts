@@ -4,8 +4,10 @@
  * @module
  */
 import { Effect, Result } from "effect";
+import { endApproval, needsApprovals, openApprovalOf } from "./approval_rows.ts";
 import { CaRefused } from "./ca_refused.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
+import { roleOf } from "./certificate_rows.ts";
 import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
 
@@ -80,8 +82,16 @@ export function decide(
         const detail = `no request ${id} waits`;
         return Result.fail(new CaRefused({ code: "request-unknown", detail }));
       }
+      const operation = `issue-role:${roleOf(request.identity, ca.domain)}`;
+      if (decision === "approved" && needsApprovals(rows, operation)) {
+        const detail = `${operation} waits for approvals`;
+        return Result.fail(new CaRefused({ code: "approvals-required", detail }));
+      }
       rows.change("UPDATE requests SET decision = ?, decided = ? WHERE token = ?", decision, +at, id);
       rows.change("UPDATE tokens SET expires = ? WHERE id = ?", +at + answerLifetimeMs, id);
+      // A decision on the enrolment is one on its request for approvals.
+      const waiting = openApprovalOf(rows, id, at)?.id;
+      if (waiting !== undefined) endApproval(rows, { id: waiting, state: "denied", reason: "denied" }, at);
       rows.record({ type: "request.decided", outcome: decision, peer: request.identity, detail: { token: id } });
       return Result.succeed(request);
     }))

@@ -11,6 +11,7 @@ import { Data, Effect, Result } from "effect";
 import { isSignedBy } from "../../pki/crl.ts";
 import { revokedEntries } from "../../pki/issue/revoked_entries.ts";
 import { plainSerial } from "../certutil/revocation_record.ts";
+import { lapseAll } from "./approval_rows.ts";
 import type { CaConfig, CaConfigError } from "./ca_config.ts";
 import type { CaRefused } from "./ca_refused.ts";
 import { type CertificateAuthority, type ListSigner, signersOf } from "./certificate_authority.ts";
@@ -113,6 +114,8 @@ function mergeAndPublish(ca: CertificateAuthority, newest: NewestLists, at: Date
     return yield* Effect.fromResult(ca.register.transaction<Restored, never>((register) => {
       register.change("UPDATE tokens SET void = 1");
       register.change("DELETE FROM requests");
+      // What was executed since the backup must not be executed again.
+      lapseAll(register, "restored", at);
       enterRestored(register, at);
       const number = String(lastNumber(register, ca.issuerId));
       return Result.succeed({ merged, number, gapFrom: new Date(gapOf(register, at)?.from ?? 0) });

@@ -97,7 +97,7 @@ function revokeName(
       if (page.length === 0) return revoked;
       before = page.at(-1)!.rowid;
       const fresh = page.filter((row) => row.revoked === null && row.not_after >= since);
-      yield* revokePage(ca, { fresh, reason, voids: identity }, at);
+      yield* revokePage(ca, { fresh, reason, voids: [identity] }, at);
       revoked.push(...fresh);
     }
   });
@@ -132,7 +132,7 @@ function revokeSerial(
       for (let from = fingerprint;;) {
         const page = yield* Effect.fromResult(ca.register.read((rows) => lineOf(rows, from)));
         const fresh = page.filter((row) => row.revoked === null);
-        yield* revokePage(ca, { fresh, reason, voids: undefined }, at);
+        yield* revokePage(ca, { fresh, reason, voids: [] }, at);
         revoked.push(...fresh);
         if (page.length < pageRows) break;
         from = page.at(-1)!.fingerprint;
@@ -159,7 +159,7 @@ function revokeUnknown(
     const fresh = signersOf(ca).map(({ issuerId: issuer }) => ({
       ...{ issuer, serial: plainSerial(serial), not_after: gap.to + gapLifetimeMs },
     }));
-    yield* revokePage(ca, { fresh, reason, voids: undefined }, at);
+    yield* revokePage(ca, { fresh, reason, voids: [] }, at);
     return [];
   });
 }
@@ -170,7 +170,86 @@ export function revokeRows(
   fresh: readonly Revocable[],
   at: Date,
 ): Effect.Effect<void, CaRefused | RegisterFailure> {
-  return revokePage(ca, { fresh, reason: "unspecified", voids: undefined }, at);
+  return revokePage(ca, { fresh, reason: "unspecified", voids: [] }, at);
+}
+
+/** What was approved to be revoked. */
+export interface ApprovedRevocations {
+  readonly certificates: readonly { readonly issuer: string; readonly serial: string }[];
+  /** Identities whose unused tokens are void too. */
+  readonly identities: readonly string[];
+  readonly reason: RevocationReason;
+  /** Goes with the last transaction. */
+  readonly finish: (rows: RegisterRows) => void;
+}
+
+/**
+ * Revokes certificates and those that renew them, for callers whose turn it is. Called again after it was broken off, it revokes what is
+ * left.
+ */
+export function revokeListed(
+  ca: CertificateAuthority,
+  { certificates, identities, reason, finish }: ApprovedRevocations,
+  at: Date,
+): Effect.Effect<void, Failure> {
+  return Effect.gen(function* () {
+    const seen = new Map<string, ListedRow>();
+    // The newest come first: from the oldest on, a line is walked once.
+    for (const { issuer, serial } of certificates.toReversed()) {
+      const found = yield* Effect.fromResult(ca.register.read((rows) => certificatesWithSerial(rows, serial)));
+      let from = found.find((row) => row.issuer === issuer)?.fingerprint;
+      while (from !== undefined && !seen.has(from)) {
+        const begin: string = from;
+        const line = yield* Effect.fromResult(ca.register.read((rows) => lineOf(rows, begin)));
+        for (const row of line) seen.set(row.fingerprint, row);
+        // A page begins with the last of the page before.
+        from = line.length < pageRows ? undefined : line.at(-1)?.fingerprint;
+        if (from !== undefined) seen.delete(from);
+        yield* nextTurn;
+      }
+    }
+    const fresh = [...seen.values()].filter((row) => row.revoked === null);
+    let from = 0;
+    for (; fresh.length - from > pageRows; from += pageRows) {
+      yield* revokePage(ca, { fresh: fresh.slice(from, from + pageRows), reason, voids: [] }, at);
+    }
+    yield* revokePage(ca, { fresh: fresh.slice(from), reason, voids: identities, finish }, at);
+    yield* removePieces(ca.register);
+  });
+}
+
+/** The certificates that revoking a target would revoke now, for callers whose turn it is; at most a number of them. */
+export function revocableOf(
+  ca: CertificateAuthority,
+  target: RevocationTarget,
+  countMax: number,
+  at: Date,
+): Result.Result<
+  { readonly rows: readonly ListedRow[]; readonly identity: string | undefined },
+  CaRefused | RegisterFailure
+> {
+  const since = new Date(+at - listedAfterEndMs);
+  return ca.register.transaction((rows) =>
+    Result.gen(function* () {
+      const isFresh = (row: ListedRow) => row.revoked === null && ("serial" in target || row.not_after >= +since);
+      if ("serial" in target) {
+        return { rows: certificatesWithSerial(rows, target.serial).filter(isFresh), identity: undefined };
+      }
+      const identity = yield* oneIdentity(ca, rows, { name: target.name, since }, at);
+      const found: ListedRow[] = [];
+      for (let before = Number.MAX_SAFE_INTEGER; found.length <= countMax;) {
+        const page = certificatesBefore(rows, identity, before);
+        if (page.length === 0) break;
+        before = page.at(-1)!.rowid;
+        found.push(...page.filter(isFresh));
+      }
+      if (found.length > countMax) {
+        const detail = `${identity} has more than ${countMax} certificates to revoke`;
+        return yield* Result.fail(new CaRefused({ code: "too-many-certificates", detail }));
+      }
+      return { rows: found, identity };
+    })
+  );
 }
 
 type Revocable = Pick<ListedRow, "issuer" | "serial" | "not_after">;
@@ -178,12 +257,15 @@ type Revocable = Pick<ListedRow, "issuer" | "serial" | "not_after">;
 interface PageWork {
   readonly fresh: readonly Revocable[];
   readonly reason: RevocationReason;
-  readonly voids: string | undefined;
+  /** Identities whose unused tokens become void. */
+  readonly voids: readonly string[];
+  /** Goes with the transaction. */
+  readonly finish?: (rows: RegisterRows) => void;
 }
 
 function revokePage(
   ca: CertificateAuthority,
-  { fresh, reason, voids }: PageWork,
+  { fresh, reason, voids, finish }: PageWork,
   at: Date,
 ): Effect.Effect<void, Failure> {
   return Effect.gen(function* () {
@@ -204,10 +286,11 @@ function revokePage(
     yield* Effect.fromResult(ca.register.transaction<void, never>((rows) => {
       enterRevocations(rows, added);
       enterLists(rows, lists);
-      if (voids !== undefined) {
+      for (const identity of voids) {
         const isUnused = "NOT EXISTS (SELECT 1 FROM certificates c WHERE c.token = tokens.id)";
-        rows.change(`UPDATE tokens SET void = 1 WHERE identity = ? AND ${isUnused}`, voids);
+        rows.change(`UPDATE tokens SET void = 1 WHERE identity = ? AND ${isUnused}`, identity);
       }
+      finish?.(rows);
       return Result.void;
     }));
     yield* nextTurn;

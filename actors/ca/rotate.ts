@@ -14,6 +14,7 @@ import { isPkcs11Uri } from "../../pki/issue/pkcs11_uri.ts";
 import { formatPem, parsePem } from "../../pki/pem.ts";
 import { locateKeys } from "../config/locate.ts";
 import { writeWhole } from "../files/write_whole.ts";
+import type { ConfiguredCas } from "./authorities_fact.ts";
 import { type CaConfig, type CaConfigError, parseCaConfig } from "./ca_config.ts";
 import { keyHash } from "./certificate_authority.ts";
 
@@ -31,6 +32,8 @@ export interface RotateRequest {
   readonly next: NextCa | undefined;
   /** Whether the root's list that is published revokes a CA, by the hash of its key. Asked before the last step. */
   readonly isRevoked: (issuerId: string) => Effect.Effect<boolean, RotationRefused>;
+  /** Asked before the configuration is changed: where the step waits for approvals, it fails. */
+  readonly permit: (cas: ConfiguredCas) => Effect.Effect<void, RotationRefused>;
 }
 
 /** The step that was taken. The CA has to be started again. */
@@ -55,8 +58,8 @@ export function rotate(request: RotateRequest): Effect.Effect<Rotated, Failure, 
   return Effect.gen(function* () {
     const toml = yield* Effect.fromResult(readText(file));
     const config = yield* Effect.fromResult(parseCaConfig(file, toml));
-    if (next !== undefined) return yield* publish(file, { toml, config }, next);
-    if (config.next !== undefined) return yield* switchOver(file, { toml, config });
+    if (next !== undefined) return yield* publish(request, { toml, config }, next);
+    if (config.next !== undefined) return yield* switchOver(request, { toml, config });
     const [retired] = config.retired;
     if (retired !== undefined) return yield* remove(request, { toml, config });
     return yield* refuse("nothing has begun: give --cert and --key of the next CA");
@@ -75,7 +78,7 @@ interface Before {
 }
 
 function publish(
-  file: string,
+  { config: file, permit }: RotateRequest,
   { toml, config }: Before,
   { cert, key }: NextCa,
 ): Effect.Effect<Rotated, Failure, FileSystem | Path> {
@@ -94,13 +97,14 @@ function publish(
       `next_key_pem = ${JSON.stringify(fromFile(file, key))}`,
     ];
     const changed = yield* Effect.fromResult(edited(toml, [{ after: ["ca", "key_pem"], lines }]));
+    yield* permit({ ...(yield* casOf(config)), next: [id] });
     yield* write(file, changed, [{ path: chainFile, content }]);
     return { step: "published", subject: own.subject.text };
   });
 }
 
 function switchOver(
-  file: string,
+  { config: file, permit }: RotateRequest,
   { toml, config }: Before,
 ): Effect.Effect<Rotated, Failure, FileSystem | Path> {
   return Effect.gen(function* () {
@@ -114,13 +118,15 @@ function switchOver(
       { replaces: ["ca", "next_chain_pem"], lines: [] },
       { replaces: ["ca", "next_key_pem"], lines: [] },
     ]));
+    const before = yield* casOf(config);
+    yield* permit({ issues: before.next[0] ?? "", next: [], retired: [...before.retired, before.issues] });
     yield* write(file, `${changed.trimEnd()}\n${retired.join("\n")}\n`);
     return { step: "issuing", subject: own?.subject.text ?? "" };
   });
 }
 
 function remove(
-  { config: file, isRevoked }: RotateRequest,
+  { config: file, isRevoked, permit }: RotateRequest,
   { toml, config }: Before,
 ): Effect.Effect<Rotated, Failure, FileSystem | Path> {
   return Effect.gen(function* () {
@@ -138,10 +144,29 @@ function remove(
       { replaces: ["ca", "retired", 0, "chain_pem"], lines: [] },
       { replaces: ["ca", "retired", 0, "key_pem"], lines: [] },
     ]));
+    const before = yield* casOf(config);
+    yield* permit({ ...before, retired: before.retired.slice(1) });
     yield* write(file, changed);
     return { step: "removed", subject };
   });
 }
+
+/** The CAs of a configuration. */
+const casOf = Effect.fnUntraced(function* ({ chainPem, next, retired }: CaConfig) {
+  const idOf = (file: string) =>
+    Effect.flatMap(
+      Effect.fromResult(readCertificates(file)),
+      ([own]) =>
+        own === undefined
+          ? Effect.fail(refuse(`${file} has no certificate`))
+          : Effect.succeed(keyHash(own.publicKey.spki)),
+    );
+  return {
+    issues: yield* idOf(chainPem),
+    next: next === undefined ? [] : [yield* idOf(next.chainPem)],
+    retired: yield* Effect.forEach(retired, (each) => idOf(each.chainPem)),
+  };
+});
 
 /** Lines in the place of a key's line, or behind it. */
 type Edit =

@@ -7,7 +7,7 @@ import { Buffer } from "node:buffer";
 import { Effect, Result } from "effect";
 import { sameBytes } from "../../pki/bytes.ts";
 import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
-import { type CsrToSign, IssueError, signCsr } from "../../pki/issue/mod.ts";
+import { composeCsrTbs, type CsrToSign, IssueError, signCsr } from "../../pki/issue/mod.ts";
 import { type Csr, csrBytesMax, readCsrDer } from "../../pki/issue/read_csr.ts";
 import { formatPem } from "../../pki/pem.ts";
 import { backdateMs } from "./backdate.ts";
@@ -56,10 +56,37 @@ export interface LeafTerms {
 /** Signs a certificate for a request's key. It ends with its issuer at the latest. */
 export function signLeaf(
   ca: CertificateAuthority,
-  { csr }: ReadRequest,
-  { identity, lifetimeMs }: LeafTerms,
+  request: ReadRequest,
+  terms: LeafTerms,
   at: Date,
 ): Effect.Effect<Certificate, CaRefused> {
+  return issuing(ca, { request, terms, at }, async (asked) => {
+    const { der } = await signCsr(asked);
+    return Result.getOrThrow(parseCertificate(Uint8Array.from(Buffer.from(der))));
+  });
+}
+
+/** The bytes that would be signed for it (`tbsCertificate`). */
+export function leafTbs(
+  ca: CertificateAuthority,
+  request: ReadRequest,
+  terms: LeafTerms,
+  at: Date,
+): Effect.Effect<Uint8Array, CaRefused> {
+  return issuing(ca, { request, terms, at }, async (asked) => Uint8Array.from(await composeCsrTbs(asked)));
+}
+
+interface Leaf {
+  readonly request: ReadRequest;
+  readonly terms: LeafTerms;
+  readonly at: Date;
+}
+
+function issuing<A>(
+  ca: CertificateAuthority,
+  { request: { csr }, terms: { identity, lifetimeMs }, at }: Leaf,
+  issue: (asked: CsrToSign) => Promise<A>,
+): Effect.Effect<A, CaRefused> {
   const end = ca.issuer.certificate.period.notAfter;
   if (end <= at) {
     const detail = `${ca.issuer.certificate.subject.text} ended at ${end.toISOString()}`;
@@ -69,10 +96,7 @@ export function signLeaf(
   const notBefore = new Date(+at - backdateMs);
   const csrPem = formatPem("CERTIFICATE REQUEST", csr.der);
   return Effect.tryPromise({
-    try: async () => {
-      const { der } = await signCsr({ issuer: ca.issuer, csrPem, identity, notBefore, notAfter });
-      return Result.getOrThrow(parseCertificate(Uint8Array.from(Buffer.from(der))));
-    },
+    try: () => issue({ issuer: ca.issuer, csrPem, identity, notBefore, notAfter }),
     catch: refusalOf,
   });
 }

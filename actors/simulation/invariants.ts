@@ -182,6 +182,11 @@ export const invariants = {
     sentence: "When a scheduler is gone, or a newer run of it began, its workers' resources become free.",
     source: "docs/wire.md: Allocation",
   },
+  "approved-by-k": {
+    sentence:
+      "An operation that waits for approvals is executed only with signatures of enough persons who were listed then, and what it issues is what they signed.",
+    source: "docs/ca.md: Approvals by several persons",
+  },
   "one-token-one-key": {
     sentence: "A token has one key and one certificate, however often and by whomever it is used.",
     source: "docs/ca.md: Enrol a node",

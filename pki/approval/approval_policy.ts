@@ -20,11 +20,27 @@ import {
   toBase64,
 } from "./canonical_line.ts";
 
+/** Operations of `hypha-certutil`, with the key of a CA that is offline. */
+export const offlineOperations = ["change-approvers", "issue-intermediate", "revoke-ca"] as const;
+
+/** Operations of `hypha-ca`. */
+export const onlineOperations = [
+  "change-approvers",
+  "issue-role:data",
+  "issue-role:gateway",
+  "issue-role:scheduler",
+  "issue-role:worker",
+  "revoke-many",
+  "rotate-ca",
+] as const;
+
 /** Operations that can wait for approvals. `change-approvers` always does. */
-export const approvableOperations = ["change-approvers", "issue-intermediate", "revoke-ca"] as const;
+export const approvableOperations: readonly OperationName[] = [
+  ...new Set<OperationName>([...offlineOperations, ...onlineOperations]),
+];
 
 /** Name of an operation. */
-export type OperationName = typeof approvableOperations[number];
+export type OperationName = typeof offlineOperations[number] | typeof onlineOperations[number];
 
 /** Approvers of one policy. */
 export const approversMax = 32;

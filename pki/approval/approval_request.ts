@@ -7,7 +7,7 @@
 import * as Result from "effect/Result";
 import { type CanonicalFields, canonicalJson } from "../canonical_json.ts";
 import { type Certificate, parseCertificate } from "../certificate.ts";
-import { type RevocationReason, revocationReasons } from "../issue/issue_crl.ts";
+import type { RevocationReason } from "../issue/issue_crl.ts";
 import { type ApprovalPolicy, type OperationName, parseApprovalPolicy } from "./approval_policy.ts";
 import { type ApprovalRefused, refuseApproval } from "./approval_refused.ts";
 import {
@@ -22,9 +22,18 @@ import {
   toBase64,
 } from "./canonical_line.ts";
 import { readIntermediateTbs } from "./intermediate_tbs.ts";
+import {
+  isOnline,
+  isReason,
+  type OnlineOperation,
+  onlineParametersOf,
+  type OnlineParts,
+  onlineReaders,
+} from "./online_operation.ts";
 
 /** What is to be done. */
 export type ApprovedOperation =
+  | OnlineOperation
   | {
     readonly name: "issue-intermediate";
     /** The bytes that the CA signs. */
@@ -65,6 +74,7 @@ export interface ApprovalRequest extends RequestFrame {
 
 /** An operation as the request holds it. */
 export type OperationParts =
+  | OnlineParts
   | { readonly name: "issue-intermediate"; readonly tbs: Uint8Array }
   | { readonly name: "revoke-ca"; readonly certificate: Certificate; readonly reason: RevocationReason }
   | { readonly name: "change-approvers"; readonly policy: ApprovalPolicy };
@@ -83,6 +93,7 @@ export function composeApprovalRequest(operation: OperationParts, frame: Request
 }
 
 function parametersOf(operation: OperationParts): CanonicalFields {
+  if (isOnline(operation)) return onlineParametersOf(operation);
   switch (operation.name) {
     case "issue-intermediate":
       return { tbs: toBase64(operation.tbs) };
@@ -138,6 +149,7 @@ const readers: Readonly<Record<OperationName, OperationReader>> = {
   "issue-intermediate": { names: ["tbs"], from: readIntermediate },
   "revoke-ca": { names: ["certificate", "reason", "serial"], from: readRevocation },
   "change-approvers": { names: ["policy"], from: readChange },
+  ...onlineReaders,
 };
 
 function readIntermediate(parameters: LineFields): ApprovedOperation | string {
@@ -156,9 +168,6 @@ function readRevocation({ certificate, reason, serial }: LineFields): ApprovedOp
   if (!isReason(reason)) return "its reason is not known";
   return { name: "revoke-ca", certificate: parsed, reason };
 }
-
-const isReason = (reason: unknown): reason is RevocationReason =>
-  typeof reason === "string" && Object.hasOwn(revocationReasons, reason);
 
 function readChange({ policy }: LineFields): ApprovedOperation | string {
   const parsed = parseApprovalPolicy(String(policy));

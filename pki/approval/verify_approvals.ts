@@ -56,6 +56,22 @@ export function verifyApprovals(
   texts: CeremonyTexts,
   context: CeremonyContext,
 ): Result.Result<Approved, ApprovalRefused> {
+  return Result.flatMap(countApprovals(texts, context), (counted) => {
+    const [count, { threshold }] = [counted.approvers.length, counted.policy];
+    return count < threshold
+      ? refuseApproval("approvals-missing", `${count} of the listed approvers approved, ${threshold} must`)
+      : Result.succeed(counted as unknown as Approved);
+  });
+}
+
+/** A ceremony whose approvals hold; they may be fewer than the policy wants. */
+export interface CountedApprovals extends Omit<Approved, typeof proof> {}
+
+/** Checks all that {@linkcode verifyApprovals} checks, but for the number of the approvals. */
+export function countApprovals(
+  texts: CeremonyTexts,
+  context: CeremonyContext,
+): Result.Result<CountedApprovals, ApprovalRefused> {
   const policy = parseApprovalPolicy(texts.policy);
   if (Result.isFailure(policy)) return Result.fail(policy.failure);
   const request = parseApprovalRequest(texts.request);
@@ -64,7 +80,7 @@ export function verifyApprovals(
   if (refusal !== undefined) return refusal;
   return Result.map(
     approversOf(texts.approvals, request.success, policy.success),
-    (approvers) => ({ request: request.success, policy: policy.success, approvers }) as unknown as Approved,
+    (approvers) => ({ request: request.success, policy: policy.success, approvers }),
   );
 }
 
@@ -97,7 +113,7 @@ function refuseRequest(
 function approversOf(
   texts: readonly string[],
   { digest }: ApprovalRequest,
-  { approvers, threshold }: ApprovalPolicy,
+  { approvers }: ApprovalPolicy,
 ): Result.Result<readonly Approver[], ApprovalRefused> {
   if (texts.length > approversMax) {
     return refuseApproval("approval-too-many-files", `there are more than ${approversMax} approvals`);
@@ -117,10 +133,6 @@ function approversOf(
     }
     if (approvals.has(approver)) return refuseApproval("approval-repeated", `${approver.name} approved twice`);
     approvals.set(approver, approval);
-  }
-  if (approvals.size < threshold) {
-    const detail = `${approvals.size} of the listed approvers approved, ${threshold} must`;
-    return refuseApproval("approvals-missing", detail);
   }
   for (const [approver, approval] of approvals) {
     if (isSignedBy(approval, approver)) continue;

@@ -29,6 +29,13 @@ export { issueNode, type NodeRequest } from "./issue_node.ts";
 export { certifyRoot, issueRoot, type RootRequest } from "./issue_root.ts";
 export { type Csr, readCsr } from "./read_csr.ts";
 export { fileSigner, type IssuerKey, type Signer } from "./signer.ts";
-export { type CsrToSign, type RenewedIdentity, signCsr, type SignedCsr, type SignerIdentity } from "./sign_csr.ts";
+export {
+  composeCsrTbs,
+  type CsrToSign,
+  type RenewedIdentity,
+  signCsr,
+  type SignedCsr,
+  type SignerIdentity,
+} from "./sign_csr.ts";
 export type { IssuedKeyAlgorithm } from "./signing_key.ts";
 export type { SubjectName } from "./name.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import { Result } from "effect";
-import { randomSerial, signCertificate } from "./certificate_template.ts";
+import { encodeTbs, randomSerial, signCertificate } from "./certificate_template.ts";
 import type { IssuePeriod, IssuerFiles } from "./certificate_template.ts";
 import { sameBytes } from "../bytes.ts";
 import type { Certificate, SubjectAltName } from "../certificate.ts";
@@ -64,6 +64,22 @@ export interface SignedCsr {
  * the issuer's own, or the period ends after the issuer's certificate.
  */
 export async function signCsr(request: CsrToSign): Promise<SignedCsr> {
+  const { template, issuer, names, ignored } = await readToSign(request);
+  const der = await signCertificate(template, issuer.key);
+  return { certPem: formatPem("CERTIFICATE", der), der, names, ignored };
+}
+
+/**
+ * The bytes that {@linkcode signCsr} would sign (`tbsCertificate`), after the same checks.
+ *
+ * @throws {IssueError} As `signCsr`.
+ */
+export async function composeCsrTbs(request: CsrToSign): Promise<Uint8Array> {
+  const { template, issuer } = await readToSign(request);
+  return encodeTbs(template, issuer.key.signatureAlgorithm);
+}
+
+async function readToSign(request: CsrToSign) {
   const issuer = readIssuer(request.issuer);
   const csr = readCsr(request.csrPem);
   await checkPossession(csr);
@@ -79,8 +95,7 @@ export async function signCsr(request: CsrToSign): Promise<SignedCsr> {
     spki: csr.publicKey.spki,
     extensions: nodeExtensions(csr.publicKey.raw, names, issuer),
   };
-  const der = await signCertificate(template, issuer.key);
-  return { certPem: formatPem("CERTIFICATE", der), der, names, ignored: ignoredOf(csr, subjectText, names) };
+  return { template, issuer, names, ignored: ignoredOf(csr, subjectText, names) };
 }
 
 /** The library verifies the request's signature too, after our own reader: the certificate signed here lasts a year. */
@@ -123,8 +138,12 @@ function nameText(subject: Uint8Array): string {
   return Result.getOrThrow(decodeDer(subject, (cursor) => readName(cursor, "subject"))).text;
 }
 
-/** Names of the kinds that are issued here. */
-function issuable({ type, value }: SubjectAltName): GeneralName {
+/**
+ * A name of a kind that is issued here.
+ *
+ * @throws {IssueError} `san` for another one.
+ */
+export function issuable({ type, value }: SubjectAltName): GeneralName {
   if (type !== "directory" && type !== "other") return { type, value };
   throw new IssueError({ problem: "san", detail: `the certificate has a name of a kind not issued here: ${value}` });
 }

@@ -5,6 +5,7 @@
  */
 import { runtimeBinary } from "../demo/processes.ts";
 import { aligned } from "./aligned.ts";
+import { approvalAttacks } from "./ca/approval_attacks.ts";
 import { clientAttacks } from "./ca/client_attacks.ts";
 import { csrAttacks } from "./ca/csr_attacks.ts";
 import { renewalAttacks } from "./ca/renewal_attacks.ts";
@@ -33,7 +34,14 @@ interface CaAttackOptions {
   readonly rest: readonly string[];
 }
 
-const attacks = [...tokenAttacks, ...csrAttacks, ...renewalAttacks, ...clientAttacks, ...socketAttacks];
+const attacks = [
+  ...tokenAttacks,
+  ...csrAttacks,
+  ...renewalAttacks,
+  ...clientAttacks,
+  ...socketAttacks,
+  ...approvalAttacks,
+];
 
 /** Runs every attack on one runtime's CA. */
 export async function attack({ runtime, json, quick, rest }: CaAttackOptions): Promise<CaReport[]> {

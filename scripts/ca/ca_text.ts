@@ -7,8 +7,8 @@ import type { ShownCa } from "../../actors/ca/operator_views.ts";
 import { fitted, section, untilText } from "../program/text_blocks.ts";
 import type { StatusTextOptions } from "../program/watch_status.ts";
 
-/** Locked names that are listed; `--json` has more. */
-const lockedMax = 40;
+/** Locked names, and requests, that are listed; `--json` has more. */
+const listedMax = 40;
 
 /** All of it; no line is longer than the terminal is wide. */
 export function caText(shown: ShownCa, options: StatusTextOptions): string {
@@ -30,10 +30,30 @@ export function caText(shown: ShownCa, options: StatusTextOptions): string {
         `${certificates} certificates`,
       ]),
     ),
-    ...section("locked names", locked.slice(0, lockedMax).map(({ identity, reason }) => [`  ${identity}`, reason])),
-    ...(locked.length > lockedMax ? [`  and ${locked.length - lockedMax} more: --json`] : []),
+    ...approvalLines(shown, now),
+    ...section("locked names", locked.slice(0, listedMax).map(({ identity, reason }) => [`  ${identity}`, reason])),
+    ...(locked.length > listedMax ? [`  and ${locked.length - listedMax} more: --json`] : []),
   ];
   return fitted(lines, options);
+}
+
+function approvalLines({ approvals, requests }: ShownCa, now: number): readonly string[] {
+  if (approvals === null) return [];
+  const { approvers, threshold, operations } = approvals;
+  const rest = requests.length - listedMax;
+  return [
+    `approvals: ${threshold} of ${approvers.join(", ")} for ${operations.join(", ")}`,
+    ...section(
+      "requests that wait for approvals",
+      requests.slice(0, listedMax).map(({ id, operation, approvers, expires }) => [
+        `  ${id}`,
+        operation,
+        approvers.length === 0 ? "no approvals" : `approved by ${approvers.join(", ")}`,
+        `expires ${expires}, ${untilText(expires, now)}`,
+      ]),
+    ),
+    ...(rest > 0 ? [`  and ${rest} more: --json`] : []),
+  ];
 }
 
 function rootListText({ root_list: state, root_list_ends: ends }: ShownCa, now: number): string {

@@ -10,6 +10,7 @@ import { logLevels } from "../../actors/runtime/ports.ts";
 import { revocationReasons } from "../../pki/issue/mod.ts";
 import { optionalFlag, splitNames } from "../certutil/flags.ts";
 import { escapeUnsafe } from "../program/log_line.ts";
+import { approvalCommands, policyFlags, statedPolicy, type WaitingAnswer, waitingText } from "./approval_commands.ts";
 import { ask, CommandRefused, configFlag, print, printJson, requiredFlag } from "./asking.ts";
 import { lifeCommands } from "./life_commands.ts";
 
@@ -34,11 +35,13 @@ const init = Command.make(
       "DIR",
       "Take over the CA of hypha-certutil in DIR: certificate, key, records (default: none).",
     ),
+    ...policyFlags,
   },
-  (request) =>
+  ({ approvers, threshold, operations, ...request }) =>
     Effect.gen(function* () {
       const { initCa } = yield* Effect.promise(() => import("../../actors/ca/init_ca.ts"));
-      const made = yield* initCa(request, new Date());
+      const policy = yield* statedPolicy({ approvers, threshold, operations });
+      const made = yield* initCa({ ...request, policy }, new Date());
       yield* print(`wrote ${made.config}`);
       if (made.rootKey !== undefined) yield* print(`take offline: ${made.rootKey}`);
       if (made.rootListEnds === undefined) yield* print("the root has no revocation list here");
@@ -158,6 +161,7 @@ const logLevel = Command.make(
 ).pipe(Command.withDescription("Change the level of the running CA's log, until it ends."));
 
 interface RevokedAnswer {
+  readonly waits?: WaitingAnswer;
   readonly revoked: readonly { readonly identity: string; readonly serial: string }[];
   readonly unlisted: RevokedAnswer["revoked"];
   readonly number: string;
@@ -169,21 +173,25 @@ const revoke = Command.make(
   "revoke",
   {
     config: configFlag,
-    name: Argument.String("name").pipe(Argument.withDescription("SPIFFE ID, or its last part."), Argument.optional),
+    names: Argument.String("name").pipe(
+      Argument.withDescription("SPIFFE IDs, or their last parts."),
+      Argument.atLeast(0),
+    ),
     serial: optionalFlag("serial", "SERIAL", "One certificate and those that renew it, in place of a name."),
     reason: Flag.Literals("reason", reasons).pipe(
       Flag.withDefault("unspecified" as const),
       Flag.withDescription("Why (default unspecified)."),
     ),
   },
-  ({ config, name, serial, reason }) =>
+  ({ config, names, serial, reason }) =>
     Effect.gen(function* () {
-      if ((name._tag === "Some") === (serial !== undefined)) {
-        return yield* new CommandRefused({ detail: "Give a name or --serial." });
+      if ((names.length > 0) === (serial !== undefined)) {
+        return yield* new CommandRefused({ detail: "Give names or --serial." });
       }
-      const target = name._tag === "Some" ? { name: name.value } : { serial };
+      const target = serial === undefined ? { names } : { serial };
       const done = yield* ask(config, "POST /ca/revoke", { ...target, reason });
-      const { revoked, unlisted, number, gap } = done as RevokedAnswer;
+      const { revoked, unlisted, number, gap, waits } = done as RevokedAnswer;
+      if (waits !== undefined) return yield* print(waitingText(waits));
       for (const { identity, serial } of revoked) yield* print(`revoked ${identity} ${serial}`);
       for (const { identity, serial } of unlisted) {
         yield* Console.error(
@@ -196,49 +204,14 @@ const revoke = Command.make(
       }
       yield* print(`list ${number}`);
     }),
-).pipe(Command.withDescription("Revoke a node's certificates and end its renewal."));
-
-const requests = Command.make(
-  "requests",
-  { config: configFlag },
-  ({ config }) =>
-    Effect.gen(function* () {
-      const found: unknown[] = [];
-      let page: { readonly requests: readonly unknown[]; readonly after?: unknown } = { requests: [] };
-      do {
-        const behind = page.after === undefined ? {} : { after: page.after };
-        page = (yield* ask(config, "POST /ca/requests", behind)) as typeof page;
-        found.push(...page.requests);
-      } while (page.after !== undefined);
-      yield* printJson(found);
-    }),
-).pipe(Command.withDescription("List the enrolments that wait for a decision, as JSON."));
-
-const idArgument = Argument.String("id").pipe(Argument.withDescription("Id of the request."));
-const decide = (decision: "approved" | "denied", config: string, id: string) =>
-  Effect.flatMap(
-    ask(config, "POST /ca/decide", { id, decision }),
-    (request) => print(`${decision} ${(request as { readonly identity: string }).identity}`),
-  );
-const approve = Command.make(
-  "approve",
-  { config: configFlag, id: idArgument },
-  ({ config, id }) => decide("approved", config, id),
-).pipe(Command.withDescription("Let an enrolment that waits have its certificate."));
-const deny = Command.make(
-  "deny",
-  { config: configFlag, id: idArgument },
-  ({ config, id }) => decide("denied", config, id),
-).pipe(Command.withDescription("Refuse an enrolment that waits."));
+).pipe(Command.withDescription("Revoke the certificates of nodes and end their renewal."));
 
 /** All of them. */
 export const caCommands = [
   init,
   run,
   token,
-  requests,
-  approve,
-  deny,
+  ...approvalCommands,
   nodes,
   revoke,
   status,

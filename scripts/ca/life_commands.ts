@@ -3,11 +3,14 @@
  *
  * @module
  */
+import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { Effect } from "effect";
 import { Argument, Command, Flag } from "effect/cli";
+import type { ConfiguredCas } from "../../actors/ca/authorities_fact.ts";
 import { loadCaConfig } from "../../actors/ca/ca_config.ts";
 import { optionalFlag } from "../certutil/flags.ts";
+import { type WaitingAnswer, waitingText } from "./approval_commands.ts";
 import { ask, CommandRefused, configFlag, print } from "./asking.ts";
 
 const backup = Command.make(
@@ -41,6 +44,22 @@ const stepTexts = {
   removed: "is taken out. Restart the CA",
 } as const;
 
+/** Without approvers the CA need not run. */
+const permitted = Effect.fnUntraced(function* (config: string, cas: ConfiguredCas) {
+  const { RotationRefused } = yield* Effect.promise(() => import("../../actors/ca/rotate.ts"));
+  const asked = Effect.gen(function* () {
+    if (!existsSync((yield* loadCaConfig(config)).approversJson)) return;
+    const answer = (yield* ask(config, "POST /ca/rotate", cas)) as { readonly waits?: WaitingAnswer };
+    if (answer.waits !== undefined) {
+      return yield* new RotationRefused({ detail: `${waitingText(answer.waits)}; then call rotate again` });
+    }
+  });
+  yield* Effect.mapError(
+    asked,
+    ({ message }) => new RotationRefused({ detail: message.replace(/^Cannot rotate: /, "") }),
+  );
+});
+
 const rotate = Command.make(
   "rotate",
   {
@@ -59,8 +78,9 @@ const rotate = Command.make(
           Effect.map((status) => (status as IssuersAnswer).issuers.some((each) => each.id === id && each.revoked)),
           Effect.mapError(({ message }) => new RotationRefused({ detail: message })),
         );
+      const permit = (cas: ConfiguredCas) => permitted(config, cas);
       const next = cert === undefined || key === undefined ? undefined : { cert, key };
-      const { step, subject } = yield* rotate({ config, next, isRevoked });
+      const { step, subject } = yield* rotate({ config, next, isRevoked, permit });
       yield* print(`${subject} ${stepTexts[step]}`);
     }),
 ).pipe(Command.withDescription("Take the next step of a rotation of the CA that issues."));

@@ -12,6 +12,7 @@ import { auditRoutes } from "../../actors/audit/audit_routes.ts";
 import { alarmLevels } from "../../actors/ca/alarm.ts";
 import { caMachine } from "../../actors/ca/ca.ts";
 import { CaConfigError, loadCaConfig } from "../../actors/ca/ca_config.ts";
+import { checkApprovals, enterStart } from "../../actors/ca/check_approvals.ts";
 import { openAuthority, socketPath } from "../../actors/ca/open_authority.ts";
 import type { Ports } from "../../actors/runtime/ports.ts";
 import { realNow } from "../../actors/runtime/real_ports.ts";
@@ -45,6 +46,11 @@ export function run(file: string, format: LogFormat) {
       log.report({ level: alarmLevels[kind], event: `ca.alarm.${kind}`, message, fields });
     });
     ca.register.recordTo(audit.inbox);
+    const checked = checkApprovals(ca, config, file);
+    if (Result.isFailure(checked)) {
+      ca.register.close();
+      return yield* checked.failure;
+    }
     log.name(config.name);
     const reason = yield* Effect.promise(() => untilDone(config, ca, { log, audit, telemetry }));
     ca.register.close();
@@ -64,6 +70,8 @@ async function untilDone(
   const { name, host, port, domain } = config;
   // Nothing is issued before: it could not be recorded.
   await audit.begin(() => `spiffe://${domain}/ca/${name}`, ports);
+  // What cannot be entered now is at the next start.
+  enterStart(ca);
   const closeConsole = await beginConsole(config, ca, { ports, log });
   const { startMember } = ca.gateways.length === 0 ? { startMember: undefined } : await import("./member.ts");
   let member: { stop(): unknown } | undefined;

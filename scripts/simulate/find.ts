@@ -8,6 +8,7 @@ import process from "node:process";
 import {
   type InvariantName,
   memberScenarioOf,
+  type MemberScenarioOptions,
   runMemberScenario,
   runScenario,
   runWitnessScenario,
@@ -50,11 +51,13 @@ const familyOf = (draw: (seed: number) => Scenario): Family => ({
   shrink: async (seed, invariant) => shrinkingOf(draw(seed), await shrinkScenario(draw(seed), invariant)),
 });
 
-const membership: Family = {
-  violationOf: async (seed) => (await runMemberScenario(memberScenarioOf(seed))).violations[0]?.invariant,
-  shrink: async (seed, invariant) =>
-    shrinkingOf(memberScenarioOf(seed), await shrinkMemberScenario(memberScenarioOf(seed), invariant)),
-};
+const membershipOf = (options: MemberScenarioOptions): Family => ({
+  violationOf: async (seed) => (await runMemberScenario(memberScenarioOf(seed, options))).violations[0]?.invariant,
+  shrink: async (seed, invariant) => {
+    const scenario = memberScenarioOf(seed, options);
+    return shrinkingOf(scenario, await shrinkMemberScenario(scenario, invariant));
+  },
+});
 
 async function find({ violationOf, shrink }: Family, terms: readonly number[]): Promise<Found> {
   const [runs = 500, enough = 3, shrinks = 0] = terms;
@@ -95,7 +98,8 @@ const witnesses: Family = {
 };
 
 const families: Readonly<Record<string, Family>> = {
-  membership,
+  membership: membershipOf({}),
+  approvals: membershipOf({ approvals: true }),
   trainings: familyOf(trainingScenarioOf),
   witnesses,
 };

@@ -30,16 +30,21 @@ export function memberFaultsOf(names: readonly string[]): readonly MemberFaultKi
 /** What to run. */
 export interface MembersOptions extends Pick<SimulateOptions, "seed" | "runs" | "minutes" | "onProgress"> {
   readonly faults: readonly MemberFaultKind[] | undefined;
+  /** Persons approve some operations of the CA. */
+  readonly approvals: boolean;
 }
 
 /** Plays one seed again, with its whole trace. */
-export function replayMember(seed: number, { faults }: Pick<MembersOptions, "faults">): Promise<RunResult> {
-  return runMemberScenario(memberScenarioOf(seed, { faults }), { keepTrace: true });
+export function replayMember(
+  seed: number,
+  { faults, approvals }: Pick<MembersOptions, "faults" | "approvals">,
+): Promise<RunResult> {
+  return runMemberScenario(memberScenarioOf(seed, { faults, approvals }), { keepTrace: true });
 }
 
 /** Runs a batch. */
 export async function simulateMembers(options: MembersOptions): Promise<SimulateReport> {
-  const { seed: first, runs, minutes, faults, onProgress } = options;
+  const { seed: first, runs, minutes, faults, approvals, onProgress } = options;
   const until = performance.now() + (minutes ?? Infinity) * 60_000;
   const cpuBefore = process.cpuUsage();
   const coverage = new Coverage();
@@ -50,7 +55,7 @@ export async function simulateMembers(options: MembersOptions): Promise<Simulate
   let virtualSeconds = 0;
   let nodes = Infinity;
   for (let seed = first; seed < first + runs && performance.now() < until; seed++) {
-    const scenario = memberScenarioOf(seed, { faults });
+    const scenario = memberScenarioOf(seed, { faults, approvals });
     const result = await runMemberScenario(scenario, seeds.length < coveredMax ? { inspect: coverage.inspect } : {});
     seeds.push({ seed, traceHash: result.traceHash });
     virtualSeconds += result.virtualSeconds;
@@ -65,7 +70,7 @@ export async function simulateMembers(options: MembersOptions): Promise<Simulate
     onProgress(`seed ${seed}: shrunk to ${JSON.stringify(shrunk.scenario)}`);
     failures.push({
       ...{ seed, invariant, events: scenario.events.length, shrunkEvents: shrunk.scenario.events.length },
-      replay: `npm run simulate -- --membership --replay ${seed}${
+      replay: `npm run simulate -- ${approvals ? "--approvals" : "--membership"} --replay ${seed}${
         faults === undefined ? "" : ` --faults ${faults.join(",") || "none"}`
       }`,
     });

@@ -10,8 +10,27 @@ const bug = (name: string, file: string, find: string, replace: string): Planted
   family: "membership",
 });
 
+/** Planted bugs in approvals by several persons. */
+const approvalBugs: readonly PlantedBug[] = [
+  {
+    name: "an approver who left still counts",
+    file: "actors/ca/approved_acts.ts",
+    find: "        enterPolicy(rows, operation.policy);\n",
+    replace: "",
+    family: "approvals",
+  },
+  {
+    name: "one approval is enough",
+    file: "actors/ca/judge_approvals.ts",
+    find: "found.approvers.length >= found.policy.threshold",
+    replace: "found.approvers.length >= 1",
+    family: "approvals",
+  },
+];
+
 /** Planted bugs about membership. */
 export const plantedMemberBugs: readonly PlantedBug[] = [
+  ...approvalBugs,
   bug(
     "renewal forgets the fork",
     "actors/ca/reenrol.ts",

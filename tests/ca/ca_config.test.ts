@@ -43,6 +43,7 @@ test("paths are relative to the file, lifetimes belong to roles", () => {
     chainPem: "/srv/ca/ca-cert.pem",
     keyPem: "/etc/ca-key.pem",
     stateDir: "/srv/ca/state",
+    approversJson: "/srv/ca/approvers.json",
     audit: { dir: "/srv/ca/state/audit", keepMs: 365 * 86_400_000, key: undefined },
     console: { host: "127.0.0.1", port: 9_465 },
     approvedRoles: ["data"],

@@ -127,6 +127,25 @@ test("a register of a later version is not opened", async () => {
   });
 });
 
+test("a register of version 2 gets the tables of approvals", async () => {
+  await inFolder((folder) => {
+    const file = join(folder, "ca.db");
+    const before = Result.getOrThrow(Register.create(file));
+    for (const sql of ["DROP TABLE approvals", "DROP TABLE approval_requests", "DROP TABLE revocation_acts"]) {
+      Result.getOrThrow(before.transaction((rows) => Result.succeed(rows.change(sql))));
+    }
+    Result.getOrThrow(before.transaction((rows) => Result.succeed(rows.first("PRAGMA user_version = 2"))));
+    before.close();
+    for (let times = 0; times < 2; times++) {
+      const after = Result.getOrThrow(Register.open(file));
+      const tables = ["approval_requests", "approvals", "revocation_acts"];
+      const count = (rows: RegisterRows) => tables.map((each) => rows.all(`SELECT * FROM ${each}`).length);
+      assert.equal(Result.getOrThrow(after.read(count)), [0, 0, 0]);
+      after.close();
+    }
+  });
+});
+
 /** Damages one page in the middle. */
 function damage(file: string): void {
   const pages = statSync(file).size / 4_096;

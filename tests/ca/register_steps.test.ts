@@ -11,11 +11,13 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { CertificateAuthority } from "../../actors/ca/certificate_authority.ts";
 import { crlOf, derOf, enterRevocations, lastNumber } from "../../actors/ca/crl_rows.ts";
+import { openApprovals } from "../../actors/ca/approval_rows.ts";
 import { enrol } from "../../actors/ca/enrol.ts";
 import { renewLists } from "../../actors/ca/revoke.ts";
 import { parseCrl } from "../../pki/crl.ts";
 import { revokedEntries } from "../../pki/issue/revoked_entries.ts";
 import { testAuthority, testCsr } from "../support/authority.ts";
+import { testApprovers } from "../support/approvers.ts";
 import { operate, stepAuthority, type StepOperation, type StepWorld } from "../support/ca_step_child.ts";
 
 const test = suite("a CA that is killed between a request and its answer");
@@ -37,7 +39,15 @@ async function prepared(): Promise<{ readonly folder: string; readonly world: St
   const { der, keyPem } = await testCsr("w-0");
   const request = { token: await made.token("w-0"), csr: der, address: "10.0.0.1" };
   const leaf = await Effect.runPromise(enrol(ca, request, at));
+  const approvers = await testApprovers(ca, ["change-approvers", "issue-role:gateway"]);
+  const gatewayToken = await made.token("g-1", { role: "gateway" });
+  const gateway = { token: gatewayToken, csr: (await testCsr()).der, address: "10.0.0.1" };
+  await Effect.runPromise(Effect.ignore(enrol(ca, gateway, at)));
+  const [waiting] = Result.getOrThrow(ca.register.read((rows) => openApprovals(rows, at)));
+  assert.is(await approvers.approve(waiting!.id, "alice", at), "open");
   const world: StepWorld = {
+    gatewayToken,
+    approverKey: approvers.keys.bob,
     key: made.intermediate.keyPem,
     chain: [made.intermediate.der, made.root.der].map(hex),
     token: await made.token("w-1"),
@@ -81,6 +91,7 @@ function stateOf({ register, issuerId }: CertificateAuthority) {
     const count = (table: string) => rows.first<{ n: number }>(`SELECT count(*) AS n FROM ${table}`)!.n;
     return {
       certificates: count("certificates"),
+      executed: count("approval_requests WHERE state = 'executed'"),
       revocations: count("revocations"),
       listed: listed.length,
       number: BigInt(complete.number),
@@ -91,6 +102,7 @@ function stateOf({ register, issuerId }: CertificateAuthority) {
 }
 
 const operations: [what: StepOperation, before: readonly StepOperation[], certificates: number][] = [
+  ["approve", [], 2],
   ["enrol", [], 2],
   ["renew", [], 2],
   ["request", [], 1],
@@ -126,6 +138,7 @@ for (const [what, before, certificates] of operations) {
       const answer = await operate(ca, world, what);
       const done = stateOf(ca);
       assert.is(done.certificates, certificates, "one certificate");
+      assert.is(done.executed, what === "approve" ? 1 : 0, "approved, and executed once");
       assert.is(done.listed, crowd + (what === "revoke" ? 1 : 0));
       if (after.revocations > first.revocations) {
         assert.is(done.sha256, after.sha256, "the list of before, byte for byte");

@@ -49,7 +49,13 @@ const make = () =>
   );
 const turn = (more: Partial<RotateRequest> = {}) =>
   Effect.runPromise(
-    Effect.result(rotate({ config: file("ca.toml"), next: undefined, isRevoked: () => Effect.succeed(false), ...more }))
+    Effect.result(rotate({
+      config: file("ca.toml"),
+      next: undefined,
+      isRevoked: () => Effect.succeed(false),
+      permit: () => Effect.void,
+      ...more,
+    }))
       .pipe(Effect.provide(realServices)),
   );
 const step = async (more: Partial<RotateRequest> = {}) =>

@@ -28,7 +28,7 @@ if ("Deno" in globalThis) {
       const [port, gateway] = [await freePort(), await freePort()];
       const bin = fileURLToPath(new URL("../../scripts/bin", import.meta.url));
       const env = { PATH: `${bin}:${process.env["PATH"]}` };
-      const session = new ShellSession({ cwd: folder, env, lifeMs: 3 * patienceMs });
+      const session = new ShellSession({ cwd: folder, env, lifeMs: 6 * patienceMs });
       for (const { language, text } of blocksOf("docs/ca.md")) {
         await session.take({
           language,

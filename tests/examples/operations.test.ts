@@ -25,7 +25,7 @@ const at = (...path: readonly string[]) => join(folder, ...path);
 /** Commands of the page: one a line, continued lines joined. Two parts have tests of their own: `ca_life.test.ts`, `rewritten_log.test.ts`. */
 function commandsOf(path: string): readonly string[] {
   const page = readFileSync(new URL(`../../${path}`, import.meta.url), "utf8").replace(
-    /^## (?:Life of a CA|When an audit log may have been rewritten)$.*?^(?=## )/gms,
+    /^## (?:Life of a CA|Incidents of a CA|When an audit log may have been rewritten)$.*?^(?=## )/gms,
     "",
   );
   return [...page.matchAll(/```sh\n([\s\S]*?)```/g)]

@@ -1,5 +1,6 @@
 /** `hypha-ca` as its operator runs it: made, run, asked over its socket, stopped, run again. */
 import { Buffer } from "node:buffer";
+import { generateKeyPairSync } from "node:crypto";
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -38,7 +39,8 @@ async function done(...args: readonly string[]): Promise<string> {
 }
 
 async function started(env: Readonly<Record<string, string>> = {}): Promise<void> {
-  running = startProgram("gateway", ["run", ...config, "--log-format", "json"], { script, cwd: folder, env });
+  const run = ["run", ...config, "--log-format", "json"];
+  running = startProgram("gateway", run, { script, cwd: folder, env, lifeMs: 150_000 });
   await running.waitFor("ca.listening");
   // No gateway runs. The member that dials it does not keep the process alive when it is stopped.
   await running.waitFor("gateway.unreachable");
@@ -50,9 +52,26 @@ async function stopped(): Promise<void> {
   assert.not(existsSync(file("state/admin.sock")));
 }
 
+/** Three approvers, and one who comes later. */
+const people = Object.fromEntries(["alice", "bob", "carol", "dave"].map((name) => {
+  const { publicKey, privateKey } = generateKeyPairSync("ed25519");
+  const keyPem = privateKey.export({ type: "pkcs8", format: "pem" }).toString();
+  return [name, { keyPem, publicPem: publicKey.export({ type: "spki", format: "pem" }).toString() }];
+}));
+const approversAre = (...names: readonly string[]) => [
+  "--threshold",
+  "2",
+  ...names.flatMap((name) => ["--approver", `${name}=${name}.pub`]),
+];
+
 test("init makes a CA whose keys and state are its owner's alone", async () => {
   const gateway = ["--gateway", `gateway-01=${gatewayAddress}`];
-  const said = await done("init", "--domain", "acme.example", "--url", url, ...gateway, "-d", "ca");
+  for (const [name, { publicPem, keyPem }] of Object.entries(people)) {
+    writeFileSync(join(folder, `${name}.pub`), publicPem);
+    writeFileSync(join(folder, `${name}.key`), keyPem, { mode: 0o600 });
+  }
+  const policy = ["--operation", "issue-role:gateway", ...approversAre("alice", "bob", "carol")];
+  const said = await done("init", "--domain", "acme.example", "--url", url, ...gateway, ...policy, "-d", "ca");
   assert.match(readFileSync(file("ca.toml"), "utf8"), `gateways = ["gateway-01=${gatewayAddress}"]`);
   assert.match(said, /take offline: ca\/root-key\.pem/);
   for (const name of ["root-key.pem", "ca-key.pem", "state/ca.db"]) {
@@ -130,6 +149,46 @@ test("a node enrols with a token, is listed, and is revoked; a restart forgets n
   await collector.close();
 });
 
+test("a gateway enrols once two of three persons have approved it, one of them on another machine", async () => {
+  await started();
+  const token = await done("token", ...config, "--role", "gateway", "--name", "g-1");
+  const body = Buffer.from((await testCsr()).der).toString("base64");
+  const enrol = () => ask(`${url}/.well-known/est/simpleenroll`, { method: "POST", auth: `g-1:${token}`, body });
+  assert.is((await enrol()).status, 202);
+  const [{ id, operation }] = JSON.parse(await done("requests", ...config)) as [{ id: string; operation: string }];
+  assert.is(operation, "issue-role:gateway");
+  assert.match((await command("approve", id, ...config)).stderr, /approvals-required.*--key FILE/);
+  const shown = await done("approve", id, ...config, "--key", "alice.key");
+  assert.match(shown, /^ {2}name {9}URI:spiffe:\/\/acme\.example\/gateway\/g-1$/m);
+  assert.match(shown, /waits for 1 approvals until/);
+  await done("requests", id, ...config, "--out", "request.json");
+  const elsewhere = await certutilHere(folder, "approve", "request.json", "--key", "bob.key", "--out", "bob.json");
+  assert.is(elsewhere.code, 0, elsewhere.stderr);
+  assert.is((await enrol()).status, 202);
+  assert.match(await done("approve", id, ...config, "--approval", "bob.json"), /executed \S+, approved by alice, bob$/);
+  assert.is((await enrol()).status, 200);
+  await done("requests", id, ...config, "--out", "ceremony.json");
+  const policy = ["--policy", join("ca", "approvers.json")];
+  const verified = await certutilHere(folder, "verify-approvals", "ceremony.json", ...policy);
+  assert.equal([verified.code, verified.stdout.split("\n")[0]], [0, "approved by alice, bob"]);
+});
+
+test("the approvers change by the yes of the present ones; a configuration with others is refused", async () => {
+  const said = await done("change-approvers", ...config, ...approversAre("alice", "bob", "dave"));
+  const [, id = ""] = /hypha-ca approve ([0-9a-f]{16}) /.exec(said) ?? [];
+  await done("approve", id, ...config, "--key", "carol.key");
+  assert.match(await done("approve", id, ...config, "--key", "alice.key"), /executed change-approvers.*\nwrote /s);
+  const file = join(folder, "ca", "approvers.json");
+  const kept = readFileSync(file, "utf8");
+  assert.match(kept, '"dave"');
+  await stopped();
+  writeFileSync(file, kept.replace('"threshold":2', '"threshold":1'));
+  const refused = await command("run", ...config);
+  assert.equal([refused.code, /differs .*hypha-ca approvers -c /.test(refused.stderr)], [1, true], refused.stderr);
+  assert.match(await done("approvers", ...config), /threshold {4}2 of 3/);
+  assert.is(readFileSync(file, "utf8"), kept);
+});
+
 test("what it did is in its audit log; it issues nothing where the log was changed", async () => {
   const log = file("state/audit");
   const { code, stdout } = await certutilHere(folder, "audit", "verify", log, "--json");
@@ -139,7 +198,10 @@ test("what it did is in its audit log; it issues nothing where the log was chang
   const shown = await certutilHere(folder, "audit", "show", "-d", log, "--json");
   const shownRecords = shown.stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
   const types = shownRecords.map(({ type }) => type);
-  for (const type of ["certificate.issued", "token.made", "token.used", "certificate.revoked", "crl.issued"]) {
+  const approvals = ["approval.requested", "approval.given", "approval.executed", "approval.policy"];
+  for (
+    const type of ["certificate.issued", "token.made", "token.used", "certificate.revoked", "crl.issued", ...approvals]
+  ) {
     assert.ok(types.includes(type), `${type} in ${types}`);
   }
   assert.not.match(shown.stdout, /hyp1\./, "no token's secret");

@@ -21,6 +21,8 @@ const shown: ShownCa = {
   root_list: "in force",
   root_list_ends: at(864_000),
   root_list_days: 10,
+  approvals: { approvers: ["alice", "bob", "carol"], threshold: 2, operations: ["change-approvers", "revoke-many"] },
+  requests: [{ id: "4a1b000000000000", operation: "revoke-many", approvers: ["bob"], expires: at(60) }],
   locked: [{ identity: "spiffe://acme.example/worker/w\x1b[2J", reason: "renewal-forked" }],
 };
 const options = { now, columns: 200, colour: false };
@@ -34,6 +36,9 @@ test("all of it is shown, and unsafe characters are escaped", () => {
     "issuers:",
     "  CN=Issuing CA 2  issuing           ends 2026-01-12T00:00:00.000Z, in 10 d        3 certificates",
     "  CN=Issuing CA    retired, revoked  ends 2026-01-02T00:01:00.000Z, in 60 s, soon  10 certificates",
+    "approvals: 2 of alice, bob, carol for change-approvers, revoke-many",
+    "requests that wait for approvals:",
+    "  4a1b000000000000  revoke-many  approved by bob  expires 2026-01-02T00:01:00.000Z, in 60 s, soon",
     "locked names:",
     "  spiffe://acme.example/worker/w\\u001b[2J  renewal-forked",
   ]);
@@ -41,7 +46,15 @@ test("all of it is shown, and unsafe characters are escaped", () => {
 
 test("a CA without lists that cannot issue says so, in lines no longer than the terminal", () => {
   const text = caText(
-    { ...shown, problem: "register-full", crl: null, root_list: "there is none", root_list_ends: null, locked: [] },
+    {
+      ...shown,
+      problem: "register-full",
+      crl: null,
+      root_list: "there is none",
+      root_list_ends: null,
+      locked: [],
+      approvals: null,
+    },
     { ...options, columns: 60 },
   );
   const lines = text.split("\n");

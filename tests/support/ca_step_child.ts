@@ -10,16 +10,20 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { Effect, Result } from "effect";
+import { resumeApproved, takeApproval } from "../../actors/ca/approval_ceremony.ts";
+import { openApprovals } from "../../actors/ca/approval_rows.ts";
 import { type CertificateAuthority, makeAuthority } from "../../actors/ca/certificate_authority.ts";
 import { enrol } from "../../actors/ca/enrol.ts";
 import { reenrol } from "../../actors/ca/reenrol.ts";
 import { Register } from "../../actors/ca/register.ts";
 import { decide, openRequests } from "../../actors/ca/request_rows.ts";
 import { renewLists, revoke } from "../../actors/ca/revoke.ts";
+import { composeApproval } from "../../pki/approval/approval.ts";
+import { sha256 } from "../../pki/approval/canonical_line.ts";
 import { fileSigner, type Signer } from "../../pki/issue/mod.ts";
 
 /** What the CA does. */
-export type StepOperation = "enrol" | "renew" | "request" | "decide" | "fetch" | "revoke" | "lists";
+export type StepOperation = "approve" | "enrol" | "renew" | "request" | "decide" | "fetch" | "revoke" | "lists";
 
 /** What the child is given, as JSON in its folder; bytes are hexadecimal. */
 export interface StepWorld {
@@ -32,6 +36,9 @@ export interface StepWorld {
   readonly leaf: string;
   readonly renewal: string;
   readonly at: number;
+  /** A token of a role that waits for two approvals, and the key of the second approver. */
+  readonly gatewayToken: string;
+  readonly approverKey: string;
 }
 
 const address = "10.0.0.1";
@@ -70,12 +77,26 @@ export function stepAuthority(folder: string, world: StepWorld, step: () => void
   }));
 }
 
+/** Gives the second approval, unless it is there; what the CA did with it, whatever answered. */
+async function approveSecond(ca: CertificateAuthority, { approverKey }: StepWorld, at: Date): Promise<string> {
+  await Effect.runPromise(resumeApproved(ca, at));
+  const [waiting] = Result.getOrThrow(ca.register.read((rows) => openApprovals(rows, at)));
+  if (waiting !== undefined) {
+    const approval = await composeApproval(sha256(waiting.line), fileSigner(approverKey));
+    await Effect.runPromise(takeApproval(ca, { id: waiting.id, approval }, at));
+  }
+  const sql = "SELECT state FROM approval_requests";
+  return JSON.stringify(Result.getOrThrow(ca.register.read((rows) => rows.all(sql))));
+}
+
 /** Does one thing; what it answers, hexadecimal. */
 export async function operate(ca: CertificateAuthority, world: StepWorld, what: StepOperation): Promise<string> {
   const at = new Date(world.at);
   const hex = async (der: Promise<Uint8Array>) => Buffer.from(await der).toString("hex");
   const asked = { token: world.approvedToken, csr: bytes(world.csr), address };
   switch (what) {
+    case "approve":
+      return await approveSecond(ca, world, at);
     case "enrol":
       return await hex(Effect.runPromise(enrol(ca, { ...asked, token: world.token }, at)));
     case "renew": {

@@ -9,7 +9,7 @@ import type { Path } from "effect/Path";
 import { composeApproval } from "../../../pki/approval/approval.ts";
 import { approvalAlgorithms } from "../../../pki/approval/approval_policy.ts";
 import { type ApprovalRefused, refuseApproval } from "../../../pki/approval/approval_refused.ts";
-import { parseApprovalRequest } from "../../../pki/approval/approval_request.ts";
+import { type ApprovalRequest, parseApprovalRequest } from "../../../pki/approval/approval_request.ts";
 import { lineTypes } from "../../../pki/approval/canonical_line.ts";
 import { type Approved, type CeremonyTexts, verifyApprovals } from "../../../pki/approval/verify_approvals.ts";
 import { decodeDer } from "../../../pki/der.ts";
@@ -51,15 +51,25 @@ export function approve(options: Approve): Effect.Effect<Outcome, CertutilError,
       return yield* new CertutilError({ what: "approve", file, detail, remedy });
     }
     if (key === undefined || out === undefined) return { lines: shown, warnings: [] };
-    if (request.expires.getTime() <= (yield* Clock.currentTimeMillis)) {
-      const [detail, remedy] = [`it expired at ${request.expires.toISOString()}`, "Have a new request made."];
-      return yield* new CertutilError({ what: "approve", file, detail, remedy });
-    }
-    const signer = yield* approverKey(key, options.passin);
-    const line = yield* issuing("approve", () => composeApproval(request.digest, signer));
+    const line = yield* signApproval(request, { key, passin: options.passin });
     const output = { path: out, kind: "approval", content: `${line}\n` } as const;
     const { lines: written } = yield* writeOutputs([output], options.existing, [], [file, key]);
     return { lines: [...shown, ...written], warnings: [] };
+  });
+}
+
+/** Signs an approval of a request that has not expired: its line. */
+export function signApproval(
+  { digest, expires }: ApprovalRequest,
+  { key, passin }: { readonly key: string; readonly passin: string | undefined },
+): Effect.Effect<string, CertutilError, FileSystem> {
+  return Effect.gen(function* () {
+    if (expires.getTime() <= (yield* Clock.currentTimeMillis)) {
+      const [detail, remedy] = [`it expired at ${expires.toISOString()}`, "Have a new request made."];
+      return yield* new CertutilError({ what: "approve request", detail, remedy });
+    }
+    const signer = yield* approverKey(key, passin);
+    return yield* issuing("approve", () => composeApproval(digest, signer));
   });
 }
 

@@ -7,9 +7,9 @@ import { Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
 import {
-  approvableOperations,
   type ApprovalPolicy,
   makeApprovalPolicy,
+  offlineOperations,
   type OperationName,
 } from "../../../pki/approval/approval_policy.ts";
 import { parseCertificate } from "../../../pki/certificate.ts";
@@ -54,7 +54,7 @@ export function policyFrom(stated: StatedPolicy): Effect.Effect<ApprovalPolicy, 
   return Effect.gen(function* () {
     const approvers: { name: string; spki: Uint8Array }[] = [];
     for (const text of stated.approvers) approvers.push(yield* readApprover(text));
-    const { threshold, operations = approvableOperations } = stated;
+    const { threshold, operations = offlineOperations } = stated;
     const policy = makeApprovalPolicy({ approvers, threshold, operations: [...operations, "change-approvers"] });
     return yield* Effect.fromResult(
       Result.mapError(policy, ({ detail }) =>

@@ -8,6 +8,7 @@ import type { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
 import { signatureAlgorithmIn } from "../../../pki/approval/intermediate_tbs.ts";
 import type { ApprovedOperation } from "../../../pki/approval/approval_request.ts";
+import { isOnline } from "../../../pki/approval/online_operation.ts";
 import { verifyApprovals } from "../../../pki/approval/verify_approvals.ts";
 import { sameBytes } from "../../../pki/bytes.ts";
 import { type Certificate, parseCertificate } from "../../../pki/certificate.ts";
@@ -82,6 +83,10 @@ export function executeApproved(options: ExecuteApproved): Making {
 }
 
 function execute(options: ExecuteApproved, operation: ApprovedOperation, entry: Output): Making {
+  if (isOnline(operation)) {
+    const detail = `${operation.name} is an operation of hypha-ca`;
+    return Effect.fail(new CertutilError({ what: "execute", detail, remedy: "Approve it there: hypha-ca approve." }));
+  }
   switch (operation.name) {
     case "issue-intermediate":
       return issueApproved(options, operation, entry);

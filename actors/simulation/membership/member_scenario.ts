@@ -4,6 +4,7 @@
  * @module
  */
 import { randomOf } from "../../runtime/random.ts";
+import { ceremoniesOf, type CeremonyPlan } from "./approvers.ts";
 
 /** Kinds of trouble about membership. */
 export const memberFaultKinds = [
@@ -68,6 +69,8 @@ export interface MemberScenario {
   readonly entries: number;
   /** Trouble ends by then, in milliseconds. */
   readonly troubleMs: number;
+  /** Operations that persons approve; none where undefined. */
+  readonly ceremonies?: readonly CeremonyPlan[];
   /** Then everything has this long to recover, in milliseconds. */
   readonly quietMs: number;
 }
@@ -82,10 +85,17 @@ const joinedMs = 45_000;
 /** After the last trouble everything recovers within this, in milliseconds. */
 const recoverMs = 6 * minuteMs;
 
+/** What is drawn. */
+export interface MemberScenarioOptions {
+  readonly faults?: readonly MemberFaultKind[] | undefined;
+  /** Whether persons approve some operations: drawn from a stream of its own. */
+  readonly approvals?: boolean | undefined;
+}
+
 /** The scenario of a seed. */
 export function memberScenarioOf(
   seed: number,
-  { faults }: { readonly faults?: readonly MemberFaultKind[] | undefined } = {},
+  { faults, approvals }: MemberScenarioOptions = {},
 ): MemberScenario {
   const random = randomOf(seed, "membership");
   const lifeMs = random.pick(lives) * minuteMs;
@@ -112,6 +122,7 @@ export function memberScenarioOf(
     entries: random.pick(entries),
     troubleMs,
     quietMs: recoverMs,
+    ...(approvals === true ? { ceremonies: ceremoniesOf(randomOf(seed, "approvals"), troubleMs) } : {}),
   };
 }
 

@@ -10,6 +10,7 @@ import type { MembershipConfig } from "../../config/membership_schema.ts";
 import { randomOf } from "../../runtime/random.ts";
 import { Findings } from "../findings.ts";
 import { Simulation } from "../simulation.ts";
+import { Approvers } from "./approvers.ts";
 import { Ledger } from "./ledger.ts";
 import { Member } from "./member.ts";
 import { MemberChecker } from "./member_checks.ts";
@@ -77,6 +78,7 @@ export async function makeWorld(
   });
   const world = new World({ sim, web, ca, ledger, findings, scenario });
   late.world = world;
+  if (scenario.ceremonies !== undefined) world.approvers = await Approvers.create(world);
   return world;
 }
 
@@ -93,6 +95,7 @@ export class World implements LinkedWorld {
   readonly injected = new Map<MemberTroubleKind, number>();
   readonly bit = new Set<MemberTroubleKind>();
   thieves = 1;
+  approvers: Approvers | undefined;
   /** Names that were revoked for good. */
   readonly #ended = new Set<string>();
   readonly #repairing = new Set<string>();
@@ -146,6 +149,7 @@ export class World implements LinkedWorld {
   /** The operator makes tokens, and the nodes join. */
   begin(): void {
     this.ca.start();
+    this.approvers?.begin(this.scenario.ceremonies ?? []);
     for (const member of this.members.values()) {
       const { name, plan: { role, joinsAt } } = member;
       this.sim.after(joinsAt, () => {

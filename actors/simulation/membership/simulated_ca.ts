@@ -82,6 +82,8 @@ export class SimulatedCa {
   #process: Process | undefined;
   /** Writing to the register fails. */
   isFull = false;
+  /** Called after each commit that changed something. */
+  committed: () => void = () => {};
   #skewMs = 0;
   /** Effects whose promises are waited for. */
   #working = 0;
@@ -218,7 +220,7 @@ export class SimulatedCa {
     { role, name, replaces = "no" }: { readonly role: Role; readonly name: string; readonly replaces?: "no" | "yes" },
     done: OperatorAnswer<string>,
   ): void {
-    this.#operate(
+    this.operate(
       (ca, at) => Effect.map(createToken(ca, { role, name, replaces }, at), ({ text }) => text),
       done,
     );
@@ -226,10 +228,10 @@ export class SimulatedCa {
 
   /** Revokes. */
   revoke(target: RevocationTarget, done: OperatorAnswer<void>): void {
-    this.#operate((ca, at) => Effect.asVoid(revoke(ca, target, "unspecified", at)), done);
+    this.operate((ca, at) => Effect.asVoid(revoke(ca, target, "unspecified", at)), done);
   }
 
-  #operate<A, E extends Error>(
+  operate<A, E extends Error>(
     operation: (ca: CertificateAuthority, at: Date) => Effect.Effect<A, E>,
     done: OperatorAnswer<A>,
   ): void {
@@ -246,19 +248,19 @@ export class SimulatedCa {
     done: OperatorAnswer<Uint8Array>,
   ) {
     const { by, ...list } = request;
-    this.#operate(() => Effect.promise(() => issueCrlDer({ ...list, issuer: this.#init.authority[by] })), done);
+    this.operate(() => Effect.promise(() => issueCrlDer({ ...list, issuer: this.#init.authority[by] })), done);
   }
 
   /** Serials that the register has revoked since a position; for the oracle. */
   revokedSince(position: number): readonly { readonly position: number; readonly serial: string }[] {
     const sql = "SELECT position, serial FROM revocations WHERE position > ? ORDER BY position";
-    return this.#read((rows) => rows.all(sql, position)) ?? [];
+    return this.read((rows) => rows.all(sql, position)) ?? [];
   }
 
   /** The list in force; for the oracle. */
   get list(): MadeCrl | undefined {
     const issuer = this.#process?.ca.issuerId ?? "";
-    return this.#read((rows) => {
+    return this.read((rows) => {
       const row = crlOf(rows, issuer, "complete");
       return row === undefined ? undefined : { ...row, der: derOf(rows, row) };
     });
@@ -269,7 +271,7 @@ export class SimulatedCa {
     return this.#process?.ca.issuerId ?? "";
   }
 
-  #read<A>(query: (rows: RegisterRows) => A): A | undefined {
+  read<A>(query: (rows: RegisterRows) => A): A | undefined {
     const process = this.#process;
     if (process === undefined) return undefined;
     return Result.getOrUndefined(
@@ -307,6 +309,7 @@ export class SimulatedCa {
         isChanged = Result.isSuccess(changed) && total() > before;
         return isChanged && this.isFull ? Result.fail(full()) as unknown as typeof changed : changed;
       });
+      if (isChanged && !this.isFull) this.committed();
       if (isChanged && !this.isFull) this.#step(process);
       return outcome;
     };

@@ -15,6 +15,7 @@ import { askAdmin } from "../../../actors/admin/ask_admin.ts";
 import { realServices } from "../../../actors/runtime/real_ports.ts";
 import { issueCsr } from "../../../pki/issue/mod.ts";
 import { formatPem, parsePem } from "../../../pki/pem.ts";
+import { siegePolicy } from "./approvers.ts";
 import { flagsOf, LineProcess } from "../line_process.ts";
 import { askCa, type CaAsk, type CaReply } from "./client.ts";
 import type { CaFootprint } from "./victim.ts";
@@ -59,7 +60,7 @@ export class CaWorld {
   static async start(runtime: "node" | "deno", program: string): Promise<CaWorld> {
     const [folder, port] = [mkdtempSync(join(tmpdir(), "hypha-siege-")), await freePort()];
     const request = { domain: "acme.example", url: `https://127.0.0.1:${port}`, name: "ca-01", gateways: [] };
-    const made = initCa({ ...request, folder: join(folder, "ca") }, new Date());
+    const made = initCa({ ...request, policy: await siegePolicy(), folder: join(folder, "ca") }, new Date());
     const { config } = await Effect.runPromise(made.pipe(Effect.provide(realServices)));
     writeFileSync(config, readFileSync(config, "utf8").replace("0.0.0.0", "127.0.0.1"));
     const script = fileURLToPath(new URL("victim.ts", import.meta.url));
@@ -145,6 +146,13 @@ export class CaWorld {
 
   #admin(route: string, body?: unknown) {
     return Effect.runPromise(askAdmin(this.socket, route, body));
+  }
+
+  /** Asks over the admin socket, as a process of the operator's user: the answer's code, and its body. */
+  async operate(route: string, body?: unknown): Promise<{ readonly code: string; readonly body: unknown }> {
+    const answer = await this.#admin(route, body);
+    const { code = `status-${answer.status}` } = answer.body as { readonly code?: string };
+    return { code, body: answer.body };
   }
 }
 

@@ -1,0 +1,240 @@
+/**
+ * Approvals of a CA's requests: taken one by one; with enough of them the request is executed, once.
+ *
+ * An approval is in the register before anything is done with it, and what is done ends the request in the same transaction. A CA
+ * that is killed in between finds a request that waits with enough approvals, and executes it when it starts.
+ *
+ * @module
+ */
+import { randomBytes } from "node:crypto";
+import { Effect, Result } from "effect";
+import type { Approver } from "../../pki/approval/approval_policy.ts";
+import type { OperationParts } from "../../pki/approval/approval_request.ts";
+import { toHex } from "../../pki/bytes.ts";
+import {
+  type ApprovalRow,
+  approvalRowOf,
+  approvalsOf,
+  type ApprovalState,
+  approvedIds,
+  approverIdsOf,
+  endApproval,
+  enterApproval,
+  enterApprovalRequest,
+  factOf,
+  lapse,
+  openApprovals,
+  policyFact,
+  policyOf,
+} from "./approval_rows.ts";
+import { doApproved } from "./approved_acts.ts";
+import { type CaRefusalCode, CaRefused } from "./ca_refused.ts";
+import type { CertificateAuthority } from "./certificate_authority.ts";
+import { judgeApprovals, type JudgedCeremony } from "./judge_approvals.ts";
+import { nextTurn } from "./make_lists.ts";
+import type { RegisterRows } from "./register.ts";
+import type { RegisterFailure } from "./register_failure.ts";
+
+type Failure = CaRefused | RegisterFailure;
+
+/** Where a request stands. */
+export interface CeremonyStanding {
+  readonly id: string;
+  readonly operation: string;
+  readonly state: ApprovalState;
+  readonly expires: number;
+  /** Names of those who approved. */
+  readonly approvers: readonly string[];
+  readonly threshold: number;
+  /** Why an approved request was not done; undefined where nothing went wrong. */
+  readonly reason: string | undefined;
+}
+
+/** What goes with a request. */
+export interface RequestedFor {
+  /** The node that enrols. */
+  readonly identity?: string;
+  /** Id of its token. */
+  readonly token?: string;
+  /** Goes with the transaction. */
+  readonly also?: (rows: RegisterRows) => void;
+}
+
+/** Enters a request, for callers whose turn it is. */
+export function requestApprovals(
+  ca: CertificateAuthority,
+  operation: OperationParts,
+  at: Date,
+  about: RequestedFor = {},
+): Effect.Effect<CeremonyStanding, Failure> {
+  const nonce = toHex(randomBytes(32));
+  return Effect.map(
+    Effect.fromResult(ca.register.transaction((rows) => {
+      const { token, also } = about;
+      also?.(rows);
+      return Result.map(enterApprovalRequest(rows, { operation, ca: ca.issuerId, nonce, token }, at), (row) => ({
+        row,
+        threshold: policyOf(rows)?.threshold ?? 0,
+      }));
+    })),
+    ({ row: { id, expires, state }, threshold }) => {
+      const { name } = operation;
+      ca.onAlarm({ kind: "approvals-pending", identity: about.identity ?? name, operation: name, id });
+      return { id, operation: name, state, expires, approvers: [], threshold, reason: undefined };
+    },
+  ).pipe(Effect.tap(() => nextTurn));
+}
+
+/** Takes an approval, and executes the request when it has enough of them. */
+export function takeApproval(
+  ca: CertificateAuthority,
+  { id, approval }: { readonly id: string; readonly approval: string },
+  at: Date,
+): Effect.Effect<CeremonyStanding, Failure> {
+  return ca.inTurn(Effect.gen(function* () {
+    const judged = yield* Effect.fromResult(
+      ca.register.transaction((rows) => enterJudged(ca, rows, { id, approval }, at)),
+    );
+    // Of many at once, each has a turn of the event loop for itself.
+    yield* nextTurn;
+    if (judged.isApproved) return yield* execute(ca, id, at);
+    return standingOf(id, judged, { state: "open" });
+  }));
+}
+
+function enterJudged(
+  ca: CertificateAuthority,
+  rows: RegisterRows,
+  { id, approval }: { readonly id: string; readonly approval: string },
+  at: Date,
+): Result.Result<JudgedCeremony, CaRefused> {
+  const row = approvalRowOf(rows, id);
+  if (row === undefined) return Result.fail(unknownRequest(id));
+  return Result.map(judgeRow(ca, rows, row, at, [approval]), (judged) => {
+    const before = approvalsOf(rows, id);
+    const { approver } = JSON.parse(approval) as { readonly approver: string };
+    const { name } = judged.approvers.find(({ keyId }: Approver) => keyId === approver)!;
+    if (before.length < judged.approvers.length) enterApproval(rows, { id, approver, name, line: approval });
+    return judged;
+  });
+}
+
+function judgeRow(
+  ca: CertificateAuthority,
+  rows: RegisterRows,
+  row: ApprovalRow,
+  at: Date,
+  more: readonly string[] = [],
+): Result.Result<JudgedCeremony, CaRefused> {
+  const approvals = [...approvalsOf(rows, row.id), ...more];
+  const ceremony = { ...row, policy: factOf(rows, policyFact), approvals };
+  return Result.mapError(
+    judgeApprovals(ceremony, { at, ca: ca.issuerId }),
+    ({ code, detail }) => new CaRefused({ code: "approval-refused", detail: `${code}: ${detail}` }),
+  );
+}
+
+const unknownRequest = (id: string) => new CaRefused({ code: "request-unknown", detail: `no request ${id} is known` });
+
+function standingOf(
+  id: string,
+  { request, approvers, policy }: JudgedCeremony,
+  { state, reason }: { readonly state: ApprovalState; readonly reason?: string },
+): CeremonyStanding {
+  return {
+    id,
+    operation: request.operation.name,
+    state,
+    expires: +request.expires,
+    approvers: approvers.map(({ name }) => name),
+    threshold: policy.threshold,
+    reason,
+  };
+}
+
+/** What passes: the request stays, and is tried again. */
+const passing: readonly CaRefusalCode[] = ["busy", "issuer-ended", "signer-unavailable"];
+
+/** Executes a request that waits with enough approvals; they are verified again, under the policy in force. */
+function execute(ca: CertificateAuthority, id: string, at: Date): Effect.Effect<CeremonyStanding, Failure> {
+  return Effect.gen(function* () {
+    const judged = yield* Effect.fromResult(
+      ca.register.read((rows) => judgeRow(ca, rows, approvalRowOf(rows, id)!, at)),
+    );
+    if (Result.isFailure(judged)) {
+      yield* end(ca, { id, state: "lapsed", reason: judged.failure.detail }, at);
+      return yield* judged.failure;
+    }
+    const { request: { operation }, approvers } = judged.success;
+    const finish = (rows: RegisterRows) => {
+      const reason = `approved by ${approvers.map(({ name }) => name).join(", ")}`;
+      endApproval(rows, { id, state: "executed", reason }, at);
+    };
+    const done = yield* Effect.result(doApproved(ca, { operation, finish }, at));
+    if (Result.isSuccess(done)) return standingOf(id, judged.success, { state: "executed" });
+    const { message: reason } = done.failure;
+    const waits = done.failure._tag !== "CaRefused" || passing.includes(done.failure.code);
+    if (!waits) yield* end(ca, { id, state: "lapsed", reason: done.failure.code }, at);
+    ca.onAlarm({ kind: "approved-not-done", identity: operation.name, operation: operation.name, id, reason });
+    return standingOf(id, judged.success, { state: waits ? "open" : "lapsed", reason });
+  });
+}
+
+function end(
+  ca: CertificateAuthority,
+  ended: { readonly id: string; readonly state: "lapsed" | "denied"; readonly reason: string },
+  at: Date,
+): Effect.Effect<boolean, RegisterFailure> {
+  return Effect.fromResult(
+    ca.register.transaction<boolean, never>((rows) => Result.succeed(endApproval(rows, ended, at))),
+  );
+}
+
+/** Executes what was approved before the CA ended or its key was away, and ends what has expired. */
+export function resumeApproved(ca: CertificateAuthority, at: Date): Effect.Effect<void, Failure> {
+  return ca.inTurn(Effect.gen(function* () {
+    const waits = yield* Effect.fromResult(ca.register.read((rows) => rows.first(anyOpen) !== undefined));
+    if (!waits) return;
+    const ids = yield* Effect.fromResult(ca.register.transaction<readonly string[], never>((rows) => {
+      lapse(rows, at);
+      return Result.succeed(approvedIds(rows, at));
+    }));
+    for (const id of ids) yield* Effect.catchTag(execute(ca, id, at), "CaRefused", () => Effect.void);
+  }));
+}
+
+const anyOpen = "SELECT 1 FROM approval_requests WHERE state = 'open' LIMIT 1";
+
+/** Denies a request: it ends, and a node whose enrolment it was gets no certificate. Any operator can. */
+export function denyApproval(
+  ca: CertificateAuthority,
+  id: string,
+  at: Date,
+): Effect.Effect<ApprovalRow, Failure> {
+  return ca.inTurn(Effect.suspend(() =>
+    Effect.fromResult(ca.register.transaction((rows) => {
+      const row = approvalRowOf(rows, id);
+      if (row === undefined || !endApproval(rows, { id, state: "denied", reason: "denied" }, at)) {
+        return Result.fail(unknownRequest(id));
+      }
+      const sql = "UPDATE requests SET decision = 'denied', decided = ? WHERE token = ? AND decision IS NULL";
+      if (row.token !== null) rows.change(sql, +at, row.token);
+      return Result.succeed(row);
+    }))
+  ));
+}
+
+/** A request that waits, with those who have approved it. */
+export interface WaitingRequest extends Omit<CeremonyStanding, "reason"> {
+  readonly asked: number;
+}
+
+/** All requests that wait. */
+export function waitingRequests(rows: RegisterRows, at: Date): readonly WaitingRequest[] {
+  const { approvers = [], threshold = 0 } = policyOf(rows) ?? {};
+  return openApprovals(rows, at).map(({ id, operation, state, expires, asked }) => {
+    const given = approverIdsOf(rows, id);
+    const names = approvers.filter(({ keyId }) => given.includes(keyId)).map(({ name }) => name);
+    return { id, operation, state, expires, asked, approvers: names, threshold };
+  });
+}

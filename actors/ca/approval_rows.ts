@@ -1,0 +1,219 @@
+/**
+ * Approvers, requests that wait for their approvals, and these approvals, in the register.
+ *
+ * A request is there from the operator's command, or a node's enrolment, until it ends: `executed` with enough approvals, `denied` by
+ * an operator, or `lapsed`: expired, made under another policy, or not to be done any more. Its id is the beginning of its digest.
+ *
+ * @module
+ */
+import { Result } from "effect";
+import { type ApprovalPolicy, type OperationName, parseApprovalPolicy } from "../../pki/approval/approval_policy.ts";
+import {
+  type ApprovalRequest,
+  composeApprovalRequest,
+  type OperationParts,
+  parseApprovalRequest,
+} from "../../pki/approval/approval_request.ts";
+import { requestLifeMaxMs } from "../../pki/approval/verify_approvals.ts";
+import { CaRefused } from "./ca_refused.ts";
+import type { RegisterRows } from "./register.ts";
+
+/** Requests that wait at once. */
+export const openApprovalsMax = 256;
+/** Requests that have ended and are kept for export; the audit log has all. */
+export const endedApprovalsMax = 1_000;
+/** Characters of an id: 8 octets, hexadecimal. */
+export const approvalIdCharacters = 16;
+
+/** What became of a request. */
+export type ApprovalState = "open" | "executed" | "denied" | "lapsed";
+
+/** A request. */
+export interface ApprovalRow {
+  readonly id: string;
+  /** What approvers sign the hash of. */
+  readonly line: string;
+  /** The line of the policy under which it was made. */
+  readonly policy: string;
+  readonly operation: OperationName;
+  readonly asked: number;
+  readonly expires: number;
+  /** Id of the token, where it is an enrolment. */
+  readonly token: string | null;
+  readonly state: ApprovalState;
+  readonly ended: number | null;
+}
+
+/** The fact that holds the line of the policy in force. */
+export const policyFact = "approval_policy";
+
+/** Reads a fact. */
+export function factOf(rows: RegisterRows, name: string): string | undefined {
+  return rows.first<{ readonly value: string }>("SELECT value FROM facts WHERE name = ?", name)?.value;
+}
+
+/** Enters a fact. */
+export function enterFact(rows: RegisterRows, name: string, value: string): void {
+  rows.change("INSERT OR REPLACE INTO facts VALUES (?, ?)", name, value);
+}
+
+/** The policy in force; undefined where nothing waits for approvals. */
+export function policyOf(rows: RegisterRows): ApprovalPolicy | undefined {
+  const line = factOf(rows, policyFact);
+  // Only lines that were read are entered.
+  return line === undefined ? undefined : Result.getOrThrow(parseApprovalPolicy(line));
+}
+
+/** Puts a policy in force. */
+export function enterPolicy(
+  rows: RegisterRows,
+  { line, digest, threshold, approvers, operations }: ApprovalPolicy,
+): void {
+  enterFact(rows, policyFact, line);
+  rows.record({
+    type: "approval.policy",
+    outcome: "done",
+    detail: {
+      policy: digest,
+      threshold,
+      operations,
+      approvers: approvers.map(({ name, keyId }) => `${name} ${keyId}`),
+    },
+  });
+}
+
+/** Whether an operation waits for approvals. */
+export function needsApprovals(rows: RegisterRows, operation: string): boolean {
+  return policyOf(rows)?.operations.some((each) => each === operation) ?? false;
+}
+
+/** What a request is entered with. */
+export interface NewApprovalRequest {
+  readonly operation: OperationParts;
+  /** SHA-256 of the key of the CA that executes it. */
+  readonly ca: string;
+  /** 32 random octets, hexadecimal. */
+  readonly nonce: string;
+  readonly token?: string | undefined;
+}
+
+/** Enters a request; it expires after a day. */
+export function enterApprovalRequest(
+  rows: RegisterRows,
+  { operation, ca, nonce, token }: NewApprovalRequest,
+  at: Date,
+): Result.Result<ApprovalRow, CaRefused> {
+  const policy = policyOf(rows);
+  if (policy === undefined) return refuse("approvers-refused", "no approvers are set");
+  lapse(rows, at);
+  const open = rows.first<{ n: number }>("SELECT count(*) AS n FROM approval_requests WHERE state = 'open'")!.n;
+  if (open >= openApprovalsMax) return refuse("too-many-requests", `${open} requests wait for approvals`);
+  const expires = Math.floor((+at + requestLifeMaxMs) / 1_000) * 1_000;
+  const line = composeApprovalRequest(operation, { ca, expires: new Date(expires), nonce, policy: policy.digest });
+  return Result.map(readRequest(line), ({ digest }) => {
+    const id = digest.slice(0, approvalIdCharacters);
+    const sql =
+      "INSERT INTO approval_requests (id, line, policy, operation, asked, expires, token) VALUES (?, ?, ?, ?, ?, ?, ?)";
+    rows.change(sql, id, line, policy.line, operation.name, +at, expires, token ?? null);
+    rows.record({ type: "approval.requested", outcome: "done", peer: operation.name, detail: { id, request: line } });
+    return approvalRowOf(rows, id)!;
+  });
+}
+
+/** Reads a request's line. One that is too long cannot be approved. */
+export function readRequest(line: string): Result.Result<ApprovalRequest, CaRefused> {
+  return Result.mapError(
+    parseApprovalRequest(line),
+    ({ detail }) => new CaRefused({ code: "too-many-certificates", detail }),
+  );
+}
+
+/** A request by its id. */
+export function approvalRowOf(rows: RegisterRows, id: string): ApprovalRow | undefined {
+  return rows.first("SELECT * FROM approval_requests WHERE id = ?", id);
+}
+
+/** The lines of a request's approvals. */
+export function approvalsOf(rows: RegisterRows, id: string): readonly string[] {
+  const sql = "SELECT line FROM approvals WHERE request = ? ORDER BY rowid";
+  return rows.all<{ readonly line: string }>(sql, id).map(({ line }) => line);
+}
+
+/** Key ids of those who approved a request. */
+export function approverIdsOf(rows: RegisterRows, id: string): readonly string[] {
+  const sql = "SELECT approver FROM approvals WHERE request = ?";
+  return rows.all<{ readonly approver: string }>(sql, id).map(({ approver }) => approver);
+}
+
+/** Enters an approval that was checked. */
+export function enterApproval(
+  rows: RegisterRows,
+  { id, approver, name, line }: {
+    readonly id: string;
+    readonly approver: string;
+    readonly name: string;
+    readonly line: string;
+  },
+): void {
+  rows.change("INSERT INTO approvals VALUES (?, ?, ?)", id, approver, line);
+  rows.record({ type: "approval.given", outcome: "done", peer: name, detail: { id, approval: line } });
+}
+
+/** The requests that wait, the oldest first. */
+export function openApprovals(rows: RegisterRows, at: Date): readonly ApprovalRow[] {
+  const sql = "SELECT * FROM approval_requests WHERE state = 'open' AND expires > ? ORDER BY asked, id";
+  return rows.all(sql, +at);
+}
+
+/** The open request of a token. */
+export function openApprovalOf(rows: RegisterRows, token: string, at: Date): ApprovalRow | undefined {
+  return rows.first("SELECT * FROM approval_requests WHERE token = ? AND state = 'open' AND expires > ?", token, +at);
+}
+
+/** Ids of the open requests that have as many approvals as the policy wants. */
+export function approvedIds(rows: RegisterRows, at: Date): readonly string[] {
+  const threshold = policyOf(rows)?.threshold;
+  if (threshold === undefined) return [];
+  const sql = `
+SELECT id FROM approval_requests WHERE state = 'open' AND expires > ?
+AND (SELECT count(*) FROM approvals WHERE request = approval_requests.id) >= ? ORDER BY asked, id`;
+  return rows.all<{ readonly id: string }>(sql, +at, threshold).map(({ id }) => id);
+}
+
+/** Ends a request; false where it had ended before. */
+export function endApproval(
+  rows: RegisterRows,
+  { id, state, reason }: {
+    readonly id: string;
+    readonly state: Exclude<ApprovalState, "open">;
+    readonly reason: string;
+  },
+  at: Date,
+): boolean {
+  const sql = "UPDATE approval_requests SET state = ?, ended = ? WHERE id = ? AND state = 'open'";
+  if (rows.change(sql, state, +at, id) === 0) return false;
+  rows.record({ type: `approval.${state}`, outcome: reason, detail: { id } });
+  return true;
+}
+
+/** Ends the requests that have expired, and forgets those that ended long ago. */
+export function lapse(rows: RegisterRows, at: Date): void {
+  const expired = "SELECT id FROM approval_requests WHERE state = 'open' AND expires <= ?";
+  for (const { id } of rows.all<{ readonly id: string }>(expired, +at)) {
+    endApproval(rows, { id, state: "lapsed", reason: "expired" }, at);
+  }
+  const old =
+    `SELECT id FROM approval_requests WHERE state <> 'open' ORDER BY ended DESC LIMIT -1 OFFSET ${endedApprovalsMax}`;
+  rows.change(`DELETE FROM approvals WHERE request IN (${old})`);
+  rows.change(`DELETE FROM approval_requests WHERE id IN (${old})`);
+}
+
+/** Ends all that wait: what they were made under no longer holds. */
+export function lapseAll(rows: RegisterRows, reason: string, at: Date): void {
+  for (const { id } of rows.all<{ readonly id: string }>("SELECT id FROM approval_requests WHERE state = 'open'")) {
+    endApproval(rows, { id, state: "lapsed", reason }, at);
+  }
+}
+
+const refuse = (code: "approvers-refused" | "too-many-requests", detail: string) =>
+  Result.fail(new CaRefused({ code, detail }));

@@ -1,0 +1,151 @@
+/**
+ * What an operator does to a CA, where it may have to wait for the approvals of others.
+ *
+ * @module
+ */
+import { Effect, Result } from "effect";
+import { type ApprovalPolicy, onlineOperations, parseApprovalPolicy } from "../../pki/approval/approval_policy.ts";
+import { revokedAtOnceMax, type RevokedCertificate } from "../../pki/approval/online_operation.ts";
+import type { RevocationReason } from "../../pki/issue/mod.ts";
+import { type CeremonyStanding, requestApprovals } from "./approval_ceremony.ts";
+import { enterPolicy, factOf, needsApprovals, policyFact } from "./approval_rows.ts";
+import { arePermitted, type ConfiguredCas, configuredCas, enterConfiguredCas } from "./authorities_fact.ts";
+import { CaRefused } from "./ca_refused.ts";
+import type { CertificateAuthority } from "./certificate_authority.ts";
+import type { RegisterRows } from "./register.ts";
+import type { RegisterFailure } from "./register_failure.ts";
+import { revocableOf, type RevocationTarget, revoke, type Revoked } from "./revoke.ts";
+
+/** Names or serials that operators revoke within an hour without approvals, where `revoke-many` waits for them. */
+export const unapprovedRevocationsMax = 10;
+const hourMs = 3_600_000;
+
+type Failure = CaRefused | RegisterFailure;
+
+/** What became of a command: it was done, or a request waits. */
+export type Acted<A> = { readonly done: A } | { readonly waits: CeremonyStanding };
+
+/** Revokes targets; above {@linkcode unapprovedRevocationsMax} within an hour all of them wait for approvals. */
+export function revokeByOperator(
+  ca: CertificateAuthority,
+  targets: readonly RevocationTarget[],
+  reason: RevocationReason,
+  at: Date,
+): Effect.Effect<Acted<readonly Revoked[]>, Failure> {
+  return Effect.gen(function* () {
+    const act = yield* Effect.fromResult(
+      ca.register.transaction<number | undefined, never>((rows) => Result.succeed(enterAct(rows, targets.length, at))),
+    );
+    if (act === undefined) return { waits: yield* requestRevocations(ca, { targets, reason }, at) };
+    const done: Revoked[] = [];
+    for (const target of targets) {
+      const revoked = yield* Effect.tapError(
+        revoke(ca, target, reason, at),
+        () => Effect.sync(() => undo(ca, act, done.length)),
+      );
+      done.push(revoked);
+    }
+    return { done };
+  });
+}
+
+/** Counts an act; undefined where it has to wait. Where nothing waits, nothing is counted: 0. */
+function enterAct(rows: RegisterRows, names: number, at: Date): number | undefined {
+  if (!needsApprovals(rows, "revoke-many")) return 0;
+  rows.change("DELETE FROM revocation_acts WHERE at <= ?", +at - hourMs);
+  const before = rows.first<{ n: number | null }>("SELECT sum(names) AS n FROM revocation_acts")?.n ?? 0;
+  if (before + names > unapprovedRevocationsMax) return undefined;
+  rows.change("INSERT INTO revocation_acts VALUES (?, ?)", +at, names);
+  return rows.first<{ id: number }>("SELECT last_insert_rowid() AS id")!.id;
+}
+
+/** Of an act that was refused, only what was done before counts. */
+function undo({ register }: CertificateAuthority, act: number, done: number): void {
+  if (act === 0) return;
+  register.transaction((rows) =>
+    Result.succeed(rows.change("UPDATE revocation_acts SET names = ? WHERE rowid = ?", done, act))
+  );
+}
+
+function requestRevocations(
+  ca: CertificateAuthority,
+  { targets, reason }: { readonly targets: readonly RevocationTarget[]; readonly reason: RevocationReason },
+  at: Date,
+): Effect.Effect<CeremonyStanding, Failure> {
+  return ca.inTurn(Effect.gen(function* () {
+    const certificates: RevokedCertificate[] = [];
+    const identities: string[] = [];
+    for (const target of targets) {
+      const found = yield* Effect.fromResult(revocableOf(ca, target, revokedAtOnceMax, at));
+      for (const { identity, issuer, serial } of found.rows) certificates.push({ identity, issuer, serial });
+      if (found.identity !== undefined) identities.push(found.identity);
+    }
+    if (certificates.length === 0) {
+      return yield* new CaRefused({ code: "name-unknown", detail: "nothing is left to revoke of these" });
+    }
+    return yield* requestApprovals(ca, { name: "revoke-many", certificates, identities, reason }, at);
+  }));
+}
+
+/** Sets the first approvers; later ones need the approval of those before. */
+export function setFirstPolicy(ca: CertificateAuthority, line: string): Effect.Effect<ApprovalPolicy, Failure> {
+  return ca.inTurn(
+    Effect.suspend(() =>
+      Effect.fromResult(Result.flatMap(onlinePolicy(line), (policy) =>
+        ca.register.transaction((rows) => {
+          if (factOf(rows, policyFact) !== undefined) return refuse("approvers are set already");
+          enterFirstPolicy(rows, policy, configuredCas(ca));
+          return Result.succeed(policy);
+        })))
+    ),
+  );
+}
+
+/** Enters the first policy of a register. */
+export function enterFirstPolicy(rows: RegisterRows, policy: ApprovalPolicy, cas: ConfiguredCas): void {
+  enterPolicy(rows, policy);
+  enterConfiguredCas(rows, cas);
+}
+
+/** Requests other approvers. */
+export function requestPolicy(
+  ca: CertificateAuthority,
+  line: string,
+  at: Date,
+): Effect.Effect<CeremonyStanding, Failure> {
+  return ca.inTurn(
+    Effect.flatMap(
+      Effect.fromResult(onlinePolicy(line)),
+      (policy) => requestApprovals(ca, { name: "change-approvers", policy }, at),
+    ),
+  );
+}
+
+/** A policy whose operations are all a CA's own. */
+export function onlinePolicy(line: string): Result.Result<ApprovalPolicy, CaRefused> {
+  return Result.flatMap(
+    Result.mapError(parseApprovalPolicy(line), ({ detail }) => new CaRefused({ code: "approvers-refused", detail })),
+    (policy) => {
+      const online: readonly string[] = onlineOperations;
+      const other = policy.operations.find((each) => !online.includes(each));
+      return other === undefined ? Result.succeed(policy) : refuse(`${other} is no operation of hypha-ca`);
+    },
+  );
+}
+
+const refuse = (detail: string) => Result.fail(new CaRefused({ code: "approvers-refused", detail }));
+
+/** Whether the configuration may have these CAs from its next start on; where it waits, the request. */
+export function permitRotation(
+  ca: CertificateAuthority,
+  cas: ConfiguredCas,
+  at: Date,
+): Effect.Effect<Acted<"permitted">, Failure> {
+  return ca.inTurn(Effect.gen(function* () {
+    const isPermitted = yield* Effect.fromResult(
+      ca.register.read((rows) => !needsApprovals(rows, "rotate-ca") || arePermitted(rows, cas)),
+    );
+    if (isPermitted) return { done: "permitted" } as const;
+    return { waits: yield* requestApprovals(ca, { name: "rotate-ca", ...cas }, at) };
+  }));
+}

@@ -1,0 +1,263 @@
+/** Operations of a CA that wait for two of three persons. */
+import { Buffer } from "node:buffer";
+import { Effect, Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { denyApproval, requestApprovals, resumeApproved, waitingRequests } from "../../actors/ca/approval_ceremony.ts";
+import { approvalRowOf, endedApprovalsMax, openApprovalsMax, policyOf } from "../../actors/ca/approval_rows.ts";
+import { arePermitted, configuredCas } from "../../actors/ca/authorities_fact.ts";
+import type { CertificateAuthority } from "../../actors/ca/certificate_authority.ts";
+import { enrol } from "../../actors/ca/enrol.ts";
+import {
+  requestPolicy,
+  revokeByOperator,
+  setFirstPolicy,
+  unapprovedRevocationsMax,
+} from "../../actors/ca/operator_acts.ts";
+import { decide, openRequests } from "../../actors/ca/request_rows.ts";
+import { revoke } from "../../actors/ca/revoke.ts";
+import type { OperationName } from "../../pki/approval/approval_policy.ts";
+import { parseApprovalRequest } from "../../pki/approval/approval_request.ts";
+import { requestLifeMaxMs } from "../../pki/approval/verify_approvals.ts";
+import { parseCertificate } from "../../pki/certificate.ts";
+import { codeOf, start, testAuthority, type TestAuthorityOptions, testCsr } from "../support/authority.ts";
+import { policyOfKeys, testApprovers } from "../support/approvers.ts";
+
+const test = suite("operations of a CA that wait for two of three persons");
+const later = (ms: number) => new Date(+start + ms);
+const address = "10.0.0.1";
+
+/** A CA with approvers. */
+async function approved(operations?: readonly OperationName[], options?: TestAuthorityOptions) {
+  const world = await testAuthority(options);
+  return { ...world, ...await testApprovers(world.ca, operations) };
+}
+
+const waiting = (ca: CertificateAuthority, at = start) =>
+  Result.getOrThrow(ca.register.read((rows) => waitingRequests(rows, at)));
+const stateOf = (ca: CertificateAuthority, id: string) =>
+  Result.getOrThrow(ca.register.read((rows) => approvalRowOf(rows, id)?.state));
+
+/** A worker that has asked for its certificate. */
+async function asked(world: Awaited<ReturnType<typeof approved>>, name = "w-1") {
+  const [token, { der: csr }] = [await world.token(name), await testCsr()];
+  const ask = (at = start) => codeOf(enrol(world.ca, { token, csr, address }, at));
+  assert.is(await ask(), "request-pending");
+  return {
+    ask,
+    id: waiting(world.ca).at(-1)!.id,
+    fetch: (at = start) => Effect.runPromise(enrol(world.ca, { token, csr, address }, at)),
+  };
+}
+
+test("an enrolment waits for two persons; the node gets the bytes that they signed, again and again", async () => {
+  const world = await approved();
+  const { ask, id, fetch } = await asked(world);
+  assert.equal(waiting(world.ca).map(({ operation, approvers }) => [operation, approvers]), [[
+    "issue-role:worker",
+    [],
+  ]]);
+  assert.is(world.alarms.at(-1)?.kind, "approvals-pending");
+  assert.is(await world.approve(id, "alice", start), "open");
+  assert.match(await world.approve(id, "alice", start), "approval-repeated");
+  assert.match(await world.approve(id, "mallory", start), "approval-unlisted");
+  assert.is(await ask(), "request-pending", "one is not enough, and asking again makes no second request");
+  assert.equal(waiting(world.ca).map(({ approvers }) => approvers), [["alice"]]);
+  assert.is(await world.approve(id, "carol", later(1_000)), "executed");
+  const line = Result.getOrThrow(world.ca.register.read((rows) => approvalRowOf(rows, id)!.line));
+  const { operation } = Result.getOrThrow(parseApprovalRequest(line));
+  const issued = Result.getOrThrow(parseCertificate(Uint8Array.from(await fetch(later(2_000)))));
+  assert.ok(operation.name === "issue-role:worker" && Buffer.from(operation.tbs).equals(Buffer.from(issued.tbs)));
+  assert.equal([...await fetch(later(3_000))], [...issued.der]);
+  assert.match(await world.approve(id, "bob", later(3_000)), "approval-replayed");
+  world.close();
+});
+
+test("one operator cannot approve in their place, before or after the approvers were set", async () => {
+  const world = await testAuthority({ approvedRoles: ["worker"] });
+  const [token, { der: csr }] = [await world.token("w-1"), await testCsr()];
+  const ask = () => codeOf(enrol(world.ca, { token, csr, address }, start));
+  assert.is(await ask(), "request-pending");
+  const [request] = Result.getOrThrow(world.ca.register.read((rows) => openRequests(rows, start)));
+  assert.is(await codeOf(decide(world.ca, { id: request!.id, decision: "approved" }, start)), "done");
+  await testApprovers(world.ca);
+  assert.is(await ask(), "request-pending", "the one operator's yes no longer counts");
+  const other = { token: await world.token("w-2"), csr: (await testCsr()).der, address };
+  assert.is(await codeOf(enrol(world.ca, other, start)), "request-pending");
+  const open = Result.getOrThrow(world.ca.register.read((rows) => openRequests(rows, start)));
+  assert.is(await codeOf(decide(world.ca, { id: open.at(-1)!.id, decision: "approved" }, start)), "approvals-required");
+  assert.is(await codeOf(decide(world.ca, { id: open.at(-1)!.id, decision: "denied" }, start)), "done");
+  assert.is(await codeOf(enrol(world.ca, other, start)), "request-denied");
+  assert.equal(waiting(world.ca).length, 1);
+  world.close();
+});
+
+test("a request ends after a day, and the node's next one takes its place", async () => {
+  const world = await approved();
+  const { ask, id } = await asked(world);
+  await world.approve(id, "alice", start);
+  assert.match(await world.approve(id, "bob", later(requestLifeMaxMs)), "approval-expired");
+  assert.is(await ask(later(requestLifeMaxMs)), "request-pending");
+  assert.is(stateOf(world.ca, id), "lapsed");
+  const [next] = waiting(world.ca, later(requestLifeMaxMs));
+  assert.is.not(next?.id, id);
+  await world.approve(next!.id, "alice", later(requestLifeMaxMs + 1));
+  assert.is(await world.approve(next!.id, "bob", later(requestLifeMaxMs + 1)), "executed");
+  assert.is(await ask(later(requestLifeMaxMs + 2)), "done");
+  world.close();
+});
+
+test("a denied request gives no certificate, and cannot be approved", async () => {
+  const world = await approved();
+  const { ask, id } = await asked(world);
+  await Effect.runPromise(denyApproval(world.ca, id, start));
+  assert.is(await ask(), "request-denied");
+  assert.match(await world.approve(id, "alice", start), "is denied");
+  assert.is(await codeOf(denyApproval(world.ca, id, start)), "request-unknown");
+  world.close();
+});
+
+test("when the approvers change, all that waits ends: the approval of one who left counts nowhere", async () => {
+  const world = await approved();
+  const { ask, id } = await asked(world);
+  assert.is(await world.approve(id, "carol", start), "open");
+  const policy = policyOfKeys(world.keys, ["alice", "bob"]);
+  const change = await Effect.runPromise(requestPolicy(world.ca, policy.line, start));
+  assert.is(await world.approve(change.id, "alice", start), "open");
+  assert.is(await world.approve(change.id, "carol", start), "executed", "the present ones approve, carol among them");
+  assert.is(Result.getOrThrow(world.ca.register.read(policyOf))?.digest, policy.digest);
+  assert.is(stateOf(world.ca, id), "lapsed");
+  assert.match(await world.approve(id, "alice", start), "approval-replayed");
+  assert.is(await ask(), "request-pending");
+  const next = waiting(world.ca).at(-1)!.id;
+  assert.match(await world.approve(next, "carol", start), "approval-unlisted");
+  assert.is(await codeOf(setFirstPolicy(world.ca, policy.line)), "approvers-refused");
+  world.close();
+});
+
+test("what cannot be done now is done later; what cannot be done any more has lapsed", async () => {
+  let isAway = false;
+  const world = await approved(undefined, {
+    signer: (real) => ({
+      ...real,
+      sign: (bytes) => isAway ? Promise.reject(new Error("the key is away")) : real.sign(bytes),
+    }),
+  });
+  const first = await asked(world);
+  await world.approve(first.id, "alice", start);
+  isAway = true;
+  assert.match(await world.approve(first.id, "bob", start), /^open: .*the key is away/);
+  assert.is(world.alarms.at(-1)?.kind, "approved-not-done");
+  isAway = false;
+  await Effect.runPromise(resumeApproved(world.ca, later(60_000)));
+  assert.is(stateOf(world.ca, first.id), "executed");
+  assert.is(await first.ask(later(60_000)), "done");
+  const second = await asked(world, "w-2");
+  await Effect.runPromise(Effect.ignore(revoke(world.ca, { name: "w-1" }, "unspecified", start)));
+  Result.getOrThrow(
+    world.ca.register.transaction((rows) =>
+      Result.succeed(rows.change("UPDATE tokens SET void = 1 WHERE name = 'w-2'"))
+    ),
+  );
+  await world.approve(second.id, "alice", start);
+  assert.match(await world.approve(second.id, "bob", start), /^lapsed: /);
+  world.close();
+});
+
+test("approved, and killed: a CA that starts executes it, unless it expired or the approvers changed", async () => {
+  for (const [at, expected] of [[later(1), "executed"], [later(requestLifeMaxMs), "lapsed"]] as const) {
+    const world = await approved();
+    const { id } = await asked(world);
+    await world.approve(id, "alice", start);
+    const line = await world.sign(id, "bob");
+    const approver = (JSON.parse(line) as { approver: string }).approver;
+    Result.getOrThrow(
+      world.ca.register.transaction((rows) =>
+        Result.succeed(rows.change("INSERT INTO approvals VALUES (?, ?, ?)", id, approver, line))
+      ),
+    );
+    const again = world.reopen();
+    await Effect.runPromise(resumeApproved(again, at));
+    await Effect.runPromise(resumeApproved(again, at));
+    assert.is(stateOf(again, id), expected);
+    world.close();
+  }
+});
+
+test("some revocations within an hour go at once; more wait, and are done with those that renew them", async () => {
+  const world = await approved(["change-approvers", "revoke-many"]);
+  const names = Array.from({ length: unapprovedRevocationsMax + 3 }, (_, index) => `w-${index}`);
+  for (const name of names) {
+    const request = { token: await world.token(name), csr: (await testCsr()).der, address };
+    await Effect.runPromise(enrol(world.ca, request, start));
+  }
+  const act = (targets: readonly string[], at = start) =>
+    Effect.runPromise(
+      Effect.result(revokeByOperator(world.ca, targets.map((name) => ({ name })), "keyCompromise", at)),
+    );
+  const outcome = async (targets: readonly string[], at = start) => {
+    const acted = await act(targets, at);
+    return Result.isFailure(acted) ? acted.failure._tag : "done" in acted.success ? "done" : acted.success.waits.id;
+  };
+  assert.is(await outcome(["unknown"]), "CaRefused", "counts for nothing");
+  for (const name of names.slice(0, unapprovedRevocationsMax)) assert.is(await outcome([name]), "done");
+  const id = await outcome(names.slice(-3));
+  assert.match(id, /^[0-9a-f]{16}$/);
+  const revoked = () =>
+    Result.getOrThrow(
+      world.ca.register.read((rows) => rows.first<{ n: number }>("SELECT count(*) AS n FROM revocations")!.n),
+    );
+  assert.is(revoked(), unapprovedRevocationsMax);
+  const token = await world.token(names.at(-1)!, { replaces: "yes" });
+  await world.approve(id, "bob", start);
+  assert.is(await world.approve(id, "alice", start), "executed");
+  assert.is(revoked(), names.length);
+  const late = { token, csr: (await testCsr()).der, address };
+  assert.is(await codeOf(enrol(world.ca, late, start)), "token-unknown", "the tokens of a whole name are void");
+  assert.match(await outcome([names[0]!], later(3_599_999)), "CaRefused", "nothing is left to ask for");
+  assert.is(await outcome([names[0]!], later(3_600_000)), "done", "an hour later the count begins again");
+  assert.equal([unapprovedRevocationsMax, openApprovalsMax, endedApprovalsMax], [10, 256, 1_000]);
+  world.close();
+});
+
+test("where revoke-many is not listed, any number is revoked at once, and what was done is told for each name", async () => {
+  const world = await approved(["change-approvers"]);
+  const names = Array.from({ length: unapprovedRevocationsMax + 2 }, (_, index) => `w-${index}`);
+  for (const name of names) {
+    const request = { token: await world.token(name), csr: (await testCsr()).der, address };
+    await Effect.runPromise(enrol(world.ca, request, start));
+  }
+  const targets = names.map((name) => ({ name }));
+  const acted = await Effect.runPromise(revokeByOperator(world.ca, targets, "superseded", start));
+  assert.ok("done" in acted);
+  assert.equal(acted.done.map(({ certificates }) => certificates.length), names.map(() => 1));
+  world.close();
+});
+
+test("256 requests wait at most; a day later others can", async () => {
+  const world = await approved();
+  const cas = configuredCas(world.ca);
+  const request = (at: Date) => codeOf(requestApprovals(world.ca, { name: "rotate-ca", ...cas }, at));
+  for (let count = 0; count < openApprovalsMax; count++) assert.is(await request(start), "done");
+  assert.is(await request(start), "too-many-requests");
+  assert.is(
+    await codeOf(enrol(world.ca, { token: await world.token("w-1"), csr: (await testCsr()).der, address }, start)),
+    "too-many-requests",
+  );
+  assert.is(await request(later(requestLifeMaxMs)), "done");
+  world.close();
+});
+
+test("a step of a rotation is permitted once it was approved", async () => {
+  const world = await approved();
+  const cas = { ...configuredCas(world.ca), next: ["ab".repeat(32)] };
+  const isPermitted = () => Result.getOrThrow(world.ca.register.read((rows) => arePermitted(rows, cas)));
+  const { id } = await Effect.runPromise(requestApprovals(world.ca, { name: "rotate-ca", ...cas }, start));
+  assert.is(await world.approve(id, "alice", start), "open");
+  assert.not(isPermitted());
+  assert.is(await world.approve(id, "bob", start), "executed");
+  assert.ok(isPermitted());
+  world.close();
+});
+
+test.run();
