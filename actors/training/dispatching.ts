@@ -107,11 +107,11 @@ function sendDispatch(
   }, delay === 0 ? {} : { delay, id: `dispatch/${taskId}` });
 }
 
-/** Sends the aggregator its job, or the same job again with the trainers that are left. */
+/** Sends the aggregator its job, or the same job again with the trainers that are left; nothing once its job is over. */
 export function dispatchAggregator(args: TrainingArgs): void {
   const { context, enqueue } = args;
   const { aggregator } = context.training;
-  if (aggregator === undefined) return;
+  if (aggregator === undefined || aggregator.state === "done" || aggregator.ended) return;
   const participants = participantsOf(context);
   const again = aggregator.state === "running";
   const [sent, dispatch] = [rosterOf(context.training), context.dispatches + 1];

@@ -35,6 +35,8 @@ export interface GivenLease {
   /** Milliseconds since the epoch. */
   readonly endsAt: number;
   readonly over: boolean;
+  /** The task of its job that ended last; undefined before one ended. */
+  readonly lastTask: Uuid | undefined;
   /** The run that it was accepted for; undefined where its holder names none. */
   readonly training: TrainingRun | undefined;
 }
@@ -98,7 +100,8 @@ export function acceptOffer(
   const offer = commitments.offers[id];
   if (offer === undefined) return commitments;
   const { to, resources, descriptors } = offer;
-  const lease: GivenLease = { id, peer: to, holder, resources, descriptors, gpus, endsAt, over: false, training };
+  const given = { id, peer: to, holder, resources, descriptors, gpus, endsAt, training };
+  const lease: GivenLease = { ...given, over: false, lastTask: undefined };
   return { ...dropOffer(commitments, id), leases: { ...commitments.leases, [id]: lease } };
 }
 
@@ -125,7 +128,17 @@ export function addJob(commitments: Commitments, job: RunningJob): Commitments {
 /** Removes a job. */
 export function endJob(commitments: Commitments, taskId: Uuid): Commitments {
   const { [taskId]: ended, ...jobs } = commitments.jobs;
-  return ended === undefined ? commitments : settleLease({ ...commitments, jobs }, ended.leaseId);
+  if (ended === undefined) return commitments;
+  const lease = commitments.leases[ended.leaseId];
+  const leases = lease === undefined
+    ? commitments.leases
+    : { ...commitments.leases, [lease.id]: { ...lease, lastTask: taskId } };
+  return settleLease({ ...commitments, jobs, leases }, ended.leaseId);
+}
+
+/** Whether a task was the last to end under a lease that the member holds: a dispatch of it comes too late. */
+export function hasEnded(commitments: Commitments, holder: Member, taskId: Uuid): boolean {
+  return leasesOf(commitments, holder).some(({ lastTask }) => lastTask === taskId);
 }
 
 function settleLease(commitments: Commitments, id: Uuid): Commitments {

@@ -26,6 +26,7 @@ import { findExecutor } from "./requests.ts";
 import {
   addJob,
   endJob,
+  hasEnded,
   leaseForJob,
   leasesOf,
   replaceSpec,
@@ -159,6 +160,7 @@ function begin(
   if (executor.runtime === "process" && cellProblem !== undefined) return cellProblem;
   if (executor.runtime === "parameter-server" && wanted.class !== "aggregate") return "its runtime only aggregates";
   if (book.jobs[id] !== undefined) return "a task of that id is running";
+  if (hasEnded(book, holder, id)) return "a task of that id ended";
   const ambiguous = ambiguousSender(book, { holder, spec, training });
   if (ambiguous !== undefined) return `sender-ambiguous: another scheduler's job waits for ${ambiguous} too`;
   const lease = leaseForJob(book, holder, wanted, training);

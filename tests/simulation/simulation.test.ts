@@ -269,6 +269,7 @@ once("seeds that failed once violate no invariant", async () => {
       11_000_369,
       11_000_387,
       14_000_213,
+      14_000_414,
     ]
   ) {
     await runSeeds(seed, 1);

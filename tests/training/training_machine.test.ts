@@ -288,6 +288,17 @@ test("a re-dispatch that the aggregator didn't get is sent again", () => {
   assert.is(dispatches().length, 1);
 });
 
+test("bug: an aggregator whose job was over got it again, because an earlier dispatch had been refused, and ran it a second time", () => {
+  const { close, dispatches, world, live, progress } = training(["a", "b"], 1);
+  progress("a", "update");
+  close("b", revoked);
+  dispatches()[0]?.drop();
+  assert.is(world.reported("job.redispatch_failed").length, 1);
+  assert.is(progress("aggregator", "updated"), "Done");
+  live(1_500);
+  assert.equal(dispatches(), [], "a has not said yet that it has the result");
+});
+
 test("a job that failed, a lease that ended and a trainer that says nothing are losses too", () => {
   const failed = training(["a", "b"], 1);
   const task = failed.jobs.get("a")?.taskId ?? "";

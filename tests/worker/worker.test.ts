@@ -216,6 +216,19 @@ test("an aggregation dispatched again goes to the running job", () => {
   assert.equal(jobs.heard.map(([, command]) => command), [{ type: "job.updated", spec: aggregateSpec(["a"]) }]);
 });
 
+test("bug: a job that was dispatched again after its end ran a second time", () => {
+  const { say, lease, jobs, world, actor } = startWorker();
+  lease("s", "aggregate");
+  const dispatch = (id: string) => say("s", { DispatchJob: { id, spec: aggregateSpec(["a", "b"]) } });
+  dispatch("task-1");
+  const child = actor.getSnapshot().children["job/task-1" as never] as unknown as { send(event: object): void };
+  child.send({ type: "end", outcome: { type: "finished" } });
+  assert.equal(dispatch("task-1"), { DispatchJob: "Failed" });
+  assert.match(String(world.reported("job.refused")[0]?.["reason"]), "a task of that id ended");
+  assert.is(jobs.inputs.length, 1);
+  assert.not.equal(dispatch("task-2"), { DispatchJob: "Failed" }, "another task under the same lease is taken");
+});
+
 test("an aggregation no longer waits for a peer that stays away for ten seconds, or is revoked", () => {
   const { world, say, lease, jobs, actor } = startWorker();
   lease("s", "aggregate");
