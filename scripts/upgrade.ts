@@ -101,10 +101,12 @@ function lineOf({ node, seconds, finished, difference, problem }: UpgradeRow): s
 const { from, runtime, json } = parsed();
 const say = json ? console.error : console.log;
 const former = makeFormerTree(from);
+const removeFormer = () => rmSync(dirname(former.tree), { recursive: true, force: true });
 const network = await SupervisedNetwork.make(runtime, { ...plan, former: former.tree });
 for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
   process.on(signal, () => {
     network.end();
+    removeFormer();
     process.exit(code);
   });
 }
@@ -122,7 +124,7 @@ try {
   }
 } finally {
   await network.stop();
-  rmSync(dirname(former.tree), { recursive: true, force: true });
+  removeFormer();
 }
 const ok = rows.length > 0 && rows.every(({ problem }) => problem === null);
 if (json) process.stdout.write(`${JSON.stringify({ runtime, ok, from: former.commit, upgrades: rows })}\n`);
