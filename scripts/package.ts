@@ -16,8 +16,18 @@ import { writeExecutable } from "./package/executable.ts";
 import { sbomOf } from "./package/sbom.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const { values } = parseArgs({ options: { out: { type: "string", default: "release" } } });
-const out = resolve(values.out);
+
+function outOf(): string {
+  try {
+    return parseArgs({ options: { out: { type: "string", default: "release" } } }).values.out;
+  } catch (error) {
+    console.error(`Cannot run: ${error instanceof Error ? error.message : String(error)}
+Usage: npm run package [-- --out DIR]`);
+    return process.exit(2);
+  }
+}
+
+const out = resolve(outOf());
 const folder = join(out, releaseName);
 
 /** The time of the commit; of a tree without history the time of its version. */

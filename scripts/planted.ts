@@ -58,15 +58,33 @@ async function judge(bug: PlantedBug, terms: Terms): Promise<Outcome> {
   }
 }
 
-const { values } = parseArgs({
-  options: {
-    runs: { type: "string", default: "500" },
-    enough: { type: "string", default: "3" },
-    only: { type: "string" },
-    shrink: { type: "boolean", default: false },
-    json: { type: "boolean", default: false },
-  },
-});
+function usage(reason: string): never {
+  console.error(`Cannot run: ${reason}
+Usage: npm run planted [-- --runs N] [--enough N] [--only NAME] [--shrink] [--json]
+       --runs: seeds of each bug at most (500); --enough: seeds that find it, after which it is left (3)
+       --only: the bugs whose name contains this`);
+  process.exit(2);
+}
+
+function parsed() {
+  try {
+    return parseArgs({
+      options: {
+        runs: { type: "string", default: "500" },
+        enough: { type: "string", default: "3" },
+        only: { type: "string" },
+        shrink: { type: "boolean", default: false },
+        json: { type: "boolean", default: false },
+      },
+    });
+  } catch (error) {
+    return usage(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function countOf(name: string, text: string): number {
+  return /^[1-9][0-9]{0,6}$/.test(text) ? Number(text) : usage(`--${name} ${text} is no number from 1 on`);
+}
 
 function rowOf({ bug, found, runs, seed, invariants, shrunk, problem }: Outcome): string {
   const smaller = shrunk === null
@@ -75,13 +93,21 @@ function rowOf({ bug, found, runs, seed, invariants, shrunk, problem }: Outcome)
   return `| ${bug} | ${found} of ${runs} | ${seed ?? "-"} | ${problem ?? invariants.join(", ")} | ${smaller} |\n`;
 }
 
-const terms = { runs: Number(values.runs), enough: Number(values.enough), shrink: values.shrink };
+const { values } = parsed();
+const terms = {
+  runs: countOf("runs", values.runs),
+  enough: countOf("enough", values.enough),
+  shrink: values.shrink,
+};
+const { only = "" } = values;
+const bugs = plantedBugs.filter(({ name }) => name.includes(only));
+if (bugs.length === 0) usage(`no planted bug has ${only} in its name`);
 const outcomes: Outcome[] = [];
 if (!values.json) {
   const head = "| planted bug | found in | first seed | by | made smaller |";
   process.stdout.write(`${head}\n| --- | --- | --- | --- | --- |\n`);
 }
-for (const bug of plantedBugs.filter(({ name }) => values.only === undefined || name.includes(values.only))) {
+for (const bug of bugs) {
   const outcome = await judge(bug, terms);
   outcomes.push(outcome);
   if (!values.json) process.stdout.write(rowOf(outcome));
