@@ -35,8 +35,8 @@ export const prerequisites: readonly Prerequisite[] = [
   { program: "pki", package: "libstrongswan-extra-plugins", covers: "enrolment with strongSwan" },
 ];
 
-/** An index of packages is fetched and a package installed within this, in milliseconds. */
-const installMs = 180_000;
+/** An index is fetched, or the packages are installed, within this, in milliseconds: a browser and what it needs are 100 MB. */
+const installMs = 420_000;
 /** Another apt-get may be at work: waited for, in seconds. */
 const lockSeconds = 60;
 
