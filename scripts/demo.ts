@@ -196,7 +196,7 @@ async function perform(options: DemoOptions, folder: string, display: Display, s
   display.stage("Intruders try to get in");
   seen.facts = { ...seen.facts, intruders: await letIntrudersTry(network, display) };
   if (options.console) {
-    display.stage("The network stays up for its consoles. Ctrl-C ends it");
+    display.stage("The network stays up for the gateway's console. Ctrl-C ends it");
     await untilStopped();
   }
   display.stage("Stopping");

@@ -84,7 +84,9 @@ export async function bring(
   await certifier.certify(plan, valuesOf(plan, layout));
   const node = startNode(plan, layout, certifier);
   node.listen(({ event, url, message }) => {
-    if (event === "console.listening") display.note(`console of ${plan.name}: ${url}`);
+    // A scheduler with a job of its own ends with it.
+    const until = plan.role === "scheduler" ? ", until its training ends" : "";
+    if (event === "console.listening") display.note(`console of ${plan.name}${until}: ${url}`);
     if (event === "console.unserved") display.note(String(message));
   });
   nodes.set(plan.name, node);
