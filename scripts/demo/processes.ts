@@ -98,7 +98,13 @@ export class NodeProcess {
     this.name = name;
     this.role = role;
     this.runtime = runtime;
-    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env: environment(), cwd });
+    // In a group of its own: a terminal's Ctrl-C is for the demo, which stops its nodes. With it they would get two signals.
+    const child = spawn(command, args, {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: environment(),
+      cwd,
+      detached: true,
+    });
     this.#child = child;
     running.add(child);
     for (const output of [child.stdout, child.stderr]) {

@@ -224,23 +224,30 @@ test("a port in use: one line that names the address", async () => {
 // On Deno the whole demo is the business of .ci/run, as on a machine that has Deno alone.
 if (!onDeno) {
   needing(test, "script", "deno")(
-    "80 × 24: nothing wraps, the progress line never stacks, the verdict is last",
+    "80 × 24: nothing wraps, the progress line never stacks, the verdict is last; it stays for its console until Ctrl-C",
     async () => {
       const out = join(temporary, "out.json");
       const bars = ({ rows }: Terminal) => rows.filter((row) => /█|░|round \d+\//.test(row));
       let most = 0;
+      let stayed = false;
       const { terminal, ended, written } = startInTerminal([
         ...command,
         "--quick",
         "--json",
         "--runtime",
         "mixed",
+        "--console",
         ...modelOut,
       ], {
         columns: 80,
         env: { ...environment, NO_COLOR: "", CI: "", TERM: "xterm" },
         redirect: `> '${out}'`,
-        look: (shown) => most = Math.max(most, bars(shown).length),
+        look: (shown, { interrupt }) => {
+          most = Math.max(most, bars(shown).length);
+          if (stayed || !shown.rows.some((row) => row.includes("Ctrl-C ends it"))) return;
+          stayed = true;
+          interrupt();
+        },
       });
       const shown = () => terminal.rows.join("\n");
       const code = await ended;

@@ -67,6 +67,8 @@ export interface InTerminal {
   readonly ended: Promise<number | null>;
   /** Gives the terminal another width, as a window that is resized does. */
   resize(columns: number): Promise<void>;
+  /** Ctrl-C: the terminal sends SIGINT to the command and to all that is in its process group. */
+  interrupt(): void;
 }
 
 /** What a shell takes as one word. */
@@ -88,7 +90,7 @@ export function startInTerminal(
   },
 ): InTerminal {
   const marker = "@terminal ";
-  const command = `stty cols ${columns} rows 24 -opost; echo "${marker}$(tty)"; exec ${
+  const command = `stty cols ${columns} rows 24 -opost -echo; echo "${marker}$(tty)"; exec ${
     words.map(quoted).join(" ")
   } ${redirect}`;
   const child = spawn("script", ["-qefc", command, "/dev/null"], {
@@ -100,8 +102,9 @@ export function startInTerminal(
       CI: "",
       ...env,
     } as NodeJS.ProcessEnv,
-    stdio: ["ignore", "pipe", "inherit"],
+    stdio: ["pipe", "pipe", "inherit"],
   });
+  child.stdin.on("error", () => {}); // it ended
   const terminal = new Terminal(columns);
   let written = "";
   let tty = "";
@@ -110,6 +113,7 @@ export function startInTerminal(
     terminal,
     written: () => written,
     ended: new Promise((resolve) => child.on("close", (code) => resolve(code))),
+    interrupt: () => void child.stdin.write("\x03"),
     resize: (to) =>
       new Promise((resolve, reject) => {
         terminal.columns = to;
