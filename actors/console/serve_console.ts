@@ -53,7 +53,7 @@ export interface ConsoleInit {
 export interface OpenConsole {
   readonly host: string;
   readonly port: number;
-  /** With the token: whoever has it can open the console. */
+  /** The address, with the token that opens the console. */
   readonly url: string;
 }
 

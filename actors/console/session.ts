@@ -1,7 +1,7 @@
 /**
  * The secrets of one run of a console: the token of its address, the cookie, and the page's key.
  *
- * A browser sends cookies to every port of an address, so the cookie alone opens nothing but the page itself. The page's key lies in
+ * A browser sends cookies to every port of an address, so the cookie alone opens nothing but the page itself. The page's key is in
  * storage that belongs to one origin, port included, and comes with each request of the page in a header of its own. A page of
  * another origin can set neither.
  *

@@ -123,7 +123,7 @@ function spawnGroup({ file, args, env, cwd, gated }: Command): Effect.Effect<Chi
         env: { ...env },
         ...(cwd === undefined ? {} : { cwd }),
       });
-      for (const stream of child.stdio) stream?.on("error", () => {/* it ended: `exit` tells */});
+      for (const stream of child.stdio) stream?.on("error", () => {/* it ended: `exit` has the reason */});
       // The group is known before any other code runs: an exit now kills it.
       if (child.pid !== undefined) hold(child.pid);
       child.once("error", fail);

@@ -204,7 +204,7 @@ class OpenChild {
       this.#errors = (this.#errors + text).slice(-outputKeptMax);
     });
     for (const stream of [child.stdin, child.stdout, child.stderr]) {
-      stream?.on("error", () => {/* it ended: `exit` tells */});
+      stream?.on("error", () => {/* it ended: `exit` has the reason */});
     }
     // Where Deno does not allow the process there are no streams either, and the reason comes as an event.
     child.on("error", (cause) => {

@@ -137,7 +137,7 @@ test("machines show the states that they are in, and audit records are found by 
   await page.close();
 });
 
-test("an act tells what it will do, does nothing until it is confirmed, and once", async () => {
+test("an act shows what it will do, does nothing until it is confirmed, and once", async () => {
   const page = await enter(ca!);
   await view(page, "Certificates");
   await page.getByRole("button", { name: "Revoke worker-03" }).click();

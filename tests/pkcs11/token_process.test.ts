@@ -43,8 +43,8 @@ function tokenProcess(start: (count: number) => ChildProcess = startTokenChild, 
 const codeOf = (asked: Promise<unknown>): Promise<string> =>
   asked.then(() => "done", (error) => error instanceof SignerError ? error.code : String(error));
 
-/** A child in the shell's words; it answers each question by `answer`. */
-const stub = (script: string) => () => spawn("sh", ["-c", script], { stdio: ["pipe", "pipe", "pipe"] });
+/** A child process that runs a script of the shell. */
+const shellProcess = (script: string) => () => spawn("sh", ["-c", script], { stdio: ["pipe", "pipe", "pipe"] });
 
 for (const signal of ["SIGSTOP", "SIGABRT"] as const) {
   test(`a process that got ${signal} is replaced, and the question answered`, async () => {
@@ -59,7 +59,7 @@ for (const signal of ["SIGSTOP", "SIGABRT"] as const) {
 }
 
 test("one that hangs twice is refused, then all others at once, until it is back", async () => {
-  const hanging = stub("exec sleep 60");
+  const hanging = shellProcess("exec sleep 60");
   const limits = { answerMs: 100, startMs: 100, tryAgainMs: 100 };
   let hangs = true;
   const { token, started } = tokenProcess(() => hangs ? hanging() : startTokenChild(), "1234", limits);
@@ -128,7 +128,7 @@ const answers: [name: string, script: string][] = [
 ];
 for (const [name, script] of answers) {
   test(`an answer that ${name} is signer-unavailable`, async () => {
-    const { token, started } = tokenProcess(stub(script), "1234", { ...timing, tryAgainMs: 60_000 });
+    const { token, started } = tokenProcess(shellProcess(script), "1234", { ...timing, tryAgainMs: 60_000 });
     assert.is(await codeOf(token.ask(find)), "signer-unavailable");
     assert.is(started.length, 2);
     token.end();
@@ -143,13 +143,17 @@ test("a program that does not exist is signer-unavailable", async () => {
 
 test("lines of the module between the answers are passed over", async () => {
   const script = `while read line; do echo "module: debug"; echo '@token {"bytes": "AAAA"}'; done`;
-  const { token } = tokenProcess(stub(script));
+  const { token } = tokenProcess(shellProcess(script));
   assert.is((await token.ask(find)).length, 3);
   token.end();
 });
 
 test("questions over the limit are refused at once", async () => {
-  const { token, started } = tokenProcess(stub("exec sleep 60"), "1234", { ...timing, startMs: 0, answerMs: 300 });
+  const { token, started } = tokenProcess(shellProcess("exec sleep 60"), "1234", {
+    ...timing,
+    startMs: 0,
+    answerMs: 300,
+  });
   const waiting = Array.from({ length: questionsWaitingMax }, () => codeOf(token.ask(find)));
   assert.is(await codeOf(token.ask(find)), "signer-unavailable");
   assert.is(started.length <= 1, true);

@@ -124,7 +124,11 @@ let running: Running;
 
 test("listens, and answers the probe of a node it knows", async () => {
   running = startGateway(gateway, "json", { OTEL_TRACES_SAMPLER: "always_on" });
-  assert.equal((await running.waitFor("config.idle"))["keys"], ["telemetry_sampler"], "a key without effect is said");
+  assert.equal(
+    (await running.waitFor("config.idle"))["keys"],
+    ["telemetry_sampler"],
+    "a key without effect is reported",
+  );
   const listening = await running.waitFor("node.listening");
   assert.is(listening.node, "gateway-01");
   assert.equal(listening["bound"], [address]);

@@ -20,7 +20,7 @@ const scenario: WitnessScenario = {
   ms: 2.6 * everyMs,
 };
 
-test("logs that shrink or are rewritten are found, and nobody else is accused; the same scenario gives the same trace", async () => {
+test("logs that shrink or are rewritten are found, and no other log is reported; the same scenario gives the same trace", async () => {
   const first = await runWitnessScenario(scenario);
   assert.equal(first.violations, []);
   assert.equal(first.bit, ["rewrites", "truncates"]);

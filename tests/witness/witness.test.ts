@@ -106,7 +106,7 @@ test("two views with two keys are found by the certificate that both are bound t
   world.stop();
 });
 
-test("a witness that only one of two owners' views reaches says what cannot be proven, and accuses nobody", async () => {
+test("a witness that only one of two owners' views reaches reports what it cannot prove, and no fork", async () => {
   const { world, one, owner, log } = await makeWorld();
   const closed = log.fork();
   world.show(owner, closed); // no checkpoint: it has no proof

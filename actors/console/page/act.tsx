@@ -1,5 +1,5 @@
 /**
- * An act of the operator: a button, and a dialog that tells what will happen before it does.
+ * An act of the operator: a button, and a dialog that shows what will happen before it does.
  *
  * @module
  */

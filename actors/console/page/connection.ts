@@ -41,7 +41,7 @@ export async function ask(path: string, body: unknown = {}): Promise<Answer> {
   }
 }
 
-/** What a feed tells. */
+/** What a feed sends. */
 export interface FeedListener {
   readonly onPart: (name: string, value: unknown) => void;
   readonly onLink: (link: Link) => void;

@@ -84,8 +84,8 @@ export function Machines() {
     <>
       <h1>Machines</h1>
       <p class="hint">
-        Drawn from the machines that run. A state with a frame is one that the machine is in now; a number tells how
-        many gates are in it.
+        Drawn from the machines that run. A state with a frame is one that the machine is in now; a number is how many
+        gates are in it.
       </p>
       <label>
         Machine{" "}

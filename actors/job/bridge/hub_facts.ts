@@ -1,6 +1,6 @@
 /**
  * What the model hub says of a file before it gives it, in the headers of its answer: the commit, and of a large file its size and
- * SHA-256. A small file, which lies in the repository itself, has no SHA-256.
+ * SHA-256. A small file, which is in the repository itself, has no SHA-256.
  *
  * @module
  */

@@ -64,7 +64,7 @@ export function lockWorkDir(workDir: string): Effect.Effect<"locked" | "no-flock
     ];
     // Its own group: Ctrl-C in a terminal must reach the worker only, which releases the lock last.
     const child = spawn("flock", args, { detached: true, stdio: ["pipe", "pipe", "ignore"] });
-    child.stdin.on("error", () => {/* it ended: `exit` tells */});
+    child.stdin.on("error", () => {/* it ended: `exit` has the reason */});
     child.stdout.once("data", () => resume(Effect.succeed(child)));
     child.once(
       "error",

@@ -190,7 +190,7 @@ export class Approvers {
     const listed = this.#listed.filter((each) => signed.has(each));
     const { operation } = request;
     if (listed.length < threshold) {
-      const who = [...signed].toSorted().join(", ") || "nobody";
+      const who = [...signed].toSorted().join(", ") || "no approver";
       this.#violate(`${operation.name} was executed: ${who} signed, listed were ${this.#listed.join(", ")}`);
     }
     if (operation.name === "change-approvers") this.#listed = this.#proposed.get(operation.policy.digest) ?? [];

@@ -142,7 +142,7 @@ const giantProofs: MemberAttack = {
       ),
     );
     if (!await holds(() => owners.every(({ asked }) => asked > 0), askedWithinMs)) {
-      means.escaped("nothing was attacked: nobody was asked");
+      means.escaped("nothing was attacked: no node was asked");
     }
     means.attempts += owners.reduce((sum, { asked }) => sum + asked, 0);
   },
