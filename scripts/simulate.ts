@@ -7,13 +7,14 @@ import { writeFileSync } from "node:fs";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { type FaultKind, faultKinds, memberFaultKinds } from "../actors/simulation/mod.ts";
+import type { BatchOptions } from "./simulate/batch.ts";
 import { hunt, huntText } from "./simulate/hunt.ts";
 import { memberFaultsOf, type MembersOptions, replayMember, simulateMembers } from "./simulate/members.ts";
 import { NoScenario, readScenario } from "./simulate/read_scenario.ts";
 import { replay } from "./simulate/replay.ts";
 import { chooseScenario, simulate, type SimulateOptions, textOf } from "./simulate/simulate.ts";
 import { runtimeOf, startUnder } from "./simulate/runtime.ts";
-import { replayWitnesses, simulateWitnesses, type WitnessesOptions } from "./simulate/witnesses.ts";
+import { replayWitnesses, simulateWitnesses } from "./simulate/witnesses.ts";
 import { tracePage } from "./simulate/trace_page.ts";
 
 const usage = `usage: npm run simulate -- [--seed N] [--runs M] [--minutes T] [--nodes K] [--faults a,b|none|all]
@@ -116,7 +117,7 @@ async function mainOfMembers(options: MembersOptions, seed: string | undefined, 
 }
 
 /** The fourth family. */
-async function mainOfWitnesses(options: WitnessesOptions, seed: string | undefined, json: boolean): Promise<number> {
+async function mainOfWitnesses(options: BatchOptions, seed: string | undefined, json: boolean): Promise<number> {
   if (seed === undefined) {
     const report = await simulateWitnesses(options);
     process.stdout.write(json ? `${JSON.stringify(report)}\n` : textOf(report));

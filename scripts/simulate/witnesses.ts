@@ -3,9 +3,7 @@
  *
  * @module
  */
-import process from "node:process";
 import {
-  Coverage,
   type InvariantName,
   type RunResult,
   runWitnessScenario,
@@ -13,14 +11,7 @@ import {
   type WitnessScenario,
   witnessScenarioOf,
 } from "../../actors/simulation/mod.ts";
-import { runtimeOf } from "./runtime.ts";
-import type { SimulateFailure, SimulateOptions, SimulateReport } from "./simulate.ts";
-
-/** Seeds whose transitions are counted. */
-const coveredMax = 50;
-
-/** What to run. */
-export type WitnessesOptions = Pick<SimulateOptions, "seed" | "runs" | "minutes" | "onProgress">;
+import { type BatchOptions, runBatch, type SimulateReport } from "./batch.ts";
 
 /** Plays one seed again, with its whole trace. */
 export function replayWitnesses(seed: number): Promise<RunResult> {
@@ -43,39 +34,13 @@ export async function shrinkWitnessScenario(
 }
 
 /** Runs a batch. */
-export async function simulateWitnesses(options: WitnessesOptions): Promise<SimulateReport> {
-  const { seed: first, runs, minutes, onProgress } = options;
-  const until = performance.now() + (minutes ?? Infinity) * 60_000;
-  const cpuBefore = process.cpuUsage();
-  const coverage = new Coverage();
-  const seeds: { seed: number; traceHash: string }[] = [];
-  const failures: SimulateFailure[] = [];
-  const counts: Record<string, number> = {};
-  const bit: Record<string, number> = {};
-  let [virtualSeconds, nodes] = [0, Infinity];
-  for (let seed = first; seed < first + runs && performance.now() < until; seed++) {
-    const scenario = witnessScenarioOf(seed);
-    const result = await runWitnessScenario(scenario, seeds.length < coveredMax ? { inspect: coverage.inspect } : {});
-    seeds.push({ seed, traceHash: result.traceHash });
-    virtualSeconds += result.virtualSeconds;
-    nodes = Math.min(nodes, scenario.nodes.length);
-    for (const [kind, count] of Object.entries(result.faults)) counts[kind] = (counts[kind] ?? 0) + count;
-    for (const kind of result.bit) bit[kind] = (bit[kind] ?? 0) + 1;
-    const [violation] = result.violations;
-    if (violation === undefined) continue;
-    const { invariant, at, node, detail } = violation;
-    onProgress(`seed ${seed}: ${invariant} at ${at.toFixed(0)} ms, ${node}: ${detail}`);
-    const shrunk = await shrinkWitnessScenario(scenario, invariant);
-    onProgress(`seed ${seed}: shrunk to ${JSON.stringify(shrunk.scenario)}`);
-    failures.push({
-      ...{ seed, invariant, events: scenario.events.length, shrunkEvents: shrunk.scenario.events.length },
-      replay: `npm run simulate -- --witnesses --replay ${seed}`,
-    });
-  }
-  const { user, system } = process.cpuUsage(cpuBefore);
-  return {
-    ...{ runtime: runtimeOf(), runs: seeds.length, nodes: Number.isFinite(nodes) ? nodes : 0, virtualSeconds },
-    cpuSeconds: (user + system) / 1_000_000,
-    ...{ faults: counts, coverage: coverage.of(witnessMachines), seeds, failures, bit },
+export function simulateWitnesses(options: BatchOptions): Promise<SimulateReport> {
+  const family = {
+    scenarioOf: (seed: number) => witnessScenarioOf(seed),
+    run: runWitnessScenario,
+    shrink: shrinkWitnessScenario,
+    replay: (seed: number) => `npm run simulate -- --witnesses --replay ${seed}`,
+    machines: witnessMachines,
   };
+  return runBatch(family, options);
 }

@@ -8,7 +8,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { findRuntime, ownRuntime, scriptCommand } from "../../scripts/check/runtimes.ts";
 import type { Outcome } from "../../scripts/simulate/planted_bugs.ts";
-import type { SimulateReport } from "../../scripts/simulate/simulate.ts";
+import type { SimulateReport } from "../../scripts/simulate/batch.ts";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import {

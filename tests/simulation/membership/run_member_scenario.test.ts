@@ -14,7 +14,7 @@ import {
   runMemberScenario,
 } from "../../../actors/simulation/mod.ts";
 import { ownRuntime, scriptCommand } from "../../../scripts/check/runtimes.ts";
-import type { SimulateReport } from "../../../scripts/simulate/simulate.ts";
+import type { SimulateReport } from "../../../scripts/simulate/batch.ts";
 import { needing } from "../../support/prerequisites.ts";
 
 const test = suite("simulation of membership");
