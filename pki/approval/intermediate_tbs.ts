@@ -6,14 +6,14 @@
 import { Buffer } from "node:buffer";
 import * as Result from "effect/Result";
 import { sameBytes } from "../bytes.ts";
-import { type Certificate, parseCertificate } from "../certificate.ts";
-import { decodeDer, tags } from "../der.ts";
-import { encodeTbs, randomSerial, signedCertificate } from "../issue/certificate_template.ts";
+import type { Certificate } from "../certificate.ts";
+import { encodeTbs, randomSerial } from "../issue/certificate_template.ts";
 import type { IssuePeriod } from "../issue/certificate_template.ts";
 import { intermediateExtensions } from "../issue/issue_intermediate.ts";
 import { keyIdOf } from "../issue/extensions.ts";
 import { encodeName, type SubjectName } from "../issue/name.ts";
 import { signatureAlgorithmOf } from "../issue/signing_key.ts";
+import { parseTbs } from "./parse_tbs.ts";
 
 /** What the to-be-signed bytes of an intermediate are made of. */
 export interface IntermediateTbs extends SubjectName, IssuePeriod {
@@ -45,18 +45,6 @@ export function composeIntermediateTbs(parts: IntermediateTbs): Uint8Array {
   return encodeTbs(template, signatureAlgorithmOf(issuer.publicKey.spki));
 }
 
-/** The AlgorithmIdentifier in a `tbsCertificate`, DER. */
-export function signatureAlgorithmIn(tbs: Uint8Array): Uint8Array | undefined {
-  const read = decodeDer(tbs, (cursor) => {
-    const fields = cursor.enter(tags.sequence, "tbsCertificate");
-    fields.readAny("version");
-    fields.readAny("serial number");
-    fields.read(tags.sequence, "signature algorithm");
-    return fields.whole;
-  });
-  return Result.getOrUndefined(read);
-}
-
 /**
  * Reads the to-be-signed bytes of an intermediate: what {@linkcode composeIntermediateTbs} would write for the same
  * fields, byte for byte. The result has no signature.
@@ -64,11 +52,9 @@ export function signatureAlgorithmIn(tbs: Uint8Array): Uint8Array | undefined {
  * @returns The certificate; or what is wrong, as a text.
  */
 export function readIntermediateTbs(tbs: Uint8Array): Certificate | string {
-  const algorithm = signatureAlgorithmIn(tbs);
-  if (algorithm === undefined) return "its certificate is malformed";
-  const parsed = parseCertificate(signedCertificate(tbs, algorithm, new Uint8Array(64)));
-  if (Result.isFailure(parsed)) return `its certificate is malformed: ${parsed.failure.detail}`;
-  const certificate = parsed.success;
+  const parsed = parseTbs(tbs);
+  if (typeof parsed === "string") return parsed;
+  const { certificate, algorithm } = parsed;
   const { authorityKeyId, basicConstraints, issuer, period, publicKey, serial, subject } = certificate;
   if (basicConstraints?.ca !== true) return "its certificate is not a CA's";
   const template = {

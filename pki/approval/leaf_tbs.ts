@@ -6,11 +6,11 @@
 import { Buffer } from "node:buffer";
 import * as Result from "effect/Result";
 import { sameBytes } from "../bytes.ts";
-import { type Certificate, parseCertificate } from "../certificate.ts";
-import { encodeTbs, signedCertificate } from "../issue/certificate_template.ts";
+import type { Certificate } from "../certificate.ts";
+import { encodeTbs } from "../issue/certificate_template.ts";
 import { nodeExtensions } from "../issue/issue_node.ts";
 import { issuable } from "../issue/sign_csr.ts";
-import { signatureAlgorithmIn } from "./intermediate_tbs.ts";
+import { parseTbs } from "./parse_tbs.ts";
 
 /**
  * Reads the to-be-signed bytes of a node's certificate: what `composeCsrTbs` would write for the same fields, byte for byte. The
@@ -19,11 +19,9 @@ import { signatureAlgorithmIn } from "./intermediate_tbs.ts";
  * @returns The certificate; or what is wrong, as a text.
  */
 export function readLeafTbs(tbs: Uint8Array): Certificate | string {
-  const algorithm = signatureAlgorithmIn(tbs);
-  if (algorithm === undefined) return "its certificate is malformed";
-  const parsed = parseCertificate(signedCertificate(tbs, algorithm, new Uint8Array(64)));
-  if (Result.isFailure(parsed)) return `its certificate is malformed: ${parsed.failure.detail}`;
-  const certificate = parsed.success;
+  const parsed = parseTbs(tbs);
+  if (typeof parsed === "string") return parsed;
+  const { certificate, algorithm } = parsed;
   // Encoding throws for names and periods that no certificate is issued with.
   const usual = Result.getOrUndefined(Result.try(() => encodedAgain(certificate, algorithm)));
   return usual !== undefined && sameBytes(usual, tbs)

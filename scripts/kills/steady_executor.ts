@@ -12,6 +12,7 @@ import { decodeTensors, encodeTensors, type NamedTensors } from "../../actors/le
 import { roundOfIndex } from "../../actors/learning/model_references.ts";
 import { addTensors } from "../../actors/learning/tensors.ts";
 import { BridgeClient } from "../../actors/executor/bridge_client.ts";
+import { reportBatches } from "../executors/report_batches.ts";
 
 const { JOB_JSON = "", SOCKET_PATH = "", WORK_DIR = "", BRIDGE_TOKEN } = process.env;
 const { executor: { config }, training } = JSON.parse(JOB_JSON);
@@ -31,15 +32,6 @@ function updateOf(weights: NamedTensors, round: number): NamedTensors {
   ]));
 }
 
-/** Batches until the scheduler has had enough of them. */
-async function batches(): Promise<void> {
-  for (let left: number | undefined; left !== 0;) {
-    const answer = await say({ status: { batch_size: config.batch_size } });
-    if (left !== undefined) left -= 1;
-    else if (answer.type === "ScheduleUpdate") left = answer.counter;
-  }
-}
-
 process.on("SIGTERM", () => process.exit(143));
 const [file] = (await bridge.post("/resources/fetch", config.model.artifact)) as { path: string }[];
 let weights = await read(file?.path ?? "");
@@ -47,7 +39,7 @@ const results = await bridge.receive(config.results, ({ path }) => read(path));
 // The weights may be those of a later round than the job's: it was dispatched before the round was over.
 const from = roundOfIndex(Number(/[0-9]{10,}/.exec(file?.path ?? "")?.[0])) ?? training.round;
 for (let round = from + 1, isOver = false; !isOver; round++) {
-  await batches();
+  await reportBatches(say, config.batch_size);
   await say({ metrics: { round, metrics: { loss: 1 / round } } });
   const path = `update-${round}.safetensors`;
   await writeFile(join(WORK_DIR, path), encodeTensors(updateOf(weights, round)), { mode: 0o600 });

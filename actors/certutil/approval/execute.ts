@@ -6,7 +6,7 @@
 import { Clock, Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
-import { signatureAlgorithmIn } from "../../../pki/approval/intermediate_tbs.ts";
+import { signatureAlgorithmIn } from "../../../pki/approval/parse_tbs.ts";
 import type { ApprovedOperation } from "../../../pki/approval/approval_request.ts";
 import { isOnline } from "../../../pki/approval/online_operation.ts";
 import { verifyApprovals } from "../../../pki/approval/verify_approvals.ts";

@@ -11,6 +11,7 @@ import { BridgeClient } from "../../../actors/executor/bridge_client.ts";
 import { decodeTensors, encodeTensors, type NamedTensors } from "../../../actors/learning/mod.ts";
 import { addTensors } from "../../../actors/learning/tensors.ts";
 import { trainFor } from "./loop.ts";
+import { reportBatches } from "../../executors/report_batches.ts";
 
 const { JOB_JSON = "", SOCKET_PATH = "", WORK_DIR = "", BRIDGE_TOKEN } = process.env;
 const { executor: { config }, training } = JSON.parse(JOB_JSON);
@@ -31,22 +32,13 @@ function trained(weights: NamedTensors): NamedTensors {
   }));
 }
 
-/** Batches until the scheduler has had enough of them. */
-async function batches(): Promise<void> {
-  for (let left: number | undefined; left !== 0;) {
-    const answer = await say({ status: { batch_size: config.batch_size } });
-    if (left !== undefined) left -= 1;
-    else if (answer.type === "ScheduleUpdate") left = answer.counter;
-  }
-}
-
 process.on("SIGTERM", () => process.exit(143));
 const [file] = (await bridge.post("/resources/fetch", config.model.artifact)) as { path: string }[];
 let weights = await read(file?.path ?? "");
 const results = await bridge.receive(config.results, ({ path }) => read(path));
 for (let round: number = training.round + 1, isOver = false; !isOver; round++) {
   const update = trained(weights);
-  await batches();
+  await reportBatches(say, config.batch_size);
   const path = `update-${round}.safetensors`;
   await writeFile(join(WORK_DIR, path), encodeTensors(update), { mode: 0o600 });
   await bridge.post("/resources/send", { resource: config.updates, path });
