@@ -9,6 +9,7 @@ import { revocationReasons } from "../../pki/issue/mod.ts";
 import { emptyBody, jsonRoute } from "../admin/json_route.ts";
 import type { AdminAnswer, AdminRoutes } from "../admin/serve_admin.ts";
 import type { Ports } from "../runtime/ports.ts";
+import type { KnownFork } from "../witness/known_forks.ts";
 import { caRefusals, CaRefused } from "./ca_refused.ts";
 import { denyApproval, waitingRequests } from "./approval_ceremony.ts";
 import { approvalRoutes, shownStanding } from "./approval_routes.ts";
@@ -53,15 +54,23 @@ type Outcome = RouteOutcome;
 
 const notAbsolute = Effect.fail(new CaRefused({ code: "name-not-allowed", detail: "the file's path is not absolute" }));
 
-/** All of them. Bodies and answers are JSON; times are RFC 3339. */
-export function adminRoutes(ca: CertificateAuthority, ports: Pick<Ports, "now" | "run">): AdminRoutes {
+/**
+ * All of them. Bodies and answers are JSON; times are RFC 3339.
+ *
+ * @param forks The forks of audit logs that the CA's witness knows.
+ */
+export function adminRoutes(
+  ca: CertificateAuthority,
+  ports: Pick<Ports, "now" | "run">,
+  forks: () => readonly KnownFork[] = () => [],
+): AdminRoutes {
   const route: MakeRoute = (summary, body, act) =>
     jsonRoute({ summary, body }, (asked) => {
       const at = new Date(ports.now());
       return answerOf(ports, Effect.suspend(() => act(ca, asked, at)));
     });
   return {
-    "GET /status": route("Show how the CA stands.", emptyBody, (_, _body, at) => operatorStatus(ca, at)),
+    "GET /status": route("Show how the CA stands.", emptyBody, (_, _body, at) => operatorStatus(ca, at, forks())),
     "POST /ca/nodes": route("List certificates that have not ended, a page at a time.", nodesBody, pageOfNodes),
     "POST /ca/token": route("Make a token with which one node gets its certificate.", tokenBody, makeToken),
     "POST /ca/revoke": route("Revoke a name, or a certificate and those that renew it.", revokeBody, revokeTarget),

@@ -20,6 +20,7 @@ import type { Ports } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 import { fromScoped } from "../runtime/scoped_actor.ts";
 import { type AdminRoutes, serveAdmin } from "../admin/serve_admin.ts";
+import type { KnownFork } from "../witness/known_forks.ts";
 import { adminRoutes } from "./admin_routes.ts";
 import { answer, renewAfterPart } from "./answer.ts";
 import { resumeApproved } from "./approval_ceremony.ts";
@@ -47,6 +48,8 @@ export interface CaInput {
   readonly socket: string;
   /** Routes of the admin socket that are the program's, beside those of the CA. */
   readonly programRoutes: AdminRoutes;
+  /** The forks of audit logs that the CA's witness knows; it has no witness where undefined. */
+  readonly forks?: (() => readonly KnownFork[]) | undefined;
   /** Follows requests. */
   readonly watch?: CaWatch | undefined;
 }
@@ -111,8 +114,8 @@ const listen = fromScoped(
 
 const administrate = fromScoped(
   "administrate",
-  ({ ports, ca, socket, programRoutes, watch }: CaInput) => {
-    const routes = adminRoutes(ca, ports);
+  ({ ports, ca, socket, programRoutes, watch, forks }: CaInput) => {
+    const routes = adminRoutes(ca, ports, forks);
     return serveAdmin(socket, { ...(watch === undefined ? routes : watchRoutes(routes, watch)), ...programRoutes });
   },
 );

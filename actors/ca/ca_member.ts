@@ -14,7 +14,7 @@
  * @module
  */
 import { Effect } from "effect";
-import { type ActorRefFrom, assign, type CallbackActorLogic, enqueueActions, setup } from "xstate";
+import { type ActorRefFrom, assign, type CallbackActorLogic, enqueueActions, setup, type SnapshotFrom } from "xstate";
 import type {
   MakeGate,
   NodeIdentity,
@@ -31,6 +31,7 @@ import { type EffectInput, type EventsOf, fromEffect } from "../runtime/effect_a
 import type { Ports } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 import { witnessMachine, type WitnessRef } from "../witness/witness.ts";
+import type { HeldLog } from "../witness/held_head.ts";
 import type { WitnessPort } from "../witness/witness_port.ts";
 import { makeIdentity } from "../trust/make_identity.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
@@ -262,3 +263,11 @@ export const caMemberMachine = member.createMachine({
     },
   },
 });
+
+/** The logs that a member's witness holds states of; none while there is no witness. */
+export function witnessedLogs(member: Pick<ActorRefFrom<typeof caMemberMachine>, "getSnapshot">): readonly HeldLog[] {
+  const witness = member.getSnapshot().children["witness"];
+  if (witness === undefined) return [];
+  const { book } = (witness.getSnapshot() as SnapshotFrom<typeof witnessMachine>).context;
+  return [...book.logs.values()];
+}

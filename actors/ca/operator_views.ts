@@ -14,6 +14,7 @@ import { nextTurn } from "./make_lists.ts";
 import { isRevokedByRoot, rootListState } from "./published_cas.ts";
 import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
+import type { KnownFork } from "../witness/known_forks.ts";
 import { whyNotIssuing } from "./why_not_issuing.ts";
 
 /** Index rows that are counted in a turn of the event loop: about two milliseconds. */
@@ -53,6 +54,8 @@ export interface ShownCa {
   }[];
   /** Names whose renewal was forked; at most {@linkcode lockedMax}. */
   readonly locked: readonly { readonly identity: string; readonly reason: string }[];
+  /** Audit logs that were rewritten or are kept twice, as the CA's witness found them; the newest first. */
+  readonly forks: readonly KnownFork[];
 }
 
 /** A CA's key and certificate. */
@@ -68,8 +71,12 @@ export interface ShownIssuer {
   readonly revoked: boolean;
 }
 
-/** How a CA stands. */
-export function operatorStatus(ca: CertificateAuthority, at: Date): View<ShownCa> {
+/** How a CA stands, with the forks of audit logs that its witness knows. */
+export function operatorStatus(
+  ca: CertificateAuthority,
+  at: Date,
+  forks: readonly KnownFork[] = [],
+): View<ShownCa> {
   return Effect.gen(function* () {
     const unexpired = yield* countInPieces(ca, "certificates", at);
     const revoked = yield* countInPieces(ca, "revocations", at);
@@ -111,6 +118,7 @@ export function operatorStatus(ca: CertificateAuthority, at: Date): View<ShownCa
           ...{ id, operation, approvers, expires: new Date(expires).toISOString() },
         })),
         locked: rows.all<{ identity: string; reason: string }>(sql),
+        forks,
       };
     }));
   });

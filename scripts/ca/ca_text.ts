@@ -7,7 +7,7 @@ import type { ShownCa } from "../../actors/ca/operator_views.ts";
 import { fitted, section, untilText } from "../program/text_blocks.ts";
 import type { StatusTextOptions } from "../program/watch_status.ts";
 
-/** Locked names, and requests, that are listed; `--json` has more. */
+/** Locked names, requests and forks that are listed; `--json` has more. */
 const listedMax = 40;
 
 /** All of it; no line is longer than the terminal is wide. */
@@ -33,6 +33,7 @@ export function caText(shown: ShownCa, options: StatusTextOptions): string {
     ...approvalLines(shown, now),
     ...section("locked names", locked.slice(0, listedMax).map(({ identity, reason }) => [`  ${identity}`, reason])),
     ...(locked.length > listedMax ? [`  and ${locked.length - listedMax} more: --json`] : []),
+    ...forkLines(shown),
   ];
   return fitted(lines, options);
 }
@@ -52,6 +53,26 @@ function approvalLines({ approvals, requests }: ShownCa, now: number): readonly 
         `expires ${expires}, ${untilText(expires, now)}`,
       ]),
     ),
+    ...(rest > 0 ? [`  and ${rest} more: --json`] : []),
+  ];
+}
+
+/** Each fork with both checkpoints, and the command that verifies a copy of the log against them. */
+function forkLines({ forks }: ShownCa): readonly string[] {
+  if (forks.length === 0) return [];
+  const rest = forks.length - listedMax;
+  const stateText = (checkpoint: string) => {
+    const [, size = "", root = ""] = checkpoint.split("\n");
+    return `${size} records, root ${root}`;
+  };
+  return [
+    "forked audit logs:",
+    ...forks.slice(0, listedMax).flatMap(({ origin, problem, at, from, held, other, file }) => [
+      `  ${origin}: ${problem}, found ${at}, sent by ${from}`,
+      `    held:  ${stateText(held)}`,
+      `    other: ${stateText(other)}`,
+      `    verify a copy of the log: hypha-certutil audit verify COPY --witness ${file}`,
+    ]),
     ...(rest > 0 ? [`  and ${rest} more: --json`] : []),
   ];
 }

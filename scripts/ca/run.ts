@@ -10,7 +10,7 @@ import { logRoutes } from "../../actors/admin/log_routes.ts";
 import { adminRoutes } from "../../actors/ca/admin_routes.ts";
 import { auditRoutes } from "../../actors/audit/audit_routes.ts";
 import { alarmLevels } from "../../actors/ca/alarm.ts";
-import { caMachine } from "../../actors/ca/ca.ts";
+import { type CaInput, caMachine } from "../../actors/ca/ca.ts";
 import { CaConfigError, loadCaConfig } from "../../actors/ca/ca_config.ts";
 import { checkApprovals, enterStart } from "../../actors/ca/check_approvals.ts";
 import { openAuthority, socketPath } from "../../actors/ca/open_authority.ts";
@@ -23,6 +23,7 @@ import { type Log, makeLog, wantsColour, writeToStderr } from "../program/log.ts
 import type { LogFormat } from "../program/log_line.ts";
 import { makePorts } from "../program/ports.ts";
 import { listenToSignals } from "../program/signals.ts";
+import type { RunningMember } from "./member.ts";
 import { type CaTelemetry, makeCaTracing, readTelemetry, telemetryVariables } from "./telemetry.ts";
 
 /** Runs until a signal comes, then ends the process: with 1 where the port or the admin socket cannot be opened. */
@@ -72,9 +73,10 @@ async function untilDone(
   await audit.begin(() => `spiffe://${domain}/ca/${name}`, ports);
   // What cannot be entered now is at the next start.
   enterStart(ca);
-  const closeConsole = await beginConsole(config, ca, { ports, log });
   const { startMember } = ca.gateways.length === 0 ? { startMember: undefined } : await import("./member.ts");
-  let member: { stop(): unknown } | undefined;
+  let member: RunningMember | undefined;
+  const forks = () => member?.forks() ?? [];
+  const closeConsole = await beginConsole(config, ca, { ports, log, forks });
   const reason = await new Promise<string | undefined>((resolve) => {
     const crash = (error: unknown) => {
       log.report({ level: "error", event: "ca.crashed", message: `Cannot continue: ${error}` });
@@ -86,6 +88,7 @@ async function untilDone(
         ...{ ports, ca, name, host, port, socket: socketPath(config) },
         programRoutes: { ...logRoutes(log), ...auditRoutes(config.audit.dir) },
         watch: tracing.watch,
+        forks,
       },
       onError: crash,
       onSnapshot: ({ status, context }) => {
@@ -116,14 +119,18 @@ async function untilDone(
 async function beginConsole(
   { console: place, audit: { dir } }: Effect.Success<ReturnType<typeof loadCaConfig>>,
   ca: Effect.Success<ReturnType<typeof openAuthority>>,
-  { ports, log }: { readonly ports: Ports; readonly log: Log },
+  { ports, log, forks }: {
+    readonly ports: Ports;
+    readonly log: Log;
+    readonly forks: NonNullable<CaInput["forks"]>;
+  },
 ): Promise<() => Promise<void>> {
   if (place === undefined) return () => Promise.resolve();
   const { openConsole } = await import("../program/console.ts");
   const scope = Effect.runSync(Scope.make());
   await Effect.runPromise(
     Scope.provide(
-      openConsole(place, { routes: { ...adminRoutes(ca, ports), ...auditRoutes(dir) }, ports, log, kind: "ca" }),
+      openConsole(place, { routes: { ...adminRoutes(ca, ports, forks), ...auditRoutes(dir) }, ports, log, kind: "ca" }),
       scope,
     ),
   );

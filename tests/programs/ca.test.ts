@@ -8,9 +8,11 @@ import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCrl } from "../../pki/crl.ts";
+import { headFiles } from "../../actors/witness/head_files.ts";
 import { testCsr } from "../support/authority.ts";
 import { startCollector } from "../support/collector.ts";
 import { certutilHere } from "../support/commands.ts";
+import { forkedLog } from "../support/held_heads.ts";
 import { ask } from "../support/https_client.ts";
 import { readTraces } from "../support/otlp_messages.ts";
 import { type Ended, freePort, type Running, runProgramOnce, startProgram } from "../support/program.ts";
@@ -91,6 +93,8 @@ test("commands say that no CA runs", async () => {
 });
 
 test("a node enrols with a token, is listed, and is revoked; a restart forgets nothing", async () => {
+  const forked = forkedLog("acme.example/audit/gateway/gateway-01", 5_000);
+  await headFiles(file("state/node/witness")).write(forked);
   await started();
   // Deno returns what its start took within a minute; then it has 160 MB.
   const limitMb = "Deno" in globalThis ? 260 : 200;
@@ -116,7 +120,10 @@ test("a node enrols with a token, is listed, and is revoked; a restart forgets n
   };
   const number = await list();
   assert.match(await done("status", ...config), /^CA of acme\.example at \S+: issuing\ncertificates in force: 1\n/);
-  assert.is(JSON.parse(await done("status", ...config, "--json")).crl.number, number);
+  const { crl, forks: [fork] } = JSON.parse(await done("status", ...config, "--json"));
+  assert.is(crl.number, number);
+  assert.equal([fork.origin, fork.held, fork.other], [forked.head.origin, forked.head.note, forked.fork?.other.note]);
+  assert.ok(existsSync(fork.file), fork.file);
   await done("backup", ...config, "copy.db");
   assert.is(statSync(join(folder, "copy.db")).mode & 0o777, 0o600);
   await stopped();

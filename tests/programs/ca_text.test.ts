@@ -24,6 +24,15 @@ const shown: ShownCa = {
   approvals: { approvers: ["alice", "bob", "carol"], threshold: 2, operations: ["change-approvers", "revoke-many"] },
   requests: [{ id: "4a1b000000000000", operation: "revoke-many", approvers: ["bob"], expires: at(60) }],
   locked: [{ identity: "spiffe://acme.example/worker/w\x1b[2J", reason: "renewal-forked" }],
+  forks: [{
+    origin: "acme.example/audit/gateway/gateway-01",
+    problem: "split",
+    at: at(-60),
+    from: "gateway-02 12D3KooW",
+    held: "acme.example/audit/gateway/gateway-01\n20\nAAAA\n\n\u2014 signed\n",
+    other: "acme.example/audit/gateway/gateway-01\n20\nBBBB\n\n\u2014 signed\n",
+    file: "/state/node/witness/0123.json",
+  }],
 };
 const options = { now, columns: 200, colour: false };
 
@@ -41,6 +50,11 @@ test("all of it is shown, and unsafe characters are escaped", () => {
     "  4a1b000000000000  revoke-many  approved by bob  expires 2026-01-02T00:01:00.000Z, in 60 s, soon",
     "locked names:",
     "  spiffe://acme.example/worker/w\\u001b[2J  renewal-forked",
+    "forked audit logs:",
+    "  acme.example/audit/gateway/gateway-01: split, found 2026-01-01T23:59:00.000Z, sent by gateway-02 12D3KooW",
+    "    held:  20 records, root AAAA",
+    "    other: 20 records, root BBBB",
+    "    verify a copy of the log: hypha-certutil audit verify COPY --witness /state/node/witness/0123.json",
   ]);
 });
 
@@ -53,6 +67,7 @@ test("a CA without lists that cannot issue says so, in lines no longer than the 
       root_list: "there is none",
       root_list_ends: null,
       locked: [],
+      forks: [],
       approvals: null,
     },
     { ...options, columns: 60 },

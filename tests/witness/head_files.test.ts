@@ -3,20 +3,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { keyOf } from "../../actors/simulation/authority.ts";
-import { KeptLog } from "../../actors/simulation/kept_log.ts";
-import type { HeldLog, OpenedHead } from "../../actors/witness/held_head.ts";
+import type { HeldLog } from "../../actors/witness/held_head.ts";
 import { headFileBytesMax, headFiles, headPath } from "../../actors/witness/head_files.ts";
+import { knownForks, knownForksMax } from "../../actors/witness/known_forks.ts";
+import { forkedLog, headOf } from "../support/held_heads.ts";
 
 const test = suite("headFiles()");
-
-function headOf(origin: string, records: number): OpenedHead {
-  const log = new KeptLog(origin, keyOf("files", "audit"));
-  for (let index = 0; index < records; index++) log.append(`record ${index}`);
-  log.cover();
-  const { key, ...head } = log.newest()!;
-  return { ...head, binding: { key, signature: Uint8Array.of(1), chain: [Uint8Array.of(2)] } };
-}
 
 test("states outlast the process; files that hold none are passed over", async () => {
   const folder = await mkdtemp(join(tmpdir(), "hypha-witness-"));
@@ -26,15 +18,7 @@ test("states outlast the process; files that hold none are passed over", async (
     assert.equal(await store.read(), []);
     const head = headOf("a/audit/ca/one", 3);
     const plain: HeldLog = { head, isShared: true, at: 1_767_225_600_000, fork: undefined };
-    const held = headOf("a/audit/worker/two", 4);
-    const fork = {
-      problem: "split",
-      held,
-      other: headOf("a/audit/worker/two", 5),
-      at: 5_000,
-      from: "gateway",
-    } as const;
-    const forked: HeldLog = { head: held, isShared: false, at: 1_000, fork };
+    const forked = forkedLog("a/audit/worker/two", 5_000);
     await store.write(plain);
     await store.write({ ...forked, fork: undefined });
     await store.write(forked);
@@ -55,6 +39,28 @@ test("states outlast the process; files that hold none are passed over", async (
     await chmod(folder, 0o700);
     await rm(folder, { recursive: true });
   }
+});
+
+test("forks are shown with both checkpoints and their file, the newest first, a hundred at most", () => {
+  const plain: HeldLog = { head: headOf("a/audit/ca/one", 3), isShared: true, at: 1_000, fork: undefined };
+  const forked = forkedLog("a/audit/worker/two", 5_000);
+  const { held, other } = forked.fork!;
+  const shown = knownForks(
+    [plain, forked, { ...forked, fork: { ...forked.fork!, at: 6_000 } }],
+    (origin) => `/${origin}`,
+  );
+  assert.equal(shown.map(({ at }) => at), ["1970-01-01T00:00:06.000Z", "1970-01-01T00:00:05.000Z"]);
+  assert.equal(shown[1], {
+    origin: "a/audit/worker/two",
+    problem: "split",
+    at: "1970-01-01T00:00:05.000Z",
+    from: "gateway-02 12D3KooW",
+    held: held.note,
+    other: other.note,
+    file: "/a/audit/worker/two",
+  });
+  assert.is(knownForksMax, 100);
+  assert.is(knownForks(Array.from({ length: 101 }, () => forked), () => "").length, 100);
 });
 
 test.run();
