@@ -9,7 +9,6 @@ import { sameBytes } from "../../pki/bytes.ts";
 import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
 import { composeCsrTbs, type CsrToSign, IssueError, signCsr } from "../../pki/issue/mod.ts";
 import { type Csr, csrBytesMax, readCsrDer } from "../../pki/issue/read_csr.ts";
-import { formatPem } from "../../pki/pem.ts";
 import { backdateMs } from "./backdate.ts";
 import { CaRefused } from "./ca_refused.ts";
 import { type CertificateAuthority, keyHash } from "./certificate_authority.ts";
@@ -94,9 +93,8 @@ function issuing<A>(
   }
   const notAfter = new Date(Math.min(+at + lifetimeMs, +end));
   const notBefore = new Date(+at - backdateMs);
-  const csrPem = formatPem("CERTIFICATE REQUEST", csr.der);
   return Effect.tryPromise({
-    try: () => issue({ issuer: ca.issuer, csrPem, identity, notBefore, notAfter }),
+    try: () => issue({ issuer: ca.issuer, csr, identity, notBefore, notAfter }),
     catch: refusalOf,
   });
 }

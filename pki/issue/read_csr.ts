@@ -23,8 +23,11 @@ export const csrBytesMax = 65_536;
 /** Attributes of one request. Those in use have two or three. */
 export const csrAttributesMax = 64;
 
-/** What a request asks for; its signature has been checked. */
+declare const proof: unique symbol;
+
+/** What a request asks for, and proof that its maker has the key. Only {@linkcode readCsrDer} makes one. */
 export interface Csr {
+  readonly [proof]: "Csr";
   /** The whole request. */
   readonly der: Uint8Array;
   /** The subject as the node wrote it; may be empty. */
@@ -59,7 +62,7 @@ export function readCsrDer(der: Uint8Array): Csr {
   if (Result.isFailure(read)) throw refused(read.failure.message);
   const { signed, ...csr } = read.success;
   if (!verifySignature(signed, csr.publicKey)) throw refused("the request is not signed by the key it is about");
-  return { der, ...csr };
+  return { der, ...csr } as unknown as Csr;
 }
 
 function refused(detail: string): IssueError {

@@ -5,7 +5,10 @@ import * as assert from "uvu/assert";
 import { type Certificate, parseCertificate } from "../../../pki/certificate.ts";
 import { issueCsr, IssueError, issueNode, type IssueOverrides, readCsr, signCsr } from "../../../pki/issue/mod.ts";
 import { derNull, sequence } from "../../../pki/issue/der_writer.ts";
+import { readCsrDer } from "../../../pki/issue/read_csr.ts";
+import { Pkcs10CertificateRequest } from "../../../pki/issue/x509_library.ts";
 import { formatPem, parsePem } from "../../../pki/pem.ts";
+import { randomOf } from "../../../actors/runtime/random.ts";
 import { makeTestPki } from "../../support/pki.ts";
 
 const test = suite("signing requests");
@@ -106,6 +109,34 @@ test("are refused when one bit of them is another", async () => {
     else assert.ok(outcome === "csr" || outcome === "san", `octet ${at}: ${outcome}`);
   }
   assert.is(signed, 0);
+});
+
+/** The library is the second reader: a CA as a service relies on ours alone. */
+test("that the reader accepts are accepted by the library, with the same key, of 10,000 changed ones", async () => {
+  const random = randomOf(1, "changed requests");
+  const { csrPem } = await issueCsr({ commonName: "node-1" });
+  const der = Result.getOrThrow(parsePem(csrPem))[0]!.der;
+  let accepted = 0;
+  for (let nth = 0; nth < 10_000; nth++) {
+    const at = random.whole(0, der.length);
+    const put = [...random.bytes(random.whole(0, 3))];
+    const changed = Uint8Array.from([...der.subarray(0, at), ...put, ...der.subarray(at + random.whole(0, 3))]);
+    const outcome = Result.try(() => readCsrDer(changed));
+    if (Result.isFailure(outcome)) continue;
+    accepted++;
+    const theirs = new Pkcs10CertificateRequest(changed);
+    assert.ok(await theirs.verify(), `change ${nth}`);
+    assert.equal(Buffer.from(theirs.publicKey.rawData), Buffer.from(outcome.success.publicKey.spki), `change ${nth}`);
+  }
+  assert.ok(accepted > 0, "some changes replace nothing");
+});
+
+test("that were read are signed like their text, and only the reader makes them", async () => {
+  const { csrPem } = await issueCsr({ commonName: "localhost", san: ["DNS:other.example"] });
+  const terms = { ...base, identity: { commonName: "w1" } };
+  const [text, read] = [await signCsr({ ...terms, csrPem }), await signCsr({ ...terms, csr: readCsr(csrPem) })];
+  assert.equal([read.names, read.ignored], [text.names, text.ignored]);
+  assert.equal(parsed(read.der).publicKey.spki, parsed(text.der).publicKey.spki);
 });
 
 test("are refused when they are none", async () => {
