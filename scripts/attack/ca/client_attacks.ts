@@ -82,7 +82,8 @@ function sending(world: CaWorld, index: number, text: string): Socket {
 const everyMs = 20;
 const few = { full: 200, quick: 3 };
 const handshake = portTimes.handshakeMs + 2_000;
-const request = portTimes.requestMs + 2_000;
+/** A request's time begins after its handshake. */
+const request = portTimes.handshakeMs + portTimes.requestMs + 2_000;
 
 export const clientAttacks: readonly CaAttack[] = [
   clients("silent", { count: few, expected: ["closed"], limitMs: handshake }, tcp),

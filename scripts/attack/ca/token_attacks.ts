@@ -91,7 +91,8 @@ export const tokenAttacks: readonly CaAttack[] = [
   {
     id: "token-guessed-from-one-address",
     count: { full: 1_000, quick: 30 },
-    expected: ["token-unknown", "too-many-failures"],
+    // Where the machine is fast enough, the port's own limit of connections of one address closes some before.
+    expected: ["token-unknown", "too-many-failures", "closed"],
     async run(world, count, loot) {
       const { anchor, url } = Result.getOrThrow(parseToken(await world.token(world.name())));
       const { csr } = await makeCsr("any");
