@@ -7,16 +7,58 @@
  */
 import { Buffer } from "node:buffer";
 import { generateKeyPairSync, sign, verify } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import process from "node:process";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { formatAuditKey } from "../../actors/audit/checkpoint.ts";
+import { LogProver } from "../../actors/audit/log_prover.ts";
+import { present } from "../../actors/runtime/present.ts";
+import { headMessage, openHead } from "../../actors/witness/held_head.ts";
+import type { AuditRequest, AuditResponse } from "../../transport/protocols/audit_messages.ts";
+import { defaultWorkLimits } from "../../transport/core/work_budget.ts";
 import { workerTopic } from "../../transport/protocols/messages.ts";
+import { logStart, openTestLog, recordRefusals } from "../support/audit_logs.ts";
 import { flooded, startFlooder } from "../support/flood.ts";
 import { makeTestPki } from "../support/pki.ts";
 
 const test = suite("prices");
 const pki = await makeTestPki();
-const { transport, costs } = await flooded({ pki, name: "gateway", role: "gateway", relay: "server" });
+/** A proof reads two blocks of 1,024 records. */
+const records = 2_800;
+const folder = mkdtempSync(join(tmpdir(), "hypha-prices-"));
+const log = await openTestLog(folder);
+for (let left = records; left > 0; left -= 100) recordRefusals(log, Math.min(left, 100));
+await log.write(new Date(logStart), "now");
+const prover = new LogProver(folder);
+
+const newest = present(log.newest, "the checkpoint");
+const binding = {
+  key: formatAuditKey(log.key),
+  signature: new Uint8Array(64),
+  chain: [pki.intermediate.der, pki.root.der],
+};
+let proving: Promise<unknown> = Promise.resolve();
+
+/** As a witness answers: proofs one after the other. */
+async function answerAudit(request: AuditRequest): Promise<AuditResponse> {
+  if ("Held" in request) return { Noted: request.Held.map(openHead).filter((head) => head !== undefined).length };
+  const { old } = request.Prove;
+  const made = proving.then(() => prover.prove({ old, size: newest.size }, newest));
+  proving = made;
+  return { Proof: { head: headMessage({ ...newest, binding }), path: await made } };
+}
+
+const { transport, costs } = await flooded({
+  pki,
+  name: "gateway",
+  role: "gateway",
+  relay: "server",
+  answerAudit,
+  workLimits: { ...defaultWorkLimits, perSecondUs: 1_000_000 }, // a member that is delayed would be measured for longer
+});
 transport.send({ type: "subscribe", topic: workerTopic });
 const address = transport.addresses.find((each) => each.includes("127.0.0.1")) ?? "";
 
@@ -24,6 +66,8 @@ const rounds = 5;
 const acts: readonly [kind: string, count: number][] = [
   ["request", 150],
   ["crl piece", 20],
+  ["audit proof", 6],
+  ["audit heads", 10],
   ["kad", 200],
   ["gossip", 60],
   ["push", 15],
@@ -81,5 +125,8 @@ test("what a member is charged for each act is within twice what it costs", asyn
   assert.equal(wrong, [], JSON.stringify(ratios));
 });
 
-test.after(() => transport.stop());
+test.after(async () => {
+  await transport.stop();
+  rmSync(folder, { recursive: true });
+});
 test.run();

@@ -9,6 +9,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { scriptCommand } from "../../scripts/check/runtimes.ts";
 import { crlPieceBytesMax } from "../../transport/protocols/mod.ts";
+import type { AuditRequest, AuditResponse, Message, MessageProtocol } from "../../transport/protocols/messages.ts";
 import type { MemberCosts } from "../../transport/core/member_costs.ts";
 import { makeTransport } from "../../transport/core/transport.ts";
 import type { WorkLimits } from "../../transport/core/work_budget.ts";
@@ -27,9 +28,16 @@ export interface Flooder {
 
 const piece = new Uint8Array(crlPieceBytesMax);
 
+/** Options of a transport that is flooded. */
+export interface FloodedOptions extends TestTransportOptions {
+  readonly workLimits?: WorkLimits;
+  /** Answers requests about audit logs. */
+  readonly answerAudit?: (request: AuditRequest) => Promise<AuditResponse>;
+}
+
 /** A transport that answers health and subscribes to nothing, with what its members cost it. */
 export async function flooded(
-  { workLimits, ...options }: TestTransportOptions & { readonly workLimits?: WorkLimits },
+  { workLimits, answerAudit, ...options }: FloodedOptions,
 ): Promise<{ readonly transport: TestTransport; readonly costs: MemberCosts }> {
   let costs: MemberCosts | undefined;
   const logic = makeTransport({
@@ -40,13 +48,16 @@ export async function flooded(
       session: (session) => costs = session.costs,
       fact: (fact) => {
         if (fact.type !== "request.received") return;
-        const message = fact.protocol === "/hypha-crl/1" ? { Piece: piece } : { healthy: true };
-        transport.send({ type: "respond", exchange: fact.exchange, message });
+        const respond = (message: Message) => transport.send({ type: "respond", exchange: fact.exchange, message });
+        if (fact.protocol === "/hypha-audit/1") return void answerAudit?.(fact.message as AuditRequest).then(respond);
+        respond(fact.protocol === "/hypha-crl/1" ? { Piece: piece } : { healthy: true });
       },
     },
   });
   const transport: TestTransport = await startTransport({ ...options, logic });
-  for (const protocol of ["/hypha-health/0.0.1", "/hypha-crl/1"] as const) transport.send({ type: "serve", protocol });
+  const served: MessageProtocol[] = ["/hypha-health/0.0.1", "/hypha-crl/1"];
+  if (answerAudit !== undefined) served.push("/hypha-audit/1");
+  for (const protocol of served) transport.send({ type: "serve", protocol });
   if (costs === undefined) throw new Error("Cannot see the session");
   return { transport, costs };
 }

@@ -20,7 +20,9 @@ import { kadProtocol } from "../../transport/core/wire.ts";
 import { makeMtlsSecurity } from "../../transport/libp2p/mtls_security.ts";
 import { libp2pKey } from "../../transport/libp2p/key.ts";
 import { workerTopic } from "../../transport/protocols/messages.ts";
-import { encodeMessage, encodeWorkerRequest } from "../../transport/protocols/mod.ts";
+import { auditHeadsMax, encodeMessage, encodeWorkerRequest } from "../../transport/protocols/mod.ts";
+import { headMessage } from "../../actors/witness/held_head.ts";
+import { headOf } from "./held_heads.ts";
 import { framed, kadMessage } from "./kad_peers.ts";
 import { identityOf, snapshotOf } from "./transports.ts";
 
@@ -134,10 +136,17 @@ async function unfinished(protocol: string, count: number, bytes: number): Promi
 
 const health = "/hypha-health/0.0.1";
 const crl = "/hypha-crl/1";
+const audit = "/hypha-audit/1";
 const floods: Readonly<Record<string, (count: number) => Promise<void>>> = {
   request: (count) => exchanges(health, count, encodeMessage(health, "request", {})),
   "crl piece": (count) =>
     exchanges(crl, count, encodeMessage(crl, "request", { Pull: { sha256: "00".repeat(32), offset: 0 } })),
+  "audit proof": (count) =>
+    exchanges(audit, count, encodeMessage(audit, "request", { Prove: { origin: "a/audit/b", old: 700, new: null } })),
+  "audit heads": (count) => {
+    const head = { ...headMessage(headOf("a/audit/b", 3)), chain };
+    return exchanges(audit, count, encodeMessage(audit, "request", { Held: Array(auditHeadsMax).fill(head) }));
+  },
   kad: pipelined,
   gossip: published,
   push: async (count) => {

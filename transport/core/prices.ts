@@ -28,8 +28,10 @@ export const prices = {
   "request": { eachUs: 400, perKibUs: 10 },
   /** An answer about revocation lists: a piece is read from its file, encoded and sent. */
   "crl": { eachUs: 200, perKibUs: 2 },
-  /** An answer about audit logs: two blocks of records are read for a proof, or the signatures of heads are verified. */
-  "audit": { eachUs: 8_000, perKibUs: 10 },
+  /** A proof of an audit log: two blocks of records are read. */
+  "audit": { eachUs: 11_000, perKibUs: 10 },
+  /** The states of audit logs that a witness sends: the signatures of at most 16 checkpoints are verified. */
+  "audit.heads": { eachUs: 2_800, perKibUs: 10 },
   /** A message of Kademlia: decoded and answered. */
   "kad": { eachUs: 120, perKibUs: 10 },
   /** A peer in an answer of Kademlia: found in the routing table, its addresses read and encoded. */

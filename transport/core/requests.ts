@@ -34,10 +34,11 @@ const malformedDetailMax = 300;
 const failedDetailMax = 200;
 
 /** Answers that cost more than the request did: pieces of revocation lists, whose size the asker chooses, and proofs. */
-const answerWork: Readonly<Partial<Record<MessageProtocol, Work>>> = {
-  "/hypha-crl/1": "crl",
-  "/hypha-audit/1": "audit",
-};
+function answerWork(protocol: MessageProtocol, response: object): Work | undefined {
+  if (protocol === "/hypha-crl/1") return "crl";
+  if (protocol !== "/hypha-audit/1") return undefined;
+  return "Noted" in response ? "audit.heads" : "audit";
+}
 
 /** A request of a peer that waits for an answer. */
 interface WaitingRequest {
@@ -222,7 +223,7 @@ export class Requests {
     try {
       const response = message as ProtocolMessages[MessageProtocol]["response"];
       const bytes = encodeMessage(request.protocol, "response", response);
-      const answering = answerWork[request.protocol];
+      const answering = answerWork(request.protocol, response);
       if (answering !== undefined) this.#parts.work.charge(identity.peer, priceOf(answering, bytes.byteLength));
       request.answer(bytes);
     } catch (error) {
