@@ -1,11 +1,10 @@
 /**
- * Watches the folders of kept and learned lists, and tells its owner what lies in them.
+ * Watches the folders of kept and learned lists, and sends its owner what they hold.
  *
  * ```
  * idle (without a state directory)
- * running: watching ── touched ─▶ settling ─▶ looking ─▶ watching
- *             │                       ▲           ▲ └─ touched meanwhile ─▶ settling
- *             └──────────── poll ─────────────────┘
+ * running: watching (polls) ── touched ─▶ settling ─▶ looking ─▶ watching
+ *                                            ▲           └─ touched meanwhile ─▶ settling
  * ```
  *
  * Lists are written aside and renamed into place: one look after a short pause is enough. A folder that cannot be watched is looked at
@@ -17,6 +16,7 @@ import { Effect } from "effect";
 import { assign, sendParent, setup } from "xstate";
 import { type EffectInput, type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
+import { fromPoll, type Polled, type PollInput } from "./poll.ts";
 import { keptFolder, lookAtKept } from "./state_directory.ts";
 import { watchFoldersLogic } from "./watch_folders.ts";
 import type { WatchedFilesTiming } from "./watched_files.ts";
@@ -44,13 +44,17 @@ export interface WatchedCrlsContext extends WatchedCrlsInput {
   readonly touched: boolean;
 }
 
+/** What each list in the folders looks like, by its path. Never fails. */
+const lookAtLists = ({ stateDir, domains }: Looking) =>
+  Effect.map(
+    stateDir === undefined ? Effect.succeed([]) : lookAtKept(stateDir, domains),
+    (seen): ReadonlyMap<string, string> => new Map(seen.map(({ path, signature }) => [path, signature] as const)),
+  );
+
 const actors = {
   watchFolders: watchFoldersLogic,
-  lookAtLists: fromEffect("lookAtLists", ({ stateDir, domains }: EffectInput & Looking) =>
-    Effect.map(
-      stateDir === undefined ? Effect.succeed([]) : lookAtKept(stateDir, domains),
-      (seen) => new Map(seen.map(({ path, signature }) => [path, signature] as const)),
-    )),
+  pollLists: fromPoll((input: PollInput & Looking) => lookAtLists(input)),
+  lookAtLists: fromEffect("lookAtLists", (input: EffectInput & Looking) => lookAtLists(input)),
 };
 
 export type Looking = Pick<WatchedCrlsInput, "stateDir" | "domains">;
@@ -63,6 +67,7 @@ const watch = setup({
   },
   actors,
   guards: {
+    brokeOff: (_, { seen }: { readonly seen: unknown }) => seen === undefined,
     isUnwatched: ({ context }) => !context.watched,
     wasTouched: ({ context }) => context.touched,
     hasFolders: ({ context }) => context.stateDir !== undefined,
@@ -79,13 +84,18 @@ const watch = setup({
   },
   delays: {
     settle: ({ context }) => context.timing.settleMs,
-    poll: ({ context: { watched, timing } }) => watched ? timing.pollMs : timing.pollUnwatchedMs,
   },
 });
 
 const sendSeen = {
   type: "sendSeen",
   params: ({ event }: { readonly event: { readonly value: ReadonlyMap<string, string> } }) => ({ files: event.value }),
+} as const;
+type PolledLists = { readonly event: Polled<ReadonlyMap<string, string>> };
+const polled = ({ event: { seen } }: PolledLists) => ({ seen });
+const sendPolled = {
+  type: "sendSeen",
+  params: ({ event: { seen = new Map() } }: PolledLists) => ({ files: seen }),
 } as const;
 
 /** The watch as a machine. */
@@ -109,9 +119,22 @@ export const watchedCrlsMachine = watch.createMachine({
       initial: "watching",
       states: {
         watching: {
-          after: { poll: "looking" },
+          invoke: {
+            src: "pollLists",
+            input: ({ context: { ports, stateDir, domains, watched, timing } }) => ({
+              ports,
+              stateDir,
+              domains,
+              everyMs: watched ? timing.pollMs : timing.pollUnwatchedMs,
+            }),
+          },
           on: {
             "files.touched": "settling",
+            "polled": [
+              { guard: { type: "brokeOff", params: polled } },
+              { guard: "isUnwatched", target: "#watchedCrls.running", reenter: true, actions: sendPolled },
+              { actions: sendPolled },
+            ],
             /** Entered anew, so that the faster poll begins now. */
             "watch.failed": { target: "watching", reenter: true, actions: "markUnwatched" },
           },

@@ -2,11 +2,12 @@
  * Watches files for their owner: decides when the owner reads them, and when it reports that they cannot be loaded.
  *
  * ```
- * running: watching ── touched ─▶ settling ─▶ looking ── changed, and no longer changing ─▶ reading (the owner reads)
- *            ▲ ▲ └─ poll ─────────────────────▶ │ │                                          │ │
- *            │ └───────── nothing new ──────────┘ └── still changing ─▶ settling             │ │
- *            ├──────────────── loaded, or broken for longer than patienceMs ─────────────────┘ │
- *            └──────────────────────────────── doubting (reads again) ◀── freshly broken ──────┘
+ * running: watching ── touched, a poll found changes ─▶ settling ─▶ looking ── changed, and no longer changing ─▶ reading
+ *            ▲ ▲                                            ▲         │ │                              (the owner reads)
+ *            │ │                                            └─────────┘ │  still changing                          │ │
+ *            │ └─────────────────── nothing new ────────────────────────┘                                          │ │
+ *            ├────────────────────── loaded, or broken for longer than patienceMs ─────────────────────────────────┘ │
+ *            └────────────────────────────────── doubting (reads again) ◀── freshly broken ──────────────────────────┘
  * ```
  *
  * The machine looks at the files (device, inode, size, times) whenever something in their folders changes, and slowly
@@ -25,6 +26,7 @@ import type { FileSystem } from "effect/FileSystem";
 import { assign, sendParent, setup } from "xstate";
 import { type EffectInput, type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
+import { fromPoll, type Polled, type PollInput } from "./poll.ts";
 import { signatureOf } from "./read_whole.ts";
 import { watchFoldersLogic } from "./watch_folders.ts";
 
@@ -112,6 +114,8 @@ export function lookAtFiles(paths: readonly string[]): Effect.Effect<FilesLook, 
   );
 }
 
+const noLook: FilesLook = { signature: "", files: new Map() };
+
 /** The folders of files, each once. */
 const foldersOf = (paths: readonly string[]) => [...new Set(paths.map((path) => dirname(path)))];
 
@@ -120,6 +124,7 @@ const nameProblem = ({ problem, signature }: FilesRead) =>
 
 const actors = {
   watchFolders: watchFoldersLogic,
+  pollFiles: fromPoll(({ paths }: PollInput & { readonly paths: readonly string[] }) => lookAtFiles(paths)),
   lookAtFiles: fromEffect(
     "lookAtFiles",
     ({ paths }: EffectInput & { readonly paths: readonly string[] }) => lookAtFiles(paths),
@@ -134,6 +139,8 @@ const watch = setup({
   },
   actors,
   guards: {
+    isAsRead: ({ context }, { seen }: Pick<Polled<FilesLook>, "seen">) =>
+      seen === undefined || seen.signature === context.readAs,
     isRead: ({ context }, { signature }: FilesLook) => signature === context.readAs,
     hasSettled: ({ context }, { signature }: FilesLook) =>
       signature === context.seenAs || context.rounds >= settleRoundsMax,
@@ -168,13 +175,16 @@ const watch = setup({
   },
   delays: {
     settle: ({ context }) => context.timing.settleMs,
-    poll: ({ context: { watched, timing } }) => watched ? timing.pollMs : timing.pollUnwatchedMs,
     doubt: ({ context: { timing } }) => Math.min(4 * timing.settleMs, timing.patienceMs),
   },
 });
 
 type Looked = { readonly event: { readonly value: FilesLook } };
 const look = ({ event }: Looked) => event.value;
+type PolledFiles = { readonly event: Polled<FilesLook> };
+const polled = ({ event: { seen } }: PolledFiles) => ({ seen });
+/** After `isAsRead`, which takes the looks that broke off. */
+const polledLook = ({ event: { seen } }: PolledFiles) => seen ?? noLook;
 const reading = ({ event }: { readonly event: FilesRead }) => event;
 const failure = ({ event }: { readonly event: { readonly error: unknown } }) => ({ error: event.error });
 const unwatched = ["markUnwatched", { type: "sendUnwatched", params: failure }] as const;
@@ -210,9 +220,20 @@ export const watchedFilesMachine = watch.createMachine({
         watching: {
           entry: "markRested",
           always: { guard: "wasTouched", target: "settling" },
-          after: { poll: "looking" },
+          invoke: {
+            src: "pollFiles",
+            input: ({ context: { ports, paths, watched, timing } }) => ({
+              ports,
+              paths,
+              everyMs: watched ? timing.pollMs : timing.pollUnwatchedMs,
+            }),
+          },
           on: {
             "files.touched": { target: "settling" },
+            "polled": [
+              { guard: { type: "isAsRead", params: polled }, actions: "sendUnchanged" },
+              { target: "settling", actions: { type: "markSeen", params: polledLook } },
+            ],
             /** Entered anew, so that the faster poll begins now. */
             "watch.failed": { target: "watching", reenter: true, actions: unwatched },
           },

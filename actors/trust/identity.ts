@@ -3,7 +3,7 @@
  *
  * ```
  * loading ─▶ running: resting ── files.changed ─▶ reading ─▶ resting
- *    │                resting ── files.unchanged ─▶ reviewing ─▶ resting
+ *    │                resting ── files.unchanged, and the dates are due ─▶ reviewing ─▶ resting
  *    ▼
  *  failed       where the node enrols by itself: running, without a pair yet
  * ```
@@ -312,7 +312,7 @@ export const identityMachine = machine.createMachine({
       initial: "resting",
       states: {
         resting: {
-          on: { "files.unchanged": { target: "reviewing" } },
+          on: { "files.unchanged": { guard: "isReviewDue", target: "reviewing" } },
         },
         reviewing: {
           always: [

@@ -44,10 +44,15 @@ function dataOf(refusal: TrustWarning["refusal"]): Readonly<Record<string, unkno
     : { issuer, number, sha256: refusal.sha256 };
 }
 
+/** Whether the dates are to be looked at for warnings. */
+export function isReviewDue({ ports, reviewedAt }: TrustStoreContext): boolean {
+  return ports.now() >= reviewedAt + reviewEveryMs;
+}
+
 /** Warnings that time brings. Those about content that did not get into the snapshot were reported when it was loaded. */
 export function review(context: TrustStoreContext): Partial<TrustStoreContext> {
+  if (context.snapshot === undefined || !isReviewDue(context)) return {};
   const now = context.ports.now();
-  if (context.snapshot === undefined || now < context.reviewedAt + reviewEveryMs) return {};
   const loadedNow = { leaves: [], revoked: [], at: new Date(now) };
   const warnings = domainsOf(context.snapshot).flatMap((domain) => readWarnings(domain, loadedNow));
   const lasting = [...context.warned].filter((key) => /^(leaf-in-bundle|anchor-(revoked|unclear)|crl-\w+) /.test(key));

@@ -3,7 +3,7 @@
  *
  * ```
  * loading ─▶ running: resting ── files.changed, learned.seen ─▶ reading ─▶ resting
- *    │                resting ── files.unchanged ─▶ reviewing ─▶ resting
+ *    │                resting ── files.unchanged, and time or a peer's path changed something ─▶ reviewing ─▶ resting
  *    ▼
  *  failed
  * ```
@@ -34,7 +34,7 @@ import { countVouched, keeperInput, keepWork, noteKept, noteVouched } from "./ke
 import { crlKeeperLogic, type CrlsKept } from "./crl_keeper.ts";
 import { domainsOfPaths, filesOf, noSources, type TrustPaths } from "./load_trust.ts";
 import type { Ports } from "../runtime/ports.ts";
-import { ranOut, reportBroken, reportLoaded, review } from "./trust_reports.ts";
+import { isReviewDue, ranOut, reportBroken, reportLoaded, review } from "./trust_reports.ts";
 import {
   brokenOff,
   type CrlsLost,
@@ -147,6 +147,8 @@ const store = setup({
     isLearnedDue: ({ context }) => isLearnedDue(context),
     isLearnedWaiting: ({ context }) => context.isLearnedWaiting,
     ranOut: ({ context }) => ranOut(context),
+    isReviewDue: ({ context }) =>
+      isReviewDue(context) || ranOut(context) || countVouched(context.seenLists) !== context.vouched,
     isVouched: ({ context }) => countVouched(context.seenLists) !== context.vouched,
   },
   actions: {
@@ -303,7 +305,7 @@ export const trustStoreMachine = store.createMachine({
           on: {
             "files.unchanged": [
               { guard: "isLearnedDue", target: "reading", actions: "markLearned" },
-              { target: "reviewing" },
+              { guard: "isReviewDue", target: "reviewing" },
             ],
             "learned.seen": {
               guard: { type: "isLearnedNew", params: seen },
