@@ -31,11 +31,14 @@ export { type Csr, readCsr } from "./read_csr.ts";
 export { fileSigner, type IssuerKey, type Signer } from "./signer.ts";
 export {
   composeCsrTbs,
+  type CsrTerms,
   type CsrToSign,
+  type ReadCsr,
   type RenewedIdentity,
   signCsr,
   type SignedCsr,
   type SignerIdentity,
+  type UnreadCsr,
 } from "./sign_csr.ts";
 export type { IssuedKeyAlgorithm } from "./signing_key.ts";
 export type { SubjectName } from "./name.ts";

@@ -6,6 +6,7 @@
 import { Result } from "effect";
 import { readSignatureAlgorithm } from "../certificate.ts";
 import type { Certificate, DistinguishedName, SubjectAltName } from "../certificate.ts";
+import type { Proof } from "../checks/proof.ts";
 import { decodeDer, type DerCursor, tags } from "../der.ts";
 import { readName } from "../distinguished_name.ts";
 import { readExtensionList } from "../extensions.ts";
@@ -23,11 +24,8 @@ export const csrBytesMax = 65_536;
 /** Attributes of one request. Those in use have two or three. */
 export const csrAttributesMax = 64;
 
-declare const proof: unique symbol;
-
 /** What a request asks for, and proof that its maker has the key. Only {@linkcode readCsrDer} makes one. */
-export interface Csr {
-  readonly [proof]: "Csr";
+export interface Csr extends Proof<"Csr"> {
   /** The whole request. */
   readonly der: Uint8Array;
   /** The subject as the node wrote it; may be empty. */

@@ -20,10 +20,16 @@ import { type Csr, readCsr } from "./read_csr.ts";
 import { loadLibrary, owned } from "./to_library.ts";
 
 /** The request to sign and its issuer. */
-export type CsrToSign = CsrTerms & (GivenCsr | { readonly csr: Csr });
+export type CsrToSign = CsrTerms & (UnreadCsr | ReadCsr);
+
+/** A request that was read. */
+export interface ReadCsr {
+  /** The request, whose signature was verified. */
+  readonly csr: Csr;
+}
 
 /** A request that was not read yet. */
-interface GivenCsr {
+export interface UnreadCsr {
   /** The request, PEM. */
   readonly csrPem: string;
 }
@@ -108,7 +114,7 @@ async function readToSign(request: CsrToSign) {
  * The library verifies the signature of a file's request too, after our own reader: the certificate signed here lasts a year. A CA
  * as a service signs for days, and the second verification was half of a certificate's processor time there.
  */
-async function readGiven({ csrPem }: GivenCsr): Promise<Csr> {
+async function readGiven({ csrPem }: UnreadCsr): Promise<Csr> {
   const csr = readCsr(csrPem);
   const { Pkcs10CertificateRequest } = await loadLibrary();
   if (await new Pkcs10CertificateRequest(owned(csr.der)).verify()) return csr;
