@@ -18,6 +18,7 @@ export * from "./draw_scenario.ts";
 export * from "./knobs.ts";
 export { byteMomentOf, type Moment, moments } from "./moments.ts";
 export * from "./wide_scenario.ts";
+export * from "./wide_revocation.ts";
 export * from "./training_scenario.ts";
 export * from "./coverage.ts";
 export * from "./gate_paths.ts";

@@ -59,7 +59,8 @@ function event(kind: "revocation" | "rotation", target: string, at: number): Sce
   return { at: Math.max(1_000, Math.round(at)), kind, target, forMs: rotationMs, amount: 0.75 };
 }
 
-function wideNodesOf(count: number): readonly NodePlan[] {
+/** The nodes of a wide network. */
+export function wideNodesOf(count: number): readonly NodePlan[] {
   // Each other node takes two places of the gateways.
   const gatewayCount = Math.max(3, Math.ceil((2 * count) / (widePeersMax - gatewayLinks + 2)));
   const gatewayOf = (index: number) => `gateway-${1 + index % gatewayCount}`;

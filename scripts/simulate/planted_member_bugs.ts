@@ -115,4 +115,29 @@ export const plantedMemberBugs: readonly PlantedBug[] = [
     "if (row.used_key !== read.key) {",
     'if (row.used_key === "") {',
   ),
+  bug(
+    "a request's names enter the certificate",
+    "pki/issue/sign_csr.ts",
+    "const { subject, subjectText, names } = identityOf(request.identity);",
+    `const { subject, subjectText, names: given } = identityOf(request.identity);
+  const names = csr.names.length === 0 ? given : csr.names.map(issuable);`,
+  ),
+  bug(
+    "a token gives role ca",
+    "actors/ca/token_rows.ts",
+    "if (!nodeRoles.includes(role)) return",
+    'if (!nodeRoles.includes(role) && role !== ("ca" as Role)) return',
+  ),
+  bug(
+    "the CA's own certificate renews over its port",
+    "actors/ca/reenrol.ts",
+    'if (roleOf(row.identity, ca.domain) === "ca") {',
+    'if (roleOf(row.identity, ca.domain) === "ca" && row.predecessor !== null) {',
+  ),
+  bug(
+    "a certificate renews at its end",
+    "actors/enrolment/schedule.ts",
+    "const due = +notBefore + life * (renewAfterPart + (2 * random - 1) * renewJitterPart);",
+    "const due = +notBefore + life + 0 * random;",
+  ),
 ];

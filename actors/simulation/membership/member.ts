@@ -49,6 +49,20 @@ export function givenToken(text: string): GivenToken {
   return { id: typeof id === "string" ? id : toHex(id), text, anchor, url };
 }
 
+/** A node's certificate and key, as a thief copies them. */
+export interface CopiedPair {
+  readonly certPem: string;
+  readonly keyPem: string;
+}
+
+/** What lies on a node's disk. */
+export function pairOf({ node: { disk } }: Member): CopiedPair | undefined {
+  const cert = disk.read(nodePaths.cert), key = disk.read(nodePaths.key);
+  if (cert === undefined || key === undefined) return undefined;
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  return { certPem: text(cert), keyPem: text(key) };
+}
+
 /** A node and its operator. */
 export class Member {
   readonly node: SimulatedNode;

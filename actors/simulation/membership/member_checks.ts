@@ -67,7 +67,7 @@ export interface MemberCheckInit {
 const numbers = new WeakMap<TrustSnapshot, bigint>();
 
 /** The number of the issuer's newest list in a snapshot. */
-function numberIn(snapshot: TrustSnapshot, issuer: string): bigint {
+export function numberIn(snapshot: TrustSnapshot, issuer: string): bigint {
   const known = numbers.get(snapshot);
   if (known !== undefined) return known;
   const held = heldCrls(snapshot).held.filter(({ key, scope }) => key === issuer && scope === "all");

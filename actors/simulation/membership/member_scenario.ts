@@ -6,8 +6,8 @@
 import { randomOf } from "../../runtime/random.ts";
 import { ceremoniesOf, type CeremonyPlan } from "./approvers.ts";
 
-/** Kinds of trouble about membership. */
-export const memberFaultKinds = [
+/** Kinds of trouble that a seed shuffles. */
+const shuffledKinds = [
   "ca-away",
   "ca-killed",
   "ca-full",
@@ -28,6 +28,8 @@ export const memberFaultKinds = [
   "node-full",
   "cut",
 ] as const;
+/** Kinds of trouble about membership. The last is drawn by itself: no seed of the others changes by it. */
+export const memberFaultKinds = [...shuffledKinds, "overreach"] as const;
 export type MemberFaultKind = (typeof memberFaultKinds)[number];
 /** Every run has a revocation. */
 export type MemberTroubleKind = MemberFaultKind | "revoke-name" | "revoke-serial";
@@ -101,7 +103,7 @@ export function memberScenarioOf(
   const lifeMs = random.pick(lives) * minuteMs;
   const nodes = nodesOf(random);
   const troubleMs = Math.max(10 * minuteMs, 2.2 * lifeMs);
-  const kinds = faults ?? random.shuffle(memberFaultKinds).slice(0, random.whole(3, 7));
+  const kinds: readonly MemberFaultKind[] = faults ?? random.shuffle(shuffledKinds).slice(0, random.whole(3, 7));
   const others = nodes.filter(({ name }) => name !== "gateway-1");
   const eventOf = (kind: MemberTroubleKind, from: readonly MemberPlan[]): MemberEvent => ({
     kind,
@@ -113,6 +115,7 @@ export function memberScenarioOf(
   const events = [
     eventOf(random.chance(0.7) ? "revoke-name" : "revoke-serial", others),
     ...kinds.flatMap((kind) => Array.from({ length: random.whole(1, 3) }, () => eventOf(kind, targetsOf(kind, nodes)))),
+    ...(faults === undefined ? overreachOf(randomOf(seed, "overreach"), nodes, troubleMs) : []),
   ];
   return {
     seed,
@@ -124,6 +127,19 @@ export function memberScenarioOf(
     quietMs: recoverMs,
     ...(approvals === true ? { ceremonies: ceremoniesOf(randomOf(seed, "approvals"), troubleMs) } : {}),
   };
+}
+
+/** A part of the seeds has it, once. */
+const overreachShare = 0.3;
+
+function overreachOf(
+  random: ReturnType<typeof randomOf>,
+  nodes: readonly MemberPlan[],
+  troubleMs: number,
+): readonly MemberEvent[] {
+  if (!random.chance(overreachShare)) return [];
+  const at = random.whole(joinedMs, troubleMs - minuteMs);
+  return [{ kind: "overreach", at, target: random.pick(nodes).name, forMs: 2_000, amount: random.next() }];
 }
 
 function nodesOf(random: ReturnType<typeof randomOf>): readonly MemberPlan[] {

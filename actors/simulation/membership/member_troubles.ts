@@ -6,12 +6,12 @@
 import { certsOnly } from "../../ca/est_bodies.ts";
 import type { LinkedWorld } from "./member_world.ts";
 import type { MemberEvent, MemberTroubleKind } from "./member_scenario.ts";
-import type { Member } from "./member.ts";
+import { type Member, pairOf } from "./member.ts";
 import { announceOdd, equivocate, garble, withhold } from "./list_troubles.ts";
+import { overreach } from "./overreach.ts";
 import { caHost } from "./simulated_ca.ts";
 import { Thief } from "./thief.ts";
 import { derOf } from "./virtual_web.ts";
-import { nodePaths } from "../node_config.ts";
 
 /** A clock of the CA is off by this at most, in milliseconds; a node's by a tenth of a certificate's life too. */
 const skewMaxMs = 60_000;
@@ -68,6 +68,7 @@ const makers: Readonly<Record<MemberTroubleKind, Make>> = {
   "token-stolen": (world, _, member) => steal(world, member, -2_000),
   fork: (world, _, member) => fork(world, member),
   impostor: (world, event, member) => standBetween(world, event, member),
+  overreach,
   "list-withheld": withhold,
   "list-garbled": garble,
   "list-equivocating": equivocate,
@@ -138,18 +139,6 @@ function steal(world: LinkedWorld, member: Member, afterMs: number): void {
     member.join(token);
     sim.after(afterMs, use);
   });
-}
-
-interface CopiedPair {
-  readonly certPem: string;
-  readonly keyPem: string;
-}
-
-function pairOf({ node: { disk } }: Member): CopiedPair | undefined {
-  const cert = disk.read(nodePaths.cert), key = disk.read(nodePaths.key);
-  if (cert === undefined || key === undefined) return undefined;
-  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  return { certPem: text(cert), keyPem: text(key) };
 }
 
 /** A thief has the pair of a node that is being revoked: he connects with it, and tries to renew it. */

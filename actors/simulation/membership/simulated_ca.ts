@@ -125,7 +125,12 @@ export class SimulatedCa {
 
   /** Whether its port is open. */
   get isServing(): boolean {
-    return this.#process?.identity !== undefined;
+    return this.identity !== undefined;
+  }
+
+  /** Its own certificate and key; undefined while its port is closed. */
+  get identity(): ServerIdentity | undefined {
+    return this.#process?.identity;
   }
 
   /** Whether it could issue now. */
@@ -213,8 +218,6 @@ export class SimulatedCa {
     return this.#init;
   }
 
-  // ── The operator ──
-
   /** Makes a token. */
   token(
     { role, name, replaces = "no" }: { readonly role: Role; readonly name: string; readonly replaces?: "no" | "yes" },
@@ -281,8 +284,6 @@ export class SimulatedCa {
       >,
     );
   }
-
-  // ── Processes ──
 
   #step(process: Process): void {
     if (process.isDead) throw new Killed("the process was killed");

@@ -4,9 +4,16 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { createPrivateKey, sign } from "node:crypto";
 import { Effect, Result } from "effect";
+import { constructed, integer, oid, sequence, setOfOne } from "../../../pki/issue/der_writer.ts";
+import { encodeExtensions, subjectAltName } from "../../../pki/issue/extensions.ts";
+import type { GeneralName } from "../../../pki/issue/general_name.ts";
+import { extensionRequestOid } from "../../../pki/issue/issue_csr.ts";
+import { readSigningKey } from "../../../pki/issue/signing_key.ts";
 import { formatPem } from "../../../pki/pem.ts";
 import { readCertsOnly } from "../../enrolment/certs_only.ts";
+import { requestOf } from "../../enrolment/make_csr.ts";
 import type { Credential } from "../authority.ts";
 import { HostileMember } from "../hostile_member.ts";
 import type { Simulation } from "../simulation.ts";
@@ -16,6 +23,14 @@ import type { VirtualWeb } from "./virtual_web.ts";
 
 /** How often it does what keeps it in, in milliseconds. */
 const stayMs = 45_000;
+
+/** A request for names of its own choice. */
+export function requestFor(keyPem: string, wishes: readonly GeneralName[]): string {
+  const key = readSigningKey(keyPem);
+  const attribute = sequence(oid(extensionRequestOid), setOfOne(encodeExtensions([subjectAltName(wishes)])));
+  const info = sequence(integer(0), sequence(), key.spki, constructed(0, attribute));
+  return requestOf(key, info, sign(null, Buffer.from(info), createPrivateKey(keyPem))).body;
+}
 
 /** What a thief has. */
 export type Loot = { readonly token: string } | {
@@ -37,10 +52,14 @@ export class Thief {
   }
 
   /** Asks the CA for a certificate about a key of his own. */
-  ask(loot: Loot, done: (got: Credential | undefined) => void, known?: string): void {
+  ask(
+    loot: Loot,
+    done: (got: Credential | undefined) => void,
+    { keyPem: known, wishes = [] }: { readonly keyPem?: string; readonly wishes?: readonly GeneralName[] } = {},
+  ): void {
     const keys = drawnKeys(`${this.#sim.seed}/${this.name}`);
     const keyPem = known ?? Effect.runSync(keys.make);
-    const { body } = Effect.runSync(keys.request(keyPem));
+    const body = wishes.length > 0 ? requestFor(keyPem, wishes) : Effect.runSync(keys.request(keyPem)).body;
     const isToken = "token" in loot;
     this.#web.send(this.name, {
       origin: caUrl,
@@ -75,7 +94,7 @@ export class Thief {
       this.ask({ pair: { certPem: pair.certPem, keyPem: pair.keyPem } }, (next) => {
         if (next !== undefined) member.show(pair = next);
         if (member.open.length === 0) member.dial(address);
-      }, pair.keyPem);
+      }, { keyPem: pair.keyPem });
       this.#sim.after(stayMs, stay);
     };
     this.#sim.after(stayMs, stay);
