@@ -6,7 +6,7 @@
 import { writeFileSync } from "node:fs";
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { type FaultKind, faultKinds, memberFaultKinds } from "../actors/simulation/mod.ts";
+import { allFaultKinds, type FaultKind, memberFaultKinds } from "../actors/simulation/mod.ts";
 import type { BatchOptions } from "./simulate/batch.ts";
 import { hunt, huntText } from "./simulate/hunt.ts";
 import { memberFaultsOf, type MembersOptions, replayMember, simulateMembers } from "./simulate/members.ts";
@@ -30,7 +30,7 @@ const usage = `usage: npm run simulate -- [--seed N] [--runs M] [--minutes T] [-
 --hunt: keeps the scenarios that take a new transition of a machine, and changes them further; ends with the transitions
   that plain seeds did not take, and with scenarios that violate an invariant
 --scenario: plays a scenario that a failure printed (JSON)
-kinds of fault: ${faultKinds.join(", ")}
+kinds of fault: ${allFaultKinds.join(", ")}
 `;
 
 class Usage extends Error {}
@@ -46,7 +46,7 @@ function faultsOf(text: string | undefined): readonly FaultKind[] | undefined {
   if (text === undefined || text === "all") return undefined;
   if (text === "none") return [];
   return text.split(",").map((kind) => {
-    if (!(faultKinds as readonly string[]).includes(kind)) throw new Usage(`there is no kind of fault ${kind}`);
+    if (!(allFaultKinds as readonly string[]).includes(kind)) throw new Usage(`there is no kind of fault ${kind}`);
     return kind as FaultKind;
   });
 }

@@ -5,6 +5,7 @@
  * @module
  */
 import type { Patience } from "../training/training_setup.ts";
+import { monotonicNow } from "../runtime/ports.ts";
 import { runningTrainings, type SchedulerArgs, type SchedulerContext } from "./scheduler_setup.ts";
 
 /** A turn, and the rest after one in which there were too few workers. */
@@ -26,8 +27,10 @@ export function nextTurn({ wanting, queue, turn }: Turns, now: number): string |
 /** A training wants workers. */
 export function noteWanting({ context, enqueue }: SchedulerArgs, { id }: { readonly id: string }): void {
   const { wanting, queue, trainings, ports } = context;
+  const now = ports.now();
+  const waitedMs = Math.max(0, now - (trainings[id]?.queuedAt ?? now));
   enqueue.assign({
-    wanting: { [id]: trainings[id]?.queuedAt ?? ports.now(), ...wanting },
+    wanting: { [id]: monotonicNow(ports) - waitedMs, ...wanting },
     queue: [...queue.filter((other) => other !== id), id],
   });
 }
@@ -47,7 +50,7 @@ export function noteTurnOver(
 
 /** Gives the next turn, where there is one. */
 export function giveTurn({ context, self, enqueue }: SchedulerArgs): void {
-  const id = nextTurn(context, context.ports.now());
+  const id = nextTurn(context, monotonicNow(context.ports));
   const training = runningTrainings(self).find(({ snapshot }) => snapshot.context.id === id);
   if (id === undefined || training === undefined) return;
   enqueue.assign({ turn: id, queue: context.queue.filter((other) => other !== id) });

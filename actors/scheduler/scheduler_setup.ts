@@ -32,7 +32,7 @@ export interface SchedulerContext extends SchedulerInput {
   readonly trainings: Readonly<Record<string, KnownTraining>>;
   /** Names of the trainings that have an actor. */
   readonly running: readonly string[];
-  /** Since when each training looks for workers that has none yet, in milliseconds since the epoch. */
+  /** Since when each training looks for workers that has none yet, by the monotonic clock (`monotonicNow`). */
   readonly wanting: Readonly<Record<string, number>>;
   /** Those of them that wait for their turn, and the one that has it. */
   readonly queue: readonly string[];

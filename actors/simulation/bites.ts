@@ -68,6 +68,7 @@ const effects: Readonly<Record<TroubleKind, Effect>> = {
     reports: ["lease.lapsed", "trust.broken", "identity.broken"],
     fact: (fact) => fact.type === "peer.refused" && timeCodes.has(fact.refusal.code),
   },
+  "clock-step": noted,
   "torn-file": brokenFile,
   "unreadable-file": brokenFile,
   "stale-crl": { reports: ["trust.broken", "trust.loaded", "trust.warning"] },

@@ -11,52 +11,11 @@ import { allParticipants } from "../training/training.ts";
 import type { WorkerContext } from "../worker/worker_setup.ts";
 import { type CheckInit, contextsOf, type Findings, trainingsOf } from "./findings.ts";
 import type { SimulatedNode } from "./node.ts";
-import type { Oracle } from "./oracle.ts";
-import type { ScenarioEvent, TroubleKind } from "./scenario.ts";
 import type { Simulation } from "./simulation.ts";
+import type { Untouched } from "./untouched.ts";
 
 /** A round with all its members takes at most this, in milliseconds: six batches of the slowest knob take sixteen seconds. */
 const roundMs = 40_000;
-/** A trouble touches its nodes for so long after its end, in milliseconds: a dead connection is noticed after 20 s. */
-const afterMs = 25_000;
-/** After these a training may wait for the rest of the run: an update whose sender believes that it arrived is not sent again. */
-const hangsMs = Number.POSITIVE_INFINITY;
-const hangs: ReadonlySet<TroubleKind> = new Set([
-  "executor-hang",
-  "broken-worker",
-  "lying-worker",
-  "garbage-answers",
-  "torn-stream",
-  "mute",
-  "dropping-gateway",
-  "delaying-gateway",
-]);
-/** Hostile peers and old files stop no training. */
-const harmless: ReadonlySet<TroubleKind> = new Set([
-  "stale-crl",
-  "silent-disk",
-  "late-crl",
-  "reload",
-  "half-open",
-  "flood",
-  "stranger",
-  "expired",
-  "self-signed",
-  "stolen-certificate",
-  "old-tls",
-  "malformed",
-  "intruder",
-  "nonsense",
-  "flooding-member",
-  "second-certificate",
-  "crowd",
-  "forger",
-  "wrong-role",
-  "denied",
-  "rules",
-  "expensive",
-  "partner",
-]);
 /** A lease that its scheduler's process did not renew is over by then: its life, and a poll. In milliseconds. */
 const leaseMs = 30_000;
 
@@ -75,8 +34,7 @@ interface Seen {
 export class RoundChecks {
   readonly #sim: Simulation;
   readonly #findings: Findings;
-  readonly #oracle: Oracle;
-  readonly #touched = new Map<string, number>();
+  readonly #untouched: Untouched;
   readonly #trainings = new WeakMap<AnyActorRef, Seen>();
   /** The round in which an untouched newcomer was first seen, by task. */
   readonly #newcomers = new Map<string, number>();
@@ -85,20 +43,10 @@ export class RoundChecks {
   /** The last round that was reported as finished, by node and training, where the scheduler keeps the model. */
   readonly #finished = new Map<string, number>();
 
-  constructor({ sim, findings, oracle }: CheckInit & { readonly oracle: Oracle }) {
+  constructor({ sim, findings, untouched }: CheckInit & { readonly untouched: Untouched }) {
     this.#sim = sim;
     this.#findings = findings;
-    this.#oracle = oracle;
-  }
-
-  /** A trouble begins. */
-  struck({ kind, target, other, forMs }: ScenarioEvent): void {
-    if (harmless.has(kind)) return;
-    const until = this.#sim.now + forMs + (hangs.has(kind) ? hangsMs : afterMs);
-    const all = kind === "renewal" || kind === "rekey" || kind === "revoked-issuer";
-    for (const name of all ? this.#sim.nodes.keys() : [target, other ?? target]) {
-      this.#touched.set(name, Math.max(until, this.#touched.get(name) ?? 0));
-    }
+    this.#untouched = untouched;
   }
 
   /** A round was finished. */
@@ -137,7 +85,7 @@ export class RoundChecks {
     const isWaiting = states.includes('"strength":"waiting"');
     const members = allParticipants(training).filter(({ state }) => state !== "done").map(({ peer }) => peer);
     const state = JSON.stringify([isInRounds, isWaiting, training.roundsDone, members, dataset?.provider]);
-    if (state !== seen.state || !isInRounds || !this.#isWhole(node, [...members, dataset?.provider ?? ""])) {
+    if (state !== seen.state || !isInRounds || !this.#untouched.isWhole(node, [...members, dataset?.provider ?? ""])) {
       seen.state = state;
       seen.stillSince = now;
       return;
@@ -145,7 +93,7 @@ export class RoundChecks {
     const { waitS = waitSecondsDefault } = config.job.resources;
     const limitMs = roundMs + (isWaiting ? waitS * 1_000 : 0);
     if (now - seen.stillSince < limitMs) return;
-    const names = members.map((peer) => this.#nodeOf(peer)?.name).join(", ");
+    const names = members.map((peer) => this.#untouched.nodeOf(peer)?.name).join(", ");
     const detail = `no round after round ${training.roundsDone} for ${limitMs / 1_000} s with ${names}`;
     this.#findings.violate("live-rounds", node.name, detail);
   }
@@ -155,29 +103,16 @@ export class RoundChecks {
     for (const { taskId, peer, state, isCounted } of Object.values(training.trainers)) {
       if (state !== "running" || isCounted) continue;
       const since = this.#newcomers.get(taskId);
-      if (since === undefined || !this.#isWhole(node, [peer, aggregator?.peer ?? ""])) {
+      if (since === undefined || !this.#untouched.isWhole(node, [peer, aggregator?.peer ?? ""])) {
         this.#newcomers.set(taskId, roundsDone);
       } else if (roundsDone >= since + newcomerRounds) {
-        const detail = `${this.#nodeOf(peer)?.name} is not counted, ${roundsDone - since} rounds after it began`;
+        const detail = `${this.#untouched.nodeOf(peer)?.name} is not counted, ${
+          roundsDone - since
+        } rounds after it began`;
         this.#findings.violate("live-newcomers", node.name, detail);
         this.#newcomers.set(taskId, roundsDone);
       }
     }
-  }
-
-  /** Whether all are there, connected with the scheduler, and no trouble touches them or a gateway. */
-  #isWhole(scheduler: SimulatedNode, peers: readonly PeerText[]): boolean {
-    const here = new Set(scheduler.sessions.flatMap((session) => session.peers()));
-    const members = peers.map((peer) => here.has(peer) ? this.#nodeOf(peer) : undefined);
-    const gateways = [...this.#sim.nodes.values()].filter(({ role }) => role === "gateway");
-    return [scheduler, ...members, ...gateways].every((node) =>
-      node !== undefined && node.isRunning && (this.#touched.get(node.name) ?? 0) < this.#sim.now
-    );
-  }
-
-  #nodeOf(peer: PeerText): SimulatedNode | undefined {
-    for (const node of this.#sim.nodes.values()) if (node.sessions.some(({ self }) => self === peer)) return node;
-    return undefined;
   }
 
   // ── Runs ──
@@ -203,7 +138,6 @@ export class RoundChecks {
 
   /** A worker's leases of a run that a newer one of the same scheduler followed a while ago. */
   #checkLeases(worker: SimulatedNode): void {
-    if (this.#oracle.hasJumped(worker)) return;
     for (const { book } of contextsOf<WorkerContext>(worker)) {
       for (const { id, peer, over, training } of Object.values(book.leases)) {
         if (over || training === undefined) continue;
@@ -216,7 +150,7 @@ export class RoundChecks {
   }
 
   #newerRun(scheduler: PeerText, id: string, run: number): number | undefined {
-    const node = this.#nodeOf(scheduler);
+    const node = this.#untouched.nodeOf(scheduler);
     for (const { ref, snapshot: { context } } of node === undefined ? [] : trainingsOf(node)) {
       const isOld = this.#sim.now - this.#seenOf(ref).since > leaseMs;
       if (isOld && context.self === scheduler && context.run?.id === id && context.run.run > run) {

@@ -15,6 +15,8 @@ import type { AuditEntry } from "../trust/audit.ts";
 import { ConnectionChecks } from "./check_connections.ts";
 import { CountedChecks } from "./check_counted.ts";
 import { CostChecks } from "./check_costs.ts";
+import { CheckpointChecks } from "./check_checkpoints.ts";
+import { LeaseChecks } from "./check_leases.ts";
 import { ListChecks } from "./check_lists.ts";
 import { MemberChecks } from "./check_members.ts";
 import { RoundChecks } from "./check_rounds.ts";
@@ -29,6 +31,7 @@ import type { SimulatedNode } from "./node.ts";
 import type { Oracle } from "./oracle.ts";
 import type { ScenarioEvent } from "./scenario.ts";
 import type { Simulation, SimulationWatch } from "./simulation.ts";
+import { Untouched } from "./untouched.ts";
 
 /** Promises to a scheduler that is gone are over after this, in milliseconds. */
 const goneMs = 30_000;
@@ -54,6 +57,9 @@ export class Checker implements SimulationWatch {
   readonly #costs: CostChecks;
   readonly #rounds: RoundChecks;
   readonly #counted: CountedChecks;
+  readonly #leases: LeaseChecks;
+  readonly #checkpoints: CheckpointChecks;
+  readonly #untouched: Untouched;
   /** The marks on each node's disk when they were last looked at. */
   readonly #marks = new Map<string, CrlHighWaterMarks>();
   /** Nodes that reported something since they were last checked. */
@@ -62,7 +68,8 @@ export class Checker implements SimulationWatch {
   constructor(sim: Simulation, oracle: Oracle) {
     this.#sim = sim;
     this.#findings = new Findings(sim);
-    const init = { sim, oracle, findings: this.#findings };
+    this.#untouched = new Untouched(sim);
+    const init = { sim, oracle, findings: this.#findings, untouched: this.#untouched };
     this.#connections = new ConnectionChecks(init);
     this.#work = new WorkChecks(init);
     this.#training = new TrainingChecks(init);
@@ -73,6 +80,8 @@ export class Checker implements SimulationWatch {
     this.#costs = new CostChecks(init);
     this.#rounds = new RoundChecks(init);
     this.#counted = new CountedChecks(init);
+    this.#leases = new LeaseChecks(init);
+    this.#checkpoints = new CheckpointChecks(init);
   }
 
   get violations(): readonly Violation[] {
@@ -90,7 +99,7 @@ export class Checker implements SimulationWatch {
 
   /** A trouble begins. */
   struck(event: ScenarioEvent): void {
-    this.#rounds.struck(event);
+    this.#untouched.struck(event);
   }
 
   /** After each step. */
@@ -119,12 +128,20 @@ export class Checker implements SimulationWatch {
         if (node.role === "worker") this.#work.ended(node, fields);
         return;
       case "lease.granted":
-        if (node.role === "worker") this.#work.granted(node, fields);
+        if (node.role === "worker") {
+          this.#work.granted(node, fields);
+          this.#leases.granted(node, fields);
+        }
         return;
+      case "lease.renewed":
+        return this.#leases.granted(node, fields);
       case "member.diverged":
         return this.violate("equal-parameters", node.name, `${fields["peer"]} after round ${fields["round"]}`);
       case "lease.lapsed":
-        return this.#work.lapsed(node, String(fields["lease"]));
+        return this.#leases.lapsed(node, fields);
+      case "trainer.lost":
+      case "aggregator.lost":
+        return this.#leases.lost(node, fields);
       case "result.unsent":
         if (fields["out"] === true) this.#training.rejected.add(`${fields["job"]}/${fields["peer"]}`);
         return;
@@ -171,6 +188,10 @@ export class Checker implements SimulationWatch {
     this.#training.answer(node, message, session);
   }
 
+  resultTaken(job: JobInput, round: number): void {
+    this.#checkpoints.resultTaken(job, round);
+  }
+
   processEnded(job: JobInput): void {
     this.#work.processEnded(job);
   }
@@ -196,6 +217,7 @@ export class Checker implements SimulationWatch {
       this.#connections.look(node);
       this.#members.look(node);
       this.#rounds.look(node);
+      this.#leases.look(node);
       this.#counted.look(node);
     }
     this.#connections.lookAtTimers();

@@ -46,6 +46,8 @@ export class Disk {
   full = false;
   /** Sees each rename; one that throws ends the process that renames there. */
   moved: (to: string) => void = () => {};
+  /** Sees each write, sync and rename of a process; one that throws ends the process. */
+  acted: () => void = () => {};
   /** Watchers get no events, as on some file systems. */
   silent = false;
   readonly service: FileSystem;
@@ -143,9 +145,28 @@ export class Disk {
     for (const { folder, touched } of this.#watchers.values()) if (path.startsWith(folder)) touched();
   }
 
+  /** The bytes of a file that survive a loss of power for certain; undefined where part of them, or its name, may be lost. */
+  durable(path: string): Uint8Array | undefined {
+    return this.#durable.whole(path)?.bytes;
+  }
+
   /** Writes, where there is room. */
   #write<A>(method: string, path: string, write: () => A) {
-    return Effect.suspend(() => this.full ? failed("Unknown", method, path) : Effect.sync(write));
+    return Effect.suspend(() => {
+      if (this.full) return failed("Unknown", method, path);
+      return Effect.sync(() => this.#noted(write()));
+    });
+  }
+
+  /** What a process did to the medium, or before it, is done. */
+  #noted<A>(done: A): A {
+    this.acted();
+    return done;
+  }
+
+  #synced(file: StoredFile): void {
+    this.#durable.syncContent(file);
+    this.acted();
   }
 
   #move(method: "rename" | "link", from: string, to: string) {
@@ -157,6 +178,7 @@ export class Disk {
       this.#files.set(to, file);
       this.#touched(to);
       this.moved(to);
+      this.acted();
       return Effect.void;
     });
   }
@@ -167,7 +189,7 @@ export class Disk {
       if (this.#files.has(path)) return failed("AlreadyExists", "open", path);
       return this.#write("open", path, () => {
         let file = this.#store(path, new Uint8Array(0), mode);
-        const handle = handleOf(file, () => this.#durable.syncContent(file));
+        const handle = handleOf(file, () => this.#synced(file));
         const pieces: Uint8Array[] = [];
         const write = (bytes: Uint8Array) =>
           this.#write("write", path, () => {
@@ -193,7 +215,7 @@ export class Disk {
             file = after;
           });
         return {
-          ...handleOf(file, () => this.#durable.syncContent(file)),
+          ...handleOf(file, () => this.#synced(file)),
           truncate: (length = 0) => put(file.bytes.slice(0, Number(length))),
           seek: (offset: bigint) => Effect.succeed(offset),
           writeAll: (more: Uint8Array) => put(Uint8Array.from([...file.bytes, ...more])),
@@ -225,7 +247,7 @@ export class Disk {
         if (file === undefined) {
           return this.#isFolder(path) ? Effect.succeed(this.#folderHandle(path)) : failed("NotFound", "open", path);
         }
-        const sync = () => this.#durable.syncContent(file);
+        const sync = () => this.#synced(file);
         return file.readable ? Effect.succeed(handleOf(file, sync)) : failed("PermissionDenied", "open", path);
       });
       return delayMs > 0 ? Effect.delay(open, delayMs) : open;
@@ -236,7 +258,10 @@ export class Disk {
   #folderHandle(path: string): File {
     const unread = failed("BadResource", "read", path);
     return {
-      ...handleOf(noFile, () => this.#durable.syncFolder(path, this.#files)),
+      ...handleOf(noFile, () => {
+        this.#durable.syncFolder(path, this.#files);
+        this.acted();
+      }),
       stat: Effect.succeed(folderInfo),
       read: () => unread,
       readAlloc: () => unread,

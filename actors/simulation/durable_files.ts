@@ -41,6 +41,12 @@ export class DurableFiles<Stored extends Content> {
     this.#synced.set(file, file.bytes.length);
   }
 
+  /** A file whose name and bytes are all on the medium. */
+  whole(path: string): Stored | undefined {
+    const file = this.#names.get(path);
+    return file !== undefined && (this.#synced.get(file) ?? 0) >= file.bytes.length ? file : undefined;
+  }
+
   /** A folder was synced: its names are those of `files`. */
   syncFolder(folder: string, files: ReadonlyMap<string, Stored>): void {
     const isIn = (path: string) => posix.dirname(path) === folder;

@@ -247,6 +247,7 @@ function train(trainer: TrainerOf, options: ExecutorOptions): Ask<void> {
       } else yield* link.send(file);
       yield* say(job, "update");
       const receipt = link === undefined || model === undefined ? undefined : yield* applyNext(link, model, directory);
+      if (receipt !== undefined) options.watch.resultTaken(job, receipt.round);
       if (results !== undefined) {
         yield* saveStream(yield* results.next, directory, `result-${round}.safetensors`, jobLimits);
       }

@@ -16,6 +16,8 @@ export interface ExecutorWatch {
   collected(round: CollectedRound): void;
   /** A mean was computed from these updates, and the result written. */
   averaged(round: AveragedRound): void;
+  /** A trainer added the result of a round to its parameters. */
+  resultTaken(job: JobInput, round: number): void;
   processStarted(job: JobInput): void;
   processEnded(job: JobInput): void;
 }

@@ -39,6 +39,8 @@ export interface TroubleInit {
 const excuseMs = 13_000;
 /** A clock is off by half of this at most, in milliseconds. */
 const jumpMs = 1_200_000;
+/** A clock is set by so much, in milliseconds: an hour, as with a wrong time zone. */
+export const stepMs = 3_600_000;
 /** Renames of a round that is kept: its result twice, parameters, velocity, record; a journal's file may come between. */
 const renamesMax = 6;
 /** A loss of power waits so long for a rename, in milliseconds: rounds take up to fourteen seconds. */
@@ -121,7 +123,11 @@ export class Trouble {
     "torn-stream": (event, node) => this.#tearStreams(event, node),
     crash: ({ forMs }, node) => this.#crash("crash", node, forMs),
     "power-cut": (event, node) => this.#cutPower(event, node),
-    "clock-jump": (event, node) => this.#jump(event, node),
+    "clock-jump": ({ forMs, amount }, node) => this.#setClock(node, Math.round((amount - 0.5) * jumpMs), forMs),
+    "clock-step": ({ forMs, amount }, node) => {
+      this.bites.note("clock-step");
+      this.#setClock(node, amount < 0.5 ? -stepMs : stepMs, forMs);
+    },
     "torn-file": (event, node) => this.#tearFile(event, node),
     "unreadable-file": (event, node) => this.#hideFile(event, node),
     "stale-crl": ({ forMs }, node) => {
@@ -249,23 +255,28 @@ export class Trouble {
     if (kind === "crash") node.crash(true);
     else node.losePower();
     node.disk.moved = () => {};
+    node.disk.acted = () => {};
     this.#init.sim.after(forMs, () => this.start(node));
   }
 
-  /** In half of the events at a scheduler the power is lost right after one of the next renames on its disk. */
-  #cutPower({ forMs, amount }: ScenarioEvent, node: SimulatedNode): void {
+  /**
+   * In half of the events at a scheduler the power is lost right after one of the next renames on its disk; where the event counts them,
+   * after one of the next writes, syncs and renames.
+   */
+  #cutPower({ forMs, amount, atWrite }: ScenarioEvent, node: SimulatedNode): void {
     const cut = () => this.#crash("power-cut", node, forMs);
-    if (node.role !== "scheduler" || amount >= 0.5) return cut();
-    let left = 1 + Math.floor(2 * amount * renamesMax);
+    if (atWrite === undefined && (node.role !== "scheduler" || amount >= 0.5)) return cut();
+    let left = atWrite ?? 1 + Math.floor(2 * amount * renamesMax);
+    const seen = atWrite === undefined ? "moved" : "acted";
     const strike = () => {
-      if (node.disk.moved === count) cut();
+      if (node.disk[seen] === count) cut();
     };
     const count = () => {
       if (--left > 0) return;
       strike();
       throw new Error("the power is lost");
     };
-    node.disk.moved = count;
+    node.disk[seen] = count;
     this.#init.sim.after(renameMs, strike);
   }
 
@@ -277,8 +288,8 @@ export class Trouble {
     });
   }
 
-  #jump({ forMs, amount }: ScenarioEvent, node: SimulatedNode): void {
-    node.skewMs = Math.round((amount - 0.5) * jumpMs);
+  #setClock(node: SimulatedNode, skewMs: number, forMs: number): void {
+    node.skewMs = skewMs;
     const { oracle, sim } = this.#init;
     oracle.clockJumped(node, sim.time.now);
     sim.after(forMs, () => {

@@ -79,7 +79,8 @@ export const invariants = {
     source: "docs/wire.md: Allocation",
   },
   "lease-kept": {
-    sentence: "A lease lives until the time that its worker announced last.",
+    sentence:
+      "A lease lives until the time that its worker announced last, and no longer, whatever clocks are set to; it is renewed while no trouble touches its worker and its holder.",
     source: "docs/wire.md: Allocation",
   },
   "job-within-lease": {
@@ -127,6 +128,11 @@ export const invariants = {
   "rounds-kept": {
     sentence:
       "A scheduler that starts again, also after a loss of power, goes on after the last round that was finished.",
+    source: "docs/wire.md: Extensions",
+  },
+  "checkpoint-first": {
+    sentence:
+      "No trainer has the result of a round before the scheduler that keeps the model has the round on its disk, so that no loss of power takes it.",
     source: "docs/wire.md: Extensions",
   },
   "equal-parameters": {

@@ -60,7 +60,10 @@ export const faultKinds = [
   "expensive",
   "partner",
 ] as const;
-export type FaultKind = (typeof faultKinds)[number];
+/** Kinds that seeds of the third family draw beside those. */
+export const trainingFaultKinds = ["clock-step"] as const;
+export const allFaultKinds = [...faultKinds, ...trainingFaultKinds] as const;
+export type FaultKind = (typeof allFaultKinds)[number];
 /** Every run has a revocation. */
 export type TroubleKind = FaultKind | "revocation";
 
@@ -81,6 +84,8 @@ export interface ScenarioEvent {
    * `at` where undefined.
    */
   readonly when?: Moment;
+  /** A loss of power strikes right after so many writes, syncs and renames of its target's disk, counted from `at`. */
+  readonly atWrite?: number;
 }
 
 /** A node of a scenario. */

@@ -78,6 +78,7 @@ export interface SimulationWatch {
   pushed?(job: JobInput, values: readonly number[]): void;
   collected?(round: CollectedRound): void;
   averaged?(round: AveragedRound): void;
+  resultTaken?(job: JobInput, round: number): void;
   processStarted?(job: JobInput): void;
   processEnded?(job: JobInput): void;
 }
@@ -201,6 +202,7 @@ export class Simulation {
           sliceGiven: (job, index) => this.watches.forEach((watch) => watch.sliceGiven?.(job, index)),
           collected: (round) => this.watches.forEach((watch) => watch.collected?.(round)),
           averaged: (round) => this.watches.forEach((watch) => watch.averaged?.(round)),
+          resultTaken: (job, round) => this.watches.forEach((watch) => watch.resultTaken?.(job, round)),
           processStarted: (job) => this.watches.forEach((watch) => watch.processStarted?.(job)),
           processEnded: (job) => this.watches.forEach((watch) => watch.processEnded?.(job)),
         },

@@ -1,19 +1,81 @@
 /**
  * The third family of scenarios, about trainings: those of the first family, with a model that the scheduler keeps and that has an
- * integer tensor beside floats; in some, rounds close with a part of the updates. No seed of the first family changes by it.
+ * integer tensor beside floats. In some, rounds close with a part of the updates; clocks are set by an hour; a scheduler loses its
+ * power at any write, or has a full disk. No seed of the first family changes by it.
  *
  * @module
  */
-import { randomOf } from "../runtime/random.ts";
+import { randomOf, type RandomStream } from "../runtime/random.ts";
 import { scenarioOf, type ScenarioTerms } from "./draw_scenario.ts";
-import type { Scenario } from "./scenario.ts";
+import { aimMs, type NodePlan, type Scenario, type ScenarioEvent, troubleMs } from "./scenario.ts";
 
 /** Half of the updates are enough at a round's deadline in this part of the seeds. */
 const quorumShare = 0.5;
+/** Clocks are set in this part of the seeds, up to so many times. */
+const stepsShare = 0.6;
+const stepsMax = 3;
+/** A scheduler loses its power at a write in this part of the seeds, up to so many times. */
+const cutsShare = 0.4;
+const cutsMax = 2;
+/** A scheduler's disk is full for a while in this part of the seeds. */
+const fullShare = 0.3;
+/** Writes, syncs and renames of a round that is kept, and of what is kept besides. */
+const writesMax = 30;
+/** A scheduler that lost its power is back within this, in milliseconds. */
+const backMs = 1_000;
+/** The last trouble begins so long before all troubles are over, in milliseconds. */
+const lastMs = 25_000;
 
 /** The scenario of a seed. */
 export function trainingScenarioOf(seed: number, terms: ScenarioTerms = {}): Scenario {
-  const { job, ...scenario } = scenarioOf(seed, terms);
+  const { job, events, ...scenario } = scenarioOf(seed, terms);
   const quorum = randomOf(seed, "trainings/quorum").chance(quorumShare) ? { quorum: 0.5 } : {};
-  return { ...scenario, job: { ...job, keeps: true, integers: true, ...quorum } };
+  const has = (kind: "clock-step" | "power-cut" | "disk-full") =>
+    terms.faults === undefined || terms.faults.includes(kind);
+  const steps = has("clock-step") ? drawSteps(randomOf(seed, "trainings/steps"), scenario.nodes) : [];
+  const more = [
+    ...steps,
+    ...(has("power-cut") ? drawCuts(randomOf(seed, "trainings/cuts")) : []),
+    ...(has("disk-full") ? drawFull(randomOf(seed, "trainings/full")) : []),
+  ];
+  // By a clock that is wrong a holder measures no lease: it has to have the ten seconds of `docs/wire.md`.
+  const { leaseLifeMs: _, ...others } = scenario.knobs ?? {};
+  return {
+    ...scenario,
+    ...(steps.length > 0 ? { knobs: others } : {}),
+    job: { ...job, keeps: true, integers: true, ...quorum },
+    events: [...events, ...more].toSorted((left, right) => left.at - right.at),
+  };
+}
+
+/** Clocks that are set an hour forward or back, and later right again: of schedulers, aggregators and trainers. */
+function drawSteps(random: RandomStream, nodes: readonly NodePlan[]): readonly ScenarioEvent[] {
+  if (!random.chance(stepsShare)) return [];
+  const targets = nodes.filter(({ role }) => role === "scheduler" || role === "worker");
+  return Array.from({ length: 1 + random.whole(0, stepsMax) }, () => ({
+    at: random.whole(2_000, troubleMs - lastMs),
+    kind: "clock-step",
+    target: random.chance(0.4) ? "scheduler-1" : random.pick(targets).name,
+    forMs: random.whole(200, lastMs),
+    amount: random.next(),
+  }));
+}
+
+function drawCuts(random: RandomStream): readonly ScenarioEvent[] {
+  if (!random.chance(cutsShare)) return [];
+  return Array.from({ length: 1 + random.whole(0, cutsMax) }, () => ({
+    at: random.whole(8_000, troubleMs - lastMs - aimMs),
+    kind: "power-cut",
+    target: "scheduler-1",
+    other: "gateway-1",
+    forMs: random.whole(100, backMs),
+    amount: random.next(),
+    atWrite: random.whole(1, writesMax),
+  }));
+}
+
+function drawFull(random: RandomStream): readonly ScenarioEvent[] {
+  if (!random.chance(fullShare)) return [];
+  const [at, forMs] = [random.whole(5_000, troubleMs - lastMs), random.whole(3_000, lastMs)];
+  return [{ at, kind: "disk-full", target: "scheduler-1", forMs, amount: random.next() }];
 }

@@ -36,8 +36,8 @@ import {
   withParticipant,
 } from "./training.ts";
 
-/** Life of a grant, in milliseconds: pulls start at once, but the clocks of two nodes may be a minute or two apart. */
-export const grantMs = 300_000;
+/** Life of a grant, in milliseconds: pulls start within five minutes, and the clocks of two nodes may be an hour apart. */
+export const grantMs = 3_900_000;
 
 /** The reason of a failed job as its worker reports it. */
 function failureOf(status: JobStatus): string {

@@ -51,7 +51,7 @@ export interface RunningJob {
   readonly spec: JobSpec;
   /** The run that it belongs to; undefined where its scheduler names none. */
   readonly training: TrainingRun | undefined;
-  /** Milliseconds since the epoch. */
+  /** By the monotonic clock (`monotonicNow`), in milliseconds. */
   readonly dispatchedAt: number;
 }
 

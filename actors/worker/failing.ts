@@ -19,7 +19,7 @@ export const failingMax = 1_024;
 export interface Failing {
   /** Failures in a row. */
   readonly failures: number;
-  /** It is not offered until then, in milliseconds since the epoch; 0 where it is offered. */
+  /** It is not offered until then, by the monotonic clock (`monotonicNow`), in milliseconds; 0 where it is offered. */
   readonly until: number;
 }
 

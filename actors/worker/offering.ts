@@ -11,6 +11,7 @@ import { type LeaseEvent, leaseLifeMs, type LeaseRef } from "./lease.ts";
 import type { jobMachine } from "../job/job.ts";
 import type { JobRef } from "../job/messages.ts";
 import type { RequestWith } from "../runtime/requests.ts";
+import { monotonicNow } from "../runtime/ports.ts";
 import { answerAs } from "../runtime/role.ts";
 import { instantFromMs } from "../runtime/instant.ts";
 import { isStale, noteRun } from "./runs.ts";
@@ -41,7 +42,7 @@ export function offer({ context, self, enqueue }: WorkerArgs): void {
     gpus: context.gpus && freeGpus(context.book, context.gpus),
   };
   let { book } = context;
-  const now = ports.now();
+  const now = monotonicNow(ports);
   const isLeaving = (peer: Peer) => leftUnaccepted(context.unaccepted, peer, now);
   const isOffered = ({ from: scheduler, request: { spec } }: ReceivedRequest) =>
     spec.executor.every((executor) => pauseLeft(context.failing, { executor, scheduler }, now) === 0);
@@ -95,7 +96,9 @@ export function withdrawOffer({ context, enqueue }: WorkerArgs, { id }: { readon
   enqueue.cancel(`offer/${id}`);
   enqueue.assign({
     book: dropOffer(context.book, id),
-    unaccepted: to === undefined ? context.unaccepted : withUnaccepted(context.unaccepted, to, context.ports.now()),
+    unaccepted: to === undefined
+      ? context.unaccepted
+      : withUnaccepted(context.unaccepted, to, monotonicNow(context.ports)),
   });
   enqueue.raise({ type: "offer.over" });
 }

@@ -25,7 +25,7 @@ export const requestWaitMs = 4_500;
 export interface ReceivedRequest {
   readonly from: Peer;
   readonly request: WorkerRequest;
-  /** When it arrived, in milliseconds since the epoch. */
+  /** When it arrived, by the monotonic clock (`monotonicNow`), in milliseconds. */
   readonly at: number;
 }
 
@@ -97,7 +97,7 @@ export function planOffers(
  * newest so many schedulers. A scheduler that has an open offer waits for nothing.
  *
  * @param requests Requests in order of arrival.
- * @param init The open offers, the resources that are not leased, and the time in milliseconds since the epoch.
+ * @param init The open offers, the resources that are not leased, and the time by the monotonic clock.
  */
 export function waitingRequests(
   requests: readonly ReceivedRequest[],

@@ -14,7 +14,7 @@ export const unacceptedMs = 60_000;
 /** Schedulers that are remembered; one more makes the one that left an offer unaccepted longest ago forgotten. */
 export const unacceptedMax = 1_024;
 
-/** When each scheduler last left an offer unaccepted, in milliseconds since the epoch; the newest last. */
+/** When each scheduler last left an offer unaccepted, by the monotonic clock (`monotonicNow`), in milliseconds; the newest last. */
 export type Unaccepted = ReadonlyMap<Peer, number>;
 
 /** A scheduler left an offer unaccepted. */

@@ -24,6 +24,7 @@ import type { PreparedWorker } from "../job/cell/prepare.ts";
 import type { ExecutorProblem } from "../job/cell/try_executors.ts";
 import type { EffectDone } from "../runtime/effect_actor.ts";
 import { handleRequest, type ReceivedRequest, type RequestTable } from "../runtime/requests.ts";
+import { monotonicNow } from "../runtime/ports.ts";
 import { makeJobNetworkHost } from "../job/job_network.ts";
 import { cellDefault } from "../config/cell_config.ts";
 import type { WorkerConfig } from "../config/config.ts";
@@ -178,7 +179,7 @@ const worker = workerSetup.extend({
     reportGpus,
     reportExecutors,
     keepRequest: assign(({ context }, { from, message }: Extract<TransportFact, { type: "published" }>) => ({
-      window: [...context.window, { from, request: message, at: context.ports.now() }],
+      window: [...context.window, { from, request: message, at: monotonicNow(context.ports) }],
     })),
     offer: enqueueActions(offer),
     withdrawOffer: enqueueActions(withdrawOffer),

@@ -20,6 +20,7 @@ import { atOnceMs, pauseLeft, withFailure, withoutFailures } from "./failing.ts"
 import { newerRunReason } from "./offering.ts";
 import { ambiguousSender, hasBygoneJobs, isStale, noteRun } from "./runs.ts";
 import { endBygone } from "./training_requests.ts";
+import { monotonicNow } from "../runtime/ports.ts";
 import { answerAs } from "../runtime/role.ts";
 import { instantFromMs } from "../runtime/instant.ts";
 import { findExecutor } from "./requests.ts";
@@ -165,7 +166,7 @@ function begin(
   if (ambiguous !== undefined) return `sender-ambiguous: another scheduler's job waits for ${ambiguous} too`;
   const lease = leaseForJob(book, holder, wanted, training);
   if (lease === undefined) return "its sender holds no free lease for such a job";
-  const dispatchedAt = ports.now();
+  const dispatchedAt = monotonicNow(ports);
   const job: RunningJob = { taskId: id, leaseId: lease.id, scheduler: peer, holder, spec, training, dispatchedAt };
   return {
     job,
@@ -194,7 +195,7 @@ function countFailure({ context, enqueue }: WorkerArgs, job: RunningJob, outcome
   const { spec: { executor: { class: jobClass, descriptor } }, scheduler, dispatchedAt } = job;
   const wanted = { class: jobClass, name: descriptor.name };
   if (findExecutor(config.executors, wanted)?.runtime !== "process" || outcome.type === "cancelled") return;
-  const now = ports.now(), of = { executor: wanted, scheduler };
+  const now = monotonicNow(ports), of = { executor: wanted, scheduler };
   if (outcome.type === "finished" || now - dispatchedAt >= atOnceMs) {
     enqueue.assign({ failing: withoutFailures(failing, of) });
     return;

@@ -52,7 +52,11 @@ interface MembersAttackOptions {
 export async function attack({ runtime, json, quick, rest }: MembersAttackOptions): Promise<MembersReport[]> {
   const say = json ? console.error : console.log;
   const made = await makeMembersWorld();
-  const attackers = quick ? MemberAttackers.here() : MemberAttackers.apart(await runtimeBinary("node"));
+  const node = await runtimeBinary("node");
+  const attackers = quick ? MemberAttackers.here() : MemberAttackers.apart(node, "lowest");
+  const attacks = chosen(rest, quick);
+  const plays = !quick && attacks.some(({ keepsDeadlines }) => keepsDeadlines === true);
+  const players = plays ? MemberAttackers.apart(node, "as the nodes") : attackers;
   const defended = !rest.includes("--control");
   const tree = defended ? undefined : unguardedTree();
   const processes: Victims[] = [];
@@ -64,15 +68,17 @@ export async function attack({ runtime, json, quick, rest }: MembersAttackOption
   let honest: HonestMember | undefined;
   try {
     const hostile = await attackers.prepare(made);
+    if (plays) await players.prepare(made);
     const { victims, nodes } = await startVictims({ pki: made, hostile, quick, defended, makeProcess });
     const world: MembersWorld = { ...made, nodes, hostile };
     await attackers.meet(world);
+    if (plays) await players.meet(world);
     const { identity } = await issueMember(world, "honest-01", { role: "scheduler" });
     honest = await HonestMember.start({ role: "scheduler", identity, trustPem: world.root.certPem });
     for (const role of victimRoles) await honest.dial(nodes[role].address);
     const rows: MemberAttackRow[] = [];
-    const siege = { world, victims, attackers, honest, quiet: [], quick, defended, last: new Map() };
-    for (const group of groupsOf(chosen(rest, quick), quick)) {
+    const siege = { world, victims, attackers, players, honest, quiet: [], quick, defended, last: new Map() };
+    for (const group of groupsOf(attacks, quick)) {
       const begun = performance.now();
       const taken = await besiege(group, siege);
       for (const row of taken) say(lineOf(row, performance.now() - begun));
@@ -83,6 +89,7 @@ export async function attack({ runtime, json, quick, rest }: MembersAttackOption
   } finally {
     await honest?.stop();
     await attackers.stop();
+    if (plays) await players.stop();
     await Promise.all(processes.map((victims) => victims.stop()));
     rmSync(made.folder, { recursive: true, force: true, maxRetries: 5 });
     tree?.remove();

@@ -112,6 +112,29 @@ export const plantedTrainingBugs: readonly PlantedBug[] = [
       "writeWhole(out, at, Math.round(column.reduce((sum: number, each) => sum + Number(each), 0) / column.length), width);",
   },
   {
+    name: "a result is acknowledged before its round is on disk",
+    family: "trainings",
+    file: "actors/training/take_result.ts",
+    find: "const checkpoint = yield* keepRound(rules, rules.before, rules);\n      yield* Effect.ignore(stream.end);",
+    replace:
+      "yield* Effect.ignore(stream.end);\n      const checkpoint = yield* keepRound(rules, rules.before, rules);",
+  },
+  {
+    name: "an aggregator sends a result to the trainers, and goes on, before its scheduler has taken it",
+    family: "trainings",
+    file: "actors/job/parameter_server.ts",
+    find: '"effect.failed.handed": {\n                      target: "handingAgain",',
+    replace: '"effect.failed.handed": {\n                      target: "distributing",',
+  },
+  {
+    name: "a lease's time is the wall clock's",
+    family: "trainings",
+    file: "actors/training/held_lease.ts",
+    find: 'import { monotonicNow, type Ports } from "../runtime/ports.ts";',
+    replace:
+      'import type { Ports } from "../runtime/ports.ts";\nconst monotonicNow = ({ now }: Pick<Ports, "now">) => now();',
+  },
+  {
     name: "a restarted scheduler takes the run that it had",
     file: "actors/training/run_number.ts",
     find: "Math.max(before + 1, secondsOf(now))",

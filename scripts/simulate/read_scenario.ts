@@ -4,9 +4,9 @@
  * @module
  */
 import { readFileSync } from "node:fs";
-import { faultKinds, knobNames, moments, type Scenario } from "../../actors/simulation/mod.ts";
+import { allFaultKinds, knobNames, moments, type Scenario } from "../../actors/simulation/mod.ts";
 
-const kinds: ReadonlySet<unknown> = new Set(["revocation", ...faultKinds]);
+const kinds: ReadonlySet<unknown> = new Set(["revocation", ...allFaultKinds]);
 
 /** The file holds no scenario. */
 export class NoScenario extends Error {}

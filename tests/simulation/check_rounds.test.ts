@@ -5,15 +5,15 @@ import type { AnyActorRef } from "xstate";
 import { RoundChecks } from "../../actors/simulation/check_rounds.ts";
 import { Findings, trainingContextsOf, trainingsOf } from "../../actors/simulation/findings.ts";
 import { simulatedJob, type SimulatedNode, Simulation } from "../../actors/simulation/mod.ts";
-import { Oracle } from "../../actors/simulation/oracle.ts";
+import { Untouched } from "../../actors/simulation/untouched.ts";
 
 const test = suite("RoundChecks");
 
 async function training(rounds = 100, keeps = false) {
   const sim = await Simulation.create({ seed: "rounds" });
-  const oracle = new Oracle();
   const findings = new Findings(sim);
-  const checks = new RoundChecks({ sim, findings, oracle });
+  const untouched = new Untouched(sim);
+  const checks = new RoundChecks({ sim, findings, untouched });
   await sim.addNode({ name: "gateway", role: "gateway" });
   const gateways = ["gateway"];
   await sim.addNode({ name: "data", role: "data", slices: 4, gateways });
@@ -28,7 +28,7 @@ async function training(rounds = 100, keeps = false) {
       for (const node of sim.nodes.values()) checks.look(node);
     }
   };
-  return { sim, findings, checks, aggregator, trainer, scheduler, pass };
+  return { sim, findings, checks, untouched, aggregator, trainer, scheduler, pass };
 }
 
 const kinds = ({ violations }: Findings) => violations.map(({ invariant }) => invariant);
@@ -48,10 +48,10 @@ test("a training that makes rounds violates nothing, and one whose trainer stand
 });
 
 test("a training that a trouble touches may stand still for as long as the trouble lasts", async () => {
-  const { sim, findings, checks, trainer, pass } = await training();
+  const { sim, findings, untouched, trainer, pass } = await training();
   pass(30_000);
   trainer.habit = "hanging";
-  checks.struck({ kind: "executor-hang", target: "trainer", at: sim.now, forMs: 1_000, amount: 0 });
+  untouched.struck({ kind: "executor-hang", target: "trainer", at: sim.now, forMs: 1_000, amount: 0 });
   pass(90_000);
   assert.equal(kinds(findings), []);
 });

@@ -8,16 +8,26 @@ import { scenarioOf, simulatedJob, Simulation, trainingScenarioOf } from "../../
 
 const test = suite("trainingScenarioOf()");
 
-test("it is the scenario of the first family, with a model that is kept; half of the seeds have a quorum", () => {
+test("it is the scenario of the first family, with a model that is kept; clocks that are set, and losses of power at a write", () => {
   const seeds = Array.from({ length: 40 }, (_, seed) => seed);
-  for (const seed of seeds) {
-    const { job, ...rest } = trainingScenarioOf(seed);
-    const { job: first, ...others } = scenarioOf(seed);
+  const more = seeds.flatMap((seed) => {
+    const { job, events, knobs: turned, ...rest } = trainingScenarioOf(seed);
+    const { job: first, events: known, knobs, ...others } = scenarioOf(seed);
     assert.equal(rest, others);
+    const isStepped = events.some(({ kind }) => kind === "clock-step");
+    assert.equal({ ...turned, leaseLifeMs: 0 }, { ...knobs, leaseLifeMs: 0 });
+    assert.is(turned?.leaseLifeMs, isStepped ? undefined : knobs?.leaseLifeMs);
     assert.equal([job.rounds, job.workers, job.keeps, job.integers], [first.rounds, first.workers, true, true]);
-  }
+    const isKnown = (event: unknown) => known.some((one) => JSON.stringify(one) === JSON.stringify(event));
+    assert.is(events.filter(isKnown).length, known.length);
+    return events.filter((event) => !isKnown(event));
+  });
+  assert.ok(more.some(({ kind, target }) => kind === "clock-step" && target.startsWith("worker")));
+  assert.ok(more.some(({ kind, atWrite = 0 }) => kind === "power-cut" && atWrite > 10));
+  assert.equal([...new Set(more.map(({ kind }) => kind))].toSorted(), ["clock-step", "disk-full", "power-cut"]);
   const closing = seeds.filter((seed) => trainingScenarioOf(seed).job.quorum !== undefined).length;
   assert.ok(closing > 10 && closing < 30, `${closing}`);
+  assert.equal(trainingScenarioOf(1, { faults: ["crash"] }).events, scenarioOf(1, { faults: ["crash"] }).events);
 });
 
 /** The rounds of a short training without troubles. */

@@ -89,7 +89,7 @@ class PlayedTraining {
 
   /** Whether a member is one no longer. */
   async dropped(member: PlayedMember, who: string): Promise<boolean> {
-    const isDropped = await holds(() => member.told.includes("Release"), withinMs);
+    const isDropped = await holds(() => member.isOut, withinMs);
     if (!isDropped) this.means.escaped(`${who} was not dropped`);
     this.trainers = this.trainers.filter((other) => other !== member);
     return isDropped;
@@ -136,6 +136,7 @@ function play(run: (training: PlayedTraining, means: AttackMeans) => Promise<voi
 const differ: MemberAttack = {
   id: "results-that-differ",
   target: "scheduler",
+  keepsDeadlines: true,
   expected: {},
   run: play(async (training, means) => {
     const aggregator = await training.begin();
@@ -166,6 +167,7 @@ const unfit: MemberAttack = {
   target: "scheduler",
   group: "aggregator",
   leftOutOf: "quick",
+  keepsDeadlines: true,
   expected: {},
   run: play(async (training, means) => {
     let aggregator = await training.begin();

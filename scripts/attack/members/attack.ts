@@ -48,6 +48,11 @@ export interface MemberAttack {
   readonly since?: "start";
   /** In a quick run the attacks of a group run at the same time; its target by default. */
   readonly group?: string;
+  /**
+   * It plays members of a training, which lose their part where they answer late: its process has the priority of the nodes, not the
+   * lowest one of the others.
+   */
+  readonly keepsDeadlines?: true;
   /** Left out of one form of the run; in both by default. */
   readonly leftOutOf?: "quick" | "full";
   /** Attacks. The attackers stay until they are told to leave: what they hold is measured first. */

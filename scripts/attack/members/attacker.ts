@@ -1,6 +1,7 @@
 /**
  * The hostile members. In a full run they have a process of their own with low priority: what an honest member waits for must
- * depend on the node, not on attackers in the same event loop.
+ * depend on the node, not on attackers in the same event loop. Attacks whose members have to keep deadlines have another process, with the
+ * priority of the nodes (`keepsDeadlines`).
  *
  * Reads lines of JSON on standard input, {@linkcode AttackerCommand}, and answers each with one.
  *
@@ -25,6 +26,8 @@ export type AttackerCommand =
   | { readonly type: "leave" };
 
 const niceness = 19;
+/** The argument that leaves its priority as it is. */
+export const notNice = "--not-nice";
 
 let world: MembersWorld | undefined;
 let places: HostilePlaces | undefined;
@@ -63,7 +66,7 @@ export async function obey(command: AttackerCommand): Promise<Assault[] | Hostil
 export const ignoreLost = (): void => {};
 
 if (process.argv[1]?.endsWith("attacker.ts") === true) {
-  setPriority(niceness);
+  if (!process.argv.includes(notNice)) setPriority(niceness);
   process.on("unhandledRejection", ignoreLost);
   for await (const line of createInterface({ input: process.stdin })) {
     process.stdout.write(`${JSON.stringify(await obey(JSON.parse(line)))}\n`);

@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import type { RoleConfig } from "../../../actors/config/config.ts";
 import { flagsOf, LineProcess } from "../line_process.ts";
 import type { Assault } from "./attack.ts";
-import { type AttackerCommand, ignoreLost, obey } from "./attacker.ts";
+import { type AttackerCommand, ignoreLost, notNice, obey } from "./attacker.ts";
 import type { MembersCounts, MembersFootprint, VictimCommand, VictimLine } from "./victim.ts";
 import type { HostileAddresses } from "./hostile_places.ts";
 import type { MembersPki, MembersWorld, VictimPlace } from "./world.ts";
@@ -97,8 +97,9 @@ export class MemberAttackers {
   }
 
   /** In a process of their own: what an honest member waits for does not depend on them. */
-  static apart(node: string): MemberAttackers {
-    const process = new LineProcess(node, ["--no-warnings", scriptAt("attacker.ts")]);
+  static apart(node: string, priority: "lowest" | "as the nodes"): MemberAttackers {
+    const flags = priority === "lowest" ? [] : [notNice];
+    const process = new LineProcess(node, ["--no-warnings", scriptAt("attacker.ts"), ...flags]);
     const obey = (command: AttackerCommand) => {
       process.send(JSON.stringify(command));
       return process.next(assaultMs);

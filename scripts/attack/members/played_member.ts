@@ -56,8 +56,10 @@ export class PlayedMember {
   readonly #scheduler: string;
   readonly #descriptor: Descriptor;
   readonly #timer: ReturnType<typeof setInterval>;
+  #redial: () => Promise<void> = () => Promise.resolve();
   #read = 0;
   #isLeased = false;
+  #isStopped = false;
 
   private constructor(friend: HonestMember, scheduler: string, descriptor: Descriptor) {
     this.#friend = friend;
@@ -72,16 +74,26 @@ export class PlayedMember {
     const played = new PlayedMember(friend, means.place.peer, descriptor);
     for (const protocol of [api, trainingProtocol] as const) friend.send({ type: "serve", protocol });
     friend.send({ type: "subscribe", topic: workerTopic });
+    played.#redial = () => played.#dial(means.place.address);
+    await played.#redial();
+    return played;
+  }
+
+  async #dial(address: string): Promise<void> {
     for (let tries = dialsMax;; tries--) {
       try {
-        await friend.dial(means.place.address);
-        return played;
+        return await this.#friend.dial(address);
       } catch (error) {
         // On a busy machine a connection is reset before the node accepts it.
         if (tries === 1) throw error;
         await pause(dialAgainMs);
       }
     }
+  }
+
+  /** Whether its scheduler ended its part: it released the lease, or ended the job when the member was there again. */
+  get isOut(): boolean {
+    return this.told.includes("Release") || this.told.includes("End");
   }
 
   get peer(): string {
@@ -108,6 +120,10 @@ export class PlayedMember {
   #take(fact: TransportFact): void {
     if (fact.type === "request.received") {
       this.#friend.send({ type: "respond", exchange: fact.exchange, message: this.#answer(fact.message) });
+    }
+    // A worker whose connection breaks is there again before it counts as absent.
+    if (fact.type === "peer.closed" && fact.peer === this.#scheduler && !this.#isStopped) {
+      this.#redial().catch(() => {}); // the attack notices that it is away
     }
     if (fact.type !== "published" || fact.from !== this.#scheduler || this.#isLeased) return;
     const { executor } = fact.message.spec;
@@ -136,7 +152,7 @@ export class PlayedMember {
     }
     const [name = ""] = Object.keys(message);
     this.told.push(name);
-    if (name === "Release") this.#isLeased = false;
+    if (name === "Release" || name === "End") this.#isLeased = false;
     return { answer: "Ok" };
   }
 
@@ -171,6 +187,7 @@ export class PlayedMember {
 
   /** It does nothing more. Its transport is its attack's. */
   stop(): void {
+    this.#isStopped = true;
     clearInterval(this.#timer);
   }
 }

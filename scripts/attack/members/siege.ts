@@ -47,6 +47,8 @@ export interface MemberSiege {
   /** The process of each node; several may share one. */
   readonly victims: Readonly<Record<VictimRole, Victims>>;
   readonly attackers: MemberAttackers;
+  /** Those of attacks that keep deadlines. */
+  readonly players: MemberAttackers;
   readonly honest: HonestMember;
   /** Milliseconds of every ping in quiet times; grows with each attack. */
   readonly quiet: number[];
@@ -70,7 +72,8 @@ const pings = { quick: { least: 2, paceMs: 100 }, full: { least: 100, paceMs: 20
 
 /** Runs attacks on one node at the same time. */
 export async function besiege(attacks: readonly MemberAttack[], siege: MemberSiege): Promise<MemberAttackRow[]> {
-  const { world, victims, attackers, honest, quick, quiet, defended } = siege;
+  const { world, victims, honest, quick, quiet, defended } = siege;
+  const attackers = attacks.some(({ keepsDeadlines }) => keepsDeadlines === true) ? siege.players : siege.attackers;
   const { target } = attacks[0]!;
   const [victim, { peer }] = [victims[target], world.nodes[target]];
   const limits = quick ? pings.quick : pings.full;
