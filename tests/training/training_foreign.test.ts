@@ -225,6 +225,35 @@ test("a foreign trainer is lost with its aggregator, because its worker knows no
   stop();
 });
 
+test("a lost foreign trainer is replaced by a worker of ours; a foreign one in its place trains, and never counts", async () => {
+  for (const kind of ["ours", "foreign"] as const) {
+    const { world, report, progress, push, actor, offer, live, join, stop } = await mixed(true, ["a", "b"]);
+    report("a", { status: { batch_size: 1 } });
+    assert.ok(world.reported("job.progress").some(({ peer }) => peer === "a"), "logs have a line about it");
+    actor.send({ type: "participant.lost", peer: "a", reason: "test" });
+    live(2_000);
+    offer("c");
+    live(2_000);
+    join();
+    for (const round of [1, 2]) {
+      progress("b", "update");
+      if (round > 1) assert.is(kind === "ours" ? progress("c", "update") : report("c", "update"), "Ok");
+      progress("s", "updated");
+      assert.ok(await push(tensors(1, 1), `r${round}`));
+      progress("b", "update-received", { round });
+      const received = kind === "ours" ? progress("c", "update-received", { round }) : report("c", "update-received");
+      assert.is(received, "Continue");
+      live(2_000);
+      join();
+    }
+    const { trainers, aggregator } = actor.getSnapshot().context.training;
+    assert.equal(Object.keys(trainers), ["b", "c"]);
+    assert.is(trainers["c"]?.isCounted, kind === "ours");
+    assert.equal(aggregator?.knows.updates, kind === "ours" ? ["b", "c"] : ["b"]);
+    stop();
+  }
+});
+
 test("a foreign aggregator: its result is kept before its report; no trainer joins it, and another takes over from it", async () => {
   const { world, report, progress, push, actor, offer, live, dispatches, stop } = await mixed(true, ["a", "b"]);
   for (const peer of ["a", "b"]) progress(peer, "update");
