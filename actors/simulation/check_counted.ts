@@ -24,7 +24,7 @@ const roundsKept = 2;
 export class CountedChecks {
   readonly #sim: Simulation;
   readonly #findings: Findings;
-  /** When a scheduler last had a trainer, and a worker a job: `scheduler/peer`. */
+  /** When a training last had a trainer, and a worker a job of it: `scheduler/training/peer`. */
   readonly #trainers = new Map<string, number>();
   readonly #jobs = new Map<string, number>();
   /** The peers whose updates went into the newest means of a job. */
@@ -39,22 +39,24 @@ export class CountedChecks {
   look(node: SimulatedNode): void {
     const { now } = this.#sim;
     if (node.role === "scheduler") {
-      for (const { self, training } of trainingContextsOf(node)) {
-        for (const peer of Object.keys(training.trainers)) this.#trainers.set(`${self}/${peer}`, now);
+      for (const { self, run, training } of trainingContextsOf(node)) {
+        for (const peer of Object.keys(training.trainers)) this.#trainers.set(`${self}/${run?.id}/${peer}`, now);
       }
     } else if (node.role === "worker") {
       for (const { self, book } of contextsOf<WorkerContext>(node)) {
-        for (const { scheduler } of Object.values(book.jobs)) this.#jobs.set(`${scheduler}/${self}`, now);
+        for (const { scheduler, training } of Object.values(book.jobs)) {
+          this.#jobs.set(`${scheduler}/${training?.id}/${self}`, now);
+        }
       }
     }
   }
 
   /** An aggregator begins to compute a mean of these peers' updates. */
-  collected({ spec, scheduler, peers }: CollectedRound): void {
+  collected({ spec, scheduler, training, peers }: CollectedRound): void {
     for (const node of this.#sim.nodes.values()) this.look(node);
     const named = this.#namedBy(spec);
     for (const peer of peers) {
-      const key = `${scheduler}/${peer}`;
+      const key = `${scheduler}/${training}/${peer}`;
       if (named !== undefined && !named.includes(peer)) this.#violate(`${peer} counts, which its job does not name`);
       if (!this.#isLate(this.#trainers.get(key))) {
         this.#violate(`${peer} counts, which ${scheduler} does not train with`);

@@ -14,6 +14,15 @@ import type { CheckInit, Findings } from "./findings.ts";
 import { contextsOf, keyOf, trainingContextsOf, trainingsOf } from "./findings.ts";
 import type { SimulatedNode } from "./node.ts";
 import type { Simulation } from "./simulation.ts";
+import type { SubmittedChecks } from "./check_submitted.ts";
+
+/** Names a run of a training. */
+function runOf(
+  scheduler: Peer,
+  training: { readonly id: string; readonly run: number | undefined } | undefined,
+): string {
+  return training === undefined ? `${scheduler} alone` : `${scheduler} ${training.id} run ${training.run}`;
+}
 
 /** From three updates on, one over twice the lower median length is scaled down to that (`docs/wire.md`, "Judged updates"). */
 function scaledDown(lists: readonly (readonly number[])[]): readonly (readonly number[])[] {
@@ -37,8 +46,11 @@ export class TrainingChecks {
   readonly outcomes = new Map<string, string>();
   readonly #sim: Simulation;
   readonly #findings: Findings;
-  /** How often each slice was given, by training: each session has one role, and a PeerID may have several sessions in turn. */
-  readonly #slices = new WeakMap<Session, number[]>();
+  /**
+   * How often each slice was given, by run of a training: each session has one role, and a PeerID may have several sessions in turn. A run
+   * goes on after a checkpoint, and gives what was given after it again.
+   */
+  readonly #slices = new WeakMap<Session, Map<string, number[]>>();
   /** By training and round: a round may be repeated. */
   readonly #velocity = new Map<string, number[]>();
   /** The peers that a job named when its newest mean began. */
@@ -50,9 +62,12 @@ export class TrainingChecks {
   readonly #counted = new Map<string, number>();
   readonly #names = new Map<Peer, string>();
 
-  constructor({ sim, findings }: CheckInit) {
+  readonly #submitted: SubmittedChecks | undefined;
+
+  constructor({ sim, findings, submitted }: CheckInit & { readonly submitted?: SubmittedChecks }) {
     this.#sim = sim;
     this.#findings = findings;
+    this.#submitted = submitted;
   }
 
   finished(node: SimulatedNode): void {
@@ -60,30 +75,38 @@ export class TrainingChecks {
     this.#finished.add(keyOf(node, "training"));
   }
 
-  /** Whether the training of a scheduler's process is over. */
+  /** Whether the trainings of a scheduler's process are over. */
   isOver(node: SimulatedNode): boolean {
+    const isBusy = this.#submitted?.isBusy(node.name);
+    if (isBusy !== undefined) return !isBusy;
     return this.#finished.has(keyOf(node, "training")) || node.exit !== undefined;
   }
 
   answer(node: SimulatedNode, message: Message, session: Session): void {
     if (!("Data" in message) || typeof message.Data !== "object" || !("Success" in message.Data)) return;
-    const count = trainingContextsOf(node).map(({ dataset }) => dataset?.slices).find((known) => known !== undefined);
-    if (count === undefined) return;
-    const { index } = message.Data.Success;
+    const { index, grant } = message.Data.Success;
+    const known = trainingContextsOf(node).filter(({ dataset }) => dataset?.slices !== undefined);
+    const [training = known[0]] = known.filter(({ training: { trainers } }) =>
+      Object.values(trainers).some(({ jobId }) => jobId === grant?.job)
+    );
+    const count = training?.dataset?.slices;
+    if (training === undefined || count === undefined) return;
     if (roundOfIndex(index) !== undefined) return;
     if (!(index >= 0 && index < count)) {
       this.#findings.violate("slice-once", node.name, `gave slice ${index} of ${count}`);
     }
-    const given = this.#slices.get(session) ?? new Array<number>(count).fill(0);
+    const runs = this.#slices.get(session) ?? new Map<string, number[]>();
+    const run = `${training.id} ${training.run?.run}`;
+    const given = runs.get(run) ?? new Array<number>(count).fill(0);
     given[index] = (given[index] ?? 0) + 1;
-    this.#slices.set(session, given);
+    this.#slices.set(session, runs.set(run, given));
     if (Math.max(...given) - Math.min(...given) > 1) {
       this.#findings.violate("slice-once", node.name, `gave slices ${given.join(", ")} times`);
     }
   }
 
   pushed({ scheduler, network }: JobInput, values: readonly number[]): void {
-    this.#written.set(values.join(), `${scheduler} run ${network.training?.run}`);
+    this.#written.set(values.join(), runOf(scheduler, network.training));
   }
 
   /** A mean of these updates begins: the aggregator's job may name others before it is written. */
@@ -91,8 +114,10 @@ export class TrainingChecks {
     this.#named.set(spec.job_id, this.#namedNow(spec.job_id) ?? []);
   }
 
-  averaged({ spec, scheduler, run, round, updates, learningRate, momentum, out, integers }: AveragedRound): void {
+  averaged(averaged: AveragedRound): void {
+    const { spec, scheduler, training, run, round, updates, learningRate, momentum, out, integers } = averaged;
     const { executor } = spec;
+    const own = runOf(scheduler, training === undefined ? undefined : { id: training, run });
     if (executor.class !== "aggregate") return;
     // A model that its scheduler keeps goes on with another aggregator, in another run, and under another key of the scheduler.
     const of = spec.training === undefined ? spec.job_id : `${this.#nameOf(scheduler)} ${spec.training.id}`;
@@ -103,8 +128,8 @@ export class TrainingChecks {
         this.#findings.violate("own-training", "aggregator", `counted an update of ${peer} twice, in two rounds`);
       }
       this.#counted.set(key, round);
-      if (written !== undefined && written !== `${scheduler} run ${run}`) {
-        const detail = `took an update of ${peer} that is of ${written} for ${scheduler} run ${run}`;
+      if (written !== undefined && written !== own) {
+        const detail = `took an update of ${peer} that is of ${written} for ${own}`;
         this.#findings.violate("own-training", "aggregator", detail);
       }
     }
@@ -176,7 +201,7 @@ export class TrainingChecks {
 
   /** At the end: the training is over where it must be. */
   conclude(node: SimulatedNode, mustEnd: boolean): void {
-    if (!mustEnd || this.isOver(node) || !node.isRunning) return;
+    if (!mustEnd || node.options.waitsForJobs === true || this.isOver(node) || !node.isRunning) return;
     const values = trainingsOf(node).map(({ snapshot }) => snapshot.value);
     const value = values.length === 0 ? "joining" : JSON.stringify(values);
     this.#findings.violate("live-job", node.name, `its job is not over: ${value}`);

@@ -22,6 +22,7 @@ import { MemberChecks } from "./check_members.ts";
 import { RoundChecks } from "./check_rounds.ts";
 import { QuietChecks } from "./check_quiet.ts";
 import { RefusalChecks } from "./check_refusals.ts";
+import { SubmittedChecks } from "./check_submitted.ts";
 import { TrainingChecks } from "./check_training.ts";
 import { WorkChecks } from "./check_work.ts";
 import type { AveragedRound, CollectedRound } from "./executor_watch.ts";
@@ -31,6 +32,7 @@ import type { SimulatedNode } from "./node.ts";
 import type { Oracle } from "./oracle.ts";
 import type { ScenarioEvent } from "./scenario.ts";
 import type { Simulation, SimulationWatch } from "./simulation.ts";
+import type { Operator } from "./submitting.ts";
 import { Untouched } from "./untouched.ts";
 
 /** Promises to a scheduler that is gone are over after this, in milliseconds. */
@@ -59,6 +61,7 @@ export class Checker implements SimulationWatch {
   readonly #counted: CountedChecks;
   readonly #leases: LeaseChecks;
   readonly #checkpoints: CheckpointChecks;
+  readonly #submitted: SubmittedChecks;
   readonly #untouched: Untouched;
   /** The marks on each node's disk when they were last looked at. */
   readonly #marks = new Map<string, CrlHighWaterMarks>();
@@ -69,7 +72,9 @@ export class Checker implements SimulationWatch {
     this.#sim = sim;
     this.#findings = new Findings(sim);
     this.#untouched = new Untouched(sim);
-    const init = { sim, oracle, findings: this.#findings, untouched: this.#untouched };
+    this.#submitted = new SubmittedChecks({ sim, oracle, findings: this.#findings });
+    const own = { untouched: this.#untouched, submitted: this.#submitted };
+    const init = { sim, oracle, findings: this.#findings, ...own };
     this.#connections = new ConnectionChecks(init);
     this.#work = new WorkChecks(init);
     this.#training = new TrainingChecks(init);
@@ -95,6 +100,11 @@ export class Checker implements SimulationWatch {
   /** How a scheduler's training ended; undefined where it did not. */
   outcomeOf(node: SimulatedNode): string | undefined {
     return this.#training.outcomes.get(node.name);
+  }
+
+  /** A scheduler has an operator. */
+  operated(operator: Operator): void {
+    this.#submitted.operated(operator);
   }
 
   /** A trouble begins. */
@@ -220,6 +230,7 @@ export class Checker implements SimulationWatch {
       this.#leases.look(node);
       this.#counted.look(node);
     }
+    this.#submitted.look();
     this.#connections.lookAtTimers();
     this.#quiet.look();
     this.#lists.look();

@@ -62,7 +62,7 @@ export class Disk {
       open: (path, options) =>
         options?.flag === "wx"
           ? this.#create(path, options.mode)
-          : options?.flag === "w" || options?.flag === "r+"
+          : options?.flag === "w" || options?.flag === "r+" || options?.flag === "a"
           ? this.#change(path, options.flag, options.mode)
           : this.#open(path),
       makeDirectory: (path) => this.#write("makeDirectory", path, () => void this.#folders.add(path)),
@@ -201,13 +201,13 @@ export class Disk {
     });
   }
 
-  /** A file that is written anew, or from some place on. */
-  #change(path: string, flag: "w" | "r+", mode = 0o644) {
+  /** A file that is written anew, from some place on, or at its end. */
+  #change(path: string, flag: "w" | "r+" | "a", mode = 0o644) {
     return Effect.suspend(() => {
       const before = this.#files.get(path);
       if (flag === "r+" && before === undefined) return failed("NotFound", "open", path);
       return this.#write("open", path, () => {
-        let file = flag === "r+" && before !== undefined ? before : this.#store(path, new Uint8Array(0), mode);
+        let file = flag !== "w" && before !== undefined ? before : this.#store(path, new Uint8Array(0), mode);
         const put = (content: Uint8Array) =>
           this.#write("write", path, () => {
             const after = this.#store(path, content, before?.mode ?? mode);
@@ -216,6 +216,7 @@ export class Disk {
           });
         return {
           ...handleOf(file, () => this.#synced(file)),
+          stat: Effect.sync(() => infoOf(file)),
           truncate: (length = 0) => put(file.bytes.slice(0, Number(length))),
           seek: (offset: bigint) => Effect.succeed(offset),
           writeAll: (more: Uint8Array) => put(Uint8Array.from([...file.bytes, ...more])),

@@ -61,8 +61,13 @@ export interface BrokenHand {
   readonly how: "fails" | "hangs";
 }
 
-/** An update as a function of the scheduler and the round. */
-export type UpdateOf = (at: { readonly scheduler: Peer; readonly round: number }) => readonly number[];
+/** An update as a function of the scheduler, the training, the round, and the parameters where the scheduler keeps the model. */
+export type UpdateOf = (at: {
+  readonly scheduler: Peer;
+  readonly training: string | undefined;
+  readonly round: number;
+  readonly parameters: readonly number[] | undefined;
+}) => readonly number[];
 
 /** The options of the executors of one worker's process. */
 export interface ExecutorOptions {
@@ -240,7 +245,12 @@ function train(trainer: TrainerOf, options: ExecutorOptions): Ask<void> {
         if (answer.type === "ScheduleUpdate") left = Math.min(left, answer.counter + 1);
       }
       const file = `update-${round}.safetensors`;
-      const given = options.updateOf?.({ scheduler: job.scheduler, round });
+      const given = options.updateOf?.({
+        scheduler: job.scheduler,
+        training: job.network.training?.id,
+        round,
+        parameters: model && [...model.values],
+      });
       yield* writeUpdate(directory, file, { job, options, round, given, model });
       if (link === undefined) {
         for (const peer of config.updates.peers) yield* patiently(push(job, directory, { file, peer, round }));
@@ -331,7 +341,9 @@ function writeUpdate(
   const size = model?.values.length ?? updateSizeOf(job.scheduler);
   const values = Float32Array.from(given ?? Array.from({ length: size }, () => random.next() - 0.5));
   watch.pushed(job, [...values]);
-  const bytes = encodeUpdate({ values, integers: model?.integers }, random, habit() === "garbage" && round > 1);
+  const held = { values, integers: model?.integers };
+  const kind = habit() === "garbage" && round > 1 ? "garbage" : given === undefined ? "drawn" : "given";
+  const bytes = encodeUpdate(held, random, kind);
   return Effect.gen(function* () {
     const writing = yield* directory.create(file);
     yield* writing.write(bytes);
@@ -374,7 +386,8 @@ function noteAggregation(
   const { executor } = job.spec;
   if (executor.class !== "aggregate") return;
   const { watch } = optionsOf({ ports });
-  watch.collected({ spec: job.spec, scheduler: job.scheduler, peers: Object.keys(batch) });
+  const training = job.network.training?.id;
+  watch.collected({ spec: job.spec, scheduler: job.scheduler, training, peers: Object.keys(batch) });
   const files = Object.entries(batch).map(([peer, file]) => [peer, directory.files.get(file)] as const);
   const updates = new Map(files.map(([peer, bytes]) => [peer, numbersOf(bytes)]));
   const integers = files.map(([, bytes]) => integersIn(bytes));
@@ -384,6 +397,7 @@ function noteAggregation(
     watch.averaged({
       spec: job.spec,
       scheduler: job.scheduler,
+      training,
       run: job.network.training?.run,
       round: Number(/([0-9]+)\.safetensors$/.exec(out)?.[1]),
       updates,

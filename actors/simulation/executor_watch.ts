@@ -25,6 +25,8 @@ export interface ExecutorWatch {
 /** The peers whose updates make a mean. */
 export interface CollectedRound {
   readonly spec: JobSpec;
+  /** The name of its training; undefined where its scheduler names none. */
+  readonly training: string | undefined;
   /** The scheduler of the training. */
   readonly scheduler: Peer;
   readonly peers: readonly Peer[];
@@ -35,7 +37,8 @@ export interface AveragedRound {
   readonly spec: JobSpec;
   /** The scheduler of the training. */
   readonly scheduler: Peer;
-  /** The run that the aggregation belongs to. */
+  /** The training and the run that the aggregation belongs to. */
+  readonly training: string | undefined;
   readonly run: number | undefined;
   /** Counted from 1. */
   readonly round: number;

@@ -139,6 +139,15 @@ export const invariants = {
     sentence: "After a round a trainer's parameters are bit for bit those that its scheduler keeps.",
     source: "docs/wire.md: Extensions",
   },
+  "submitted-kept": {
+    sentence: "A scheduler knows every training that was submitted to it, also after a restart or a loss of power.",
+    source: "docs/training.md: A job",
+  },
+  "queue-turns": {
+    sentence:
+      "Of a scheduler's trainings one at a time looks for its first workers, the oldest first, and holds none for longer than its turn.",
+    source: "docs/training.md: A job",
+  },
   "mean-right": {
     sentence: "The result is the outer step on the mean of exactly the round's updates.",
     source: "docs/wire.md: DiLoCo",

@@ -268,8 +268,9 @@ export class SimulatedNode {
     const clock = new NodeClock(time, this.#skewMs);
     const ids = randomOf(seed, `ids/${this.name}/${this.#incarnation}`);
     const random = randomOf(seed, `random/${this.name}/${this.#incarnation}`);
+    // Files of a scheduler that waits for jobs hold whole milliseconds, as real clocks give them.
     const ports: Ports = {
-      now: () => clock.now(),
+      now: this.options.waitsForJobs === true ? () => Math.floor(clock.now()) : () => clock.now(),
       monotonic: () => clock.monotonic(),
       random: random.next,
       uuid: ids.uuid,

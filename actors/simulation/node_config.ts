@@ -32,6 +32,8 @@ export interface NodeOptions {
   readonly partner?: { readonly trustPem: string; readonly crls: readonly string[] } | undefined;
   readonly gateways: readonly string[];
   readonly job?: DilocoJobConfig;
+  /** A scheduler without a job of its own: it waits for those that are submitted. */
+  readonly waitsForJobs?: boolean | undefined;
   /** Whether the weights that the job names have an integer tensor. */
   readonly hasIntegers?: boolean | undefined;
   readonly executors?: readonly ("train" | "aggregate")[];
@@ -87,7 +89,9 @@ export function nodeConfig(options: NodeOptions): RoleConfig {
     case "data":
       return { ...common, role: "data", datasetPath: nodePaths.dataset, requireGrant: true };
     case "scheduler":
-      if (options.job === undefined) throw new Error(`Cannot start scheduler ${options.name}: it has no job`);
+      if (options.job === undefined && options.waitsForJobs !== true) {
+        throw new Error(`Cannot start scheduler ${options.name}: it has no job`);
+      }
       return { ...common, role: "scheduler", statusBridge: undefined, job: options.job };
     case "worker":
       return { ...common, ...workerConfig(options) };

@@ -15,8 +15,9 @@ import { undialableShare } from "./member_troubles.ts";
 import { troubleCredentials } from "./new_certificates.ts";
 import { Oracle } from "./oracle.ts";
 import { makePartner, type Partner } from "./partner_domain.ts";
-import type { FaultKind, NodePlan, Scenario } from "./scenario.ts";
-import { simulatedJob, Simulation, startsAt } from "./simulation.ts";
+import type { FaultKind, NodePlan, PlannedTraining, Scenario } from "./scenario.ts";
+import { type AddNode, simulatedJob, Simulation, startsAt } from "./simulation.ts";
+import { Operator } from "./submitting.ts";
 import type { TraceLine } from "./trace.ts";
 
 /** How often all nodes are looked at, in milliseconds of the run. */
@@ -220,8 +221,9 @@ function makeNodes(
     readonly partner: Partner | undefined;
   },
 ): void {
-  const isShared = scenario.nodes.filter(({ role }) => role === "scheduler").length > 1 &&
-    randomOf(scenario.seed, "scenario/sharing").chance(sharingShare);
+  const isShared = scenario.submitted !== undefined ||
+    scenario.nodes.filter(({ role }) => role === "scheduler").length > 1 &&
+      randomOf(scenario.seed, "scenario/sharing").chance(sharingShare);
   const gateways = scenario.nodes.filter(({ role }) => role === "gateway").map(({ name }) => name);
   const isStruck = (by: FaultKind, name: string) =>
     scenario.events.some(({ kind, target }) => kind === by && target === name);
@@ -242,21 +244,38 @@ function makeNodes(
       hasRules: isStruck("rules", name) && !isStruck("denied", name),
       ...(executors === undefined ? {} : { executors }),
       ...(role === "worker" && isShared ? { resources: roomForTwo } : {}),
-      ...(role === "scheduler" ? { job: simulatedJob(scenario.job), hasIntegers: scenario.job.integers } : {}),
+      ...(role === "scheduler" ? jobOf(scenario, name) : {}),
       ...(role === "data" ? { slices: scenario.slices } : {}),
     });
   }
 }
 
+/** The first scheduler's operator submits its trainings, where the scenario has some. */
+const operatedName = "scheduler-1";
+
+function jobOf({ job, submitted }: Scenario, name: string): Partial<AddNode> {
+  if (submitted !== undefined && name === operatedName) return { waitsForJobs: true };
+  return { job: simulatedJob(job), hasIntegers: job.integers };
+}
+
+function operate(sim: Simulation, submitted: readonly PlannedTraining[], checker: Checker): void {
+  const node = sim.nodes.get(operatedName);
+  if (node === undefined) return;
+  const operator = new Operator(sim, node);
+  checker.operated(operator);
+  for (const plan of submitted) operator.schedule(plan);
+}
+
 function scheduleAll(
   sim: Simulation,
-  { nodes, events }: Scenario,
+  { nodes, events, submitted }: Scenario,
   { checker, trouble }: { readonly checker: Checker; readonly trouble: Trouble },
 ): void {
   for (const [index, { name }] of nodes.entries()) {
     const node = sim.nodes.get(name);
     if (node !== undefined) sim.after(index * 20, () => trouble.start(node));
   }
+  if (submitted !== undefined) operate(sim, submitted, checker);
   for (const event of events) trouble.schedule(event);
   const look = () => {
     checker.look();
@@ -289,7 +308,8 @@ function conclude(
   const trainers = workers.filter(({ executors }) => executors?.includes("train") === true);
   // A scheduler may lease a trainer that can also aggregate as its aggregator.
   const aggregating = trainers.some(({ executors }) => executors?.includes("aggregate") === true) ? schedulers : 0;
-  const enough = trainers.length >= scenario.job.workers * schedulers + aggregating;
+  const enough = scenario.submitted === undefined &&
+    trainers.length >= scenario.job.workers * schedulers + aggregating;
   const others = honest.filter(({ role }) => role === "data" || role === "scheduler").length === 1 + schedulers;
   const aggregates = workers.some(({ executors }) => executors?.includes("aggregate") === true);
   const mustServe = gateways === 0

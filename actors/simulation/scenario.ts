@@ -106,6 +106,19 @@ export interface NodePlan {
 /** Kinds of trouble that a seed leaves out (0) or doubles (2); every other has weight 1. */
 export type Weights = Readonly<Partial<Record<FaultKind, 0 | 2>>>;
 
+/** A training that an operator submits to a scheduler without a job of its own. Times are milliseconds after the start. */
+export interface PlannedTraining {
+  readonly id: string;
+  readonly at: number;
+  readonly workers: number;
+  readonly rounds: number;
+  /** Part of the trainers whose updates are enough at a round's deadline; all where undefined. */
+  readonly quorum?: number;
+  /** It is cancelled, and goes on later. */
+  readonly cancelAt?: number;
+  readonly resumeAt?: number;
+}
+
 /** All of a run. */
 export interface Scenario {
   readonly seed: number;
@@ -120,6 +133,8 @@ export interface Scenario {
     /** Part of the trainers whose updates are enough at a round's deadline; all where undefined. */
     readonly quorum?: number;
   };
+  /** Trainings that are submitted to the first scheduler, which has no job of its own then. */
+  readonly submitted?: readonly PlannedTraining[];
   readonly slices: number;
   readonly events: readonly ScenarioEvent[];
   /** Limits and times of all nodes in place of the defaults. */

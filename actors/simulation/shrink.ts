@@ -31,7 +31,9 @@ export async function shrinkScenario(scenario: Scenario, invariant: InvariantNam
     return violations[0]?.invariant === invariant;
   };
   let shrunk = scenario;
-  for (const shrink of [fewerKinds, fewerEvents, fewerKnobs, fewerNodes]) shrunk = await shrink(shrunk, fails);
+  for (const shrink of [fewerKinds, fewerEvents, fewerKnobs, fewerTrainings, fewerNodes]) {
+    shrunk = await shrink(shrunk, fails);
+  }
   return { scenario: { ...shrunk, weights: weightsOf(shrunk) }, runs };
 }
 
@@ -57,6 +59,14 @@ async function fewerKnobs(scenario: Scenario, fails: Fails): Promise<Scenario> {
   });
   const turned = knobNames.filter((name) => knobs[name] !== undefined);
   return only(await fewer(turned, (names) => fails(only(names))));
+}
+
+/** Trainings that are submitted. */
+async function fewerTrainings(scenario: Scenario, fails: Fails): Promise<Scenario> {
+  const { submitted } = scenario;
+  if (submitted === undefined) return scenario;
+  const only = (kept: typeof submitted) => ({ ...scenario, submitted: kept });
+  return only(await fewer(submitted, (kept) => fails(only(kept))));
 }
 
 /** Workers that no event names. */

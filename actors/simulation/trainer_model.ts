@@ -50,14 +50,18 @@ export function integersIn(bytes: Uint8Array | undefined): Int32Array<ArrayBuffe
   return new Int32Array(bytes.slice(found.offset, found.offset + 4 * found.count).buffer);
 }
 
-/** A file with the update of a model: these floats, and integers some of which make the parameters wrap around; or garbage. */
+/**
+ * A file with the update of a model: these floats, and integers some of which make the parameters wrap around; or garbage. Where floats
+ * are given, not drawn, integers follow from them.
+ */
 export function encodeUpdate(
   { values, integers }: Pick<HeldModel, "values" | "integers">,
   random: RandomStream,
-  isGarbage: boolean,
+  kind: "drawn" | "given" | "garbage",
 ): Uint8Array {
-  if (isGarbage) return garbageOf(random, values);
-  return encodeParameters(values, integers && Int32Array.from(integers, () => random.whole(-1_000, 1_000)));
+  if (kind === "garbage") return garbageOf(random, values);
+  const integer = () => kind === "given" ? Math.round(1_000 * (values[0] ?? 0)) : random.whole(-1_000, 1_000);
+  return encodeParameters(values, integers && Int32Array.from(integers, integer));
 }
 
 /** A trainer's parameters. */

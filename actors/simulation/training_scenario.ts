@@ -1,14 +1,28 @@
 /**
  * The third family of scenarios, about trainings: those of the first family, with a model that the scheduler keeps and that has an
- * integer tensor beside floats. In some, rounds close with a part of the updates; clocks are set by an hour; a scheduler loses its
+ * integer tensor beside floats. In half of them several trainings are submitted to the first scheduler. In some, rounds close with a part of the updates; clocks are set by an hour; a scheduler loses its
  * power at any write, or has a full disk. No seed of the first family changes by it.
  *
  * @module
  */
 import { randomOf, type RandomStream } from "../runtime/random.ts";
 import { scenarioOf, type ScenarioTerms } from "./draw_scenario.ts";
-import { aimMs, type NodePlan, type Scenario, type ScenarioEvent, troubleMs } from "./scenario.ts";
+import {
+  aimMs,
+  type NodePlan,
+  type PlannedTraining,
+  type Scenario,
+  type ScenarioEvent,
+  troubleMs,
+} from "./scenario.ts";
 
+/** The first scheduler waits for jobs in this part of the seeds; so many are submitted. */
+const submittedShare = 0.5;
+const trainingsMin = 2;
+const trainingsMax = 3;
+/** A training is cancelled in this part, and goes on later in this part of those. */
+const cancelledShare = 0.4;
+const resumedShare = 0.7;
 /** Half of the updates are enough at a round's deadline in this part of the seeds. */
 const quorumShare = 0.5;
 /** Clocks are set in this part of the seeds, up to so many times. */
@@ -43,9 +57,30 @@ export function trainingScenarioOf(seed: number, terms: ScenarioTerms = {}): Sce
   return {
     ...scenario,
     ...(steps.length > 0 ? { knobs: others } : {}),
+    ...(randomOf(seed, "trainings/submitted").chance(submittedShare)
+      ? { submitted: drawTrainings(randomOf(seed, "trainings/plans"), quorum) }
+      : {}),
     job: { ...job, keeps: true, integers: true, ...quorum },
     events: [...events, ...more].toSorted((left, right) => left.at - right.at),
   };
+}
+
+/** Trainings of one scheduler, which share its workers. */
+function drawTrainings(random: RandomStream, quorum: Pick<PlannedTraining, "quorum">): readonly PlannedTraining[] {
+  return Array.from({ length: trainingsMin + random.whole(0, trainingsMax - trainingsMin + 1) }, (_, nth) => {
+    const at = random.whole(500, 6_000) + nth * random.whole(0, 8_000);
+    const cancelAt = at + random.whole(1_000, 30_000);
+    const [isCancelled, isResumed] = [random.chance(cancelledShare), random.chance(resumedShare)];
+    const resumeAt = cancelAt + random.whole(500, 15_000);
+    return {
+      id: `t-${nth + 1}`,
+      at,
+      workers: 1 + random.whole(0, 2),
+      rounds: 2 + random.whole(0, 4),
+      ...quorum,
+      ...(isCancelled ? { cancelAt, ...(isResumed ? { resumeAt } : {}) } : {}),
+    };
+  });
 }
 
 /** Clocks that are set an hour forward or back, and later right again: of schedulers, aggregators and trainers. */

@@ -127,6 +127,21 @@ export const plantedTrainingBugs: readonly PlantedBug[] = [
     replace: '"effect.failed.handed": {\n                      target: "distributing",',
   },
   {
+    name: "every training that waits gets its turn at once",
+    family: "trainings",
+    file: "actors/scheduler/queue.ts",
+    find: "if (turn !== undefined) return undefined;",
+    replace: "",
+  },
+  {
+    name: "a scheduler that starts again knows no training but those that wait",
+    family: "trainings",
+    file: "actors/scheduler/trainings.ts",
+    find: "const known = Object.fromEntries(trainings.map((training) => [training.id, training]));",
+    replace:
+      'const known = Object.fromEntries(trainings.filter(({ state }) => state === "queued").map((training) => [training.id, training]));',
+  },
+  {
     name: "a lease's time is the wall clock's",
     family: "trainings",
     file: "actors/training/held_lease.ts",
