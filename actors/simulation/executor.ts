@@ -9,20 +9,12 @@
  */
 import { Effect, Exit, Fiber, type Scope } from "effect";
 import type { GrantedPullHeader } from "../../transport/protocols/mod.ts";
-import type {
-  JobSpec,
-  Peer,
-  Progress,
-  ProgressResponse,
-  Receipt,
-  TrainConfig,
-} from "../../transport/protocols/messages.ts";
+import type { Peer, Progress, ProgressResponse, Receipt, TrainConfig } from "../../transport/protocols/messages.ts";
 import { type PeerText, type StreamHandle, TransportError } from "../../transport/port.ts";
 import { fromEffect } from "../runtime/effect_actor.ts";
 import { saveStream, sendFile } from "../job/copy.ts";
 import { jobLimits } from "../job/limits.ts";
 import type { JobInput } from "../job/messages.ts";
-import type { JobNetwork } from "../job/network.ts";
 import type { WorkDirectory } from "../files/contained_files.ts";
 import { openPull, openPush } from "../job/peer_streams.ts";
 import { labelOf } from "../job/training_network.ts";
@@ -37,9 +29,10 @@ import type { Ports } from "../runtime/ports.ts";
 import { fromScoped } from "../runtime/scoped_actor.ts";
 import type { RandomStream } from "../runtime/random.ts";
 import type { ExecutorWatch } from "./executor_watch.ts";
-import { applyNext, type HeldModel, integersIn, numbersOf, readFile, updateSizeOf, valuesIn } from "./trainer_model.ts";
+import { applyNext, type HeldModel, integersIn, readFile, updateSizeOf, valuesIn } from "./trainer_model.ts";
 import { encodeUpdate } from "./trainer_model.ts";
-import { makeMemoryDirectory, type MemoryDirectory } from "./work_directory.ts";
+import { noteAggregation } from "./watched_aggregation.ts";
+import { makeMemoryDirectory } from "./work_directory.ts";
 
 /** How an executor behaves. */
 export type ExecutorHabit =
@@ -129,7 +122,7 @@ function overrun(ports: Pick<Ports, "run">): Effect.Effect<string> {
 const watchedAggregation: typeof aggregated = {
   ...aggregated,
   getInitialSnapshot(scope, input) {
-    noteAggregation(input);
+    noteAggregation(input, optionsOf(input).watch);
     return aggregated.getInitialSnapshot(scope, input);
   },
 };
@@ -366,45 +359,4 @@ function patiently<A, E extends Error, R>(effect: Effect.Effect<A, E, R>, tries 
     const isFinal = tries <= 1 || (error instanceof TransportError && error.code === "stopped");
     return isFinal ? Effect.fail(error) : Effect.andThen(Effect.sleep(againMs), patiently(effect, tries - 1));
   });
-}
-
-/** Notes the updates of an aggregation, and reports them with the result when it is written. */
-function noteAggregation(
-  { ports, job, batch, out }: {
-    readonly ports: Pick<Ports, "run">;
-    readonly job: {
-      readonly spec: JobSpec;
-      readonly scheduler: Peer;
-      readonly network: JobNetwork;
-      readonly directory: WorkDirectory;
-    };
-    readonly batch: Readonly<Record<Peer, string>>;
-    readonly out: string;
-  },
-): void {
-  const directory = job.directory as MemoryDirectory;
-  const { executor } = job.spec;
-  if (executor.class !== "aggregate") return;
-  const { watch } = optionsOf({ ports });
-  const training = job.network.training?.id;
-  watch.collected({ spec: job.spec, scheduler: job.scheduler, training, peers: Object.keys(batch) });
-  const files = Object.entries(batch).map(([peer, file]) => [peer, directory.files.get(file)] as const);
-  const updates = new Map(files.map(([peer, bytes]) => [peer, numbersOf(bytes)]));
-  const integers = files.map(([, bytes]) => integersIn(bytes));
-  directory.onCommit = (name) => {
-    if (name !== out) return;
-    const { optimizer } = executor.config;
-    watch.averaged({
-      spec: job.spec,
-      scheduler: job.scheduler,
-      training,
-      run: job.network.training?.run,
-      round: Number(/([0-9]+)\.safetensors$/.exec(out)?.[1]),
-      updates,
-      learningRate: optimizer["learning-rate"],
-      momentum: optimizer.momentum,
-      out: numbersOf(directory.files.get(out)),
-      integers: { updates: integers, out: integersIn(directory.files.get(out)) },
-    });
-  };
 }
