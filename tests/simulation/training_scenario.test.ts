@@ -11,7 +11,7 @@ const test = suite("trainingScenarioOf()");
 test("it is the scenario of the first family, with a model that is kept; clocks that are set, and losses of power at a write", () => {
   const seeds = Array.from({ length: 40 }, (_, seed) => seed);
   const more = seeds.flatMap((seed) => {
-    const { job, events, knobs: turned, ...rest } = trainingScenarioOf(seed);
+    const { job, events, knobs: turned, submitted: _, ...rest } = trainingScenarioOf(seed);
     const { job: first, events: known, knobs, ...others } = scenarioOf(seed);
     assert.equal(rest, others);
     const isStepped = events.some(({ kind }) => kind === "clock-step");
@@ -27,6 +27,10 @@ test("it is the scenario of the first family, with a model that is kept; clocks 
   assert.equal([...new Set(more.map(({ kind }) => kind))].toSorted(), ["clock-step", "disk-full", "power-cut"]);
   const closing = seeds.filter((seed) => trainingScenarioOf(seed).job.quorum !== undefined).length;
   assert.ok(closing > 10 && closing < 30, `${closing}`);
+  const submitted = seeds.map((seed) => trainingScenarioOf(seed).submitted);
+  assert.ok(submitted.some((plans) => plans === undefined) && submitted.some((plans) => plans?.length === 3));
+  const plans = submitted.flatMap((each) => each ?? []);
+  assert.ok(plans.some(({ cancelAt = 0, resumeAt = 0 }) => cancelAt > 0 && resumeAt > cancelAt));
   assert.equal(trainingScenarioOf(1, { faults: ["crash"] }).events, scenarioOf(1, { faults: ["crash"] }).events);
 });
 
