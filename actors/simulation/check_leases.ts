@@ -3,9 +3,10 @@
  *
  * @module
  */
+import { allParticipants } from "../training/training.ts";
 import { leaseLifeMs } from "../worker/lease.ts";
 import type { WorkerContext } from "../worker/worker_setup.ts";
-import { type CheckInit, contextsOf, type Findings } from "./findings.ts";
+import { type CheckInit, contextsOf, type Findings, trainingContextsOf } from "./findings.ts";
 import { valueOf } from "./knobs.ts";
 import type { SimulatedNode } from "./node.ts";
 import type { Simulation } from "./simulation.ts";
@@ -43,6 +44,11 @@ export class LeaseChecks {
     if (leftMs > earlyMs) this.#violate(worker, `lease ${lease} lapsed ${Math.round(leftMs)} ms early`);
     const holder = this.#untouched.nodeOf(String(peer));
     if (holder === undefined || !this.#untouched.isWhole(holder, [worker.peer])) return;
+    // The role of a previous key may be over, which releases its leases while its connections end.
+    const isHeld = trainingContextsOf(holder).some(({ training }) =>
+      allParticipants(training).some(({ leaseId }) => leaseId === lease)
+    );
+    if (!isHeld) return;
     this.#violate(worker, `lease ${lease} lapsed, and ${holder.name}, which holds it, is connected`);
   }
 
