@@ -15,7 +15,7 @@ import { denyApproval, waitingRequests } from "./approval_ceremony.ts";
 import { approvalRoutes, shownStanding } from "./approval_routes.ts";
 import { approvalRowOf, policyOf } from "./approval_rows.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
-import { type ListedRow, roleOf } from "./certificate_rows.ts";
+import { type ListedRow } from "./certificate_rows.ts";
 import { revokeByOperator } from "./operator_acts.ts";
 import { operatorStatus, pageOfNodes } from "./operator_views.ts";
 import { decide, type OpenRequest, openRequests, requestsPageRows } from "./request_rows.ts";
@@ -31,6 +31,7 @@ const tokenBody = Schema.Struct({
   san: Schema.optionalKey(Schema.Array(text).check(Schema.isMaxLength(100))),
   lifetime_s: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 86_400 }))),
   replace: Schema.optionalKey(Schema.Boolean),
+  identity: Schema.optionalKey(Schema.Boolean),
 });
 const reason = Schema.optionalKey(
   Schema.Literals(Object.keys(revocationReasons) as (keyof typeof revocationReasons)[]),
@@ -88,11 +89,12 @@ export function adminRoutes(
 
 function makeToken(
   ca: CertificateAuthority,
-  { role, name, san, lifetime_s: seconds, replace }: typeof tokenBody.Type,
+  { role, name, san, lifetime_s: seconds, replace, identity: isIdentity }: typeof tokenBody.Type,
   at: Date,
 ): Outcome {
   const lifetimeMs = seconds === undefined ? undefined : seconds * 1_000;
-  const request = { role, name, san, lifetimeMs, replaces: replace === true ? "yes" : "no" } as const;
+  const [replaces, key] = [replace === true ? "yes" : "no", isIdentity === true ? "hardware" : "tls"] as const;
+  const request = { role, name, san, lifetimeMs, replaces, key };
   return Effect.map(
     createToken(ca, request, at),
     ({ text: token, identity, expires }) => ({ token, identity, expires: expires.toISOString() }),
@@ -149,7 +151,7 @@ function pageOfRequests(ca: CertificateAuthority, { after }: typeof requestsBody
     const last = page.length < requestsPageRows ? undefined : page.at(-1);
     const mark = last === undefined ? {} : { after: { asked: last.asked, id: last.id } };
     const operations: readonly string[] = policyOf(rows)?.operations ?? [];
-    const requests = page.filter(({ identity }) => !operations.includes(`issue-role:${roleOf(identity, ca.domain)}`));
+    const requests = page.filter(({ role }) => !operations.includes(`issue-role:${role}`));
     const approvals = after === undefined ? waitingRequests(rows, at) : [];
     return {
       requests: requests.map(shownRequest),

@@ -36,7 +36,7 @@ export function adoptCertificate(
   const isOurs = gap !== undefined && certificate !== undefined && signer !== undefined &&
     isOfGap(certificate, gap.to, at);
   const role = certificate && roleOf(identityOf(certificate), ca.domain);
-  if (!isOurs || role === undefined || role === "ca") {
+  if (!isOurs || role === undefined || role === "ca" || role === "identity") {
     return Result.fail(
       new CaRefused({ code: "not-issued-here", detail: "the register does not know this certificate" }),
     );

@@ -12,6 +12,8 @@ import { type CertificateAuthority, signersOf } from "./certificate_authority.ts
 import { type CrlKind, crlOf } from "./crl_rows.ts";
 import { checkUnusedToken, enrol, type IssuedDer } from "./enrol.ts";
 import { certsOnly, readCsrBody } from "./est_bodies.ts";
+import { enrolIdentity } from "./identity_enrol.ts";
+import { nonceLifetimeMs } from "./nonces.ts";
 import { publishedCas } from "./published_cas.ts";
 import { memberRow, reenrol } from "./reenrol.ts";
 import type { RegisterFailure } from "./register_failure.ts";
@@ -64,6 +66,8 @@ const routes: Readonly<Record<string, { readonly method: "GET" | "POST"; readonl
   },
   "/.well-known/est/simpleenroll": { method: "POST", answer: simpleEnrol },
   "/.well-known/est/simplereenroll": { method: "POST", answer: simpleReenrol },
+  "/.well-known/hypha/nonce": { method: "GET", answer: nonce },
+  "/.well-known/hypha/enrol": { method: "POST", answer: identityEnrol },
   "/.well-known/hypha/network": { method: "GET", answer: network },
   "/bundle.json": { method: "GET", answer: bundle },
   "/healthz": { method: "GET", answer: health },
@@ -102,6 +106,15 @@ function simpleReenrol(ca: CertificateAuthority, request: CaRequest, at: Date): 
     const csr = yield* Effect.fromResult(readCsrBody(request.body));
     return pkcs7([yield* reenrol(ca, { certificate, csr, address }, at)]);
   });
+}
+
+/** A nonce costs its client nothing and the CA no memory. */
+function nonce(ca: CertificateAuthority, _request: CaRequest, at: Date): ReturnType<Route> {
+  return Effect.sync(() => json({ nonce: ca.nonces.make(+at), lifetime_seconds: nonceLifetimeMs / 1_000 }));
+}
+
+function identityEnrol(ca: CertificateAuthority, { body, address }: CaRequest, at: Date): ReturnType<Route> {
+  return Effect.map(enrolIdentity(ca, { body, address }, at), (der) => pkcs7([der]));
 }
 
 const noCertificate = () =>

@@ -20,7 +20,7 @@ import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
 import { answerLifetimeMs } from "./request_rows.ts";
 import { revokeListed } from "./revoke.ts";
-import { tokenOf, type TokenRow } from "./token_rows.ts";
+import { tokenOf, type TokenRow, unlock } from "./token_rows.ts";
 
 /** What was approved. */
 export interface ApprovedAct {
@@ -79,7 +79,7 @@ function issueApproved(ca: CertificateAuthority, { operation, finish }: IssueAct
         rows.change("UPDATE requests SET decision = 'approved', decided = ? WHERE token = ?", +at, row.id);
         rows.change("UPDATE tokens SET expires = ? WHERE id = ?", +at + answerLifetimeMs, row.id);
         rows.record({ type: "token.used", outcome: "done", peer: row.identity, detail: { token: row.id } });
-        if (row.replaces === 1) rows.change("DELETE FROM locked_identities WHERE identity = ?", row.identity);
+        if (row.replaces === 1) unlock(rows, row);
         enterCertificate(rows, { certificate: signed, issuer: ca.issuerId, token: row.id });
         finish(rows);
       })
@@ -105,12 +105,12 @@ function checkTerms(
 /** The token of the enrolment: bound to this key and name, not void, without a certificate. */
 function tokenFor(
   rows: RegisterRows,
-  { token, certificate }: IssueAct["operation"],
+  { name, token, certificate }: IssueAct["operation"],
   at: Date,
 ): Result.Result<TokenRow, CaRefused> {
   const row = tokenOf(rows, token);
   const key = keyHash(certificate.publicKey.spki);
-  const isBound = row !== undefined && row.void === 0 && row.used_key === key &&
+  const isBound = row !== undefined && row.void === 0 && row.used_key === key && name === `issue-role:${row.role}` &&
     row.identity === identityOf(certificate) && certificateForToken(rows, token) === undefined;
   if (!isBound) {
     return Result.fail(

@@ -51,6 +51,8 @@ import { caProblem } from "./ca_problem.ts";
 const hourMs = 60 * 60_000;
 /** How long a node's certificate lives by default, in milliseconds. */
 export const lifetimeDefaultMs = 30 * 24 * hourMs;
+/** How long the certificate of an identity in hardware lives by default, in milliseconds. An operator renews it, with a token. */
+export const identityLifetimeDefaultMs = 365 * 24 * hourMs;
 /** Bounds of a certificate's life, in milliseconds. */
 const lifetimeMinMs = hourMs;
 const lifetimeMaxMs = 397 * 24 * hourMs;
@@ -90,7 +92,7 @@ const schema = Schema.Struct({
       Schema.Array(Schema.String.check(Schema.isPattern(/^[0-9a-f]{64}$/))).check(Schema.isMaxLength(16)),
     ),
     roles: Schema.optionalKey(
-      Schema.Struct({ gateway: role, scheduler: role, worker: role, data: role, ca: ownRole }),
+      Schema.Struct({ gateway: role, scheduler: role, worker: role, data: role, ca: ownRole, identity: ownRole }),
     ),
     next_chain_pem: Schema.optionalKey(text),
     next_key_pem: Schema.optionalKey(text),

@@ -6,14 +6,16 @@
 import { createHash } from "node:crypto";
 import { Effect, Result, Semaphore } from "effect";
 import { sameBytes } from "../../pki/bytes.ts";
-import { type Certificate, parseCertificate, type Role } from "../../pki/certificate.ts";
+import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
 import { IssueError, type Issuer, issuerWith, type Signer } from "../../pki/issue/mod.ts";
 import { formatPem } from "../../pki/pem.ts";
 import { verifySignature } from "../../pki/signature.ts";
 import { trustDomainNamePattern } from "../../pki/trust_domain_name.ts";
 import type { CaAlarm } from "./alarm.ts";
 import { CaRefused } from "./ca_refused.ts";
+import type { IssuedRole } from "./certificate_rows.ts";
 import { FailureLimit } from "./failure_limit.ts";
+import { Nonces } from "./nonces.ts";
 import { PublishedLists } from "./published_lists.ts";
 import type { Register } from "./register.ts";
 import { isCaUrl } from "./token.ts";
@@ -28,7 +30,7 @@ export interface AuthorityTerms {
   /** Where nodes reach it: `https://HOST[:PORT]`. */
   readonly url: string;
   /** How long a node's certificate lives, in milliseconds. */
-  readonly lifetimeMs: (role: Role | "ca" | undefined) => number;
+  readonly lifetimeMs: (role: IssuedRole | undefined) => number;
   /** How long after its end a certificate can still be renewed, in milliseconds; 0: not at all. */
   readonly renewAfterExpiryMs: number;
   /** Issuers whose certificates are to be renewed at once, by SHA-256 of the SPKI. */
@@ -66,6 +68,8 @@ export interface CertificateAuthority extends AuthorityTerms, ListSigner {
   readonly newWithOld: readonly Certificate[];
   /** Counted apart: one node that fails to enrol must not keep others at its address from renewing. */
   readonly failures: { readonly enrolments: FailureLimit; readonly renewals: FailureLimit };
+  /** For enrolments with an identity in hardware. */
+  readonly nonces: Nonces;
   readonly published: PublishedLists;
   /** Why the CA's key cannot sign now; undefined while it can, as far as is known. */
   readonly keyFailure: () => Error | undefined;
@@ -125,6 +129,7 @@ export function makeAuthority(parts: AuthorityParts): Result.Result<CertificateA
       next: nextChain.slice(0, -1),
       newWithOld: yield* readLinks(newWithOld, own.anchor),
       failures: { enrolments: new FailureLimit(), renewals: new FailureLimit() },
+      nonces: new Nonces(),
       published: new PublishedLists(register),
       keyFailure: () => signer.failure?.(),
       inTurn: makeTurns(),

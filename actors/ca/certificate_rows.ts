@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Certificate, Role } from "../../pki/certificate.ts";
+import type { Certificate, MemberRole } from "../../pki/certificate.ts";
 import { plainSerial } from "../certutil/revocation_record.ts";
 import { keyHash } from "./certificate_authority.ts";
 import type { RegisterRows } from "./register.ts";
@@ -98,6 +98,8 @@ export type ListedRow = Omit<CertificateRow, "der"> & { readonly rowid: number }
 const listed = `
 SELECT c.rowid, c.fingerprint, c.issuer, c.serial, c.identity, c.key, c.not_before, c.not_after, c.predecessor, c.token, r.revoked
 FROM certificates c LEFT JOIN revocations r ON r.issuer = c.issuer AND r.serial = c.serial`;
+/** Selects {@linkcode ListedRow}s; a condition on `c` and `r` follows. */
+export const listedWhere: string = `${listed} WHERE`;
 
 /** Certificates of an identity, the newest first, {@linkcode pageRows} of those that were entered before one. */
 export function certificatesBefore(rows: RegisterRows, identity: string, rowid: number): readonly ListedRow[] {
@@ -150,12 +152,14 @@ export interface NewCertificate {
   readonly issuer: string;
   readonly predecessor?: string | undefined;
   readonly token?: string | undefined;
+  /** Fingerprint of the identity's certificate that it was issued for; it is recorded. */
+  readonly identifiedBy?: string | undefined;
 }
 
 /** Enters a certificate. */
 export function enterCertificate(
   rows: RegisterRows,
-  { certificate, issuer, predecessor, token }: NewCertificate,
+  { certificate, issuer, predecessor, token, identifiedBy }: NewCertificate,
 ): void {
   const { fingerprint, serial, period, publicKey, der } = certificate;
   rows.change(
@@ -176,7 +180,10 @@ export function enterCertificate(
     type: "certificate.issued",
     outcome: "done",
     peer: identityOf(certificate),
-    detail: { serial: plainSerial(serial), issuer, fingerprint, notAfter: period.notAfter, predecessor, token },
+    detail: {
+      ...{ serial: plainSerial(serial), issuer, fingerprint, notAfter: period.notAfter },
+      ...{ predecessor, token, identifiedBy },
+    },
   });
 }
 
@@ -191,12 +198,15 @@ export function nameOf(identity: string): string {
   return identity.startsWith("spiffe://") ? identity.slice(identity.lastIndexOf("/") + 1) : identity;
 }
 
+/** What stands in a SPIFFE ID as its role. */
+export type IssuedRole = MemberRole | "identity";
+
 /** The role in a SPIFFE ID of a domain; undefined where there is none. */
-export function roleOf(identity: string, domain: string): Role | "ca" | undefined {
+export function roleOf(identity: string, domain: string): IssuedRole | undefined {
   const prefix = `spiffe://${domain}/`;
   if (!identity.startsWith(prefix)) return undefined;
   const [role] = identity.slice(prefix.length).split("/");
-  return ["gateway", "scheduler", "worker", "data", "ca"].find((each) => each === role) as Role | "ca" | undefined;
+  return (["gateway", "scheduler", "worker", "data", "ca", "identity"] as const).find((each) => each === role);
 }
 
 /** Why an identity's renewals are stopped; undefined where they are not. */

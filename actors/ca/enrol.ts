@@ -10,7 +10,7 @@ import { requestApprovals } from "./approval_ceremony.ts";
 import { needsApprovals, openApprovalOf } from "./approval_rows.ts";
 import { type CaRefusalCode, CaRefused } from "./ca_refused.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
-import { certificateForToken, type CertificateRow, enterCertificate } from "./certificate_rows.ts";
+import { certificateForToken, type CertificateRow, enterCertificate, roleOf } from "./certificate_rows.ts";
 import type { FailureLimit } from "./failure_limit.ts";
 import { refuseNew } from "./refuse_new.ts";
 import type { RegisterRows } from "./register.ts";
@@ -18,7 +18,7 @@ import type { RegisterFailure } from "./register_failure.ts";
 import { decisionOn, enterRequest } from "./request_rows.ts";
 import { leafTbs, type LeafTerms, type ReadRequest, readRequest, signLeaf } from "./sign_leaf.ts";
 import { isSecretOf, type JoinToken, parseToken } from "./token.ts";
-import { tokenOf, type TokenRow } from "./token_rows.ts";
+import { tokenOf, type TokenRow, unlock } from "./token_rows.ts";
 
 /** What a node sends, and from where. */
 export interface EnrolRequest {
@@ -57,7 +57,7 @@ export function enrol(
         ca.register.transaction((rows) => stateOf(ca, rows, { row, read, address: request.address }, at)),
       );
       const identity = { commonName: row.name, san: JSON.parse(row.sans) as readonly string[] };
-      const terms = { identity, lifetimeMs: ca.lifetimeMs(row.role) };
+      const terms = { identity, lifetimeMs: ca.lifetimeMs(roleOf(row.identity, ca.domain)) };
       if (before === "unrequested") yield* requestEnrolment(ca, { row, read, address: request.address }, terms, at);
       if (before === "pending" || before === "unrequested") {
         const detail = `the request of ${row.identity} waits for a decision`;
@@ -238,7 +238,7 @@ function enter(
 ): Result.Result<IssuedDer, never> {
   rows.change("UPDATE tokens SET used_key = ?, used_address = ? WHERE id = ?", read.key, address, row.id);
   rows.record({ type: "token.used", outcome: "done", peer: row.identity, detail: { token: row.id, address } });
-  if (row.replaces === 1) rows.change("DELETE FROM locked_identities WHERE identity = ?", row.identity);
+  if (row.replaces === 1) unlock(rows, row);
   enterCertificate(rows, { certificate, issuer: ca.issuerId, token: row.id });
   return Result.succeed(certificate.der);
 }

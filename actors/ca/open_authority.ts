@@ -12,7 +12,13 @@ import { parsePem } from "../../pki/pem.ts";
 import { openPkcs11Signer, type Pkcs11Signer } from "../pkcs11/pkcs11_signer.ts";
 import type { TokenTiming } from "../pkcs11/token_process.ts";
 import type { CaAlarm } from "./alarm.ts";
-import { type CaConfig, CaConfigError, type CaFiles, lifetimeDefaultMs } from "./ca_config.ts";
+import {
+  type CaConfig,
+  CaConfigError,
+  type CaFiles,
+  identityLifetimeDefaultMs,
+  lifetimeDefaultMs,
+} from "./ca_config.ts";
 import { type AuthorityParts, type CertificateAuthority, makeAuthority } from "./certificate_authority.ts";
 import { Register } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
@@ -66,7 +72,8 @@ function openWith(
   return Result.gen(function* () {
     const newWithOld = config.newWithOldPem === undefined ? [] : yield* readChain(config.newWithOldPem);
     const register = yield* Register.open(file);
-    const lifetimeMs: AuthorityParts["lifetimeMs"] = (role) => config.lifetimesMs[role ?? ""] ?? lifetimeDefaultMs;
+    const lifetimeMs: AuthorityParts["lifetimeMs"] = (role) =>
+      config.lifetimesMs[role ?? ""] ?? (role === "identity" ? identityLifetimeDefaultMs : lifetimeDefaultMs);
     const made = makeAuthority({ ...config, ...parts, register, newWithOld, lifetimeMs });
     if (Result.isFailure(made)) register.close();
     return yield* Result.mapError(made, ({ detail }) => new CaConfigError({ file: config.chainPem, detail }));

@@ -78,7 +78,7 @@ function requestRevocations(
     for (const target of targets) {
       const found = yield* Effect.fromResult(revocableOf(ca, target, revokedAtOnceMax, at));
       for (const { identity, issuer, serial } of found.rows) certificates.push({ identity, issuer, serial });
-      if (found.identity !== undefined) identities.push(found.identity);
+      identities.push(...found.identities);
     }
     if (certificates.length === 0) {
       return yield* new CaRefused({ code: "name-unknown", detail: "nothing is left to revoke of these" });

@@ -5,8 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { Effect, Result } from "effect";
-import { type Certificate, parseCertificate, type SubjectAltName } from "../../pki/certificate.ts";
-import type { Csr } from "../../pki/issue/read_csr.ts";
+import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
 import { adoptCertificate } from "./adopt_certificate.ts";
 import { type CaRefusalCode, CaRefused } from "./ca_refused.ts";
 import { backdateMs } from "./backdate.ts";
@@ -23,10 +22,11 @@ import {
   successorOf,
 } from "./certificate_rows.ts";
 import { againOf, type IssuedDer, limited } from "./enrol.ts";
+import { boundTo } from "./hardware_rows.ts";
 import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
 import { revokeRows } from "./revoke.ts";
-import { type ReadRequest, readRequest, signLeaf } from "./sign_leaf.ts";
+import { checkWishes, type ReadRequest, readRequest, signLeaf } from "./sign_leaf.ts";
 
 /** What a node sends, and from where. */
 export interface ReenrolRequest {
@@ -65,7 +65,7 @@ export function reenrol(
     const row = yield* rowOf(ca, request, at);
     const former = yield* Effect.fromResult(readFormer(request.certificate));
     const read = yield* Effect.fromResult(readRequest(ca, request.csr));
-    yield* Effect.fromResult(checkWishes(read.csr, former));
+    yield* Effect.fromResult(checkWishes(read.csr, { subject: former.subject, names: former.subjectAltNames }));
     const outcome = yield* Effect.fromResult(ca.register.transaction((rows) => decide(rows, row, read, at)));
     if (outcome.kind === "again") return outcome.der;
     if (outcome.kind === "forked") {
@@ -128,8 +128,9 @@ export function memberRow(
   if (+at > row.not_after + ca.renewAfterExpiryMs) {
     return refuse("renewal-expired", `the certificate ended at ${new Date(row.not_after).toISOString()}`);
   }
-  if (roleOf(row.identity, ca.domain) === "ca") {
-    return refuse("csr-not-allowed", "a CA's certificate is not renewed here");
+  const role = roleOf(row.identity, ca.domain);
+  if (role === "ca" || role === "identity") {
+    return refuse("csr-not-allowed", `the certificate of ${row.identity} is not one of a node`);
   }
   return Result.succeed(row);
 }
@@ -143,28 +144,6 @@ function readFormer(der: Uint8Array): Result.Result<Certificate, CaRefused> {
   );
 }
 
-/**
- * Subject and names of a renewal are absent, or the former certificate's (RFC 7030 §4.2.2). Subjects are compared as text: strongSwan
- * writes a PrintableString where the certificate has a UTF8String.
- */
-function checkWishes(csr: Csr, former: Certificate): Result.Result<void, CaRefused> {
-  if (csr.subject.text !== "" && csr.subject.text !== former.subject.text) {
-    return refuse(
-      "csr-not-allowed",
-      `the request asks for ${csr.subject.text}, the certificate has ${former.subject.text}`,
-    );
-  }
-  const wished = namesText(csr.names);
-  if (wished !== "" && wished !== namesText(former.subjectAltNames)) {
-    return refuse("csr-not-allowed", "the request asks for other names than the certificate has");
-  }
-  return Result.void;
-}
-
-function namesText(names: readonly SubjectAltName[]): string {
-  return names.map(({ type, value }) => JSON.stringify([type, value])).sort().join();
-}
-
 function decide(
   rows: RegisterRows,
   row: CertificateRow,
@@ -172,6 +151,10 @@ function decide(
   at: Date,
 ): Result.Result<Renewal, CaRefused> {
   const { identity } = row;
+  const hardware = boundTo(rows, identity);
+  if (hardware !== undefined) {
+    return refuse("identity-required", `${identity} gets its certificates for the signature of ${hardware}`);
+  }
   // Before all else: who holds a certificate of an ended line must not lock the name again.
   if (isReplaced(rows, row)) {
     return refuse("renewal-replaced", `a later token replaced the certificates of ${identity}`);

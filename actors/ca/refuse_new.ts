@@ -14,7 +14,7 @@ export function refuseNew(
   { row, key }: { readonly row: TokenRow; readonly key: string },
   at: Date,
 ): CaRefused | undefined {
-  const taken = row.replaces === 1 ? undefined : refuseTaken(rows, row.identity, at);
+  const taken = row.replaces === 1 ? undefined : refuseTaken(rows, row, at);
   if (taken !== undefined || !isCompromisedKey(rows, key)) return taken;
   return new CaRefused({ code: "csr-not-allowed", detail: "the request's key is compromised" });
 }

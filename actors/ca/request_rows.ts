@@ -4,10 +4,10 @@
  * @module
  */
 import { Effect, Result } from "effect";
+import type { Role } from "../../pki/certificate.ts";
 import { endApproval, needsApprovals, openApprovalOf } from "./approval_rows.ts";
 import { CaRefused } from "./ca_refused.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
-import { roleOf } from "./certificate_rows.ts";
 import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
 
@@ -44,6 +44,8 @@ export interface OpenRequest {
   readonly id: string;
   /** SPIFFE ID. */
   readonly identity: string;
+  /** The role that its certificates grant. */
+  readonly role: Role;
   /** SHA-256 of the key's SPKI, hexadecimal. */
   readonly key: string;
   readonly address: string;
@@ -55,7 +57,7 @@ export interface OpenRequest {
 export type RequestMark = Pick<OpenRequest, "asked" | "id">;
 
 const open = `
-SELECT t.id, t.identity, t.used_key AS key, t.used_address AS address, r.asked, t.expires
+SELECT t.id, t.identity, t.role, t.used_key AS key, t.used_address AS address, r.asked, t.expires
 FROM requests r JOIN tokens t ON t.id = r.token
 WHERE r.decision IS NULL AND t.void = 0 AND t.expires > ?`;
 
@@ -82,7 +84,7 @@ export function decide(
         const detail = `no request ${id} waits`;
         return Result.fail(new CaRefused({ code: "request-unknown", detail }));
       }
-      const operation = `issue-role:${roleOf(request.identity, ca.domain)}`;
+      const operation = `issue-role:${request.role}`;
       if (decision === "approved" && needsApprovals(rows, operation)) {
         const detail = `${operation} waits for approvals`;
         return Result.fail(new CaRefused({ code: "approvals-required", detail }));

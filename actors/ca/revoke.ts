@@ -30,6 +30,7 @@ import {
 import { listsDue, makeLists, nextTurn, removePieces } from "./make_lists.ts";
 import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
+import { enrolledBy, linkedIdentities } from "./hardware_rows.ts";
 import { enterRevokedName, type Gap, gapLifetimeMs, gapOf } from "./restored_rows.ts";
 
 /** What is revoked: every certificate of a name (a SPIFFE ID, or its last part), or one certificate and those that renew it. */
@@ -84,37 +85,43 @@ function revokeName(
 ): Effect.Effect<readonly ListedRow[], Failure> {
   return Effect.gen(function* () {
     const since = +at - listedAfterEndMs;
-    const identity = yield* Effect.fromResult(
-      ca.register.transaction((rows) => oneIdentity(ca, rows, { name, since: new Date(since) }, at)),
+    const identities = yield* Effect.fromResult(
+      ca.register.transaction((rows) => identitiesNamed(ca, rows, { name, since: new Date(since) }, at)),
     );
     yield* Effect.fromResult(ca.register.transaction<void, never>((rows) => {
-      if (gapOf(rows, at) !== undefined) enterRevokedName(rows, identity, at);
+      if (gapOf(rows, at) === undefined) return Result.void;
+      for (const identity of identities) enterRevokedName(rows, identity, at);
       return Result.void;
     }));
     const revoked: ListedRow[] = [];
-    for (let before = Number.MAX_SAFE_INTEGER;;) {
-      const page = yield* Effect.fromResult(ca.register.read((rows) => certificatesBefore(rows, identity, before)));
-      if (page.length === 0) return revoked;
-      before = page.at(-1)!.rowid;
-      const fresh = page.filter((row) => row.revoked === null && row.not_after >= since);
-      yield* revokePage(ca, { fresh, reason, voids: [identity] }, at);
-      revoked.push(...fresh);
+    for (const identity of identities) {
+      for (let before = Number.MAX_SAFE_INTEGER;;) {
+        const page = yield* Effect.fromResult(ca.register.read((rows) => certificatesBefore(rows, identity, before)));
+        if (page.length === 0) break;
+        before = page.at(-1)!.rowid;
+        const fresh = page.filter((row) => row.revoked === null && row.not_after >= since);
+        yield* revokePage(ca, { fresh, reason, voids: [identity] }, at);
+        revoked.push(...fresh);
+      }
     }
+    return revoked;
   });
 }
 
-/** The identity that a name stands for. */
-function oneIdentity(
+/** The identity that a name stands for; with one in hardware, those that it gets certificates for. The one in hardware comes first. */
+function identitiesNamed(
   { domain }: CertificateAuthority,
   rows: RegisterRows,
   { name, since }: { readonly name: string; readonly since: Date },
   at: Date,
-): Result.Result<string, CaRefused> {
+): Result.Result<readonly string[], CaRefused> {
   const isInGap = gapOf(rows, at) !== undefined && roleOf(name, domain) !== undefined;
-  const [identity = isInGap ? name : undefined, ...others] = identitiesOf(rows, name, since);
+  const found = identitiesOf(rows, name, since);
+  const identity = found[0] ?? (isInGap ? name : undefined);
   if (identity === undefined) return unknown(`no certificate is ${name}'s`);
-  if (others.length > 0) return unknown(`${name} is ambiguous: ${[identity, ...others].join(", ")}`);
-  return Result.succeed(identity);
+  const linked = linkedIdentities(rows, identity);
+  if (found.every((each) => each === identity || linked.includes(each))) return Result.succeed(linked);
+  return unknown(`${name} is ambiguous: ${found.join(", ")}`);
 }
 
 const unknown = (detail: string) => Result.fail(new CaRefused({ code: "name-unknown", detail }));
@@ -136,6 +143,14 @@ function revokeSerial(
         revoked.push(...fresh);
         if (page.length < pageRows) break;
         from = page.at(-1)!.fingerprint;
+      }
+    }
+    for (const identity of found) {
+      for (;;) {
+        const fresh = yield* Effect.fromResult(ca.register.read((rows) => enrolledBy(rows, identity, at)));
+        if (fresh.length === 0) break;
+        yield* revokePage(ca, { fresh, reason, voids: [] }, at);
+        revoked.push(...fresh);
       }
     }
     return revoked;
@@ -225,7 +240,7 @@ export function revocableOf(
   countMax: number,
   at: Date,
 ): Result.Result<
-  { readonly rows: readonly ListedRow[]; readonly identity: string | undefined },
+  { readonly rows: readonly ListedRow[]; readonly identities: readonly string[] },
   CaRefused | RegisterFailure
 > {
   const since = new Date(+at - listedAfterEndMs);
@@ -233,21 +248,25 @@ export function revocableOf(
     Result.gen(function* () {
       const isFresh = (row: ListedRow) => row.revoked === null && ("serial" in target || row.not_after >= +since);
       if ("serial" in target) {
-        return { rows: certificatesWithSerial(rows, target.serial).filter(isFresh), identity: undefined };
+        const named = certificatesWithSerial(rows, target.serial);
+        const all = [...named.filter(isFresh), ...named.flatMap((each) => enrolledBy(rows, each, at))];
+        return { rows: all, identities: [] };
       }
-      const identity = yield* oneIdentity(ca, rows, { name: target.name, since }, at);
+      const identities = yield* identitiesNamed(ca, rows, { name: target.name, since }, at);
       const found: ListedRow[] = [];
-      for (let before = Number.MAX_SAFE_INTEGER; found.length <= countMax;) {
-        const page = certificatesBefore(rows, identity, before);
-        if (page.length === 0) break;
-        before = page.at(-1)!.rowid;
-        found.push(...page.filter(isFresh));
+      for (const identity of identities) {
+        for (let before = Number.MAX_SAFE_INTEGER; found.length <= countMax;) {
+          const page = certificatesBefore(rows, identity, before);
+          if (page.length === 0) break;
+          before = page.at(-1)!.rowid;
+          found.push(...page.filter(isFresh));
+        }
       }
       if (found.length > countMax) {
-        const detail = `${identity} has more than ${countMax} certificates to revoke`;
+        const detail = `${target.name} has more than ${countMax} certificates to revoke`;
         return yield* Result.fail(new CaRefused({ code: "too-many-certificates", detail }));
       }
-      return { rows: found, identity };
+      return { rows: found, identities };
     })
   );
 }

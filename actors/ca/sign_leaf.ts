@@ -6,7 +6,7 @@
 import { Buffer } from "node:buffer";
 import { Effect, Result } from "effect";
 import { sameBytes } from "../../pki/bytes.ts";
-import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
+import { type Certificate, parseCertificate, type SubjectAltName } from "../../pki/certificate.ts";
 import { composeCsrTbs, type CsrToSign, IssueError, signCsr } from "../../pki/issue/mod.ts";
 import { type Csr, csrBytesMax, readCsrDer } from "../../pki/issue/read_csr.ts";
 import { backdateMs } from "./backdate.ts";
@@ -45,6 +45,30 @@ export function readRequest(ca: CertificateAuthority, der: Uint8Array): Result.R
     return Result.succeed({ csr, key: keyHash(spki) });
   });
 }
+
+/**
+ * Subject and names of a renewal are absent, or the former certificate's (RFC 7030 §4.2.2). Subjects are compared as text: strongSwan
+ * writes a PrintableString where the certificate has a UTF8String.
+ */
+export function checkWishes(
+  csr: Csr,
+  former: { readonly subject: { readonly text: string }; readonly names: readonly SubjectAltName[] },
+): Result.Result<void, CaRefused> {
+  if (csr.subject.text !== "" && csr.subject.text !== former.subject.text) {
+    return notAllowed(`the request asks for ${csr.subject.text}, the certificate has ${former.subject.text}`);
+  }
+  const wished = namesText(csr.names);
+  if (wished !== "" && wished !== namesText(former.names)) {
+    return notAllowed("the request asks for other names than the certificate has");
+  }
+  return Result.void;
+}
+
+function namesText(names: readonly SubjectAltName[]): string {
+  return names.map(({ type, value }) => JSON.stringify([type, value])).sort().join();
+}
+
+const notAllowed = (detail: string) => Result.fail(new CaRefused({ code: "csr-not-allowed", detail }));
 
 /** Whom a certificate is for, and how long it lives. */
 export interface LeafTerms {

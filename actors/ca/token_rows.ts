@@ -15,6 +15,7 @@ import { namesOf } from "../certutil/node_names.ts";
 import { CaRefused } from "./ca_refused.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
 import { liveCertificateOf, lockOf } from "./certificate_rows.ts";
+import { boundTo, hardwareIdentity, identityPart, isHardwareIdentity } from "./hardware_rows.ts";
 import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
 import { formatToken, makeToken, secretHash } from "./token.ts";
@@ -37,6 +38,8 @@ export interface TokenRequest {
   readonly lifetimeMs?: number | undefined;
   /** Whether the name may have a live certificate, or be locked. */
   readonly replaces: "no" | "yes";
+  /** Where the key is: of one in hardware the certificate is an identity's, and the node gets short-lived ones for TLS with it. */
+  readonly key?: "tls" | "hardware" | undefined;
 }
 
 /** A token's row. */
@@ -45,8 +48,9 @@ export interface TokenRow {
   readonly secret_hash: string;
   readonly role: Role;
   readonly name: string;
-  /** JSON: alternative names as operators write them. */
+  /** JSON: alternative names of the certificate as operators write them. */
   readonly sans: string;
+  /** The certificate's SPIFFE ID. Of an identity in hardware it does not name the role. */
   readonly identity: string;
   readonly replaces: number;
   readonly expires: number;
@@ -80,7 +84,7 @@ export function createToken(
       const expires = new Date(+at + lifetime);
       const { role, name, replaces } = request;
       yield* ca.register.transaction<void, CaRefused>((rows) => {
-        const taken = replaces === "yes" ? undefined : refuseTaken(rows, identity, at);
+        const taken = replaces === "yes" ? undefined : refuseTaken(rows, { identity, role }, at);
         if (taken !== undefined) return Result.fail(taken);
         rows.change(
           "INSERT INTO tokens (id, secret_hash, role, name, sans, identity, replaces, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -102,14 +106,38 @@ export function createToken(
 }
 
 /** A name with a live certificate, or a locked one, is given again only by an operator who says so. */
-export function refuseTaken(rows: RegisterRows, identity: string, at: Date): CaRefused | undefined {
-  if (lockOf(rows, identity) !== undefined) {
-    return new CaRefused({ code: "name-locked", detail: `${identity} is locked` });
+export function refuseTaken(
+  rows: RegisterRows,
+  token: Pick<TokenRow, "identity" | "role">,
+  at: Date,
+): CaRefused | undefined {
+  for (const identity of identitiesOfToken(rows, token)) {
+    if (lockOf(rows, identity) !== undefined) {
+      return new CaRefused({ code: "name-locked", detail: `${identity} is locked` });
+    }
+    const live = liveCertificateOf(rows, identity, at);
+    if (live === undefined) continue;
+    const detail = `${identity} has a certificate until ${new Date(live.not_after).toISOString()}`;
+    return new CaRefused({ code: "name-taken", detail });
   }
-  const live = liveCertificateOf(rows, identity, at);
-  if (live === undefined) return undefined;
-  const detail = `${identity} has a certificate until ${new Date(live.not_after).toISOString()}`;
-  return new CaRefused({ code: "name-taken", detail });
+  return undefined;
+}
+
+/** The SPIFFE IDs that a token gives, now or for an identity's signature, and that it ends where it replaces what was there. */
+export function identitiesOfToken(
+  rows: RegisterRows,
+  { identity, role }: Pick<TokenRow, "identity" | "role">,
+): readonly string[] {
+  if (isHardwareIdentity(identity)) return [identity, identity.replace(`/${identityPart}/`, `/${role}/`)];
+  const hardware = boundTo(rows, identity);
+  return hardware === undefined ? [identity] : [identity, hardware];
+}
+
+/** Ends the locks of what a token gives. */
+export function unlock(rows: RegisterRows, row: TokenRow): void {
+  for (const identity of identitiesOfToken(rows, row)) {
+    rows.change("DELETE FROM locked_identities WHERE identity = ?", identity);
+  }
 }
 
 /** The row of a token. */
@@ -120,7 +148,7 @@ export function tokenOf(rows: RegisterRows, id: string): TokenRow | undefined {
 const notAllowed = (detail: string) => Result.fail(new CaRefused({ code: "name-not-allowed", detail }));
 
 /** Every name of the certificate. A name of the CA's URL would let a node stand in for the CA. */
-function namesFor(ca: CertificateAuthority, { role, name, san }: TokenRequest) {
+function namesFor(ca: CertificateAuthority, { role, name, san, key = "tls" }: TokenRequest) {
   return Result.gen(function* () {
     if (!nodeRoles.includes(role)) return yield* notAllowed(`${role} is no role of a node`);
     if (/^\.+$/.test(name)) return yield* notAllowed(`${name} is no name`);
@@ -137,7 +165,11 @@ function namesFor(ca: CertificateAuthority, { role, name, san }: TokenRequest) {
     if (names.some((each) => covers(each, host))) {
       return yield* notAllowed(`${host} is the CA's own name`);
     }
-    return { sans: named.san ?? [], identity: `spiffe://${ca.domain}/${role}/${name}` };
+    const own = `spiffe://${ca.domain}/${role}/${name}`;
+    if (key === "tls") return { sans: named.san ?? [], identity: own };
+    const identity = hardwareIdentity(ca.domain, name);
+    const sans = (named.san ?? []).map((each) => each === `URI:${own}` ? `URI:${identity}` : each);
+    return { sans, identity };
   });
 }
 

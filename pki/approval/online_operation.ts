@@ -17,7 +17,7 @@ export const rotatedCasMax = 8;
 /** Roles whose enrolments can wait for approvals. */
 export type ApprovedRole = "data" | "gateway" | "scheduler" | "worker";
 
-/** The certificate of a node. */
+/** The certificate of a node, or of the identity in hardware that a node of this role has. */
 export interface IssueRole {
   readonly name: `issue-role:${ApprovedRole}`;
   /** The bytes that the CA signs. */
@@ -95,7 +95,8 @@ const roleReader = (role: ApprovedRole): OnlineReader => ({
     if (typeof token !== "string" || !/^[0-9a-f]{16}$/.test(token)) return "its token has no usual id";
     const certificate = readLeafTbs(tbs);
     if (typeof certificate === "string") return certificate;
-    if (roleIn(certificate) !== role) return `its certificate is not one of role ${role}`;
+    // An identity in hardware gets its certificates for TLS in the role that the operation names.
+    if (![role, "identity"].includes(roleIn(certificate) ?? "")) return `its certificate is not one of role ${role}`;
     return { name: `issue-role:${role}`, tbs, token, certificate };
   },
 });

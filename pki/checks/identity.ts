@@ -44,6 +44,8 @@ export interface RoleAllowed extends Proof<"RoleAllowed"> {
   readonly role: MemberRole | undefined;
 }
 
+/** What the certificate of an identity in hardware names in place of a role. Its key serves no TLS: no policy lets it connect. */
+const hardwareClaim = "identity";
 const roles: readonly MemberRole[] = ["gateway", "scheduler", "worker", "data", "ca"];
 
 const prefixes: Readonly<Record<SubjectAltName["type"], string>> = {
@@ -113,8 +115,8 @@ export function ofDomain(identity: PeerIdentity, domain: string | undefined): Pe
  */
 export function checkRole(identity: PeerIdentity, policy: Policy): Result.Result<RoleAllowed, RoleNotAllowed> {
   const { role, roleClaim } = identity;
-  const allowed = policy.roles === "ignore" ||
-    (role === undefined ? roleClaim === undefined && policy.roles === "optional" : policy.allowedRoles.includes(role));
+  const allowed = roleClaim !== hardwareClaim && (policy.roles === "ignore" ||
+    (role === undefined ? roleClaim === undefined && policy.roles === "optional" : policy.allowedRoles.includes(role)));
   if (allowed) return Result.succeed({ role } as unknown as RoleAllowed);
   return Result.fail(
     new RoleNotAllowed({

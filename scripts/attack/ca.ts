@@ -9,6 +9,7 @@ import { approvalAttacks } from "./ca/approval_attacks.ts";
 import { clientAttacks } from "./ca/client_attacks.ts";
 import { csrAttacks } from "./ca/csr_attacks.ts";
 import { renewalAttacks } from "./ca/renewal_attacks.ts";
+import { identityAttacks } from "./ca/identity_attacks.ts";
 import { besiege, type CaAttackRow } from "./ca/siege.ts";
 import { socketAttacks } from "./ca/socket_attacks.ts";
 import { tokenAttacks } from "./ca/token_attacks.ts";
@@ -38,6 +39,7 @@ const attacks = [
   ...tokenAttacks,
   ...csrAttacks,
   ...renewalAttacks,
+  ...identityAttacks,
   ...clientAttacks,
   ...socketAttacks,
   ...approvalAttacks,

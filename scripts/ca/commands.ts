@@ -92,11 +92,22 @@ const token = Command.make(
       Flag.withDefault(false),
       Flag.withDescription("The name may have a certificate, or be locked."),
     ),
+    identity: Flag.Boolean("identity").pipe(
+      Flag.withDefault(false),
+      Flag.withDescription("For a key in hardware: the node gets short-lived certificates for TLS with it."),
+    ),
   },
-  ({ config, role, name, san, lifetime, replace }) =>
+  ({ config, role, name, san, lifetime, replace, identity }) =>
     Effect.gen(function* () {
       const names = san.length === 0 ? {} : { san: splitNames(san) };
-      const made = yield* ask(config, "POST /ca/token", { role, name, ...names, lifetime_s: lifetime, replace });
+      const made = yield* ask(config, "POST /ca/token", {
+        role,
+        name,
+        ...names,
+        lifetime_s: lifetime,
+        replace,
+        identity,
+      });
       yield* print((made as { readonly token: string }).token);
     }),
 ).pipe(Command.withDescription("Make a token with which one node gets its certificate."));

@@ -10,6 +10,7 @@ import { parseCrl } from "../../pki/crl.ts";
 import { formatPem } from "../../pki/pem.ts";
 import { parseSpiffeBundle } from "../../pki/spiffe_bundle.ts";
 import { testCsr } from "../support/authority.ts";
+import { testIdentity } from "../support/hardware_identity.ts";
 import { type TestCaPort, testCaPort } from "../support/ca_port.ts";
 import { ask, certificatesIn, type ClientAnswer } from "../support/https_client.ts";
 
@@ -109,6 +110,32 @@ test("of 200 changed tokens and requests over HTTPS none is accepted", async () 
   const own = { method: "POST", headers, localAddress: "127.0.3.1", body: base64(der) };
   assert.is((await ask(est("simpleenroll"), own)).status, 429, "that address has failed ten times");
   assert.is((await ask(est("simpleenroll"), { ...own, localAddress: "127.0.3.200" })).status, 200);
+});
+
+test("an identity in hardware gets a certificate over HTTPS; of 200 changed requests none does", async () => {
+  const identity = await testIdentity(world, "hardware-01", {}, new Date());
+  const send = async (body: string, localAddress: string) =>
+    await ask(`${world.url}/.well-known/hypha/enrol`, { method: "POST", body, localAddress });
+  const given = JSON.parse((await ask(`${world.url}/.well-known/hypha/nonce`)).body.toString()) as { nonce: string };
+  const whole = await identity.request({ nonce: given.nonce }, new Date());
+  const statuses = new Map<number, number>();
+  let seed = 201;
+  const draw = (below: number) => (seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 8) % below;
+  for (let index = 0; index < 200; index++) {
+    const at = draw(whole.length);
+    const changed = whole.slice(0, at) + (whole[at] === "A" ? "B" : "A") + whole.slice(at + 1);
+    const { status } = await send(changed, `127.0.4.${Math.floor(index / 10) + 1}`);
+    statuses.set(status, (statuses.get(status) ?? 0) + 1);
+  }
+  assert.equal([...statuses.keys()].toSorted(), [400, 403], JSON.stringify([...statuses]));
+  const answer = await send(whole, "127.0.4.200");
+  assert.is(answer.status, 200, answer.body.toString());
+  const [leaf] = certificatesIn(answer);
+  const names = Result.getOrThrow(parseCertificate(leaf!)).subjectAltNames.map(({ value }) => value);
+  assert.equal(names.at(-1), "spiffe://acme.example/worker/hardware-01");
+  assert.is(codeIn(await send(whole, "127.0.4.201")), "nonce-used");
+  assert.is((await send("x".repeat(70_000), "127.0.4.202")).status, 413);
+  assert.is(codeIn(await send(whole, "127.0.4.1")), "too-many-failures");
 });
 
 test("a client without a certificate, and one with another CA's, renew nothing", async () => {

@@ -8,6 +8,7 @@ import { approvalRowOf, endedApprovalsMax, openApprovalsMax, policyOf } from "..
 import { arePermitted, configuredCas } from "../../actors/ca/authorities_fact.ts";
 import type { CertificateAuthority } from "../../actors/ca/certificate_authority.ts";
 import { enrol } from "../../actors/ca/enrol.ts";
+import { enrolIdentity } from "../../actors/ca/identity_enrol.ts";
 import {
   requestPolicy,
   revokeByOperator,
@@ -20,6 +21,8 @@ import type { OperationName } from "../../pki/approval/approval_policy.ts";
 import { parseApprovalRequest } from "../../pki/approval/approval_request.ts";
 import { requestLifeMaxMs } from "../../pki/approval/verify_approvals.ts";
 import { parseCertificate } from "../../pki/certificate.ts";
+import { composeEnrolment } from "../../pki/enrolment_jws.ts";
+import { fileSigner } from "../../pki/issue/mod.ts";
 import { codeOf, start, testAuthority, type TestAuthorityOptions, testCsr } from "../support/authority.ts";
 import { policyOfKeys, testApprovers } from "../support/approvers.ts";
 
@@ -70,6 +73,24 @@ test("an enrolment waits for two persons; the node gets the bytes that they sign
   assert.ok(operation.name === "issue-role:worker" && Buffer.from(operation.tbs).equals(Buffer.from(issued.tbs)));
   assert.equal([...await fetch(later(3_000))], [...issued.der]);
   assert.match(await world.approve(id, "bob", later(3_000)), "approval-replayed");
+  world.close();
+});
+
+test("of an identity in hardware, persons approve the role and the certificate; those for TLS do not wait", async () => {
+  const world = await approved();
+  const [token, { der: csr, keyPem }] = [await world.token("w-1", { key: "hardware" }), await testCsr("w-1")];
+  const ask = () => enrol(world.ca, { token, csr, address }, start);
+  assert.is(await codeOf(ask()), "request-pending");
+  const [request] = waiting(world.ca);
+  assert.is(request?.operation, "issue-role:worker");
+  await world.approve(request!.id, "alice", start);
+  assert.is(await world.approve(request!.id, "bob", start), "executed");
+  const certificate = await Effect.runPromise(ask());
+  const body = await composeEnrolment({
+    ...{ certificate, sign: fileSigner(keyPem).sign, nonce: world.ca.nonces.make(+start) },
+    csr: (await testCsr("w-1")).der,
+  });
+  assert.is(await codeOf(enrolIdentity(world.ca, { body: Buffer.from(body), address }, start)), "done");
   world.close();
 });
 

@@ -64,6 +64,15 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
     await left(a, b);
   });
 
+  test("the certificate of an identity in hardware: no gate takes it, whoever dials", async () => {
+    const meeting = meetingOf(pki);
+    const node = await pki.node("b", { san: ["URI:spiffe://test.hypha/identity/b"] });
+    const [a, b] = [await meeting.join("a"), await meeting.join("b", { node })];
+    assert.is(codeOf(await dial(a, b)), "role-not-allowed");
+    assert.is(codeOf(await dial(b, a)), "hung-up");
+    await left(a, b);
+  });
+
   test("request: answered, declined, not served, not answered, given up, asked twice", async () => {
     const meeting = meetingOf(pki);
     const [a, b] = await connected(meeting);

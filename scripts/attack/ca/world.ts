@@ -38,6 +38,8 @@ export interface TokenTerms {
   readonly role?: string;
   readonly lifetime_s?: number;
   readonly replace?: boolean;
+  /** For a key in hardware. */
+  readonly identity?: boolean;
 }
 
 /** Everything that an attack takes place in. */

@@ -62,6 +62,13 @@ for (const [uri, atHome, atPartner] of spellings) {
   });
 }
 
+test("no policy of roles takes the certificate of an identity in hardware", () => {
+  for (const roles of ["require", "optional", "ignore"] as const) {
+    const policy: Policy = { ...defaultPolicy, roles };
+    assert.is(evaluate(home, ["spiffe://home.example/identity/a"], {}, policy), "role-not-allowed", roles);
+  }
+});
+
 test("takes no two URIs, not even twice the same", () => {
   const own = "spiffe://partner.example/worker/a";
   assert.is(evaluate(home, [own, own]), "name-constraint");
