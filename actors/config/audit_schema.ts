@@ -4,9 +4,9 @@
  * @module
  */
 import { join } from "node:path";
-import { Result, Schema } from "effect";
-import { parsePkcs11Uri } from "../../pki/issue/pkcs11_uri.ts";
+import { Schema } from "effect";
 import { durationMs, readDuration } from "./duration.ts";
+import { readKeyUri } from "./key_uri.ts";
 import { optional, path, readable } from "./notes.ts";
 import { tomlOf } from "./settings.ts";
 
@@ -70,10 +70,4 @@ function readKeep(text: string): number | string {
   const ms = readDuration(text);
   if (typeof ms === "string") return ms;
   return ms >= keepMinMs ? ms : "is less than 1d";
-}
-
-/** Undefined for the URI of a key; what is wrong with it otherwise. */
-function readKeyUri(text: string): undefined | string {
-  const uri = parsePkcs11Uri(text);
-  return Result.isSuccess(uri) ? undefined : uri.failure.detail;
 }

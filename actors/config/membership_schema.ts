@@ -5,7 +5,8 @@
  */
 import { Schema } from "effect";
 import { durationMs, readDuration } from "./duration.ts";
-import { flag, note, oneOf, optional, readable } from "./notes.ts";
+import { readKeyUri } from "./key_uri.ts";
+import { flag, note, oneOf, optional, path, readable } from "./notes.ts";
 import type { BrokenRule } from "./rules.ts";
 import { tomlOf } from "./settings.ts";
 
@@ -27,6 +28,10 @@ export interface MembershipConfig {
   readonly key: "same" | "new";
   /** How old a key gets that renewals keep, in milliseconds; as old as the configuration lets it where undefined. */
   readonly newKeyEveryMs: number | undefined;
+  /** URI of the identity's key in a token, where the node's identity is in hardware. */
+  readonly identityKey?: string | undefined;
+  /** Path of the identity's certificate. */
+  readonly identityCertPem?: string | undefined;
   /** Whether certificates of the own domain are refused without a revocation list in force. */
   readonly crls: "required" | "optional";
   /** Where lists are fetched: origins that have `/crl/ISSUER.crl`. */
@@ -85,6 +90,21 @@ export const membership = Schema.Struct({
         'With key = "same": how old a key gets before a renewal makes a new one, as soon as the role is idle.',
     }),
   ),
+  identity_key: optional(
+    readable(readKeyUri, {
+      expected:
+        "the URI of a key in a PKCS#11 token, such as pkcs11:token=acme;object=worker-01?module-path=/PATH/MODULE.so",
+      example: tomlOf(
+        "pkcs11:token=acme;object=worker-01?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/etc/hypha/pin",
+      ),
+      description:
+        "Key of the node's identity, Ed25519, in a token: certificates for TLS come for its signature (docs/hardware-keys.md).",
+      secret: true,
+    }),
+  ),
+  identity_cert_pem: optional(
+    path("Certificate of the identity's key. join writes it.", '"worker-01-identity.pem"'),
+  ),
   crls: optional(
     oneOf(
       ["required", "optional"],
@@ -104,23 +124,33 @@ export const membership = Schema.Struct({
 
 /** Gives the decoded table its type. */
 export function typeMembership(decoded: (typeof membership)["Type"]): MembershipConfig {
-  const { ca, renew, key, new_key_every, crls, crl_urls } = decoded;
+  const { ca, renew, key, new_key_every, identity_key, identity_cert_pem, crls, crl_urls } = decoded;
   return {
     ca,
     renew: renew ?? membershipDefault.renew,
     key: key ?? membershipDefault.key,
     newKeyEveryMs: new_key_every === undefined ? undefined : durationMs(new_key_every),
+    identityKey: identity_key,
+    identityCertPem: identity_cert_pem,
     crls: crls ?? membershipDefault.crls,
     crlUrls: crl_urls ?? ca,
   };
 }
 
-/** A key that each renewal replaces has no age of its own. */
+/** A key that each renewal replaces has no age of its own; key and certificate of an identity go together. */
 export function checkMembership({ membership }: Readonly<Record<string, unknown>>): BrokenRule[] {
   if (typeof membership !== "object" || membership === null) return [];
-  const { key, new_key_every } = membership as Readonly<Record<string, unknown>>;
-  if (key !== "new" || new_key_every === undefined) return [];
-  return [{
+  const { key, new_key_every, identity_key, identity_cert_pem } = membership as Readonly<Record<string, unknown>>;
+  const alone = identity_key === undefined ? "identity_cert_pem" : "identity_key";
+  const other = identity_key === undefined ? "identity_key" : "identity_cert_pem";
+  const lonely = (identity_key === undefined) === (identity_cert_pem === undefined) ? [] : [{
+    path: ["membership", alone],
+    wrong: `is there without ${other}`,
+    expected: "both or none of the two",
+    mend: `add ${other}, or take ${alone} out`,
+  }];
+  if (key !== "new" || new_key_every === undefined) return lonely;
+  return [...lonely, {
     path: ["membership", "new_key_every"],
     wrong: 'has no effect with key = "new", where each renewal makes a new key',
     expected: "one of the two",

@@ -4,6 +4,7 @@
  * @module
  */
 import { Data } from "effect";
+import type { SignerProblem } from "../pkcs11/signer_error.ts";
 import type { RefusalCode } from "../../pki/refusal.ts";
 
 /** Why no certificate came. Codes of the CA (`docs/ca.md`) are passed on; the others are this node's own. */
@@ -34,6 +35,25 @@ export const enrolmentCodes = {
   "lists-missing": { hint: "The node fetches the CA's revocation lists first.", again: "later" },
   "files-unwritable": { hint: "Give the folder to the node's user.", again: "later" },
   "key-unreadable": { hint: "Put the node's key in its place, or join again with a new token.", again: "never" },
+  "identity-missing": {
+    hint: "Put it there, or join with a token for the key in hardware: hypha-ca token --identity",
+    again: "never",
+  },
+  "identity-key-other": {
+    hint: "Correct identity_key or identity_cert_pem, or join with a token for this key: hypha-ca token --identity",
+    again: "never",
+  },
+  "identity-key-unusable": { hint: "Use a key of type Ed25519: hypha-certutil keygen 'pkcs11:…'", again: "never" },
+  "identity-expired": {
+    hint:
+      "Make a token for the same key, move identity_cert_pem away and join again: hypha-ca token --identity --replace",
+    again: "never",
+  },
+  "identity-required": {
+    hint: "Set membership.identity_key, or join with a token: hypha-ca token --replace",
+    again: "never",
+  },
+  "token-not-of-identity": { hint: "Make one for a key in hardware: hypha-ca token --identity", again: "never" },
   "token-malformed": { hint: "Copy the whole token again, or make a new one: hypha-ca token", again: "never" },
   "token-foreign": { hint: "Make a token at this CA: hypha-ca token", again: "never" },
   "token-unknown": {
@@ -72,6 +92,21 @@ export const enrolmentCodes = {
   },
 } as const satisfies Record<string, Kind>;
 
+/** Problems of a key in hardware that pass with the operator's help alone. What to do is in the detail. */
+const hardwareMistakes: ReadonlySet<string> = new Set<SignerProblem>([
+  "uri",
+  "package-missing",
+  "not-supported-here",
+  "not-permitted",
+  "pin-missing",
+  "pin-unreadable",
+  "pin-wrong",
+  "pin-locked",
+  "key-missing",
+  "key-ambiguous",
+  "key-unsupported",
+]);
+
 /** No certificate came. */
 export class EnrolmentRefused extends Data.TaggedError("EnrolmentRefused")<{
   readonly code: EnrolmentCode;
@@ -86,7 +121,7 @@ export class EnrolmentRefused extends Data.TaggedError("EnrolmentRefused")<{
   }
   /** Whether asking again can succeed. */
   get again(): "later" | "never" {
-    return kindOf(this.code)?.again ?? "later";
+    return kindOf(this.code)?.again ?? (hardwareMistakes.has(this.code) ? "never" : "later");
   }
   /** What happened and what helps, in one line. */
   override get message(): string {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { EnrolmentContext } from "./enrolment.ts";
+import type { EnrolmentContext } from "./enrolment_setup.ts";
 
 /** There is no pair, and nothing to get one with. */
 export function reportAbsent({ ports, role }: EnrolmentContext): void {
@@ -44,9 +44,11 @@ export function reportRetry({ ports, failures, waitMs, error, pair }: EnrolmentC
   ports.report({
     level: (failures & (failures - 1)) === 0 ? isLate ? "error" : "warn" : "debug",
     event: "enrolment.retry",
-    message: `${error?.message ?? "The certificate was not renewed"}; the one in force ${
-      isLate ? "ended" : "ends"
-    } at ${until?.toISOString()}, trying again in ${Math.round(waitMs / 1_000)} s`,
+    message: `${error?.message ?? "The certificate was not renewed"}; ${
+      until === undefined
+        ? "there is none yet"
+        : `the one in force ${isLate ? "ended" : "ends"} at ${until.toISOString()}`
+    }, trying again in ${Math.round(waitMs / 1_000)} s`,
     fields: { code: error?.code, failures, waitMs, notAfter: until?.toISOString() },
   });
 }

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { Effect, Option, Result, Schema } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import { readPem, type Wanted } from "../files/read_pem.ts";
@@ -22,7 +22,7 @@ import { type EnrolmentRefused, enrolmentRefused } from "./enrolment_refused.ts"
 export interface NextKey {
   /** The token, or the certificate that is renewed: another one gets a key of its own. */
   readonly purpose: string;
-  /** PKCS#8, PEM. */
+  /** PKCS#8, PEM; empty where the key is in hardware. */
   readonly keyPem: string;
 }
 
@@ -31,13 +31,15 @@ export interface HeldFiles {
   readonly certPem: string | undefined;
   readonly keyPem: string | undefined;
   readonly trustPem: string | undefined;
+  /** The certificate of the identity in hardware. */
+  readonly identityPem?: string | undefined;
   /** When the key was written, in milliseconds since the epoch. */
   readonly keyWrittenAt: number | undefined;
   readonly next: NextKey | undefined;
 }
 
 /** What is written: files that stay as they are are undefined. */
-export type NewFiles = Partial<Record<"trustPem" | "certPem" | "keyPem", string>>;
+export type NewFiles = Partial<Record<"trustPem" | "identityPem" | "certPem" | "keyPem", string>>;
 
 /** The port: {@linkcode enrolmentFiles}, or one in memory. */
 export interface EnrolmentStore {
@@ -55,6 +57,8 @@ export interface EnrolmentPaths {
   readonly certPem: string;
   readonly keyPem: string;
   readonly trustPem: string;
+  /** The certificate of the identity in hardware, where there is one: then the folders of the pair are made where they are missing. */
+  readonly identityPem?: string | undefined;
   /** The state directory; without one a request's key is not kept, and no other key can be asked for. */
   readonly stateDir: string | undefined;
 }
@@ -67,25 +71,31 @@ const nextSchema = Schema.fromJsonString(
 );
 
 /** The port over real files. */
-export function enrolmentFiles({ certPem, keyPem, trustPem, stateDir }: EnrolmentPaths): EnrolmentStore {
-  const paths = { trustPem, certPem, keyPem };
+export function enrolmentFiles({ certPem, keyPem, trustPem, identityPem, stateDir }: EnrolmentPaths): EnrolmentStore {
+  const paths = { trustPem, identityPem: identityPem ?? "", certPem, keyPem };
+  // They may be on a file system in memory, which is empty after each start of the machine.
+  const folders = identityPem === undefined ? [] : [...new Set([dirname(certPem), dirname(keyPem)])];
   return {
     read: Effect.gen(function* () {
       return {
         certPem: yield* textOf(certPem, "certificate", "cert_pem", certBytesMax),
         keyPem: yield* textOf(keyPem, "private key", "key_pem", keyBytesMax),
         trustPem: yield* textOf(trustPem, "certificate", "trust_pem", trustBytesMax),
+        identityPem: identityPem === undefined
+          ? undefined
+          : yield* textOf(identityPem, "certificate", "membership.identity_cert_pem", certBytesMax),
         keyWrittenAt: yield* writtenAt(keyPem),
         next: stateDir === undefined ? undefined : yield* readNext(stateDir),
       };
     }),
     write: (files) => {
-      const written = (["trustPem", "certPem", "keyPem"] as const).flatMap((name) => {
+      const written = (["trustPem", "identityPem", "certPem", "keyPem"] as const).flatMap((name) => {
         const content = files[name];
         const mode = name === "keyPem" ? { mode: 0o600 } : {};
         return content === undefined ? [] : [{ path: paths[name], content, ...mode }];
       });
-      return Effect.mapError(writeWhole(written, "replace"), unwritable);
+      const made = Effect.forEach(folders, makeStateDirectory, { discard: true });
+      return Effect.mapError(Effect.andThen(made, writeWhole(written, "replace")), unwritable);
     },
     writeNext: ({ purpose, keyPem: key_pem }) => {
       if (stateDir === undefined) return Effect.fail(enrolmentRefused("files-unwritable", "there is no state_dir"));

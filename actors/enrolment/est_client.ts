@@ -6,6 +6,7 @@
 import { Buffer } from "node:buffer";
 import { Effect, Result, Schema } from "effect";
 import type { Certificate } from "../../pki/certificate.ts";
+import { enrolmentBodyType, enrolmentNonceCharactersMax } from "../../pki/enrolment_jws.ts";
 import type { AskHttps, HttpsAnswer, HttpsAsk } from "./ask_https.ts";
 import { readCertsOnly } from "./certs_only.ts";
 import { EnrolmentRefused, enrolmentRefused } from "./enrolment_refused.ts";
@@ -35,6 +36,9 @@ export interface NetworkDocument {
   readonly retiredIssuers: readonly string[];
 }
 
+/** Octets of an answer with a nonce. */
+const nonceBytesMax = 1_024;
+const nonceSchema = Schema.Struct({ nonce: Schema.String.check(Schema.isMaxLength(enrolmentNonceCharactersMax)) });
 /** Octets of the CA's answer about its network. */
 const networkBytesMax = 65_536;
 /** Bounds of a `Retry-After`, in milliseconds. */
@@ -76,9 +80,37 @@ export function askCertificate(
   return Effect.gen(function* () {
     const answer = yield* send(ca, { path, method: "POST", body: csr, ...shown(credential, headers) });
     if (answer.status === 202) return { pendingMs: retryAfterOf(answer) ?? pendingMs };
-    const [certificate, ...more] = yield* Effect.fromResult(readCertsOnly(answer.body));
-    if (certificate !== undefined && more.length === 0) return certificate;
-    return yield* enrolmentRefused("answer-malformed", `${ca.url} answered with ${more.length + 1} certificates`);
+    return yield* oneCertificate(ca, answer);
+  });
+}
+
+/** Asks for a nonce, with which the identity in hardware signs. */
+export function askNonce(ca: CaServer): Effect.Effect<string, EnrolmentRefused> {
+  return Effect.flatMap(send(ca, { path: "/.well-known/hypha/nonce", method: "GET" }), ({ body }) => {
+    const text = body.length > nonceBytesMax ? "" : Buffer.from(body).toString("utf8");
+    const read = Schema.decodeUnknownResult(Schema.fromJsonString(nonceSchema))(text);
+    if (Result.isSuccess(read)) return Effect.succeed(read.success.nonce);
+    return Effect.fail(enrolmentRefused("answer-malformed", `${ca.url} gives no readable nonce`));
+  });
+}
+
+/**
+ * Asks for a certificate with the signature of an identity in hardware.
+ *
+ * @param body As `pki/enrolment_jws.ts` composes it.
+ */
+export function askWithIdentity(ca: CaServer, body: string): Effect.Effect<Certificate, EnrolmentRefused> {
+  const headers = { "content-type": enrolmentBodyType };
+  return Effect.flatMap(
+    send(ca, { path: "/.well-known/hypha/enrol", method: "POST", body, headers }),
+    (answer) => oneCertificate(ca, answer),
+  );
+}
+
+function oneCertificate({ url }: CaServer, { body }: HttpsAnswer): Effect.Effect<Certificate, EnrolmentRefused> {
+  return Effect.flatMap(Effect.fromResult(readCertsOnly(body)), ([certificate, ...more]) => {
+    if (certificate !== undefined && more.length === 0) return Effect.succeed(certificate);
+    return Effect.fail(enrolmentRefused("answer-malformed", `${url} answered with ${more.length + 1} certificates`));
   });
 }
 

@@ -49,7 +49,7 @@ export const requestInfo = ({ spki }: Pick<SigningKey, "spki">): Uint8Array =>
 
 /** A request, of its parts. */
 export function requestOf(
-  { spki, signatureAlgorithm }: SigningKey,
+  { spki, signatureAlgorithm }: Pick<SigningKey, "spki" | "signatureAlgorithm">,
   info: Uint8Array,
   signature: Uint8Array,
 ): KeyRequest {

@@ -47,11 +47,46 @@ export type Obtained =
   /** A certificate came that cannot be used yet; the trust that came with it can. */
   | { readonly type: "trust"; readonly files: NewFiles; readonly refusal: EnrolmentRefused };
 
-type Asked<A> = Effect.Effect<A, EnrolmentRefused, Services>;
+export type Asked<A> = Effect.Effect<A, EnrolmentRefused, Services>;
 
-/** Gets the first certificate. Before the token is sent, the server has shown a chain of role `ca` under the token's root. */
+/** Gets the first certificate. */
 export function enrol(token: GivenToken, files: HeldFiles, terms: ObtainTerms): Asked<Obtained> {
-  const { ask, store, keys = ownKeys, role, policy, at } = terms;
+  const { store, keys = ownKeys, role, at } = terms;
+  return Effect.gen(function* () {
+    const purpose = purposeOfToken(token);
+    const kept = files.next?.purpose === purpose ? files.next.keyPem : undefined;
+    const keyPem = kept ?? (yield* keys.make);
+    if (kept === undefined) yield* store.writeNext({ purpose, keyPem });
+    const { body, spki } = yield* keys.request(keyPem);
+    const came = yield* askWithToken(token, body, terms);
+    if ("pendingMs" in came) return { type: "pending", pendingMs: came.pendingMs };
+    const { chain, domain, snapshot, trustPem } = came;
+    const refusal = checkIssued(chain, { spki, keyPem, domain, role, snapshot, at });
+    if (refusal !== undefined) return yield* refusal;
+    return { type: "issued", url: token.url, files: { trustPem, certPem: chainText(chain), keyPem } };
+  });
+}
+
+/** A certificate that came for a token, and what it is judged with. */
+export interface CameForToken {
+  /** The leaf, then its issuers. */
+  readonly chain: readonly Certificate[];
+  /** The trust domain of the CA that answered. */
+  readonly domain: string;
+  readonly snapshot: TrustSnapshot;
+  readonly trustPem: string;
+}
+
+/**
+ * Asks for the certificate of a token. Before the token is sent, the server has shown a chain of role `ca` under the token's root.
+ *
+ * @param body The signing request, base64.
+ */
+export function askWithToken(
+  token: GivenToken,
+  body: string,
+  { ask, policy, at }: Pick<ObtainTerms, "ask" | "policy" | "at">,
+): Asked<CameForToken | { readonly pendingMs: number }> {
   const { url } = token;
   return Effect.gen(function* () {
     const offered = yield* askCaCertificates({ url, ask, judge: () => undefined });
@@ -65,17 +100,9 @@ export function enrol(token: GivenToken, files: HeldFiles, terms: ObtainTerms): 
       domain = judged.success;
       return undefined;
     };
-    const purpose = purposeOfToken(token);
-    const kept = files.next?.purpose === purpose ? files.next.keyPem : undefined;
-    const keyPem = kept ?? (yield* keys.make);
-    if (kept === undefined) yield* store.writeNext({ purpose, keyPem });
-    const { body, spki } = yield* keys.request(keyPem);
     const answer = yield* askCertificate({ url, ask, judge }, { token: token.text }, body);
-    if ("pendingMs" in answer) return { type: "pending", pendingMs: answer.pendingMs };
-    const chain = chainOf(answer, offered);
-    const refusal = checkIssued(chain, { spki, keyPem, domain: domain ?? "", role, snapshot, at });
-    if (refusal !== undefined) return yield* refusal;
-    return { type: "issued", url, files: { trustPem: bundleText(bundle), certPem: chainText(chain), keyPem } };
+    if ("pendingMs" in answer) return answer;
+    return { chain: chainOf(answer, offered), domain: domain ?? "", snapshot, trustPem: bundleText(bundle) };
   });
 }
 
@@ -95,30 +122,35 @@ export function renew(pair: HeldPair, files: HeldFiles, terms: RenewTerms): Aske
     const { keyPem } = yield* keyFor(pair, files, terms);
     const { keys = ownKeys } = terms;
     const request = { ...(yield* keys.request(keyPem)), keyPem };
-    return yield* withCa(pair, files, terms, (ca, trusted) => renewAt(ca, pair, request, { ...terms, ...trusted }));
+    return yield* withCa(
+      pair.leaf,
+      files,
+      terms,
+      (ca, trusted) => renewAt(ca, pair, request, { ...terms, ...trusted }),
+    );
   });
 }
 
 /** Asks what the CA says about its network, as a member. */
 export function lookAtNetwork(pair: HeldPair, files: HeldFiles, terms: RenewTerms): Asked<NetworkDocument> {
-  return withCa(pair, files, terms, (ca) => askNetwork(ca, { pair }));
+  return withCa(pair.leaf, files, terms, (ca) => askNetwork(ca, { pair }));
 }
 
 /** What the node trusts before a renewal. */
-interface Trusted {
+export interface Trusted {
   readonly domain: string;
   readonly present: readonly Certificate[];
 }
 
-/** Tries the CAs in their order. One that cannot be reached, or is none, hands over to the next; a refusal is final. */
-function withCa<A>(
-  pair: HeldPair,
+/** Tries the CAs of the domain that an own certificate names, in their order. One that cannot be reached, or is none, hands over to the next; a refusal is final. */
+export function withCa<A>(
+  own: Certificate,
   { trustPem }: HeldFiles,
   { urls, ask, policy, revocation, at }: RenewTerms,
   use: (ca: CaServer, trusted: Trusted) => Asked<A>,
 ): Asked<A> {
   return Effect.gen(function* () {
-    const domain = spiffeOf(pair.leaf)?.domain;
+    const domain = spiffeOf(own)?.domain;
     if (domain === undefined) {
       const detail = "the certificate in force names no trust domain, and no CA of ours renews it";
       return yield* enrolmentRefused("not-issued-here", detail);
@@ -171,18 +203,40 @@ function renewAt(
   return Effect.gen(function* () {
     const answer = yield* askCertificate(ca, { pair }, body);
     if ("pendingMs" in answer) return { type: "pending", pendingMs: answer.pendingMs };
+    return yield* takeIssued(ca, answer, { spki, keyPem, pair }, { domain, present, role, policy, revocation, at });
+  });
+}
+
+/** What a certificate was asked for. */
+export interface AskedFor {
+  readonly spki: Uint8Array;
+  readonly keyPem: string;
+  /** The pair that it takes the place of; undefined for a first one. */
+  readonly pair: HeldPair | undefined;
+}
+
+/** What is installed of a certificate that came, with the trust of that day. */
+export function takeIssued(
+  ca: CaServer,
+  answer: Certificate,
+  { spki, keyPem, pair }: AskedFor,
+  { domain, present, role, policy, revocation, at }:
+    & Pick<RenewTerms, "role" | "policy" | "revocation" | "at">
+    & Trusted,
+): Asked<Obtained> {
+  return Effect.gen(function* () {
     const offered = yield* askCaCertificates(ca);
     const bundle = refreshTrust(present, offered, { at, snapshot: { revocation } });
     const isChanged = bundle.length !== present.length || bundle.some((each) => !present.includes(each));
     const trust = isChanged ? { trustPem: bundleText(bundle) } : {};
     const snapshot = { ...(yield* Effect.fromResult(snapshotOf(bundle, { policy, at }))), revocation };
     const chain = chainOf(answer, [...offered, ...present]);
-    const refusal = checkIssued(chain, { spki, keyPem, domain, role, former: pair.leaf, snapshot, at });
+    const refusal = checkIssued(chain, { spki, keyPem, domain, role, former: pair?.leaf, snapshot, at });
     if (refusal !== undefined) {
       if (!isChanged || refusal.again === "never") return yield* refusal;
       return { type: "trust", files: trust, refusal };
     }
-    const key = keyPem === pair.keyPem ? {} : { keyPem };
+    const key = keyPem === pair?.keyPem ? {} : { keyPem };
     return { type: "issued", url: ca.url, files: { ...trust, certPem: chainText(chain), ...key } };
   });
 }

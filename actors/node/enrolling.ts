@@ -4,6 +4,7 @@
  * @module
  */
 import { enrolmentFiles } from "../enrolment/enrolment_store.ts";
+import { tokenKey } from "../enrolment/identity_key.ts";
 import type { IdentityEvent, IdentityInput } from "../trust/identity.ts";
 import type { WorkerContext } from "../worker/worker_setup.ts";
 import { policyOf } from "./inputs.ts";
@@ -26,7 +27,8 @@ export function startEnrolment({ context, self, enqueue }: NodeArgs): void {
     input: {
       ports,
       ask,
-      store: enrolmentFiles({ ...config, stateDir }),
+      store: enrolmentFiles({ ...config, stateDir, identityPem: membership.identityCertPem }),
+      hardware: membership.identityKey === undefined ? undefined : tokenKey(membership.identityKey),
       role,
       policy: policyOf(config),
       membership,

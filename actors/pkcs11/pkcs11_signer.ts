@@ -102,7 +102,7 @@ function holdToken(text: string, { pin, timing }: TokenOptions): HeldToken {
     if (entry.holders > 0) return;
     entry.process.end();
     // A PIN that was refused stays refused: it is not presented again when the token is opened again.
-    if (entry.process.failure === undefined) tokens.delete(place);
+    if (!entry.process.isFinal) tokens.delete(place);
   };
   const named = ({ code, detail }: SignerError) => new SignerError({ code, key: name, detail });
   const ask: HeldToken["ask"] = (request) =>

@@ -85,6 +85,11 @@ export class TokenProcess {
     return this.#failure;
   }
 
+  /** Whether it fails until the program starts again. */
+  get isFinal(): boolean {
+    return this.#failure !== undefined && final.has(this.#failure.code);
+  }
+
   /** Number of the process, where one runs. */
   get pid(): number | undefined {
     return this.#child?.pid;

@@ -24,6 +24,7 @@ import { enrolmentFiles, type EnrolmentPaths } from "../../actors/enrolment/enro
 import type { NetworkDocument } from "../../actors/enrolment/est_client.ts";
 import { fetchLists } from "../../actors/enrolment/fetch_lists.ts";
 import { type HeldPair, spiffeOf } from "../../actors/enrolment/held_pair.ts";
+import { tokenKey } from "../../actors/enrolment/identity_key.ts";
 import { hostsOf, joinedAddresses } from "../../actors/enrolment/joined_config.ts";
 import { type GivenToken, lookAtNetwork, type ObtainTerms, purposeOfToken } from "../../actors/enrolment/obtain.ts";
 import { writeWhole } from "../../actors/files/write_whole.ts";
@@ -81,7 +82,8 @@ export function join(
       Effect.fromResult(parseConfig(role, { file: output, text }, alone)),
       ({ message }) => failed(message),
     );
-    const mode = flags.job === undefined ? {} : { mode: 0o600 };
+    // A job and the URI of a key may hold secrets.
+    const mode = flags.job === undefined && paths.identityKey === undefined ? {} : { mode: 0o600 };
     yield* Effect.mapError(
       writeWhole([{ path: output, content: text, ...mode }], "keep"),
       ({ message }) => failed(message),
@@ -91,9 +93,10 @@ export function join(
       loadConfig(role, output, alone),
       ({ message }) => failed(message),
     );
+    const written = paths.identityPem === undefined ? [] : [paths.identityPem];
     print([
       `joined ${spiffeOf(pair.leaf)?.domain} as ${nameOf(pair)}, until ${pair.leaf.period.notAfter.toISOString()}`,
-      `wrote ${[output, config.certPem, config.keyPem, config.trustPem].join(", ")}`,
+      `wrote ${[output, ...written, config.certPem, config.keyPem, config.trustPem].join(", ")}`,
       ...toFill(role, values).map((key) => `to be filled in: ${key}`),
       `start it with: hypha-${role} run -c ${output}`,
     ]);
@@ -116,16 +119,26 @@ function pathsOf(output: string, given: Readonly<Record<string, unknown>>): Join
   const folder = resolve(dirname(output));
   const beside = (name: string) => folder === resolve(".") ? name : joinPaths(folder, name);
   const own = (kind: string) => beside(`${basename(output, ".toml")}-${kind}.pem`);
+  const stateDir = named("state_dir", stateDirDefault(output, process.env));
+  const { identity_key: identityKey, identity_cert_pem: identityCert = own("identity") } = membershipOf(given);
+  // A pair for the signature of a key in hardware lives for a day: it may be on a file system in memory.
+  const pair = (kind: string) => identityKey === undefined ? own(kind) : joinPaths(stateDir, "tls", `${kind}.pem`);
   return {
-    certPem: named("cert_pem", own("cert")),
-    keyPem: named("key_pem", own("key")),
+    certPem: named("cert_pem", pair("cert")),
+    keyPem: named("key_pem", pair("key")),
     trustPem: named("trust_pem", own("trust")),
+    ...(identityKey === undefined ? {} : { identityKey, identityPem: identityCert }),
     workDir: beside("work"),
-    stateDir: named("state_dir", stateDirDefault(output, process.env)),
+    stateDir,
   };
 }
 
+const membershipOf = (given: Readonly<Record<string, unknown>>) =>
+  (given["membership"] ?? {}) as { readonly identity_key?: string; readonly identity_cert_pem?: string };
+
 interface JoinPaths extends EnrolmentPaths {
+  /** URI of the identity's key in hardware. */
+  readonly identityKey?: string | undefined;
   readonly stateDir: string;
   readonly workDir: string;
 }
@@ -134,16 +147,17 @@ interface JoinPaths extends EnrolmentPaths {
 function refuseOtherPair(paths: EnrolmentPaths, token: GivenToken): Effect.Effect<void, ProgramFailed, Services> {
   return Effect.gen(function* () {
     const files = yield* enrolmentFiles(paths).read;
-    const hasPair = files.certPem !== undefined || files.keyPem !== undefined;
+    const hasPair = files.certPem !== undefined || files.keyPem !== undefined || files.identityPem !== undefined;
     if (!hasPair || files.next?.purpose === purposeOfToken(token)) return;
+    const all = [paths.certPem, paths.keyPem, ...(paths.identityPem === undefined ? [] : [paths.identityPem])];
     return yield* failed(
-      `${paths.certPem} or ${paths.keyPem} is there already: move both away, or name another configuration with -o`,
+      `${all.join(" or ")} is there already: move them away, or name another configuration with -o`,
     );
   });
 }
 
 /** Runs the machine of enrolment until the certificate is in place. */
-function obtain(role: Role, token: GivenToken, paths: EnrolmentPaths): Effect.Effect<HeldPair, ProgramFailed> {
+function obtain(role: Role, token: GivenToken, paths: JoinPaths): Effect.Effect<HeldPair, ProgramFailed> {
   return Effect.callback((resume) => {
     const ports = makePorts(({ level, event, message }) => {
       if (level !== "debug" && event !== "enrolment.failed") process.stderr.write(`${escapeUnsafe(message)}\n`);
@@ -155,10 +169,11 @@ function obtain(role: Role, token: GivenToken, paths: EnrolmentPaths): Effect.Ef
     };
     // The key stays in the state directory until the configuration is written.
     const store = { ...enrolmentFiles(paths), forgetNext: Effect.void };
+    const hardware = paths.identityKey === undefined ? undefined : tokenKey(paths.identityKey);
     const membership = { ca: [token.url], renew: false, key: membershipDefault.key, newKeyEveryMs: undefined };
     const actor = superviseRoot(enrolmentMachine, {
       id: "join",
-      input: { ports, ask: askHttps, store, role, policy: defaultPolicy, membership, token },
+      input: { ports, ask: askHttps, store, role, policy: defaultPolicy, membership, token, hardware },
       onError: (error) => end(Effect.die(error)),
       onSnapshot: (snapshot) => {
         const { pair, error } = snapshot.context;
@@ -204,7 +219,12 @@ function describe(
       trust_pem: paths.trustPem,
       ...(role === "worker" ? { work_dir: paths.workDir } : {}),
       ...given,
-      membership: { ca: [token.url], crls: "required", ...given["membership"] as object | undefined },
+      membership: {
+        ca: [token.url],
+        crls: "required",
+        ...(paths.identityPem === undefined ? {} : { identity_cert_pem: paths.identityPem }),
+        ...given["membership"] as object | undefined,
+      },
     };
     if (
       role === "gateway" || (values as { readonly gateway_addresses?: readonly string[] }).gateway_addresses?.length

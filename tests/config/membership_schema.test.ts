@@ -32,6 +32,8 @@ test("has defaults, and fetches lists where the CAs are", () => {
     renew: true,
     key: "same",
     newKeyEveryMs: undefined,
+    identityKey: undefined,
+    identityCertPem: undefined,
     crls: "optional",
     crlUrls: ["https://ca.lab:8443"],
   });
@@ -39,12 +41,15 @@ test("has defaults, and fetches lists where the CAs are", () => {
 
 test("is read whole", () => {
   const lines =
-    'renew = false\nnew_key_every = "30d"\ncrls = "required"\ncrl_urls = ["http://gw.lab", "https://[::1]:1"]';
+    'renew = false\nnew_key_every = "30d"\ncrls = "required"\ncrl_urls = ["http://gw.lab", "https://[::1]:1"]\n' +
+    'identity_key = "pkcs11:token=a;object=b?module-path=/c.so"\nidentity_cert_pem = "identity.pem"';
   assert.equal(membershipOf(table(lines)), {
     ca: ["https://ca.lab:8443"],
     renew: false,
     key: "same",
     newKeyEveryMs: 30 * 86_400_000,
+    identityKey: "pkcs11:token=a;object=b?module-path=/c.so",
+    identityCertPem: "identity.pem",
     crls: "required",
     crlUrls: ["http://gw.lab", "https://[::1]:1"],
   });
@@ -57,6 +62,17 @@ test("is read from the environment and from flags", () => {
 });
 
 const wrong: [name: string, text: string, expected: RegExp][] = [
+  [
+    "the key of an identity without its certificate",
+    table('identity_key = "pkcs11:token=a;object=b?module-path=/c.so"'),
+    /identity_key: is there without identity_cert_pem/,
+  ],
+  [
+    "the certificate of an identity without its key",
+    table('identity_cert_pem = "a.pem"'),
+    /identity_cert_pem: is there without identity_key/,
+  ],
+  ["a key that is no URI", table('identity_key = "key.pem"\nidentity_cert_pem = "a.pem"'), /identity_key/],
   ["a table without a CA", "[membership]\nrenew = true\n", /membership\.ca: is missing/],
   ["no CA", "[membership]\nca = []\n", /expected a list of 1 to 16 URLs/],
   ["a CA without TLS", '[membership]\nca = ["http://ca.lab"]\n', /does not begin with https:\/\/ and a host/],

@@ -1,10 +1,15 @@
 /** `docs/hardware-keys.md`: every command, in its order, with a token of SoftHSM. */
-import { readFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { runCommand } from "../../scripts/check/command.ts";
 import { certutilHere, opensslOk } from "../support/commands.ts";
 import { needing } from "../support/prerequisites.ts";
+import { freePort } from "../support/program.ts";
+import { blocksOf, ShellSession } from "../support/shell_session.ts";
 import { makeSoftToken, softModule, type SoftToken } from "../support/soft_token.ts";
 
 const test = needing(suite("docs/hardware-keys.md"), "softhsm2-util", "pkcs11-tool", "openssl");
@@ -13,8 +18,8 @@ let token: SoftToken;
 test.before(() => void (token = makeSoftToken("none")));
 test.after(() => token.remove());
 
-const page = readFileSync(new URL("../../docs/hardware-keys.md", import.meta.url), "utf8");
-const commands = [...page.matchAll(/```sh\n([\s\S]*?)```/g)].flatMap(([, block = ""]) => block.trim().split("\n"));
+const page = "docs/hardware-keys.md";
+const commands = blocksOf(page, "Make a CA in a token").flatMap(({ text }) => text.trim().split("\n"));
 
 /** Bare and quoted words; nothing else of the shell's is used for this program. */
 const wordsOf = (command: string): readonly string[] =>
@@ -38,6 +43,34 @@ test("its commands make a CA in a token; openssl verifies it, and pkcs11-tool li
     "root",
   ]);
 });
+
+// The commands run on the runtime that the launcher finds; tests/enrolment/identify.test.ts runs the machine on both.
+if (!("Deno" in globalThis)) {
+  test("a node whose identity is in a token joins the network of docs/ca.md, and its CA shows both certificates", async () => {
+    const [port, gateway] = [await freePort(), await freePort()];
+    const here = (text: string) =>
+      text.replaceAll("8443", String(port)).replaceAll("4001", String(gateway)).replaceAll("/etc/hypha", token.dir)
+        .replaceAll("/usr/lib/softhsm/libsofthsm2.so", softModule);
+    const bin = fileURLToPath(new URL("../../scripts/bin", import.meta.url));
+    const folder = join(token.dir, "network");
+    mkdirSync(folder);
+    const session = new ShellSession({ cwd: folder, env: { PATH: `${bin}:${process.env["PATH"]}` }, lifeMs: 90_000 });
+    const network = [
+      ...blocksOf("docs/ca.md", "Make a CA and run it"),
+      ...blocksOf("docs/ca.md", "Enrol a node").slice(0, 2),
+    ];
+    for (const { language, text } of [...network, ...blocksOf(page, "A node's identity in a token")]) {
+      await session.take({ language, text: here(text) }, 30_000);
+    }
+    await session.take({ language: "sh", text: "kill %1 %2 %3\n" }, 1_000);
+    assert.is(await session.end(), 0, session.lines.slice(-60).join("\n"));
+    const shown = session.lines.join("\n").matchAll(/"identity": "(spiffe:[^"]+worker-03)"/g);
+    assert.equal([...shown].map(([, identity]) => identity), [
+      "spiffe://acme.local/identity/worker-03",
+      "spiffe://acme.local/worker/worker-03",
+    ]);
+  });
+}
 
 test("a key that pkcs11-tool has made certifies and signs", async () => {
   const make = ["--keypairgen", "--key-type", "EC:edwards25519", "--label", "theirs", "--id", "07"];

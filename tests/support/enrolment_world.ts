@@ -13,6 +13,7 @@ import { type AskHttps, askHttps } from "../../actors/enrolment/ask_https.ts";
 import { type EnrolmentInput, enrolmentMachine, type EnrolmentPolicy } from "../../actors/enrolment/enrolment.ts";
 import { enrolmentRefused } from "../../actors/enrolment/enrolment_refused.ts";
 import { enrolmentFiles, type EnrolmentPaths } from "../../actors/enrolment/enrolment_store.ts";
+import type { HardwareKey } from "../../actors/enrolment/identity_key.ts";
 import type { GivenToken } from "../../actors/enrolment/obtain.ts";
 import type { Report } from "../../actors/runtime/ports.ts";
 import { makePorts, type RealPorts } from "../../actors/runtime/real_ports.ts";
@@ -28,6 +29,8 @@ export interface EnrollingOptions {
   readonly membership?: Partial<EnrolmentPolicy>;
   readonly ask?: AskHttps;
   readonly isIdle?: () => boolean;
+  /** The key of the identity. */
+  readonly hardware?: HardwareKey;
   /** Milliseconds since the epoch; the real clock where undefined. */
   readonly now?: () => number;
   /** Timers; the real ones where undefined. */
@@ -54,22 +57,32 @@ export class SkippingClock {
 /** A folder of a node's files, in which a machine can be started, and again. */
 export class EnrollingNode {
   readonly folder = mkdtempSync(join(tmpdir(), "hypha-enrol-"));
-  readonly paths: EnrolmentPaths & { readonly stateDir: string } = {
-    certPem: join(this.folder, "cert.pem"),
-    keyPem: join(this.folder, "key.pem"),
-    trustPem: join(this.folder, "trust.pem"),
-    stateDir: join(this.folder, "state"),
-  };
+  readonly paths: EnrolmentPaths & { readonly stateDir: string };
   readonly reports: Report[] = [];
   readonly #running = new Set<{ readonly actor: Actor<typeof enrolmentMachine>; readonly ports: RealPorts }>();
 
+  /** @param identity Where the key of the node's identity is: with one in hardware the pair lies in a folder of its own. */
+  constructor(identity: "file" | "hardware" = "file") {
+    const beside = (name: string) => join(this.folder, name);
+    const pair = (name: string) => beside(identity === "file" ? name : join("state", "tls", name));
+    this.paths = {
+      ...{
+        certPem: pair("cert.pem"),
+        keyPem: pair("key.pem"),
+        trustPem: beside("trust.pem"),
+        stateDir: beside("state"),
+      },
+      identityPem: identity === "file" ? undefined : beside("identity.pem"),
+    };
+  }
+
   /** Starts the machine. */
   start(ca: readonly string[], options: EnrollingOptions = {}): Actor<typeof enrolmentMachine> {
-    const { role = "worker", ask = askHttps, token, membership, isIdle, now, clock } = options;
+    const { role = "worker", ask = askHttps, token, membership, isIdle, hardware, now, clock } = options;
     const real = makePorts((report) => this.reports.push(report));
     const ports = now === undefined ? real : { ...real, now };
     const input: EnrolmentInput = {
-      ...{ ports, ask, role, policy: defaultPolicy, isIdle },
+      ...{ ports, ask, role, policy: defaultPolicy, isIdle, hardware },
       store: enrolmentFiles(this.paths),
       membership: { ca, renew: true, key: "same", newKeyEveryMs: undefined, ...membership },
       ...(token === undefined ? {} : { token: tokenOf(token) }),

@@ -110,10 +110,15 @@ export const identityAttacks: readonly CaAttack[] = [
     ["csr-not-allowed"],
     async (world, own) => await requestOf(world, own, { csr: (await makeCsr("w-1")).csr }),
   ),
-  attack("enrol-with-a-revoked-identity", ["certificate-revoked"], requestOf, async (world, { name }, loot) => {
-    await world.operate("POST /ca/revoke", { name });
-    loot.issued -= 1; // it no longer counts as one in force
-  }),
+  attack(
+    "enrol-with-a-revoked-identity",
+    ["certificate-revoked"],
+    (world, own) => requestOf(world, own),
+    async (world, { name }, loot) => {
+      await world.operate("POST /ca/revoke", { name });
+      loot.issued -= 1; // it no longer counts as one in force
+    },
+  ),
   {
     id: "enrol-with-a-foreign-identity",
     count: { full: 50, quick: 4 },
