@@ -1,15 +1,31 @@
 /**
  * A training's members whose nodes take another key. The previous PeerID does its work until its time is over, and cannot be dialled: a
  * new trainer would not reach such an aggregator. So where the scheduler keeps the model, the member leaves after a round, and its node
- * is asked again under its new PeerID. The same holds for the scheduler itself: its training goes on under the new key after a round.
+ * is asked again under its new PeerID. A round whose updates do not reach such an aggregator is made again with another one. The same holds
+ * for the scheduler itself: its training goes on under the new key after a round.
  *
  * @module
  */
 import { isRekeyed, memberOf } from "../../pki/member.ts";
 import type { TransportFact } from "../../transport/port.ts";
+import { monotonicNow } from "../runtime/ports.ts";
 import { removeParticipant } from "./participants.ts";
-import { isAllDone, isTooFew, keptRoundOf, type TrainingArgs, type TrainingContext } from "./training_setup.ts";
+import { roundWait } from "./round_wait.ts";
+import {
+  isAllDone,
+  isKeeping,
+  isTooFew,
+  keptRoundOf,
+  type TrainingArgs,
+  type TrainingContext,
+} from "./training_setup.ts";
 import { allParticipants, type Participant, participantOf, trainersOf, withParticipant } from "./training.ts";
+
+/**
+ * How long an aggregator whose node has another key may take for a round after its trainers have sent their updates, in milliseconds.
+ * A trainer that was not connected with it before cannot connect any more: its update would be tried again until the round's deadline.
+ */
+export const leavingRoundMs = 20_000;
 
 /** A node connected: where it is a participant's with another key, the participant leaves after a round. */
 export function noteSuccessor(
@@ -38,7 +54,16 @@ function isBetweenRounds(context: TrainingContext): boolean {
   return roundsDone === keptRoundOf(context) && Object.values(trainers).every(({ waiting }) => !waiting);
 }
 
-/** The next participant that leaves now: a trainer that has done nothing for the round under way, an aggregator that has no update of it. */
+/** Whether all updates of the round under way have been sent, too long ago for a round of an aggregator that leaves anyway. */
+function isOverdue(context: TrainingContext): boolean {
+  const { training, ports } = context;
+  const counted = Object.values(training.trainers).filter(({ isCounted, state }) => isCounted && state !== "done");
+  if (isKeeping(context) || counted.some(({ waiting }) => !waiting)) return false;
+  const wait = roundWait(training);
+  return wait !== undefined && monotonicNow(ports) - wait.since > leavingRoundMs;
+}
+
+/** The next participant that leaves now: a trainer that has done nothing for the round under way, an aggregator that has no update of it, or is {@linkcode isOverdue}. */
 export function nextLeaver(context: TrainingContext): Participant | undefined {
   const { training, model } = context;
   if (model === undefined || isAllDone(context)) return undefined;
@@ -53,7 +78,8 @@ export function nextLeaver(context: TrainingContext): Participant | undefined {
   const hasResult = Object.values(training.trainers).every(({ pace, state }) =>
     state !== "running" || pace.roundsDone >= kept
   );
-  return trainersOf(training).length === 0 || (isBetweenRounds(context) && hasResult) ? aggregator : undefined;
+  const isFree = trainersOf(training).length === 0 || (isBetweenRounds(context) && hasResult);
+  return isFree || isOverdue(context) ? aggregator : undefined;
 }
 
 /** Lets it leave. Its lease is released, so that its node can start again with the new key. */

@@ -270,6 +270,7 @@ once("seeds that failed once violate no invariant", async () => {
       11_000_387,
       14_000_213,
       14_000_414,
+      16_000_071,
     ]
   ) {
     await runSeeds(seed, 1);

@@ -93,6 +93,27 @@ test("an aggregator leaves when its trainers have the result, and at once where 
   folder.remove();
 });
 
+test("bug: a round waited for an aggregator that its trainers could not reach, because its node had taken another key", async () => {
+  const folder = temporary();
+  const { actor, connect, progress, members, reported, live, offer, dispatches } = await rekeyed(folder.path);
+  progress("a", "update");
+  connect("s");
+  live(15_000);
+  assert.equal(members(), ["a", "s"], "the update may be on its way");
+  live(15_000);
+  assert.equal(members(), ["a"]);
+  assert.equal([reported("aggregator.left"), reported("aggregator.lost")], [["s"], []]);
+  offer("s-2");
+  live(1_000);
+  assert.equal(
+    dispatches().map(({ peer, spec }) => [peer, spec.training?.round]),
+    [["s-2", 0]],
+    "the round is made again",
+  );
+  actor.send({ type: "role.drain" });
+  folder.remove();
+});
+
 test("no newcomer is sought for an aggregator that leaves: it could not reach it", async () => {
   const folder = temporary();
   const { actor, connect, progress, members } = await rekeyed(folder.path);
