@@ -140,4 +140,10 @@ export const plantedMemberBugs: readonly PlantedBug[] = [
     "const due = +notBefore + life * (renewAfterPart + (2 * random - 1) * renewJitterPart);",
     "const due = +notBefore + life + 0 * random;",
   ),
+  bug(
+    "a delta leaves out its first revocation",
+    "actors/ca/compose_lists.ts",
+    "entries.filter(({ position }) => position > base.upto),",
+    "entries.filter(({ position }) => position > base.upto + 1),",
+  ),
 ];
