@@ -11,14 +11,14 @@ import type { AdminAnswer, AdminRoutes } from "../admin/serve_admin.ts";
 import type { Ports } from "../runtime/ports.ts";
 import type { KnownFork } from "../witness/known_forks.ts";
 import { caRefusals, CaRefused } from "./ca_refused.ts";
-import { denyApproval, waitingRequests } from "./approval_ceremony.ts";
+import { deniedRequests, denyApproval, waitingRequests } from "./approval_ceremony.ts";
 import { approvalRoutes, shownStanding } from "./approval_routes.ts";
 import { approvalRowOf, policyOf } from "./approval_rows.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
 import { type ListedRow } from "./certificate_rows.ts";
 import { revokeByOperator } from "./operator_acts.ts";
 import { operatorStatus, pageOfNodes } from "./operator_views.ts";
-import { decide, type OpenRequest, openRequests, requestsPageRows } from "./request_rows.ts";
+import { decide, type OpenRequest, openRequests, requestsPageRows, unnamed } from "./request_rows.ts";
 import { enterBackup } from "./restored_rows.ts";
 import type { MakeRoute, RouteOutcome } from "./route.ts";
 import { takeRootList } from "./take_root_list.ts";
@@ -49,7 +49,12 @@ const nodesBody = Schema.Struct({
   after: Schema.optionalKey(Schema.Struct({ not_after: Schema.Int, rowid: Schema.Int })),
 });
 const requestsBody = Schema.Struct({ after: Schema.optionalKey(Schema.Struct({ asked: Schema.Int, id: text })) });
-const decideBody = Schema.Struct({ id: text, decision: Schema.Literals(["approved", "denied"]) });
+const decideBody = Schema.Struct({
+  id: text,
+  decision: Schema.Literals(["approved", "denied"]),
+  /** Who decides, as the command states it: the socket knows its user alone. */
+  by: Schema.optionalKey(Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(100))),
+});
 
 type Outcome = RouteOutcome;
 
@@ -125,11 +130,11 @@ function revokeTarget(
 
 /** Ids of enrolments that one operator decides, and of requests that wait for approvals. */
 function decideRequest(ca: CertificateAuthority, body: typeof decideBody.Type, at: Date): Outcome {
-  const { id, decision } = body;
+  const { id, decision, by = unnamed } = body;
   return Effect.gen(function* () {
     const waiting = yield* Effect.fromResult(ca.register.read((rows) => approvalRowOf(rows, id)));
     if (waiting === undefined) return shownRequest(yield* decide(ca, body, at));
-    if (decision === "denied") return { identity: (yield* denyApproval(ca, id, at)).operation };
+    if (decision === "denied") return { identity: (yield* denyApproval(ca, { id, by }, at)).operation };
     const detail = `${waiting.operation} waits for approvals`;
     return yield* new CaRefused({ code: "approvals-required", detail });
   });
@@ -144,7 +149,7 @@ function publishRootList(ca: CertificateAuthority, { file }: typeof fileBody.Typ
   );
 }
 
-/** The requests that wait for approvals are on the first page. */
+/** The requests that wait for approvals, and those denied within a day, are on the first page. */
 function pageOfRequests(ca: CertificateAuthority, { after }: typeof requestsBody.Type, at: Date): Outcome {
   return Effect.fromResult(ca.register.read((rows) => {
     const page = openRequests(rows, at, after);
@@ -152,11 +157,12 @@ function pageOfRequests(ca: CertificateAuthority, { after }: typeof requestsBody
     const mark = last === undefined ? {} : { after: { asked: last.asked, id: last.id } };
     const operations: readonly string[] = policyOf(rows)?.operations ?? [];
     const requests = page.filter(({ role }) => !operations.includes(`issue-role:${role}`));
-    const approvals = after === undefined ? waitingRequests(rows, at) : [];
+    const approvals = after === undefined ? [...waitingRequests(rows, at), ...deniedRequests(rows, at)] : [];
     return {
       requests: requests.map(shownRequest),
-      approvals: approvals.map(({ asked, ...each }) => ({
+      approvals: approvals.map(({ asked, deniedBy, ...each }) => ({
         ...shownStanding({ ...each, reason: undefined }),
+        ...(deniedBy === undefined ? {} : { denied_by: deniedBy }),
         asked: new Date(asked).toISOString(),
       })),
       ...mark,

@@ -10,6 +10,7 @@ import { randomBytes } from "node:crypto";
 import { Effect, Result } from "effect";
 import type { Approver } from "../../pki/approval/approval_policy.ts";
 import type { OperationParts } from "../../pki/approval/approval_request.ts";
+import { requestLifeMaxMs } from "../../pki/approval/verify_approvals.ts";
 import { toHex } from "../../pki/bytes.ts";
 import {
   type ApprovalRow,
@@ -18,9 +19,12 @@ import {
   type ApprovalState,
   approvedIds,
   approverIdsOf,
+  denialOf,
+  deniedSince,
   endApproval,
   enterApproval,
   enterApprovalRequest,
+  enterDenial,
   factOf,
   lapse,
   openApprovals,
@@ -165,12 +169,12 @@ function execute(ca: CertificateAuthority, id: string, at: Date): Effect.Effect<
       yield* end(ca, { id, state: "lapsed", reason: judged.failure.detail }, at);
       return yield* judged.failure;
     }
-    const { request: { operation }, approvers } = judged.success;
+    const { request: { operation, expires }, approvers } = judged.success;
     const finish = (rows: RegisterRows) => {
       const reason = `approved by ${approvers.map(({ name }) => name).join(", ")}`;
       endApproval(rows, { id, state: "executed", reason }, at);
     };
-    const done = yield* Effect.result(doApproved(ca, { operation, finish }, at));
+    const done = yield* Effect.result(doApproved(ca, { operation, expires, finish }, at));
     if (Result.isSuccess(done)) return standingOf(id, judged.success, { state: "executed" });
     const { message: reason } = done.failure;
     const waits = done.failure._tag !== "CaRefused" || passing.includes(done.failure.code);
@@ -205,16 +209,21 @@ export function resumeApproved(ca: CertificateAuthority, at: Date): Effect.Effec
 
 const anyOpen = "SELECT 1 FROM approval_requests WHERE state = 'open' LIMIT 1";
 
-/** Denies a request: it ends, and a node whose enrolment it was gets no certificate. Any operator can. */
+/**
+ * Denies a request: it ends, and a node whose enrolment it was gets no certificate.
+ *
+ * One operator can, without a signature: a denial permits nothing, and an operator with access to the admin socket can stop the CA too.
+ * The register and the audit log name the operator.
+ */
 export function denyApproval(
   ca: CertificateAuthority,
-  id: string,
+  { id, by }: { readonly id: string; readonly by: string },
   at: Date,
 ): Effect.Effect<ApprovalRow, Failure> {
   return ca.inTurn(Effect.suspend(() =>
     Effect.fromResult(ca.register.transaction((rows) => {
       const row = approvalRowOf(rows, id);
-      if (row === undefined || !endApproval(rows, { id, state: "denied", reason: "denied" }, at)) {
+      if (row === undefined || !enterDenial(rows, { id, by }, at)) {
         return Result.fail(unknownRequest(id));
       }
       const sql = "UPDATE requests SET decision = 'denied', decided = ? WHERE token = ? AND decision IS NULL";
@@ -224,17 +233,28 @@ export function denyApproval(
   ));
 }
 
-/** A request that waits, with those who have approved it. */
+/** A request that waits, or was denied, with those who have approved it. */
 export interface WaitingRequest extends Omit<CeremonyStanding, "reason"> {
   readonly asked: number;
+  /** Who denied it; undefined while it waits. */
+  readonly deniedBy?: string | undefined;
 }
 
 /** All requests that wait. */
 export function waitingRequests(rows: RegisterRows, at: Date): readonly WaitingRequest[] {
+  return shownRows(rows, openApprovals(rows, at));
+}
+
+/** The requests that were denied within a day, the newest first. */
+export function deniedRequests(rows: RegisterRows, at: Date): readonly WaitingRequest[] {
+  return shownRows(rows, deniedSince(rows, new Date(+at - requestLifeMaxMs)));
+}
+
+function shownRows(rows: RegisterRows, found: readonly ApprovalRow[]): readonly WaitingRequest[] {
   const { approvers = [], threshold = 0 } = policyOf(rows) ?? {};
-  return openApprovals(rows, at).map(({ id, operation, state, expires, asked }) => {
+  return found.map(({ id, operation, state, expires, asked }) => {
     const given = approverIdsOf(rows, id);
     const names = approvers.filter(({ keyId }) => given.includes(keyId)).map(({ name }) => name);
-    return { id, operation, state, expires, asked, approvers: names, threshold };
+    return { id, operation, state, expires, asked, approvers: names, threshold, deniedBy: denialOf(rows, id) };
   });
 }

@@ -7,7 +7,7 @@ import { Effect, Schema } from "effect";
 import type { AdminRoutes } from "../admin/serve_admin.ts";
 import { emptyBody } from "../admin/json_route.ts";
 import { type CeremonyStanding, takeApproval } from "./approval_ceremony.ts";
-import { approvalRowOf, approvalsOf, factOf, policyFact } from "./approval_rows.ts";
+import { approvalRowOf, approvalsOf, denialOf, factOf, policyFact } from "./approval_rows.ts";
 import { CaRefused } from "./ca_refused.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
 import { permitRotation, requestPolicy, setFirstPolicy } from "./operator_acts.ts";
@@ -62,7 +62,12 @@ function showRequest(ca: CertificateAuthority, { id }: typeof idBody.Type): Rout
   return Effect.flatMap(
     Effect.fromResult(ca.register.read((rows) => {
       const row = approvalRowOf(rows, id);
-      return row && { id, state: row.state, request: row.line, approvals: approvalsOf(rows, id), policy: row.policy };
+      if (row === undefined) return undefined;
+      const deniedBy = denialOf(rows, id);
+      return {
+        ...{ id, state: row.state, request: row.line, approvals: approvalsOf(rows, id), policy: row.policy },
+        ...(deniedBy === undefined ? {} : { denied_by: deniedBy }),
+      };
     })),
     (shown) =>
       shown === undefined

@@ -196,6 +196,31 @@ export function endApproval(
   return true;
 }
 
+/** Name of the fact that says who denied a request. */
+const denialFact = (id: string) => `denied_by:${id}`;
+
+/** Denies a request; false where it had ended before. The fact is there as long as the request is kept. */
+export function enterDenial(
+  rows: RegisterRows,
+  { id, by }: { readonly id: string; readonly by: string },
+  at: Date,
+): boolean {
+  if (!endApproval(rows, { id, state: "denied", reason: `denied by ${by}` }, at)) return false;
+  enterFact(rows, denialFact(id), by);
+  return true;
+}
+
+/** Who denied a request; undefined where it was not denied. */
+export function denialOf(rows: RegisterRows, id: string): string | undefined {
+  return factOf(rows, denialFact(id));
+}
+
+/** Requests that were denied since a time, the newest first. */
+export function deniedSince(rows: RegisterRows, since: Date): readonly ApprovalRow[] {
+  const sql = "SELECT * FROM approval_requests WHERE state = 'denied' AND ended > ? ORDER BY ended DESC, id";
+  return rows.all(sql, +since);
+}
+
 /** Ends the requests that have expired, and forgets those that ended long ago. */
 export function lapse(rows: RegisterRows, at: Date): void {
   const expired = "SELECT id FROM approval_requests WHERE state = 'open' AND expires <= ?";
@@ -205,6 +230,7 @@ export function lapse(rows: RegisterRows, at: Date): void {
   const old =
     `SELECT id FROM approval_requests WHERE state <> 'open' ORDER BY ended DESC LIMIT -1 OFFSET ${endedApprovalsMax}`;
   rows.change(`DELETE FROM approvals WHERE request IN (${old})`);
+  rows.change(`DELETE FROM facts WHERE name IN (SELECT 'denied_by:' || id FROM (${old}))`);
   rows.change(`DELETE FROM approval_requests WHERE id IN (${old})`);
 }
 

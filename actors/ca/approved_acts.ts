@@ -25,6 +25,8 @@ import { tokenOf, type TokenRow, unlock } from "./token_rows.ts";
 /** What was approved. */
 export interface ApprovedAct {
   readonly operation: ApprovedOperation;
+  /** When the request expires. */
+  readonly expires: Date;
   /** Ends the request. */
   readonly finish: (rows: RegisterRows) => void;
 }
@@ -32,7 +34,7 @@ export interface ApprovedAct {
 type Acting = Effect.Effect<void, CaRefused | RegisterFailure>;
 
 /** Does what was approved, for callers whose turn it is. */
-export function doApproved(ca: CertificateAuthority, { operation, finish }: ApprovedAct, at: Date): Acting {
+export function doApproved(ca: CertificateAuthority, { operation, expires, finish }: ApprovedAct, at: Date): Acting {
   const change = (act: (rows: RegisterRows) => void): Acting =>
     Effect.fromResult(ca.register.transaction<void, never>((rows) => {
       finish(rows);
@@ -49,7 +51,7 @@ export function doApproved(ca: CertificateAuthority, { operation, finish }: Appr
         lapseAll(rows, "the approvers changed", at);
       });
     case "rotate-ca":
-      return change((rows) => enterApprovedCas(rows, operation));
+      return change((rows) => enterApprovedCas(rows, operation, expires));
     case "revoke-many":
       return revokeListed(ca, { ...operation, finish }, at);
     default:

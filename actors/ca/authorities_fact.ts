@@ -12,7 +12,7 @@ import type { RegisterRows } from "./register.ts";
 /** The CAs of a configuration, each by the SHA-256 of its key. */
 export type ConfiguredCas = Omit<RotateCa, "name">;
 
-const [inForce, approved] = ["configured_cas", "approved_cas"];
+const [inForce, approved, until] = ["configured_cas", "approved_cas", "approved_cas_until"];
 
 /** Those of a CA. */
 export function configuredCas({ issuerId, next, retired }: CertificateAuthority): ConfiguredCas {
@@ -30,20 +30,22 @@ export function enterConfiguredCas(rows: RegisterRows, cas: ConfiguredCas): void
   enterFact(rows, inForce, textOf(cas));
 }
 
-/** Enters those that were approved: the configuration may change to them, once. */
-export function enterApprovedCas(rows: RegisterRows, cas: ConfiguredCas): void {
+/** Enters those that were approved: the configuration may change to them, once, until their request expires. */
+export function enterApprovedCas(rows: RegisterRows, cas: ConfiguredCas, expires: Date): void {
   enterFact(rows, approved, textOf(cas));
+  enterFact(rows, until, String(+expires));
 }
 
-/** Whether a configuration may have these CAs. */
-export function arePermitted(rows: RegisterRows, cas: ConfiguredCas): boolean {
-  return [inForce, approved].some((name) => factOf(rows, name) === textOf(cas));
+/** Whether a configuration may have these CAs at a time. An approval without an end, of an earlier version, counts no more. */
+export function arePermitted(rows: RegisterRows, cas: ConfiguredCas, at: Date): boolean {
+  if (factOf(rows, inForce) === textOf(cas)) return true;
+  return factOf(rows, approved) === textOf(cas) && +at < Number(factOf(rows, until) ?? 0);
 }
 
 /** Where these CAs were approved, they are those in force from now on. */
 export function takeApprovedCas(rows: RegisterRows, cas: ConfiguredCas): void {
   if (factOf(rows, approved) !== textOf(cas)) return;
   enterConfiguredCas(rows, cas);
-  rows.change("DELETE FROM facts WHERE name = ?", approved);
+  rows.change("DELETE FROM facts WHERE name IN (?, ?)", approved, until);
   rows.record({ type: "ca.rotated", outcome: "done", detail: { ...cas } });
 }

@@ -14,12 +14,12 @@ import type { RegisterFailure } from "./register_failure.ts";
 /**
  * Checks the file of approvers, and the CAs of the configuration where `rotate-ca` waits for approvals.
  *
- * @param configFile Path of the configuration, as the operator gave it.
+ * @param start The path of the configuration, as the operator gave it, and when the CA starts.
  */
 export function checkApprovals(
   ca: CertificateAuthority,
   { approversJson: file }: Pick<CaConfig, "approversJson">,
-  configFile: string,
+  { configFile, at }: { readonly configFile: string; readonly at: Date },
 ): Result.Result<void, CaConfigError | RegisterFailure> {
   return Result.gen(function* () {
     const stated = existsSync(file) ? yield* readPolicy(file) : undefined;
@@ -35,8 +35,9 @@ export function checkApprovals(
             `hypha-ca approvers -c ${configFile}; to change it: hypha-ca change-approvers`;
         return Result.fail(new CaConfigError({ file, detail }));
       }
-      if (needsApprovals(rows, "rotate-ca") && !arePermitted(rows, cas)) {
-        const detail = "its CAs were changed without approvals. Put them back, and take the step with " +
+      if (needsApprovals(rows, "rotate-ca") && !arePermitted(rows, cas, at)) {
+        const detail = "its CAs were changed without approvals, or the approved request has expired. " +
+          "Put the earlier CAs back, start the CA, and take the step with " +
           `hypha-ca rotate -c ${configFile}`;
         return Result.fail(new CaConfigError({ file: configFile, detail }));
       }

@@ -143,7 +143,7 @@ export function permitRotation(
 ): Effect.Effect<Acted<"permitted">, Failure> {
   return ca.inTurn(Effect.gen(function* () {
     const isPermitted = yield* Effect.fromResult(
-      ca.register.read((rows) => !needsApprovals(rows, "rotate-ca") || arePermitted(rows, cas)),
+      ca.register.read((rows) => !needsApprovals(rows, "rotate-ca") || arePermitted(rows, cas, at)),
     );
     if (isPermitted) return { done: "permitted" } as const;
     return { waits: yield* requestApprovals(ca, { name: "rotate-ca", ...cas }, at) };

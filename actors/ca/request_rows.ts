@@ -5,7 +5,7 @@
  */
 import { Effect, Result } from "effect";
 import type { Role } from "../../pki/certificate.ts";
-import { endApproval, needsApprovals, openApprovalOf } from "./approval_rows.ts";
+import { enterDenial, needsApprovals, openApprovalOf } from "./approval_rows.ts";
 import { CaRefused } from "./ca_refused.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
 import type { RegisterRows } from "./register.ts";
@@ -71,10 +71,13 @@ export function openRequests(
   return rows.all(sql, +at, after.asked, after.id);
 }
 
+/** Who decides where the command gives no name. */
+export const unnamed = "an operator";
+
 /** Decides a request that waits. The node fetches the answer within a day. */
 export function decide(
   ca: CertificateAuthority,
-  { id, decision }: { readonly id: string; readonly decision: Decision },
+  { id, decision, by = unnamed }: { readonly id: string; readonly decision: Decision; readonly by?: string },
   at: Date,
 ): Effect.Effect<OpenRequest, CaRefused | RegisterFailure> {
   return ca.inTurn(Effect.suspend(() =>
@@ -93,8 +96,8 @@ export function decide(
       rows.change("UPDATE tokens SET expires = ? WHERE id = ?", +at + answerLifetimeMs, id);
       // A decision on the enrolment is one on its request for approvals.
       const waiting = openApprovalOf(rows, id, at)?.id;
-      if (waiting !== undefined) endApproval(rows, { id: waiting, state: "denied", reason: "denied" }, at);
-      rows.record({ type: "request.decided", outcome: decision, peer: request.identity, detail: { token: id } });
+      if (waiting !== undefined) enterDenial(rows, { id: waiting, by }, at);
+      rows.record({ type: "request.decided", outcome: decision, peer: request.identity, detail: { token: id, by } });
       return Result.succeed(request);
     }))
   ));

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import process from "node:process";
 import { Effect, Option, Result } from "effect";
 import { Argument, Command, Flag } from "effect/cli";
 import { askAdmin } from "../../actors/admin/ask_admin.ts";
@@ -158,6 +159,7 @@ interface RequestAnswer {
   readonly state: string;
   readonly request: string;
   readonly approvals: readonly string[];
+  readonly denied_by?: string;
 }
 
 /** A request by its id, read from the bytes that approvers sign. */
@@ -190,7 +192,8 @@ const requests = Command.make(
       }
       const { answer, request } = yield* readRequest(config, id.value);
       const { describeRequest } = yield* loadDescription;
-      for (const line of [...describeRequest(request), `  state        ${answer.state}`]) yield* print(line);
+      const by = answer.denied_by === undefined ? "" : ` by ${answer.denied_by}`;
+      for (const line of [...describeRequest(request), `  state        ${answer.state}${by}`]) yield* print(line);
       if (out === undefined) return;
       const { writeWhole } = yield* loadWriting;
       // An approver elsewhere gets the request alone.
@@ -198,7 +201,11 @@ const requests = Command.make(
       yield* writeWhole([{ path: out, content: `${lines.join("\n")}\n` }], "keep");
       yield* print(`wrote ${out}`);
     }),
-).pipe(Command.withDescription("List the requests that wait, as JSON; with ID show one, and export it with --out."));
+).pipe(
+  Command.withDescription(
+    "List the requests that wait, and those denied within a day, as JSON; with ID show one, export it with --out.",
+  ),
+);
 
 /** The approval of a file, or a new one by a key. */
 const approvalFor = Effect.fnUntraced(function* (
@@ -225,10 +232,19 @@ interface ApproveFlags {
   readonly approval: string | undefined;
 }
 
+interface DecideFlags {
+  readonly config: string;
+  readonly id: string;
+  readonly by: string;
+}
+
+/** The user who runs the command, as the environment names it. */
+const userName = () => process.env["SUDO_USER"] ?? process.env["USER"] ?? process.env["LOGNAME"] ?? "an operator";
+
 const idArgument = Argument.String("id").pipe(Argument.withDescription("Id of the request."));
-const decide = (decision: "approved" | "denied", config: string, id: string) =>
+const decide = (decision: "approved" | "denied", { config, id, by }: DecideFlags) =>
   Effect.flatMap(
-    ask(config, "POST /ca/decide", { id, decision }),
+    ask(config, "POST /ca/decide", { id, decision, by }),
     (request) => print(`${decision} ${(request as { readonly identity: string }).identity}`),
   );
 
@@ -247,7 +263,7 @@ const approve = Command.make(
       if (key !== undefined && approval !== undefined) {
         return yield* new CommandRefused({ detail: "Give --key or --approval." });
       }
-      if (key === undefined && approval === undefined) return yield* decide("approved", config, id);
+      if (key === undefined && approval === undefined) return yield* decide("approved", { config, id, by: userName() });
       const line = yield* approvalFor(id, flags);
       const taken = (yield* ask(config, "POST /ca/approve", { id, approval: line })) as WaitingAnswer;
       const { state, reason, operation, approvers } = taken;
@@ -267,9 +283,13 @@ const approve = Command.make(
 
 const deny = Command.make(
   "deny",
-  { config: configFlag, id: idArgument },
-  ({ config, id }) => decide("denied", config, id),
-).pipe(Command.withDescription("Refuse a request that waits."));
+  {
+    config: configFlag,
+    id: idArgument,
+    by: optionalFlag("by", "NAME", "Who denies it, for the audit log (default: the user who runs the command)."),
+  },
+  ({ by, ...flags }) => decide("denied", { ...flags, by: by ?? userName() }),
+).pipe(Command.withDescription("Deny a request that waits: one operator can."));
 
 /** All of them. */
 export const approvalCommands = [requests, approve, deny, approvers, change] as const;

@@ -47,7 +47,7 @@ export function run(file: string, format: LogFormat) {
       log.report({ level: alarmLevels[kind], event: `ca.alarm.${kind}`, message, fields });
     });
     ca.register.recordTo(audit.inbox);
-    const checked = checkApprovals(ca, config, file);
+    const checked = checkApprovals(ca, config, { configFile: file, at: new Date(realNow()) });
     if (Result.isFailure(checked)) {
       ca.register.close();
       return yield* checked.failure;

@@ -3,7 +3,15 @@ import { Buffer } from "node:buffer";
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { denyApproval, requestApprovals, resumeApproved, waitingRequests } from "../../actors/ca/approval_ceremony.ts";
+import {
+  deniedRequests,
+  denyApproval,
+  requestApprovals,
+  resumeApproved,
+  takeApproval,
+  waitingRequests,
+} from "../../actors/ca/approval_ceremony.ts";
+import type { AuditEvent } from "../../actors/audit/audit_record.ts";
 import { approvalRowOf, endedApprovalsMax, openApprovalsMax, policyOf } from "../../actors/ca/approval_rows.ts";
 import { arePermitted, configuredCas } from "../../actors/ca/authorities_fact.ts";
 import type { CertificateAuthority } from "../../actors/ca/certificate_authority.ts";
@@ -29,6 +37,15 @@ import { policyOfKeys, testApprovers } from "../support/approvers.ts";
 const test = suite("operations of a CA that wait for two of three persons");
 const later = (ms: number) => new Date(+start + ms);
 const address = "10.0.0.1";
+
+/** Records what a CA enters into its audit log about approvals from now on. */
+function recordedBy({ register }: CertificateAuthority): readonly AuditEvent[] {
+  const recorded: AuditEvent[] = [];
+  const keep = (events: readonly AuditEvent[]) =>
+    void recorded.push(...events.filter(({ type }) => type.startsWith("approval.")));
+  register.recordTo({ record: (event) => keep([event]), recordNow: keep });
+  return recorded;
+}
 
 /** A CA with approvers. */
 async function approved(operations?: readonly OperationName[], options?: TestAuthorityOptions) {
@@ -60,7 +77,13 @@ test("an enrolment waits for two persons; the node gets the bytes that they sign
     "issue-role:worker",
     [],
   ]]);
-  assert.is(world.alarms.at(-1)?.kind, "approvals-pending");
+  assert.equal(world.alarms.at(-1), {
+    kind: "approvals-pending",
+    identity: "spiffe://acme.example/worker/w-1",
+    operation: "issue-role:worker",
+    id,
+  });
+  assert.is(await codeOf(takeApproval(world.ca, { id: "00".repeat(8), approval: "{}" }, start)), "request-unknown");
   assert.is(await world.approve(id, "alice", start), "open");
   assert.match(await world.approve(id, "alice", start), "approval-repeated");
   assert.match(await world.approve(id, "mallory", start), "approval-unlisted");
@@ -128,13 +151,31 @@ test("a request ends after a day, and the node's next one takes its place", asyn
   world.close();
 });
 
-test("a denied request gives no certificate, and cannot be approved", async () => {
+test("a denied request gives no certificate, cannot be approved, and names its operator for a day", async () => {
   const world = await approved();
+  const recorded = recordedBy(world.ca);
   const { ask, id } = await asked(world);
-  await Effect.runPromise(denyApproval(world.ca, id, start));
+  assert.is(await world.approve(id, "carol", start), "open");
+  const deny = (at = start) => denyApproval(world.ca, { id, by: "dora" }, at);
+  await Effect.runPromise(deny());
   assert.is(await ask(), "request-denied");
+  const denied = (at: Date) => Result.getOrThrow(world.ca.register.read((rows) => deniedRequests(rows, at)));
+  assert.equal(denied(start).map(({ state, deniedBy, approvers }) => [state, deniedBy, approvers]), [[
+    "denied",
+    "dora",
+    ["carol"],
+  ]]);
+  assert.equal(denied(later(requestLifeMaxMs)), []);
+  assert.equal(
+    recorded.map(({ type, outcome, peer, detail }) => [type, outcome, peer, Object.keys(detail ?? {})]),
+    [
+      ["approval.requested", "done", "issue-role:worker", ["id", "request"]],
+      ["approval.given", "done", "carol", ["id", "approval"]],
+      ["approval.denied", "denied by dora", undefined, ["id"]],
+    ],
+  );
   assert.match(await world.approve(id, "alice", start), "is denied");
-  assert.is(await codeOf(denyApproval(world.ca, id, start)), "request-unknown");
+  assert.is(await codeOf(deny()), "request-unknown");
   world.close();
 });
 
@@ -143,10 +184,13 @@ test("when the approvers change, all that waits ends: the approval of one who le
   const { ask, id } = await asked(world);
   assert.is(await world.approve(id, "carol", start), "open");
   const policy = policyOfKeys(world.keys, ["alice", "bob"]);
+  const recorded = recordedBy(world.ca);
   const change = await Effect.runPromise(requestPolicy(world.ca, policy.line, start));
+  assert.equal([change.threshold, change.approvers, world.alarms.at(-1)?.identity], [2, [], "change-approvers"]);
   assert.is(await world.approve(change.id, "alice", start), "open");
   assert.is(await world.approve(change.id, "carol", start), "executed", "the present ones approve, carol among them");
   assert.is(Result.getOrThrow(world.ca.register.read(policyOf))?.digest, policy.digest);
+  assert.equal(recorded.map(({ type }) => type).slice(-3), ["approval.executed", "approval.policy", "approval.lapsed"]);
   assert.is(stateOf(world.ca, id), "lapsed");
   assert.match(await world.approve(id, "alice", start), "approval-replayed");
   assert.is(await ask(), "request-pending");
@@ -182,6 +226,7 @@ test("what cannot be done now is done later; what cannot be done any more has la
   );
   await world.approve(second.id, "alice", start);
   assert.match(await world.approve(second.id, "bob", start), /^lapsed: /);
+  assert.is(stateOf(world.ca, second.id), "lapsed");
   world.close();
 });
 
@@ -203,6 +248,31 @@ test("approved, and killed: a CA that starts executes it, unless it expired or t
     assert.is(stateOf(again, id), expected);
     world.close();
   }
+});
+
+test("a CA that starts executes no request with an approval that does not hold", async () => {
+  const world = await approved();
+  const { id } = await asked(world);
+  await world.approve(id, "alice", start);
+  const [line, bob] = [await world.sign(id, "alice"), await world.sign(id, "bob")];
+  const { approver } = JSON.parse(bob) as { approver: string };
+  const forged = JSON.stringify({ ...JSON.parse(line), approver });
+  Result.getOrThrow(
+    world.ca.register.transaction((rows) =>
+      Result.succeed(rows.change("INSERT INTO approvals VALUES (?, ?, ?)", id, approver, forged))
+    ),
+  );
+  await Effect.runPromise(resumeApproved(world.ca, start));
+  assert.is(stateOf(world.ca, id), "lapsed");
+  world.close();
+});
+
+test("a CA without approvers takes no request for approvals, and lists none", async () => {
+  const world = await testAuthority();
+  assert.equal(waiting(world.ca), []);
+  const request = requestApprovals(world.ca, { name: "rotate-ca", ...configuredCas(world.ca) }, start);
+  assert.is(await codeOf(request), "approvers-refused");
+  world.close();
 });
 
 test("some revocations within an hour go at once; more wait, and are done with those that renew them", async () => {
@@ -269,15 +339,17 @@ test("256 requests wait at most; a day later others can", async () => {
   world.close();
 });
 
-test("a step of a rotation is permitted once it was approved", async () => {
+test("a step of a rotation is permitted once it was approved, until its request expires", async () => {
   const world = await approved();
   const cas = { ...configuredCas(world.ca), next: ["ab".repeat(32)] };
-  const isPermitted = () => Result.getOrThrow(world.ca.register.read((rows) => arePermitted(rows, cas)));
+  const isPermitted = (at = start) => Result.getOrThrow(world.ca.register.read((rows) => arePermitted(rows, cas, at)));
   const { id } = await Effect.runPromise(requestApprovals(world.ca, { name: "rotate-ca", ...cas }, start));
   assert.is(await world.approve(id, "alice", start), "open");
   assert.not(isPermitted());
   assert.is(await world.approve(id, "bob", start), "executed");
   assert.ok(isPermitted());
+  assert.ok(isPermitted(later(requestLifeMaxMs - 1)));
+  assert.not(isPermitted(later(requestLifeMaxMs)), "until the request expires");
   world.close();
 });
 

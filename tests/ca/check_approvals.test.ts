@@ -13,12 +13,14 @@ import { testApprovers } from "../support/approvers.ts";
 
 const test = suite("checkApprovals()");
 const hash = "ab".repeat(32);
+/** When the request expires that approved other CAs. */
+const end = new Date(+start + 86_400_000);
 
 test("the file of approvers is the register's, byte for byte, and the refusal names the command that writes it", async () => {
   const world = await testAuthority();
   const approversJson = join(world.folder, "approvers.json");
   const outcome = () =>
-    Result.match(checkApprovals(world.ca, { approversJson }, "ca.toml"), {
+    Result.match(checkApprovals(world.ca, { approversJson }, { configFile: "ca.toml", at: start }), {
       onSuccess: () => "runs",
       onFailure: ({ message }) => message,
     });
@@ -41,7 +43,7 @@ test("where rotate-ca waits for approvals, the configuration has the CAs in forc
   const { policy } = await testApprovers(world.ca, ["change-approvers", "rotate-ca"]);
   const approversJson = join(world.folder, "approvers.json");
   writeFileSync(approversJson, policy.line);
-  const runsWith = (cas: Partial<ConfiguredCas>) => {
+  const runsWith = (cas: Partial<ConfiguredCas>, at = start) => {
     const { retired = [], next = [] } = cas;
     const changed = {
       ...world.ca,
@@ -49,7 +51,7 @@ test("where rotate-ca waits for approvals, the configuration has the CAs in forc
       // Those between it and the root do not count.
       next: next.length === 0 ? [] : [world.ca.issuer.certificate, world.ca.anchor],
     };
-    const permitted = Result.isSuccess(checkApprovals(changed, { approversJson }, "ca.toml"));
+    const permitted = Result.isSuccess(checkApprovals(changed, { approversJson }, { configFile: "ca.toml", at }));
     if (permitted) Result.getOrThrow(enterStart(changed));
     return permitted;
   };
@@ -62,7 +64,7 @@ test("where rotate-ca waits for approvals, the configuration has the CAs in forc
   assert.equal(await Effect.runPromise(permitRotation(world.ca, configuredCas(world.ca), start)), {
     done: "permitted",
   });
-  Result.getOrThrow(world.ca.register.transaction((rows) => Result.succeed(enterApprovedCas(rows, next))));
+  Result.getOrThrow(world.ca.register.transaction((rows) => Result.succeed(enterApprovedCas(rows, next, end))));
   const types: string[] = [];
   let isOpen = false;
   const recordNow = (events: readonly { readonly type: string }[]) => {
@@ -71,16 +73,23 @@ test("where rotate-ca waits for approvals, the configuration has the CAs in forc
   };
   world.ca.register.recordTo({ record: () => {}, recordNow });
   const taken = { ...world.ca, retired: [{ ...world.ca, issuerId: hash }] };
-  assert.ok(Result.isSuccess(checkApprovals(taken, { approversJson }, "ca.toml")), "before the log is open");
+  assert.ok(
+    Result.isSuccess(checkApprovals(taken, { approversJson }, { configFile: "ca.toml", at: start })),
+    "before the log is open",
+  );
   assert.ok(Result.isFailure(enterStart(taken)), "and entered once it is");
   isOpen = true;
   assert.equal(await Effect.runPromise(permitRotation(world.ca, next, start)), { done: "permitted" });
   assert.ok(runsWith({}), "the step may still be ahead");
-  assert.ok(runsWith({ retired: [hash] }));
-  assert.equal(types, ["ca.rotated"]);
+  assert.not(runsWith({ retired: [hash] }, end), "an approval that was not used ends with its request");
+  const late = await Effect.runPromise(permitRotation(world.ca, next, end));
+  assert.ok("waits" in late, "and the step is requested again");
+  assert.ok(runsWith({ retired: [hash] }, new Date(+end - 1)));
+  assert.ok(runsWith({ retired: [hash] }, end), "taken, it stays");
+  assert.equal(types, ["approval.lapsed", "approval.requested", "ca.rotated"]);
   assert.not(runsWith({}), "and is not taken back without approvals");
   const ownNext = { ...configuredCas(world.ca), next: [world.ca.issuerId] };
-  Result.getOrThrow(world.ca.register.transaction((rows) => Result.succeed(enterApprovedCas(rows, ownNext))));
+  Result.getOrThrow(world.ca.register.transaction((rows) => Result.succeed(enterApprovedCas(rows, ownNext, end))));
   assert.ok(runsWith({ next: [hash] }));
   world.close();
 });

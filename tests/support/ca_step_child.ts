@@ -23,7 +23,20 @@ import { sha256 } from "../../pki/approval/canonical_line.ts";
 import { fileSigner, type Signer } from "../../pki/issue/mod.ts";
 
 /** What the CA does. */
-export type StepOperation = "approve" | "enrol" | "renew" | "request" | "decide" | "fetch" | "revoke" | "lists";
+export type StepOperation =
+  | ApprovedStep
+  | "enrol"
+  | "renew"
+  | "request"
+  | "decide"
+  | "fetch"
+  | "revoke"
+  | "lists";
+
+/** The operations of which the last approval is given. */
+export const approvedSteps = ["issue-role:gateway", "revoke-many", "rotate-ca", "change-approvers"] as const;
+/** One of them. */
+export type ApprovedStep = typeof approvedSteps[number];
 
 /** What the child is given, as JSON in its folder; bytes are hexadecimal. */
 export interface StepWorld {
@@ -78,14 +91,19 @@ export function stepAuthority(folder: string, world: StepWorld, step: () => void
 }
 
 /** Gives the second approval, unless it is there; what the CA did with it, whatever answered. */
-async function approveSecond(ca: CertificateAuthority, { approverKey }: StepWorld, at: Date): Promise<string> {
+async function approveSecond(
+  ca: CertificateAuthority,
+  { approverKey }: StepWorld,
+  { step, at }: { readonly step: ApprovedStep; readonly at: Date },
+): Promise<string> {
   await Effect.runPromise(resumeApproved(ca, at));
-  const [waiting] = Result.getOrThrow(ca.register.read((rows) => openApprovals(rows, at)));
+  const open = Result.getOrThrow(ca.register.read((rows) => openApprovals(rows, at)));
+  const waiting = open.find(({ operation }) => operation === step);
   if (waiting !== undefined) {
     const approval = await composeApproval(sha256(waiting.line), fileSigner(approverKey));
     await Effect.runPromise(takeApproval(ca, { id: waiting.id, approval }, at));
   }
-  const sql = "SELECT state FROM approval_requests";
+  const sql = "SELECT operation, state FROM approval_requests ORDER BY operation";
   return JSON.stringify(Result.getOrThrow(ca.register.read((rows) => rows.all(sql))));
 }
 
@@ -95,8 +113,11 @@ export async function operate(ca: CertificateAuthority, world: StepWorld, what: 
   const hex = async (der: Promise<Uint8Array>) => Buffer.from(await der).toString("hex");
   const asked = { token: world.approvedToken, csr: bytes(world.csr), address };
   switch (what) {
-    case "approve":
-      return await approveSecond(ca, world, at);
+    case "issue-role:gateway":
+    case "revoke-many":
+    case "rotate-ca":
+    case "change-approvers":
+      return await approveSecond(ca, world, { step: what, at });
     case "enrol":
       return await hex(Effect.runPromise(enrol(ca, { ...asked, token: world.token }, at)));
     case "renew": {

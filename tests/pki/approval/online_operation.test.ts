@@ -96,7 +96,7 @@ test("a certificate that is no node's, or another role's, is refused", async () 
   for (const [bytes, expected] of table) {
     assert.match(outcomeOf("issue-role:worker", { tbs: toBase64(bytes), token }), expected);
   }
-  for (const wrong of ["", "0123456789ABCDEF", "0123456789abcde"]) {
+  for (const wrong of ["", "0123456789ABCDEF", "0123456789abcde", ["0123456789abcdef"]]) {
     assert.match(outcomeOf("issue-role:worker", { tbs: toBase64(tbs), token: wrong }), /no usual id/);
   }
   assert.match(outcomeOf("issue-role:worker", { tbs: "", token }), /not base64/);
@@ -116,10 +116,15 @@ test("lists of certificates and of CAs are bounded, and have no other form", () 
     [{ ...fields, certificates: [{ ...revoked, issuer: "ab" }] }, false],
     [{ ...fields, certificates: [{ ...revoked, identity: "" }] }, false],
     [{ ...fields, certificates: [{ ...revoked, more: 1 }] }, false],
+    [{ ...fields, certificates: [{ ...revoked, serial: ["4a1b"] }] }, false],
+    [{ ...fields, certificates: [{ ...revoked, identity: ["a"] }] }, false],
+    [{ ...fields, certificates: [null] }, false],
+    [{ ...fields, identities: "a" }, false],
     [{ ...fields, identities: [""] }, false],
     [{ ...fields, identities: ["a".repeat(1_025)] }, false],
     [{ ...fields, identities: ["a".repeat(1_024)] }, true],
     [{ ...fields, reason: "toString" }, false],
+    [{ ...fields, reason: ["superseded"] }, false],
     [{ ...fields, more: 1 }, false],
   ];
   for (const [parameters, isTaken] of revokes) {
