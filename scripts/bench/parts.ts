@@ -27,6 +27,7 @@ export const parts = {
   program: (): Promise<BenchPart> => import("./program/part.ts"),
   training: (): Promise<BenchPart> => import("./training/part.ts"),
   ca: (): Promise<BenchPart> => import("./ca/part.ts"),
+  audit: (): Promise<BenchPart> => import("./audit/part.ts"),
 } as const;
 
 /** The name of a part. */

@@ -16,6 +16,7 @@ import { openApprovals, policyOf } from "../../actors/ca/approval_rows.ts";
 import { arePermitted, configuredCas } from "../../actors/ca/authorities_fact.ts";
 import { enrol } from "../../actors/ca/enrol.ts";
 import { renewLists } from "../../actors/ca/revoke.ts";
+import type { OperationParts } from "../../pki/approval/approval_request.ts";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { parseCrl } from "../../pki/crl.ts";
 import { revokedEntries } from "../../pki/issue/revoked_entries.ts";
@@ -54,16 +55,17 @@ async function prepared(): Promise<{ readonly folder: string; readonly world: St
   await Effect.runPromise(Effect.ignore(enrol(ca, gateway, at)));
   const { serial } = Result.getOrThrow(parseCertificate(Uint8Array.from(leaf)));
   const identity = "spiffe://acme.example/worker/w-0";
-  for (
-    const operation of [
-      {
-        ...{ name: "revoke-many", reason: "keyCompromise", identities: [identity] },
-        certificates: [{ identity, issuer: ca.issuerId, serial }],
-      },
-      { name: "rotate-ca", ...nextCas(ca) },
-      { name: "change-approvers", policy: policyOfKeys(approvers.keys, ["alice", "bob"], approvedSteps) },
-    ] as const
-  ) await Effect.runPromise(requestApprovals(ca, operation, at));
+  const requested: readonly OperationParts[] = [
+    {
+      name: "revoke-many",
+      certificates: [{ identity, issuer: ca.issuerId, serial }],
+      identities: [identity],
+      reason: "keyCompromise",
+    },
+    { name: "rotate-ca", ...nextCas(ca) },
+    { name: "change-approvers", policy: policyOfKeys(approvers.keys, ["alice", "bob"], approvedSteps) },
+  ];
+  for (const operation of requested) await Effect.runPromise(requestApprovals(ca, operation, at));
   for (const { id } of Result.getOrThrow(ca.register.read((rows) => openApprovals(rows, at)))) {
     assert.is(await approvers.approve(id, "alice", at), "open");
   }

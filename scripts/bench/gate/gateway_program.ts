@@ -29,8 +29,15 @@ export interface GatewayProgram {
   stop(): void;
 }
 
-/** Starts it with nothing in its configuration but files and one address. */
-export async function startGateway({ identity, trustPem, crlsPath }: EndFiles): Promise<GatewayProgram> {
+/**
+ * Starts it with nothing in its configuration but files and one address.
+ *
+ * @param more Further lines of the configuration.
+ */
+export async function startGateway(
+  { identity, trustPem, crlsPath }: EndFiles,
+  more: readonly string[] = [],
+): Promise<GatewayProgram> {
   const folder = mkdtempSync(join(tmpdir(), "hypha-bench-gateway-"));
   const write = (name: string, text: string) => {
     const path = join(folder, name);
@@ -46,6 +53,7 @@ export async function startGateway({ identity, trustPem, crlsPath }: EndFiles): 
       `trust_pem = ${write("trust.pem", trustPem)}`,
       `crls_pem = ${JSON.stringify(crlsPath)}`,
       `listen_addresses = ["/ip4/127.0.0.1/tcp/0"]`,
+      ...more,
       "",
     ].join("\n"),
   );

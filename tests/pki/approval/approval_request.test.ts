@@ -95,7 +95,8 @@ for (const [index, [operation, fields, parameters, expected]] of cases.entries()
 }
 
 test("an intermediate names its issuer's key as the issuer does; where that has no identifier, by its hash", () => {
-  const { subjectKeyId, ...unnamed } = root;
+  const { subjectKeyId } = root;
+  const unnamed = { ...root, subjectKeyId: undefined };
   for (const [issuer, expected] of [[{ ...root, subjectKeyId: "0102" }, "0102"], [unnamed, subjectKeyId]] as const) {
     const made = composeIntermediateTbs({ ...parts, issuer, pathLength: 0 });
     const line = composeApprovalRequest({ name: "issue-intermediate", tbs: Uint8Array.from(made) }, frame);
