@@ -41,10 +41,22 @@ function loadModule(koffi: Koffi, path: string): Cryptoki {
 
 let alarm: (seconds: number) => unknown = () => undefined;
 
-/** A call that hangs keeps this process from seeing that its parent is gone: SIGALRM ends it. */
+/** The parent when this process began. */
+const parent = process.ppid;
+/** Asks Linux for a signal when the parent ends (prctl(2)), and SIGKILL. */
+const [parentDeathSignal, kill] = [1, 9];
+
+/**
+ * A call that hangs keeps this process from seeing that its parent is gone. On Linux the kernel ends it together with the parent; elsewhere
+ * SIGALRM does when the call has taken too long.
+ */
 function endWithoutParent(koffi: Koffi): void {
-  alarm = koffi.load(null).func("unsigned int alarm(unsigned int seconds)");
+  const library = koffi.load(null);
+  alarm = library.func("unsigned int alarm(unsigned int seconds)");
   alarm(processAlarmSeconds);
+  if (process.platform !== "linux") return;
+  library.func("int prctl(int option, unsigned long value)")(parentDeathSignal, kill);
+  if (process.ppid !== parent) process.exit(1); // it ended before
 }
 
 async function answer(request: OpenToken | TokenRequest): Promise<TokenAnswer> {

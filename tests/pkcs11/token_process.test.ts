@@ -1,6 +1,6 @@
 /** A token's process that hangs, crashes or vanishes costs a refusal, not the program. */
-import { type ChildProcess, spawn } from "node:child_process";
-import { copyFileSync, mkdtempSync, renameSync, rmSync } from "node:fs";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { copyFileSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -103,6 +103,37 @@ test("a wrong PIN is presented once", async () => {
   assert.is(started.length, 1);
   token.end();
 });
+
+/** Whether a process runs; one that ended and whose parent has not looked at it yet does not. */
+function isRunning(pid: string): boolean {
+  try {
+    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    return false;
+  }
+}
+
+if (process.platform === "linux") {
+  test("bug: one whose module hangs outlived a parent that was killed, by half a minute", async () => {
+    const fifo = join(token.dir, "fifo");
+    execFileSync("mkfifo", [fifo]); // opening it without a writer never returns
+    const parentFile = fileURLToPath(new URL("../support/token_parent_child.ts", import.meta.url));
+    const args = "Deno" in globalThis ? ["run", "-A", "-q", "--no-check"] : ["--no-warnings"];
+    const parent = spawn(process.execPath, [...args, parentFile, fifo], { stdio: ["ignore", "pipe", "inherit"] });
+    const pid = await new Promise<string>((resolve) => parent.stdout.once("data", (line) => resolve(`${line}`.trim())));
+    const waitFor = async (reached: () => boolean) => {
+      for (const end = Date.now() + 10_000; !reached() && Date.now() < end;) await setTimeout(20);
+    };
+    await waitFor(() => /koffi/.test(readFileSync(`/proc/${pid}/maps`, "utf8")));
+    await setTimeout(300);
+    assert.ok(isRunning(pid), "it hangs");
+    parent.kill("SIGKILL");
+    await waitFor(() => !isRunning(pid));
+    const outlived = isRunning(pid);
+    if (outlived) process.kill(Number(pid), "SIGKILL");
+    assert.not.ok(outlived);
+  });
+}
 
 test("without the package koffi the error names it", async () => {
   const folder = mkdtempSync(join(tmpdir(), "no-koffi-"));
