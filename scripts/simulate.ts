@@ -19,11 +19,12 @@ import { replayWitnesses, simulateWitnesses } from "./simulate/witnesses.ts";
 import { tracePage } from "./simulate/trace_page.ts";
 
 const usage = `usage: npm run simulate -- [--seed N] [--runs M] [--minutes T] [--nodes K] [--faults a,b|none|all]
-  [--wide [--revocation] | --membership | --approvals | --trainings | --witnesses] [--replay SEED] [--scenario FILE] [--hunt MINUTES] [--trace FILE.html] [--runtime node|deno] [--json]
+  [--wide [--revocation] | --membership | --approvals | --hardware | --trainings | --witnesses] [--replay SEED] [--scenario FILE] [--hunt MINUTES] [--trace FILE.html] [--runtime node|deno] [--json]
 --wide: one run of 1,000 nodes (or K) for an hour, each joined by two gateways, with revocations and new keys
 --wide --revocation: how fast a revocation reaches 1,000 nodes (or K) while 30 % of the links are down for 3 s
 --membership: scenarios about a CA, tokens, renewals and revocation lists that travel; kinds of fault:
   ${memberFaultKinds.join(", ")}
+--hardware: the same, where the CA's key is in a token that hangs and vanishes
 --approvals: the same, where persons approve enrolments of schedulers and changes of the approvers, and some of them leave
 --trainings: models that the scheduler keeps, with an integer tensor beside floats; the kinds of fault below
 --witnesses: audit logs that are truncated, rewritten or forked, and those who witness them
@@ -64,6 +65,7 @@ function readOptions(args: readonly string[]) {
       revocation: { type: "boolean", default: false },
       membership: { type: "boolean", default: false },
       approvals: { type: "boolean", default: false },
+      hardware: { type: "boolean", default: false },
       trainings: { type: "boolean", default: false },
       witnesses: { type: "boolean", default: false },
       replay: { type: "string" },
@@ -75,8 +77,8 @@ function readOptions(args: readonly string[]) {
       json: { type: "boolean", default: false },
     },
   });
-  const { approvals } = values;
-  const isOfMembers = values.membership || approvals;
+  const { approvals, hardware } = values;
+  const isOfMembers = values.membership || approvals || hardware;
   const minutes = numberOf("minutes", values.minutes, 0);
   const options: SimulateOptions = {
     seed: numberOf("seed", values.seed, 0) ?? 1,
@@ -92,7 +94,7 @@ function readOptions(args: readonly string[]) {
   const hunting = numberOf("hunt", values.hunt, 0);
   const { json, trace, runtime, replay, scenario, help, witnesses, revocation } = values;
   if (revocation && !values.wide) throw new Usage("--revocation takes --wide too");
-  const members = isOfMembers ? { ...options, approvals, faults: membersFaultsOf(values.faults) } : undefined;
+  const members = isOfMembers ? { ...options, approvals, hardware, faults: membersFaultsOf(values.faults) } : undefined;
   return { options, members, witnesses, revocation, json, trace, runtime, replay, scenario, hunting, help };
 }
 

@@ -202,6 +202,10 @@ export const invariants = {
       "An operation that waits for approvals is executed only with signatures of enough persons who were listed then, and what it issues is what they signed.",
     source: "docs/ca.md: Approvals by several persons",
   },
+  "signed-by-token": {
+    sentence: "Every certificate that the CA gives has a signature that the token with its key made.",
+    source: "docs/hardware-keys.md: When a token fails",
+  },
   "one-token-one-key": {
     sentence: "A token has one key and one certificate, however often and by whomever it is used.",
     source: "docs/ca.md: Enrol a node",

@@ -100,6 +100,7 @@ const witnesses: Family = {
 const families: Readonly<Record<string, Family>> = {
   membership: membershipOf({}),
   approvals: membershipOf({ approvals: true }),
+  hardware: membershipOf({ hardware: true }),
   trainings: familyOf(trainingScenarioOf),
   witnesses,
 };

@@ -24,26 +24,28 @@ export interface MembersOptions extends BatchOptions {
   readonly faults: readonly MemberFaultKind[] | undefined;
   /** Persons approve some operations of the CA. */
   readonly approvals: boolean;
+  /** The CA's key is in a token that hangs and vanishes. */
+  readonly hardware: boolean;
 }
 
 /** Plays one seed again, with its whole trace. */
 export function replayMember(
   seed: number,
-  { faults, approvals }: Pick<MembersOptions, "faults" | "approvals">,
+  { faults, approvals, hardware }: Pick<MembersOptions, "faults" | "approvals" | "hardware">,
 ): Promise<RunResult> {
-  return runMemberScenario(memberScenarioOf(seed, { faults, approvals }), { keepTrace: true });
+  return runMemberScenario(memberScenarioOf(seed, { faults, approvals, hardware }), { keepTrace: true });
 }
 
 /** Runs a batch. */
 export function simulateMembers(options: MembersOptions): Promise<SimulateReport> {
-  const { faults, approvals } = options;
+  const { faults, approvals, hardware } = options;
+  const flags = [...(approvals ? ["--approvals"] : []), ...(hardware ? ["--hardware"] : [])].join(" ");
   const kinds = faults === undefined ? "" : ` --faults ${faults.join(",") || "none"}`;
   const family = {
-    scenarioOf: (seed: number) => memberScenarioOf(seed, { faults, approvals }),
+    scenarioOf: (seed: number) => memberScenarioOf(seed, { faults, approvals, hardware }),
     run: runMemberScenario,
     shrink: shrinkMemberScenario,
-    replay: (seed: number) =>
-      `npm run simulate -- ${approvals ? "--approvals" : "--membership"} --replay ${seed}${kinds}`,
+    replay: (seed: number) => `npm run simulate -- ${flags || "--membership"} --replay ${seed}${kinds}`,
   };
   return runBatch(family, options);
 }

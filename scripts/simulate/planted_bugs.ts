@@ -18,7 +18,7 @@ import type { Patch } from "./planted_tree.ts";
 export interface PlantedBug extends Patch {
   readonly name: string;
   /** The family of scenarios that finds it; undefined: the first. */
-  readonly family?: "membership" | "approvals" | "trainings" | "witnesses";
+  readonly family?: "membership" | "approvals" | "hardware" | "trainings" | "witnesses";
 }
 
 /** The result of one defect. */

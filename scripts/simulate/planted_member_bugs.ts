@@ -28,9 +28,28 @@ const approvalBugs: readonly PlantedBug[] = [
   },
 ];
 
+/** Planted bugs about a CA whose key is in a token. */
+const tokenBugs: readonly PlantedBug[] = [
+  {
+    name: "a certificate goes out where the token does not sign",
+    file: "pki/issue/certificate_template.ts",
+    find: "await signer.sign(tbs));",
+    replace: "await signer.sign(tbs).catch(() => new Uint8Array(64)));",
+    family: "hardware",
+  },
+  {
+    name: "a node gives up while its CA cannot sign",
+    file: "actors/enrolment/enrolment_refused.ts",
+    find: '?? (hardwareMistakes.has(this.code) ? "never" : "later");',
+    replace: '?? (hardwareMistakes.has(this.code) ? "later" : "never");',
+    family: "hardware",
+  },
+];
+
 /** Planted bugs about membership. */
 export const plantedMemberBugs: readonly PlantedBug[] = [
   ...approvalBugs,
+  ...tokenBugs,
   bug(
     "renewal forgets the fork",
     "actors/ca/reenrol.ts",

@@ -12,6 +12,7 @@ import { plainSerial } from "../../certutil/revocation_record.ts";
 import { readCertsOnly } from "../../enrolment/certs_only.ts";
 import { readCsrBody } from "../../ca/est_bodies.ts";
 import type { Findings } from "../findings.ts";
+import type { SimulatedToken } from "./simulated_token.ts";
 import type { WebExchange } from "./virtual_web.ts";
 
 /** A certificate that was answered. */
@@ -117,7 +118,7 @@ export class Ledger {
   }
 
   /** The CA answered. */
-  answered({ from, request, answer }: WebExchange): void {
+  answered({ from, request, answer }: WebExchange, token: Pick<SimulatedToken, "hasMade">): void {
     const isEnrolment = request.path.endsWith("/simpleenroll");
     if (answer.status !== 200 || !(isEnrolment || request.path.endsWith("/simplereenroll"))) return;
     const read = readCertsOnly(Buffer.from(answer.body));
@@ -127,6 +128,9 @@ export class Ledger {
       ? { token: (request.authorization ?? "").replace(/^Bearer /, "") }
       : { former: sha256(request.certificate ?? new Uint8Array()) };
     const given = givenOf(certificate, by, { host: from, at: this.#now() });
+    if (!token.hasMade(certificate.signature)) {
+      this.#violate("signed-by-token", given, `a certificate of ${given.identity} without the token's signature`);
+    }
     this.#checkOne(given, request.body);
     if ("token" in by) this.#checkToken(given, by.token);
     else this.#checkRenewal(given, by.former);
@@ -134,7 +138,7 @@ export class Ledger {
   }
 
   #violate(
-    name: "one-token-one-key" | "one-successor" | "role-from-token" | "revoked-not-served",
+    name: "one-token-one-key" | "one-successor" | "role-from-token" | "revoked-not-served" | "signed-by-token",
     given: Given,
     detail: string,
   ) {

@@ -31,8 +31,11 @@ const shuffledKinds = [
 /** Kinds of trouble about membership. The last is drawn by itself: no seed of the others changes by it. */
 export const memberFaultKinds = [...shuffledKinds, "overreach"] as const;
 export type MemberFaultKind = (typeof memberFaultKinds)[number];
+/** Troubles with the token that has the CA's key: drawn where they are asked for. */
+export const tokenFaultKinds = ["token-hangs", "token-gone"] as const;
+export type TokenFaultKind = (typeof tokenFaultKinds)[number];
 /** Every run has a revocation. */
-export type MemberTroubleKind = MemberFaultKind | "revoke-name" | "revoke-serial";
+export type MemberTroubleKind = MemberFaultKind | TokenFaultKind | "revoke-name" | "revoke-serial";
 
 /** One thing that happens. */
 export interface MemberEvent {
@@ -92,12 +95,14 @@ export interface MemberScenarioOptions {
   readonly faults?: readonly MemberFaultKind[] | undefined;
   /** Whether persons approve some operations: drawn from a stream of its own. */
   readonly approvals?: boolean | undefined;
+  /** Whether the CA's key is in a token that hangs and vanishes: drawn from a stream of its own. */
+  readonly hardware?: boolean | undefined;
 }
 
 /** The scenario of a seed. */
 export function memberScenarioOf(
   seed: number,
-  { faults, approvals }: MemberScenarioOptions = {},
+  { faults, approvals, hardware }: MemberScenarioOptions = {},
 ): MemberScenario {
   const random = randomOf(seed, "membership");
   const lifeMs = random.pick(lives) * minuteMs;
@@ -116,6 +121,7 @@ export function memberScenarioOf(
     eventOf(random.chance(0.7) ? "revoke-name" : "revoke-serial", others),
     ...kinds.flatMap((kind) => Array.from({ length: random.whole(1, 3) }, () => eventOf(kind, targetsOf(kind, nodes)))),
     ...(faults === undefined ? overreachOf(randomOf(seed, "overreach"), nodes, troubleMs) : []),
+    ...(hardware === true ? tokenFaultsOf(randomOf(seed, "hardware"), troubleMs) : []),
   ];
   return {
     seed,
@@ -140,6 +146,17 @@ function overreachOf(
   if (!random.chance(overreachShare)) return [];
   const at = random.whole(joinedMs, troubleMs - minuteMs);
   return [{ kind: "overreach", at, target: random.pick(nodes).name, forMs: 2_000, amount: random.next() }];
+}
+
+/** The token is away two to four times. */
+function tokenFaultsOf(random: ReturnType<typeof randomOf>, troubleMs: number): readonly MemberEvent[] {
+  return Array.from({ length: random.whole(2, 4) }, () => ({
+    kind: random.pick(tokenFaultKinds),
+    at: random.whole(joinedMs / 10, troubleMs - minuteMs),
+    target: "gateway-1",
+    forMs: random.whole(5_000, 4 * minuteMs),
+    amount: random.next(),
+  }));
 }
 
 function nodesOf(random: ReturnType<typeof randomOf>): readonly MemberPlan[] {

@@ -64,6 +64,8 @@ const makers: Readonly<Record<MemberTroubleKind, Make>> = {
     web.loss = 0.2 + 0.4 * amount;
     sim.after(forMs, () => web.loss = 0);
   },
+  "token-hangs": (world, { forMs }) => takeToken(world, "hangs", forMs),
+  "token-gone": (world, { forMs }) => takeToken(world, "gone", forMs),
   "token-raced": (world, { amount }, member) => steal(world, member, Math.floor(amount * 40)),
   "token-stolen": (world, _, member) => steal(world, member, -2_000),
   fork: (world, _, member) => fork(world, member),
@@ -118,6 +120,12 @@ const makers: Readonly<Record<MemberTroubleKind, Make>> = {
     });
   },
 };
+
+/** The token that has the CA's key cannot be used for so long. */
+function takeToken({ ca, sim }: LinkedWorld, state: "hangs" | "gone", forMs: number): void {
+  ca.keyToken.state = state;
+  sim.after(forMs, () => ca.keyToken.state = "there");
+}
 
 /** Its operator makes a token for a node, and a thief has it too: so much later or, where negative, earlier than the node. */
 function steal(world: LinkedWorld, member: Member, afterMs: number): void {

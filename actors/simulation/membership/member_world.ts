@@ -67,7 +67,7 @@ export async function makeWorld(
   const web = new VirtualWeb({ network: sim.network, time: sim.time, random: randomOf(sim.seed, "web").next });
   const findings = new Findings(sim);
   const ledger = new Ledger({ findings, now: () => sim.time.now });
-  web.answered = (exchange) => ledger.answered(exchange);
+  web.answered = (exchange) => ledger.answered(exchange, ca.keyToken);
   const late: { world?: World } = {};
   const ca = await SimulatedCa.create({
     ...{ seed: sim.seed, time: sim.time, web, authority: sim.authority },
@@ -264,6 +264,7 @@ export class World implements LinkedWorld {
   calm(): void {
     this.ca.killAfter(Infinity, () => {});
     this.ca.isFull = false;
+    this.ca.keyToken.state = "there";
     this.web.loss = 0;
     for (const { node } of this.members.values()) {
       node.disk.moved = () => {};

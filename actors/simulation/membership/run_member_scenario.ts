@@ -67,7 +67,7 @@ function schedule(world: World, quiet: QuietChecks): void {
 /** Plays to a time; false where it ended at a violation. */
 async function playTo({ sim, ca, web, findings }: World, until: number, stopAtFirst: boolean): Promise<boolean> {
   do {
-    while (ca.isWorking || web.working > 0) await setImmediate();
+    while (ca.isWorking || (web.working > 0 && !ca.keyToken.isWaiting)) await setImmediate();
     if (stopAtFirst && findings.violations.length > 0) return false;
   } while (sim.time.step(until));
   return true;

@@ -34,6 +34,7 @@ import { randomOf } from "../../runtime/random.ts";
 import type { Authority } from "../authority.ts";
 import { NodeClock } from "../node_clock.ts";
 import type { VirtualTime } from "../virtual_time.ts";
+import { SimulatedToken } from "./simulated_token.ts";
 import type { VirtualWeb } from "./virtual_web.ts";
 
 /** The CA's host, domain and origin. */
@@ -83,13 +84,17 @@ export class SimulatedCa {
   /** Writing to the register fails. */
   isFull = false;
   /** Called after each commit that changed something. */
-  committed: () => void = () => {};
+  committed = (): void => {};
+  /** Has the key. */
+  readonly keyToken: SimulatedToken;
   #skewMs = 0;
+  #forging = 0;
   /** Effects whose promises are waited for. */
   #working = 0;
 
   private constructor(init: SimulatedCaInit) {
     this.#init = init;
+    this.keyToken = new SimulatedToken(init.time, fileSigner(init.authority.intermediate.keyPem));
   }
 
   /** Makes a CA that does not run yet. */
@@ -135,7 +140,7 @@ export class SimulatedCa {
 
   /** Whether it could issue now. */
   get canIssue(): boolean {
-    return this.isServing && !this.isFull;
+    return this.isServing && !this.isFull && this.keyToken.canSign;
   }
 
   /** Milliseconds by which its clock is ahead. */
@@ -156,15 +161,9 @@ export class SimulatedCa {
     const process = state as Process;
     process.close = () => {};
     process.killed = () => {};
-    const real = fileSigner(this.#init.authority.intermediate.keyPem);
-    const signer: Signer = {
-      spki: real.spki,
-      sign: async (bytes) => {
-        const signature = await real.sign(bytes);
-        this.#step(process);
-        return signature;
-      },
-    };
+    const signed = (signature: Uint8Array) => (this.#step(process), signature);
+    const { spki, failure, sign } = this.keyToken;
+    const signer: Signer = { spki, failure, sign: async (bytes) => signed(await sign(bytes)) };
     this.#wrap(process, signer);
     Object.assign(process, { ca: makeAuthorityOf(this, register, signer), run: this.#runOf(process) });
     this.#process = process;
@@ -191,6 +190,7 @@ export class SimulatedCa {
     if (process === undefined) return;
     this.#process = undefined;
     process.isDead = true;
+    this.keyToken.release();
     process.clock.stop();
     process.close();
     process.register.close();
@@ -203,9 +203,9 @@ export class SimulatedCa {
     this.#process.killed = then;
   }
 
-  /** Whether something waits for a promise. */
+  /** Whether something waits for a promise, and not for virtual time. While the token hangs, whoever needs it waits for its turn. */
   get isWorking(): boolean {
-    return this.#working > 0;
+    return this.#forging > 0 || (this.#working > 0 && !this.keyToken.isWaiting);
   }
 
   /** Removes its files. */
@@ -223,10 +223,8 @@ export class SimulatedCa {
     { role, name, replaces = "no" }: { readonly role: Role; readonly name: string; readonly replaces?: "no" | "yes" },
     done: OperatorAnswer<string>,
   ): void {
-    this.operate(
-      (ca, at) => Effect.map(createToken(ca, { role, name, replaces }, at), ({ text }) => text),
-      done,
-    );
+    const made = (ca: CertificateAuthority, at: Date) => createToken(ca, { role, name, replaces }, at);
+    this.operate((ca, at) => Effect.map(made(ca, at), ({ text }) => text), done);
   }
 
   /** Revokes. */
@@ -251,7 +249,11 @@ export class SimulatedCa {
     done: OperatorAnswer<Uint8Array>,
   ) {
     const { by, ...list } = request;
-    this.operate(() => Effect.promise(() => issueCrlDer({ ...list, issuer: this.#init.authority[by] })), done);
+    this.operate(() => {
+      this.#forging += 1;
+      const made = issueCrlDer({ ...list, issuer: this.#init.authority[by] });
+      return Effect.promise(() => made.finally(() => this.#forging -= 1));
+    }, done);
   }
 
   /** Serials that the register has revoked since a position; for the oracle. */
@@ -277,12 +279,8 @@ export class SimulatedCa {
   read<A>(query: (rows: RegisterRows) => A): A | undefined {
     const process = this.#process;
     if (process === undefined) return undefined;
-    return Result.getOrUndefined(
-      Register.prototype.transaction.call(process.register, (rows) => Result.succeed(query(rows))) as Result.Result<
-        A,
-        never
-      >,
-    );
+    const outcome = Register.prototype.transaction.call(process.register, (rows) => Result.succeed(query(rows)));
+    return Result.getOrUndefined(outcome as Result.Result<A, never>);
   }
 
   #step(process: Process): void {
@@ -299,7 +297,7 @@ export class SimulatedCa {
   #wrap(process: Process, signer: Signer): void {
     const { register } = process;
     const real = register.transaction.bind(register);
-    const full = () => new RegisterFailure({ problem: "full", file: this.#file, detail: "database or disk is full" });
+    const full = () => new RegisterFailure({ problem: "full", file: this.#file, detail: "the disk is full" });
     const transaction: typeof real = (change) => {
       if (process.isDead) throw new Killed("the process was killed");
       let isChanged = false;
