@@ -190,6 +190,8 @@ test("when the approvers change, all that waits ends: the approval of one who le
   assert.is(await world.approve(change.id, "alice", start), "open");
   assert.is(await world.approve(change.id, "carol", start), "executed", "the present ones approve, carol among them");
   assert.is(Result.getOrThrow(world.ca.register.read(policyOf))?.digest, policy.digest);
+  const given = recorded.filter(({ type }) => type === "approval.given");
+  assert.equal(given.map(({ peer }) => peer), ["alice", "carol"]);
   assert.equal(recorded.map(({ type }) => type).slice(-3), ["approval.executed", "approval.policy", "approval.lapsed"]);
   assert.is(stateOf(world.ca, id), "lapsed");
   assert.match(await world.approve(id, "alice", start), "approval-replayed");
@@ -336,6 +338,28 @@ test("256 requests wait at most; a day later others can", async () => {
     "too-many-requests",
   );
   assert.is(await request(later(requestLifeMaxMs)), "done");
+  world.close();
+});
+
+test("of requests that ended the last 1,000 are kept, with their approvals and who denied them", async () => {
+  const world = await approved();
+  const { id } = await asked(world);
+  await world.approve(id, "alice", start);
+  await Effect.runPromise(denyApproval(world.ca, { id, by: "dora" }, start));
+  const sql = `
+WITH RECURSIVE each(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM each WHERE n < ${endedApprovalsMax})
+INSERT INTO approval_requests (id, line, policy, operation, asked, expires, state, ended)
+SELECT n, '', '', 'rotate-ca', 0, 0, 'lapsed', ? + n FROM each`;
+  const change = () => world.ca.register.transaction((rows) => Result.succeed(rows.change(sql, +start)));
+  Result.getOrThrow(change());
+  await Effect.runPromise(requestApprovals(world.ca, { name: "rotate-ca", ...configuredCas(world.ca) }, start));
+  const count = (table: string) =>
+    Result.getOrThrow(
+      world.ca.register.read((rows) => rows.first<{ n: number }>(`SELECT count(*) AS n FROM ${table}`)!.n),
+    );
+  assert.equal([count("approval_requests"), count("approvals")], [endedApprovalsMax + 1, 0]);
+  assert.is(count("facts WHERE name LIKE 'denied_by:%'"), 0);
+  assert.is(stateOf(world.ca, id), undefined);
   world.close();
 });
 

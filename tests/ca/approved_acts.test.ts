@@ -1,0 +1,148 @@
+/** What a CA does once two persons have approved it: each term that the register must meet has the request that does not. */
+import { Effect, Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { requestApprovals } from "../../actors/ca/approval_ceremony.ts";
+import { arePermitted, configuredCas } from "../../actors/ca/authorities_fact.ts";
+import type { CertificateAuthority } from "../../actors/ca/certificate_authority.ts";
+import { enrol } from "../../actors/ca/enrol.ts";
+import { requestPolicy } from "../../actors/ca/operator_acts.ts";
+import { openRequests } from "../../actors/ca/request_rows.ts";
+import type { RegisterRows } from "../../actors/ca/register.ts";
+import type { OperationParts } from "../../pki/approval/approval_request.ts";
+import { composeCsrTbs, issueCsr } from "../../pki/issue/mod.ts";
+import { parsePem } from "../../pki/pem.ts";
+import { codeOf, start, testAuthority, type TestAuthorityOptions } from "../support/authority.ts";
+import { policyOfKeys, testApprovers } from "../support/approvers.ts";
+
+const test = suite("doApproved()");
+const dayMs = 86_400_000;
+const later = (ms: number) => new Date(+start + ms);
+const address = "10.0.0.1";
+
+const read = <A>({ register }: CertificateAuthority, look: (rows: RegisterRows) => A): A =>
+  Result.getOrThrow(register.read(look));
+const change = ({ register }: CertificateAuthority, sql: string, ...values: (string | number)[]) =>
+  Result.getOrThrow(register.transaction((rows) => Result.succeed(rows.change(sql, ...values))));
+
+/** A CA with approvers, and what a request ends with when two of them have approved it. */
+async function made(options?: TestAuthorityOptions) {
+  const world = await testAuthority(options);
+  const approvers = await testApprovers(world.ca);
+  const endOf = async (operation: OperationParts) => {
+    const { id } = await Effect.runPromise(requestApprovals(world.ca, operation, start));
+    await approvers.approve(id, "alice", start);
+    return await approvers.approve(id, "bob", start);
+  };
+  /** A node that has asked with a token: the token's id, and the bytes of a certificate for its key. */
+  const asked = async (name: string, more: { readonly keyPem?: string; readonly replaces?: "yes" } = {}) => {
+    const { keyPem, ...rest } = more;
+    const { csrPem, keyPem: key } = await issueCsr({ commonName: name, san: [], ...(keyPem ? { keyPem } : {}) });
+    const token = await world.token(name, rest);
+    const csr = Uint8Array.from(Result.getOrThrow(parsePem(csrPem))[0]!.der);
+    const ask = (at = start) => codeOf(enrol(world.ca, { token, csr, address }, at));
+    assert.is(await ask(), "request-pending");
+    const id = read(world.ca, (rows) => rows.first<{ id: string }>("SELECT id FROM tokens ORDER BY rowid DESC")!.id);
+    const bytes = async (terms: { issuer?: "root"; notBefore?: Date; notAfter?: Date } = {}) => {
+      const { issuer, notBefore = start, notAfter = later(dayMs) } = terms;
+      const san = [`URI:spiffe://acme.example/worker/${name}`];
+      const period = { notBefore, notAfter };
+      const ca = issuer === "root" ? world.root : world.intermediate;
+      return Uint8Array.from(
+        await composeCsrTbs({ issuer: ca, csrPem, identity: { commonName: name, san }, ...period }),
+      );
+    };
+    return { id, bytes, ask, keyPem: key };
+  };
+  return { ...world, ...approvers, endOf, asked };
+}
+
+const role = (tbs: Uint8Array, token: string) => ({ name: "issue-role:worker", tbs, token }) as const;
+
+test("a certificate is issued by this CA, ends with it at the latest, and has not ended", async () => {
+  const world = await made();
+  const { notAfter: end } = world.ca.issuer.certificate.period;
+  const cases = [
+    [{}, /^executed$/],
+    [{ notAfter: end }, /^executed$/],
+    [{ issuer: "root" }, /^lapsed: .*names CN=Root as its issuer$/],
+    [{ issuer: "root", notAfter: new Date(+end + 1_000) }, /^lapsed: /],
+    [{ notBefore: later(-dayMs), notAfter: start }, /^lapsed: .*has ended$/],
+    [{ notBefore: later(-dayMs), notAfter: later(1_000) }, /^executed$/],
+  ] as const;
+  for (const [index, [terms, expected]] of cases.entries()) {
+    const { id, bytes, ask } = await world.asked(`w-${index}`);
+    assert.match(await world.endOf(role(await bytes(terms), id)), expected, JSON.stringify(terms));
+    assert.is(await ask(), String(expected) === "/^executed$/" ? "done" : "request-pending");
+  }
+  world.close();
+});
+
+test("the token is of this key and name, not void, and without a certificate", async () => {
+  const world = await made();
+  const one = await world.asked("w-1");
+  const other = await world.asked("w-2", { keyPem: one.keyPem });
+  const third = await world.asked("w-3");
+  const again = await world.asked("w-1");
+  const refused = /^lapsed: .*is not one of this enrolment$/;
+  const tbs = await one.bytes();
+  assert.match(await world.endOf(role(tbs, "00".repeat(8))), refused, "an unknown token");
+  assert.match(await world.endOf(role(tbs, other.id)), refused, "another name");
+  assert.match(await world.endOf(role(tbs, again.id)), refused, "another key");
+  change(world.ca, "UPDATE tokens SET void = 1 WHERE id = ?", third.id);
+  assert.match(await world.endOf(role(await third.bytes(), third.id)), refused, "a void token");
+  assert.is(await world.endOf(role(tbs, one.id)), "executed");
+  assert.match(await world.endOf(role(tbs, one.id)), refused, "a token with a certificate");
+  const taken = await world.endOf(role(await again.bytes(), again.id));
+  assert.match(taken, /^lapsed: .*w-1/, taken);
+  world.close();
+});
+
+test("the enrolment is decided, its answer stays for a day, its use is recorded, and a replaced name is unlocked", async () => {
+  const world = await made();
+  const types: string[] = [];
+  const keep = (events: readonly { readonly type: string }[]) => void types.push(...events.map(({ type }) => type));
+  world.ca.register.recordTo({ record: (event) => keep([event]), recordNow: keep });
+  const { id, bytes, ask } = await world.asked("w-1", { replaces: "yes" });
+  const identity = "spiffe://acme.example/worker/w-1";
+  for (const each of [identity, `${identity}0`]) {
+    change(world.ca, "INSERT INTO locked_identities VALUES (?, ?, ?)", each, +start, "renewal-forked");
+  }
+  assert.is(read(world.ca, (rows) => openRequests(rows, start)).length, 1);
+  assert.is(await world.endOf(role(await bytes(), id)), "executed");
+  assert.equal(read(world.ca, (rows) => openRequests(rows, start)), []);
+  assert.is(await ask(later(dayMs - 1)), "done");
+  assert.ok(types.includes("token.used"), types.join(" "));
+  assert.equal(read(world.ca, (rows) => rows.all("SELECT identity FROM locked_identities")).length, 1);
+  world.close();
+});
+
+test("a signature that does not verify issues nothing", async () => {
+  let isWrong = false;
+  const world = await made({
+    signer: (real) => ({ ...real, sign: (bytes) => real.sign(isWrong ? bytes.subarray(1) : bytes) }),
+  });
+  const { id, bytes, ask } = await world.asked("w-1");
+  isWrong = true;
+  assert.match(await world.endOf(role(await bytes(), id)), /^open: .*does not verify/);
+  assert.is(await ask(), "request-pending");
+  world.close();
+});
+
+test("with the approvers the CAs of the configuration are in force; others than those approved are not", async () => {
+  const world = await made();
+  change(world.ca, "DELETE FROM facts WHERE name = 'configured_cas'");
+  const cas = configuredCas(world.ca);
+  const isPermitted = (next: readonly string[]) =>
+    read(world.ca, (rows) => arePermitted(rows, { ...cas, next }, start));
+  assert.not(isPermitted([]));
+  const { id } = await Effect.runPromise(requestPolicy(world.ca, policyOfKeys(world.keys).line, start));
+  await world.approve(id, "alice", start);
+  assert.is(await world.approve(id, "carol", start), "executed");
+  assert.ok(isPermitted([]));
+  assert.is(await world.endOf({ name: "rotate-ca", ...cas, next: ["ab".repeat(32)] }), "executed");
+  assert.equal(["ab", "cd"].map((each) => isPermitted([each.repeat(32)])), [true, false]);
+  world.close();
+});
+
+test.run();
