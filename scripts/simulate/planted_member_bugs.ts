@@ -150,8 +150,8 @@ export const plantedMemberBugs: readonly PlantedBug[] = [
   bug(
     "the CA's own certificate renews over its port",
     "actors/ca/reenrol.ts",
-    'if (roleOf(row.identity, ca.domain) === "ca") {',
-    'if (roleOf(row.identity, ca.domain) === "ca" && row.predecessor !== null) {',
+    'if (role === "ca" || role === "identity") {',
+    'if (role === "identity") {',
   ),
   bug(
     "a certificate renews at its end",
