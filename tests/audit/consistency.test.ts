@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { isConsistent } from "../../actors/audit/consistency.ts";
+import { consistencyHashesMax, isConsistent } from "../../actors/audit/consistency.ts";
 import { leafHash, TreeEdge } from "../../actors/audit/merkle_tree.ts";
 
 const test = suite("isConsistent()");
@@ -58,6 +58,7 @@ test("hashes of another length are refused", () => {
 test("sizes beyond 32 bits have proofs of at most two hashes a bit", () => {
   const root = leaves[0]!;
   assert.not(isConsistent({ size: 2 ** 33 + 1, root }, { size: 2 ** 52 + 7, root }, []));
+  assert.is(consistencyHashesMax, 128);
 });
 
 test.run();

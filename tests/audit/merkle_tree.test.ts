@@ -47,7 +47,12 @@ test("proves every leaf of every tree up to 40 leaves, and nothing else", () => 
       assert.not.ok(rootFor(leaves[index]!, index, path.slice(1)) && path.length > 0);
     }
   }
-  assert.is(rootOfInclusion(leaves[0]!, { index: 3, size: 3, path: [] }), undefined);
+  // Taken as numbers alone, these indexes would have the paths of the first and of the last leaf.
+  for (const [index, nearest] of [[-1, 0], [3, 2], [7, 2]] as const) {
+    const path = inclusionPath(all, nearest, 3);
+    assert.ok(rootOfInclusion(leaves[nearest]!, { index: nearest, size: 3, path }));
+    assert.is(rootOfInclusion(leaves[nearest]!, { index, size: 3, path }), undefined, String(index));
+  }
 });
 
 test.run();
