@@ -150,8 +150,9 @@ function refuseOtherPair(paths: EnrolmentPaths, token: GivenToken): Effect.Effec
     const hasPair = files.certPem !== undefined || files.keyPem !== undefined || files.identityPem !== undefined;
     if (!hasPair || files.next?.purpose === purposeOfToken(token)) return;
     const all = [paths.certPem, paths.keyPem, ...(paths.identityPem === undefined ? [] : [paths.identityPem])];
+    const them = all.length === 2 ? "both" : "all of them";
     return yield* failed(
-      `${all.join(" or ")} is there already: move them away, or name another configuration with -o`,
+      `${all.join(" or ")} is there already: move ${them} away, or name another configuration with -o`,
     );
   });
 }
