@@ -26,7 +26,8 @@ const usage = `usage: npm run simulate -- [--seed N] [--runs M] [--minutes T] [-
   ${memberFaultKinds.join(", ")}
 --hardware: the same, where the CA's key is in a token that hangs and vanishes
 --approvals: the same, where persons approve enrolments of schedulers and changes of the approvers, and some of them leave
---trainings: models that the scheduler keeps, with an integer tensor beside floats; the kinds of fault below
+--trainings: models that the scheduler keeps, with an integer tensor beside floats, several at once in half of the seeds; clocks
+  that are set, full disks, losses of power at any write, and the kinds of fault below
 --witnesses: audit logs that are truncated, rewritten or forked, and those who witness them
 --hunt: keeps the scenarios that take a new transition of a machine, and changes them further; ends with the transitions
   that plain seeds did not take, and with scenarios that violate an invariant
