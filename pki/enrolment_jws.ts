@@ -45,7 +45,7 @@ export class EnrolmentJwsRefused extends Data.TaggedError("EnrolmentJwsRefused")
   }
 }
 
-/** What a body says; nothing of it is proved before {@linkcode verifyEnrolment}. */
+/** What a body claims; nothing of it is proved before {@linkcode verifyEnrolment}. */
 export interface EnrolmentClaim {
   /** The signing request, DER. */
   readonly csr: Uint8Array;

@@ -14,7 +14,7 @@ import type { Untouched } from "./untouched.ts";
 
 /** A lease that lapses earlier than announced by more than this is a violation, in milliseconds. */
 const earlyMs = 100;
-/** A lease that nobody renews is over this long after its life, in milliseconds: a look comes every quarter of a second. */
+/** A lease that is not renewed is over this long after its life, in milliseconds: a look comes every quarter of a second. */
 const lateMs = 500;
 
 type Fields = Readonly<Record<string, unknown>>;

@@ -114,7 +114,7 @@ export interface PlannedTraining {
   readonly rounds: number;
   /** Part of the trainers whose updates are enough at a round's deadline; all where undefined. */
   readonly quorum?: number;
-  /** It is cancelled, and goes on later. */
+  /** It is cancelled, and resumed later. */
   readonly cancelAt?: number;
   readonly resumeAt?: number;
 }

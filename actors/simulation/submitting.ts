@@ -1,5 +1,5 @@
 /**
- * The operator of a simulated scheduler that waits for jobs: submits trainings, cancels them and lets them go on, by the same events as
+ * The operator of a simulated scheduler that waits for jobs: submits trainings, cancels and resumes them, by the same events as
  * the admin socket.
  *
  * What `receive_training.ts` leaves on the disk is put there at once: a body that arrives over a socket is a promise, which no seed orders.
@@ -100,7 +100,7 @@ export class Operator {
     const id = "training" in ask ? ask.training.id : ask.id;
     this.#sim.note("fault", node.name, `${ask.type} ${id}: ${status}`);
     if (status === 200) this.accepted.push({ type: ask.type, id });
-    // One that is cancelled ends a moment later, and goes on only then.
+    // One that is cancelled ends a moment later, and can be resumed only then.
     return status !== 503 && !(ask.type === "resume" && status === 409);
   }
 }

@@ -20,7 +20,7 @@ import {
 const submittedShare = 0.5;
 const trainingsMin = 2;
 const trainingsMax = 3;
-/** A training is cancelled in this part, and goes on later in this part of those. */
+/** A training is cancelled in this part, and resumed later in this part of those. */
 const cancelledShare = 0.4;
 const resumedShare = 0.7;
 /** Half of the updates are enough at a round's deadline in this part of the seeds. */

@@ -99,7 +99,7 @@ test("two trainings that share all workers end with the models of runs alone, bi
   }
 });
 
-test("one is cancelled and goes on in another run while the other trains; a loss of power makes the scheduler forget neither", async () => {
+test("one is cancelled and resumed in another run while the other trains; a loss of power makes the scheduler forget neither", async () => {
   const cancelled = { ...one, rounds: 5, cancelAt: 14_000, resumeAt: 18_000 };
   const { findings, scheduler, states, pass, runs } = await play([cancelled, other], 17_000);
   assert.ok(states().includes("t-1 cancelled"), states().join());

@@ -61,7 +61,7 @@ export class EnrollingNode {
   readonly reports: Report[] = [];
   readonly #running = new Set<{ readonly actor: Actor<typeof enrolmentMachine>; readonly ports: RealPorts }>();
 
-  /** @param identity Where the key of the node's identity is: with one in hardware the pair lies in a folder of its own. */
+  /** @param identity Where the key of the node's identity is: with one in hardware the pair is in a folder of its own. */
   constructor(identity: "file" | "hardware" = "file") {
     const beside = (name: string) => join(this.folder, name);
     const pair = (name: string) => beside(identity === "file" ? name : join("state", "tls", name));

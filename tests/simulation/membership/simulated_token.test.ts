@@ -1,4 +1,4 @@
-/** The key of a simulated CA in a token that hangs and vanishes: nothing is issued meanwhile, and issuing goes on by itself. */
+/** The key of a simulated CA in a token that hangs and vanishes: nothing is issued meanwhile, and issuing resumes by itself. */
 import { setImmediate } from "node:timers/promises";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
