@@ -44,7 +44,10 @@ export const renewalsMax = 240;
 export const renewalsWindowMs = 60 * 60_000;
 
 /** What the register says about a renewal. */
-type Renewal = { readonly kind: "sign" } | { readonly kind: "again"; readonly der: IssuedDer } | {
+type Renewal = { readonly kind: "sign"; readonly predecessor: string } | {
+  readonly kind: "again";
+  readonly der: IssuedDer;
+} | {
   readonly kind: "forked";
   readonly refusal: CaRefused;
 };
@@ -53,7 +56,7 @@ type Renewal = { readonly kind: "sign" } | { readonly kind: "again"; readonly de
  * Renews a certificate: subject and names are the former one's.
  *
  * The certificate's bytes decide, not its path: it is a row of the register, not revoked, and the newest of its line. The same new
- * key gets the same answer again. Another key for a certificate that was renewed before means that two nodes have it: refused, and
+ * key gets the same answer again, unless that is not valid yet: the CA's clock was ahead, and its successor is the answer. Another key for a certificate that was renewed before means that two nodes have it: refused, and
  * the name's renewals stop until an operator decides.
  */
 export function reenrol(
@@ -76,7 +79,7 @@ export function reenrol(
     const lifetimeMs = ca.lifetimeMs(roleOf(row.identity, ca.domain));
     const certificate = yield* signLeaf(ca, read, { identity: { renews: former }, lifetimeMs }, at);
     return yield* Effect.fromResult(ca.register.transaction<IssuedDer, never>((rows) => {
-      enterCertificate(rows, { certificate, issuer: ca.issuerId, predecessor: row.fingerprint });
+      enterCertificate(rows, { certificate, issuer: ca.issuerId, predecessor: outcome.predecessor });
       return Result.succeed(certificate.der);
     }));
   }));
@@ -147,10 +150,11 @@ function readFormer(der: Uint8Array): Result.Result<Certificate, CaRefused> {
 function decide(
   rows: RegisterRows,
   row: CertificateRow,
-  { key }: ReadRequest,
+  read: ReadRequest,
   at: Date,
 ): Result.Result<Renewal, CaRefused> {
   const { identity } = row;
+  const { key } = read;
   const hardware = boundTo(rows, identity);
   if (hardware !== undefined) {
     return refuse("identity-required", `${identity} gets its certificates for the signature of ${hardware}`);
@@ -170,9 +174,11 @@ function decide(
   if (isCompromisedKey(rows, key)) return refuse("csr-not-allowed", "the request's key is compromised");
   if (successor === undefined) {
     const recent = countSince(rows, identity, new Date(+at - renewalsWindowMs - backdateMs));
-    if (recent < renewalsMax) return Result.succeed({ kind: "sign" });
+    if (recent < renewalsMax) return Result.succeed({ kind: "sign", predecessor: row.fingerprint });
     return refuse("renewed-too-often", `${identity} has ${recent} certificates of the last hour`);
   }
+  // It was issued while this CA's clock was ahead, and no peer accepts it yet: it is renewed in its turn.
+  if (successor.not_before > +at && successor.revoked === null) return decide(rows, successor, read, at);
   if (successor.not_after < +at) {
     return refuse(
       "renewal-expired",

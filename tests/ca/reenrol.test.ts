@@ -2,7 +2,7 @@
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { liveCertificateOf } from "../../actors/ca/certificate_rows.ts";
+import { certificateOf, liveCertificateOf } from "../../actors/ca/certificate_rows.ts";
 import { enrol } from "../../actors/ca/enrol.ts";
 import { failuresMax, failureWindowMs } from "../../actors/ca/failure_limit.ts";
 import { issueOwn } from "../../actors/ca/own_certificate.ts";
@@ -56,6 +56,25 @@ test("the same new key gets the same answer again; another one is a fork, and th
   assert.equal(alarms, [{ kind: "renewal-forked", identity, fingerprint, address: "10.0.0.66" }]);
   const onward = { certificate: first, csr: (await testCsr("worker-01")).der, address };
   assert.is(await codeOf(reenrol(world.reopen(), onward, start)), "name-locked", "a restart keeps the lock");
+  world.close();
+});
+
+test("bug: a certificate that was issued while the CA's clock was an hour ahead was the answer until its time came, and the node's own ended", async () => {
+  const world = await testAuthority();
+  const { certificate } = await enrolled(world);
+  const { der: csr } = await testCsr("worker-01");
+  const renew = async (at: Date) => {
+    const der = await Effect.runPromise(reenrol(world.ca, { certificate, csr, address }, at));
+    return Result.getOrThrow(parseCertificate(der));
+  };
+  const ahead = await renew(later(60 * 60_000));
+  const usable = await renew(later(1_000));
+  assert.ok(+usable.period.notBefore <= +start, "it is valid by the clock that was set right");
+  assert.is((await renew(later(2_000))).fingerprint, usable.fingerprint, "asked again");
+  const row = Result.getOrThrow(world.ca.register.read((rows) => certificateOf(rows, usable.fingerprint)));
+  assert.is(row?.predecessor, ahead.fingerprint, "one line: each certificate has one successor");
+  const other = { certificate, csr: (await testCsr("worker-01")).der, address };
+  assert.is(await codeOf(reenrol(world.ca, other, later(3_000))), "renewal-forked");
   world.close();
 });
 
