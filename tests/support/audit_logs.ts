@@ -20,8 +20,18 @@ export async function withLogFolder(work: (dir: string) => Promise<void>): Promi
   try {
     await work(dir);
   } finally {
-    await rm(dir, { recursive: true, force: true });
+    await remove(dir);
   }
+}
+
+/** Removes the folder, more than once if need be: a log that ended while it was being opened may still make a file in it. */
+async function remove(dir: string): Promise<void> {
+  for (let attempts = 5; attempts > 0; attempts--) {
+    const isGone = await rm(dir, { recursive: true, force: true }).then(() => true, () => false);
+    if (isGone) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  await rm(dir, { recursive: true, force: true });
 }
 
 /** Opens a log. */
