@@ -9,4 +9,4 @@ import { startTokenChild } from "../../actors/pkcs11/start_token_child.ts";
 const [module] = process.argv.slice(2);
 const child = startTokenChild();
 child.stdin?.write(`${JSON.stringify({ op: "open", module, token: { label: "acme" } })}\n`);
-console.log(child.pid);
+console.log(`${child.pid}`); // a text: Deno gives numbers colours
