@@ -252,7 +252,9 @@ export const trainingMachine = trainingWithActions.createMachine({
         aggregator: {
           entry: "dispatchAggregator",
           always: [
-            { guard: "hasNoAggregator", target: "#training.allocating.deciding", actions: "beginTurn" },
+            // Its turn is over: it holds nothing while it waits for the next one.
+            { guard: "hasToQueue", target: "#training.allocating.regrouping" },
+            { guard: "hasNoAggregator", target: "#training.allocating.deciding" },
             { guard: "isAggregatorRunning", target: "trainers" },
           ],
           after: { [dispatchDeadlineMs]: { actions: "loseUndispatched" } },

@@ -321,6 +321,7 @@ export const trainingSetup = setup({
     hasNoParticipants: ({ context }) => allParticipants(context.training).length === 0,
     lacksTrainers: ({ context }) => trainersOf(context.training).length < leastAtStart(context),
     hasNoTrainers: ({ context }) => trainersOf(context.training).length === 0,
+    hasToQueue: ({ context }) => context.patience !== undefined && context.training.aggregator === undefined,
     hasNoAggregator: ({ context }) => context.training.aggregator === undefined,
     isAggregatorRunning: ({ context }) => context.training.aggregator?.state === "running",
     keepsModel: ({ context }) => context.model !== undefined,

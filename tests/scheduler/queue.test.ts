@@ -90,6 +90,23 @@ test("a training that has all its workers gives its turn to the next", async () 
   place.remove();
 });
 
+test("bug: a training that lost its aggregator before it began looked for another beside the next one, outside of its turn", async () => {
+  const { world, offer, phase, training, place, scheduler, live } = await daemonWith("t-a", "t-b");
+  offer("w1");
+  offer("w2");
+  assert.equal([phase("t-a"), phase("t-b")], ['{"dispatching":"aggregator"}', '{"allocating":"trainers"}']);
+  world.take("request");
+  scheduler.send({ type: "peer.closed", peer: "w2", identity: identityOf("w2"), reason: revoked });
+  assert.equal([phase("t-a"), phase("t-b")], ['{"allocating":"resting"}', '{"allocating":"trainers"}']);
+  assert.equal(Object.keys(training("t-a")?.context.training.trainers ?? {}), [], "it holds nothing while it waits");
+  const released = world.take("request").filter(({ message }) => "Release" in message).map(({ peer }) => peer);
+  assert.ok(released.includes("w1"), released.join(" "));
+  live(patience.holdMs + patience.restMs[0]);
+  assert.match(phase("t-a"), /"(queueing|trainers|aggregator)"/, "it waits for its turn again");
+  scheduler.stop();
+  place.remove();
+});
+
 test("bug: two trainings took offers of one worker of the existing network at the same time", async () => {
   const { world, offer, say, phase, training, place, scheduler, live } = await daemonWith("t-a", "t-b");
   offer("w1");
