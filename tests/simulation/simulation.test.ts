@@ -19,6 +19,7 @@ import {
   scenarioOf,
   shrinkScenario,
   Simulation,
+  trainingScenarioOf,
   VirtualTime,
 } from "../../actors/simulation/mod.ts";
 import { VirtualNetwork, type WireEnd } from "../../transport/simulated/network.ts";
@@ -274,6 +275,13 @@ once("seeds that failed once violate no invariant", async () => {
     ]
   ) {
     await runSeeds(seed, 1);
+  }
+});
+
+once("seeds of trainings that failed once violate no invariant", async () => {
+  for (const seed of [18_500_023, 18_500_061]) {
+    const { violations } = await runScenario(trainingScenarioOf(seed));
+    assert.equal(violations, [], `seed ${seed}`);
   }
 });
 

@@ -54,6 +54,26 @@ test("bug: nobody but the aggregator knew whose update was rejected; the schedul
   assert.is(world.reported("update.rejected").length, 1, "a report that is repeated is judged once");
 });
 
+test("bug: a trainer that its aggregator no longer waited for stayed a member without a result, round after round", () => {
+  const { world, progress, say, jobs, live, actor } = training(["a", "b"], 4);
+  const trainers = () => Object.keys(actor.getSnapshot().context.training.trainers);
+  const finish = (round: number) => {
+    progress("a", "update");
+    const members = [{ peer: "a", outcome: "counted" as const, norm: 1 }];
+    const job_id = jobs.get("aggregator")?.jobId ?? "";
+    assert.equal(say("aggregator", { job_id, progress: "updated", report: { round, members } }), { type: "Ok" });
+    progress("a", "update-received");
+    live(500);
+  };
+  progress("b", "update");
+  finish(1);
+  assert.equal(trainers(), ["a", "b"], "it may have entered in this round");
+  finish(2);
+  assert.equal(trainers(), ["a"]);
+  assert.match(String(world.reported("trainer.lost")[0]?.["reason"]), /does not wait for its updates.*round 1/);
+  assert.ok(told(world).some(([peer, what]) => peer === "b" && what === "Release"), "its worker can be leased again");
+});
+
 test("a trainer that says who is rejected is not believed", () => {
   const { world, say, jobs } = training(["a", "b"], 2);
   const members = [{ peer: "b", outcome: "rejected" as const, code: "norm" }];
