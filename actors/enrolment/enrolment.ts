@@ -35,6 +35,25 @@ export type {
 const failure = ({ event }: { readonly event: { readonly error: unknown } }) => ({ error: event.error });
 const obtained = ({ event }: { readonly event: { readonly value: Obtained } }) => event.value;
 
+/** After a request with a token: the certificate came, or the CA decides later. */
+const tokenAnswered = [
+  {
+    guard: { type: "isPending", params: obtained },
+    target: "pending",
+    actions: [{ type: "notePending", params: obtained }, "reportPending"],
+  },
+  { target: "installing", actions: { type: "takeObtained", params: obtained } },
+] as const;
+/** After one that failed. */
+const tokenFailed = [
+  {
+    guard: { type: "mayAskAgain", params: failure },
+    target: "pending",
+    actions: { type: "noteFailure", params: failure },
+  },
+  { target: "refused", actions: { type: "noteRefusal", params: failure } },
+] as const;
+
 /** Enrolment and renewal as a machine. */
 export const enrolmentMachine = enrolmentSetup.createMachine({
   id: "enrolment",
@@ -87,22 +106,8 @@ export const enrolmentMachine = enrolmentSetup.createMachine({
         }),
       },
       on: {
-        "effect.done.enrol": [
-          {
-            guard: { type: "isPending", params: obtained },
-            target: "pending",
-            actions: [{ type: "notePending", params: obtained }, "reportPending"],
-          },
-          { target: "installing", actions: { type: "takeObtained", params: obtained } },
-        ],
-        "effect.failed.enrol": [
-          {
-            guard: { type: "mayAskAgain", params: failure },
-            target: "pending",
-            actions: { type: "noteFailure", params: failure },
-          },
-          { target: "refused", actions: { type: "noteRefusal", params: failure } },
-        ],
+        "effect.done.enrol": tokenAnswered,
+        "effect.failed.enrol": tokenFailed,
       },
     },
     /** The token brings the certificate of the identity in hardware; with that, the node gets one for TLS. */
@@ -112,22 +117,8 @@ export const enrolmentMachine = enrolmentSetup.createMachine({
         input: ({ context }) => ({ ...forIdentity({ context }), token: present(context.token, "the token") }),
       },
       on: {
-        "effect.done.certify": [
-          {
-            guard: { type: "isPending", params: obtained },
-            target: "pending",
-            actions: [{ type: "notePending", params: obtained }, "reportPending"],
-          },
-          { target: "installing", actions: { type: "takeObtained", params: obtained } },
-        ],
-        "effect.failed.certify": [
-          {
-            guard: { type: "mayAskAgain", params: failure },
-            target: "pending",
-            actions: { type: "noteFailure", params: failure },
-          },
-          { target: "refused", actions: { type: "noteRefusal", params: failure } },
-        ],
+        "effect.done.certify": tokenAnswered,
+        "effect.failed.certify": tokenFailed,
       },
     },
     /** A certificate for TLS, the first or the next one, for the signature of the identity in hardware. */

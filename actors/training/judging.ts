@@ -35,14 +35,15 @@ export function judgeRound(args: TrainingArgs, aggregator: Peer, { round, member
       dropMember(args, { aggregator, round, member });
     }
   }
-  loseLeftBehind(args, round, byPeer);
+  loseLeftBehind(args, byPeer);
 }
 
 /**
  * Loses trainers of which a round's report has nothing and that lack the result of the round before it: their aggregator gave them up, as
  * it does where its own trust refused them for a moment. They would send updates of an earlier round for ever.
  */
-function loseLeftBehind({ context, enqueue }: TrainingArgs, round: number, reported: ReadonlyMap<Peer, unknown>): void {
+function loseLeftBehind({ context, enqueue }: TrainingArgs, reported: ReadonlyMap<Peer, unknown>): void {
+  const round = context.training.roundsDone + 1; // not the number that the report claims
   for (const { peer, state, isCounted, pace } of Object.values(context.training.trainers)) {
     if (!isCounted || state !== "running" || reported.has(peer) || pace.roundsDone >= round - 1) continue;
     const reason = `its aggregator does not wait for its updates, and it has no result of round ${round - 1}`;

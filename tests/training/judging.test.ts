@@ -66,8 +66,8 @@ test("bug: a trainer that its aggregator no longer waited for stayed a member wi
     live(500);
   };
   progress("b", "update");
-  finish(1);
-  assert.equal(trainers(), ["a", "b"], "it may have entered in this round");
+  finish(7);
+  assert.equal(trainers(), ["a", "b"], "it may have entered in this round, whatever number the report claims");
   finish(2);
   assert.equal(trainers(), ["a"]);
   assert.match(String(world.reported("trainer.lost")[0]?.["reason"]), /does not wait for its updates.*round 1/);

@@ -64,7 +64,7 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
     await left(a, b);
   });
 
-  test("the certificate of an identity in hardware: no gate takes it, whoever dials", async () => {
+  test("the certificate of an identity in hardware is refused in both directions", async () => {
     const meeting = meetingOf(pki);
     const node = await pki.node("b", { san: ["URI:spiffe://test.hypha/identity/b"] });
     const [a, b] = [await meeting.join("a"), await meeting.join("b", { node })];

@@ -203,7 +203,7 @@ export class SimulatedCa {
     this.#process.killed = then;
   }
 
-  /** Whether something waits for a promise, and not for virtual time. While the token hangs, whoever needs it waits for its turn. */
+  /** Whether an Effect waits for a promise instead of virtual time. While the token hangs, requests for its signature are queued. */
   get isWorking(): boolean {
     return this.#forging > 0 || (this.#working > 0 && !this.keyToken.isWaiting);
   }
