@@ -31,6 +31,7 @@ import {
   participantOf,
   type Sender,
   trainersOf,
+  type Training,
   withoutParticipant,
 } from "./training.ts";
 
@@ -87,14 +88,26 @@ export function removeParticipant(args: TrainingArgs, participant: Participant):
   return part;
 }
 
-/** A participant's connection closed. The participant is lost at once because of its certificate, else after `absence_s`. */
+/** Whether this participant is the aggregator that sends the last result: its absence ends the wait for it. */
+function isSendingLast({ aggregator }: Training, participant: Participant): boolean {
+  return participant === aggregator && aggregator.state === "done" && !aggregator.ended;
+}
+
+/**
+ * A participant's connection closed. The participant is lost at once because of its certificate, else after `absence_s`. The
+ * aggregator that sends the last result is absent then, and no more is waited for it.
+ */
 export function noteAbsence(
   { context, enqueue }: TrainingArgs,
   { peer, identity, reason }: Extract<TransportFact, { type: "peer.closed" }>,
 ): void {
   const participant = participantBy(context.training, { peer, member: memberOf(identity) });
-  if (participant === undefined || participant.state === "done") return;
-  if (reason.type === "trust.changed" || reason.type === "expired") {
+  if (participant === undefined) return;
+  const isLast = isSendingLast(context.training, participant);
+  if (participant.state === "done" && !isLast) return;
+  const isRefused = reason.type === "trust.changed" || reason.type === "expired";
+  if (isRefused && isLast) enqueue.raise({ type: "absence.over", peer });
+  else if (isRefused) {
     enqueue.raise({
       type: "participant.lost",
       peer,
@@ -116,7 +129,9 @@ export function noteDenied(
 ): void {
   const participant = participantBy(context.training, { peer, member: memberOf(identity) });
   const lacks = denied.filter((act) => participating.has(act));
-  if (participant === undefined || participant.state === "done" || lacks.length === 0) return;
+  if (participant === undefined || lacks.length === 0) return;
+  if (isSendingLast(context.training, participant)) enqueue.raise({ type: "absence.over", peer });
+  if (participant.state === "done") return;
   enqueue.raise({ type: "participant.lost", peer, reason: `the rules deny it ${lacks.join(", ")}` });
 }
 

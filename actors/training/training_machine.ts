@@ -317,6 +317,17 @@ export const trainingMachine = trainingWithActions.createMachine({
               states: {
                 sending: {
                   always: { guard: "isResultSent", target: "receiving" },
+                  // The aggregator is gone: what it did not send does not come.
+                  on: {
+                    "absence.over": {
+                      guard: { type: "isAggregator", params: ({ event }) => event },
+                      target: "receiving",
+                    },
+                    "held.lost": {
+                      guard: { type: "isAggregator", params: ({ event: { giver } }) => ({ peer: giver }) },
+                      target: "receiving",
+                    },
+                  },
                   after: { [sendingMs]: { target: "#training.concluding", actions: "reportUnconfirmed" } },
                 },
                 // Trainers' receipts and the last evaluation are still missing.

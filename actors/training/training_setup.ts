@@ -315,6 +315,7 @@ export const trainingSetup = setup({
       const participant = participantOf(context.training, params.peer);
       return participant !== undefined && participant.state !== "done";
     },
+    isAggregator: ({ context }, { peer }: { readonly peer: Peer }) => context.training.aggregator?.peer === peer,
     canRegroup: ({ context }) => allParticipants(context.training).length + Object.keys(context.excluded).length > 0,
     takesTurns: ({ context }) => context.patience !== undefined,
     wantsAggregatorFirst: ({ context }) => context.first === "aggregator" && context.training.aggregator === undefined,

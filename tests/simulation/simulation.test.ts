@@ -272,6 +272,7 @@ once("seeds that failed once violate no invariant", async () => {
       14_000_213,
       14_000_414,
       16_000_071,
+      18_000_492,
     ]
   ) {
     await runSeeds(seed, 1);
