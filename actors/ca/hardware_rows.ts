@@ -49,12 +49,22 @@ export function boundTo(rows: RegisterRows, identity: string): string | undefine
   return bound > newest(rows, "", identity) ? hardware : undefined;
 }
 
+/** The role that the token of an identity's first certificate names; a renewed one has it through those that it renews. */
+function tokenRoleOf(rows: RegisterRows, fingerprint: string): string | undefined {
+  const sql = `
+WITH RECURSIVE line (predecessor, token) AS (
+  SELECT predecessor, token FROM certificates WHERE fingerprint = ?
+  UNION ALL SELECT c.predecessor, c.token FROM line CROSS JOIN certificates c ON c.fingerprint = line.predecessor
+) SELECT t.role FROM line CROSS JOIN tokens t ON t.id = line.token`;
+  return rows.first<{ readonly role: string }>(sql, fingerprint)?.role;
+}
+
 /** The SPIFFE ID that an identity in hardware gets TLS certificates for; undefined where a later token has ended this. */
 export function tlsIdentityOf(
   rows: RegisterRows,
-  { identity, token }: Pick<CertificateRow, "identity" | "token">,
+  { identity, fingerprint }: Pick<CertificateRow, "identity" | "fingerprint">,
 ): { readonly identity: string; readonly role: string } | undefined {
-  const role = rows.first<{ readonly role: string }>("SELECT role FROM tokens WHERE id = ?", token ?? "")?.role;
+  const role = tokenRoleOf(rows, fingerprint);
   const parts = partsOf(identity);
   if (role === undefined || parts === undefined) return undefined;
   const named = `spiffe://${parts.domain}/${role}/${parts.name}`;
@@ -73,7 +83,7 @@ export function linkedIdentities(rows: RegisterRows, identity: string): readonly
   return [hardware, ...named.filter((each) => boundTo(rows, each) === hardware)];
 }
 
-/** TLS certificates that an identity's certificate got and that are in force, {@linkcode pageRows} of them. */
+/** TLS certificates that are in force and that an identity's certificate, or one that renews it, got, {@linkcode pageRows} of them. */
 export function enrolledBy(
   rows: RegisterRows,
   { identity, rowid, fingerprint }: ListedRow,
@@ -81,10 +91,9 @@ export function enrolledBy(
 ): readonly ListedRow[] {
   const parts = partsOf(identity);
   if (parts?.role !== identityPart) return [];
-  const sql = "SELECT t.role FROM tokens t JOIN certificates c ON c.token = t.id WHERE c.fingerprint = ?";
-  const role = rows.first<{ readonly role: string }>(sql, fingerprint)?.role;
+  const role = tokenRoleOf(rows, fingerprint);
   if (role === undefined) return [];
-  const next = "SELECT min(rowid) AS next FROM certificates WHERE identity = ? AND rowid > ?";
+  const next = "SELECT min(rowid) AS next FROM certificates WHERE identity = ? AND rowid > ? AND token IS NOT NULL";
   const end = rows.first<{ readonly next: number | null }>(next, identity, rowid)?.next ?? Number.MAX_SAFE_INTEGER;
   return rows.all(
     `${listedWhere} c.identity = ? AND c.rowid > ? AND c.rowid < ? AND c.token IS NULL AND c.predecessor IS NULL

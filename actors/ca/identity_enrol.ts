@@ -1,5 +1,6 @@
 /**
- * Enrolment with an identity in hardware: a short-lived TLS certificate for a signing request that the identity's key has signed for.
+ * Enrolment with an identity in hardware: what its key has signed for. A signing request for a new key gets a short-lived TLS
+ * certificate; one for the identity's own key renews the identity's certificate.
  *
  * @module
  */
@@ -19,14 +20,15 @@ import {
   isCompromisedKey,
   isReplaced,
   lockOf,
+  type NewCertificate,
   roleOf,
 } from "./certificate_rows.ts";
 import { type IssuedDer, limited } from "./enrol.ts";
 import { isHardwareIdentity, tlsIdentityOf } from "./hardware_rows.ts";
-import { renewalsMax, renewalsWindowMs } from "./reenrol.ts";
+import { decideRenewal, renewalsMax, renewalsWindowMs } from "./reenrol.ts";
 import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
-import { checkWishes, type ReadRequest, readRequest, signLeaf } from "./sign_leaf.ts";
+import { checkWishes, type LeafTerms, type ReadRequest, readRequest, signLeaf } from "./sign_leaf.ts";
 
 /** How long a TLS certificate lives at most that was issued for an identity in hardware, in milliseconds. */
 export const tlsLifetimeMaxMs = 24 * 60 * 60_000;
@@ -48,9 +50,22 @@ interface Proved {
   readonly read: ReadRequest;
 }
 
+/** What a request gets: a certificate to be signed, or the one that an earlier answer had. */
+type Decided = { readonly kind: "again"; readonly der: IssuedDer } | {
+  readonly kind: "sign";
+  readonly terms: LeafTerms;
+  /** How the register enters it. */
+  readonly as: Pick<NewCertificate, "predecessor" | "identifiedBy">;
+};
+
 /**
- * Issues a TLS certificate that lives a day at most and never beyond the identity's certificate. Its role is the one of the identity's
- * token, in the register; its other names are those of the identity's certificate.
+ * Issues a certificate for the signature of an identity.
+ *
+ * One for TLS lives a day at most and never beyond the identity's certificate. Its role is the one of the identity's token, in the
+ * register; its other names are those of the identity's certificate.
+ *
+ * The identity's own certificate is renewed in the second half of its life, and after it for as long as a node's is: then it has the
+ * same names, and the lifetime of `[ca.roles.identity]`.
  *
  * The nonce counts as used from the moment at which the signature over it is verified: what is refused afterwards, or cannot be signed
  * now, needs another one.
@@ -63,10 +78,13 @@ export function enrolIdentity(
   const issue = ca.inTurn(Effect.gen(function* () {
     const claim = yield* Effect.fromResult(readBody(body));
     const proved = yield* Effect.fromResult(prove(ca, claim, at));
-    const terms = yield* recorded(ca, proved, Effect.fromResult(termsOf(ca, proved, at)));
-    const certificate = yield* signLeaf(ca, proved.read, terms, at);
+    const isOwnKey = sameBytes(proved.read.csr.publicKey.spki, proved.certificate.publicKey.spki);
+    const decide = isOwnKey ? renewalOf : tlsTermsOf;
+    const decided = yield* recorded(ca, proved, Effect.fromResult(decide(ca, proved, at)));
+    if (decided.kind === "again") return decided.der;
+    const certificate = yield* signLeaf(ca, proved.read, decided.terms, at);
     return yield* Effect.fromResult(ca.register.transaction<IssuedDer, never>((rows) => {
-      enterCertificate(rows, { certificate, issuer: ca.issuerId, identifiedBy: proved.row.fingerprint });
+      enterCertificate(rows, { certificate, issuer: ca.issuerId, ...decided.as });
       return Result.succeed(certificate.der);
     }));
   }));
@@ -96,7 +114,7 @@ function prove(
   return Result.gen(function* () {
     const bad = ca.nonces.refuse(claim.nonce, +at);
     if (bad !== undefined) return yield* refuse(bad, "the nonce of the request is not good");
-    const row = yield* ca.register.transaction((rows) => identityRow(rows, claim.certificate, at));
+    const row = yield* ca.register.transaction((rows) => identityRow(ca, rows, claim.certificate, at));
     const certificate = yield* Result.mapError(
       parseCertificate(claim.certificate),
       ({ message: detail }) => new CaRefused({ code: "not-issued-here", detail }),
@@ -112,49 +130,68 @@ function prove(
 }
 
 /** The row of an identity's certificate that counts. Its bytes decide: what this register does not know is another CA's. */
-function identityRow(rows: RegisterRows, der: Uint8Array, at: Date): Result.Result<CertificateRow, CaRefused> {
+function identityRow(
+  { renewAfterExpiryMs }: CertificateAuthority,
+  rows: RegisterRows,
+  der: Uint8Array,
+  at: Date,
+): Result.Result<CertificateRow, CaRefused> {
   const row = certificateOf(rows, createHash("sha256").update(der).digest("hex"));
   if (row === undefined) return refuse("not-issued-here", "the register does not know the certificate in x5c");
   if (!isHardwareIdentity(row.identity)) {
     return refuse("not-issued-here", `the certificate of ${row.identity} is not one of an identity in hardware`);
   }
   if (row.revoked !== null) return refuse("certificate-revoked", `the certificate of ${row.identity} is revoked`);
-  if (+at <= row.not_after) return Result.succeed(row);
-  return refuse("identity-expired", `the identity's certificate ended at ${new Date(row.not_after).toISOString()}`);
+  return +at <= row.not_after + renewAfterExpiryMs ? Result.succeed(row) : expired(row);
 }
 
-/** Subject, names and life of the certificate; or why there is none. */
-function termsOf(ca: CertificateAuthority, { row, certificate, read }: Proved, at: Date) {
-  return ca.register.transaction((rows) =>
+const expired = ({ not_after }: CertificateRow) =>
+  refuse("identity-expired", `the identity's certificate ended at ${new Date(not_after).toISOString()}`);
+
+/** The name that an identity's certificate gets TLS certificates for, while it does. */
+function namedBy(rows: RegisterRows, row: CertificateRow): Result.Result<string, CaRefused> {
+  const { identity } = row;
+  const named = isReplaced(rows, row) ? undefined : tlsIdentityOf(rows, row);
+  if (named === undefined) return refuse("renewal-replaced", `a later token replaced the certificates of ${identity}`);
+  if ((lockOf(rows, identity) ?? lockOf(rows, named.identity)) === undefined) return Result.succeed(named.identity);
+  return refuse("name-locked", `renewals of ${identity} are stopped`);
+}
+
+/** The identity's own certificate is asked for again: its next one. */
+function renewalOf(ca: CertificateAuthority, { row, certificate, read }: Proved, at: Date) {
+  return ca.register.transaction<Decided, CaRefused>((rows) =>
     Result.gen(function* () {
-      const { identity } = row;
-      const named = isReplaced(rows, row) ? undefined : tlsIdentityOf(rows, row);
-      if (named === undefined) {
-        return yield* refuse("renewal-replaced", `a later token replaced the certificates of ${identity}`);
-      }
-      if ((lockOf(rows, identity) ?? lockOf(rows, named.identity)) !== undefined) {
-        return yield* refuse("name-locked", `renewals of ${identity} are stopped`);
-      }
-      if (sameBytes(read.csr.publicKey.spki, certificate.publicKey.spki)) {
-        return yield* refuse("csr-not-allowed", "the request is about the identity's own key");
-      }
+      yield* namedBy(rows, row);
+      yield* checkWishes(read.csr, { subject: certificate.subject, names: certificate.subjectAltNames });
+      // Each renewal is one row more between the certificate and its token.
+      const from = new Date((row.not_before + row.not_after) / 2);
+      if (at < from) return yield* refuse("renewed-too-often", `it can be renewed from ${from.toISOString()} on`);
+      const renewal = yield* decideRenewal(rows, row, read, at);
+      if (renewal.kind === "forked") return yield* Result.fail(renewal.refusal);
+      if (renewal.kind === "again") return renewal;
+      const terms = { identity: { renews: certificate }, lifetimeMs: ca.lifetimeMs("identity") };
+      return { kind: "sign", terms, as: { predecessor: renewal.predecessor, identifiedBy: row.fingerprint } };
+    })
+  );
+}
+
+/** Subject, names and life of a certificate for TLS; or why there is none. */
+function tlsTermsOf(ca: CertificateAuthority, { row, certificate, read }: Proved, at: Date) {
+  return ca.register.transaction<Decided, CaRefused>((rows) =>
+    Result.gen(function* () {
+      const named = yield* namedBy(rows, row);
+      if (+at > row.not_after) return yield* expired(row);
       if (isCompromisedKey(rows, read.key)) yield* refuse("csr-not-allowed", "the request's key is compromised");
       const others = certificate.subjectAltNames.filter(({ type }) => type !== "uri");
-      const wanted = {
-        subject: certificate.subject,
-        names: [...others, { type: "uri", value: named.identity } as const],
-      };
+      const wanted = { subject: certificate.subject, names: [...others, { type: "uri", value: named } as const] };
       yield* checkWishes(read.csr, wanted);
-      const recent = countSince(rows, named.identity, new Date(+at - renewalsWindowMs - backdateMs));
+      const recent = countSince(rows, named, new Date(+at - renewalsWindowMs - backdateMs));
       if (recent >= renewalsMax) {
-        return yield* refuse("renewed-too-often", `${named.identity} has ${recent} certificates of the last hour`);
+        return yield* refuse("renewed-too-often", `${named} has ${recent} certificates of the last hour`);
       }
-      const lifetimeMs = Math.min(
-        ca.lifetimeMs(roleOf(named.identity, ca.domain)),
-        tlsLifetimeMaxMs,
-        row.not_after - +at,
-      );
-      return { identity: { renews: { ...certificate, subjectAltNames: wanted.names } }, lifetimeMs };
+      const lifetimeMs = Math.min(ca.lifetimeMs(roleOf(named, ca.domain)), tlsLifetimeMaxMs, row.not_after - +at);
+      const identity = { renews: { ...certificate, subjectAltNames: wanted.names } };
+      return { kind: "sign", terms: { identity, lifetimeMs }, as: { identifiedBy: row.fingerprint } };
     })
   );
 }

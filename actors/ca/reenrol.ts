@@ -44,7 +44,7 @@ export const renewalsMax = 240;
 export const renewalsWindowMs = 60 * 60_000;
 
 /** What the register says about a renewal. */
-type Renewal = { readonly kind: "sign"; readonly predecessor: string } | {
+export type Renewal = { readonly kind: "sign"; readonly predecessor: string } | {
   readonly kind: "again";
   readonly der: IssuedDer;
 } | {
@@ -56,8 +56,8 @@ type Renewal = { readonly kind: "sign"; readonly predecessor: string } | {
  * Renews a certificate: subject and names are the former one's.
  *
  * The certificate's bytes decide, not its path: it is a row of the register, not revoked, and the newest of its line. The same new
- * key gets the same answer again, unless that is not valid yet: the CA's clock was ahead, and its successor is the answer. Another key for a certificate that was renewed before means that two nodes have it: refused, and
- * the name's renewals stop until an operator decides.
+ * key gets the same answer again, unless that is not valid yet: the CA's clock was ahead, and its successor is the answer. Another key
+ * for a certificate that was renewed before means that two nodes have it: refused, and the name's renewals stop until an operator decides.
  */
 export function reenrol(
   ca: CertificateAuthority,
@@ -69,7 +69,7 @@ export function reenrol(
     const former = yield* Effect.fromResult(readFormer(request.certificate));
     const read = yield* Effect.fromResult(readRequest(ca, request.csr));
     yield* Effect.fromResult(checkWishes(read.csr, { subject: former.subject, names: former.subjectAltNames }));
-    const outcome = yield* Effect.fromResult(ca.register.transaction((rows) => decide(rows, row, read, at)));
+    const outcome = yield* Effect.fromResult(ca.register.transaction((rows) => decideRenewal(rows, row, read, at)));
     if (outcome.kind === "again") return outcome.der;
     if (outcome.kind === "forked") {
       const { identity, fingerprint } = row;
@@ -147,7 +147,8 @@ function readFormer(der: Uint8Array): Result.Result<Certificate, CaRefused> {
   );
 }
 
-function decide(
+/** What is to be done for a request that renews a certificate. */
+export function decideRenewal(
   rows: RegisterRows,
   row: CertificateRow,
   read: ReadRequest,
@@ -178,7 +179,7 @@ function decide(
     return refuse("renewed-too-often", `${identity} has ${recent} certificates of the last hour`);
   }
   // It was issued while this CA's clock was ahead, and no peer accepts it yet: it is renewed in its turn.
-  if (successor.not_before > +at && successor.revoked === null) return decide(rows, successor, read, at);
+  if (successor.not_before > +at && successor.revoked === null) return decideRenewal(rows, successor, read, at);
   if (successor.not_after < +at) {
     return refuse(
       "renewal-expired",

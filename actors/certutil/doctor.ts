@@ -10,7 +10,7 @@ import type { FileSystem } from "effect/FileSystem";
 import type { Role } from "../../pki/certificate.ts";
 import { peerIdOf } from "../../pki/peer_id.ts";
 import type { CertutilError } from "./certutil_error.ts";
-import { examineBundle, examineChain, readCertificates } from "./doctor/certificates.ts";
+import { examineBundle, examineChain, examineIdentity, readCertificates } from "./doctor/certificates.ts";
 import { type NodeSettings, readSettings } from "./doctor/configuration.ts";
 import { examineDomains } from "./doctor/domains.ts";
 import { doubtful, type Finding, fine, wrong } from "./doctor/finding.ts";
@@ -57,6 +57,7 @@ interface NodeFiles {
   readonly cert: NodeFile | undefined;
   readonly trust: NodeFile | undefined;
   readonly crls: NodeFile | undefined;
+  readonly identity: NodeFile | undefined;
   readonly findings: readonly Finding[];
 }
 
@@ -72,13 +73,18 @@ const mends = {
     "hypha-certutil sign --ca-cert CA-CERT.pem --ca-key CA-KEY.pem --common-name NAME --csr REQUEST.csr --out-cert CERT.pem",
   trust: "hypha-certutil bundle --out BUNDLE.pem INTERMEDIATE-CERT.pem ROOT-CERT.pem",
   crls: "hypha-certutil gen-crl --ca-cert CA-CERT.pem --ca-key CA-KEY.pem --out-crl CRLS.pem",
+  identity: "hypha-ca token --identity, then join with --membership-identity-key",
 };
 
-const readFiles = Effect.fnUntraced(function* ({ keyPem, certPem, trustPem, crlsPem }: NodeSettings) {
+const readFiles = Effect.fnUntraced(function* ({ keyPem, certPem, trustPem, crlsPem, identityPem }: NodeSettings) {
   const findings: Finding[] = [];
   const read = Effect.fnUntraced(function* (path: string | undefined, part: keyof typeof mends, what: string) {
     if (path === undefined) return undefined;
-    const outcome = yield* readNodeFile(path, { key: `${part}_pem`, what, mend: mends[part] });
+    const outcome = yield* readNodeFile(path, {
+      key: `${part}_pem`,
+      what,
+      mend: mends[part],
+    });
     if ("text" in outcome) return outcome;
     findings.push(outcome);
     return undefined;
@@ -87,11 +93,12 @@ const readFiles = Effect.fnUntraced(function* ({ keyPem, certPem, trustPem, crls
   const cert = yield* read(certPem, "cert", "certificate");
   const trust = yield* read(trustPem, "trust", "trust bundle");
   const crls = yield* read(crlsPem, "crls", "revocation lists");
-  return { key, cert, trust, crls, findings } satisfies NodeFiles;
+  const identity = yield* read(identityPem, "identity", "certificate of the identity");
+  return { key, cert, trust, crls, identity, findings } satisfies NodeFiles;
 });
 
 const examineFiles = Effect.fnUntraced(
-  function* ({ key, cert, trust, crls, findings }: NodeFiles, { config, settings, at }: Examination) {
+  function* ({ key, cert, trust, crls, identity, findings }: NodeFiles, { config, settings, at }: Examination) {
     const { policy, role, crlsPem, ownName } = settings;
     const keyed = key && examineKey(key, policy.leafAlgorithms);
     const chain = cert && readCertificates(cert, "certificate-format");
@@ -112,6 +119,7 @@ const examineFiles = Effect.fnUntraced(
         examineMode("crl-permissions", crls),
         ...examineLists(crls, { bundle: [...anchors ?? [], ...own ?? []], at, graceMs: policy.crlGraceMs }),
       ],
+      ...identity === undefined ? [] : examineIdentity(identity, at),
       ...own === undefined || trust === undefined
         ? []
         : examineOwnTrust(own, { config, role, cert: cert!, trust, crls, namesLists, policy, ownName, at }),

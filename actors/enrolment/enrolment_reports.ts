@@ -3,7 +3,11 @@
  *
  * @module
  */
+import type { Ports } from "../runtime/ports.ts";
 import type { EnrolmentContext } from "./enrolment_setup.ts";
+import type { Obtained } from "./obtain.ts";
+
+type Issued = Extract<Obtained, { type: "issued" }>;
 
 /** There is no pair, and nothing to get one with. */
 export function reportAbsent({ ports, role }: EnrolmentContext): void {
@@ -27,13 +31,26 @@ export function reportPending({ ports, waitMs }: EnrolmentContext): void {
 /** A certificate is in place. */
 export function reportInstalled({ ports, obtained }: EnrolmentContext): void {
   if (obtained?.type !== "issued") return;
-  const { url, files } = obtained;
+  const { url, files, ending } = obtained;
   const changed = Object.keys(files).map((key) => key.replace(/Pem$/, ""));
   ports.report({
     level: "info",
     event: "enrolment.installed",
     message: url === "" ? "Put the key of the certificate in place" : `Took a certificate from ${url}`,
     fields: { url: url === "" ? undefined : url, changed },
+  });
+  if (ending !== undefined) reportEnding(ports, ending);
+}
+
+/** The certificate of the identity in hardware was not renewed. */
+function reportEnding({ report }: Ports, { notAfter, refusal }: NonNullable<Issued["ending"]>): void {
+  report({
+    level: "warn",
+    event: "enrolment.identity_due",
+    message:
+      `The certificate of the identity ends at ${notAfter.toISOString()} and was not renewed: ${refusal.message}; ` +
+      "trying again with the next certificate for TLS",
+    fields: { code: refusal.code, notAfter: notAfter.toISOString() },
   });
 }
 

@@ -99,5 +99,6 @@ export function chainText(chain: readonly Certificate[]): string {
   return chain.map(({ der }) => formatPem("CERTIFICATE", der)).join("");
 }
 
-const namesOf = ({ subject, subjectAltNames }: Certificate) =>
+/** Subject and names of a certificate, to compare. */
+export const namesOf = ({ subject, subjectAltNames }: Certificate) =>
   [subject.text, ...subjectAltNames.map(({ type, value }) => `${type}:${value}`).sort()].join(", ");

@@ -1,21 +1,22 @@
 /**
- * Certificates of a node whose identity is in hardware: that of the identity for a token, and those for TLS for the identity's signature.
+ * Certificates of a node whose identity is in hardware: that of the identity for a token, and for the identity's signature those for
+ * TLS, and the identity's next one.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
-import { Effect } from "effect";
+import { Effect, Result } from "effect";
 import { sameBytes } from "../../pki/bytes.ts";
 import type { Certificate } from "../../pki/certificate.ts";
 import { composeEnrolment } from "../../pki/enrolment_jws.ts";
-import { issuerKeyOf } from "../../pki/issue/signer.ts";
-import { certificatesOf } from "./ca_trust.ts";
+import { issuerKeyOf, type Signer } from "../../pki/issue/signer.ts";
+import { certificatesOf, chainOf } from "./ca_trust.ts";
 import { enrolmentRefused } from "./enrolment_refused.ts";
 import type { HeldFiles } from "./enrolment_store.ts";
-import { askNonce, askWithIdentity } from "./est_client.ts";
-import { chainText, type HeldPair, spiffeOf } from "./held_pair.ts";
+import { askCaCertificates, askNonce, askWithIdentity, type CaServer } from "./est_client.ts";
+import { chainText, type HeldPair, namesOf, spiffeOf } from "./held_pair.ts";
 import type { HardwareKey } from "./identity_key.ts";
-import { ownKeys, requestInfo, requestOf } from "./make_csr.ts";
+import { type KeyRequest, ownKeys, requestInfo, requestOf } from "./make_csr.ts";
 import {
   type Asked,
   askWithToken,
@@ -25,8 +26,10 @@ import {
   purposeOfToken,
   type RenewTerms,
   takeIssued,
+  type Trusted,
   withCa,
 } from "./obtain.ts";
+import { renewAt } from "./schedule.ts";
 
 interface WithHardware {
   readonly hardware: HardwareKey;
@@ -40,11 +43,7 @@ export function certifyIdentity(
 ): Asked<Obtained> {
   return Effect.gen(function* () {
     const purpose = purposeOfToken(token);
-    const { body, spki } = yield* hardware.use(async (signer) => {
-      const key = issuerKeyOf(signer);
-      const info = requestInfo(key);
-      return requestOf(key, info, await key.sign(info));
-    });
+    const { body, spki } = yield* hardware.use(requestOfToken);
     if (files.next?.purpose !== purpose) yield* store.writeNext({ purpose, keyPem: "" });
     const came = yield* askWithToken(token, body, terms);
     if ("pendingMs" in came) return { type: "pending", pendingMs: came.pendingMs };
@@ -65,8 +64,16 @@ export function certifyIdentity(
   });
 }
 
+/** A request that the token's key signs, about itself. */
+async function requestOfToken(signer: Signer): Promise<KeyRequest> {
+  const key = issuerKeyOf(signer);
+  const info = requestInfo(key);
+  return requestOf(key, info, await key.sign(info));
+}
+
 /**
- * Gets a certificate for TLS: the first one, or the one that takes the place of a pair.
+ * Gets a certificate for TLS: the first one, or the one that takes the place of a pair. Where two thirds of the life of the identity's
+ * own certificate are over, that is renewed before; what keeps it from that keeps nothing from the other.
  *
  * @param pair The pair in force; its key is kept where the terms say so.
  */
@@ -76,24 +83,65 @@ export function enrolWithIdentity(
   { hardware, ...terms }: RenewTerms & WithHardware,
 ): Asked<Obtained> {
   return Effect.gen(function* () {
-    const [identity] = certificatesOf(files.identityPem ?? "");
-    if (identity === undefined) {
+    const [held] = certificatesOf(files.identityPem ?? "");
+    if (held === undefined) {
       return yield* enrolmentRefused("identity-missing", "identity_cert_pem holds no certificate");
     }
-    const { keys = ownKeys } = terms;
+    const { keys = ownKeys, at } = terms;
     const keyPem = terms.key === "same" && pair !== undefined ? pair.keyPem : yield* keys.make;
     const { body: csr, spki } = yield* keys.request(keyPem);
-    return yield* withCa(identity, files, terms, (ca, trusted) =>
+    return yield* withCa(held, files, terms, (ca, trusted) =>
       Effect.gen(function* () {
-        const nonce = yield* askNonce(ca);
-        const body = yield* hardware.use((signer) => {
-          checkKey(identity, signer.spki());
-          const parts = { csr: Buffer.from(csr, "base64"), certificate: identity.der, nonce, sign: signer.sign };
-          return composeEnrolment(parts);
-        });
-        const answer = yield* askWithIdentity(ca, body);
-        return yield* takeIssued(ca, answer, { spki, keyPem, pair }, { ...terms, ...trusted });
+        const isDue = +at >= renewAt(held.period, 1 / 2);
+        const renewed = isDue ? yield* Effect.result(renewIdentity(ca, held, { hardware, ...trusted })) : undefined;
+        const next = renewed !== undefined && Result.isSuccess(renewed) ? renewed.success : undefined;
+        const answer = yield* askSigned(ca, { identity: next?.[0] ?? held, csr: () => Promise.resolve(csr), hardware });
+        const came = yield* takeIssued(ca, answer, { spki, keyPem, pair }, { ...terms, ...trusted });
+        if (came.type === "pending") return came;
+        const renewal = next === undefined ? {} : { identityPem: chainText(next) };
+        const refusal = renewed !== undefined && Result.isFailure(renewed) ? renewed.failure : undefined;
+        const ending = refusal === undefined ? {} : { ending: { notAfter: held.period.notAfter, refusal } };
+        return { ...came, files: { ...came.files, ...renewal }, ...ending };
       }));
+  });
+}
+
+/** The next certificate of an identity, with its issuers. */
+function renewIdentity(
+  ca: CaServer,
+  held: Certificate,
+  { hardware, present }: WithHardware & Trusted,
+): Asked<readonly [Certificate, ...Certificate[]]> {
+  return Effect.gen(function* () {
+    const csr = async (signer: Signer) => (await requestOfToken(signer)).body;
+    const answer = yield* askSigned(ca, { identity: held, csr, hardware });
+    const isOther = !sameBytes(answer.publicKey.spki, held.publicKey.spki) || namesOf(answer) !== namesOf(held);
+    if (isOther) return yield* enrolmentRefused("own-certificate-refused", "it is about another key, or another name");
+    if (answer.period.notAfter <= held.period.notAfter) {
+      return yield* enrolmentRefused("own-certificate-refused", "it ends no later than the one that it renews");
+    }
+    const [, ...issuers] = chainOf(answer, [...(yield* askCaCertificates(ca)), ...present]);
+    return [answer, ...issuers];
+  });
+}
+
+/** What the identity's key signs. */
+interface Signed extends WithHardware {
+  readonly identity: Certificate;
+  /** The signing request, base64. */
+  readonly csr: (signer: Signer) => Promise<string>;
+}
+
+/** Asks for a certificate with a signature over a nonce and a request. */
+function askSigned(ca: CaServer, { identity, csr, hardware }: Signed): Asked<Certificate> {
+  return Effect.gen(function* () {
+    const nonce = yield* askNonce(ca);
+    const body = yield* hardware.use(async (signer) => {
+      checkKey(identity, signer.spki());
+      const parts = { csr: Buffer.from(await csr(signer), "base64"), certificate: identity.der, nonce };
+      return await composeEnrolment({ ...parts, sign: signer.sign });
+    });
+    return yield* askWithIdentity(ca, body);
   });
 }
 

@@ -41,7 +41,13 @@ export interface ObtainTerms {
 
 /** What came of asking. */
 export type Obtained =
-  | { readonly type: "issued"; readonly files: NewFiles; readonly url: string }
+  | {
+    readonly type: "issued";
+    readonly files: NewFiles;
+    readonly url: string;
+    /** The certificate of the identity in hardware was due, and not renewed. */
+    readonly ending?: { readonly notAfter: Date; readonly refusal: EnrolmentRefused };
+  }
   /** An approval is awaited. */
   | { readonly type: "pending"; readonly pendingMs: number }
   /** A certificate came that cannot be used yet; the trust that came with it can. */

@@ -3,6 +3,7 @@ import { Buffer } from "node:buffer";
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { backdateMs } from "../../actors/ca/backdate.ts";
 import { enrol } from "../../actors/ca/enrol.ts";
 import { failuresMax } from "../../actors/ca/failure_limit.ts";
 import { enrolIdentity, tlsLifetimeMaxMs } from "../../actors/ca/identity_enrol.ts";
@@ -81,7 +82,11 @@ test("each refusal has its code, and nothing is issued", async () => {
     ],
     ["a node's certificate", "not-issued-here", identity.enrol({ certificate: plain, sign: fileSigner(keyPem).sign })],
     ["another key", "jws-signature", identity.enrol({ sign: fileSigner(keyPem).sign })],
-    ["the identity's own key", "csr-not-allowed", identity.enrol({ csr: (await testCsr("w1", identity.keyPem)).der })],
+    [
+      "the identity's own key, too early",
+      "renewed-too-often",
+      identity.enrol({ csr: (await testCsr("w1", identity.keyPem)).der }),
+    ],
     ["another subject", "csr-not-allowed", identity.enrol(await wishes("w2"))],
     ["another role", "csr-not-allowed", identity.enrol(await wishes("w1", ["URI:spiffe://acme.example/gateway/w1"]))],
     ["a broken request", "csr-malformed", identity.enrol({ csr: Uint8Array.of(0x30, 0) })],
@@ -141,6 +146,58 @@ test("a name, an identity's serial, and the node's own SPIFFE ID each revoke the
     [serial, read(old).serial].toSorted(),
     "and no later one",
   );
+  world.close();
+});
+
+test("an identity renews its own certificate with its signature, in the second half of its life and late; then it goes on", async () => {
+  const lifetimeMs = 100 * dayMs;
+  const world = await testAuthority({ lifetimeMs: (role) => role === "identity" ? lifetimeMs : 30 * dayMs });
+  const { ca } = world;
+  const identity = await testIdentity(world, "w1", { san: ["DNS:w1.acme.example"] });
+  const { der: own } = await testCsr("w1", identity.keyPem);
+  const half = later((lifetimeMs - backdateMs) / 2);
+  assert.is(await codeOf(identity.enrol({ csr: own }, new Date(+half - 1_000))), "renewed-too-often");
+  const renewed = await Effect.runPromise(identity.enrol({ csr: own }, half));
+  const [former, next] = [read(identity.certificate), read(renewed)];
+  assert.equal(namesIn(renewed), namesIn(identity.certificate));
+  assert.equal([next.subject.text, next.publicKey.spki], [former.subject.text, former.publicKey.spki]);
+  assert.is(+next.period.notAfter, +half + lifetimeMs);
+  assert.equal(await Effect.runPromise(identity.enrol({ csr: own }, half)), renewed, "the same answer again");
+  const other = (await testCsr("w2", identity.keyPem)).der;
+  assert.is(await codeOf(identity.enrol({ csr: other }, half)), "csr-not-allowed", "another subject");
+
+  const end = +start + lifetimeMs;
+  assert.is(await codeOf(identity.enrol({}, new Date(end + 1_000))), "identity-expired", "the former one");
+  const tls = await Effect.runPromise(identity.enrol({ certificate: renewed }, new Date(end + 1_000)));
+  assert.equal(namesIn(tls), ["dns:w1.acme.example", `uri:${named}`], "of the token's role still");
+  const late = new Date(+next.period.notAfter + ca.renewAfterExpiryMs);
+  const third = await Effect.runPromise(identity.enrol({ csr: own, certificate: renewed }, late));
+  const last = read(await Effect.runPromise(identity.enrol({ certificate: third }, late)));
+  const tooLate = new Date(+read(third).period.notAfter + ca.renewAfterExpiryMs + 1_000);
+  assert.is(await codeOf(identity.enrol({ csr: own, certificate: third }, tooLate)), "identity-expired");
+
+  await Effect.runPromise(revoke(ca, { serial: former.serial }, "keyCompromise", late));
+  assert.is(
+    await codeOf(identity.enrol({ certificate: third }, late)),
+    "certificate-revoked",
+    "with those that renew it",
+  );
+  const rows = await shown(world, "w1", late);
+  assert.ok(rows.find(({ serial }) => serial === last.serial)?.revoked !== undefined, "and what they got");
+  world.close();
+});
+
+test("an identity that a later token replaced, or that is revoked, renews nothing", async () => {
+  const world = await testAuthority();
+  const identity = await testIdentity(world, "w1");
+  const { der: own } = await testCsr("w1", identity.keyPem);
+  const { notBefore, notAfter } = read(identity.certificate).period;
+  const half = new Date((+notBefore + +notAfter) / 2);
+  const next = await testIdentity(world, "w1", { replaces: "yes" }, half);
+  assert.is(await codeOf(identity.enrol({ csr: own }, half)), "renewal-replaced");
+  await Effect.runPromise(revoke(world.ca, { name: "w1" }, "superseded", half));
+  const { der: csr } = await testCsr("w1", next.keyPem);
+  assert.is(await codeOf(next.enrol({ csr }, half)), "certificate-revoked");
   world.close();
 });
 

@@ -38,6 +38,8 @@ interface Files {
   certMode: number;
   more: string;
   gone?: string;
+  /** The certificate of an identity in a token. */
+  identity?: string;
 }
 
 const good: Files = {
@@ -59,11 +61,21 @@ const run = <A>(effect: Effect.Effect<A, CertutilError, FileSystem | Path>) =>
   Effect.runPromise(Effect.provide(Effect.result(effect), services));
 
 async function diagnose(changes: Partial<Files> = {}): Promise<Diagnosis> {
-  const { cert, key, trust, crls, keyMode, certMode, more, gone } = { ...good, ...changes };
+  const { cert, key, trust, crls, keyMode, certMode, more, gone, identity } = { ...good, ...changes };
   const paths = ["cert", "key", "trust", ...crls === undefined ? [] : ["crls"]];
   const lines = paths.map((name) => `${name}_pem = ${JSON.stringify(at(`${name}.pem`))}`);
   const role = more.includes("dataset_path") ? "" : 'external_addresses = ["/dns4/gateway.example/tcp/4001"]';
-  lines.push('listen_addresses = ["/ip4/127.0.0.1/tcp/4001"]', role, more, "");
+  lines.push('listen_addresses = ["/ip4/127.0.0.1/tcp/4001"]', role, more);
+  if (identity !== undefined) {
+    lines.push(
+      "[membership]",
+      'ca = ["https://ca.example"]',
+      'identity_key = "pkcs11:token=acme;object=w?module-path=/m.so"',
+    );
+    lines.push(`identity_cert_pem = ${JSON.stringify(at("identity.pem"))}`);
+    await writeFile(at("identity.pem"), identity);
+  }
+  lines.push("");
   await writeFile(at("config.toml"), lines.join("\n"));
   await writeFile(at("cert.pem"), cert);
   await writeFile(at("key.pem"), key);
@@ -95,6 +107,11 @@ const locked = generateKeyPairSync("ed25519").privateKey
   .export({ type: "pkcs8", format: "pem", cipher: "aes-256-cbc", passphrase: "x" }) as string;
 const oldRoot = await issueRoot({ commonName: "Old Root", notBefore: inDays(-10), notAfter: inDays(-1) });
 const lists = (thisUpdate: Date, nextUpdate: Date) => pki.crls({ thisUpdate, nextUpdate });
+
+const identityOf = async (notAfter: Date) => {
+  const san = ["URI:spiffe://acme.example/identity/w"];
+  return (await pki.node("w", { san, notBefore: inDays(-10), notAfter })).certPem;
+};
 
 const otherPeer = "12D3KooWBngswErHPB9iRtQVw5c5WEtesH6QDZULKrQdM7vbDU2M";
 
@@ -131,6 +148,17 @@ const cases: [name: string, changes: Partial<Files>, check: string, level: strin
     /hypha-certutil sign/,
   ],
   ["a self-signed one", { cert: self.chainPem, key: self.keyPem }, "self-signed", "error", /hypha-certutil csr/],
+  ["an identity in a token", { identity: await identityOf(inDays(100)) }, "identity-expiry", "ok", /^$/],
+  ["one that ends soon", { identity: await identityOf(inDays(10)) }, "identity-expiry", "warning", /its log says why/],
+  ["one that has ended", { identity: await identityOf(inDays(-1)) }, "identity-expiry", "error", /^hypha-ca token/],
+  ["an identity that is a node's", { identity: node.certPem }, "identity-kind", "error", /^hypha-ca token --identity/],
+  [
+    "an identity that is not there",
+    { identity: "", gone: "identity.pem" },
+    "identity-file",
+    "error",
+    /^hypha-ca token/,
+  ],
   ["a bundle that is empty", { trust: "" }, "bundle-format", "error", /^hypha-certutil inspect/],
   [
     "roots before intermediates",

@@ -10,7 +10,7 @@ import { revoke } from "../../actors/ca/revoke.ts";
 import { tokenKey } from "../../actors/enrolment/identity_key.ts";
 import { generatePkcs11Key } from "../../actors/pkcs11/pkcs11_signer.ts";
 import { type TestCaPort, testCaPort } from "../support/ca_port.ts";
-import { EnrollingNode, reaches, SkippingClock } from "../support/enrolment_world.ts";
+import { EnrollingNode, losing, reaches, SkippingClock } from "../support/enrolment_world.ts";
 import { needing } from "../support/prerequisites.ts";
 import { makeSoftToken, type SoftToken } from "../support/soft_token.ts";
 
@@ -120,6 +120,42 @@ test("with the CA away a node without a pair waits and says so, and enrols when 
     "certificate-revoked",
   );
   node.close();
+});
+
+test("the identity's own certificate is renewed with the token's signature; a lost answer keeps nothing from TLS, and is had again", async () => {
+  // Certificates begin five minutes early: one of less than ten more is in the second half of its life, and due below two and a half.
+  let seconds = 60;
+  const lifetimeMs = (role: unknown) => (role === "identity" ? seconds += 10 : 86_400) * 1_000;
+  const ca = await testCaPort({ lifetimeMs });
+  const [node, hardware] = [new EnrollingNode("hardware"), tokenKey(token.uri("w"), { timing })];
+  let lost = 0;
+  const ask = losing((path) => path === "/.well-known/hypha/enrol" && lost++ === 0);
+  const given = await ca.token("w-5", { key: "hardware" }, new Date());
+  const actor = node.start([ca.url], { hardware, ask, token: given });
+  await reaches(actor, "resting", started);
+  const identity = () => node.certificates(node.paths.identityPem!)[0]!;
+  const [former, tls] = [identity(), node.leaf!.fingerprint];
+  const said = node.reports.filter(({ event }) => event === "enrolment.identity_due");
+  assert.equal(said.map(({ fields }) => fields), [{
+    code: "ca-unreachable",
+    notAfter: former.period.notAfter.toISOString(),
+  }]);
+  assert.match(
+    said[0]!.message,
+    /was not renewed: .*the answer was lost.*; trying again with the next certificate for TLS$/,
+  );
+  actor.send({ type: "pair.renew" });
+  while (node.leaf!.fingerprint === tls) await new Promise((resolve) => setTimeout(resolve, 20));
+  await reaches(actor, "resting", started);
+  const next = identity();
+  assert.is.not(next.fingerprint, former.fingerprint);
+  assert.equal([uriOf(next), next.publicKey.spki], [uriOf(former), former.publicKey.spki]);
+  assert.is(seconds, 80, "the certificate whose answer was lost");
+  assert.is(+next.period.notAfter - +former.period.notAfter >= 9_000, true);
+  assert.is(said.length, 1);
+  assert.equal(node.errors, []);
+  node.close();
+  await ca.stop();
 });
 
 const wrong: [

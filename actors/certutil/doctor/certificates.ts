@@ -56,6 +56,23 @@ export function examineChain(
   ];
 }
 
+/** Examines the certificate of an identity in hardware: the node renews it itself, with the certificates for TLS. */
+export function examineIdentity(file: NodeFile, at: Date): readonly Finding[] {
+  const { findings, certificates } = readCertificates(file, "identity-format");
+  const [leaf] = certificates ?? [];
+  if (leaf === undefined) return findings;
+  const mend = at > leaf.period.notAfter
+    ? "hypha-ca token --identity --replace, then join again with the same key"
+    : "start the node with its token and its CA in reach; its log says why it was not renewed";
+  const named = leaf.subjectAltNames.some(({ type, value }) =>
+    type === "uri" && /^spiffe:\/\/[^/]+\/identity\//.test(value)
+  );
+  const kind = named
+    ? fine("identity-kind", file.path, "an identity's")
+    : wrong("identity-kind", file.path, "it is not an identity's certificate", "hypha-ca token --identity, then join");
+  return [...findings, kind, expiryFinding("identity-expiry", file.path, leaf, { at, mend })];
+}
+
 function matchFinding(path: string, chain: readonly Certificate[], key: PrivateKey): Finding {
   const place = chain.findIndex((certificate) => keyMatches(certificate, key));
   if (place === 0) return fine("key-match", path, "the key belongs to the certificate");

@@ -26,6 +26,8 @@ export interface NodeSettings {
   readonly keyPem: string | undefined;
   readonly trustPem: string | undefined;
   readonly crlsPem: string | undefined;
+  /** The certificate of the identity in hardware, where there is one. */
+  readonly identityPem?: string | undefined;
   readonly gatewayAddresses: readonly string[];
   /** Where lists are kept; undefined where the configuration cannot be read. */
   readonly stateDir?: string | undefined;
@@ -97,7 +99,15 @@ function fromConfig(file: string, config: RoleConfig): NodeSettings {
   const findings = [fine("configuration", file, `a ${role}'s`)];
   const policy = policyOf(config);
   const requiresLists = membership?.crls === "required";
-  const files = { certPem, keyPem, trustPem, crlsPem, stateDir, requiresLists };
+  const files = {
+    certPem,
+    keyPem,
+    trustPem,
+    crlsPem,
+    identityPem: membership?.identityCertPem,
+    stateDir,
+    requiresLists,
+  };
   return { role, ...files, gatewayAddresses, trustDomains, ownName, policy, findings };
 }
 
