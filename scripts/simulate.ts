@@ -24,7 +24,7 @@ const usage = `usage: npm run simulate -- [--seed N] [--runs M] [--minutes T] [-
 --wide --revocation: how fast a revocation reaches 1,000 nodes (or K) while 30 % of the links are down for 3 s
 --membership: scenarios about a CA, tokens, renewals and revocation lists that travel; kinds of fault:
   ${memberFaultKinds.join(", ")}
---hardware: the same, where the CA's key is in a token that hangs and vanishes
+--hardware: the same, where keys of the CA and of nodes are in tokens that hang and vanish
 --approvals: the same, where persons approve enrolments of schedulers and changes of the approvers, and some of them leave
 --trainings: models that the scheduler keeps, with an integer tensor beside floats, several at once in half of the seeds; clocks
   that are set, full disks, losses of power at any write, and the kinds of fault below

@@ -206,6 +206,10 @@ export const invariants = {
     sentence: "Every certificate that the CA gives has a signature that the token with its key made.",
     source: "docs/hardware-keys.md: When a token fails",
   },
+  "signed-by-identity": {
+    sentence: "A node whose identity is in a token gets certificates for a signature of that token alone.",
+    source: "docs/ca.md: Identities in hardware",
+  },
   "one-token-one-key": {
     sentence: "A token has one key and one certificate, however often and by whomever it is used.",
     source: "docs/ca.md: Enrol a node",

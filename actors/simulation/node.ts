@@ -338,9 +338,11 @@ export class SimulatedNode {
 
   /** How a process asks its CA, where it has one; its machines get the same web, and drawn keys. */
   #webOf(clock: NodeClock, run: Ports["run"]): AskHttps | undefined {
-    const web = this.options.membership?.webOf(this.name, clock);
-    if (web === undefined) return undefined;
-    giveMember(run, { get: web.get, keys: drawnKeys(`${this.#world.seed}/${this.name}/${this.#incarnation}`) });
+    const { membership } = this.options;
+    if (membership === undefined) return undefined;
+    const web = membership.webOf(this.name, clock);
+    const keys = drawnKeys(`${this.#world.seed}/${this.name}/${this.#incarnation}`);
+    giveMember(run, { get: web.get, keys, hardware: membership.hardwareOf?.(clock) });
     return web.ask;
   }
 

@@ -8,6 +8,7 @@ import type { Resources } from "../../transport/protocols/messages.ts";
 import type { CommonConfig, DilocoJobConfig, RoleConfig, TrustDomainConfig, WorkerConfig } from "../config/config.ts";
 import { executorsDefault } from "../config/defaults.ts";
 import type { MembershipConfig } from "../config/membership_schema.ts";
+import type { HardwareKey } from "../enrolment/identity_key.ts";
 import type { HttpGet } from "../crl_exchange/http_get.ts";
 import type { AskHttps } from "../enrolment/ask_https.ts";
 import type { Credential } from "./authority.ts";
@@ -58,6 +59,8 @@ export interface SimulatedMembership {
   readonly config: MembershipConfig;
   /** The HTTPS of one process. */
   readonly webOf: (host: string, clock: NodeClock) => ProcessWeb;
+  /** The key of its identity as one process has it, where that is in a token. */
+  readonly hardwareOf?: ((clock: NodeClock) => HardwareKey) | undefined;
 }
 
 /** Requests of one process. */
@@ -77,6 +80,7 @@ export const nodePaths = {
   dataset: "/data/digits",
   config: "/etc/hypha/node.toml",
   state: "/var/lib/hypha/state",
+  identity: "/etc/hypha/identity.pem",
   weights: "/etc/hypha/init.safetensors",
 } as const;
 

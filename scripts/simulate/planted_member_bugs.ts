@@ -44,6 +44,34 @@ const tokenBugs: readonly PlantedBug[] = [
     replace: '?? (hardwareMistakes.has(this.code) ? "later" : "never");',
     family: "hardware",
   },
+  {
+    name: "a node does not renew its identity",
+    file: "actors/enrolment/identify.ts",
+    find: "const isDue = +at >= renewAt(held.period, 1 / 2);",
+    replace: "const isDue = +at < 0 && +at >= renewAt(held.period, 1 / 2);",
+    family: "hardware",
+  },
+  {
+    name: "a renewed identity has lost its role",
+    file: "actors/ca/hardware_rows.ts",
+    find: "ON c.fingerprint = line.predecessor",
+    replace: "ON c.fingerprint = line.token",
+    family: "hardware",
+  },
+  {
+    name: "a revoked identity gets certificates",
+    file: "actors/ca/identity_enrol.ts",
+    find: "if (row.revoked !== null) return refuse(",
+    replace: "if (row.revoked === 0) return refuse(",
+    family: "hardware",
+  },
+  {
+    name: "a name in hardware renews with its key of TLS",
+    file: "actors/ca/reenrol.ts",
+    find: "if (hardware !== undefined) {",
+    replace: 'if (hardware === "") {',
+    family: "hardware",
+  },
 ];
 
 /** Planted bugs about membership. */

@@ -128,7 +128,7 @@ export class Approvers {
     const { ca, ledger, sim, web } = this.#world;
     this.#world.operate<string>((done) => ca.token({ role: "scheduler", name, replaces: "yes" }, done), (token) => {
       const host = new Thief(sim, web, this.#world.thieves++);
-      ledger.token(token, { identity: `spiffe://${caDomain}/scheduler/${name}`, host: host.name });
+      ledger.token(token, { identity: `spiffe://${caDomain}/scheduler/${name}` });
       const ask = (left: number) =>
         host.ask({ token }, (got) => {
           if (got === undefined && left > 0) sim.after(askMs, () => ask(left - 1));

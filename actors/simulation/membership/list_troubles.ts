@@ -95,7 +95,7 @@ export function announceOdd(world: LinkedWorld): void {
   const name = `guest-${world.thieves}`;
   const thief = new Thief(sim, web, world.thieves++);
   world.operate<string>((done) => ca.token({ role: "worker", name }, done), (token) => {
-    ledger.token(token, { identity: `spiffe://sim.hypha/worker/${name}`, host: thief.name });
+    ledger.token(token, { identity: `spiffe://sim.hypha/worker/${name}` });
     thief.ask({ token }, (got) => {
       if (got === undefined) return;
       const guest = thief.connect(got, world.gateway.node.address);

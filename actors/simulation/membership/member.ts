@@ -23,6 +23,7 @@ import { NodeClock } from "../node_clock.ts";
 import { nodePaths } from "../node_config.ts";
 import type { Simulation } from "../simulation.ts";
 import { makeVirtualRun } from "../virtual_run.ts";
+import type { IdentityToken } from "./identity_token.ts";
 import { drawnKeys } from "./member_machines.ts";
 import type { MemberPlan } from "./member_scenario.ts";
 import { caUrl } from "./simulated_ca.ts";
@@ -39,6 +40,8 @@ export interface MemberInit {
   readonly plan: MemberPlan;
   /** `join` was refused for good. */
   readonly onRefused: (member: Member, code: string) => void;
+  /** The token with the key of its identity, where it has one. */
+  readonly identity?: IdentityToken | undefined;
   /** The node's first process of a certificate is about to start. */
   readonly onJoined: (member: Member) => void;
 }
@@ -83,6 +86,11 @@ export class Member {
     return this.plan.name;
   }
 
+  /** The token with the key of its identity; undefined where its certificates have their own keys. */
+  get identity(): IdentityToken | undefined {
+    return this.#init.identity;
+  }
+
   get isJoining(): boolean {
     return this.#join !== undefined;
   }
@@ -93,7 +101,7 @@ export class Member {
     this.isJoined = false;
     this.node.crash(true);
     this.#stop();
-    for (const path of [nodePaths.cert, nodePaths.key]) this.node.disk.remove(path);
+    for (const path of [nodePaths.cert, nodePaths.key, nodePaths.identity]) this.node.disk.remove(path);
     this.#begin();
   }
 
@@ -133,6 +141,7 @@ export class Member {
       keyPem: nodePaths.key,
       trustPem: nodePaths.trust,
       stateDir: nodePaths.state,
+      identityPem: this.identity === undefined ? undefined : nodePaths.identity,
     });
     const { ask } = web.of(node.name, clock);
     const store: EnrolmentStore = { ...files, forgetNext: Effect.void };
@@ -142,7 +151,7 @@ export class Member {
       clock: clock.machine as never,
       input: {
         ...{ ports, ask, store, token, keys: drawnKeys(`${sim.seed}/${name}`) },
-        ...{ role: this.plan.role, policy: defaultPolicy },
+        ...{ role: this.plan.role, policy: defaultPolicy, hardware: this.identity?.of(clock) },
         membership: { ca: [caUrl], renew: false, key: "same", newKeyEveryMs: undefined },
       },
       onError: (error) => sim.watches.forEach((watch) => watch.crash?.(node, error)),

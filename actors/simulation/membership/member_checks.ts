@@ -291,16 +291,17 @@ export class MemberChecker implements SimulationWatch {
 
   /** Certificate and key belong together, or the key is where a start finds it. */
   #checkPair(node: SimulatedNode, seen: Seen): void {
+    const { sim, findings, members } = this.#init;
     const cert = node.disk.read(nodePaths.cert), key = node.disk.read(nodePaths.key);
     if (cert !== seen.pair.cert || key !== seen.pair.key) {
       seen.pair = { cert, key, isWhole: isWhole(cert, key) };
       this.#noteLeaf(seen, cert);
     }
-    if (seen.pair.isWhole || cert === undefined) {
+    // With its identity in a token, a node gets another pair where certificate and key do not belong together.
+    if (seen.pair.isWhole || cert === undefined || members.get(node.name)?.identity !== undefined) {
       seen.tornSince = undefined;
       return;
     }
-    const { sim, findings, members } = this.#init;
     const spare = node.disk.read(nextKeyPath(nodePaths.state));
     if (spare === undefined || !isKept(cert, spare)) {
       return findings.violate("pair-usable", node.name, "the key of its certificate is nowhere on its disk");

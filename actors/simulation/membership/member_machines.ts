@@ -11,6 +11,7 @@ import { type FetchInput, fetchLists } from "../../crl_exchange/fetch_lists.ts";
 import { crlExchangeMachine } from "../../crl_exchange/exchange.ts";
 import type { HttpGet } from "../../crl_exchange/http_get.ts";
 import { type EnrolmentInput, enrolmentMachine } from "../../enrolment/enrolment.ts";
+import type { HardwareKey } from "../../enrolment/identity_key.ts";
 import { requestInfo, type RequestKeys, requestOf } from "../../enrolment/make_csr.ts";
 import { type EffectInput, fromEffect } from "../../runtime/effect_actor.ts";
 import type { Ports } from "../../runtime/ports.ts";
@@ -21,6 +22,8 @@ import { withInput } from "../turned_machines.ts";
 export interface MemberHands {
   readonly get: HttpGet;
   readonly keys: RequestKeys;
+  /** The key of its identity, where that is in a token. */
+  readonly hardware?: HardwareKey | undefined;
 }
 
 /** By the `run` of the process, which all its actors get. */
@@ -31,10 +34,13 @@ export function giveMember(run: Ports["run"], hands: MemberHands): void {
   handsByRun.set(run, hands);
 }
 
-/** Enrolment with drawn keys. */
+/** Enrolment with drawn keys, and with simulated tokens. */
 export const memberEnrolment = withInput(
   enrolmentMachine,
-  (input: EnrolmentInput): EnrolmentInput => ({ ...input, keys: handsByRun.get(input.ports.run)?.keys }),
+  (input: EnrolmentInput): EnrolmentInput => {
+    const { keys, hardware } = handsByRun.get(input.ports.run) ?? {};
+    return { ...input, keys, hardware };
+  },
 );
 
 /** The exchange, which fetches over the simulated network. */

@@ -31,9 +31,10 @@ const shuffledKinds = [
 /** Kinds of trouble about membership. The last is drawn by itself: no seed of the others changes by it. */
 export const memberFaultKinds = [...shuffledKinds, "overreach"] as const;
 export type MemberFaultKind = (typeof memberFaultKinds)[number];
-/** Troubles with the token that has the CA's key: drawn where they are asked for. */
+/** Troubles with the token that has the CA's key, and with those of nodes' identities: drawn where they are asked for. */
 export const tokenFaultKinds = ["token-hangs", "token-gone"] as const;
-export type TokenFaultKind = (typeof tokenFaultKinds)[number];
+export const identityFaultKinds = ["identity-hangs", "identity-gone"] as const;
+export type TokenFaultKind = (typeof tokenFaultKinds)[number] | (typeof identityFaultKinds)[number];
 /** Every run has a revocation. */
 export type MemberTroubleKind = MemberFaultKind | TokenFaultKind | "revoke-name" | "revoke-serial";
 
@@ -54,6 +55,8 @@ export interface MemberEvent {
 export interface MemberPlan {
   readonly name: string;
   readonly role: "gateway" | "worker" | "data";
+  /** Where the key of its identity is: in a token where it says so, and certificates for TLS come for its signature. */
+  readonly identity?: "hardware";
   /** Whether a renewal makes another key. */
   readonly key: "same" | "new";
   readonly crls: "required" | "optional";
@@ -95,7 +98,7 @@ export interface MemberScenarioOptions {
   readonly faults?: readonly MemberFaultKind[] | undefined;
   /** Whether persons approve some operations: drawn from a stream of its own. */
   readonly approvals?: boolean | undefined;
-  /** Whether the CA's key is in a token that hangs and vanishes: drawn from a stream of its own. */
+  /** Whether the CA's key, and the identities of some nodes, are in tokens that hang and vanish: drawn from streams of their own. */
   readonly hardware?: boolean | undefined;
 }
 
@@ -106,7 +109,8 @@ export function memberScenarioOf(
 ): MemberScenario {
   const random = randomOf(seed, "membership");
   const lifeMs = random.pick(lives) * minuteMs;
-  const nodes = nodesOf(random);
+  const drawn = nodesOf(random);
+  const nodes = hardware === true ? withIdentities(randomOf(seed, "hardware nodes"), drawn) : drawn;
   const troubleMs = Math.max(10 * minuteMs, 2.2 * lifeMs);
   const kinds: readonly MemberFaultKind[] = faults ?? random.shuffle(shuffledKinds).slice(0, random.whole(3, 7));
   const others = nodes.filter(({ name }) => name !== "gateway-1");
@@ -122,6 +126,7 @@ export function memberScenarioOf(
     ...kinds.flatMap((kind) => Array.from({ length: random.whole(1, 3) }, () => eventOf(kind, targetsOf(kind, nodes)))),
     ...(faults === undefined ? overreachOf(randomOf(seed, "overreach"), nodes, troubleMs) : []),
     ...(hardware === true ? tokenFaultsOf(randomOf(seed, "hardware"), troubleMs) : []),
+    ...(hardware === true ? identityFaultsOf(randomOf(seed, "identities"), nodes, troubleMs) : []),
   ];
   return {
     seed,
@@ -154,6 +159,28 @@ function tokenFaultsOf(random: ReturnType<typeof randomOf>, troubleMs: number): 
     kind: random.pick(tokenFaultKinds),
     at: random.whole(joinedMs / 10, troubleMs - minuteMs),
     target: "gateway-1",
+    forMs: random.whole(5_000, 4 * minuteMs),
+    amount: random.next(),
+  }));
+}
+
+/** About half of the nodes have their identities in tokens. */
+function withIdentities(random: ReturnType<typeof randomOf>, nodes: readonly MemberPlan[]): readonly MemberPlan[] {
+  return nodes.map((plan) => random.chance(0.5) ? { ...plan, identity: "hardware" } : plan);
+}
+
+/** Some of those tokens are away, once or twice. */
+function identityFaultsOf(
+  random: ReturnType<typeof randomOf>,
+  nodes: readonly MemberPlan[],
+  troubleMs: number,
+): readonly MemberEvent[] {
+  const others = nodes.filter(({ identity }) => identity === "hardware");
+  if (others.length === 0) return [];
+  return Array.from({ length: random.whole(1, 4) }, () => ({
+    kind: random.pick(identityFaultKinds),
+    at: random.whole(joinedMs / 10, troubleMs - minuteMs),
+    target: random.pick(others).name,
     forMs: random.whole(5_000, 4 * minuteMs),
     amount: random.next(),
   }));

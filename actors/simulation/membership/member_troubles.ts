@@ -66,6 +66,8 @@ const makers: Readonly<Record<MemberTroubleKind, Make>> = {
   },
   "token-hangs": (world, { forMs }) => takeToken(world, "hangs", forMs),
   "token-gone": (world, { forMs }) => takeToken(world, "gone", forMs),
+  "identity-hangs": (world, { forMs }, member) => takeIdentity(world, member, { state: "hangs", forMs }),
+  "identity-gone": (world, { forMs }, member) => takeIdentity(world, member, { state: "gone", forMs }),
   "token-raced": (world, { amount }, member) => steal(world, member, Math.floor(amount * 40)),
   "token-stolen": (world, _, member) => steal(world, member, -2_000),
   fork: (world, _, member) => fork(world, member),
@@ -125,6 +127,18 @@ const makers: Readonly<Record<MemberTroubleKind, Make>> = {
 function takeToken({ ca, sim }: LinkedWorld, state: "hangs" | "gone", forMs: number): void {
   ca.keyToken.state = state;
   sim.after(forMs, () => ca.keyToken.state = "there");
+}
+
+/** The token of a node's identity cannot be used for so long. */
+function takeIdentity(
+  { checker, sim }: LinkedWorld,
+  { name, identity }: Member,
+  { state, forMs }: { readonly state: "hangs" | "gone"; readonly forMs: number },
+): void {
+  if (identity === undefined) return;
+  checker.disturb(name, forMs);
+  identity.state = state;
+  sim.after(forMs, () => identity.state = "there");
 }
 
 /** Its operator makes a token for a node, and a thief has it too: so much later or, where negative, earlier than the node. */

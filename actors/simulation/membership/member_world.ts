@@ -8,9 +8,12 @@ import type { CaAlarm } from "../../ca/alarm.ts";
 import type { RevocationTarget } from "../../ca/revoke.ts";
 import type { MembershipConfig } from "../../config/membership_schema.ts";
 import { randomOf } from "../../runtime/random.ts";
+import { hardwareIdentity } from "../../ca/hardware_rows.ts";
 import { Findings } from "../findings.ts";
+import { nodePaths } from "../node_config.ts";
 import { Simulation } from "../simulation.ts";
 import { Approvers } from "./approvers.ts";
+import { identityKeyUri, IdentityToken } from "./identity_token.ts";
 import { Ledger } from "./ledger.ts";
 import { Member } from "./member.ts";
 import { MemberChecker } from "./member_checks.ts";
@@ -55,8 +58,8 @@ export interface LinkedWorld {
   look(): void;
 }
 
-/** Serials, fingerprints and tokens are random: they are left out of the trace. */
-const plain = (text: string) => text.replace(/\b[0-9a-f]{15,}\b/gi, "…");
+/** Serials, fingerprints, tokens and the folder of the CA's register are random: they are left out of the trace. */
+const plain = (text: string) => text.replace(/\b[0-9a-f]{15,}\b|(?<=hypha-sim-ca-)\w+/gi, "…");
 
 /** Makes the world of a scenario; nothing runs yet. */
 export async function makeWorld(
@@ -123,8 +126,10 @@ export class World implements LinkedWorld {
 
   #make(plan: MemberPlan): void {
     const { sim, web } = this;
+    const identity = plan.identity === undefined ? undefined : new IdentityToken(`${sim.seed}/${plan.name}`, web.tasks);
     const config: MembershipConfig = {
       ...{ ca: [caUrl], renew: true, key: plan.key, newKeyEveryMs: undefined, crls: plan.crls },
+      ...(plan.identity === undefined ? {} : { identityKey: identityKeyUri, identityCertPem: nodePaths.identity }),
       crlUrls: plan.fetches ? [caUrl] : [],
     };
     const gateways = this.scenario.nodes.filter(({ role }) => role === "gateway").map(({ name }) => name);
@@ -134,12 +139,16 @@ export class World implements LinkedWorld {
       gateways: plan.role === "gateway" ? [] : gateways,
       crlsPem: undefined,
       ...(plan.role === "data" ? { slices: 1 } : {}),
-      membership: { config, webOf: (host, clock) => web.of(host, clock) },
+      membership: {
+        config,
+        webOf: (host, clock) => web.of(host, clock),
+        hardwareOf: identity && ((clock) => identity.of(clock)),
+      },
     });
     this.members.set(
       plan.name,
       new Member({
-        ...{ sim, web, node, plan },
+        ...{ sim, web, node, plan, identity },
         onRefused: (member, code) => this.#refused(member, code),
         onJoined: (member) => this.#joined(member),
       }),
@@ -151,13 +160,7 @@ export class World implements LinkedWorld {
     this.ca.start();
     this.approvers?.begin(this.scenario.ceremonies ?? []);
     for (const member of this.members.values()) {
-      const { name, plan: { role, joinsAt } } = member;
-      this.sim.after(joinsAt, () => {
-        this.operate<string>((done) => this.ca.token({ role, name }, done), (token) => {
-          this.ledger.token(token, { identity: this.identityOf(member), host: name });
-          member.join(token);
-        });
-      });
+      this.sim.after(member.plan.joinsAt, () => this.#giveToken(member, "no", (token) => member.join(token)));
     }
   }
 
@@ -221,10 +224,19 @@ export class World implements LinkedWorld {
   }
 
   renewToken(member: Member, done: (token: string) => void): void {
-    const { name, plan: { role } } = member;
-    this.operate<string>((answered) => this.ca.token({ role, name, replaces: "yes" }, answered), (token) => {
+    this.#giveToken(member, "yes", done);
+  }
+
+  #giveToken(member: Member, replaces: "no" | "yes", done: (token: string) => void): void {
+    const { name, identity, plan: { role } } = member;
+    const key = identity === undefined ? undefined : "hardware" as const;
+    this.operate<string>((answered) => this.ca.token({ role, name, replaces, key }, answered), (token) => {
       if (this.#ended.has(name)) return;
-      this.ledger.token(token, { identity: this.identityOf(member), host: name });
+      const own = this.identityOf(member);
+      const given = identity === undefined
+        ? { identity: own }
+        : { identity: hardwareIdentity(caDomain, name), named: own };
+      this.ledger.token(token, given);
       done(token);
     });
   }
@@ -266,7 +278,8 @@ export class World implements LinkedWorld {
     this.ca.isFull = false;
     this.ca.keyToken.state = "there";
     this.web.loss = 0;
-    for (const { node } of this.members.values()) {
+    for (const { node, identity } of this.members.values()) {
+      if (identity !== undefined) identity.state = "there";
       node.disk.moved = () => {};
       node.disk.full = false;
     }

@@ -65,9 +65,13 @@ function schedule(world: World, quiet: QuietChecks): void {
 }
 
 /** Plays to a time; false where it ended at a violation. */
-async function playTo({ sim, ca, web, findings }: World, until: number, stopAtFirst: boolean): Promise<boolean> {
+async function playTo(
+  { sim, ca, web, findings }: World,
+  until: number,
+  stopAtFirst: boolean,
+): Promise<boolean> {
   do {
-    while (ca.isWorking || (web.working > 0 && !ca.keyToken.isWaiting)) await setImmediate();
+    while (ca.isWorking || web.tasks.working > 0 || (web.working > 0 && !ca.keyToken.isWaiting)) await setImmediate();
     if (stopAtFirst && findings.violations.length > 0) return false;
   } while (sim.time.step(until));
   return true;

@@ -13,7 +13,6 @@ import { join } from "node:path";
 import { Effect, Exit, Result } from "effect";
 import { issueCrlDer } from "../../../pki/issue/issue_crl.ts";
 import { type CrlRequest, fileSigner, type Signer } from "../../../pki/issue/mod.ts";
-import type { Role } from "../../../pki/certificate.ts";
 import type { CaAlarm } from "../../ca/alarm.ts";
 import { answer, type CaAnswer, type CaRequest } from "../../ca/answer.ts";
 import { caMachine } from "../../ca/ca.ts";
@@ -26,7 +25,7 @@ import type { ServerIdentity } from "../../ca/own_certificate.ts";
 import { Register, type RegisterRows } from "../../ca/register.ts";
 import { RegisterFailure } from "../../ca/register_failure.ts";
 import { type RevocationTarget, revoke } from "../../ca/revoke.ts";
-import { createToken } from "../../ca/token_rows.ts";
+import { createToken, type TokenRequest } from "../../ca/token_rows.ts";
 import type { Ports, Run } from "../../runtime/ports.ts";
 import { fromScoped } from "../../runtime/scoped_actor.ts";
 import { superviseRoot } from "../../runtime/supervise.ts";
@@ -42,6 +41,8 @@ export const caHost = "ca";
 export const caDomain = "sim.hypha";
 export const caUrl = "https://ca.sim.hypha:8443";
 const dayMs = 86_400_000;
+/** An identity's certificate lives so much longer than a node's. */
+const identityLives = 3;
 
 /** What a CA is made with. */
 export interface SimulatedCaInit {
@@ -220,10 +221,10 @@ export class SimulatedCa {
 
   /** Makes a token. */
   token(
-    { role, name, replaces = "no" }: { readonly role: Role; readonly name: string; readonly replaces?: "no" | "yes" },
+    request: Pick<TokenRequest, "role" | "name" | "key"> & Partial<Pick<TokenRequest, "replaces">>,
     done: OperatorAnswer<string>,
   ): void {
-    const made = (ca: CertificateAuthority, at: Date) => createToken(ca, { role, name, replaces }, at);
+    const made = (ca: CertificateAuthority, at: Date) => createToken(ca, { replaces: "no", ...request }, at);
     this.operate((ca, at) => Effect.map(made(ca, at), ({ text }) => text), done);
   }
 
@@ -391,7 +392,7 @@ function makeAuthorityOf({ terms }: SimulatedCa, register: Register, signer: Sig
   const { authority: { intermediate, root }, lifeMs, onAlarm } = terms;
   return Result.getOrThrow(makeAuthority({
     ...{ register, signer, chain: [intermediate.der, root.der], domain: caDomain, url: caUrl, onAlarm },
-    lifetimeMs: (role) => role === "ca" ? 30 * dayMs : lifeMs,
+    lifetimeMs: (role) => role === "ca" ? 30 * dayMs : role === "identity" ? identityLives * lifeMs : lifeMs,
     renewAfterExpiryMs: listLifetimeMs,
     ...{ retiredIssuers: [], gateways: [], approvedRoles: [] },
   }));

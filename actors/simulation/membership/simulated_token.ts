@@ -16,7 +16,7 @@ import type { VirtualTime } from "../virtual_time.ts";
 export type TokenState = "there" | "hangs" | "gone";
 
 /** A question is asked a process that runs, then one that is started for it. */
-const hangMs = 2 * answerMs + startMs;
+export const hangMs = 2 * answerMs + startMs;
 
 /** A token. */
 export class SimulatedToken implements Signer {

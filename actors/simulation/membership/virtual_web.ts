@@ -45,6 +45,20 @@ interface Sent {
   readonly request: Omit<CaRequest, "certificate" | "address" | "session">;
 }
 
+/** Promises of clients: the run goes on when they are over. */
+export class Tasks {
+  working = 0;
+
+  /** Waits for a promise that does not fail. */
+  wait<A>(task: Promise<A>, done: (value: A) => void): void {
+    this.working += 1;
+    void task.then((value) => {
+      this.working -= 1;
+      done(value);
+    });
+  }
+}
+
 type Done = (outcome: Result.Result<HttpsAnswer, EnrolmentRefused>) => void;
 
 /** The servers of a run. */
@@ -61,6 +75,7 @@ export class VirtualWeb {
   readonly impostors = new Map<string, WebServer>();
   /** Answers in a server's place. */
   twist: (from: string, request: CaRequest) => CaAnswer | undefined = () => undefined;
+  readonly tasks = new Tasks();
   /** Requests whose answers are being made. */
   working = 0;
 
