@@ -114,7 +114,10 @@ export type TransportAsk =
     readonly replyTo: ReplyTo<DialAnswer>;
   }
   | { readonly type: "close"; readonly peer: PeerText; readonly reason: string }
-  /** Keeps existing connections to these peers open, also unused ones, until the same peers are released. Dials none of them. */
+  /**
+   * Keeps existing connections to these peers open, also unused ones, until the same peers are released. Dials none of them, but for those
+   * whose connections are lost meanwhile.
+   */
   | { readonly type: "hold"; readonly peers: readonly PeerText[] }
   | { readonly type: "release"; readonly peers: readonly PeerText[] }
   | { readonly type: "trust.changed"; readonly snapshot: TrustSnapshot }

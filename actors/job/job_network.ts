@@ -68,10 +68,9 @@ export function makeJobNetworkHost(
       receive: (options) =>
         Effect.acquireRelease(
           Effect.sync(() => {
-            const receiver = new Receiver(options);
-            receivers.add(receiver);
             // A round may take longer than an unused link lasts, and a lost link counts as an absent peer.
-            transport.send({ type: "hold", peers: options.peers ?? [] });
+            const receiver = new Receiver(options, (type, peers) => transport.send({ type, peers }));
+            receivers.add(receiver);
             if (receivers.size === 1) {
               for (const protocol of pushProtocols) transport.send({ type: "serve", protocol });
             }
@@ -80,7 +79,7 @@ export function makeJobNetworkHost(
           (receiver) =>
             Effect.suspend(() => {
               receivers.delete(receiver);
-              transport.send({ type: "release", peers: options.peers ?? [] });
+              transport.send({ type: "release", peers: receiver.kept });
               if (receivers.size === 0) {
                 for (const protocol of pushProtocols) transport.send({ type: "unserve", protocol });
               }

@@ -55,10 +55,12 @@ export interface JobChanged {
   readonly roles: TrainerRoles;
 }
 
-/** The same job dispatched again: for the parameter server (fewer `updates`); ignored by a process. */
+/** The same job dispatched again, or a trainer of it is gone: for the parameter server (other `updates`); ignored by a process. */
 export interface JobUpdated {
   readonly type: "job.updated";
   readonly spec: JobSpec;
+  /** The trainer that is gone, where the scheduler did not decide it. */
+  readonly absent?: Peer;
 }
 
 /** Sent to the parent once, and the output of the finished actor (`xstate.done.actor.<id>`). */

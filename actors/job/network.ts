@@ -29,6 +29,8 @@ export interface PushReceiver {
   readonly next: Effect.Effect<StreamHandle, TransportError>;
   /** Replaces the set of peers and the round: another stream is rejected from now on. */
   allow(peers: readonly PeerText[] | undefined, round?: number): void;
+  /** Replaces the peers whose connections are kept: those that it began with. */
+  keep(peers: readonly PeerText[]): void;
   /** A peer has another job from now on. */
   forget(peer: PeerText): void;
 }

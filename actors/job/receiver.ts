@@ -9,6 +9,9 @@ import type { PushLabel, TrainingKey, Uuid } from "../../transport/protocols/mes
 import type { PushReceiver, ReceiveOptions } from "./network.ts";
 import { waitingStreamsMax } from "./network.ts";
 
+/** Has the connections to peers kept, or no longer. */
+export type HoldPeers = (how: "hold" | "release", peers: readonly PeerText[]) => void;
+
 /** One running receive: waiting streams, or waiting takers. */
 export class Receiver implements PushReceiver {
   peers: readonly PeerText[] | undefined;
@@ -20,11 +23,17 @@ export class Receiver implements PushReceiver {
   readonly #takers: ((taken: Effect.Effect<StreamHandle, TransportError>) => void)[] = [];
   /** The job of each sender, by its first push: a later one of another job is not this training's. */
   readonly #jobs = new Map<PeerText, Uuid>();
+  /** The peers whose connections are kept. */
+  kept: readonly PeerText[];
   #round: number | undefined;
+  readonly #hold: HoldPeers;
   #ended: TransportError | undefined;
 
-  constructor({ peers, round, training, waitingMax = waitingStreamsMax }: ReceiveOptions) {
+  constructor({ peers, round, training, waitingMax = waitingStreamsMax }: ReceiveOptions, hold: HoldPeers) {
     this.peers = peers;
+    this.kept = peers ?? [];
+    this.#hold = hold;
+    hold("hold", this.kept);
     this.training = training;
     this.#round = round;
     this.#waitingMax = waitingMax;
@@ -57,6 +66,13 @@ export class Receiver implements PushReceiver {
   allow(peers: readonly PeerText[] | undefined, round?: number): void {
     this.peers = peers;
     this.#round = round;
+  }
+
+  keep(peers: readonly PeerText[]): void {
+    const before = this.kept;
+    this.kept = peers;
+    this.#hold("hold", peers);
+    this.#hold("release", before);
   }
 
   forget(peer: PeerText): void {

@@ -268,6 +268,7 @@ class Link implements TrainerLink {
     this.#changes += 1;
     // The worker that aggregated before may do so again, in another job.
     for (const peer of roles.results) this.#receiver.forget(peer);
+    this.#receiver.keep(roles.results);
     this.#allow();
     this.#notify();
   }

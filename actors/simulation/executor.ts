@@ -138,7 +138,7 @@ export const simulatedJobMachine = jobMachine.provide({
           ports,
           Effect.sync(() => {
             const directory = makeMemoryDirectory(`${job.workDir}/${ports.uuid()}`);
-            directory.full = optionsOf({ ports }).isDiskFull();
+            directory.isFull = optionsOf({ ports }).isDiskFull;
             return { directory, cell: undefined };
           }),
         ),

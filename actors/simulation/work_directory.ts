@@ -10,8 +10,8 @@ import type { FileStatus, ReadableFile, WorkDirectory, WritableFile } from "../f
 /** A work directory that a simulation can inspect. */
 export interface MemoryDirectory extends WorkDirectory {
   readonly files: ReadonlyMap<string, Uint8Array>;
-  /** The disk is full: writing fails. */
-  full: boolean;
+  /** Whether the disk is full: then writing fails. */
+  isFull: () => boolean;
   /** Called when a file was committed. */
   onCommit: (name: string) => void;
 }
@@ -29,7 +29,7 @@ export function makeMemoryDirectory(path: string): MemoryDirectory {
   const directory: MemoryDirectory = {
     path,
     files,
-    full: false,
+    isFull: () => false,
     onCommit: () => {},
     openForReading: (name) =>
       checked(name, () => {
@@ -74,7 +74,7 @@ function readable(bytes: Uint8Array): ReadableFile {
 function writable(directory: MemoryDirectory, files: Map<string, Uint8Array>, name: string): WritableFile {
   const pieces: Uint8Array[] = [];
   const room = Effect.suspend(() =>
-    directory.full
+    directory.isFull()
       ? Effect.fail(new WorkFileFailed({ path: name, code: "ENOSPC", detail: "no space left" }))
       : Effect.void
   );

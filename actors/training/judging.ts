@@ -54,9 +54,12 @@ function loseLeftBehind({ context, enqueue }: TrainingArgs, reported: ReadonlyMa
 /** The round closed without its update; it may be in time for the next one. */
 const isLate = ({ outcome, code }: MemberReport) => outcome === "missing" && code === "late";
 
-/** Members that are out before the round is over: others may take their places at once. */
+/** Members that are out before the round is over: others may take their places at once. One whose update is awaited has no code. */
 export function judgeEarly(args: TrainingArgs, aggregator: Peer, { round, members }: RoundReport): void {
-  for (const member of members) if (member.outcome === "rejected") dropMember(args, { aggregator, round, member });
+  for (const member of members) {
+    const isOut = member.outcome === "rejected" || (member.outcome === "missing" && member.code !== undefined);
+    if (isOut && !isLate(member)) dropMember(args, { aggregator, round, member });
+  }
 }
 
 /**

@@ -324,7 +324,7 @@ export function goOnWithout({ context, enqueue }: WorkerArgs, { peer }: { readon
     const left = specWithout(spec, peer);
     if (left === undefined) continue;
     book = replaceSpec(book, taskId, left);
-    enqueue.sendTo<JobRef>(`job/${taskId}`, { type: "job.updated", spec: left });
+    enqueue.sendTo<JobRef>(`job/${taskId}`, { type: "job.updated", spec: left, absent: peer });
     enqueue(() =>
       context.ports.report({
         level: "warn",

@@ -136,6 +136,11 @@ test("the links to those that a job receives from are held while it receives: a 
   assert.equal(holds(), [{ type: "hold", peers: [alice, bob] }]);
   await receiving.close();
   assert.equal(holds().at(-1), { type: "release", peers: [alice, bob] });
+  const changing = await holdOpen(network.receive({ peers: [alice] }));
+  changing.value.keep([bob]);
+  assert.equal(holds().slice(-2), [{ type: "hold", peers: [bob] }, { type: "release", peers: [alice] }]);
+  await changing.close();
+  assert.equal(holds().at(-1), { type: "release", peers: [bob] });
 });
 
 test("a push goes to who names its sender, then to who takes everybody, then to nobody", async () => {

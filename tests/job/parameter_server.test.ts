@@ -369,6 +369,32 @@ test("each minute in which a round has some of its updates, the scheduler is tol
   }
 });
 
+test("the scheduler is told of the last trainer that is gone, before a round; of another one with the round", async () => {
+  const key = { scheduler: "scheduler", id: "t-1", run: 1 };
+  const server = await start(specOf(["a", "b"]), key);
+  server.actor.send({ type: "job.updated", spec: specOf(["a"]), absent: "b" });
+  assert.equal(server.missed, []);
+  server.push("a", update(1));
+  await server.round(1);
+  const [{ members }] = server.told as [RoundReport];
+  assert.equal(members.map(({ peer, outcome, code }) => [peer, outcome, code]), [
+    ["b", "missing", "absent"],
+    ["a", "counted", undefined],
+  ]);
+  server.actor.send({ type: "job.updated", spec: specOf([]) });
+  assert.equal(server.missed, [], "what the scheduler decided, it knows");
+  await server.end();
+  const kept = (trainers: readonly string[]): JobSpec => ({
+    ...specOf(trainers, [...trainers, "scheduler"]),
+    training: { id: "t-1", run: 1, round: 0, samples: 0, rounds: 3 },
+  });
+  const alone = await start(kept(["a"]), key);
+  alone.actor.send({ type: "job.updated", spec: kept([]), absent: "a" });
+  await eventually("the scheduler is told", () => alone.missed.length > 0);
+  assert.equal(alone.missed, [[1, "a"]]);
+  await alone.end();
+});
+
 test("bug: the trainer with the lowest PeerID sent another shape, and all others were put out", async () => {
   const server = await start(specOf(["a", "b", "c"]));
   server.push("a", update(1, 1, 1));

@@ -273,6 +273,8 @@ once("seeds that failed once violate no invariant", async () => {
       14_000_414,
       16_000_071,
       18_000_492,
+      20_000_972,
+      20_001_477,
     ]
   ) {
     await runSeeds(seed, 1);

@@ -178,7 +178,7 @@ export function fakeNetwork(answers: {
           }),
           (entry) => Effect.sync(() => void receives.splice(receives.indexOf(entry), 1)),
         ),
-        ({ queue }): PushReceiver => ({ next: Queue.take(queue), allow: () => {}, forget: () => {} }),
+        ({ queue }): PushReceiver => ({ next: Queue.take(queue), allow: () => {}, keep: () => {}, forget: () => {} }),
       ),
   };
 }

@@ -51,6 +51,20 @@ test("a worker whose update was rejected is not leased again in this run, under 
   }
 });
 
+test("a trainer that its aggregator says is absent is lost before the round ends; one whose update is awaited, or late, is not", async () => {
+  for (const [code, lost] of [["absent", true], [undefined, false], ["late", false]] as const) {
+    const folder = temporary();
+    const { actor, live, say, jobs, run } = await trained(configIn(folder.path, 3));
+    const job_id = jobs.find(({ peer }) => peer === "s")?.spec.job_id ?? "";
+    const report = { round: 1, members: [{ peer: "a", outcome: "missing" as const, ...(code && { code }) }] };
+    say("s", { job_id, progress: { metrics: { round: 1, metrics: {} } }, report, training: run });
+    live(1_000);
+    assert.is(actor.getSnapshot().context.training.trainers["a"] === undefined, lost, code);
+    actor.send({ type: "role.drain" });
+    folder.remove();
+  }
+});
+
 test("only workers that the job's pattern names aggregate; every worker may train", async () => {
   const folder = temporary();
   const { job, ...config } = configIn(folder.path, 3);

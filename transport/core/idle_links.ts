@@ -4,7 +4,7 @@
  *
  * A connection is used while a stream of this network's own protocols is open on it. Both ends see these streams, so both measure the
  * same minute, and neither reconnects what the other closed. A node that needs an unused connection holds its peer: it sends a health
- * request every half minute. Connections to nodes of the existing network stay open, and all connections do while a gateway of this
+ * request every half minute, and dials the peer when the connection is lost. Connections to nodes of the existing network stay open, and all connections do while a gateway of this
  * node is one of them: its gossip needs them.
  *
  * @module
@@ -42,6 +42,8 @@ export class IdleLinks {
   readonly #init: IdleLinksInit;
   /** Peers that are held, each with its number of holds. */
   readonly #held = new Map<PeerText, number>();
+  /** Held peers whose last connections were lost. */
+  readonly #lost = new Set<PeerText>();
   #timer: Timer | undefined;
 
   constructor(init: IdleLinksInit) {
@@ -61,6 +63,18 @@ export class IdleLinks {
     this.#init.clock.cancel(this.#timer);
   }
 
+  /** A member is connected. */
+  established(peer: PeerText): void {
+    this.#lost.delete(peer);
+  }
+
+  /** The last connection of a member was lost. A held peer is dialled at once, and again until it is connected or released. */
+  lost(peer: PeerText): void {
+    if (!this.#held.has(peer)) return;
+    this.#lost.add(peer);
+    this.#init.requests.keepUp(peer);
+  }
+
   /** Keeps the connections to these peers open. One {@linkcode release} of the same peers ends one `hold`. */
   hold(peers: readonly PeerText[]): void {
     for (const peer of peers) this.#held.set(peer, (this.#held.get(peer) ?? 0) + 1);
@@ -71,12 +85,16 @@ export class IdleLinks {
     for (const peer of peers) {
       const left = (this.#held.get(peer) ?? 0) - 1;
       if (left > 0) this.#held.set(peer, left);
-      else this.#held.delete(peer);
+      else {
+        this.#held.delete(peer);
+        this.#lost.delete(peer);
+      }
     }
   }
 
   #look(): void {
-    const { table, clock, gateways } = this.#init;
+    const { table, clock, gateways, requests } = this.#init;
+    for (const peer of this.#lost) requests.keepUp(peer);
     if (gateways.areExisting) return;
     const now = clock.monotonic();
     for (const connection of [...table.open()]) {

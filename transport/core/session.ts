@@ -156,12 +156,12 @@ export class Session {
   }
 
   #established(connection: WireConnection, identity: PeerIdentity, first: boolean): void {
-    const { peer } = identity;
     this.costs.places.established(connection);
     this.#departed.returned(identity);
-    if (first) this.#init.outbox.tell({ type: "peer.established", peer, identity });
+    this.#links.established(identity.peer);
+    if (first) this.#init.outbox.tell({ type: "peer.established", peer: identity.peer, identity });
     this.#verified.seen(identity);
-    this.#reachability.established(connection, peer);
+    this.#reachability.established(connection, identity.peer);
   }
 
   #left(identity: PeerIdentity, reason: CloseReason, last: boolean): void {
@@ -169,6 +169,7 @@ export class Session {
     if (!last) return;
     if (!("refusal" in reason)) this.#departed.left(identity);
     this.#init.outbox.tell({ type: "peer.closed", peer: identity.peer, identity, reason });
+    if (reason.type === "lost" && this.#phase === "running") this.#links.lost(identity.peer);
   }
 
   #refused({ address, direction }: WireConnection, { identity, presented }: Gate, refusal: Refusal): void {
@@ -392,9 +393,8 @@ export class Session {
 
   /** What is under way, by kind. */
   get open(): OpenCounts {
-    const exchanges = this.#requests.size + this.#records.size;
-    const streams = this.#streams.size + this.#kad.size;
-    const { halfOpen } = this.#table;
-    return { exchanges, streams, dials: this.#dialler.size, verifications: this.#verified.size, halfOpen };
+    const [exchanges, streams] = [this.#requests.size + this.#records.size, this.#streams.size + this.#kad.size];
+    const [dials, verifications] = [this.#dialler.size, this.#verified.size];
+    return { exchanges, streams, dials, verifications, halfOpen: this.#table.halfOpen };
   }
 }

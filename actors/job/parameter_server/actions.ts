@@ -5,10 +5,11 @@
  */
 import { type PeerText, type StreamHandle, TransportError } from "../../../transport/port.ts";
 import { verdictDetailMaxBytes } from "../../../transport/protocols/mod.ts";
-import type { JobSpec, MemberReport } from "../../../transport/protocols/messages.ts";
+import type { MemberReport } from "../../../transport/protocols/messages.ts";
 import { type Aggregated, UpdateRejected } from "../../learning/mod.ts";
 import { type Distributed, lateOf, type Saved } from "./effects.ts";
 import { aggregationDefault } from "../../config/defaults.ts";
+import type { JobUpdated } from "../messages.ts";
 import {
   allowedNow,
   collectedRound,
@@ -74,7 +75,7 @@ export function noteSaved({ context, enqueue }: ServerArgs, saved: Saved): void 
 }
 
 /** Replaces the trainers that are waited for by those that the updated job names. */
-export function replaceExpected({ context, enqueue }: ServerArgs, { spec }: { readonly spec: JobSpec }): void {
+export function replaceExpected({ context, enqueue }: ServerArgs, { spec, absent }: Omit<JobUpdated, "type">): void {
   if (spec.executor.class !== "aggregate") return;
   const { updates, results } = spec.executor.config;
   // A newcomer is named for results first: its worker may have been in the training before, with another job.
@@ -84,16 +85,21 @@ export function replaceExpected({ context, enqueue }: ServerArgs, { spec }: { re
   const expected = updates.peers.filter((peer) => !before.includes(peer));
   const isOut = (peer: PeerText) => !expected.includes(peer);
   for (const peer of context.saving.filter(isOut)) enqueue.stopChild(`saving/${peer}`);
+  // What the worker decided, the scheduler does not know.
+  const isAbsent = absent !== undefined && context.expected.includes(absent);
+  const verdict = isAbsent ? outReport(absent, "missing", "absent", "its aggregator has no connection with it") : undefined;
   enqueue.assign({
     expected,
     results: results.peers.filter((peer) => !before.includes(peer)),
     // A peer that is dropped and named again missed a result, or believes that a lost update is here.
     rejected: [...before, ...context.expected.filter(isOut)],
-    verdicts: context.verdicts.filter(({ peer }) => !isNew(peer)),
+    verdicts: [...context.verdicts.filter(({ peer }) => !isNew(peer)), ...verdict === undefined ? [] : [verdict]],
     saving: context.saving.filter((peer) => !isOut(peer)),
     received: Object.fromEntries(Object.entries(context.received).filter(([peer]) => !isOut(peer))),
   });
   for (const peer of results.peers.filter(isNew)) enqueue(() => context.receiver?.forget(peer));
+  enqueue(() => context.receiver?.keep([...new Set([...updates.peers, ...results.peers])]));
+  if (verdict !== undefined && expected.length === 0) tellAlone({ context, enqueue }, [verdict]);
   enqueue(allow);
 }
 
@@ -164,6 +170,12 @@ function tellEarly(
   enqueue.spawnChild("missed", { id: "missed", input: { ports: job.ports, job, round, members } });
 }
 
+/** Without a trainer no round ends, and no report of one would name those that are out: tells of them now. */
+function tellAlone(args: Pick<ServerArgs, "context" | "enqueue">, out: readonly MemberReport[]): void {
+  const { verdicts } = args.context;
+  if (out.length > 0) tellEarly(args, [...verdicts, ...out]);
+}
+
 /** A report about a member that is out. */
 function outReport(peer: PeerText, outcome: "rejected" | "missing", code: string, detail: string): MemberReport {
   const short = [...detail].slice(0, verdictDetailMaxBytes / 4).join("");
@@ -185,8 +197,7 @@ export function putOut({ context, enqueue }: ServerArgs, { error }: { readonly e
     batch: {},
     verdicts: [...context.verdicts, verdict],
   });
-  // Without a trainer no round ends, and no report would name the late one.
-  if (context.expected.length === 1) tellEarly({ context, enqueue }, [...context.verdicts, verdict]);
+  if (context.expected.length === 1) tellAlone({ context, enqueue }, [verdict]);
   enqueue(() =>
     context.job.ports.report({
       level: "error",
@@ -200,15 +211,14 @@ export function putOut({ context, enqueue }: ServerArgs, { error }: { readonly e
 
 /** Drops a trainer whose upload failed and completes the round with the others. */
 export function leaveOverdue({ context, enqueue }: ServerArgs, { peer }: { readonly peer: PeerText }): void {
+  const verdict = outReport(peer, "missing", "broken", "its update broke off and did not come again");
   enqueue.assign({
     expected: context.expected.filter((other) => other !== peer),
     results: context.results.filter((other) => other !== peer),
     rejected: [...context.rejected, peer],
-    verdicts: [
-      ...context.verdicts,
-      outReport(peer, "missing", "broken", "its update broke off and did not come again"),
-    ],
+    verdicts: [...context.verdicts, verdict],
   });
+  if (context.expected.length === 1) tellAlone({ context, enqueue }, [verdict]);
   enqueue(() =>
     context.job.ports.report({
       level: "error",
@@ -283,6 +293,12 @@ export function leaveUnsent({ context, enqueue }: ServerArgs, { failed }: Distri
     results: context.results.filter((peer) => !isOut(peer)),
     rejected: [...context.rejected, ...out],
   });
+  if (out.length === context.expected.length) {
+    tellAlone(
+      { context, enqueue },
+      out.map((peer) => outReport(peer, "missing", "unsent", "the result did not reach it")),
+    );
+  }
   for (const { peer, reason } of failed) {
     const isLeft = out.includes(peer);
     enqueue(() =>

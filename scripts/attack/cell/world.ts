@@ -172,7 +172,7 @@ export function processesWith(mark: string): number {
 const emptyNetwork: JobNetwork = {
   request: () => Effect.fail(new TransportError({ code: "not-connected", detail: "there is no peer" })),
   openStream: () => Effect.fail(new TransportError({ code: "not-connected", detail: "there is no peer" })),
-  receive: () => Effect.succeed({ next: Effect.never, allow: () => {}, forget: () => {} }),
+  receive: () => Effect.succeed({ next: Effect.never, allow: () => {}, keep: () => {}, forget: () => {} }),
 };
 
 /** A train job of the executor `hostile`. */

@@ -147,7 +147,7 @@ async function openRow(folder: string, { opens }: Sizes): Promise<BenchRow> {
 const network: JobNetwork = {
   request: () => Effect.succeed({ type: "Ok" } as never), // the bench asks for progress only, whose answer this is
   openStream: () => Effect.never,
-  receive: () => Effect.succeed({ next: Effect.never, allow: () => {}, forget: () => {} }),
+  receive: () => Effect.succeed({ next: Effect.never, allow: () => {}, keep: () => {}, forget: () => {} }),
 };
 
 /** Requests with a small JSON body, eight at once, on connections that stay. */

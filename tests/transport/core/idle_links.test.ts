@@ -98,6 +98,27 @@ test("a held peer is asked for its health in time, over the connection that its 
   assert.equal(closed, [former.connection, connection]);
 });
 
+test("seed 20,000,972: a held peer whose connection was lost was not dialled, and its work was dropped after ten seconds", () => {
+  const { links, clock, connect, used, kept } = linksOf();
+  const [held, other] = [connect("held", "worker"), connect("other", "worker")];
+  links.hold([held.peer]);
+  links.lost(other.peer);
+  assert.equal(kept, [], "only what is held");
+  links.lost(held.peer);
+  assert.equal(kept, [held.peer], "at once");
+  clock.pass(20_000);
+  assert.equal(kept.splice(0), [held.peer, held.peer, held.peer], "and every ten seconds");
+  links.established(held.peer);
+  used.set(held.connection, clock.monotonic());
+  clock.pass(20_000);
+  assert.equal(kept.splice(0), []);
+  links.lost(held.peer);
+  links.release([held.peer]);
+  kept.length = 0;
+  clock.pass(20_000);
+  assert.equal(kept, [], "released");
+});
+
 test("links of the existing network stay, and all links where a gateway is of it", () => {
   const { clock, connect, closed, state } = linksOf();
   connect("existing", undefined);
