@@ -102,6 +102,8 @@ export class World implements LinkedWorld {
   /** Names that were revoked for good. */
   readonly #ended = new Set<string>();
   readonly #repairing = new Set<string>();
+  /** The register's commits that were looked at. */
+  #commits = -1;
 
   constructor(parts: Pick<World, "sim" | "web" | "ca" | "ledger" | "findings" | "scenario">) {
     const { sim, web, ca, ledger, findings, scenario } = parts;
@@ -255,8 +257,10 @@ export class World implements LinkedWorld {
   /** What the register has revoked, and the list that it publishes. */
   #sync(): void {
     const { ca, ledger } = this;
-    const list = ca.list;
+    const { commits } = ca;
+    const list = commits === this.#commits ? undefined : ca.list;
     if (list === undefined) return;
+    this.#commits = commits;
     ledger.revocations(ca.revokedSince(ledger.position), BigInt(list.number));
     this.checker.published(BigInt(list.number));
   }

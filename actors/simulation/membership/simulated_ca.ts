@@ -86,6 +86,8 @@ export class SimulatedCa {
   isFull = false;
   /** Called after each commit that changed something. */
   committed = (): void => {};
+  /** How many such commits there were. */
+  commits = 0;
   /** Has the key. */
   readonly keyToken: SimulatedToken;
   #skewMs = 0;
@@ -156,12 +158,8 @@ export class SimulatedCa {
     const { time, onReport, onCrash, seed } = this.#init;
     const clock = new NodeClock(time, this.#skewMs);
     const register = Result.getOrThrow(Register.open(this.#file));
-    const state = { clock, register, identity: undefined, stepsLeft: Infinity, isDead: false } as
-      & Partial<Process>
-      & Pick<Process, "clock" | "register" | "stepsLeft" | "isDead">;
-    const process = state as Process;
-    process.close = () => {};
-    process.killed = () => {};
+    const idle = { identity: undefined, stepsLeft: Infinity, isDead: false, close: () => {}, killed: () => {} };
+    const process = { clock, register, ...idle } as unknown as Process;
     const signed = (signature: Uint8Array) => (this.#step(process), signature);
     const { spki, failure, sign } = this.keyToken;
     const signer: Signer = { spki, failure, sign: async (bytes) => signed(await sign(bytes)) };
@@ -309,8 +307,10 @@ export class SimulatedCa {
         isChanged = Result.isSuccess(changed) && total() > before;
         return isChanged && this.isFull ? Result.fail(full()) as unknown as typeof changed : changed;
       });
-      if (isChanged && !this.isFull) this.committed();
-      if (isChanged && !this.isFull) this.#step(process);
+      if (!isChanged || this.isFull) return outcome;
+      this.commits += 1;
+      this.committed();
+      this.#step(process);
       return outcome;
     };
     const ask = async ({ added, ...plan }: ListWork) => {
