@@ -73,7 +73,7 @@ async function requestOfToken(signer: Signer): Promise<KeyRequest> {
 
 /**
  * Gets a certificate for TLS: the first one, or the one that takes the place of a pair. Where two thirds of the life of the identity's
- * own certificate are over, that is renewed before; what keeps it from that keeps nothing from the other.
+ * own certificate are over, that is renewed before; a failure of that does not keep the node from the other.
  *
  * @param pair The pair in force; its key is kept where the terms say so.
  */

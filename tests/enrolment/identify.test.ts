@@ -122,7 +122,7 @@ test("with the CA away a node without a pair waits and says so, and enrols when 
   node.close();
 });
 
-test("the identity's own certificate is renewed with the token's signature; a lost answer keeps nothing from TLS, and is had again", async () => {
+test("the identity's own certificate is renewed with the token's signature; a lost answer does not delay TLS, and comes again", async () => {
   // Certificates begin five minutes early: one of less than ten more is in the second half of its life, and due below two and a half.
   let seconds = 60;
   const lifetimeMs = (role: unknown) => (role === "identity" ? seconds += 10 : 86_400) * 1_000;
