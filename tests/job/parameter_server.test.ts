@@ -57,6 +57,8 @@ async function start(spec: JobSpec, training?: TrainingKey) {
   const results = new Map<string, Uint8Array[]>();
   const rejected: string[] = [];
   const unreachable = new Set<string>();
+  /** Trainers of ours, and how many results more they do not save. */
+  const unsaving = new Map<string, number>();
   const told: RoundReport[] = [];
   const missed: (number | string)[][] = [];
   const reports: { answer(response: ProgressResponse): void; fail(): void }[] = [];
@@ -78,15 +80,18 @@ async function start(spec: JobSpec, training?: TrainingKey) {
       });
     }
     if (ask.type === "stream.open") {
-      const { near, far } = streamPair({ near: "server", far: ask.peer });
+      const left = unsaving.get(ask.peer);
+      const protocol = left === undefined ? "/hypha-tensor-stream/push" : ask.protocol;
+      const { near, far } = streamPair({ near: "server", far: ask.peer }, protocol);
       queueMicrotask(() => {
         if (unreachable.has(ask.peer)) {
           const error = new TransportError({ code: "not-connected", detail: "gone" });
           return ask.replyTo.send({ type: "stream.failed", id: ask.id, error });
         }
         ask.replyTo.send({ type: "stream.opened", id: ask.id, stream: near });
-        Effect.runPromise(readBytes(far)).then((bytes) =>
-          results.set(ask.peer, [...(results.get(ask.peer) ?? []), bytes])
+        if (left !== undefined) unsaving.set(ask.peer, left - 1);
+        Effect.runPromise(readBytes(far, left !== undefined && left > 0 ? far.abort("not saved") : far.end)).then(
+          (bytes) => results.set(ask.peer, [...(results.get(ask.peer) ?? []), bytes]),
         );
       });
     }
@@ -179,13 +184,17 @@ async function start(spec: JobSpec, training?: TrainingKey) {
     valuesFor,
     outcome,
     unreachable,
+    unsaving,
     hanging,
     left,
     end,
   };
 }
 
-function readBytes(stream: ReturnType<typeof streamPair>["far"]): Effect.Effect<Uint8Array, TransportError> {
+function readBytes(
+  stream: ReturnType<typeof streamPair>["far"],
+  end: Effect.Effect<void, TransportError> = stream.end,
+): Effect.Effect<Uint8Array, TransportError> {
   return Effect.gen(function* () {
     const pieces: number[] = [];
     for (;;) {
@@ -193,7 +202,7 @@ function readBytes(stream: ReturnType<typeof streamPair>["far"]): Effect.Effect<
       if (chunk.type === "end") break;
       pieces.push(...chunk.bytes);
     }
-    yield* stream.end;
+    yield* end;
     return Uint8Array.from(pieces);
   });
 }
@@ -393,6 +402,16 @@ test("the scheduler is told of the last trainer that is gone, before a round; of
   await eventually("the scheduler is told", () => alone.missed.length > 0);
   assert.equal(alone.missed, [[1, "a"]]);
   await alone.end();
+});
+
+test("seed 21,200,640: a trainer whose disk was full for a moment lost the result, and the round after it waited for its update", async () => {
+  const server = await start(specOf(["a", "b"]), { scheduler: "scheduler", id: "t-1", run: 1 });
+  server.unsaving.set("a", 1);
+  for (const peer of ["a", "b"]) server.push(peer, update(1));
+  await server.round(1);
+  assert.equal([server.valuesFor("a").length, server.valuesFor("b").length], [2, 1]);
+  assert.equal(server.unsaving.get("a"), -1);
+  await server.end();
 });
 
 test("bug: the trainer with the lowest PeerID sent another shape, and all others were put out", async () => {

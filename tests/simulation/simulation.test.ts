@@ -275,6 +275,7 @@ once("seeds that failed once violate no invariant", async () => {
       18_000_492,
       20_000_972,
       20_001_477,
+      21_200_640,
     ]
   ) {
     await runSeeds(seed, 1);

@@ -87,7 +87,9 @@ export function replaceExpected({ context, enqueue }: ServerArgs, { spec, absent
   for (const peer of context.saving.filter(isOut)) enqueue.stopChild(`saving/${peer}`);
   // What the worker decided, the scheduler does not know.
   const isAbsent = absent !== undefined && context.expected.includes(absent);
-  const verdict = isAbsent ? outReport(absent, "missing", "absent", "its aggregator has no connection with it") : undefined;
+  const verdict = isAbsent
+    ? outReport(absent, "missing", "absent", "its aggregator has no connection with it")
+    : undefined;
   enqueue.assign({
     expected,
     results: results.peers.filter((peer) => !before.includes(peer)),

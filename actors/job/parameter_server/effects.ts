@@ -9,6 +9,7 @@ import type { AggregateConfig, JobSpec, MemberReport, Progress } from "../../../
 import { membersReportedMax } from "../../../transport/protocols/mod.ts";
 import { fromEffect } from "../../runtime/effect_actor.ts";
 import { aggregationDefault } from "../../config/defaults.ts";
+import { isFramed } from "../../files/stream_file.ts";
 import { handOver, saveStream, sendFile } from "../copy.ts";
 import { jobLimits } from "../limits.ts";
 import type { AggregatorInput } from "../messages.ts";
@@ -26,6 +27,10 @@ export const sendsAtOnceMax = 8;
 /** Tries of reaching a receiver, and the pause between two in milliseconds: its key may be changing. */
 export const openTriesMax = 3;
 export const openAgainMs = 1_000;
+
+/** Tries of sending a result to a trainer that did not save it, and the pause between two in milliseconds. */
+const resultTriesMax = 6;
+const resultAgainMs = 5_000;
 
 /** Tries of fetching the velocity, and the pause between two in milliseconds. */
 const restoreTriesMax = 5;
@@ -237,11 +242,23 @@ function sendResult(
   { network, directory, spec }: AggregatorInput,
   { peer, out, round }: { readonly peer: PeerText; readonly out: string; readonly round: number },
 ) {
-  return Effect.scoped(Effect.gen(function* () {
+  const send = Effect.scoped(Effect.gen(function* () {
     const file = yield* directory.openForReading(out);
     const stream = yield* openPatiently(network, peer, openTriesMax);
-    yield* sendFile(file, stream, jobLimits, labelOf(network, { job: spec.job_id, round }));
+    const outcome = yield* sendFile(file, stream, jobLimits, labelOf(network, { job: spec.job_id, round }));
+    return isFramed(stream.protocol) ? outcome : "whole";
   }));
+  return Effect.flatMap(send, (outcome) => outcome === "whole" ? Effect.void : sendAgain(send, resultTriesMax - 1));
+}
+
+/**
+ * A trainer of ours that did not save the result, because its disk was full, gets it again. One that has it refuses it, and nothing is
+ * wrong: its word was lost.
+ */
+function sendAgain<E>(send: Effect.Effect<"whole" | "broken", E>, tries: number): Effect.Effect<void> {
+  if (tries === 0) return Effect.void;
+  const again = Effect.andThen(Effect.sleep(resultAgainMs), Effect.orElseSucceed(send, () => "broken" as const));
+  return Effect.flatMap(again, (outcome) => outcome === "whole" ? Effect.void : sendAgain(send, tries - 1));
 }
 
 /** Opening a stream may be repeated, because no byte was sent. A repeated copy could deliver the result twice. */
