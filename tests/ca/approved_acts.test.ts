@@ -1,4 +1,5 @@
 /** What a CA does once two persons have approved it: each term that the register must meet has the request that does not. */
+import { Buffer } from "node:buffer";
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -35,7 +36,10 @@ async function made(options?: TestAuthorityOptions) {
     return await approvers.approve(id, "bob", start);
   };
   /** A node that has asked with a token: the token's id, and the bytes of a certificate for its key. */
-  const asked = async (name: string, more: { readonly keyPem?: string; readonly replaces?: "yes" } = {}) => {
+  const asked = async (
+    name: string,
+    more: { readonly keyPem?: string; readonly replaces?: "yes"; readonly key?: "hardware" } = {},
+  ) => {
     const { keyPem, ...rest } = more;
     const { csrPem, keyPem: key } = await issueCsr({ commonName: name, san: [], ...(keyPem ? { keyPem } : {}) });
     const token = await world.token(name, rest);
@@ -45,7 +49,8 @@ async function made(options?: TestAuthorityOptions) {
     const id = read(world.ca, (rows) => rows.first<{ id: string }>("SELECT id FROM tokens ORDER BY rowid DESC")!.id);
     const bytes = async (terms: { issuer?: "root"; notBefore?: Date; notAfter?: Date } = {}) => {
       const { issuer, notBefore = start, notAfter = later(dayMs) } = terms;
-      const san = [`URI:spiffe://acme.example/worker/${name}`];
+      const part = more.key === "hardware" ? "identity" : "worker";
+      const san = [`URI:spiffe://acme.example/${part}/${name}`];
       const period = { notBefore, notAfter };
       const ca = issuer === "root" ? world.root : world.intermediate;
       return Uint8Array.from(
@@ -75,6 +80,11 @@ test("a certificate is issued by this CA, ends with it at the latest, and has no
     assert.match(await world.endOf(role(await bytes(terms), id)), expected, JSON.stringify(terms));
     assert.is(await ask(), String(expected) === "/^executed$/" ? "done" : "request-pending");
   }
+  const { id, bytes } = await world.asked("w-late");
+  const tbs = Buffer.from(await bytes({ notAfter: end }));
+  const seconds = tbs.indexOf(end.toISOString().replace(/^20|[-:T]|\.\d+/g, "")) + "YYMMDDHHMM".length;
+  tbs.write("01", seconds, "ascii");
+  assert.match(await world.endOf(role(Uint8Array.from(tbs), id)), /^lapsed: .*would end after the CA's/);
   world.close();
 });
 
@@ -114,6 +124,26 @@ test("the enrolment is decided, its answer stays for a day, its use is recorded,
   assert.is(await ask(later(dayMs - 1)), "done");
   assert.ok(types.includes("token.used"), types.join(" "));
   assert.equal(read(world.ca, (rows) => rows.all("SELECT identity FROM locked_identities")).length, 1);
+  world.close();
+});
+
+test("a token of an identity in hardware is approved for its own role alone", async () => {
+  const world = await made();
+  const { id, bytes } = await world.asked("w-1", { key: "hardware" });
+  const of = { ...role(await bytes(), id), name: "issue-role:scheduler" } as const;
+  assert.match(await world.endOf(of), /^lapsed: .*is not one of this enrolment$/);
+  assert.is(await world.endOf(role(of.tbs, id)), "executed");
+  world.close();
+});
+
+test("an answer that was approved late stays for a day from then", async () => {
+  const world = await made();
+  const { id: token, bytes, ask } = await world.asked("w-1");
+  const { id } = await Effect.runPromise(requestApprovals(world.ca, role(await bytes(), token), start));
+  const at = later(20 * 3_600_000);
+  await world.approve(id, "alice", at);
+  assert.is(await world.approve(id, "bob", at), "executed");
+  assert.is(await ask(new Date(+at + dayMs - 1)), "done");
   world.close();
 });
 

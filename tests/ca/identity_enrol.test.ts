@@ -9,7 +9,7 @@ import { failuresMax } from "../../actors/ca/failure_limit.ts";
 import { enrolIdentity, tlsLifetimeMaxMs } from "../../actors/ca/identity_enrol.ts";
 import { nonceLifetimeMs } from "../../actors/ca/nonces.ts";
 import { pageOfNodes } from "../../actors/ca/operator_views.ts";
-import { reenrol } from "../../actors/ca/reenrol.ts";
+import { reenrol, renewalsMax, renewalsWindowMs } from "../../actors/ca/reenrol.ts";
 import { revoke } from "../../actors/ca/revoke.ts";
 import { createToken } from "../../actors/ca/token_rows.ts";
 import type { AuditEvent } from "../../actors/audit/audit_record.ts";
@@ -184,6 +184,46 @@ test("an identity renews its own certificate with its signature, in the second h
   );
   const rows = await shown(world, "w1", late);
   assert.ok(rows.find(({ serial }) => serial === last.serial)?.revoked !== undefined, "and what they got");
+  world.close();
+});
+
+test("while an identity's renewals or those of its name for TLS are stopped, it gets neither certificate", async () => {
+  for (const locked of [hardware, named]) {
+    const world = await testAuthority();
+    const identity = await testIdentity(world, "w1");
+    const { der: own } = await testCsr("w1", identity.keyPem);
+    const { notBefore, notAfter } = read(identity.certificate).period;
+    const half = new Date((+notBefore + +notAfter) / 2);
+    const sql = "INSERT INTO locked_identities VALUES (?, ?, ?)";
+    world.ca.register.transaction((rows) => Result.succeed(rows.change(sql, locked, +start, "renewal-forked")));
+    assert.is(await codeOf(identity.enrol({}, half)), "name-locked");
+    assert.is(await codeOf(identity.enrol({ csr: own }, half)), "name-locked");
+    world.close();
+  }
+});
+
+test("a compromised key of TLS gets no certificate again; others of the identity do, up to its certificate's end", async () => {
+  const world = await testAuthority();
+  const identity = await testIdentity(world, "w1");
+  const { der: csr } = await testCsr("w1");
+  const tls = await Effect.runPromise(identity.enrol({ csr }));
+  await Effect.runPromise(revoke(world.ca, { serial: read(tls).serial }, "keyCompromise", start));
+  assert.is(await codeOf(identity.enrol({ csr })), "csr-not-allowed");
+  assert.is(await codeOf(identity.enrol()), "done");
+  const { notAfter } = read(identity.certificate).period;
+  assert.is(await codeOf(identity.enrol({}, notAfter)), "done");
+  assert.is(await codeOf(identity.enrol({}, new Date(+notAfter + 1))), "identity-expired");
+  world.close();
+});
+
+test("an identity gets so many certificates for TLS an hour and no more", async () => {
+  const world = await testAuthority();
+  assert.is(tlsLifetimeMaxMs, 86_400_000);
+  const identity = await testIdentity(world, "w1");
+  const { der: csr } = await testCsr("w1");
+  for (let count = 0; count < renewalsMax; count++) assert.is(await codeOf(identity.enrol({ csr })), "done");
+  assert.is(await codeOf(identity.enrol({ csr })), "renewed-too-often");
+  assert.is(await codeOf(identity.enrol({ csr }, later(renewalsWindowMs + 1))), "done");
   world.close();
 });
 
