@@ -136,7 +136,7 @@ test("a token of an identity in hardware is approved for its own role alone", as
   world.close();
 });
 
-test("an answer that was approved late stays for a day from then", async () => {
+test("an answer that was approved late stays for a day from then, and no longer", async () => {
   const world = await made();
   const { id: token, bytes, ask } = await world.asked("w-1");
   const { id } = await Effect.runPromise(requestApprovals(world.ca, role(await bytes(), token), start));
@@ -144,6 +144,7 @@ test("an answer that was approved late stays for a day from then", async () => {
   await world.approve(id, "alice", at);
   assert.is(await world.approve(id, "bob", at), "executed");
   assert.is(await ask(new Date(+at + dayMs - 1)), "done");
+  assert.is(await ask(new Date(+at + dayMs)), "token-expired");
   world.close();
 });
 
