@@ -30,7 +30,7 @@ import {
 import { listsDue, makeLists, nextTurn, removePieces } from "./make_lists.ts";
 import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
-import { enrolledBy, linkedIdentities } from "./hardware_rows.ts";
+import { enrolledBy, isHardwareIdentity, linkedIdentities } from "./hardware_rows.ts";
 import { enterRevokedName, type Gap, gapLifetimeMs, gapOf } from "./restored_rows.ts";
 
 /** What is revoked: every certificate of a name (a SPIFFE ID, or its last part), or one certificate and those that renew it. */
@@ -102,9 +102,30 @@ function revokeName(
         const fresh = page.filter((row) => row.revoked === null && row.not_after >= since);
         yield* revokePage(ca, { fresh, reason, voids: [identity] }, at);
         revoked.push(...fresh);
+        // Of one in hardware, also what it got for a name that a later token took over.
+        for (const row of isHardwareIdentity(identity) ? page : []) {
+          revoked.push(...yield* revokeEnrolled(ca, { row, reason }, at));
+        }
       }
     }
     return revoked;
+  });
+}
+
+/** Revokes the certificates for TLS that an identity's certificate got and that are in force. */
+function revokeEnrolled(
+  ca: CertificateAuthority,
+  { row, reason }: { readonly row: ListedRow; readonly reason: RevocationReason },
+  at: Date,
+): Effect.Effect<readonly ListedRow[], Failure> {
+  return Effect.gen(function* () {
+    const revoked: ListedRow[] = [];
+    for (;;) {
+      const fresh = yield* Effect.fromResult(ca.register.read((rows) => enrolledBy(rows, row, at)));
+      if (fresh.length === 0) return revoked;
+      yield* revokePage(ca, { fresh, reason, voids: [] }, at);
+      revoked.push(...fresh);
+    }
   });
 }
 
@@ -145,14 +166,7 @@ function revokeSerial(
         from = page.at(-1)!.fingerprint;
       }
     }
-    for (const identity of found) {
-      for (;;) {
-        const fresh = yield* Effect.fromResult(ca.register.read((rows) => enrolledBy(rows, identity, at)));
-        if (fresh.length === 0) break;
-        yield* revokePage(ca, { fresh, reason, voids: [] }, at);
-        revoked.push(...fresh);
-      }
-    }
+    for (const row of found) revoked.push(...yield* revokeEnrolled(ca, { row, reason }, at));
     return revoked;
   });
 }

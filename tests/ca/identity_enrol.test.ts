@@ -259,6 +259,21 @@ test("a name with an identity in hardware is not renewed with a TLS key, and its
   world.close();
 });
 
+test("revoking an identity leaves a name alone that has left the hardware", async () => {
+  const world = await testAuthority();
+  const identity = await testIdentity(world, "w1");
+  const tls = await Effect.runPromise(identity.enrol());
+  const token = await world.token("w1", { replaces: "yes" });
+  const { der: csr } = await testCsr();
+  const plain = await Effect.runPromise(enrol(world.ca, { token, csr, address }, start));
+  const { certificates } = await Effect.runPromise(revoke(world.ca, { name: hardware }, "superseded", start));
+  const revoked = certificates.map(({ serial }) => serial);
+  assert.ok(revoked.includes(read(identity.certificate).serial));
+  assert.not.ok(revoked.includes(read(plain).serial));
+  assert.ok(revoked.includes(read(tls).serial), "what it got before the later token took the name over");
+  world.close();
+});
+
 test("what is issued and what is refused for an identity's signature is recorded", async () => {
   const world = await testAuthority();
   const events: AuditEvent[] = [];
