@@ -44,18 +44,19 @@ export function saveStream(
  *
  * @param label What the file belongs to.
  * @returns How the other side ended the stream: a receiver of ours ends it when it has saved the file, and resets it otherwise.
+ * `unanswered` where it did neither in time.
  */
 export function sendFile(
   file: ReadableFile,
   stream: StreamHandle,
   limits: CopyLimits,
   label?: PushLabel,
-): Effect.Effect<"whole" | "broken", TransportError | WorkFileFailed> {
+): Effect.Effect<"whole" | "broken" | "unanswered", TransportError | WorkFileFailed> {
   return Effect.gen(function* () {
     yield* writeStreamFile(stream, file, limits, label);
     // A reset now could discard bytes that are still in transit: the receiver ends the stream.
     const ended = withinIdle(untilEnd(stream), limits, "read");
-    const outcome = yield* Effect.orElseSucceed(ended, () => "broken" as const);
+    const outcome = yield* Effect.orElseSucceed(ended, () => "unanswered" as const);
     yield* stream.abort("done");
     return outcome;
   }).pipe(Effect.onError(() => stream.abort("not sent")));

@@ -44,6 +44,8 @@ export class IdleLinks {
   readonly #held = new Map<PeerText, number>();
   /** Held peers whose last connections were lost. */
   readonly #lost = new Set<PeerText>();
+  /** When held peers were dialled last, on the monotonic clock: one that accepts and resets is not dialled in a loop. */
+  readonly #dialledAt = new Map<PeerText, number>();
   #timer: Timer | undefined;
 
   constructor(init: IdleLinksInit) {
@@ -68,10 +70,19 @@ export class IdleLinks {
     this.#lost.delete(peer);
   }
 
-  /** The last connection of a member was lost. A held peer is dialled at once, and again until it is connected or released. */
+  /**
+   * The last connection of a member was lost. A held peer is dialled at once, and again until it is connected or released, but no more
+   * than every {@linkcode lookEveryMs}.
+   */
   lost(peer: PeerText): void {
     if (!this.#held.has(peer)) return;
     this.#lost.add(peer);
+    const sinceMs = this.#init.clock.monotonic() - (this.#dialledAt.get(peer) ?? Number.NEGATIVE_INFINITY);
+    if (sinceMs >= lookEveryMs) this.#dial(peer);
+  }
+
+  #dial(peer: PeerText): void {
+    this.#dialledAt.set(peer, this.#init.clock.monotonic());
     this.#init.requests.keepUp(peer);
   }
 
@@ -88,13 +99,14 @@ export class IdleLinks {
       else {
         this.#held.delete(peer);
         this.#lost.delete(peer);
+        this.#dialledAt.delete(peer);
       }
     }
   }
 
   #look(): void {
-    const { table, clock, gateways, requests } = this.#init;
-    for (const peer of this.#lost) requests.keepUp(peer);
+    const { table, clock, gateways } = this.#init;
+    for (const peer of this.#lost) this.#dial(peer);
     if (gateways.areExisting) return;
     const now = clock.monotonic();
     for (const connection of [...table.open()]) {

@@ -242,23 +242,28 @@ function sendResult(
   { network, directory, spec }: AggregatorInput,
   { peer, out, round }: { readonly peer: PeerText; readonly out: string; readonly round: number },
 ) {
-  const send = Effect.scoped(Effect.gen(function* () {
-    const file = yield* directory.openForReading(out);
-    const stream = yield* openPatiently(network, peer, openTriesMax);
-    const outcome = yield* sendFile(file, stream, jobLimits, labelOf(network, { job: spec.job_id, round }));
-    return isFramed(stream.protocol) ? outcome : "whole";
-  }));
-  return Effect.flatMap(send, (outcome) => outcome === "whole" ? Effect.void : sendAgain(send, resultTriesMax - 1));
+  const send = (opens: number) =>
+    Effect.scoped(Effect.gen(function* () {
+      const file = yield* directory.openForReading(out);
+      const stream = yield* openPatiently(network, peer, opens);
+      const outcome = yield* sendFile(file, stream, jobLimits, labelOf(network, { job: spec.job_id, round }));
+      return isFramed(stream.protocol) && outcome === "broken" ? "unsaved" : "sent";
+    }));
+  return Effect.flatMap(
+    send(openTriesMax),
+    (outcome) => outcome === "sent" ? Effect.void : Effect.ignore(sendAgain(send(1), resultTriesMax - 1)),
+  );
 }
 
 /**
  * A trainer of ours that did not save the result, because its disk was full, gets it again. One that has it refuses it, and nothing is
- * wrong: its word was lost.
+ * wrong: its acknowledgement was lost. Ends with the first failure: a trainer that cannot be reached is the worker's to miss.
  */
-function sendAgain<E>(send: Effect.Effect<"whole" | "broken", E>, tries: number): Effect.Effect<void> {
-  if (tries === 0) return Effect.void;
-  const again = Effect.andThen(Effect.sleep(resultAgainMs), Effect.orElseSucceed(send, () => "broken" as const));
-  return Effect.flatMap(again, (outcome) => outcome === "whole" ? Effect.void : sendAgain(send, tries - 1));
+function sendAgain<E>(send: Effect.Effect<"sent" | "unsaved", E>, tries: number): Effect.Effect<void, E> {
+  return Effect.andThen(
+    Effect.sleep(resultAgainMs),
+    Effect.flatMap(send, (outcome) => outcome === "sent" || tries <= 1 ? Effect.void : sendAgain(send, tries - 1)),
+  );
 }
 
 /** Opening a stream may be repeated, because no byte was sent. A repeated copy could deliver the result twice. */

@@ -194,7 +194,7 @@ export class Ledger {
     const named = this.#tokens.get(text)?.named;
     const names = identity?.names.replace(identity.identity, named ?? "");
     if (given.identity !== named || given.names !== names || given.notAfter > identity!.notAfter) {
-      this.#violate("role-from-token", given, `${given.names} for an identity of ${named ?? "nobody"}`);
+      this.#violate("role-from-token", given, `${given.names} for an identity of ${named ?? "no token"}`);
     }
     this.#checkAncestors(given, identity);
   }

@@ -112,6 +112,11 @@ test("seed 20,000,972: a held peer whose connection was lost was not dialled, an
   used.set(held.connection, clock.monotonic());
   clock.pass(20_000);
   assert.equal(kept.splice(0), []);
+  for (let times = 0; times < 100; times++) {
+    links.lost(held.peer);
+    links.established(held.peer);
+  }
+  assert.equal(kept.splice(0), [held.peer], "one that accepts and resets is not dialled in a loop");
   links.lost(held.peer);
   links.release([held.peer]);
   kept.length = 0;
