@@ -268,6 +268,8 @@ export type TransportAnswer =
 export type TransportFact =
   /** At a member's first connection ({@linkcode memberOf}): a PeerID that shows two certificates may be two members. */
   | { readonly type: "peer.established"; readonly peer: PeerText; readonly identity: PeerIdentity }
+  /** At each further connection of an established member. It may be a new process, while the end of the former is not seen yet. */
+  | { readonly type: "peer.reconnected"; readonly peer: PeerText; readonly identity: PeerIdentity }
   /** At the member's last. */
   | {
     readonly type: "peer.closed";

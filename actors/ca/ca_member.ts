@@ -161,11 +161,15 @@ function leave({ context: { ca, actor, witness }, enqueue }: MemberArgs): void {
   enqueue.assign({ actor: undefined });
 }
 
-type ExchangeFact = Extract<TransportFact, { type: "peer.established" | "peer.closed" | "request.received" }>;
+type ExchangeFact = Extract<
+  TransportFact,
+  { type: "peer.established" | "peer.reconnected" | "peer.closed" | "request.received" }
+>;
 
 function passFact({ context: { ca, witness }, enqueue }: MemberArgs, fact: ExchangeFact): void {
   const isAudit = fact.type === "request.received" && fact.protocol === "/hypha-audit/1";
   if (!isAudit) enqueue.sendTo<CrlExchangeRef>("exchange", fact);
+  if (fact.type === "peer.reconnected") return;
   if (witness !== undefined && (isAudit || fact.type !== "request.received")) {
     enqueue.sendTo<WitnessRef>("witness", fact);
   }
@@ -239,6 +243,7 @@ export const caMemberMachine = member.createMachine({
         listening: { actions: "join" },
         "transport.failed": { target: "waiting", actions: failed },
         "peer.established": { actions: { type: "passFact", params: ({ event }) => event } },
+        "peer.reconnected": { actions: { type: "passFact", params: ({ event }) => event } },
         "peer.closed": { actions: { type: "passFact", params: ({ event }) => event } },
         "request.received": { actions: { type: "passFact", params: ({ event }) => event } },
       },

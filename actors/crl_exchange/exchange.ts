@@ -13,7 +13,7 @@
  * ```
  *
  * Announcements, pulls (`pull.ts`) and answers go on beside that. A list is announced to each neighbour that has not told it, when
- * it was verified; all lists on a new connection and once an hour. Requests never dial: peers that cannot be asked are not asked.
+ * it was verified; all lists on each new connection and once an hour. Requests never dial: peers that cannot be asked are not asked.
  *
  * Tells its parent `crls.fetched` once: after the first round of fetching, or at once where there is nothing to fetch.
  *
@@ -112,6 +112,7 @@ export const crlExchangeMachine = exchange.createMachine({
     "trust.changed": { actions: { type: "takeTrust", params: ({ event }) => event } },
     "transport.changed": { actions: { type: "takeTransport", params: ({ event }) => event } },
     "peer.established": { actions: { type: "established", params: ({ event }) => event } },
+    "peer.reconnected": { actions: { type: "established", params: ({ event }) => event } },
     "peer.closed": { actions: { type: "closed", params: ({ event }) => event } },
     "request.received": { actions: { type: "answerRequest", params: ({ event }) => event } },
     "crl.told": { actions: { type: "told", params: ({ event }) => event } },

@@ -81,10 +81,10 @@ export function told(args: ExchangeArgs, { peer, lists, answer }: Extract<OwnEve
 
 // ── Peers and trust ──
 
-/** A member is connected: both ends tell what they have. */
+/** A member is connected, or has another connection: both ends tell what they have. */
 export function established(
   args: ExchangeArgs,
-  { identity }: Extract<TransportFact, { type: "peer.established" }>,
+  { identity }: Extract<TransportFact, { type: "peer.established" | "peer.reconnected" }>,
 ): void {
   const { book } = args.context;
   book.established(identity);

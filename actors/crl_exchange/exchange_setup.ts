@@ -51,7 +51,7 @@ export type CrlExchangeCommand =
   | { readonly type: "trust.changed"; readonly snapshot: TrustSnapshot }
   /** The node has another transport: another key. */
   | { readonly type: "transport.changed"; readonly transport: TransportRef }
-  | Extract<TransportFact, { type: "peer.established" | "peer.closed" }>
+  | Extract<TransportFact, { type: "peer.established" | "peer.reconnected" | "peer.closed" }>
   | CrlsLost
   | ReceivedRequest;
 

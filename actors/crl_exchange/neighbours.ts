@@ -69,13 +69,20 @@ export class Neighbours {
     this.#now = now;
   }
 
-  /** A member is connected; `isCa`: the CA of the node's own domain. */
+  /**
+   * A member is connected; `isCa`: the CA of the node's own domain. Each connection may be another process, which lost its lists while
+   * the end of the former connection is not seen yet: the peer is told everything again.
+   */
   established(identity: PeerIdentity, isCa = false): void {
     const { peer } = identity;
     const known = this.#peers.get(peer);
     if (known !== undefined) {
       known.members = withConnected(known.members, identity);
       known.isCa ||= isCa;
+      known.has.clear();
+      known.announced.clear();
+      known.isUnable = false;
+      known.failures = 0;
       return;
     }
     const members = withConnected([], identity);

@@ -26,7 +26,7 @@ export const exchangeId = "crlExchange";
 /** Passes a fact on to the exchange of revocation lists. */
 export function passToExchange(
   { self, enqueue }: NodeArgs,
-  fact: Extract<TransportFact, { type: "peer.established" | "peer.closed" }> | CrlsLost,
+  fact: Extract<TransportFact, { type: "peer.established" | "peer.reconnected" | "peer.closed" }> | CrlsLost,
 ): void {
   if (isRunning(self.getSnapshot(), exchangeId)) enqueue.sendTo<CrlExchangeRef>(exchangeId, fact);
 }

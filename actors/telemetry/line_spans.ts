@@ -162,7 +162,6 @@ function trainingHandlers(
   };
   return {
     "run.began": began,
-    "run.unkept": began,
     "update.rejected": ({ training }: Fields) =>
       change(training, (known) => ({ ...known, rejected: known.rejected + 1 })),
     "round.finished": (fields: Fields) =>

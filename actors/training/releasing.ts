@@ -7,30 +7,22 @@
 import type { Peer, Uuid } from "../../transport/protocols/messages.ts";
 import { monotonicNow } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
-import { type TakenRun, unrememberedRun } from "./run_number.ts";
+import type { TakenRun } from "./run_number.ts";
 import type { TrainingArgs, TrainingContext, TrainingFact } from "./training_setup.ts";
 import { allParticipants, type Participant } from "./training.ts";
 import { executorEndMs, foreignWaitMs } from "./workers.ts";
 
 /** Takes the run's number. */
-export function noteRun({ context, enqueue }: TrainingArgs, { training, isRestart, problem }: TakenRun): void {
+export function noteRun({ context, enqueue }: TrainingArgs, { training, isRestart }: TakenRun): void {
   enqueue.assign({ run: training, isRestart });
   enqueue(() =>
     context.ports.report({
-      level: problem === undefined ? "info" : "warn",
-      event: problem === undefined ? "run.began" : "run.unkept",
-      message: problem === undefined
-        ? `Run ${training.run} of training ${training.id} begins`
-        : `Cannot keep the number of run ${training.run} of training ${training.id}: ${problem}`,
+      level: "info",
+      event: "run.began",
+      message: `Run ${training.run} of training ${training.id} begins`,
       fields: { training: training.id, run: training.run },
     })
   );
-}
-
-/** Begins a run whose number could not be taken from the state directory: workers may have leftovers of an earlier one. */
-export function noteNoRun(args: TrainingArgs, { problem }: { readonly problem: string }): void {
-  const { id, ports } = args.context;
-  noteRun(args, { training: { id, run: unrememberedRun(ports.now()) }, isRestart: true, problem });
 }
 
 /** The training has a run. */

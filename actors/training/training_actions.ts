@@ -34,7 +34,7 @@ import {
   type TrainingContext,
   trainingSetup,
 } from "./training_setup.ts";
-import { announceRun, noteNoRun, noteRun, releaseAll, releaseEnded, releaseUnanswered } from "./releasing.ts";
+import { announceRun, noteRun, releaseAll, releaseEnded, releaseUnanswered } from "./releasing.ts";
 
 /** Starts the evaluation where the job has one. */
 function startEvaluation({ context, self, enqueue }: TrainingArgs): void {
@@ -66,7 +66,6 @@ export const trainingWithActions = trainingSetup.extend({
     notePaused: enqueueActions(notePaused),
     reportModel,
     noteRun: enqueueActions(noteRun),
-    noteNoRun: enqueueActions(noteNoRun),
     announceRun: sendTo(({ context }) => context.parent, announceRun),
     askTurn: sendTo(({ context }) => context.parent, ({ context: { id } }) => ({ type: "training.queued", id })),
     beginTurn: assign({

@@ -37,7 +37,7 @@ import {
 } from "./training_setup.ts";
 import { aggregatorAllocation, trainerAllocation, trainersAtStart } from "./seeking.ts";
 import { failedWaiting } from "./replacing.ts";
-import { takeRunMs, unrememberedRun } from "./run_number.ts";
+import { unrememberedRun } from "./run_number.ts";
 import { firstSlice } from "./slices.ts";
 import { emptyTraining } from "./training.ts";
 import { trainingWithActions } from "./training_actions.ts";
@@ -141,11 +141,7 @@ export const trainingMachine = trainingWithActions.createMachine({
       },
       on: {
         "effect.done.run": { actions: { type: "noteRun", params: ({ event }) => event.value } },
-        "effect.failed.run": {
-          actions: { type: "noteNoRun", params: ({ event }) => ({ problem: event.error.message }) },
-        },
       },
-      after: { [takeRunMs]: { actions: { type: "noteNoRun", params: { problem: "the file system is too slow" } } } },
     },
     // Weights of the scheduler's own: its newest round, or the weights themselves.
     opening: {

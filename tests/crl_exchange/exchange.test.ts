@@ -50,6 +50,24 @@ test("along a line each passes it on when it has verified it; a newcomer gets it
   await Promise.all([...line, newcomer].map((member) => member.stop()));
 });
 
+test("bug: a member that is back before its former connection has ended gets the lists at once", async () => {
+  const list = await world.list(5n, { revoked: revokedMany(40) });
+  const member = await world.member("stays", "gateway", { lists: [list] });
+  const node = await world.pki.node("killed", { role: "worker" });
+  const announced = async () => {
+    const process = await world.played("killed", "worker", node);
+    process.answer = () => ({ Announced: ["want"] });
+    await process.ask({ type: "dial", id: "dial", target: { address: member.address } });
+    await until("the list told", () => process.requests.find((request) => "Announce" in request), 5_000);
+    return process;
+  };
+  const killed = await announced();
+  const restarted = await announced();
+  assert.is(member.peers(), 1);
+  assert.is(member.facts.filter(({ type }) => type === "peer.reconnected").length, 1);
+  await Promise.all([killed, restarted, member].map((each) => each.stop()));
+});
+
 test("a list of many pieces goes on with another source where the first one leaves", async () => {
   const list = await world.list(4n, { revoked: revokedMany(40_000) });
   assert.ok(list.der.length > 3 * crlPieceBytesMax, `${list.der.length} bytes`);

@@ -107,6 +107,21 @@ test("an announcement that failed is repeated, but to a peer that does not speak
   );
 });
 
+test("bug: a peer that was back before its former connection ended was told no list for up to an hour", () => {
+  const { neighbours } = made();
+  const lists = neighbours.announcementTo("p", [list("a")]);
+  neighbours.answered("p", lists, ["want"]);
+  neighbours.noteTold("p", list("b", { scope: "user" }));
+  const all = [list("a"), list("b", { scope: "user" })];
+  assert.equal(neighbours.announcementTo("p", all), []);
+  neighbours.established(identityOf("p"));
+  assert.equal(hashes(neighbours.announcementTo("p", all)), ["a", "b"]);
+  neighbours.failed("p", all, true);
+  neighbours.established(identityOf("p"));
+  assert.equal(hashes(neighbours.announcementTo("p", all)), ["a", "b"], "another process may speak the protocol");
+  assert.ok(neighbours.closed(identityOf("p")), "it is one member still");
+});
+
 test("a peer with two certificates is gone with the last of them", () => {
   const { neighbours } = made();
   const gateway = identityOf("p", { role: "gateway" });

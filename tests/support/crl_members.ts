@@ -22,7 +22,7 @@ import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../pki/
 import { transportLogic } from "../../transport/libp2p/transport.ts";
 import type { PeerText, TransportAsk, TransportFact } from "../../transport/port.ts";
 import type { CrlNotice, CrlRequest, CrlResponse } from "../../transport/protocols/messages.ts";
-import { makeTestPki, type TestPki } from "./pki.ts";
+import { makeTestPki, type TestNode, type TestPki } from "./pki.ts";
 import { startTransport, type TestTransport, transportInputOf, until } from "./transports.ts";
 
 export const crlProtocol = "/hypha-crl/1";
@@ -43,7 +43,7 @@ export interface ListWorld {
   snapshot(lists: readonly TestList[], generation: number): TrustSnapshot;
   member(name: string, role: Role, options?: MemberOptions): Promise<ListMember>;
   /** A member that a test plays. */
-  played(name: string, role?: Role): Promise<PlayedMember>;
+  played(name: string, role?: Role, node?: TestNode): Promise<PlayedMember>;
   stop(): Promise<void>;
 }
 
@@ -86,6 +86,7 @@ export interface PlayedMember extends TestTransport {
   request(peer: PeerText, request: CrlRequest): Promise<CrlResponse | string>;
 }
 
+const passed = ["peer.established", "peer.reconnected", "peer.closed", "request.received"];
 const hashOf = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
 /** Makes a world with a PKI of its own. */
@@ -121,8 +122,8 @@ export async function makeListWorld(): Promise<ListWorld> {
       const member = await startMember(world, { name, role, stateDir, ...options });
       return { ...member, stop: stopping(member.stop) };
     },
-    played: async (name, role) => {
-      const member = await playMember(world, name, role);
+    played: async (name, role, node) => {
+      const member = await playMember(world, name, role, node);
       return Object.assign(member, { stop: stopping(member.stop) });
     },
     stop: async () => {
@@ -192,7 +193,7 @@ async function startMember(
             const fact = event as TransportFact;
             facts.push(fact);
             const { exchange } = self.getSnapshot().children as { exchange?: { send(fact: unknown): void } };
-            if (["peer.established", "peer.closed", "request.received"].includes(fact.type)) exchange?.send(fact);
+            if (passed.includes(fact.type)) exchange?.send(fact);
           },
         },
       },
@@ -255,8 +256,13 @@ async function startMember(
   };
 }
 
-async function playMember({ pki }: ListWorld, name: string, role: Role = "worker"): Promise<PlayedMember> {
-  const transport = await startTransport({ name, pki, node: await pki.node(name, { role }), role });
+async function playMember(
+  { pki }: ListWorld,
+  name: string,
+  role: Role = "worker",
+  known?: TestNode,
+): Promise<PlayedMember> {
+  const transport = await startTransport({ name, pki, node: known ?? await pki.node(name, { role }), role });
   transport.send({ type: "serve", protocol: crlProtocol });
   const requests: CrlRequest[] = [];
   const played: PlayedMember = {

@@ -1,13 +1,17 @@
 /** Verdicts, runs and leases of a scheduler: what workers are told, and when. */
-import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem";
 import * as NodePath from "@effect/platform-node-shared/NodePath";
 import { Effect, Layer } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { createActor, setup } from "xstate";
+import type { EventOf } from "../../actors/runtime/effect_actor.ts";
+import type { Report } from "../../actors/runtime/ports.ts";
+import { makePorts } from "../../actors/runtime/real_ports.ts";
 import { foreignWaitMs } from "../../actors/training/workers.ts";
-import { takeRun, trainingIdOf, unrememberedRun } from "../../actors/training/run_number.ts";
+import { takeRun, takeRunActor, trainingIdOf } from "../../actors/training/run_number.ts";
 import { noticeMs } from "../../actors/training/judging.ts";
 import { silenceCheckMs } from "../../actors/training/training_setup.ts";
 import { failedWith, identityOf } from "../support/fake_transport.ts";
@@ -268,13 +272,13 @@ test("each start takes the next run, and keeps it before anything is sent", asyn
       Effect.provide(takeRun(place.path, id, now), Layer.merge(NodeFileSystem.layer, NodePath.layer)),
     );
   const file = join(place.path, "trainings", id, "run");
-  assert.equal(await take(), { training: { id, run: second }, isRestart: false, problem: undefined });
+  assert.equal(await take(), { training: { id, run: second }, isRestart: false });
   assert.is(readFileSync(file, "utf8"), `${second}\n`);
-  assert.equal(await take(), { training: { id, run: second + 1 }, isRestart: true, problem: undefined });
+  assert.equal(await take(), { training: { id, run: second + 1 }, isRestart: true });
   assert.is((await take((second - 3_600) * 1_000)).training.run, second + 2, "a clock that went back lowers no run");
   for (const text of ["", "7\n", "no number\n", "99999999999\n", "4294967295\n"]) {
     writeFileSync(file, text);
-    assert.equal(await take(), { training: { id, run: second }, isRestart: true, problem: undefined });
+    assert.equal(await take(), { training: { id, run: second }, isRestart: true });
   }
   place.remove();
   assert.is(
@@ -285,25 +289,33 @@ test("each start takes the next run, and keeps it before anything is sent", asyn
   assert.is.not(trainingIdOf({ ...job, dataset: "other" }), id);
 });
 
-test("bug: after a run that could not be kept a restarted scheduler took a lower one, which workers refuse", async () => {
+test("bug: a run whose number was not kept began, and after a loss of power the same number began again", async () => {
   const place = temporary();
   const id = "t-7f3a";
-  const services = Layer.merge(NodeFileSystem.layer, NodePath.layer);
-  const take = () => Effect.runPromise(Effect.provide(takeRun(place.path, id, Date.now()), services));
-  const first = await take();
+  const reports: Report[] = [];
+  const ports = makePorts((report) => void reports.push(report));
   const folder = join(place.path, "trainings");
-  const hidden = `${folder}-away`;
-  renameSync(folder, hidden);
   writeFileSync(folder, "a file where the folder should be");
-  const unkept = await take();
+  const kept = new Promise<EventOf<typeof takeRunActor>>((resolve) => {
+    const logic = setup({ types: { events: {} as EventOf<typeof takeRunActor> }, actors: { takeRunActor } })
+      .createMachine({
+        invoke: { src: "takeRunActor", input: { ports, stateDir: place.path, id } },
+        on: { "*": { actions: ({ event }) => resolve(event) } },
+      });
+    createActor(logic).start();
+  });
+  await eventually("the report", () => reports.some(({ event }) => event === "run.unkept"));
+  assert.is(await Promise.race([kept, new Promise((wake) => setTimeout(wake, 300, "waits"))]), "waits");
   rmSync(folder);
-  renameSync(hidden, folder);
-  const next = await take();
-  assert.is(first.problem, undefined);
-  assert.match(unkept.problem ?? "", /trainings/);
-  assert.ok(first.training.run < unkept.training.run, "its number was the time");
-  assert.ok(unkept.training.run < next.training.run, `${unkept.training.run}, then ${next.training.run}`);
-  assert.ok(unrememberedRun(Date.now()) < (await take()).training.run, "nor after one whose file system was too slow");
+  const event = await kept;
+  assert.is(event.type, "effect.done.run");
+  const { training: { run } } = (event as Extract<typeof event, { type: "effect.done.run" }>).value;
+  assert.is(readFileSync(join(folder, id, "run"), "utf8"), `${run}\n`);
+  assert.equal(reports.map(({ level, event, fields }) => [level, event, fields]), [["error", "run.unkept", {
+    training: id,
+  }]]);
+  assert.match(reports[0]?.message ?? "", /trainings/);
+  await ports.dispose();
   place.remove();
 });
 

@@ -159,7 +159,7 @@ export class Session {
     this.costs.places.established(connection);
     this.#departed.returned(identity);
     this.#links.established(identity.peer);
-    if (first) this.#init.outbox.tell({ type: "peer.established", peer: identity.peer, identity });
+    this.#init.outbox.tell({ type: first ? "peer.established" : "peer.reconnected", peer: identity.peer, identity });
     this.#verified.seen(identity);
     this.#reachability.established(connection, identity.peer);
   }

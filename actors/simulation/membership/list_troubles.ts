@@ -5,13 +5,17 @@
  */
 import { createHash } from "node:crypto";
 import { Buffer } from "node:buffer";
-import { Result } from "effect";
+import { writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { Effect, Result } from "effect";
 import { parseCertificate } from "../../../pki/certificate.ts";
+import { formatPem } from "../../../pki/pem.ts";
 import { encodeMessage } from "../../../transport/protocols/mod.ts";
 import type { CrlNotice } from "../../../transport/protocols/messages.ts";
 import { isStreamData } from "../../../transport/simulated/frames.ts";
 import type { Tamper } from "../../../transport/simulated/network.ts";
-import { keyHash } from "../../ca/certificate_authority.ts";
+import { type CertificateAuthority, keyHash } from "../../ca/certificate_authority.ts";
+import { takeRootList } from "../../ca/take_root_list.ts";
 import { randomOf } from "../../runtime/random.ts";
 import type { Member } from "./member.ts";
 import type { MemberEvent } from "./member_scenario.ts";
@@ -110,12 +114,13 @@ export function announceOdd(world: LinkedWorld): void {
   });
 }
 
-function makeOdd({ ca, sim }: LinkedWorld, done: (notices: readonly CrlNotice[]) => void): void {
+function makeOdd(world: LinkedWorld, done: (notices: readonly CrlNotice[]) => void): void {
+  const { ca, sim } = world;
   const issuer = ca.issuerId;
   const now = sim.time.now;
   const past = { thisUpdate: new Date(now - 3 * dayMs), nextUpdate: new Date(now - dayMs) };
   const future = { thisUpdate: new Date(now + aheadMs), nextUpdate: new Date(now + aheadMs + 3 * dayMs) };
-  const good = { thisUpdate: new Date(now - 60_000), nextUpdate: new Date(now + 3 * dayMs) };
+  const good = { thisUpdate: new Date(now - dayMs), nextUpdate: new Date(now + 3 * dayMs) };
   const root = keyHash(rootKeyOf(sim));
   const seconds = BigInt(Math.floor((now + aheadMs) / 1_000));
   const wanted = [
@@ -131,8 +136,14 @@ function makeOdd({ ca, sim }: LinkedWorld, done: (notices: readonly CrlNotice[])
     if (each === undefined) return done([...notices, nowhere(issuer, seconds + 2n, now)]);
     const { issuer: key, ...request } = each;
     ca.forge(request, (made) => {
-      if (Result.isSuccess(made)) notices.push(noticeOf(key, request, made.success));
-      next(index + 1);
+      if (Result.isFailure(made)) return next(index + 1);
+      notices.push(noticeOf(key, request, made.success));
+      if (key !== root) return next(index + 1);
+      // Its operator has the CA publish it. The CA refuses it where it has one of this number.
+      const file = join(dirname(ca.registerPath), "root-list.pem");
+      writeFileSync(file, formatPem("X509 CRL", made.success));
+      const publish = (authority: CertificateAuthority, at: Date) => Effect.result(takeRootList(authority, file, at));
+      world.operate<unknown>((answered) => ca.operate(publish, answered), () => next(index + 1));
     });
   };
   next(0);

@@ -104,7 +104,7 @@ export class SimulatedCa {
   static async create(init: SimulatedCaInit): Promise<SimulatedCa> {
     const made = new SimulatedCa(init);
     const { authority, time, entries, seed } = init;
-    const register = Result.getOrThrow(Register.create(made.#file));
+    const register = Result.getOrThrow(Register.create(made.registerPath));
     const times = { thisUpdate: new Date(time.now - dayMs), nextUpdate: new Date(time.now + 400 * dayMs) };
     const der = await issueCrlDer({ issuer: authority.root, number: 1n, ...times, revoked: [] });
     const signer = makeAuthorityOf(made, register, fileSigner(authority.intermediate.keyPem));
@@ -127,7 +127,8 @@ export class SimulatedCa {
     return made;
   }
 
-  get #file(): string {
+  /** The register's file. */
+  get registerPath(): string {
     return join(this.#folder, "ca.db");
   }
 
@@ -157,7 +158,7 @@ export class SimulatedCa {
     if (this.#process !== undefined) return;
     const { time, onReport, onCrash, seed } = this.#init;
     const clock = new NodeClock(time, this.#skewMs);
-    const register = Result.getOrThrow(Register.open(this.#file));
+    const register = Result.getOrThrow(Register.open(this.registerPath));
     const idle = { identity: undefined, stepsLeft: Infinity, isDead: false, close: () => {}, killed: () => {} };
     const process = { clock, register, ...idle } as unknown as Process;
     const signed = (signature: Uint8Array) => (this.#step(process), signature);
@@ -296,7 +297,7 @@ export class SimulatedCa {
   #wrap(process: Process, signer: Signer): void {
     const { register } = process;
     const real = register.transaction.bind(register);
-    const full = () => new RegisterFailure({ problem: "full", file: this.#file, detail: "the disk is full" });
+    const full = () => new RegisterFailure({ problem: "full", file: this.registerPath, detail: "the disk is full" });
     const transaction: typeof real = (change) => {
       if (process.isDead) throw new Killed("the process was killed");
       let isChanged = false;

@@ -21,6 +21,14 @@ const cases: [name: string, error: unknown, code: string][] = [
   ["an end in between", new Error("Unexpected EOF - stream closed after reading 0/1 bytes"), "hung-up"],
   ["a connection that this node closed", new ConnectionClosed("refused"), "hung-up"],
   ["nothing to dial", named("NoValidAddressesError", "The dial request has no valid addresses"), "unreachable"],
+  [
+    "bug: a PeerID in the error whose letters spell a word of another refusal",
+    named(
+      "DialDeniedError",
+      "The connection gater denied all addresses of 12D3KooWCqYXLKtdEofvA3Ls86HGAit7DDHCYgBtdP8VyuuZaPUgx",
+    ),
+    "unreachable",
+  ],
   ["no error at all", "odd", "unreachable"],
 ];
 for (const [name, error, code] of cases) {
