@@ -10,13 +10,14 @@
 import { Effect, Exit, Fiber, type Scope } from "effect";
 import type { GrantedPullHeader } from "../../transport/protocols/mod.ts";
 import type { Peer, Progress, ProgressResponse, Receipt, TrainConfig } from "../../transport/protocols/messages.ts";
-import { type PeerText, type StreamHandle, TransportError } from "../../transport/port.ts";
+import { type PeerText, TransportError } from "../../transport/port.ts";
 import { fromEffect } from "../runtime/effect_actor.ts";
-import { saveStream, sendFile } from "../job/copy.ts";
+import { saveStream } from "../job/copy.ts";
 import { jobLimits } from "../job/limits.ts";
 import type { JobInput } from "../job/messages.ts";
 import type { WorkDirectory } from "../files/contained_files.ts";
 import { openPull, openPush } from "../job/peer_streams.ts";
+import { sendOnce, sendUntilSaved } from "../job/resend.ts";
 import { labelOf } from "../job/training_network.ts";
 import type { Executor, ExecutorExit } from "../job/process.ts";
 import { type OpenedBridge, type PlacedJob, trainerLinkOf } from "../job/effects.ts";
@@ -315,8 +316,9 @@ function push(
 ): Ask<void> {
   return Effect.scoped(Effect.gen(function* () {
     const open = yield* directory.openForReading(file);
-    const stream: StreamHandle = yield* openPush(network, peer);
-    yield* sendFile(open, stream, jobLimits, labelOf(network, { job: spec.job_id, round }));
+    const label = labelOf(network, { job: spec.job_id, round });
+    const send = Effect.flatMap(openPush(network, peer), (stream) => sendOnce(open, stream, jobLimits, label));
+    yield* sendUntilSaved(send, send);
   }));
 }
 

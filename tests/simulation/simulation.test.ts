@@ -276,6 +276,7 @@ once("seeds that failed once violate no invariant", async () => {
       20_000_972,
       20_001_477,
       21_200_640,
+      24_300_007,
     ]
   ) {
     await runSeeds(seed, 1);
@@ -283,7 +284,7 @@ once("seeds that failed once violate no invariant", async () => {
 });
 
 once("seeds of trainings that failed once violate no invariant", async () => {
-  for (const seed of [18_500_023, 18_500_061]) {
+  for (const seed of [18_500_023, 18_500_061, 22_500_599]) {
     const { violations } = await runScenario(trainingScenarioOf(seed));
     assert.equal(violations, [], `seed ${seed}`);
   }

@@ -4,11 +4,11 @@
  * @module
  */
 import { Deferred, Effect } from "effect";
-import type { StreamHandle, TransportError } from "../../../transport/port.ts";
+import { type StreamHandle, TransportError } from "../../../transport/port.ts";
 import type { Peer, PeersReference } from "../../../transport/protocols/messages.ts";
-import { sendFile } from "../copy.ts";
 import type { ReadableFile } from "../../files/contained_files.ts";
 import { openPush } from "../peer_streams.ts";
+import { sendOnce, sendUntilSaved } from "../resend.ts";
 import type { TrainerLink } from "../trainer_link.ts";
 import { labelOf } from "../training_network.ts";
 import type { WorkFileFailed } from "../../files/path_refused.ts";
@@ -17,6 +17,7 @@ import { type BridgeProblem, busy, connectorFailed, copyProblem, invalidRequest,
 
 /** Peers of one send. */
 const peersMax = 1_024;
+const refused = new TransportError({ code: "stream-reset", detail: "its receiver did not keep it" });
 /** Concurrent copies of one send. */
 const concurrency = 8;
 
@@ -95,10 +96,12 @@ function openStream(peer: Peer, { network, limits }: BridgeContext): Effect.Effe
 
 function copy(file: ReadableFile, stream: StreamHandle, path: string, context: BridgeContext): Effect.Effect<void> {
   const { jobId: job, network, limits, count: { round, samples } } = context;
-  return Effect.matchEffect(sendFile(file, stream, limits, labelOf(network, { job, round, samples })), {
+  const label = labelOf(network, { job, round, samples });
+  const again = Effect.flatMap(openStream(stream.peer, context), (next) => sendOnce(file, next, limits, label));
+  return Effect.matchEffect(sendUntilSaved(sendOnce(file, stream, limits, label), again), {
     onFailure: (error) => tell(context, stream.peer, path, error),
-    onSuccess: () =>
-      Effect.sync(() =>
+    onSuccess: (outcome) =>
+      outcome === "refused" ? tell(context, stream.peer, path, refused) : Effect.sync(() =>
         context.report({
           level: "debug",
           event: "job.send.done",

@@ -9,12 +9,12 @@ import type { AggregateConfig, JobSpec, MemberReport, Progress } from "../../../
 import { membersReportedMax } from "../../../transport/protocols/mod.ts";
 import { fromEffect } from "../../runtime/effect_actor.ts";
 import { aggregationDefault } from "../../config/defaults.ts";
-import { isFramed } from "../../files/stream_file.ts";
-import { handOver, saveStream, sendFile } from "../copy.ts";
+import { handOver, saveStream } from "../copy.ts";
 import { jobLimits } from "../limits.ts";
 import type { AggregatorInput } from "../messages.ts";
 import type { PushReceiver } from "../network.ts";
 import { openPull, openPush } from "../peer_streams.ts";
+import { sendOnce, sendUntilSaved } from "../resend.ts";
 import { labelOf } from "../training_network.ts";
 import { aggregateUpdates, normRules, updatesMax } from "../../learning/mod.ts";
 import type { Ports } from "../../runtime/ports.ts";
@@ -27,10 +27,6 @@ export const sendsAtOnceMax = 8;
 /** Tries of reaching a receiver, and the pause between two in milliseconds: its key may be changing. */
 export const openTriesMax = 3;
 export const openAgainMs = 1_000;
-
-/** Tries of sending a result to a trainer that did not save it, and the pause between two in milliseconds. */
-const resultTriesMax = 6;
-const resultAgainMs = 5_000;
 
 /** Tries of fetching the velocity, and the pause between two in milliseconds. */
 const restoreTriesMax = 5;
@@ -246,24 +242,9 @@ function sendResult(
     Effect.scoped(Effect.gen(function* () {
       const file = yield* directory.openForReading(out);
       const stream = yield* openPatiently(network, peer, opens);
-      const outcome = yield* sendFile(file, stream, jobLimits, labelOf(network, { job: spec.job_id, round }));
-      return isFramed(stream.protocol) && outcome === "broken" ? "unsaved" : "sent";
+      return yield* sendOnce(file, stream, jobLimits, labelOf(network, { job: spec.job_id, round }));
     }));
-  return Effect.flatMap(
-    send(openTriesMax),
-    (outcome) => outcome === "sent" ? Effect.void : Effect.ignore(sendAgain(send(1), resultTriesMax - 1)),
-  );
-}
-
-/**
- * A trainer of ours that did not save the result, because its disk was full, gets it again. One that has it refuses it, and nothing is
- * wrong: its acknowledgement was lost. Ends with the first failure: a trainer that cannot be reached is the worker's to miss.
- */
-function sendAgain<E>(send: Effect.Effect<"sent" | "unsaved", E>, tries: number): Effect.Effect<void, E> {
-  return Effect.andThen(
-    Effect.sleep(resultAgainMs),
-    Effect.flatMap(send, (outcome) => outcome === "sent" || tries <= 1 ? Effect.void : sendAgain(send, tries - 1)),
-  );
+  return sendUntilSaved(send(openTriesMax), send(1));
 }
 
 /** Opening a stream may be repeated, because no byte was sent. A repeated copy could deliver the result twice. */

@@ -366,6 +366,29 @@ test("copies to peers go on after the answer, and can be waited for", async () =
   });
 });
 
+test("seed 24,300,007: an update that its aggregator reset before it had read the head was lost, and its round waited for it", async () => {
+  const ends: ReturnType<typeof streamPair>[] = [];
+  const network = fakeNetwork({
+    openStream: (to) =>
+      Effect.sync(() => {
+        const pair = streamPair({ near: "me", far: to }, "/hypha-tensor-stream/push/2");
+        ends.push(pair);
+        if (ends.length === 1) Effect.runSync(pair.far.abort("its head is late"));
+        return pair.near;
+      }),
+  });
+  await withBridge({ network }, async ({ socket, path, sendsDone }) => {
+    writeFileSync(join(path, "update"), "piece ".repeat(1_000));
+    assert.is((await askJson(socket, "/resources/send", { resource: toPeer("All"), path: "update" })).status, 200);
+    await eventually("the second stream", () => ends.length === 2);
+    const { outcome, text } = await runOf(Effect.tap(readAll(ends[1]!.far), () => ends[1]!.far.end));
+    assert.is(outcome, "whole");
+    assert.ok(text.includes("piece ".repeat(1_000)), `${text.length} characters`);
+    await runOf(Effect.timeout(sendsDone, 15_000));
+    assert.is(ends.length, 2);
+  });
+});
+
 test("a request whose asker goes away is interrupted, and so is everything when the bridge closes", async () => {
   let interrupted = 0;
   const network = fakeNetwork({
