@@ -74,7 +74,7 @@ const attack = (
   },
 });
 
-/** What all of them hold: an identity that a stranger has seen, without its key. */
+/** Strangers have seen an identity and lack its key; those who renew one have stolen its key. */
 export const identityAttacks: readonly CaAttack[] = [
   attack(
     "enrol-without-a-signature",
@@ -117,6 +117,27 @@ export const identityAttacks: readonly CaAttack[] = [
     async (world, { name }, loot) => {
       await world.operate("POST /ca/revoke", { name });
       loot.issued -= 1; // it no longer counts as one in force
+    },
+  ),
+  attack(
+    "renew-identity-early",
+    ["renewed-too-often"],
+    async (world, own) => requestOf(world, own, await makeCsr(own.name, own.keyPem)),
+  ),
+  attack(
+    "renew-identity-under-another-name",
+    ["csr-not-allowed"],
+    async (world, own) => requestOf(world, own, await makeCsr("w-1", own.keyPem)),
+  ),
+  attack(
+    "renew-a-replaced-identity",
+    ["renewal-replaced"],
+    async (world, own) => requestOf(world, own, await makeCsr(own.name, own.keyPem)),
+    async (world, { name }, loot) => {
+      const token = await world.token(name, { identity: true, replace: true });
+      await note(loot, world.enrol(token, (await makeCsr(name)).csr, { localAddress: honestAddress }));
+      loot.codes.clear();
+      loot.issued += 1;
     },
   ),
   {
