@@ -39,7 +39,7 @@ export function sendOnce(
 
 /**
  * Sends a file until it is saved, for half a minute. A receiver that has it refuses it, and nothing is wrong: its acknowledgement was
- * lost. The first later try that fails is the last one: to miss a peer that cannot be reached is not the sender's part.
+ * lost. A later try that cannot reach the receiver is the last one.
  *
  * @param again The tries after the first one.
  * @returns Whether it was saved, as far as its receiver said. Fails where no try sent the whole file.

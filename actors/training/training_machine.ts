@@ -141,6 +141,10 @@ export const trainingMachine = trainingWithActions.createMachine({
       },
       on: {
         "effect.done.run": { actions: { type: "noteRun", params: ({ event }) => event.value } },
+        "effect.failed.run": {
+          target: "failed",
+          actions: { type: "setOutcome", params: ({ event }) => ({ type: "failed", reason: event.error.message }) },
+        },
       },
     },
     // Weights of the scheduler's own: its newest round, or the weights themselves.

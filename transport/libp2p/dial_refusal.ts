@@ -11,7 +11,8 @@ const relayBusy = "RESOURCE_LIMIT_EXCEEDED";
 /** PeerIDs in libp2p's texts: letters of theirs may spell a word that is looked for. */
 const peerIds = /[1-9A-HJ-NP-Za-km-z]{40,}/g;
 
-const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error)).slice(0, 200);
+const detailMax = 200;
+const messageOf = (error: unknown) => error instanceof Error ? error.message : String(error);
 
 /**
  * Names the refusal. Of several addresses the last error counts, unless a relay has no room: trying again helps then.
@@ -21,8 +22,8 @@ const messageOf = (error: unknown) => (error instanceof Error ? error.message : 
 export function refusalOfDialError(error: unknown, afterMs: number): Refusal {
   const errors: readonly unknown[] = error instanceof AggregateError ? error.errors : [];
   const last = errors.find((each) => messageOf(each).includes(relayBusy)) ?? errors.at(-1) ?? error;
-  const detail = messageOf(last);
-  const words = detail.replaceAll(peerIds, "");
+  const detail = messageOf(last).slice(0, detailMax);
+  const words = messageOf(last).replaceAll(peerIds, "").slice(0, detailMax);
   const name = last instanceof Error ? last.name : "";
   if (/^(TimeoutError|AbortError)$/.test(name)) {
     return /connect|ECONN/i.test(words)
