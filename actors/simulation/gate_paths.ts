@@ -17,8 +17,7 @@ const pathsMax = 10_000;
 
 /** A state in a path: its phase, and at the end the check that failed. */
 export function placeOf({ value, context }: GateState): string {
-  // A path of xstate/graph has the value of any machine; these are the paths of the gate.
-  const phase = phaseOf(value as never);
+  const phase = phaseOf(value);
   if (phase !== "refused" && phase !== "closed") return phase;
   const failed = gateCheckNames.find((name) => {
     const outcome: unknown = context[name];

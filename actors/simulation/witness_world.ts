@@ -146,17 +146,17 @@ export class WitnessWorld {
     };
     const machine = superviseRoot(witnessMachine, {
       id: name,
-      clock: clock.machine as never,
+      clock: clock.machine,
       input: { ports, log, heads: isWitness ? heads : undefined, everyMs: this.#init.everyMs },
       onError,
       ...(this.#init.inspect === undefined ? {} : { inspect: this.#init.inspect }),
     });
-    node.machines.set(log, machine as never);
+    node.machines.set(log, machine);
     machine.send({ type: "trust.changed", snapshot: this.#snapshot });
     machine.send({ type: "identity.changed", identity: node.identity });
     const transport = superviseRoot(
       fromCallback<TransportAsk>(({ receive }) => receive((ask) => this.#ask(node, ask))),
-      { id: `transport of ${name}`, input: undefined as never, onError },
+      { id: `transport of ${name}`, input: undefined, onError },
     );
     machine.send({ type: "transport.changed", transport: transport as unknown as TransportRef });
   }
@@ -304,11 +304,13 @@ export class WitnessWorld {
 const periodOfAuthority = { from: new Date(startsAt - dayMs), to: new Date(startsAt + 3_650 * dayMs) };
 const linkOf = (one: string, other: string): string => [one, other].toSorted().join(" ");
 
+interface AuditMessages {
+  readonly request: AuditRequest;
+  readonly response: AuditResponse;
+}
+
 /** A message as it arrives: encoded and decoded. */
-function recode<D extends "request" | "response">(
-  direction: D,
-  message: D extends "request" ? AuditRequest : AuditResponse,
-): D extends "request" ? AuditRequest : AuditResponse {
-  const bytes = encodeMessage(protocol, direction, message as never);
-  return Result.getOrThrow(decodeMessage(protocol, direction, bytes)) as never;
+function recode<D extends keyof AuditMessages>(direction: D, message: AuditMessages[D]): AuditMessages[D] {
+  const bytes = encodeMessage(protocol, direction, message);
+  return Result.getOrThrow(decodeMessage(protocol, direction, bytes));
 }

@@ -49,7 +49,7 @@ export function timeChecks(functions: CheckFunctions, now: () => number): TimedC
       startMs = endMs; // the next check follows at once
       return outcome;
     };
-  const wrapped = Object.entries(functions).map(([name, run]) => [name, timed(name as CheckName, run as never)]);
+  const wrapped = Object.entries(functions).map(([name, run]) => [name, timed(name as CheckName, run)]);
   return {
     functions: Object.fromEntries(wrapped) as CheckFunctions,
     take: (refusal) => {

@@ -148,7 +148,7 @@ export class Member {
     const token = givenToken(this.#token ?? "");
     const actor: Actor<typeof enrolmentMachine> = superviseRoot(enrolmentMachine, {
       id: "join",
-      clock: clock.machine as never,
+      clock: clock.machine,
       input: {
         ...{ ports, ask, store, token, keys: drawnKeys(`${sim.seed}/${name}`) },
         ...{ role: this.plan.role, policy: defaultPolicy, hardware: this.identity?.of(clock) },

@@ -176,7 +176,7 @@ export class SimulatedCa {
     };
     superviseRoot(this.#machineOf(process), {
       id: "ca",
-      clock: clock.machine as never,
+      clock: clock.machine,
       input: { ports, ca: process.ca, name: "ca-01", host: "0.0.0.0", port: 8_443, socket: "", programRoutes: {} },
       onError: (error) => {
         if (!process.isDead) onCrash(error);
@@ -366,7 +366,7 @@ export class SimulatedCa {
         ),
     );
     const administrate = fromScoped("administrate", (_: { readonly ports: Ports }) => held(() => {}, () => {}));
-    return caMachine.provide({ actors: { listen, administrate } as never });
+    return caMachine.provide({ actors: { listen, administrate } });
   }
 
   #open(process: Process): () => void {
