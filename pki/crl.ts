@@ -85,7 +85,7 @@ export interface RevocationIndex {
   readonly lists: readonly HeldCrl[];
   /** The domain's marks: a list below its mark can revoke, but not clear. None where undefined. */
   readonly marks?: CrlHighWaterMarks;
-  /** `optional`: the lists can revoke only, and one that is missing or out refuses nobody. `required` where undefined. */
+  /** `optional`: the lists can revoke only, and one that is missing or out refuses no certificate. `required` where undefined. */
   readonly requirement?: CrlRequirement;
 }
 

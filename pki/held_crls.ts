@@ -73,7 +73,7 @@ function factsOf(list: HeldCrl, place: CrlPlace & Pick<HeldList, "kind">): reado
   return [{ ...place, number, baseNumber, sha256, sizeBytes, thisUpdate, nextUpdate }];
 }
 
-/** Marks of issuers that the domain has no more are left out: nobody could verify their lists. */
+/** Marks of issuers that the domain has no more are left out: their lists could not be verified. */
 function lackingOf({ name, anchors, revocation }: TrustDomain, groups: readonly CrlGroup[]): readonly LackingList[] {
   const domain = domainKey(name);
   const issuers = new Set([...anchors.map(markKey), ...groups.map(({ key }) => key)]);

@@ -30,7 +30,7 @@ export interface Learned {
 
 /**
  * Selects them. A list counts if a CA of the domain signed it, or, where its CA comes with peers only, if it is not newer than its
- * mark: an earlier process used it. Another could freeze its issuer by a high number that nobody signed.
+ * mark: an earlier process used it. Another could freeze its issuer by a high number that is not signed.
  *
  * A new list that is dated ahead waits: it would make all others of its issuer old.
  *

@@ -41,7 +41,7 @@ export interface RefusalRow {
   readonly phase: RefusalPhase;
   /**
    * Every refusal is counted. Each is one line of the log and one audit record; but where no certificate was seen, those with
-   * `summary` are summed up for each host and minute, because anybody can cause them, as fast as packets arrive.
+   * `summary` are summed up for each host and minute, because any stranger can cause them, as fast as packets arrive.
    */
   readonly logged?: "summary";
   /** The refusal names the path on which it arose. */

@@ -173,7 +173,7 @@ function bundle(ca: CertificateAuthority, _request: CaRequest, at: Date): Return
   );
 }
 
-/** Lists are signed: anybody may have them. */
+/** Lists are signed: any client may have them. */
 function crl(issuer: string, kind: CrlKind): Route {
   return (ca, { ifNoneMatch }) =>
     Effect.gen(function* () {

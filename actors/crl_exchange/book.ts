@@ -75,7 +75,7 @@ export class CrlBook {
   readonly #others = new Set<string>();
   /** Lists whose bytes were seen in their place, by SHA-256; the bytes of small ones. No others are offered. */
   readonly #seen = new Map<string, Uint8Array | undefined>();
-  /** SHA-256 of lists in force whose files were torn, or are gone: they are wanted again, from anybody. */
+  /** SHA-256 of lists in force whose files were torn, or are gone: they are wanted again, from any peer. */
   readonly #lost = new Set<string>();
   #newest: ReadonlyMap<string, OfferedList> = new Map();
   #known: ReadonlySet<string> = new Set();

@@ -1,6 +1,6 @@
 /**
- * Writing of marks and of the lists that made them into the state directory: what a start finds where somebody put an
- * older list back.
+ * Writing of marks and of the lists that made them into the state directory: what a start finds where an older list
+ * was put back.
  *
  * @module
  */

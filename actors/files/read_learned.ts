@@ -40,7 +40,7 @@ export interface LearnedFor extends Omit<LearnedTerms, "key"> {
   readonly known: readonly HeldCrl[];
   /** The files as they were read before. */
   readonly before: LearnedFiles;
-  /** `start`: a file that is torn or no list is removed. `running`: somebody may be writing it; what was read before counts. */
+  /** `start`: a file that is torn or no list is removed. `running`: a process may be writing it; what was read before counts. */
   readonly when: "start" | "running";
   /** Whether files that could not be used are tried again. */
   readonly retry: "unusable" | "none";

@@ -57,8 +57,8 @@ export function writeWhole(
 /**
  * As {@linkcode writeWhole}, in place of files that are there.
  *
- * @param announce Told what each file will look like (`signatureOf`), by its path, right before the first is moved into place: whoever
- * watches the folder knows it then. Another program's file in its place looks different.
+ * @param announce Told what each file will look like (`signatureOf`), by its path, right before the first is moved into place: a watcher
+ * of the folder knows it then. Another program's file in its place looks different.
  */
 export function replaceWhole(
   files: readonly OutputFile[],

@@ -134,7 +134,7 @@ export interface NodeContext extends NodeInput {
   readonly linked: readonly AddressText[];
   /** Whether the node's own trust has accepted its own certificate. The node does not listen before. */
   readonly isOwnAccepted: boolean;
-  /** Whether the node waits for revocation lists no longer. It dials nobody before. */
+  /** Whether the node waits for revocation lists no longer. It dials no peer before. */
   readonly areListsFetched: boolean;
   readonly isReachable: boolean;
   readonly isDhtReady: boolean;

@@ -16,7 +16,7 @@ export interface ExpectedName {
   /** The name as the caller wrote it. */
   readonly value: string;
   /**
-   * Whether a domain is a public suffix, under which anybody can register: a wildcard directly below such a domain matches
+   * Whether a domain is a public suffix, under which everyone can register: a wildcard directly below such a domain matches
    * nothing. Without this function only top-level domains count as public suffixes.
    */
   readonly isPublicSuffix?: (domain: string) => boolean;

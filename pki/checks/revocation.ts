@@ -212,7 +212,7 @@ function refuseCrlForm(list: HeldCrl, policy: Policy): CrlMalformed | undefined 
   return refuseUnusualCrl(list) ?? (list.delta && refuseUnusualCrl(list.delta));
 }
 
-/** A base without its delta: whoever withholds deltas would hide revocations for as long as the base is valid. */
+/** A base without its delta: a peer that withholds deltas would hide revocations for as long as the base is valid. */
 const isBaseAlone = ({ isBase, delta }: HeldCrl): boolean => isBase === true && delta === undefined;
 
 /** A list outside its dates clears no certificate; its entries still revoke. */

@@ -123,7 +123,7 @@ export async function revokeTrainer(
   return { name, closedMs, redialCode, connectedMin: ["gateway", "scheduler", aggregator] };
 }
 
-/** A member of a CA's network ends by itself: whoever has its files dials. */
+/** A member of a CA's network ends by itself: an attacker that has its files dials. */
 async function redialRevoked({ certifier, layout, nodes }: Network, name: string): Promise<string> {
   const { cert, key } = certifier.placeOf(name);
   const late = new Promise<void>((resolve) => setTimeout(resolve, revokedEndTimeoutMs).unref());

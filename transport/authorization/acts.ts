@@ -1,5 +1,5 @@
 /**
- * Every act of the network, and the role that the certificate of whoever does it must name. What no row names is refused.
+ * Every act of the network, and the role that a member's certificate must name to do it. What no row names is refused.
  *
  * @module
  */

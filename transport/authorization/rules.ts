@@ -105,7 +105,7 @@ export function whyNotAllowed(act: Act): string | undefined {
 /**
  * Makes rules of their texts, which `readPattern` and `whyNotAllowed` accepted.
  *
- * Throws where a pattern is bad: whoever reads texts of an operator checks them before, and reports them with their place.
+ * Throws where a pattern is bad: its callers check an operator's texts before, and report them with their place.
  */
 export function makeRules(texts: readonly RuleText[]): readonly Rule[] {
   return texts.map(({ effect, acts, peers }, index) => ({

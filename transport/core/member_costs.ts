@@ -30,7 +30,7 @@ export class MemberCosts {
   readonly #init: MemberCostsInit;
   readonly #outcasts = new Outcasts();
 
-  /** Nobody has cost anything yet. */
+  /** No member has cost anything yet. */
   constructor(init: MemberCostsInit) {
     const { clock, table, limits } = init;
     this.#init = init;

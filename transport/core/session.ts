@@ -306,7 +306,7 @@ export class Session {
     this.#drains.add(timer);
   }
 
-  /** What the rules no longer allow ends; of the rest nobody notices. */
+  /** What the rules no longer allow ends; the rest is unaffected. */
   #changeRules(rules: readonly Rule[]): void {
     this.#acts.change(rules, (member, denied) => this.#gateways.denied(this.#table.connectionsOf(member), denied));
     for (const part of [this.#requests, this.#streams, this.#kad, this.#records]) part.rulesChanged();

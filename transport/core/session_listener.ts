@@ -30,7 +30,7 @@ export interface SessionListenerInit {
 /**
  * Makes the listener of a session's wire.
  *
- * @returns The listener, and whether an address can be dialled by anybody here: by a successor, when this session dials no longer.
+ * @returns The listener, and whether an address can be dialled by this process: by a successor, when this session dials no longer.
  */
 export function wireListener(
   { input, table, costs, gateways, gossip, reachability, dials, stream }: SessionListenerInit,

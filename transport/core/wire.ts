@@ -180,7 +180,7 @@ export interface WireListener extends ConnectionListener {
    * @returns How long the wire is to wait before it reads more from this peer, in milliseconds; 0: not at all.
    */
   charge(peer: PeerText, us: number): number;
-  /** What was charged is given back: nobody pays for the octets of circuits. */
+  /** What was charged is given back: no member pays for the octets of circuits. */
   refund(peer: PeerText, us: number): void;
   /**
    * Whether the peer of a connection may use a service that the wire itself provides. Asked for each stream (or what stands for

@@ -80,7 +80,7 @@ export class WorkBudgets {
   #turnUs = 0;
   #isTurnAsked = false;
 
-  /** Nobody has spent anything yet. */
+  /** No member has spent anything yet. */
   constructor(init: WorkBudgetsInit) {
     this.#init = init;
     this.#limits = init.limits ?? defaultWorkLimits;

@@ -22,7 +22,7 @@ interface Row {
   readonly work: Work;
   /** What may come on a stream, in bytes; of a circuit: before it begins. */
   readonly bytesMax: number;
-  /** The stream may become a circuit, whose octets nobody pays for: the bytes by which its request and the answer say so. */
+  /** The stream may become a circuit, whose octets no member pays for: the bytes by which its request and the answer say so. */
   readonly circuit?: { readonly connects: readonly number[]; readonly agrees: readonly number[] };
 }
 

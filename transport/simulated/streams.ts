@@ -175,7 +175,7 @@ export class SimulatedStream implements WireStream {
     this.#listener?.closed(this.#endSent && this.#endReported ? "done" : "connection", detail);
   }
 
-  /** Refused before anybody listened to it. */
+  /** Refused before it had a listener. */
   drop(): void {
     this.#isOver = true;
     this.#owner.forget(this);

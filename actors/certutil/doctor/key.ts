@@ -47,7 +47,7 @@ function mendOf(problem: string, path: string): string {
   }
 }
 
-/** Anybody may read certificates and lists; only the owner may write them. */
+/** Every user may read certificates and lists; only the owner may write them. */
 export function examineMode(check: string, { path, mode }: NodeFile): Finding {
   const octal = mode.toString(8).padStart(4, "0");
   if ((mode & 0o022) !== 0) {

@@ -93,7 +93,7 @@ export function equivocate(world: LinkedWorld, { forMs }: MemberEvent, member: M
   });
 }
 
-/** A member announces lists that are old, from the future, of the root alone, of nobody, and nowhere. */
+/** A member announces lists that are old, from the future, of the root alone, signed by another key, and nowhere. */
 export function announceOdd(world: LinkedWorld): void {
   const { ca, sim, web, ledger } = world;
   const name = `guest-${world.thieves}`;

@@ -143,7 +143,7 @@ export class MemberChecker implements SimulationWatch {
     if (fact.type === "peer.refused") this.#checkRefusal(node, fact);
   }
 
-  /** A learned list refuses nobody whom it does not revoke. */
+  /** A learned list refuses only members that it revokes. */
   #checkRefusal(node: SimulatedNode, { peer, refusal }: Extract<TransportFact, { type: "peer.refused" }>): void {
     const { code } = refusal;
     const detail = `${peer?.name ?? "a peer"} was refused: ${refusal.message}`;
@@ -345,7 +345,7 @@ export class MemberChecker implements SimulationWatch {
 
   // ── The end ──
 
-  /** Nodes that nobody cut off run, and are linked with their gateways. */
+  /** Nodes that were not cut off run, and are linked with their gateways. */
   conclude(): void {
     this.look();
     const { members, findings } = this.#init;

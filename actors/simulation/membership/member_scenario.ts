@@ -88,7 +88,7 @@ const minuteMs = 60_000;
 const lives = [6, 7, 9, 12, 18] as const;
 /** Entries of earlier times; with none, lists travel along with their announcements; with the most, as a base and its delta. */
 const entries = [0, 0, 40, 150, 1_200] as const;
-/** Nobody makes trouble before all have joined, in milliseconds. */
+/** Trouble begins when all have joined, in milliseconds. */
 const joinedMs = 45_000;
 /** After the last trouble everything recovers within this, in milliseconds. */
 const recoverMs = 6 * minuteMs;

@@ -173,7 +173,7 @@ function haunt(world: LinkedWorld, member: Member): void {
   world.sim.after(hauntMs, () => thief.connect(credential, world.gateway.node.address));
 }
 
-/** A thief has a node's pair, and renews it for a key of his own. */
+/** A thief has a node's pair, and renews it for a key of its own. */
 function fork(world: LinkedWorld, member: Member): void {
   const { sim, web } = world;
   const pair = pairOf(member);

@@ -1,5 +1,5 @@
 /**
- * Somebody with a token or a pair of another node, and a key of his own.
+ * An attacker that has a token or the pair of another node, and a key of its own.
  *
  * @module
  */
@@ -57,7 +57,7 @@ export class Thief {
     this.name = `thief-${number}`;
   }
 
-  /** Asks the CA for a certificate about a key of his own. */
+  /** Asks the CA for a certificate about a key of its own. */
   ask(
     loot: Loot,
     done: (got: Credential | undefined) => void,

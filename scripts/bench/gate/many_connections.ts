@@ -51,7 +51,7 @@ export async function measureManyConnections(world: BenchWorld, count: number): 
     const changedAt = Date.now();
     await listener.tell({ do: "trust", crlsPath: world.revokingPath });
     const closedMs = await closedAfter(revoked, changedAt);
-    // A second pass, with nobody to close, is only the re-verification.
+    // A second pass, with no connection to close, is only the re-verification.
     await listener.tell({ do: "lag" });
     const { latencies: [lagMs = 0] } = await listener.tell({ do: "lag" });
     const expiredMs = await measureExpiry(world, address);
