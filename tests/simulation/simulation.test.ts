@@ -277,6 +277,7 @@ once("seeds that failed once violate no invariant", async () => {
       20_001_477,
       21_200_640,
       24_300_007,
+      24_702_554,
     ]
   ) {
     await runSeeds(seed, 1);

@@ -72,7 +72,7 @@ export class Reachability {
       }
       const spread = 0.75 + this.#init.input.random() / 2;
       const waitMs = Math.min(reserveAgainMaxMs, reserveAgainMs * 2 ** failures) * spread;
-      this.#again(relay, () => this.#reserve(connection, relay, failures + 1), waitMs);
+      this.#reserveLater(relay, failures + 1, waitMs);
     });
   }
 
@@ -87,17 +87,17 @@ export class Reachability {
     if (this.#stopped) return;
     this.#init.outbox.tell({ type: "reservation.lost", relay });
     this.#look();
-    const connection = this.#init.established.best(relay);
-    if (connection === undefined || connection.relay !== undefined) return;
-    this.#again(relay, () => this.#reserve(connection, relay, 1), reserveAgainMs);
+    this.#reserveLater(relay, 1, reserveAgainMs);
   }
 
-  #again(relay: PeerText, run: () => void, waitMs: number): void {
-    const { clock } = this.#init;
+  /** Asks a relay again, over the connection that there is then: the one before may have ended with what was asked over it. */
+  #reserveLater(relay: PeerText, failures: number, waitMs: number): void {
+    const { clock, established } = this.#init;
     clock.cancel(this.#timers.get(relay));
     const task = () => {
       this.#timers.delete(relay);
-      run();
+      const connection = established.best(relay);
+      if (connection !== undefined && connection.relay === undefined) this.#reserve(connection, relay, failures);
     };
     this.#timers.set(relay, clock.after(waitMs, task));
   }

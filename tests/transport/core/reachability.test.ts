@@ -17,6 +17,7 @@ function nodeOf(input: Partial<TransportInput> = {}, places: (attempt: number) =
   const facts: TransportFact[] = [];
   const serves: boolean[] = [];
   const asked: number[] = [];
+  const over: WireConnection[] = [];
   const state = { best: undefined as WireConnection | undefined, areRolesRequired: false };
   const reachability = new Reachability({
     input: {
@@ -28,8 +29,9 @@ function nodeOf(input: Partial<TransportInput> = {}, places: (attempt: number) =
       ...input,
     },
     wire: {
-      reserve: (_connection, done) => {
+      reserve: (connection, done) => {
         asked.push(clock.monotonic());
+        over.push(connection);
         const attempt = asked.length;
         clock.soon(() => done(places(attempt)));
       },
@@ -46,7 +48,8 @@ function nodeOf(input: Partial<TransportInput> = {}, places: (attempt: number) =
   });
   const connection = new FakeConnection({ direction: "outbound", address: `${gateway}/p2p/${relay}` });
   connection.isOpen = true;
-  return { reachability, clock, facts, serves, asked, state, connection };
+  state.best = connection;
+  return { reachability, clock, facts, serves, asked, over, state, connection };
 }
 
 test("a gateway's DHT is ready at once, another node's when it has searched for itself; each tells it once", () => {
@@ -122,6 +125,7 @@ test("a reservation that is lost is told, and asked for again where the relay is
   const { reachability, clock, asked, facts, connection, state } = nodeOf();
   reachability.established(connection, relay);
   clock.settle();
+  state.best = undefined;
   reachability.reservationLost(relay);
   clock.pass(5_000);
   assert.equal([facts, asked.length], [[{ type: "reservation.lost", relay }], 1]);
@@ -131,6 +135,19 @@ test("a reservation that is lost is told, and asked for again where the relay is
   assert.is(asked.length, 1);
   clock.pass(1);
   assert.is(asked.length, 2);
+});
+
+test("seed 24,702,554: a gateway whose connection ended while it was asked was not asked again over the next one", () => {
+  const { reachability, clock, over, state, connection } = nodeOf({}, (attempt) => attempt > 1);
+  reachability.established(connection, relay);
+  const next = new FakeConnection({ direction: "inbound", address: `${gateway}/p2p/${relay}` });
+  next.isOpen = true;
+  reachability.established(next, relay);
+  connection.isOpen = false;
+  state.best = next;
+  clock.settle();
+  clock.pass(60_000);
+  assert.equal(over, [connection, next]);
 });
 
 test.run();
