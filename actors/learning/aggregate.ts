@@ -189,7 +189,8 @@ function normOf(update: Open): Effect.Effect<number, UpdateRejected | PathError>
       if (!isFloat(tensor.dtype)) continue;
       for (const chunk of chunksOf(tensor)) {
         const part = yield* readChunk(update, chunk);
-        for (const value of part) sum += value * value;
+        // By index: an iterator takes five times as long.
+        for (let i = 0; i < part.length; i++) sum += (part[i] as number) ** 2;
       }
       if (!Number.isFinite(sum)) return sum;
     }

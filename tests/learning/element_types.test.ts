@@ -1,9 +1,16 @@
-/** Element types: medians and sums of integers. */
+/** Element types: medians and sums of integers, floats as bytes. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { addWholes, elementBytes, medianOfWholes, type WholeType } from "../../actors/learning/element_types.ts";
+import {
+  addWholes,
+  elementBytes,
+  medianOfWholes,
+  narrow,
+  type WholeType,
+  widen,
+} from "../../actors/learning/element_types.ts";
 
-const test = suite("medianOfWholes(), addWholes()");
+const test = suite("element types");
 
 const arrays = {
   I64: (...values: number[]) => new BigInt64Array(values.map(BigInt)),
@@ -50,4 +57,29 @@ test("BOOL: the majority decides whether a value changes, and none of two", () =
   addWholes(values, part(0, 0, 1, 1), "BOOL");
   assert.equal(values, part(0, 1, 1, 0));
 });
+for (const dtype of ["F64", "F32"] as const) {
+  test(`${dtype}: values are read at any offset, and written, as a DataView has them`, () => {
+    const width = elementBytes[dtype];
+    const bytes = crypto.getRandomValues(new Uint8Array(64 * width + 3));
+    for (let offset = 0; offset < 3; offset++) {
+      const part = bytes.subarray(offset, offset + 64 * width);
+      const view = new DataView(part.buffer, part.byteOffset, part.length);
+      const read = (at: number) => dtype === "F64" ? view.getFloat64(at, true) : view.getFloat32(at, true);
+      const values = Array.from({ length: 64 }, (_, index) => read(index * width));
+      const widened = widen(part, dtype);
+      assert.equal([...widened], values);
+      widened[0] = 1;
+      assert.equal(read(0), values[0], "they are a copy");
+      const finite = Float64Array.from(values, (value) => Number.isNaN(value) ? 0.5 : value);
+      assert.equal([...widen(narrow(finite, dtype), dtype)], [...finite]);
+    }
+    assert.equal(narrow(Float32Array.of(0.1), dtype).length, width);
+  });
+}
+
+test("F32: a double becomes the nearest value, of two the even one", () => {
+  const values = Float64Array.of(1 + 2 ** -24, 1 + 3 * 2 ** -24, 1e300, -0, 2 ** -150);
+  assert.equal([...widen(narrow(values, "F32"), "F32")], [1, 1 + 2 ** -22, Infinity, -0, 0]);
+});
+
 test.run();
