@@ -76,12 +76,13 @@ export function handOver(
   return Effect.gen(function* () {
     yield* writeStreamFile(stream, file, limits, label);
     const outcome = yield* withinIdle(untilEnd(stream), { idleMs: limits.acknowledgeMs }, "acknowledged");
-    if (outcome !== "whole") {
-      return yield* Effect.fail(new TransportError({ code: "stream-reset", detail: "its receiver did not keep it" }));
-    }
+    if (outcome !== "whole") return yield* Effect.fail(notKept());
     yield* stream.abort("done");
   }).pipe(Effect.onError(() => stream.abort("not sent")));
 }
+
+/** A receiver of ours reset the stream of a file. */
+export const notKept = () => new TransportError({ code: "stream-reset", detail: "its receiver did not keep it" });
 
 function untilEnd(stream: StreamHandle) {
   return Effect.gen(function* () {

@@ -103,7 +103,8 @@ function takeRunOnceKept({ ports, stateDir, id }: TakeRunInput): Effect.Effect<T
       const now = monotonicNow(ports);
       if (now - reportedAt < reportAgainMs) return;
       reportedAt = now;
-      const message = `Training ${id} does not begin: its run's number cannot be kept: ${problem}`;
+      const message = `Training ${id} does not begin: the number of its run cannot be kept: ${problem}. ` +
+        "Make room in state_dir, or let the scheduler write there: it begins by itself then";
       ports.report({ level: "error", event: "run.unkept", message, fields: { training: id } });
     });
   const take = Effect.suspend(() => takeRun(stateDir, id, ports.now()));

@@ -100,6 +100,8 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
     assert.is((await asking[0].answer(meeting)).type, "request.failed");
     assert.is((await asking[1].answer(meeting)).type, "response");
     assert.is(b.facts.filter(established(one.peer)).length, 1);
+    const again = b.facts.flatMap((fact) => fact.type === "peer.reconnected" ? [fact.identity.serial] : []);
+    assert.equal(again, [second.serial], "another connection of it is told");
     assert.not(b.facts.some((fact) => closed(one.peer)(fact)), "the member is still there");
     const peers = await b.ask({ type: "peers" });
     assert.is(peers.type === "peers" && peers.list.length, 1);

@@ -4,8 +4,9 @@
  * @module
  */
 import { Deferred, Effect } from "effect";
-import { type StreamHandle, TransportError } from "../../../transport/port.ts";
+import type { StreamHandle, TransportError } from "../../../transport/port.ts";
 import type { Peer, PeersReference } from "../../../transport/protocols/messages.ts";
+import { notKept } from "../copy.ts";
 import type { ReadableFile } from "../../files/contained_files.ts";
 import { openPush } from "../peer_streams.ts";
 import { sendOnce, sendUntilSaved } from "../resend.ts";
@@ -17,7 +18,6 @@ import { type BridgeProblem, busy, connectorFailed, copyProblem, invalidRequest,
 
 /** Peers of one send. */
 const peersMax = 1_024;
-const refused = new TransportError({ code: "stream-reset", detail: "its receiver did not keep it" });
 /** Concurrent copies of one send. */
 const concurrency = 8;
 
@@ -101,7 +101,7 @@ function copy(file: ReadableFile, stream: StreamHandle, path: string, context: B
   return Effect.matchEffect(sendUntilSaved(sendOnce(file, stream, limits, label), again), {
     onFailure: (error) => tell(context, stream.peer, path, error),
     onSuccess: (outcome) =>
-      outcome === "refused" ? tell(context, stream.peer, path, refused) : Effect.sync(() =>
+      outcome === "refused" ? tell(context, stream.peer, path, notKept()) : Effect.sync(() =>
         context.report({
           level: "debug",
           event: "job.send.done",
