@@ -160,8 +160,12 @@ const endlessProofs: MemberAttack = {
     const prove: AuditRequest = { Prove: { origin: originOfMember(nodeName("gateway")), old: 1, new: null } };
     const held: AuditRequest = { Held: Array.from({ length: auditHeadsMax }, () => teller.head()) };
     const requests = [prove, held].map((request) => encodeMessage(protocol, "request", request));
+    const began = performance.now();
+    means.attempts += 1;
+    const first = await exchange(connection, protocol, requests[0]!, askedWithinMs);
+    if (first === undefined) means.escaped("nothing was attacked: nothing was answered");
+    let answered = 1;
     const end = performance.now() + forMs;
-    let answered = 0;
     const one = async (bytes: Uint8Array) => {
       while (connection.status === "open" && performance.now() < end) {
         means.attempts += 1;
@@ -173,8 +177,7 @@ const endlessProofs: MemberAttack = {
       Promise.all(Array.from({ length: 16 }, (_, nth) => one(requests[nth % 2]!))),
       pause(forMs + 500),
     ]);
-    if (answered === 0) means.escaped("nothing was attacked: nothing was answered");
-    if (answered > answersMax(forMs)) means.escaped(`${answered} requests were answered`);
+    if (answered > answersMax(performance.now() - began)) means.escaped(`${answered} requests were answered`);
   },
 };
 
