@@ -11,6 +11,7 @@ import { allParticipants } from "../training/training.ts";
 import type { WorkerContext } from "../worker/worker_setup.ts";
 import { type CheckInit, contextsOf, type Findings, trainingsOf } from "./findings.ts";
 import type { SimulatedNode } from "./node.ts";
+import { quietForRoundsMs } from "./scenario.ts";
 import type { Simulation } from "./simulation.ts";
 import type { Untouched } from "./untouched.ts";
 
@@ -65,6 +66,15 @@ export class RoundChecks {
       this.#checkRound(node, this.#seenOf(ref), context, value);
       this.#checkNewcomers(node, context);
     }
+  }
+
+  /** Whether the trainings of a scheduler make rounds, and none of them began so long ago that it has to be over. */
+  isUnderWay(node: SimulatedNode): boolean {
+    const trainings = trainingsOf(node);
+    return trainings.length > 0 &&
+      trainings.every(({ ref, snapshot: { context } }) =>
+        this.#sim.now - this.#seenOf(ref).since < quietForRoundsMs && context.training.roundsDone > 0
+      );
   }
 
   #seenOf(training: AnyActorRef): Seen {

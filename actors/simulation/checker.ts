@@ -259,7 +259,8 @@ export class Checker implements SimulationWatch {
     for (const node of this.#sim.nodes.values()) {
       this.checkMarks(node);
       if (node.role !== "scheduler") continue;
-      this.#training.conclude(node, jobMustEnd);
+      // A supervisor starts a scheduler again whose training lost all its trainers.
+      this.#training.conclude(node, jobMustEnd && !this.#rounds.isUnderWay(node));
       this.#checkLeases();
     }
     this.#quiet.conclude();

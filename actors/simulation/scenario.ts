@@ -156,8 +156,8 @@ export const aimMs = 15_000;
 const quietForHangMs = 300_000;
 /** A trainer whose update is lost on the way is dropped after two deadlines of the simulated job. */
 const quietForTornMs = 130_000;
-/** Then the others do all rounds with fewer trainers: eight rounds of up to fourteen seconds. */
-const quietForRoundsMs = 120_000;
+/** All rounds with fewer trainers take this long, in milliseconds: eight rounds of up to fourteen seconds. */
+export const quietForRoundsMs = 120_000;
 
 /** The time that everything has to recover from these events, in milliseconds. */
 export function quietAfter(events: readonly ScenarioEvent[]): number {

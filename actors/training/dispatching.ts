@@ -83,7 +83,7 @@ function reportGranted({ ports }: TrainingContext, jobClass: string, lease: Gran
   });
 }
 
-/** Sends one participant its job, once its unaccepted offers are over. */
+/** Sends one participant its job, once its unaccepted offers are over, in place of one that still waits for them. */
 function sendDispatch(
   { context, self, enqueue }: TrainingArgs,
   participant: { readonly peer: Peer; readonly member: Member; readonly taskId: Uuid },
@@ -92,6 +92,7 @@ function sendDispatch(
   const { peer, member, taskId } = participant;
   const dispatch = context.dispatches + 1;
   const delay = dispatchDelayMs(context.workers(), { peer, now: monotonicNow(context.ports) });
+  enqueue.cancel(`dispatch/${taskId}`);
   enqueue.sendTo(context.transport, {
     type: "request",
     id: `dispatch/${taskId}/${dispatch}`,
@@ -124,6 +125,7 @@ export function dispatchAggregator(args: TrainingArgs): void {
     ...sent,
     aggregation: rulesOf(context),
   });
+  enqueue.cancel("redispatch");
   sendDispatch(args, aggregator, spec);
   enqueue(() =>
     context.ports.report({

@@ -244,7 +244,7 @@ function answerAggregator(
 
 /**
  * The training after its newest round was kept: the trainers get the result from now on, and their silence counts from now. After the
- * last round the aggregator is done.
+ * last round the aggregator is done. An aggregator that was lost a moment before took the round's report with it.
  */
 export function withKept(
   training: Training,
@@ -252,13 +252,17 @@ export function withKept(
   plan: RoundPlan,
 ): Training {
   const { aggregator } = training;
+  const roundsDone = Math.max(training.roundsDone, round);
   const trainers = Object.fromEntries(
-    Object.entries(training.trainers).map(([peer, trainer]) => [peer, { ...trainer, lastMessageAt: now }]),
+    Object.entries(training.trainers).map(([peer, trainer]) => [
+      peer,
+      { ...withResult(trainer, { roundsDone, now }), lastMessageAt: now },
+    ]),
   );
   const remembered = Object.entries(training.digests).filter(([at]) => Number(at) > round - digestsMax);
   const digests = { ...Object.fromEntries(remembered), [round]: sha256 };
   const divergence = withMaker(training.divergence, round, aggregator && nodeOf(aggregator.member));
-  const after: Training = { ...training, trainers, digests, divergence, changedAt: now };
+  const after: Training = { ...training, trainers, roundsDone, digests, divergence, changedAt: now };
   if (aggregator === undefined || round < plan.rounds) return after;
   return { ...after, aggregator: { ...aggregator, state: "done" as const } };
 }

@@ -47,6 +47,21 @@ test("a training that makes rounds violates nothing, and one whose trainer stand
   assert.ok(sim.areConnected(scheduler, trainer));
 });
 
+test("bug: a training that a supervisor began again a minute before the end was to be over, though it makes rounds", async () => {
+  const { checks, scheduler, pass } = await training();
+  pass(500);
+  assert.not(checks.isUnderWay(scheduler), "no round is done");
+  pass(60_000);
+  assert.ok(checks.isUnderWay(scheduler));
+  pass(60_000);
+  assert.not(checks.isUnderWay(scheduler), "it had the time");
+  scheduler.crash(true);
+  assert.not(checks.isUnderWay(scheduler), "it has no training");
+  scheduler.start();
+  pass(60_000);
+  assert.ok(checks.isUnderWay(scheduler), "it began again");
+});
+
 test("a training that a trouble touches may stand still for as long as the trouble lasts", async () => {
   const { sim, findings, untouched, trainer, pass } = await training();
   pass(30_000);

@@ -278,6 +278,9 @@ once("seeds that failed once violate no invariant", async () => {
       21_200_640,
       24_300_007,
       24_702_554,
+      25_100_496,
+      25_100_809,
+      25_100_831,
     ]
   ) {
     await runSeeds(seed, 1);

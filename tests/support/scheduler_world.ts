@@ -63,7 +63,7 @@ export function configOf(numWorkers: number, rounds: number, heldOut?: string): 
 }
 
 /** What a scheduler's training is told by others than its scheduler. */
-const ofTraining = /^(?:allocation|dataset|dispatch|participant|evaluation|round|model|held|absence)\./;
+const ofTraining = /^(?:(?:allocation|dataset|dispatch|participant|evaluation|round|model|held|absence)\.|redispatch$)/;
 
 /** A scheduler that has started. Its `actor` shows its training: what the scheduler is sent is passed on. */
 export function startScheduler(config: SchedulerConfig, evaluator?: Evaluator) {

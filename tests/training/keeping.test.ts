@@ -13,6 +13,7 @@ import type { PeerIdentity } from "../../pki/path.ts";
 import { TransportError } from "../../transport/port.ts";
 import { identityOf } from "../support/fake_transport.ts";
 import { startScheduler } from "../support/scheduler_world.ts";
+import { revoked } from "../support/worker_world.ts";
 
 const test = suite("a scheduler that keeps the model");
 
@@ -90,6 +91,33 @@ test("an aggregator whose result does not fit is lost; the round is done again w
   assert.equal(world.reported("training.waiting").length, 1);
   actor.send({ type: "role.drain" });
   folder.remove();
+});
+
+test("bug: a round that was on disk just after its aggregator was lost was not counted, and the training ended with one fewer", async () => {
+  for (const rounds of [1, 2]) {
+    const folder = temporary();
+    const { world, actor, progress, push, offer, dispatches } = await trained(configIn(folder.path, rounds));
+    progress("a", "update");
+    progress("s", "updated");
+    const kept = push(tensors(1, 1), "r1");
+    actor.send({ type: "peer.closed", peer: "s", identity: identityOf("s"), reason: revoked });
+    assert.is(world.reported("aggregator.lost").length, 1);
+    assert.ok(await kept);
+    assert.equal(world.reported("round.finished").map(({ round }) => round), [1]);
+    assert.is(actor.getSnapshot().context.training.roundsDone, 1);
+    if (rounds === 1) {
+      await eventually("it ends", () => world.reported("training.done").length === 1);
+      assert.equal(world.reported("training.done").map((done) => done["rounds"]), [1]);
+    } else {
+      world.pass(1_000);
+      offer("t");
+      world.pass(1_000);
+      assert.equal(dispatches().map(({ peer, spec }) => [peer, spec.training?.round]), [["t", 1]]);
+      assert.not(actor.getSnapshot().context.training.trainers["a"]?.waiting, "it waits for the result");
+      actor.send({ type: "role.drain" });
+    }
+    folder.remove();
+  }
 });
 
 test("a trainer whose parameters are not the scheduler's is lost; with a second one the aggregator is, and is not leased again", async () => {

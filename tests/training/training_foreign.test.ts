@@ -5,10 +5,11 @@ import { executorEndMs, foreignWaitMs, offerOverMs } from "../../actors/training
 import { regroupMs, silenceCheckMs, tailMs } from "../../actors/training/training_setup.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
 import type { Progress } from "../../transport/protocols/messages.ts";
-import { failedWith } from "../support/fake_transport.ts";
+import { failedWith, identityOf } from "../support/fake_transport.ts";
 import { temporary } from "../support/job_world.ts";
 import { configIn, tensors, trained } from "../support/kept_training.ts";
 import { configOf, resources, startScheduler, training } from "../support/scheduler_world.ts";
+import { revoked } from "../support/worker_world.ts";
 
 const test = suite("a scheduler of foreign workers");
 
@@ -164,6 +165,25 @@ async function mixed(foreign: boolean, trainers: readonly string[] = ["a"], quor
   };
   return { ...started, report, stop };
 }
+
+test("bug: a job that waited for the end of its worker's offer was sent after the job that replaced it", async () => {
+  const { world, actor, say, dispatches, stop } = await mixed(true, ["a", "b"]);
+  actor.send({ type: "peer.closed", peer: "s", identity: identityOf("s"), reason: revoked });
+  world.pass(1_000);
+  const request_id = world.take("publish").at(-1)?.message.id ?? "";
+  for (const id of ["taken", "unaccepted"]) {
+    say("t", { WorkerOffer: { id, request_id, price: 1, resources, timeout: instantFromMs(0) } });
+  }
+  for (let passed = 0; passed < 1_000 && world.reported("lease.granted").length < 4; passed += 10) {
+    assert.equal(dispatches(), []);
+    world.pass(10);
+  }
+  actor.send({ type: "redispatch" });
+  assert.equal(dispatches(), [], "an offer of its worker is open");
+  world.pass(offerOverMs);
+  assert.equal(dispatches().map(({ peer }) => peer), ["t"], "it is sent once");
+  stop();
+});
 
 test("a worker that shows itself as foreign takes no part in a training with weights, unless the job says so", async () => {
   for (const [peer, part] of [["a", "trainer"], ["s", "aggregator"]] as const) {
