@@ -20,7 +20,7 @@ import {
 import { layoutDigest } from "./layout.ts";
 import { exactMean, nesterovStep, type OuterOptions, trimmedAtEach, trimmedMean } from "./outer_step.ts";
 import { type MalformedSafetensors, type TensorEntry, writeHeader } from "./safetensors.ts";
-import { type Chunk, chunksOf, openTensorFile, type TensorFile } from "./tensor_file.ts";
+import { type Chunk, type ChunkMemory, chunkMemory, chunksOf, openTensorFile, type TensorFile } from "./tensor_file.ts";
 
 /** The aggregator rejects this update. The caller drops the trainer that sent it. */
 export class UpdateRejected extends Data.TaggedError("UpdateRejected")<{
@@ -80,9 +80,11 @@ export function aggregateUpdates(
     const [first] = updates;
     if (first === undefined) throw new TypeError("Cannot aggregate: no updates");
     const velocity = yield* openVelocity(directory, files.velocity);
+    // One of each update, then the velocity's and the mean's.
+    const scratch = chunkMemory(first.tensors, { bytes: 1, values: updates.length + 2 });
     const measured: MeasuredUpdate[] = [];
     for (const update of updates) {
-      measured.push({ file: update.path, layout: layoutDigest(update.tensors), norm: yield* normOf(update) });
+      measured.push({ file: update.path, layout: layoutDigest(update.tensors), norm: yield* normOf(update, scratch) });
     }
     const verdict = judgeUpdates(measured, {
       layout: options.layout ?? (velocity === undefined ? undefined : layoutDigest(velocity.tensors)),
@@ -101,7 +103,7 @@ export function aggregateUpdates(
       const { dtype } = tensor;
       for (const chunk of chunksOf(tensor)) {
         sizeBytes += chunk.size * elementBytes[typeIn("F32", { dtype })];
-        if (isFloat(dtype)) yield* stepChunk({ updates, factors, velocity, out, next }, chunk, options);
+        if (isFloat(dtype)) yield* stepChunk({ updates, factors, velocity, out, next, scratch }, chunk, options);
         else yield* medianChunk({ updates, out, next }, chunk, dtype);
       }
     }
@@ -117,12 +119,13 @@ interface Open extends TensorFile<UpdateRejected | PathError> {
 }
 
 function stepChunk(
-  { updates, factors, velocity, out, next }: {
+  { updates, factors, velocity, out, next, scratch }: {
     readonly updates: readonly Open[];
     readonly factors: readonly number[];
     readonly velocity: Open | undefined;
     readonly out: WritableFile;
     readonly next: WritableFile;
+    readonly scratch: ChunkMemory;
   },
   chunk: Chunk,
   options: AggregateOptions,
@@ -130,16 +133,21 @@ function stepChunk(
   return Effect.gen(function* () {
     const parts: Float64Array[] = [];
     for (const [i, update] of updates.entries()) {
-      const part = yield* readChunk(update, chunk);
+      const part = yield* readChunk(update, chunk, scratch, i);
       const factor = factors[i] ?? 1;
       // Scaled values are F32 again: the exact mean takes no others.
-      parts.push(factor === 1 ? part : part.map((value) => Math.fround(value * factor)));
+      if (factor !== 1) {
+        for (let at = 0; at < part.length; at++) part[at] = Math.fround((part[at] as number) * factor);
+      }
+      parts.push(part);
     }
-    const state = velocity === undefined ? new Float64Array(chunk.size) : yield* readChunk(velocity, chunk);
-    const mean = meanOf(parts, chunk.size, options.trim);
+    const state = velocity === undefined
+      ? scratch.values(updates.length).subarray(0, chunk.size).fill(0)
+      : yield* readChunk(velocity, chunk, scratch, updates.length);
+    const mean = meanOf(parts, scratch.values(updates.length + 1).subarray(0, chunk.size), options.trim);
     nesterovStep(state, mean, options);
-    yield* out.write(narrow(mean, "F32"));
-    yield* next.write(narrow(state, "F64"));
+    yield* out.write(narrow(mean, "F32", scratch.bytes(0).buffer));
+    yield* next.write(narrow(state, "F64", scratch.bytes(0).buffer));
   });
 }
 
@@ -166,11 +174,10 @@ function typeIn(float: "F32" | "F64", { dtype }: Pick<TensorEntry, "dtype">): Te
   return isFloat(dtype) ? float : dtype;
 }
 
-function meanOf(parts: readonly Float64Array[], size: number, trim: number | undefined): Float64Array {
+function meanOf(parts: readonly Float64Array[], mean: Float64Array, trim: number | undefined): Float64Array {
   const dropped = trim === undefined ? 0 : trimmedAtEach(parts.length, trim);
-  const mean = new Float64Array(size);
   const column = new Float64Array(parts.length);
-  for (let i = 0; i < size; i++) {
+  for (let i = 0; i < mean.length; i++) {
     for (let k = 0; k < parts.length; k++) column[k] = parts[k]?.[i] as number;
     mean[i] = dropped === 0 ? exactMean(column) : trimmedMean(column, dropped);
   }
@@ -182,13 +189,13 @@ function rejected(file: string, code: RejectionCode, reason: string): Effect.Eff
 }
 
 /** The length of an update's floats; not finite where one of its values is not. */
-function normOf(update: Open): Effect.Effect<number, UpdateRejected | PathError> {
+function normOf(update: Open, scratch: ChunkMemory): Effect.Effect<number, UpdateRejected | PathError> {
   return Effect.gen(function* () {
     let sum = 0;
     for (const tensor of update.tensors) {
       if (!isFloat(tensor.dtype)) continue;
       for (const chunk of chunksOf(tensor)) {
-        const part = yield* readChunk(update, chunk);
+        const part = yield* readChunk(update, chunk, scratch, 0);
         // By index: an iterator takes five times as long.
         for (let i = 0; i < part.length; i++) sum += (part[i] as number) ** 2;
       }
@@ -245,11 +252,20 @@ function open(
   return Effect.gen(function* () {
     const file = yield* directory.openForReading(path);
     const tensors = yield* orReject(openTensorFile<PathError>(file));
-    return { ...tensors, path, readBytes: (chunk) => orReject(tensors.readBytes(chunk)) };
+    return { ...tensors, path, readBytes: (chunk, into) => orReject(tensors.readBytes(chunk, into)) };
   });
 }
 
-function readChunk(update: Open, chunk: Chunk): Effect.Effect<Float64Array, UpdateRejected | PathError> {
+/** The floats of a chunk, in the memory's values at `at`. */
+function readChunk(
+  update: Open,
+  chunk: Chunk,
+  scratch: ChunkMemory,
+  at: number,
+): Effect.Effect<Float64Array, UpdateRejected | PathError> {
   const { dtype } = update.byName.get(chunk.name) as TensorEntry;
-  return Effect.map(update.readBytes(chunk), (bytes) => widen(bytes, dtype as FloatType));
+  return Effect.map(
+    update.readBytes(chunk, scratch.bytes(0)),
+    (bytes) => widen(bytes, dtype as FloatType, scratch.values(at)),
+  );
 }

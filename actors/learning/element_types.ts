@@ -27,10 +27,11 @@ const arrays = { F64: Float64Array, F32: Float32Array } as const;
 const isLittleEndian = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 const hasArray = (dtype: FloatType): dtype is keyof typeof arrays => isLittleEndian && dtype in arrays;
 
-/** Decodes `bytes` to doubles. `bytes` may be unaligned. */
-export function widen(bytes: Uint8Array, dtype: FloatType): Float64Array {
+/** Decodes `bytes` to doubles, at the beginning of `into` where they fit. `bytes` may be unaligned. */
+export function widen(bytes: Uint8Array, dtype: FloatType, into?: Float64Array): Float64Array {
   const width = elementBytes[dtype];
-  const values = new Float64Array(bytes.byteLength / width);
+  const count = bytes.byteLength / width;
+  const values = into !== undefined && into.length >= count ? into.subarray(0, count) : new Float64Array(count);
   if (hasArray(dtype)) {
     const { buffer, byteOffset } = bytes.byteOffset % width === 0 ? bytes : Uint8Array.from(bytes);
     const from = new arrays[dtype](buffer as ArrayBuffer, byteOffset, values.length);
@@ -64,15 +65,22 @@ const readers: Readonly<Record<FloatType, (view: DataView, at: number) => number
   },
 };
 
-/** Encodes values as little-endian bytes, each rounded to the nearest of its type, of two the even one. */
-export function narrow(values: Float64Array | Float32Array, dtype: FloatType): Uint8Array<ArrayBuffer> {
+/**
+ * Encodes values as little-endian bytes, each rounded to the nearest of its type, of two the even one; into `buffer` where it is given,
+ * from its beginning.
+ */
+export function narrow(
+  values: Float64Array | Float32Array,
+  dtype: FloatType,
+  buffer: ArrayBuffer = new ArrayBuffer(values.length * elementBytes[dtype]),
+): Uint8Array<ArrayBuffer> {
   const width = elementBytes[dtype];
+  const bytes = new Uint8Array(buffer, 0, values.length * width);
   if (hasArray(dtype)) {
-    const into = new arrays[dtype](values.length);
+    const into = new arrays[dtype](buffer, 0, values.length);
     for (let i = 0; i < values.length; i++) into[i] = values[i] as number;
-    return new Uint8Array(into.buffer);
+    return bytes;
   }
-  const bytes = new Uint8Array(values.length * width);
   const view = new DataView(bytes.buffer);
   const write = writers[dtype];
   for (let i = 0; i < values.length; i++) write(view, i * width, values[i] as number);

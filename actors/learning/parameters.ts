@@ -7,7 +7,7 @@ import { Data, Effect } from "effect";
 import { addWholes, type DType, type FloatType, isFloat, narrow, widen } from "./element_types.ts";
 import type { OuterOptions } from "./outer_step.ts";
 import { type TensorEntry, writeHeader } from "./safetensors.ts";
-import { chunksOf, type TensorFile } from "./tensor_file.ts";
+import { chunkMemory, chunksOf, type TensorFile } from "./tensor_file.ts";
 
 /** A result does not fit the parameters, or leads to a value that is not finite. */
 export class ResultRejected extends Data.TaggedError("ResultRejected")<{ readonly reason: string }> {
@@ -16,7 +16,7 @@ export class ResultRejected extends Data.TaggedError("ResultRejected")<{ readonl
   }
 }
 
-/** Takes the bytes of a file, in order. */
+/** Takes the bytes of a file, in order. They are its own until it ends: the memory is used again. */
 export type Write<E> = (bytes: Uint8Array) => Effect.Effect<void, E>;
 
 /** The element type in which a tensor is kept and served: a float that is shorter than F32 would lose the small steps of a training. */
@@ -44,15 +44,16 @@ export function castTensors<E, W>(
 ): Effect.Effect<void, E | W | ResultRejected> {
   return Effect.gen(function* () {
     yield* write(writeHeader(from.tensors.map((tensor) => ({ ...tensor, dtype: typeOf(tensor) }))));
+    const scratch = chunkMemory(from.tensors, { bytes: 2, values: 1 });
     for (const tensor of from.tensors) {
       const [was, is] = [tensor.dtype, typeOf(tensor)];
       for (const chunk of chunksOf(tensor)) {
-        const bytes = yield* from.readBytes(chunk);
+        const bytes = yield* from.readBytes(chunk, scratch.bytes(0));
         if (!isFloat(was) || !isFloat(is)) yield* write(bytes);
         else {
-          const values = widen(bytes, was);
+          const values = widen(bytes, was, scratch.values(0));
           yield* checkFinite(tensor.name, values);
-          yield* write(was === is ? bytes : narrow(values, is));
+          yield* write(was === is ? bytes : narrow(values, is, scratch.bytes(1).buffer));
         }
       }
     }
@@ -106,23 +107,26 @@ export function writeRound<E, W>(
     yield* writeVelocity(
       writeHeader(tensors.map(({ dtype, ...tensor }) => ({ ...tensor, dtype: isFloat(dtype) ? "F32" : dtype }))),
     );
+    const scratch = chunkMemory(tensors, { bytes: 2, values: 3 });
     for (const tensor of tensors) {
       for (const chunk of chunksOf(tensor)) {
-        const [before, step] = [yield* parameters.readBytes(chunk), yield* result.readBytes(chunk)];
+        const before = yield* parameters.readBytes(chunk, scratch.bytes(0));
+        const step = yield* result.readBytes(chunk, scratch.bytes(1));
         if (!isFloat(tensor.dtype)) {
           addWholes(before, step, tensor.dtype);
           yield* writeParameters(before);
           yield* writeVelocity(new Uint8Array(before.length));
           continue;
         }
-        const update = widen(step, typeOf(result, tensor.name));
-        const state = velocity === undefined
-          ? new Float64Array(update.length)
-          : widen(yield* velocity.readBytes(chunk), typeOf(velocity, tensor.name));
-        const sum = narrow(added(widen(before, tensor.dtype), update), tensor.dtype);
-        yield* checkFinite(tensor.name, widen(sum, tensor.dtype));
+        const update = widen(step, typeOf(result, tensor.name), scratch.values(0));
+        const after = added(widen(before, tensor.dtype, scratch.values(1)), update);
+        const sum = narrow(after, tensor.dtype, scratch.bytes(0).buffer);
+        yield* checkFinite(tensor.name, widen(sum, tensor.dtype, after));
         yield* writeParameters(sum);
-        yield* writeVelocity(narrow(velocityAfter(state, update, outer), "F32"));
+        const state = velocity === undefined
+          ? scratch.values(2).subarray(0, chunk.size).fill(0)
+          : widen(yield* velocity.readBytes(chunk, scratch.bytes(0)), typeOf(velocity, tensor.name), scratch.values(2));
+        yield* writeVelocity(narrow(velocityAfter(state, update, outer), "F32", scratch.bytes(0).buffer));
       }
     }
   });

@@ -77,6 +77,21 @@ for (const dtype of ["F64", "F32"] as const) {
   });
 }
 
+test("memory is used again: values lie at its beginning, what is behind them stays, and what does not fit is not cut", () => {
+  for (const dtype of ["F64", "F32", "BF16", "F16"] as const) {
+    const values = Float64Array.of(1, -2, 0.5);
+    const into = new Float64Array(4).fill(9);
+    const buffer = new ArrayBuffer(4 * elementBytes[dtype]);
+    const bytes = narrow(values, dtype, buffer);
+    assert.is(bytes.buffer, buffer);
+    assert.equal(bytes, narrow(values, dtype));
+    const wide = widen(bytes, dtype, into);
+    assert.is(wide.buffer, into.buffer);
+    assert.equal([...wide, ...into], [1, -2, 0.5, 1, -2, 0.5, 9]);
+    assert.equal([...widen(bytes, dtype, new Float64Array(2))], [1, -2, 0.5]);
+  }
+});
+
 test("F32: a double becomes the nearest value, of two the even one", () => {
   const values = Float64Array.of(1 + 2 ** -24, 1 + 3 * 2 ** -24, 1e300, -0, 2 ** -150);
   assert.equal([...widen(narrow(values, "F32"), "F32")], [1, 1 + 2 ** -22, Infinity, -0, 0]);
