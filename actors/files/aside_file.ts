@@ -11,7 +11,7 @@ import { type FileNotWritten, notWritten, syncFolder } from "./write_whole.ts";
 
 /** A file in the making. It has its name only after `commit`; without it nothing remains. */
 export interface AsideFile {
-  /** Writes all of `bytes` after what was written before. */
+  /** Writes all of `bytes` after what was written before. Their memory may be used again then. */
   write(bytes: Uint8Array): Effect.Effect<void, FileNotWritten>;
   /** Syncs the file, gives it its name, and syncs its folder. */
   readonly commit: Effect.Effect<void, FileNotWritten>;
@@ -19,6 +19,13 @@ export interface AsideFile {
 
 /** Bytes that are gathered for one write. */
 const gatheredBytes = 256 * 1024;
+
+/** A buffer with the same beginning and room for so many bytes: a small file needs no large one. */
+function grown(buffer: Buffer, bytes: number): Buffer<ArrayBuffer> {
+  const larger = Buffer.allocUnsafeSlow(Math.min(gatheredBytes, Math.max(bytes, 2 * buffer.length)));
+  larger.set(buffer);
+  return larger;
+}
 
 /** The name of a file in the making; there is one writer for each path. */
 export function asidePath(path: string): string {
@@ -37,20 +44,24 @@ export function openAside(
     yield* remove;
     yield* Effect.addFinalizer(() => remove);
     const handle = yield* files.open(temporary, { flag: "wx", mode });
-    let held: Uint8Array[] = [];
-    let heldBytes = 0;
+    let held = Buffer.alloc(0);
+    let fill = 0;
     const flush = Effect.suspend(() => {
-      if (heldBytes === 0) return Effect.void;
-      const bytes = Buffer.concat(held);
-      held = [];
-      heldBytes = 0;
+      if (fill === 0) return Effect.void;
+      const bytes = held.subarray(0, fill);
+      fill = 0;
       return handle.writeAll(bytes);
     });
+    const hold = (bytes: Uint8Array) => {
+      if (fill + bytes.length > held.length) held = grown(held, fill + bytes.length);
+      held.set(bytes, fill);
+      fill += bytes.length;
+    };
     const write = (bytes: Uint8Array) =>
       Effect.suspend(() => {
-        held.push(bytes);
-        heldBytes += bytes.length;
-        return heldBytes < gatheredBytes ? Effect.void : flush;
+        if (fill + bytes.length <= gatheredBytes) return Effect.sync(() => hold(bytes));
+        const rest = bytes.length < gatheredBytes ? Effect.sync(() => hold(bytes)) : handle.writeAll(bytes);
+        return Effect.flatMap(flush, () => rest);
       });
     const commit = Effect.gen(function* () {
       yield* flush;
