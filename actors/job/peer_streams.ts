@@ -42,14 +42,24 @@ export function openPull(
   });
 }
 
+/**
+ * Opens a stream of our own protocol, else of the plain one. A peer of ours serves both from the same moment on, which may lie between
+ * the two tries: where the plain one is open, ours is tried once more. A peer of the existing network never sees a stream that is given up.
+ */
 function openEither(
   network: Pick<JobNetwork, "openStream">,
   peer: PeerText,
   [ours, plain]: readonly [StreamProtocol, StreamProtocol],
   timeoutMs?: number,
 ): Effect.Effect<StreamHandle, TransportError> {
+  const open = (protocol: StreamProtocol) => network.openStream(peer, protocol, timeoutMs);
+  const orOurs = (stream: StreamHandle) =>
+    Effect.matchEffect(open(ours), {
+      onFailure: () => Effect.succeed(stream),
+      onSuccess: (framed) => Effect.as(stream.abort("our own protocol is served"), framed),
+    }).pipe(Effect.onInterrupt(() => stream.abort("not wanted any more")));
   return Effect.catch(
-    network.openStream(peer, ours, timeoutMs),
-    (error) => error.code === "unsupported" ? network.openStream(peer, plain, timeoutMs) : Effect.fail(error),
+    open(ours),
+    (error) => error.code === "unsupported" ? Effect.flatMap(open(plain), orOurs) : Effect.fail(error),
   );
 }

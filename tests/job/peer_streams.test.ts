@@ -50,7 +50,8 @@ test("a data node of ours is shown the grant", async () => {
 test("one of the existing network gets the plain header, and no grant", async () => {
   const plain = peerWith(["/hypha-tensor-stream/pull"]);
   await runOf(openPull(plain, peer, header));
-  assert.equal(plain.asked, ["/hypha-tensor-stream/pull/2", "/hypha-tensor-stream/pull"]);
+  const [framed, existing] = ["/hypha-tensor-stream/pull/2", "/hypha-tensor-stream/pull"];
+  assert.equal(plain.asked, [framed, existing, framed]);
   const bytes = await headerAt(plain.far[0]);
   assert.equal(Result.getOrThrow(decodePullHeader(bytes))?.header, { dataset: "digits", index: 3 });
   assert.is(new TextDecoder().decode(bytes).includes("grant"), false);
@@ -64,6 +65,33 @@ test("a push falls back likewise; any other failure than an unknown protocol is 
   const gone = peerWith([], "not-connected");
   assert.is((await runOf(Effect.flip(openPush(gone, peer)))).code, "not-connected");
   assert.equal(gone.asked, ["/hypha-tensor-stream/push/2"]);
+});
+
+test("bug: a peer of ours that began to serve between the two tries got a result without its round, and took it for the next one", async () => {
+  const asleep = peerWith([]);
+  const awake = peerWith(["/hypha-tensor-stream/push/2", "/hypha-tensor-stream/push"]);
+  const starting = {
+    openStream: (to: string, protocol: StreamProtocol) =>
+      (asleep.asked.length === 0 ? asleep : awake).openStream(to, protocol),
+  };
+  assert.is((await runOf(openPush(starting, peer))).protocol, "/hypha-tensor-stream/push/2");
+  assert.equal(awake.asked, ["/hypha-tensor-stream/push", "/hypha-tensor-stream/push/2"]);
+  assert.equal(await runOf(awake.far[0]!.read), { type: "end", outcome: "broken" }, "the plain one is given up");
+});
+
+test("a peer of the existing network gets one plain stream, also where the last try of ours fails otherwise", async () => {
+  const plain = peerWith(["/hypha-tensor-stream/push"]);
+  const failing = {
+    openStream: (to: string, protocol: StreamProtocol) =>
+      plain.asked.length < 2
+        ? plain.openStream(to, protocol)
+        : Effect.fail(new TransportError({ code: "timed-out", detail: "no answer" })),
+  };
+  const stream = await runOf(openPush(failing, peer));
+  assert.is(stream.protocol, "/hypha-tensor-stream/push");
+  await runOf(stream.end);
+  assert.equal(await runOf(plain.far[0]!.read), { type: "end", outcome: "whole" });
+  assert.is(plain.far.length, 1);
 });
 
 test.run();

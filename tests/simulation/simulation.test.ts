@@ -281,6 +281,7 @@ once("seeds that failed once violate no invariant", async () => {
       25_100_496,
       25_100_809,
       25_100_831,
+      25_303_085,
     ]
   ) {
     await runSeeds(seed, 1);
