@@ -244,7 +244,7 @@ function answerAggregator(
 
 /**
  * The training after its newest round was kept: the trainers get the result from now on, and their silence counts from now. After the
- * last round the aggregator is done. An aggregator that was lost a moment before took the round's report with it.
+ * last round the aggregator is done. Where it was lost a moment before, its report of the round is lost too.
  */
 export function withKept(
   training: Training,
@@ -252,12 +252,14 @@ export function withKept(
   plan: RoundPlan,
 ): Training {
   const { aggregator } = training;
-  const roundsDone = Math.max(training.roundsDone, round);
+  // A foreign aggregator reports the round after this.
+  const isUnreported = aggregator === undefined && round > training.roundsDone;
+  const roundsDone = isUnreported ? round : training.roundsDone;
   const trainers = Object.fromEntries(
-    Object.entries(training.trainers).map(([peer, trainer]) => [
-      peer,
-      { ...withResult(trainer, { roundsDone, now }), lastMessageAt: now },
-    ]),
+    Object.entries(training.trainers).map(([peer, trainer]) => {
+      const after = isUnreported ? withResult(trainer, { roundsDone, now }) : trainer;
+      return [peer, { ...after, lastMessageAt: now }];
+    }),
   );
   const remembered = Object.entries(training.digests).filter(([at]) => Number(at) > round - digestsMax);
   const digests = { ...Object.fromEntries(remembered), [round]: sha256 };

@@ -223,6 +223,20 @@ test("foreign trainers: rounds are kept, and their receipts count without a roun
   stop();
 });
 
+test("a foreign aggregator's result is on disk before it reports the round: the round counts once, also where a trainer has it by then", async () => {
+  const { report, progress, push, actor, stop } = await mixed(true, ["a"]);
+  const roundsDone = () => actor.getSnapshot().context.training.roundsDone;
+  for (const round of [1, 2]) {
+    assert.is(progress("a", "update"), "Ok");
+    assert.ok(await push(tensors(1, 1), `r${round}`));
+    progress("a", "update-received");
+    assert.is(report("s", "updated"), "Ok");
+    progress("a", "update-received");
+    assert.is(roundsDone(), round);
+  }
+  stop();
+});
+
 test("a foreign trainer is lost with its aggregator, because its worker knows no other one; a trainer of ours stays", async () => {
   const { world, report, progress, actor, offer, live, dispatches, stop } = await mixed(true, ["a", "b"]);
   report("a", "update");
