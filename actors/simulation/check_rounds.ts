@@ -68,10 +68,10 @@ export class RoundChecks {
     }
   }
 
-  /** Whether the trainings of a scheduler make rounds, and none of them began so long ago that it has to be over. */
-  isUnderWay(node: SimulatedNode): boolean {
+  /** Whether a scheduler's process was started again, its trainings make rounds, and none of them began so long ago that it has to be over. */
+  isUnderWayAgain(node: SimulatedNode): boolean {
     const trainings = trainingsOf(node);
-    return trainings.length > 0 &&
+    return node.incarnation > 1 && trainings.length > 0 &&
       trainings.every(({ ref, snapshot: { context } }) =>
         this.#sim.now - this.#seenOf(ref).since < quietForRoundsMs && context.training.roundsDone > 0
       );

@@ -260,7 +260,7 @@ export class Checker implements SimulationWatch {
       this.checkMarks(node);
       if (node.role !== "scheduler") continue;
       // A supervisor starts a scheduler again whose training lost all its trainers.
-      this.#training.conclude(node, jobMustEnd && !this.#rounds.isUnderWay(node));
+      this.#training.conclude(node, jobMustEnd && !this.#rounds.isUnderWayAgain(node));
       this.#checkLeases();
     }
     this.#quiet.conclude();
