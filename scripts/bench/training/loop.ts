@@ -3,10 +3,6 @@
  *
  * @module
  */
-import { setFlagsFromString } from "node:v8";
-
-// V8's middle compiler takes this loop over from the best one once it has been called a few times, and is six times as slow (Node).
-setFlagsFromString("--no-maglev");
 
 /** How far an element goes towards its target in one pass. */
 const rate = 0.01;
