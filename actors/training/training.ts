@@ -252,7 +252,7 @@ export function withKept(
   plan: RoundPlan,
 ): Training {
   const { aggregator } = training;
-  // A foreign aggregator reports the round after this.
+  // Without an aggregator no report of the round comes any more. A foreign one reports it only after this.
   const isUnreported = aggregator === undefined && round > training.roundsDone;
   const roundsDone = isUnreported ? round : training.roundsDone;
   const trainers = Object.fromEntries(

@@ -67,7 +67,7 @@ test("a push falls back likewise; any other failure than an unknown protocol is 
   assert.equal(gone.asked, ["/hypha-tensor-stream/push/2"]);
 });
 
-test("bug: a peer of ours that began to serve between the two tries got a result without its round, and took it for the next one", async () => {
+test("bug: a peer of ours that began to serve between the two tries got a result without its round, and applied it as the next round's", async () => {
   const asleep = peerWith([]);
   const awake = peerWith(["/hypha-tensor-stream/push/2", "/hypha-tensor-stream/push"]);
   const starting = {
