@@ -176,6 +176,8 @@ export type TransportAsk =
     /** As of a request. */
     readonly to?: AskTarget;
     readonly protocol: StreamProtocol;
+    /** Proposed on the same stream to a peer that does not serve `protocol`. The handle says which of them runs. */
+    readonly fallback?: StreamProtocol | undefined;
     readonly timeoutMs: number;
     readonly replyTo: ReplyTo<StreamAnswer>;
   }

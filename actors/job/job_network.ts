@@ -57,10 +57,10 @@ export function makeJobNetworkHost(
     network: {
       request: (peer, protocol, message, timeoutMs) =>
         untilRelayHasRoom(request(transport, ports, { peer, protocol, message, timeoutMs }), ports.random),
-      openStream: (peer, protocol, timeoutMs = openTimeoutMs) =>
+      openStream: (peer, [protocol, fallback], timeoutMs = openTimeoutMs) =>
         untilRelayHasRoom(
           openStream(
-            (id, replyTo) => transport.send({ type: "stream.open", id, peer, protocol, timeoutMs, replyTo }),
+            (id, replyTo) => transport.send({ type: "stream.open", id, peer, protocol, fallback, timeoutMs, replyTo }),
             ports,
           ),
           ports.random,

@@ -35,6 +35,9 @@ export interface PushReceiver {
   forget(peer: PeerText): void;
 }
 
+/** What a stream is opened with: the first of them that the peer serves runs on it. */
+export type ProposedProtocols = readonly [protocol: StreamProtocol, fallback?: StreamProtocol];
+
 /** The network of a job. Interrupting an Effect cancels its request. */
 export interface JobNetwork {
   /** The training that the job belongs to: set by its worker, undefined where its scheduler names none. */
@@ -49,7 +52,7 @@ export interface JobNetwork {
   /** Opens a raw stream to a peer. */
   openStream(
     peer: PeerText,
-    protocol: StreamProtocol,
+    protocols: ProposedProtocols,
     timeoutMs?: number,
   ): Effect.Effect<StreamHandle, TransportError>;
   /** Takes pushes from now until the scope closes. The push protocols are served only while a job receives. */

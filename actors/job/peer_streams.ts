@@ -1,11 +1,12 @@
 /**
  * Streams to peers. Our own protocol carries length, digest and grant. Peers of the existing network do not support it and
- * get the plain protocol.
+ * get the plain protocol. Both are proposed on one stream: with two streams, a peer of ours that begins to serve between them
+ * would get the plain protocol.
  *
  * @module
  */
 import { Effect } from "effect";
-import type { PeerText, StreamHandle, StreamProtocol, TransportError } from "../../transport/port.ts";
+import type { PeerText, StreamHandle, TransportError } from "../../transport/port.ts";
 import { encodeGrantedPullHeader, encodePullHeader, type GrantedPullHeader } from "../../transport/protocols/mod.ts";
 import { isFramed, pullProtocols, pushProtocols } from "../files/stream_file.ts";
 import type { JobNetwork } from "./network.ts";
@@ -16,7 +17,7 @@ export function openPush(
   peer: PeerText,
   timeoutMs?: number,
 ): Effect.Effect<StreamHandle, TransportError> {
-  return openEither(network, peer, pushProtocols, timeoutMs);
+  return network.openStream(peer, pushProtocols, timeoutMs);
 }
 
 /**
@@ -31,7 +32,7 @@ export function openPull(
   header: GrantedPullHeader,
   timeoutMs?: number,
 ): Effect.Effect<StreamHandle, TransportError> {
-  return Effect.flatMap(openEither(network, peer, pullProtocols, timeoutMs), (stream) => {
+  return Effect.flatMap(network.openStream(peer, pullProtocols, timeoutMs), (stream) => {
     const { dataset, index } = header;
     const bytes = isFramed(stream.protocol) ? encodeGrantedPullHeader(header) : encodePullHeader({ dataset, index });
     return stream.write(bytes).pipe(
@@ -40,26 +41,4 @@ export function openPull(
       Effect.onError(() => stream.abort("not asked")),
     );
   });
-}
-
-/**
- * Opens a stream of our own protocol, else of the plain one. A peer of ours serves both from the same moment on, which may lie between
- * the two tries: where the plain one is open, ours is tried once more. A peer of the existing network never sees a stream that is given up.
- */
-function openEither(
-  network: Pick<JobNetwork, "openStream">,
-  peer: PeerText,
-  [ours, plain]: readonly [StreamProtocol, StreamProtocol],
-  timeoutMs?: number,
-): Effect.Effect<StreamHandle, TransportError> {
-  const open = (protocol: StreamProtocol) => network.openStream(peer, protocol, timeoutMs);
-  const orOurs = (stream: StreamHandle) =>
-    Effect.matchEffect(open(ours), {
-      onFailure: () => Effect.succeed(stream),
-      onSuccess: (framed) => Effect.as(stream.abort("our own protocol is served"), framed),
-    }).pipe(Effect.onInterrupt(() => stream.abort("not wanted any more")));
-  return Effect.catch(
-    open(ours),
-    (error) => error.code === "unsupported" ? Effect.flatMap(open(plain), orOurs) : Effect.fail(error),
-  );
 }

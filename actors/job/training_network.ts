@@ -15,7 +15,7 @@ export function networkOf(network: JobNetwork, training: TrainingKey | undefined
     training,
     request: (peer, protocol, message, timeoutMs) =>
       network.request(peer, protocol, withTraining(message, run), timeoutMs),
-    openStream: (peer, protocol, timeoutMs) => network.openStream(peer, protocol, timeoutMs),
+    openStream: (peer, protocols, timeoutMs) => network.openStream(peer, protocols, timeoutMs),
     receive: (options) => network.receive({ ...options, training }),
   };
 }

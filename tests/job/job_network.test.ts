@@ -105,7 +105,7 @@ test("interrupting a request cancels it; one that was answered is not cancelled"
 
 test("a stream that opens after nobody wants it any more is reset", async () => {
   const { network, last } = host();
-  const fiber = Effect.runFork(network.openStream(alice, "/hypha-tensor-stream/pull"));
+  const fiber = Effect.runFork(network.openStream(alice, ["/hypha-tensor-stream/pull"]));
   await tick();
   await runOf(Fiber.interrupt(fiber));
   const { near, far } = streamPair({ near: "me", far: alice });

@@ -163,10 +163,12 @@ export function fakeNetwork(answers: {
     receives,
     request: (peer, protocol, message) =>
       (answers.request?.(peer, protocol, message) ?? none(peer)) as ReturnType<JobNetwork["request"]> as never,
-    openStream: (peer, protocol) =>
-      protocol.endsWith("/2") && answers.ours !== true
+    openStream: (peer, [protocol, fallback]) => {
+      const spoken = protocol.endsWith("/2") && answers.ours !== true ? fallback : protocol;
+      return spoken === undefined
         ? Effect.fail(new TransportError({ code: "unsupported", detail: protocol }))
-        : answers.openStream?.(peer, protocol) ?? none(peer),
+        : answers.openStream?.(peer, spoken) ?? none(peer);
+    },
     receive: ({ peers }) =>
       Effect.map(
         Effect.acquireRelease(

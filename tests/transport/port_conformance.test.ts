@@ -133,6 +133,33 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
     await left(a, b);
   });
 
+  test("stream: the fallback runs where the peer does not serve the protocol, on the same stream, and both ends say so", async () => {
+    const meeting = meetingOf(pki);
+    const [a, b] = await connected(meeting);
+    const protocols = { protocol: "/hypha-tensor-stream/push/2", fallback: push } as const;
+    const open = (id: string) => a.ask({ type: "stream.open", id, peer: b.peer, ...protocols, timeoutMs: 2_000 });
+    assert.is(codeOf(await open("none")), "unsupported");
+    for (const [count, served] of [[1, push], [2, protocols.protocol]] as const) {
+      b.send({ type: "serve", protocol: served });
+      await meeting.pass(50);
+      const opened = await open(served);
+      if (opened.type !== "stream.opened") return assert.unreachable(codeOf(opened));
+      assert.is(opened.stream.protocol, served);
+      await a.run(opened.stream.write(new Uint8Array([count])));
+      await a.run(opened.stream.end);
+      const offers = () => b.facts.filter((fact) => fact.type === "stream.received");
+      const offered = await b.fact(() => offers()[count - 1]);
+      assert.is(offered.protocol, served);
+      const taken = await b.ask({ type: "stream.accept", exchange: offered.exchange });
+      if (taken.type !== "stream.opened") return assert.unreachable(codeOf(taken));
+      assert.is(taken.stream.protocol, served);
+      const chunk = await b.run(taken.stream.read);
+      assert.equal(chunk.type === "bytes" && [...chunk.bytes], [count]);
+      assert.is(offers().length, count, "one stream, whichever of them runs");
+    }
+    await left(a, b);
+  });
+
   test("stream: each protocol is served by itself, and its handles say which at both ends", async () => {
     const meeting = meetingOf(pki);
     const [a, worker] = await connected(meeting);

@@ -47,7 +47,7 @@ export interface Established {
 /** Opens streams (`stream_places.ts`): counts those of each peer. */
 export interface OpensStreams {
   /** As {@linkcode WireConnection.openStream}; over the limit the listener gets `closed("too-many")` later. */
-  open(connection: WireConnection, protocol: string, listener: StreamListener): WireStream;
+  open(connection: WireConnection, protocol: string, listener: StreamListener, fallback?: string): WireStream;
 }
 
 /** Dials for asks (`dialing.ts`). */

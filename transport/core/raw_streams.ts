@@ -51,7 +51,7 @@ export class RawStreams {
     return this.#opening.size + this.#open.size;
   }
 
-  /** Opens a stream to a peer. Where the peer does not serve the protocol, that is `unsupported`. */
+  /** Opens a stream to a peer. Where the peer serves neither the protocol nor the fallback, that is `unsupported`. */
   open(ask: OpenAsk): void {
     const { id, replyTo } = ask;
     const answer = (outcome: Result.Result<StreamHandle, TransportError>) =>
@@ -177,7 +177,11 @@ class OpeningStream {
   #giveUpDial: GiveUp | undefined;
   #isEnded = false;
 
-  constructor(parts: SessionParts, { id, peer, to, protocol, timeoutMs }: OpenAsk, listener: OpeningListener) {
+  constructor(
+    parts: SessionParts,
+    { id, peer, to, protocol, fallback, timeoutMs }: OpenAsk,
+    listener: OpeningListener,
+  ) {
     this.#parts = parts;
     this.#listener = listener;
     const { clock, dialler, streams, held } = parts;
@@ -185,6 +189,7 @@ class OpeningStream {
       id,
       peer,
       protocol,
+      fallback,
       clock,
       held,
       opened: () => this.#end(Result.succeed(this.#owned.handle)),
@@ -197,7 +202,7 @@ class OpeningStream {
     this.#giveUpDial = dialler.connect(peer, timeoutMs, (outcome) => {
       this.#giveUpDial = undefined;
       if (Result.isFailure(outcome)) return this.#end(Result.fail(outcome.failure));
-      this.#owned.attach(streams.open(outcome.success, protocol, this.#owned));
+      this.#owned.attach(streams.open(outcome.success, protocol, this.#owned, fallback));
     }, to ?? receiversOf(actOfStream(protocol)));
   }
 

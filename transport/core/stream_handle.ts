@@ -24,6 +24,8 @@ export interface OwnedStreamInit {
   readonly id: string;
   readonly peer: PeerText;
   readonly protocol: StreamProtocol;
+  /** Outbound only: what is proposed beside it. */
+  readonly fallback?: StreamProtocol | undefined;
   readonly clock: Clock;
   /** What streams hold. */
   readonly held: Pick<ReadBudgets, "of">;
@@ -49,7 +51,8 @@ export class OwnedStream implements StreamListener {
 
   constructor(init: OwnedStreamInit) {
     this.#init = init;
-    const { id, peer, protocol, clock } = init;
+    const { id, peer, protocol, fallback, clock } = init;
+    const running = () => fallback !== undefined && this.#stream?.protocol === fallback ? fallback : protocol;
     const held = init.held.of(peer, (detail) => {
       this.#inbox.drop();
       this.abort(detail);
@@ -59,7 +62,9 @@ export class OwnedStream implements StreamListener {
     this.handle = {
       id,
       peer,
-      protocol,
+      get protocol() {
+        return running();
+      },
       read: Effect.callback<StreamChunk>((resume) => {
         const giveUp = this.#inbox.next((chunk) => resume(Effect.succeed(chunk)));
         return Effect.sync(giveUp);

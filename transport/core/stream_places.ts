@@ -59,9 +59,9 @@ export class StreamPlaces implements OpensStreams {
     return this.#usedAt.get(connection) ?? Number.NEGATIVE_INFINITY;
   }
 
-  open(connection: WireConnection, protocol: string, listener: StreamListener): WireStream {
+  open(connection: WireConnection, protocol: string, listener: StreamListener, fallback?: string): WireStream {
     const leave = this.#take(connection, "out", protocol);
-    if (leave !== undefined) return connection.openStream(protocol, leaving(listener, leave));
+    if (leave !== undefined) return connection.openStream(protocol, leaving(listener, leave), fallback);
     const detail = `already ${
       protocol === kadProtocol ? kadStreamsPerPeerMax : streamsPerPeerMax
     } streams to this peer`;

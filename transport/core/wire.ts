@@ -49,8 +49,11 @@ export interface WireConnection {
   /**
    * Opens a stream. Returns at once: what is sent before the protocol is agreed on waits. A stream that cannot be opened is
    * reported by `closed`, later.
+   *
+   * @param fallback Proposed on the same stream where the other side does not serve `protocol`. Which of them it serves is decided at
+   * one moment.
    */
-  openStream(protocol: string, listener: StreamListener): WireStream;
+  openStream(protocol: string, listener: StreamListener, fallback?: string): WireStream;
   /**
    * Closes the connection; {@linkcode ConnectionListener.ended} follows later. Calling it again is allowed, and `now` after
    * `gently` cuts the grace short.
@@ -75,7 +78,7 @@ export type StreamEnd =
 
 /** A stream, as its user sees it. After `closed` every call is ignored. */
 export interface WireStream {
-  /** The protocol that runs on it. */
+  /** The protocol that runs on it; before `opened` the one that is proposed first. */
   readonly protocol: string;
   /**
    * Sends bytes; they are taken in any case. The bytes belong to the wire until `drained`, or for good when this returned

@@ -105,8 +105,9 @@ export class Libp2pConnection implements WireConnection {
     return this.#connection;
   }
 
-  openStream(protocol: string, listener: StreamListener): WireStream {
-    const stream = Libp2pStream.open(this, this.isOpen ? this.#connection : undefined, protocol, listener);
+  openStream(protocol: string, listener: StreamListener, fallback?: string): WireStream {
+    const protocols = fallback === undefined ? [protocol] : [protocol, fallback];
+    const stream = Libp2pStream.open(this, this.isOpen ? this.#connection : undefined, protocols, listener);
     this.#keep(stream);
     return stream;
   }

@@ -31,8 +31,8 @@ interface End {
 
 /** A stream of libp2p, in either direction. */
 export class Libp2pStream implements WireStream {
-  readonly protocol: string;
   readonly #owner: StreamOwner;
+  #protocol: string;
   /** Gives the negotiation up, while there is one. */
   #negotiating: AbortController | undefined;
   #listener: StreamListener | undefined;
@@ -57,24 +57,24 @@ export class Libp2pStream implements WireStream {
 
   private constructor(owner: StreamOwner, protocol: string) {
     this.#owner = owner;
-    this.protocol = protocol;
+    this.#protocol = protocol;
   }
 
-  /** Opens a stream; without a connection it reports that it is closed. */
+  /** Opens a stream of the first of these protocols that the other side serves; without a connection it reports that it is closed. */
   static open(
     owner: StreamOwner,
     connection: Pick<Connection, "newStream"> | undefined,
-    protocol: string,
+    protocols: readonly string[],
     listener: StreamListener,
   ): Libp2pStream {
-    const opened = new Libp2pStream(owner, protocol);
+    const opened = new Libp2pStream(owner, protocols[0] ?? "");
     opened.#listener = listener;
     if (connection === undefined) {
       opened.#endLater({ how: "connection", detail: "the connection is not open" });
       return opened;
     }
     opened.#negotiating = new AbortController();
-    connection.newStream(protocol, {
+    connection.newStream([...protocols], {
       signal: opened.#negotiating.signal,
       runOnLimitedConnection: true,
       maxOutboundStreams: libp2pStreamsMax,
@@ -87,6 +87,10 @@ export class Libp2pStream implements WireStream {
     const received = new Libp2pStream(owner, protocol);
     received.#stream = stream;
     return received;
+  }
+
+  get protocol(): string {
+    return this.#protocol;
   }
 
   /** The listener of a stream that a peer opened. */
@@ -105,6 +109,7 @@ export class Libp2pStream implements WireStream {
     this.#negotiating = undefined;
     if (this.#over || this.#end !== undefined) return stream.abort(new Error("the stream was given up"));
     this.#stream = stream;
+    this.#protocol = stream.protocol;
     this.#watch(stream);
     this.#listener?.opened?.();
     for (const bytes of this.#queue.splice(0)) this.#write(stream, bytes);

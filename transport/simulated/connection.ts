@@ -136,8 +136,8 @@ export class SimulatedConnection implements WireConnection, StreamOwner {
 
   // ── The listener's calls ──
 
-  openStream(protocol: string, listener: StreamListener): WireStream {
-    const stream = new SimulatedStream(this, { number: this.#nextStream, protocol, isOpener: true });
+  openStream(protocol: string, listener: StreamListener, fallback?: string): WireStream {
+    const stream = new SimulatedStream(this, { number: this.#nextStream, protocol, fallback, isOpener: true });
     stream.listenedTo(listener);
     this.#nextStream += 2;
     if (!this.isOpen) {
@@ -276,7 +276,7 @@ export class SimulatedConnection implements WireConnection, StreamOwner {
         if (this.#isTheirs(frame.stream)) this.#charge(priceOf("bytes", frame.bytes.length));
         return frame.opens === "no" ? this.#streams.get(frame.stream)?.arrived(frame) : this.#offered(frame);
       case "stream.agreed":
-        return this.#streams.get(frame.stream)?.agreed();
+        return this.#streams.get(frame.stream)?.agreed(frame.protocol);
       case "stream.taken":
         return this.#streams.get(frame.stream)?.taken(frame.count);
       case "stream.reset":
@@ -301,7 +301,9 @@ export class SimulatedConnection implements WireConnection, StreamOwner {
 
   /** The peer opens a stream. */
   #offered(frame: StreamDataFrame): void {
-    const { stream: number, protocol } = frame;
+    const { stream: number, fallback } = frame;
+    const isFallback = fallback !== undefined && !this.#owner.isServed(frame.protocol);
+    const protocol = isFallback ? fallback : frame.protocol;
     this.#charge(priceOf("frame.opening") + priceOf("stream"));
     if (!this.#isTheirs(number) || this.#streams.has(number)) {
       return this.broken("a stream's number that is not the peer's to choose");
@@ -312,7 +314,7 @@ export class SimulatedConnection implements WireConnection, StreamOwner {
     const verdict = this.#owner.listener.stream(this, stream);
     // libp2p agrees on a protocol that is served before it asks for the stream's reader: a refusal is a reset afterwards.
     const isAgreed = frame.opens === "acknowledged" && verdict !== "unsupported";
-    if (isAgreed) this.sendFrame({ type: "stream.agreed", stream: number });
+    if (isAgreed) this.sendFrame({ type: "stream.agreed", stream: number, protocol });
     if (typeof verdict === "string") {
       stream.drop();
       return this.#reset(number, verdict === "unsupported" ? "unsupported" : "reset");

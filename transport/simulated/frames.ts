@@ -28,6 +28,8 @@ export interface StreamDataFrame {
   readonly type: "stream.data";
   readonly stream: number;
   readonly protocol: string;
+  /** Where it opens the stream: what is proposed beside the protocol. */
+  readonly fallback?: string;
   /** Opens the stream; `acknowledged`: its opener waits for `stream.agreed`. */
   readonly opens: "no" | "quietly" | "acknowledged";
   readonly bytes: Uint8Array;
@@ -44,7 +46,7 @@ export type ResetReason = "reset" | "unsupported";
 /** What belongs to a stream. */
 export type StreamFrame =
   | StreamDataFrame
-  | { readonly type: "stream.agreed"; readonly stream: number }
+  | { readonly type: "stream.agreed"; readonly stream: number; readonly protocol: string }
   /** The reader consumed `count` octets: the sender may send as many more. */
   | { readonly type: "stream.taken"; readonly stream: number; readonly count: number }
   | { readonly type: "stream.reset"; readonly stream: number; readonly why: ResetReason };

@@ -35,15 +35,18 @@ export interface StreamOwner {
 export interface StreamInit {
   readonly number: number;
   readonly protocol: string;
+  /** What is proposed beside it. */
+  readonly fallback?: string | undefined;
   readonly isOpener: boolean;
 }
 
 /** One end of a stream. */
 export class SimulatedStream implements WireStream {
-  readonly protocol: string;
   readonly number: number;
   readonly #owner: StreamOwner;
   readonly #isOpener: boolean;
+  readonly #fallback: string | undefined;
+  #protocol: string;
   #listener: StreamListener | undefined;
   #isOver = false;
 
@@ -64,10 +67,11 @@ export class SimulatedStream implements WireStream {
   #endArrived = false;
   #endReported = false;
 
-  constructor(owner: StreamOwner, { number, protocol, isOpener }: StreamInit) {
+  constructor(owner: StreamOwner, { number, protocol, fallback, isOpener }: StreamInit) {
     this.#owner = owner;
     this.number = number;
-    this.protocol = protocol;
+    this.#protocol = protocol;
+    this.#fallback = fallback;
     this.#isOpener = isOpener;
     this.#isAnnounced = !isOpener;
   }
@@ -75,6 +79,10 @@ export class SimulatedStream implements WireStream {
   /** Who reads it. Set once, before anything arrives. */
   listenedTo(listener: StreamListener): void {
     this.#listener = listener;
+  }
+
+  get protocol(): string {
+    return this.#protocol;
   }
 
   /** Whether bytes or the end wait to be sent. */
@@ -129,8 +137,10 @@ export class SimulatedStream implements WireStream {
     if (!this.#isOver && !this.#isAnnounced) this.#put(nothing, false);
   }
 
-  agreed(): void {
-    if (!this.#isOver) this.#listener?.opened?.();
+  agreed(protocol: string): void {
+    if (this.#isOver) return;
+    this.#protocol = protocol;
+    this.#listener?.opened?.();
   }
 
   arrived(frame: StreamDataFrame): void {
@@ -206,7 +216,8 @@ export class SimulatedStream implements WireStream {
     this.#owner.sendFrame({
       type: "stream.data",
       stream: this.number,
-      protocol: this.protocol,
+      protocol: this.#protocol,
+      ...(opens === "no" || this.#fallback === undefined ? {} : { fallback: this.#fallback }),
       opens,
       bytes,
       ends,

@@ -63,18 +63,30 @@ function opening(holder = owner()) {
   let agree: (stream: WrittenStream) => void = () => {};
   let fail: (error: Error) => void = () => {};
   let options: NewStreamOptions | undefined;
+  let proposed: string | readonly string[] | undefined;
   const connection: Pick<Connection, "newStream"> = {
-    newStream: (_, given) => {
-      options = given;
+    newStream: (protocols, given) => {
+      [proposed, options] = [protocols, given];
       return new Promise<Stream>((resolve, reject) => {
         agree = ({ stream }) => resolve(stream);
         fail = reject;
       });
     },
   };
-  const wire = Libp2pStream.open(holder, connection, "/x", listener);
-  return { wire, heard, holder, agree, fail, options: () => options };
+  const wire = Libp2pStream.open(holder, connection, ["/x", "/y"], listener);
+  return { wire, heard, holder, agree, fail, options: () => options, proposed: () => proposed };
 }
+
+test("both protocols are proposed on one stream, and the stream says which runs", async () => {
+  const { wire, agree, proposed } = opening();
+  assert.equal(proposed(), ["/x", "/y"]);
+  assert.is(wire.protocol, "/x");
+  const stream = new WrittenStream();
+  stream.protocol = "/y";
+  agree(stream);
+  await turn();
+  assert.is(wire.protocol, "/y");
+});
 
 test("bytes, the other side's end and the close come in order, each once", async () => {
   const { wire, heard, stream, holder } = received(new WrittenStream());
