@@ -64,7 +64,7 @@ export interface JoinOptions {
   readonly early?: (send: (ask: TransportAsk) => void) => void;
   readonly limits?: Partial<TransportLimits>;
   /** What else of its input differs from the usual. */
-  readonly input?: Partial<Pick<TransportInput, "role" | "rules" | "gatewayAddresses" | "relay">>;
+  readonly input?: Partial<Pick<TransportInput, "role" | "rules" | "gatewayAddresses" | "relay" | "rotation">>;
 }
 
 /** Where parties meet. */
@@ -82,7 +82,7 @@ export interface Meeting {
 /** A test dials many times a second from one address. */
 const unhurried: TransportLimits = { ...defaultLimits, handshakesPerSecond: 10_000, handshakesBurst: 10_000 };
 
-/** Real timers, but for the sweep of expired certificates: no test waits half a minute. */
+/** Real timers, but for the sweep of expired certificates: no test waits half a minute, and none uses that very time for anything else. */
 function sweepingSoon(clock: Clock): Clock {
   return { ...clock, after: (ms, task) => clock.after(ms === expirySweepMs ? 200 : ms, task) };
 }

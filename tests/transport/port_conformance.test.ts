@@ -279,7 +279,7 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
       const [a, b] = await connected(meeting);
       b.send({ type: "serve", protocol: health });
       await meeting.pass(50);
-      const asking = startAsking(a, b, "never", 30_000);
+      const asking = startAsking(a, b, "never", 20_000);
       await b.fact((fact) => fact.type === "request.received" && fact);
       let drained = 0;
       const replyTo = { send: () => void drained++ };
@@ -292,6 +292,29 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
       assert.is((await asking.answer(meeting)).type, "request.failed");
       await left(a, b);
     }
+  });
+
+  test("bug: a drain with a grace kept connections of a previous certificate that ends by time", async () => {
+    const meeting = meetingOf(pki);
+    const rotation = { drain: "time", drainMs: 500 } as const;
+    const [a, b] = [await meeting.join("a"), await meeting.join("b", { input: { rotation } })];
+    assert.is((await dial(a, b)).type, "dial.done");
+    b.send({ type: "serve", protocol: health });
+    await meeting.pass(50);
+    const asking = startAsking(a, b, "never", 20_000);
+    await b.fact((fact) => fact.type === "request.received" && fact);
+    const again = await pki.node("b again", { keyPem: b.node.keyPem });
+    b.send({ type: "identity.changed", identity: { ...identityOf(again), generation: 2 } });
+    let drained = false;
+    b.send({ type: "drain", graceMs: 60_000, replyTo: { send: () => void (drained = true) } });
+    await meeting.pass(200);
+    assert.is(b.facts.some(closed(a.peer)), false, "its time is not over");
+    await meeting.pass(500);
+    assert.ok(b.facts.some(closed(a.peer)), "its time is over");
+    assert.is((await asking.answer(meeting)).type, "request.failed");
+    for (let time = 0; !drained && time < 100; time++) await meeting.pass(50);
+    assert.ok(drained);
+    await left(a, b);
   });
 
   test("drain: what was sent before a connection's end arrives, also where the other side still talks", async () => {

@@ -324,7 +324,6 @@ export class Session {
     this.#graceEndsAt = Math.min(this.#graceEndsAt, clock.monotonic() + graceMs);
     if (this.#phase !== "running") return;
     this.#phase = "settling";
-    for (const timer of this.#drains) clock.cancel(timer);
     this.#reachability.stop();
     this.#links.stop();
     this.#settle(reason);
@@ -350,6 +349,7 @@ export class Session {
 
   #end(reason: string): void {
     this.#phase = "stopping";
+    for (const timer of this.#drains) this.#init.clock.cancel(timer);
     this.#requests.stop();
     this.#streams.stop();
     this.#records.stop();
