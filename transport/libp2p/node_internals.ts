@@ -155,7 +155,7 @@ interface QueuedDial {
 }
 
 /** The peer that an address names last. */
-function namedPeer(address: Multiaddr): string | undefined {
+export function namedPeer(address: Multiaddr): string | undefined {
   return address.getComponents().findLast(({ name }) => name === "p2p")?.value;
 }
 

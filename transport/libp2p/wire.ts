@@ -8,7 +8,7 @@ import { peerIdFromString } from "@libp2p/peer-id";
 import { multiaddr } from "@multiformats/multiaddr";
 import { Result } from "effect";
 import { HungUp, type Refusal } from "../../pki/refusal.ts";
-import { namingPeer, withoutPeer } from "../core/addresses.ts";
+import { withoutPeer } from "../core/addresses.ts";
 import type { Clock } from "../core/clock.ts";
 import { priceOf } from "../core/prices.ts";
 import {
@@ -34,6 +34,7 @@ import { addressesPerPeerMax, limitKnownAddresses } from "./known_addresses.ts";
 import { Listening } from "./listening.ts";
 import { mtls } from "./mtls.ts";
 import { createNode, type Node, protocolVersion, streamWindowMax } from "./node.ts";
+import { dialTarget } from "./dial_target.ts";
 import { dialInternalsOf, internalsOf, type NodeInternals } from "./node_internals.ts";
 import { pricedGossip } from "./priced_gossip.ts";
 import { priced } from "./priced_protocols.ts";
@@ -269,7 +270,7 @@ export class Libp2pWire implements Wire {
       this.#dials.delete(controller);
       if (!isGivenUp) done(outcome);
     };
-    this.#dial(target, controller.signal).then((connection) => {
+    dialTarget(() => this.#node(), target, controller.signal).then((connection) => {
       const known = this.#running?.connections.of(connection);
       if (known?.isOpen === true) return end(Result.succeed(known));
       end(Result.fail(new HungUp({ detail: "the connection ended as soon as it was open" })));
@@ -278,14 +279,6 @@ export class Libp2pWire implements Wire {
       isGivenUp = true;
       controller.abort(new Error("the dial was given up"));
     };
-  }
-
-  async #dial(target: WireTarget, signal: AbortSignal): Promise<Connection> {
-    const { libp2p, direct } = this.#node();
-    if ("address" in target) return await direct.dial(target.address, signal);
-    const { peer, addresses, fresh: force = false } = target;
-    if (addresses === undefined) return await libp2p.dial(peerIdFromString(peer), { signal, force });
-    return await libp2p.dial(addresses.map((address) => multiaddr(namingPeer(address, peer))), { signal, force });
   }
 
   addressesOf(peer: PeerText, done: (addresses: readonly AddressText[]) => void): void {

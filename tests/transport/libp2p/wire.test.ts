@@ -162,6 +162,20 @@ test("dials: a connection there is, an address, a refused one, nothing, and not 
   await Promise.all([a.stop(), b.stop()]);
 });
 
+test("bug: a dial while the last connection to the peer was closing was given that one, and failed", async () => {
+  const [a, b] = await Promise.all([startWire(pki), startWire(pki)]);
+  const address = `${b.started.bound[0]}/p2p/${b.peer}`;
+  let last = Result.getOrThrow(await a.dial({ address }));
+  for (const target of [{ address }, { peer: b.peer }, { peer: b.peer, addresses: [address] }]) {
+    last.close("gently", "unused");
+    const next = Result.getOrThrow(await a.dial(target));
+    assert.ok(next !== last && next.isOpen, JSON.stringify(target));
+    last = next;
+  }
+  assert.is(Result.getOrThrow(await a.dial({ address })), last, "the open one that there is");
+  await Promise.all([a.stop(), b.stop()]);
+});
+
 test("an address that was dialled is remembered for its peer", async () => {
   const [a, b] = await Promise.all([startWire(pki), startWire(pki)]);
   const address = b.started.bound[0]!;
