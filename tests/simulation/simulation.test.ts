@@ -283,6 +283,7 @@ once("seeds that failed once violate no invariant", async () => {
       25_100_831,
       25_303_085,
       26_012_148,
+      26_023_040,
     ]
   ) {
     await runSeeds(seed, 1);

@@ -34,7 +34,7 @@ export interface PlayedOptions {
   readonly pair?: PairOptions;
   readonly wire?: Partial<Wire>;
   readonly verify?: Verifies["verify"];
-  /** Whether an author counts without a dial; by default none does. */
+  /** Who counts without a dial; by default those with a connection. */
   readonly known?: Verifies["known"];
   readonly established?: Partial<Established>;
   readonly budgets?: Partial<WorkBudgetsInit>;
@@ -96,7 +96,7 @@ export class PlayedSession {
         connect: (peer, timeoutMs, done) => this.#connect(peer, timeoutMs, options.dials?.(peer) ?? "connected", done),
       },
       verified: {
-        known: options.known ?? (() => []),
+        known: options.known ?? ((peer) => this.connections.has(peer) ? [identityOf(peer)] : []),
         verify: options.verify ?? ((peer, then) => then([identityOf(peer)])),
       },
       acts: {

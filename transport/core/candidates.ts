@@ -45,6 +45,8 @@ export interface Candidate {
   /** The values that answers give it. */
   readonly values: { readonly value: Uint8Array; hints: number }[];
   state: CandidateState;
+  /** It was asked a second time: what it proved the first time did not count any more. */
+  isAskedAgain: boolean;
 }
 
 /** The publishers of one look-up. Each answer names at most one, so there are no more than answers. */
@@ -55,7 +57,8 @@ export class Candidates {
   /** Adds what an answer says. */
   add({ publisher, value, isTrusted }: Hint): void {
     const known = this.#all.get(publisher);
-    const candidate: Candidate = known ?? { publisher, hints: 0, trusted: 0, values: [], state: { type: "waiting" } };
+    const candidate: Candidate = known ??
+      { publisher, hints: 0, trusted: 0, values: [], state: { type: "waiting" }, isAskedAgain: false };
     if (known === undefined) this.#all.set(publisher, candidate);
     this.#hints += 1;
     candidate.hints += 1;

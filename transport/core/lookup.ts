@@ -65,6 +65,7 @@ export class Lookup {
 
   /** Its time is over: of the publishers that gave their value the first one counts. */
   late(): void {
+    this.#review();
     const found = this.#candidates.decide(true);
     if (!this.#isOver && found !== "missing" && found !== "undecided") this.#finish(found);
   }
@@ -77,6 +78,7 @@ export class Lookup {
   }
 
   #next(): void {
+    this.#review();
     for (const candidate of this.#candidates.ranked()) {
       if (this.#isOver || this.#candidates.asking >= publishersAtOnce) break;
       if (candidate.state.type === "waiting") this.#ask(candidate);
@@ -84,6 +86,23 @@ export class Lookup {
     if (this.#isOver || !this.#hasAllHints) return;
     const found = this.#candidates.decide(false);
     if (found !== "undecided") this.#finish(found);
+  }
+
+  /** A publisher that has given its value may have lost its certificate or its right since. It is asked anew, once. */
+  #review(): void {
+    for (const candidate of this.#candidates.ranked()) {
+      const { state } = candidate;
+      if (!("identity" in state) || state.identity === undefined || this.#counts(state.identity)) continue;
+      candidate.state = candidate.isAskedAgain ? rejected : { type: "waiting" };
+      candidate.isAskedAgain = true;
+    }
+  }
+
+  #counts(identity: PeerIdentity): boolean {
+    const { acts, verified } = this.#init.parts;
+    const member = memberOf(identity);
+    const isKnown = verified.known(identity.peer).some((each) => memberOf(each) === member);
+    return isKnown && acts.refusalOf("record.put", identity) === undefined;
   }
 
   #finish(found: FoundRecord | "missing"): void {

@@ -92,6 +92,8 @@ test("a PeerID with two certificates is asked as the member that may publish", (
     says: () => "true",
     refuses: (_act, identity) => identity.role !== "data",
     verify: (_peer, then) => then([worker, data]),
+    known: () => [worker, data],
+    established: { identityOf: () => data },
   });
   const targets: unknown[] = [];
   const { connect } = session.parts.dialler;
@@ -170,6 +172,49 @@ test("at the end of its time the publishers count that gave their value; without
     clock.pass(0);
     assert.is(clock.waiting, 0);
   }
+});
+
+test("bug: a publisher counted that was revoked, or lost its right, while the look-up waited for others", () => {
+  for (const lost of ["certificate", "right", "connection"] as const) {
+    for (const isLate of [false, true]) {
+      let [isLost, isKnown] = [false, true];
+      const { it, clock, name, said, asked } = lookup({
+        says: (peer) => peer === "liar" ? "silent" : "true",
+        verify: (peer, then) => {
+          isKnown = peer !== "data" || !isLost || lost !== "certificate"; // what is not known is verified anew
+          then(isKnown ? [identityOf(peer)] : []);
+        },
+        known: (peer) => peer === "data" && !isKnown ? [] : [identityOf(peer)],
+        refuses: (act, { peer }) => act === "record.put" && peer === "data" && isLost && lost === "right",
+      });
+      name("liar", "liar", "data");
+      it.hinted();
+      clock.pass(100);
+      assert.equal([said(), asked.length], [[], 2]);
+      [isLost, isKnown] = [true, lost === "right"];
+      if (isLate) it.late();
+      else clock.pass(publisherTimeoutMs);
+      const isAskedAgain = !isLate && lost === "connection";
+      const expected = isLate ? [] : [isAskedAgain ? "data=true" : "missing"];
+      assert.equal([said(), asked.length], [expected, isAskedAgain ? 3 : 2], `${lost} ${isLate}`);
+      it.stop();
+    }
+  }
+});
+
+test("a publisher that is not known any more when it has given its value again does not count, and is asked no third time", () => {
+  let isKnown = true;
+  const { it, clock, name, said, asked } = lookup({
+    says: (peer) => peer === "liar" ? "silent" : "true",
+    verify: (peer, then) => then([identityOf(peer)]),
+    known: (peer) => isKnown ? [identityOf(peer)] : [],
+  });
+  name("liar", "liar", "data");
+  it.hinted();
+  clock.pass(100);
+  isKnown = false;
+  clock.pass(publisherTimeoutMs);
+  assert.equal([said(), asked.length], [["missing"], 3]);
 });
 
 test("so many publishers are asked at once, those that most answers name first, and each of them once", () => {
