@@ -17,7 +17,7 @@ export function openPush(
   peer: PeerText,
   timeoutMs?: number,
 ): Effect.Effect<StreamHandle, TransportError> {
-  return network.openStream(peer, pushProtocols, timeoutMs);
+  return Effect.suspend(() => network.openStream(peer, pushProtocols, timeoutMs)); // each time that it runs, and not before
 }
 
 /**
@@ -32,7 +32,8 @@ export function openPull(
   header: GrantedPullHeader,
   timeoutMs?: number,
 ): Effect.Effect<StreamHandle, TransportError> {
-  return Effect.flatMap(network.openStream(peer, pullProtocols, timeoutMs), (stream) => {
+  const opened = Effect.suspend(() => network.openStream(peer, pullProtocols, timeoutMs));
+  return Effect.flatMap(opened, (stream) => {
     const { dataset, index } = header;
     const bytes = isFramed(stream.protocol) ? encodeGrantedPullHeader(header) : encodePullHeader({ dataset, index });
     return stream.write(bytes).pipe(
