@@ -217,6 +217,24 @@ test("a publisher that is not known any more when it has given its value again d
   assert.equal([said(), asked.length], [["missing"], 3]);
 });
 
+test("another member of the same PeerID does not stand for the publisher that gave its value", () => {
+  const [data, worker] = [identityOf("data", { role: "data" }), identityOf("data", { role: "worker" })];
+  let known = [data];
+  const { it, clock, name, said } = lookup({
+    says: (peer) => peer === "liar" ? "silent" : "true",
+    verify: (peer, then) => then(peer === "liar" ? [identityOf(peer)] : known),
+    known: () => known,
+    refuses: (_act, { role }) => role === "worker",
+    established: { identityOf: () => data },
+  });
+  name("liar", "liar", "data");
+  it.hinted();
+  clock.pass(100);
+  known = [worker];
+  clock.pass(publisherTimeoutMs);
+  assert.equal(said(), ["missing"]);
+});
+
 test("so many publishers are asked at once, those that most answers name first, and each of them once", () => {
   const { it, clock, name, asked, said } = lookup({ says: () => "silent" });
   const publishers = Array.from({ length: publishersAtOnce + 2 }, (_, at) => `p${at}`);
