@@ -176,7 +176,7 @@ export type TransportAsk =
     /** As of a request. */
     readonly to?: AskTarget;
     readonly protocol: StreamProtocol;
-    /** Proposed on the same stream to a peer that does not serve `protocol`. The handle says which of them runs. */
+    /** Negotiated on the same stream if the peer does not support `protocol`. {@linkcode StreamHandle.protocol} is the selected one. */
     readonly fallback?: StreamProtocol | undefined;
     readonly timeoutMs: number;
     readonly replyTo: ReplyTo<StreamAnswer>;

@@ -35,7 +35,7 @@ export interface PushReceiver {
   forget(peer: PeerText): void;
 }
 
-/** What a stream is opened with: the first of them that the peer serves runs on it. */
+/** The protocols to negotiate for a stream, the preferred one first. */
 export type ProposedProtocols = readonly [protocol: StreamProtocol, fallback?: StreamProtocol];
 
 /** The network of a job. Interrupting an Effect cancels its request. */

@@ -17,7 +17,7 @@ export function openPush(
   peer: PeerText,
   timeoutMs?: number,
 ): Effect.Effect<StreamHandle, TransportError> {
-  return Effect.suspend(() => network.openStream(peer, pushProtocols, timeoutMs)); // each time that it runs, and not before
+  return Effect.suspend(() => network.openStream(peer, pushProtocols, timeoutMs)); // one stream for each run of the Effect
 }
 
 /**

@@ -369,7 +369,7 @@ test("a list of 64 MiB that is none is dropped behind its last byte: its sender 
 
 test("a list from the future is kept aside until its time", async () => {
   const { bad, member, end } = await between("future");
-  // A loaded machine takes more than a second until the list is there.
+  // A loaded machine may need more than a second to receive the list.
   const from = new Date(Math.ceil(Date.now() / 1_000) * 1_000 + 4_000);
   const list = await world.list(9n, { thisUpdate: from });
   bad.answer = honestAnswers([list]);

@@ -69,7 +69,7 @@ test("bug: a peer of ours that began to serve between two tries got a result wit
   assert.equal([plain.asked, ours.asked, gone.asked], [both, both, both]);
 });
 
-test("nothing is opened before it is wanted, and a repetition opens anew", async () => {
+test("creating the Effect opens no stream, and each run opens one", async () => {
   const ours = peerWith(["/hypha-tensor-stream/push/2", "/hypha-tensor-stream/pull/2"]);
   const [push, pull] = [openPush(ours, peer), openPull(ours, peer, header)];
   assert.is(ours.asked.length, 0);

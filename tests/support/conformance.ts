@@ -82,7 +82,7 @@ export interface Meeting {
 /** A test dials many times a second from one address. */
 const unhurried: TransportLimits = { ...defaultLimits, handshakesPerSecond: 10_000, handshakesBurst: 10_000 };
 
-/** Real timers, but for the sweep of expired certificates: no test waits half a minute, and none uses that very time for anything else. */
+/** Real timers, but the sweep of expired certificates runs after 200 ms. Tests must not use {@linkcode expirySweepMs} for other timers. */
 function sweepingSoon(clock: Clock): Clock {
   return { ...clock, after: (ms, task) => clock.after(ms === expirySweepMs ? 200 : ms, task) };
 }

@@ -133,7 +133,7 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
     await left(a, b);
   });
 
-  test("stream: the fallback runs where the peer does not serve the protocol, on the same stream, and both ends say so", async () => {
+  test("stream: the fallback is selected on the same stream if the peer does not support the protocol, and both handles report it", async () => {
     const meeting = meetingOf(pki);
     const [a, b] = await connected(meeting);
     const protocols = { protocol: "/hypha-tensor-stream/push/2", fallback: push } as const;
@@ -155,7 +155,7 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
       assert.is(taken.stream.protocol, served);
       const chunk = await b.run(taken.stream.read);
       assert.equal(chunk.type === "bytes" && [...chunk.bytes], [count]);
-      assert.is(offers().length, count, "one stream, whichever of them runs");
+      assert.is(offers().length, count, "one stream for both protocols");
     }
     await left(a, b);
   });

@@ -45,7 +45,7 @@ export interface Candidate {
   /** The values that answers give it. */
   readonly values: { readonly value: Uint8Array; hints: number }[];
   state: CandidateState;
-  /** It was asked a second time: what it proved the first time did not count any more. */
+  /** Whether it was asked again, because it lost its certificate or its right after its first answer. */
   isAskedAgain: boolean;
 }
 

@@ -88,7 +88,7 @@ export class Lookup {
     if (found !== "undecided") this.#finish(found);
   }
 
-  /** A publisher that has given its value may have lost its certificate or its right since. It is asked anew, once. */
+  /** Checks the publishers that have answered again: one that has lost its certificate or its right since then is asked again, once. */
   #review(): void {
     for (const candidate of this.#candidates.ranked()) {
       const { state } = candidate;

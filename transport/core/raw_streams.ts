@@ -51,7 +51,7 @@ export class RawStreams {
     return this.#opening.size + this.#open.size;
   }
 
-  /** Opens a stream to a peer. Where the peer serves neither the protocol nor the fallback, that is `unsupported`. */
+  /** Opens a stream to a peer. Fails with `unsupported` if the peer supports neither the protocol nor the fallback. */
   open(ask: OpenAsk): void {
     const { id, replyTo } = ask;
     const answer = (outcome: Result.Result<StreamHandle, TransportError>) =>

@@ -24,7 +24,7 @@ export interface OwnedStreamInit {
   readonly id: string;
   readonly peer: PeerText;
   readonly protocol: StreamProtocol;
-  /** Outbound only: what is proposed beside it. */
+  /** Outbound only: the protocol to negotiate if the peer does not support `protocol`. */
   readonly fallback?: StreamProtocol | undefined;
   readonly clock: Clock;
   /** What streams hold. */
@@ -52,7 +52,7 @@ export class OwnedStream implements StreamListener {
   constructor(init: OwnedStreamInit) {
     this.#init = init;
     const { id, peer, protocol, fallback, clock } = init;
-    const running = () => fallback !== undefined && this.#stream?.protocol === fallback ? fallback : protocol;
+    const selected = () => fallback !== undefined && this.#stream?.protocol === fallback ? fallback : protocol;
     const held = init.held.of(peer, (detail) => {
       this.#inbox.drop();
       this.abort(detail);
@@ -63,7 +63,7 @@ export class OwnedStream implements StreamListener {
       id,
       peer,
       get protocol() {
-        return running();
+        return selected();
       },
       read: Effect.callback<StreamChunk>((resume) => {
         const giveUp = this.#inbox.next((chunk) => resume(Effect.succeed(chunk)));

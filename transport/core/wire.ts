@@ -50,8 +50,8 @@ export interface WireConnection {
    * Opens a stream. Returns at once: what is sent before the protocol is agreed on waits. A stream that cannot be opened is
    * reported by `closed`, later.
    *
-   * @param fallback Proposed on the same stream where the other side does not serve `protocol`. Which of them it serves is decided at
-   * one moment.
+   * @param fallback Negotiated on the same stream if the other side does not support `protocol`. One negotiation sees one set of
+   * supported protocols, even if the other side begins to serve another one meanwhile.
    */
   openStream(protocol: string, listener: StreamListener, fallback?: string): WireStream;
   /**
@@ -78,7 +78,7 @@ export type StreamEnd =
 
 /** A stream, as its user sees it. After `closed` every call is ignored. */
 export interface WireStream {
-  /** The protocol that runs on it; before `opened` the one that is proposed first. */
+  /** The negotiated protocol; before `opened` the preferred one. */
   readonly protocol: string;
   /**
    * Sends bytes; they are taken in any case. The bytes belong to the wire until `drained`, or for good when this returned

@@ -1,5 +1,5 @@
 /**
- * How libp2p is made to dial what the core asks for.
+ * Dials the core's targets with libp2p.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import type { Libp2pConnections } from "./connections.ts";
 import type { DirectDials } from "./direct_dials.ts";
 import { namedPeer } from "./node_internals.ts";
 
-/** What dials for a wire. */
+/** The parts of a node that a dial needs. */
 export interface Dials {
   readonly libp2p: Pick<Libp2p, "dial" | "getConnections">;
   readonly direct: Pick<DirectDials, "dial">;
@@ -21,8 +21,8 @@ export interface Dials {
 }
 
 /**
- * Dials a target, or gives the open connection back that there is. libp2p also gives back one that is closing, for as long as
- * its close takes: where there are no others, the dial is made anew.
+ * Dials a target, or returns an open connection to it. libp2p would also return a connection that is closing: if the peer has no
+ * other, a new connection is dialled.
  */
 export async function dialTarget(dials: () => Dials, target: WireTarget, signal: AbortSignal): Promise<Connection> {
   const { libp2p, direct, connections } = dials();

@@ -60,7 +60,7 @@ export class Libp2pStream implements WireStream {
     this.#protocol = protocol;
   }
 
-  /** Opens a stream of the first of these protocols that the other side serves; without a connection it reports that it is closed. */
+  /** Opens a stream with the first of these protocols that the peer supports. Without a connection it reports `closed`. */
   static open(
     owner: StreamOwner,
     connection: Pick<Connection, "newStream"> | undefined,

@@ -28,7 +28,7 @@ export interface StreamDataFrame {
   readonly type: "stream.data";
   readonly stream: number;
   readonly protocol: string;
-  /** Where it opens the stream: what is proposed beside the protocol. */
+  /** Only in the frame that opens the stream: the protocol to use if the receiver does not support `protocol`. */
   readonly fallback?: string;
   /** Opens the stream; `acknowledged`: its opener waits for `stream.agreed`. */
   readonly opens: "no" | "quietly" | "acknowledged";

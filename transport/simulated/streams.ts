@@ -35,7 +35,7 @@ export interface StreamOwner {
 export interface StreamInit {
   readonly number: number;
   readonly protocol: string;
-  /** What is proposed beside it. */
+  /** The protocol to negotiate if the peer does not support `protocol`. */
   readonly fallback?: string | undefined;
   readonly isOpener: boolean;
 }

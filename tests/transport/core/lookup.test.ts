@@ -181,7 +181,7 @@ test("bug: a publisher counted that was revoked, or lost its right, while the lo
       const { it, clock, name, said, asked } = lookup({
         says: (peer) => peer === "liar" ? "silent" : "true",
         verify: (peer, then) => {
-          isKnown = peer !== "data" || !isLost || lost !== "certificate"; // what is not known is verified anew
+          isKnown = peer !== "data" || !isLost || lost !== "certificate"; // an unknown peer is verified by a dial
           then(isKnown ? [identityOf(peer)] : []);
         },
         known: (peer) => peer === "data" && !isKnown ? [] : [identityOf(peer)],

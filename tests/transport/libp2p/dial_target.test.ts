@@ -1,4 +1,4 @@
-/** Which of libp2p's ways a target is dialled by. */
+/** Direct dials, dials by libp2p's queue, and new connections. */
 import type { Connection } from "@libp2p/interface";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -11,7 +11,7 @@ const plain = "/ip4/127.0.0.1/tcp/4001";
 const named = `${plain}/p2p/${peer}`;
 const { signal } = new AbortController();
 
-/** How a target is dialled where there are such connections to its peer: true for each that is open. */
+/** How a target is dialled. `open` has an item for each connection to the peer: whether it is open. */
 async function wayOf(target: WireTarget, open: readonly boolean[] = []): Promise<string> {
   const ways: string[] = [];
   const all = open.map((isOpen) => ({ isOpen }) as unknown as Connection);
@@ -50,8 +50,8 @@ test("a peer is dialled at its addresses, or at those that libp2p remembers; ane
 });
 
 test("a peer that is no PeerID fails the dial", async () => {
-  const failed = await wayOf({ peer: "nobody" }).then(() => false, () => true);
-  assert.ok(failed);
+  const outcome = await wayOf({ peer: "not a PeerID" }).then(() => "dialled", () => "rejected");
+  assert.is(outcome, "rejected");
 });
 
 test.run();

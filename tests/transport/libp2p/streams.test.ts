@@ -77,7 +77,7 @@ function opening(holder = owner()) {
   return { wire, heard, holder, agree, fail, options: () => options, proposed: () => proposed };
 }
 
-test("both protocols are proposed on one stream, and the stream says which runs", async () => {
+test("both protocols are negotiated on one stream, and the stream reports the selected one", async () => {
   const { wire, agree, proposed } = opening();
   assert.equal(proposed(), ["/x", "/y"]);
   assert.is(wire.protocol, "/x");
