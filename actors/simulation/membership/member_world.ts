@@ -279,6 +279,7 @@ export class World implements LinkedWorld {
   /** The troubles are over: nothing waits for its moment any more. */
   calm(): void {
     this.ca.killAfter(Infinity, () => {});
+    this.ca.start();
     this.ca.isFull = false;
     this.ca.keyToken.state = "there";
     this.web.loss = 0;

@@ -27,6 +27,12 @@ test("a list of an earlier membership that is newer than the CA's is kept when t
   assert.ok(bit.includes("fork"));
 });
 
+/** Found by a seed: the CA was away for most of a certificate's life, and stayed away after the troubles. */
+test("a CA that is away when the troubles end comes back then", async () => {
+  const { violations } = await runMemberScenario(memberScenarioOf(900_006));
+  assert.equal(violations, []);
+});
+
 /** The first minutes of a seed. */
 const shortOf = (seed: number): MemberScenario => ({ ...memberScenarioOf(seed), troubleMs: 120_000, quietMs: 1_000 });
 
