@@ -12,12 +12,22 @@ import type { CrlsLost } from "../trust/trust_reading.ts";
 import type { WitnessRef } from "../witness/witness.ts";
 import type { GatewayLinkRef } from "./gateway_link.ts";
 import { type NodeArgs, type NodeContext, roleIdOf, transportOf } from "./node_setup.ts";
-import type { RoleRef } from "./previous_identity.ts";
+import type { PreviousIdentityRef, RoleRef } from "./previous_identity.ts";
 
 /** Passes a fact on to the role. A role that starts later learns the peers from its input. */
 export function passToRole({ context, self, enqueue }: NodeArgs, fact: TransportFact): void {
   const role = roleIdOf(context.identityCount);
   if (isRunning(self.getSnapshot(), role)) enqueue.sendTo<RoleRef>(role, fact);
+}
+
+/** Tells the roles of previous identities who connected: a member's former PeerID under which they know it may have ended. */
+export function passToPrevious(
+  { context, enqueue }: NodeArgs,
+  { identity }: Extract<TransportFact, { type: "peer.established" }>,
+): void {
+  for (const { id, roleId } of context.previousIdentities) {
+    if (roleId !== undefined) enqueue.sendTo<PreviousIdentityRef>(id, { type: "member.connected", identity });
+  }
 }
 
 /** The id of the exchange of revocation lists among the node's children. */

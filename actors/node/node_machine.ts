@@ -128,6 +128,7 @@ export const rolelessNode = node.createMachine({
             { type: "passToExchange", params: ({ event }) => event },
             { type: "passToWitness", params: ({ event }) => event },
             { type: "passToRole", params: ({ event }) => event },
+            { type: "passToPrevious", params: ({ event }) => event },
           ],
         },
         "peer.closed": {

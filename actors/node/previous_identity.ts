@@ -23,7 +23,7 @@ import { timerMaxMs } from "../gate/connection_gate.ts";
 import type { HasParent } from "../runtime/parent.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
-import type { RoleEvent, TransportRef } from "../runtime/role.ts";
+import type { MemberConnected, RoleEvent, TransportRef } from "../runtime/role.ts";
 
 /** A role's actor as its node sees it. */
 export type RoleRef = ActorRef<Snapshot<unknown>, RoleEvent>;
@@ -56,6 +56,7 @@ export interface PreviousIdentityContext extends PreviousIdentityInput {
 export type PreviousIdentityCommand =
   | TransportFact
   | DrainAnswer
+  | MemberConnected
   /** The previous role ended. */
   | { readonly type: "role.over" }
   /** The time is over now. */
@@ -74,10 +75,9 @@ const health = "/hypha-health/0.0.1";
 const underNewKey: ReadonlySet<string> = new Set(["/hypha-crl/1", "/hypha-audit/1"]);
 
 type Received = Extract<TransportFact, { type: "request.received" | "stream.received" }>;
-type Passed = Extract<
-  TransportFact,
-  { type: "peer.established" | "peer.closed" | "authorization.changed" | "published" }
->;
+type Passed =
+  | MemberConnected
+  | Extract<TransportFact, { type: "peer.established" | "peer.closed" | "authorization.changed" | "published" }>;
 type PeerClosed = Extract<TransportFact, { type: "peer.closed" }>;
 
 const remainingMs = ({ endsAt, ports }: PreviousIdentityContext): number => Math.max(0, endsAt - ports.now());
@@ -201,6 +201,7 @@ export const previousIdentityMachine = setup({
     },
     "authorization.changed": { actions: { type: "passToRole", params: ({ event }) => event } },
     published: { actions: { type: "passToRole", params: ({ event }) => event } },
+    "member.connected": { actions: { type: "passToRole", params: ({ event }) => event } },
     // The transport cannot continue: all running work ends.
     "transport.failed": { target: ".ending" },
   },

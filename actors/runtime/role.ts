@@ -6,6 +6,7 @@
  */
 import type { ActorRef, Snapshot } from "xstate";
 import type { ConnectedMember } from "../../pki/member.ts";
+import type { PeerIdentity } from "../../pki/path.ts";
 import type { PeerText, ReplyTo, TransportAsk, TransportFact } from "../../transport/port.ts";
 import type { ParentRef } from "./parent.ts";
 import type { Ports } from "./ports.ts";
@@ -38,9 +39,16 @@ export interface RoleInput<Config> {
   readonly members: readonly ConnectedMember[];
 }
 
+/** For a role that continues under a previous key: a member connected with the node under its present one. */
+export interface MemberConnected {
+  readonly type: "member.connected";
+  readonly identity: PeerIdentity;
+}
+
 /** The events that a role receives: facts of the transport, commands of the node, and that the node joined again. */
 export type RoleEvent =
   | TransportFact
+  | MemberConnected
   /** The node lost its gateways and found one again: a role may have to repeat its announcements. */
   | { readonly type: "rejoined" }
   /** Finish or give up running work, then end. The node waits for a limited time. */

@@ -12,7 +12,7 @@ import { pullProtocols } from "../files/stream_file.ts";
 import { trainingOfDataset } from "../learning/model_references.ts";
 import { monotonicNow } from "../runtime/ports.ts";
 import { handleRequest, type ReceivedRequest, type RequestTable, type RequestWith } from "../runtime/requests.ts";
-import { answerAs } from "../runtime/role.ts";
+import { answerAs, type MemberConnected } from "../runtime/role.ts";
 import type { AllocationContext, allocationMachine } from "../training/allocation.ts";
 import { participantBy, participantOf, type Sender } from "../training/training.ts";
 import type { ReceivedStream, TrainingContext } from "../training/training_setup.ts";
@@ -206,7 +206,9 @@ export function passSorted(
 /** Passes a fact about a peer on to all trainings. */
 export function passFact(
   { self, enqueue }: SchedulerArgs,
-  fact: Extract<TransportFact, { type: "peer.established" | "peer.closed" | "authorization.changed" }>,
+  fact:
+    | MemberConnected
+    | Extract<TransportFact, { type: "peer.established" | "peer.closed" | "authorization.changed" }>,
 ): void {
   for (const { ref } of runningTrainings(self)) enqueue.sendTo(ref, fact);
 }

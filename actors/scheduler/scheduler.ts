@@ -57,6 +57,7 @@ export const schedulerMachine = scheduler.createMachine({
       ],
     },
     "authorization.changed": { actions: { type: "passFact", params: ({ event }) => event } },
+    "member.connected": { actions: { type: "passFact", params: ({ event }) => event } },
     "training.began": { actions: { type: "noteBegan", params: ({ event }) => event } },
     "training.answered": { actions: { type: "noteAnswer", params: ({ event }) => event } },
     "training.queued": { actions: [{ type: "noteWanting", params: ({ event }) => event }, "giveTurn"] },

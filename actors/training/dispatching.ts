@@ -99,7 +99,9 @@ function sendDispatch(
     peer,
     to: { member },
     protocol: "/hypha-api/0.0.1",
-    message: { DispatchJob: { id: taskId, spec, ...(context.run === undefined ? {} : { training: context.run }) } },
+    message: {
+      DispatchJob: { id: taskId, spec, ...(context.run === undefined ? {} : { training: context.run, dispatch }) },
+    },
     timeoutMs: dispatchTimeoutMs,
     replyTo: answerAs(
       self,

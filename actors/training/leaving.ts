@@ -7,8 +7,10 @@
  * @module
  */
 import { isRekeyed, memberOf } from "../../pki/member.ts";
+import type { PeerIdentity } from "../../pki/path.ts";
 import type { TransportFact } from "../../transport/port.ts";
 import { monotonicNow } from "../runtime/ports.ts";
+import type { MemberConnected } from "../runtime/role.ts";
 import { removeParticipant } from "./participants.ts";
 import { roundWait } from "./round_wait.ts";
 import {
@@ -29,13 +31,31 @@ export const leavingRoundMs = 20_000;
 
 /** A node connected: where it is a participant's with another key, the participant leaves after a round. */
 export function noteSuccessor(
+  args: TrainingArgs,
+  { identity }: Pick<Extract<TransportFact, { type: "peer.established" }>, "identity">,
+): void {
+  noteRekeyed(args, allParticipants(args.context.training), identity);
+}
+
+/**
+ * A node connected with the scheduler's under the present key, while the training finishes a round under the former one. Trainers may
+ * finish it too; an aggregator with another key may be out of their reach.
+ */
+export function noteAggregatorSuccessor(args: TrainingArgs, { identity }: MemberConnected): void {
+  const { aggregator } = args.context.training;
+  noteRekeyed(args, aggregator === undefined ? [] : [aggregator], identity);
+}
+
+function noteRekeyed(
   { context, enqueue }: TrainingArgs,
-  { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
+  participants: readonly Participant[],
+  identity: PeerIdentity,
 ): void {
   const { training, ports } = context;
+  const { peer } = identity;
   if (context.model === undefined || participantOf(training, peer) !== undefined) return;
   const member = memberOf(identity);
-  const previous = allParticipants(training).find((other) => !other.isLeaving && isRekeyed(other.member, member));
+  const previous = participants.find((other) => !other.isLeaving && isRekeyed(other.member, member));
   if (previous === undefined) return;
   enqueue.assign({ training: withParticipant(training, previous.peer, { isLeaving: true }) });
   enqueue(() =>

@@ -32,7 +32,7 @@ export function changeTrainers({ context, self, enqueue }: TrainingArgs): void {
     training = withTrainer(training, { ...trainer, told: aggregator.jobId });
     sendChange({ context, self, enqueue }, trainer.peer, aggregator);
   }
-  enqueue.assign({ training });
+  enqueue.assign({ training, dispatches: context.dispatches + 1 });
 }
 
 function sendChange(
@@ -44,13 +44,14 @@ function sendChange(
   const trainer = trainers[peer];
   if (run === undefined || trainer === undefined) return;
   const { jobId, member } = trainer;
+  const dispatch = context.dispatches + 1;
   enqueue.sendTo(context.transport, {
     type: "request",
     id: `change/${context.ports.uuid()}`,
     peer,
     to: { member },
     protocol: "/hypha-training/1",
-    message: { Change: { training: run.id, run: run.run, job: jobId, aggregator, results: [aggregator] } },
+    message: { Change: { training: run.id, run: run.run, job: jobId, aggregator, results: [aggregator], dispatch } },
     timeoutMs: changeTimeoutMs,
     replyTo: answerAs(
       self,
@@ -77,8 +78,10 @@ export function noteChange(
 
 /** Tells a worker again. */
 export function changeAgain(args: TrainingArgs, { peer }: { readonly peer: Peer }): void {
-  const { aggregator, trainers } = args.context.training;
-  if (aggregator !== undefined && trainers[peer]?.told === aggregator.jobId) sendChange(args, peer, aggregator);
+  const { dispatches, training: { aggregator, trainers } } = args.context;
+  if (aggregator === undefined || trainers[peer]?.told !== aggregator.jobId) return;
+  sendChange(args, peer, aggregator);
+  args.enqueue.assign({ dispatches: dispatches + 1 });
 }
 
 /** Lost workers whose rest is over may be leased again. */

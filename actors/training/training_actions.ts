@@ -13,7 +13,7 @@ import { answerRequest, routeStream } from "./answering.ts";
 import { reportDone, reportTail, reportUnconfirmed } from "./ending.ts";
 import { dispatchAggregator, dispatchTrainers, noteDispatch, takeLease } from "./dispatching.ts";
 import { noteKept, notePaused, reportModel, startModel, takeModel } from "./keeping.ts";
-import { isRetired, letLeave, nextLeaver, noteSuccessor } from "./leaving.ts";
+import { isRetired, letLeave, nextLeaver, noteAggregatorSuccessor, noteSuccessor } from "./leaving.ts";
 import {
   loseParticipant,
   loseSilent,
@@ -85,6 +85,7 @@ export const trainingWithActions = trainingSetup.extend({
     noteAbsence: enqueueActions(noteAbsence),
     noteReturn: enqueueActions(noteReturn),
     noteSuccessor: enqueueActions(noteSuccessor),
+    noteAggregatorSuccessor: enqueueActions(noteAggregatorSuccessor),
     letLeave: enqueueActions(letLeave),
     noteRetired: assign({ retiredAt: ({ context }) => context.retiredAt ?? keptRoundOf(context) }),
     noteDenied: enqueueActions(noteDenied),

@@ -93,6 +93,7 @@ export const trainingMachine = trainingWithActions.createMachine({
       ],
     },
     "authorization.changed": { actions: { type: "noteDenied", params: ({ event }) => event } },
+    "member.connected": { actions: { type: "noteAggregatorSuccessor", params: ({ event }) => event } },
     "dataset.seek": { actions: "seek" },
     "dataset.answered": { actions: { type: "takeProvider", params: ({ event }) => event } },
     "absence.over": {

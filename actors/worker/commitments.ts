@@ -51,6 +51,8 @@ export interface RunningJob {
   readonly spec: JobSpec;
   /** The run that it belongs to; undefined where its scheduler names none. */
   readonly training: TrainingRun | undefined;
+  /** The number of the newest dispatch or change; 0 where its scheduler numbers none. */
+  readonly dispatch: number;
   /** By the monotonic clock (`monotonicNow`), in milliseconds. */
   readonly dispatchedAt: number;
 }
@@ -184,12 +186,16 @@ export function sameJob(commitments: Commitments, sender: Member, spec: JobSpec)
   );
 }
 
-/** Replaces the specification of a job that was dispatched again. */
-export function replaceSpec(commitments: Commitments, taskId: Uuid, spec: JobSpec): Commitments {
+/** Changes a job that was dispatched again, lost a peer, or has another aggregator. */
+export function changeJob(
+  commitments: Commitments,
+  taskId: Uuid,
+  change: Partial<Pick<RunningJob, "spec" | "dispatch">>,
+): Commitments {
   const job = commitments.jobs[taskId];
   return job === undefined
     ? commitments
-    : { ...commitments, jobs: { ...commitments.jobs, [taskId]: { ...job, spec } } };
+    : { ...commitments, jobs: { ...commitments.jobs, [taskId]: { ...job, ...change } } };
 }
 
 /** An aggregation without one peer, in both directions; undefined where the job does not name the peer. */

@@ -8,6 +8,7 @@ import type { TrainingRequest, TrainingResponse, TrainingRun, Uuid } from "../..
 import type { JobRef } from "../job/messages.ts";
 import { plainText } from "../job/reason.ts";
 import type { RequestWith } from "../runtime/requests.ts";
+import { changeJob } from "./commitments.ts";
 import type { LeaseRef } from "./lease.ts";
 import { type Bygone, bygoneLeases, isStale, leaseOfJob, noteRun } from "./runs.ts";
 import type { WorkerArgs } from "./worker_setup.ts";
@@ -66,11 +67,16 @@ export function endBygone({ context, enqueue }: WorkerArgs, bygone: Bygone, reas
 function change(
   { context, enqueue }: WorkerArgs,
   holder: Member,
-  { training, run, job, aggregator, results }: Extract<TrainingRequest, { readonly Change: unknown }>["Change"],
+  { training, run, job, aggregator, results, dispatch = 0 }: Extract<
+    TrainingRequest,
+    { readonly Change: unknown }
+  >["Change"],
 ): Answer {
   const running = Object.values(context.book.jobs).find(({ spec, holder: by }) => spec.job_id === job && by === holder);
   const isOurs = running?.training?.id === training && running.training.run === run;
   if (running === undefined || !isOurs || running.spec.executor.class !== "train") return "Refused";
+  if (dispatch < running.dispatch) return "Ok";
+  enqueue.assign({ book: changeJob(context.book, running.taskId, { dispatch }) });
   enqueue.sendTo<JobRef>(`job/${running.taskId}`, { type: "job.changed", roles: { aggregator, results } });
   enqueue(() =>
     context.ports.report({

@@ -5,7 +5,7 @@
  */
 import { isConnectedAs, type Member, memberOf, standsFor, withConnected, withoutConnected } from "../../pki/member.ts";
 import type { RequestAnswer, TransportFact } from "../../transport/port.ts";
-import type { JobSpec, JobStatus, Peer, TrainingRun, Uuid } from "../../transport/protocols/messages.ts";
+import type { JobDispatch, JobStatus, Peer, Uuid } from "../../transport/protocols/messages.ts";
 import { type Web, webUnder } from "../job/bridge/web_request.ts";
 import { jobCell } from "../job/cell/bounds.ts";
 import { cellDefault, fetchDefault } from "../config/cell_config.ts";
@@ -26,11 +26,11 @@ import { instantFromMs } from "../runtime/instant.ts";
 import { findExecutor } from "./requests.ts";
 import {
   addJob,
+  changeJob,
   endJob,
   hasEnded,
   leaseForJob,
   leasesOf,
-  replaceSpec,
   type RunningJob,
   sameJob,
   specWithout,
@@ -46,9 +46,7 @@ import {
 } from "./worker_setup.ts";
 
 /** A dispatch that waits for the end of jobs of lower runs. */
-export type PostponedDispatch = RequestWith<
-  { readonly id: Uuid; readonly spec: JobSpec; readonly training?: TrainingRun }
->;
+export type PostponedDispatch = RequestWith<JobDispatch>;
 
 /** Dispatches that may wait; one more is refused. Each is over after the ten seconds of its exchange. */
 const postponedMax = 64;
@@ -59,7 +57,8 @@ const postponedMax = 64;
  */
 export function answerDispatch(args: WorkerArgs, request: PostponedDispatch): void {
   const { context, self, enqueue } = args;
-  const { exchange, peer, identity, message: { id, spec, training } } = request;
+  const { exchange, peer, identity, message } = request;
+  const { id, spec, training, dispatch = 0 } = message;
   const dispatched = (endsAt: number) =>
     enqueue.sendTo(context.transport, {
       type: "respond",
@@ -78,24 +77,18 @@ export function answerDispatch(args: WorkerArgs, request: PostponedDispatch): vo
   const running = sameJob(context.book, holder, spec);
   const lease = running === undefined ? undefined : context.book.leases[running.leaseId];
   if (running !== undefined && lease?.over === false) {
-    enqueue.assign({ book: replaceSpec(context.book, running.taskId, spec) });
-    enqueue.sendTo<JobRef>(`job/${running.taskId}`, { type: "job.updated", spec });
+    if (dispatch >= running.dispatch) {
+      enqueue.assign({ book: changeJob(context.book, running.taskId, { spec, dispatch }) });
+      enqueue.sendTo<JobRef>(`job/${running.taskId}`, { type: "job.updated", spec });
+    }
     return dispatched(lease.endsAt);
   }
   const refusal = standsFor(identity.role, "scheduler")
-    ? begin(context, { id, peer, holder, spec, training })
+    ? begin(context, { ...message, peer, holder })
     : "its role may not dispatch";
   if (typeof refusal === "string") {
     enqueue.sendTo(context.transport, { type: "respond", exchange, message: { DispatchJob: "Failed" } });
-    enqueue(() =>
-      context.ports.report({
-        level: "warn",
-        event: "job.refused",
-        message: `Cannot take job of ${peer}: ${refusal}`,
-        fields: { peer, name: identity.name, task: id, job: spec.job_id, reason: refusal },
-      })
-    );
-    return;
+    return enqueue(() => reportRefused(context, request, refusal));
   }
   const { job, executor, config, endsAt } = refusal;
   const key = training === undefined ? undefined : { scheduler: peer, ...training };
@@ -127,6 +120,16 @@ export function answerDispatch(args: WorkerArgs, request: PostponedDispatch): vo
   );
 }
 
+function reportRefused({ ports }: WorkerContext, { peer, identity, message }: PostponedDispatch, reason: string): void {
+  const { id: task, spec: { job_id: job } } = message;
+  ports.report({
+    level: "warn",
+    event: "job.refused",
+    message: `Cannot take job of ${peer}: ${reason}`,
+    fields: { peer, name: identity.name, task, job, reason },
+  });
+}
+
 function dispatchFields({ scheduler, taskId, spec, leaseId, training }: RunningJob, name: string) {
   const { job_id: job, executor } = spec;
   const of = training === undefined ? {} : { training: training.id, run: training.run };
@@ -144,13 +147,7 @@ function webOf({ config, ports }: WorkerContext): Web {
 /** The lease and executor of a new job, or why it cannot run. */
 function begin(
   { book, config, cellProblem, runs, ports }: WorkerContext,
-  { id, peer, holder, spec, training }: {
-    readonly id: Uuid;
-    readonly peer: Peer;
-    readonly holder: Member;
-    readonly spec: JobSpec;
-    readonly training: TrainingRun | undefined;
-  },
+  { id, peer, holder, spec, training, dispatch = 0 }: JobDispatch & { readonly peer: Peer; readonly holder: Member },
 ) {
   if (training !== undefined && isStale(runs, holder, training)) {
     return `stale-run: a higher run of training ${training.id} began`;
@@ -167,7 +164,8 @@ function begin(
   const lease = leaseForJob(book, holder, wanted, training);
   if (lease === undefined) return "its sender holds no free lease for such a job";
   const dispatchedAt = monotonicNow(ports);
-  const job: RunningJob = { taskId: id, leaseId: lease.id, scheduler: peer, holder, spec, training, dispatchedAt };
+  const of = { taskId: id, leaseId: lease.id, scheduler: peer, holder };
+  const job: RunningJob = { ...of, spec, training, dispatch, dispatchedAt };
   return {
     job,
     executor,
@@ -323,7 +321,7 @@ export function goOnWithout({ context, enqueue }: WorkerArgs, { peer }: { readon
   for (const { taskId, spec } of Object.values(context.book.jobs)) {
     const left = specWithout(spec, peer);
     if (left === undefined) continue;
-    book = replaceSpec(book, taskId, left);
+    book = changeJob(book, taskId, { spec: left });
     enqueue.sendTo<JobRef>(`job/${taskId}`, { type: "job.updated", spec: left, absent: peer });
     enqueue(() =>
       context.ports.report({

@@ -437,6 +437,9 @@ test("a worker's new role begins when the former one is over; what the former ke
   assert.is(node.heard.role.slice(before)[0]?.type, "request.received");
   node.tell(requestFrom("p", "/hypha-api/0.0.1", { RenewLease: { id: "x" } }));
   assert.is(node.world.take("decline").length, 1, "nobody is there for the present key");
+  const identity = identityOf("member");
+  node.tell({ type: "peer.established", peer: identity.peer, identity });
+  assert.equal(node.heard.role.at(-1), { type: "member.connected", identity } as EventObject);
   node.retire.factsTo.send(requestFrom("p", "/hypha-health/0.0.1", {}));
   assert.equal(node.world.takeOne("respond").message, { healthy: true });
   former?.({ type: "xstate.done.actor.role", output: { type: "drained" } } as EventObject);

@@ -284,6 +284,7 @@ once("seeds that failed once violate no invariant", async () => {
       25_303_085,
       26_012_148,
       26_023_040,
+      27_300_658,
     ]
   ) {
     await runSeeds(seed, 1);

@@ -168,6 +168,29 @@ test("a training whose scheduler takes another key goes on under it after the ro
   folder.remove();
 });
 
+/** Found by a seed. */
+test("bug: a training under its scheduler's former key never heard that its aggregator had another key, too", async () => {
+  for (const isSent of [true, false]) {
+    const folder = temporary();
+    const { scheduler, actor, live, progress, members, reported } = await rekeyed(folder.path);
+    if (isSent) progress("a", "update");
+    scheduler.send({ type: "role.retire", withinMs: 600_000 });
+    const meet = (name: string) =>
+      scheduler.send({ type: "member.connected", identity: identityOf(`${name}-2`, undefined, `${name}.name`) });
+    meet("a");
+    assert.equal([members(), reported("member.rekeyed")], [["a", "s"], []], "its trainer finishes the round");
+    meet("s");
+    assert.equal(reported("member.rekeyed"), ["s"]);
+    if (isSent) {
+      live(15_000);
+      assert.is(actor.getSnapshot().status, "active", "the update may be on its way");
+      live(15_000);
+    }
+    assert.equal(scheduler.getSnapshot().output, { type: "drained" }, "it goes on under the present key");
+    folder.remove();
+  }
+});
+
 test("a training that has not begun its rounds gives way at once", async () => {
   const folder = temporary();
   const { scheduler, actor } = await trained(configIn(folder.path, 2));

@@ -266,6 +266,7 @@ test("a worker's book: reserved from the offer on, free when the lease is over a
     holder: scheduler("s"),
     spec: {} as JobSpec,
     training: undefined,
+    dispatch: 0,
     dispatchedAt: 0,
   });
   assert.is(leaseForJob(busy, scheduler("s"), descriptor), undefined, "one job a lease");

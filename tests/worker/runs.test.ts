@@ -125,6 +125,38 @@ test("a trainer's job gets another aggregator from the member that dispatched it
   assert.equal(jobs.heard, [["a", { type: "job.changed", roles: { aggregator: "other", results: ["other"] } }]]);
 });
 
+test("bug: a change of the aggregator that arrived after the next one took its place", () => {
+  const { accept, tell, dispatch, jobs } = world();
+  accept(1);
+  dispatch("a", 1);
+  const change = (aggregator: string, number: number) =>
+    tell("s", {
+      Change: { training: "t-1", run: 1, job: "job-a", aggregator, results: [aggregator], dispatch: number },
+    });
+  assert.equal([change("third", 5), change("second", 4)], ["Ok", "Ok"]);
+  assert.equal(jobs.heard, [["a", { type: "job.changed", roles: { aggregator: "third", results: ["third"] } }]]);
+});
+
+test("bug: a job that arrived after the one that replaced it took its place, and dropped a trainer", () => {
+  const { accept, say, jobs, actor } = world();
+  accept(1, "aggregate");
+  const dispatch = (trainers: readonly string[], number: number) =>
+    say("s", {
+      DispatchJob: { id: "a", spec: aggregateSpec(trainers, "job-a", "s"), training: training(1), dispatch: number },
+    });
+  assert.ok(isDispatched(dispatch(["a"], 1)));
+  assert.ok(isDispatched(dispatch(["a", "b"], 3)));
+  assert.ok(isDispatched(dispatch([], 2)), "it is not lost either: nothing is to be sent again");
+  const now = () => {
+    const executor = actor.getSnapshot().context.book.jobs["a"]?.spec.executor;
+    return executor?.class === "aggregate" ? executor.config.updates.peers : undefined;
+  };
+  assert.equal(now(), ["a", "b"]);
+  assert.equal(jobs.heard.map(([, { type }]) => type), ["job.updated"]);
+  assert.ok(isDispatched(dispatch(["b"], 3)), "the same number is the same job, sent again");
+  assert.equal(now(), ["b"]);
+});
+
 test("bug: two schedulers' aggregations that wait for one sender mixed its updates", () => {
   const { lease, say, world: { reported } } = startWorker("flexible");
   const dispatch = (from: string, id: string, run?: number) =>

@@ -110,13 +110,22 @@ export type JobStatus =
   | { readonly type: "Failed"; readonly reason?: string }
   | { readonly type: "Unknown" };
 
-/** `training` is an extension of ours in each of the last three. */
+/** `training` and `dispatch` are extensions of ours. */
 export type ApiRequest =
   | { readonly WorkerOffer: WorkerOffer }
   | { readonly RenewLease: { readonly id: Uuid; readonly training?: TrainingRun } }
   | { readonly JobStatus: { readonly task_id: Uuid; readonly status: JobStatus } }
-  | { readonly DispatchJob: { readonly id: Uuid; readonly spec: JobSpec; readonly training?: TrainingRun } }
+  | { readonly DispatchJob: JobDispatch }
   | { readonly Data: { readonly dataset: string; readonly training?: TrainingRun } };
+
+/** A job, for the task `id`. */
+export interface JobDispatch {
+  readonly id: Uuid;
+  readonly spec: JobSpec;
+  readonly training?: TrainingRun;
+  /** Grows with each dispatch of a job: a lower one arrived late, over another connection, and changes nothing. */
+  readonly dispatch?: number;
+}
 
 /** A scheduler's word that a puller may have one slice: an extension of ours. */
 export interface Grant {

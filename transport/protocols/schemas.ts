@@ -14,6 +14,7 @@ import type {
   HealthRequest,
   HealthResponse,
   HuggingfaceReference,
+  JobDispatch,
   JobSpec,
   JobStatus,
   LearningRateScheduler,
@@ -211,10 +212,11 @@ export const apiRequestSchema: Schema<ApiRequest> = externallyTagged<ApiRequest>
     training: omittable(trainingRunSchema),
   }),
   JobStatus: struct<{ readonly task_id: string; readonly status: JobStatus }>({ task_id: uuid, status: jobStatus }),
-  DispatchJob: struct<{ readonly id: string; readonly spec: JobSpec; readonly training?: TrainingRun }>({
+  DispatchJob: struct<JobDispatch>({
     id: uuid,
     spec: jobSpecSchema,
     training: omittable(trainingRunSchema),
+    dispatch: omittable(u32),
   }),
   Data: struct<{ readonly dataset: string; readonly training?: TrainingRun }>({
     dataset: text(),

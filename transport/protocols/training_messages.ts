@@ -114,6 +114,8 @@ export type TrainingRequest =
       readonly job: Uuid;
       readonly aggregator: Peer;
       readonly results: readonly Peer[];
+      /** As `JobDispatch.dispatch`. */
+      readonly dispatch?: number;
     } & Traced;
   }
   | { readonly Unknown: Readonly<Record<never, never>> };

@@ -112,6 +112,7 @@ const known: Schema<TrainingRequest> = externallyTagged<TrainingRequest>({
       job: uuid,
       aggregator: peer,
       results: list(peer),
+      dispatch: omittable(u32),
       traceparent,
     }),
     ({ results }) => results.length > resultsNamedMax ? `more than ${resultsNamedMax} results` : undefined,

@@ -102,6 +102,7 @@ test("a change of the aggregator is read back, and bounded", () => {
       job: id,
       aggregator: peer,
       results: Array.from({ length: results }, () => peer),
+      dispatch: 7,
     },
   });
   const read = (results: number) =>
