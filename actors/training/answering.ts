@@ -9,6 +9,7 @@ import type {
   Grant,
   JobStatus,
   Peer,
+  Progress,
   ProgressRequest,
   TrainingRun,
   Uuid,
@@ -21,6 +22,7 @@ import type { allocationMachine } from "./allocation.ts";
 import { signGrant } from "../data/grant.ts";
 import { instantFromMs } from "../runtime/instant.ts";
 import { handleRequest, type ReceivedRequest, type RequestTable, type RequestWith } from "../runtime/requests.ts";
+import { batchSize } from "./job_spec.ts";
 import { modelFor, offerToModel } from "./keeping.ts";
 import { judgeEarly, judgeRound, reportReceipt } from "./judging.ts";
 import { offeredStream, rejectStream } from "./offered_stream.ts";
@@ -167,16 +169,16 @@ function reportEnded({ ports }: TrainingContext, { peer, jobId, taskId }: Partic
 
 function answerProgressRequest(args: TrainingArgs, request: RequestWith<ProgressRequest>): void {
   const { context, enqueue } = args;
-  const { exchange, peer, identity, message: { job_id: jobId, progress } } = request;
+  const { exchange, peer, identity, message: { job_id: jobId } } = request;
   if (!isOfRun(context, request.message.training)) return decline(args, request);
+  const progress = withinBatch(context, peer, request.message.progress);
   const { report, receipt, training: named } = request.message;
   const [now, namesTraining] = [monotonicNow(context.ports), named !== undefined];
   const received = { peer, member: memberOf(identity), jobId, progress, report, receipt, namesTraining, now };
   const { training, answer } = answerProgress(context.training, received, planOf(context));
   if (answer === undefined) return decline(args, request);
-  const isStatus = typeof progress === "object" && "status" in progress;
-  enqueue.assign({ samples: context.samples + (isStatus ? progress.status.batch_size : 0) });
-  enqueue.assign({ training });
+  const isStatus = typeof progress === "object" && "status" in progress && answer.type !== "Done";
+  enqueue.assign({ training, samples: context.samples + (isStatus ? progress.status.batch_size : 0) });
   if (context.workers().speakers[peer] === undefined) {
     enqueue.sendTo(context.parent, { type: "worker.known", peer, as: namesTraining ? "ours" : "foreign" });
   }
@@ -188,6 +190,13 @@ function answerProgressRequest(args: TrainingArgs, request: RequestWith<Progress
     if (receipt !== undefined) reportReceipt(args, { peer, receipt, training });
   } else if (training.roundsDone > context.training.roundsDone) judgeRound(args, peer, report);
   else if (report.round === training.roundsDone + 1) judgeEarly(args, peer, report);
+}
+
+/** A status counts at most the rows of a batch as the trainer's job has them: the sum of all is kept, and must stay a number. */
+function withinBatch({ training, config: { job } }: TrainingContext, peer: Peer, progress: Progress): Progress {
+  const trainer = training.trainers[peer];
+  if (trainer === undefined || typeof progress !== "object" || !("status" in progress)) return progress;
+  return { status: { batch_size: Math.min(progress.status.batch_size, batchSize(trainer.gpu, job)) } };
 }
 
 /** Why a member whose worker is of the existing network cannot take part; undefined where it can. */

@@ -62,14 +62,15 @@ const recordName = /^round-(0|[1-9][0-9]{0,6})\.json$/;
 const ownName =
   /^(?:round-([0-9]+)(\.velocity|\.result)?\.(?:safetensors|json)|incoming\.safetensors|\.(?:round-|incoming|layout).*\.tmp(?:\.old)?)$/;
 
-/** The newest round whose files fit its record; undefined where there is none. */
-export function newestCheckpoint(folder: string): Effect.Effect<FoundCheckpoint | undefined, never, FileSystem> {
+/**
+ * The newest round whose files fit its record; undefined where there is none. Fails where a file cannot be read: it may be whole, and
+ * another try may succeed.
+ */
+export function newestCheckpoint(
+  folder: string,
+): Effect.Effect<FoundCheckpoint | undefined, CheckpointFailed, FileSystem> {
   return Effect.gen(function* () {
-    const rounds = (yield* namesIn(folder)).flatMap((name) => {
-      const round = recordName.exec(name)?.[1];
-      return round === undefined ? [] : [Number(round)];
-    }).sort((a, b) => b - a);
-    for (const round of rounds) {
+    for (const round of yield* recordedRounds(folder)) {
       const checkpoint = yield* fittingCheckpoint(folder, round);
       if (checkpoint !== undefined) return checkpoint;
     }
@@ -77,33 +78,53 @@ export function newestCheckpoint(folder: string): Effect.Effect<FoundCheckpoint 
   });
 }
 
+/** The rounds that have a record, the newest first, whether their files fit it or not. */
+export function recordedRounds(folder: string): Effect.Effect<readonly number[], CheckpointFailed, FileSystem> {
+  return Effect.map(
+    Effect.mapError(namesIn(folder), failedAt(folder)),
+    (names) =>
+      names.flatMap((name) => {
+        const round = recordName.exec(name)?.[1];
+        return round === undefined ? [] : [Number(round)];
+      }).sort((a, b) => b - a),
+  );
+}
+
 function fittingCheckpoint(
   folder: string,
   round: number,
-): Effect.Effect<FoundCheckpoint | undefined, never, FileSystem> {
+): Effect.Effect<FoundCheckpoint | undefined, CheckpointFailed, FileSystem> {
   const path = recordPath(folder, round);
   return Effect.gen(function* () {
-    const { text } = yield* readWhole({ path, what: "record of a round", bytesMax: recordBytesMax, key: "state_dir" });
-    const record = parseRecord(text);
+    const read = yield* Effect.catch(
+      readWhole({ path, what: "record of a round", bytesMax: recordBytesMax, key: "state_dir" }),
+      ({ problem, detail }) =>
+        problem === "unreadable" ? Effect.fail(failedFor(path, detail)) : Effect.succeed({ text: "" }),
+    );
+    const record = parseRecord(read.text);
     if (record === undefined || record.round !== round) return undefined;
     const [parameters, velocity] = [parametersPath(folder, round), velocityPath(folder, round)];
     if (!(yield* isFitting(parameters, record.parameters))) return undefined;
     if (record.velocity !== null && !(yield* isFitting(velocity, record.velocity))) return undefined;
     return { record, parameters, velocity, result: resultPath(folder, round) };
-  }).pipe(Effect.orElseSucceed(() => undefined));
+  });
 }
 
 /** Whether a file is that of a record. Its size is compared first: a device or a pipe has no end, and a sparse file a late one. */
 function isFitting(
   path: string,
   { sizeBytes, sha256 }: FileFit,
-): Effect.Effect<boolean, PlatformError, FileSystem> {
+): Effect.Effect<boolean, CheckpointFailed, FileSystem> {
   return Effect.gen(function* () {
     const files = yield* FileSystem;
     const { type, size } = yield* files.stat(path);
     if (type !== "File" || Number(size) !== sizeBytes) return false;
     return (yield* measureFile(path)).sha256 === sha256;
-  });
+  }).pipe(
+    Effect.catch((error) =>
+      error.reason._tag === "NotFound" ? Effect.succeed(false) : Effect.fail(failedAt(path)(error))
+    ),
+  );
 }
 
 const pieceBytes = 1024 * 1024;
@@ -142,17 +163,23 @@ export function removeOthers(
       const kept = match[2] === ".result" ? 1 : keepRounds;
       return round !== undefined && !name.startsWith(".") && round <= newest && round > newest - kept;
     };
-    const gone = (yield* namesIn(folder)).filter((name) => !isKept(name));
+    const names = yield* Effect.orElseSucceed(namesIn(folder), () => []);
+    const gone = names.filter((name) => !isKept(name));
     for (const name of [...gone.filter((each) => each.endsWith(".json")), ...gone]) {
       yield* Effect.ignore(files.remove(join(folder, name), { force: true }));
     }
   });
 }
 
-function namesIn(folder: string): Effect.Effect<readonly string[], never, FileSystem> {
+/** The names in a folder; none where it does not exist. */
+function namesIn(folder: string): Effect.Effect<readonly string[], PlatformError, FileSystem> {
   return Effect.flatMap(
     FileSystem,
-    (files) => Effect.catch(files.readDirectory(folder), () => Effect.succeed<readonly string[]>([])),
+    (files) =>
+      Effect.catch(
+        files.readDirectory(folder),
+        (error) => error.reason._tag === "NotFound" ? Effect.succeed<readonly string[]>([]) : Effect.fail(error),
+      ),
   );
 }
 

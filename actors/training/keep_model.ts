@@ -26,6 +26,7 @@ import {
   measureFile,
   newestCheckpoint,
   parametersPath,
+  recordedRounds,
   recordPath,
   removeOthers,
   resultPath,
@@ -68,6 +69,13 @@ export function openModel(
       return yield* refuse(
         `${folder} holds round ${newest.record.round} of a training that began with other weights; ` +
           "move that folder away to begin anew",
+      );
+    }
+    const [recorded = 0] = newest === undefined ? yield* recordedRounds(folder) : [];
+    if (recorded > 0) {
+      return yield* refuse(
+        `${folder} holds round ${recorded} of this training, whose files are damaged, and no round that is whole; ` +
+          "restore them, or move that folder away to begin anew",
       );
     }
     yield* removeOthers(folder, { newest: newest?.record.round ?? -1, keepRounds });

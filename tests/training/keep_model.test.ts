@@ -199,6 +199,47 @@ for (const [name, damage] of damages) {
     }));
 }
 
+for (const name of ["round-2.json", "round-2.safetensors", "round-2.velocity.safetensors", "training"]) {
+  test(`bug: a finished round was removed because ${name} could not be read for a moment`, () =>
+    inFolder(async (folder) => {
+      await run(nextRound(folder));
+      await run(nextRound(folder));
+      const before = names(folder);
+      const fault = systemError({ _tag: "Unknown", module: "FileSystem", method: "open", cause: { code: "EIO" } });
+      const failing = Effect.gen(function* () {
+        const files = yield* FileSystem;
+        const at = <A, E, R>(path: string, effect: Effect.Effect<A, E, R>) =>
+          path.endsWith(name) ? Effect.fail(fault) : effect;
+        const service: FileSystem = {
+          ...files,
+          open: (path, options) => at(path, files.open(path, options)),
+          readDirectory: (path, options) => at(path, files.readDirectory(path, options)),
+        };
+        const opening = openModel(placeOf(folder), { weights: weightsOf(folder), run: 3 });
+        return yield* Effect.result(Effect.provideService(opening, FileSystem, service));
+      });
+      const outcome = await run(failing);
+      assert.ok(Result.isFailure(outcome));
+      assert.is(outcome.failure._tag, "CheckpointFailed", "another try may succeed");
+      assert.match(outcome.failure.message, name);
+      assert.equal(names(folder), before);
+      const opened = await run(openModel(placeOf(folder), { weights: weightsOf(folder), run: 3 }));
+      assert.is(opened.record.round, 2);
+    }));
+}
+
+test("bug: a training whose only round was damaged lost all of its files, and began at round 0 without a word", () =>
+  inFolder(async (folder) => {
+    await run(nextRound(folder));
+    truncateSync(join(folder, "training", "round-1.velocity.safetensors"), 10);
+    const before = names(folder);
+    const outcome = await run(Effect.result(openModel(placeOf(folder), { weights: weightsOf(folder), run: 2 })));
+    assert.ok(Result.isFailure(outcome));
+    assert.is(outcome.failure._tag, "WeightsRefused");
+    assert.match(outcome.failure.message, /round 1 .* damaged.*move that folder away/);
+    assert.equal(names(folder), before);
+  }));
+
 test("a round of another training is refused, and not removed", () =>
   inFolder(async (folder) => {
     await run(nextRound(folder));

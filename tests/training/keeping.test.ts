@@ -120,6 +120,34 @@ test("bug: a round that was on disk just after its aggregator was lost was not c
   }
 });
 
+test("bug: a trainer that reported batches of any size made every later record of a round unreadable", async () => {
+  const folder = temporary();
+  const { actor, say, progress, push, run, jobs, data } = await trained(configIn(folder.path, 2));
+  const train = jobs.find(({ peer }) => peer === "a")?.spec;
+  assert.ok(train?.executor.class === "train");
+  const status = () => {
+    const batch_size = 2 ** 32 - 1;
+    return say("a", { job_id: train.job_id, progress: { status: { batch_size } }, training: run });
+  };
+  status();
+  status();
+  const most = train.executor.config.batch_size;
+  assert.is(actor.getSnapshot().context.samples, 2 * most, "a batch has as many rows as its job says");
+  progress("a", "update");
+  progress("s", "updated");
+  assert.ok(await push(tensors(1, 1), "r1"));
+  assert.is(actor.getSnapshot().context.model?.checkpoint.record.samples, 2 * most);
+  assert.ok(data("a", "digits"));
+  progress("a", "update-received");
+  progress("a", "update");
+  progress("s", "updated");
+  assert.ok(await push(tensors(1, 1), "r2"));
+  progress("a", "update-received");
+  status();
+  assert.is(actor.getSnapshot().context.samples, 2 * most, "its training is over");
+  folder.remove();
+});
+
 test("a trainer whose parameters are not the scheduler's is lost; with a second one the aggregator is, and is not leased again", async () => {
   const folder = temporary();
   const names = ["a", "b", "c"];
@@ -239,7 +267,12 @@ test("an aggregator that does not take its job is replaced too; a worker that wa
   assert.equal(changes(), [], "not at once");
   world.pass(changeAgainMs);
   const [again] = changes();
-  assert.equal([again?.peer, again?.message], ["a", change?.message]);
+  const said = [change, again].map((request) =>
+    (request?.message as { readonly Change: { readonly dispatch: number } }).Change
+  );
+  const [first = 0, second = 0] = said.map(({ dispatch }) => dispatch);
+  assert.equal([again?.peer, { ...said[1], dispatch: first }], ["a", said[0]]);
+  assert.ok(second > first, "each is numbered");
   actor.send({ type: "role.drain" });
   folder.remove();
 });
