@@ -94,6 +94,8 @@ export const jobMachine = setup({
       enqueue(() => context.bridge?.link?.change(roles));
     }),
     takeExecutor: assign({ executor: (_, { value }: { readonly value: Executor }) => value }),
+    /** Dispatched again before anything ran. */
+    takeSpec: assign({ job: ({ context }, { spec }: JobUpdated) => ({ ...context.job, spec }) }),
     updateAggregator: sendTo("aggregator", (_, update: JobUpdated) => update),
     sendStarted: enqueueActions(({ context: { job, executor }, enqueue }) => {
       if (job.parent === undefined) return;
@@ -149,6 +151,7 @@ export const jobMachine = setup({
               target: "removing",
               actions: { type: "end", params: ({ event }) => failedOf(event.error.message) },
             },
+            "job.updated": { actions: { type: "takeSpec", params: ({ event }) => event } },
             "job.cancel": {
               target: "removing",
               actions: { type: "end", params: ({ event }) => cancelledOf(event.reason) },

@@ -54,7 +54,7 @@ export function takeModel(
 ): void {
   const { round, samples } = checkpoint.record;
   enqueue.assign({
-    model: { checkpoint, isPaused: false },
+    model: { checkpoint, isPaused: false, isSettling: false },
     samples,
     training: { ...context.training, roundsDone: round, digests: { [round]: digestOf(context, checkpoint) } },
   });
@@ -77,7 +77,7 @@ export function noteKept(
   const { training, ports } = context;
   const { round, parameters: { sha256 }, samples } = checkpoint.record;
   enqueue.assign({
-    model: { checkpoint, isPaused: false },
+    model: { checkpoint, isPaused: false, isSettling: context.model?.isSettling === true },
     training: withKept(
       training,
       { round, sha256: digestOf(context, checkpoint), now: monotonicNow(ports) },
@@ -101,6 +101,11 @@ export function noteKept(
 /** The disk has no room for the round, or has room again. */
 export function notePaused({ context, enqueue }: TrainingArgs, { isPaused }: { readonly isPaused: boolean }): void {
   if (context.model !== undefined) enqueue.assign({ model: { ...context.model, isPaused } });
+}
+
+/** No result of a former aggregator comes any more: another one may be found. */
+export function noteSettled({ context, enqueue }: TrainingArgs): void {
+  if (context.model !== undefined) enqueue.assign({ model: { ...context.model, isSettling: false } });
 }
 
 /** What a member is told about the model: where it is. Undefined for another data set, and for a peer that is no member. */

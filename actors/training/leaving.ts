@@ -12,6 +12,7 @@ import type { TransportFact } from "../../transport/port.ts";
 import { monotonicNow } from "../runtime/ports.ts";
 import type { MemberConnected } from "../runtime/role.ts";
 import { removeParticipant } from "./participants.ts";
+import { noteDataNode } from "./provider.ts";
 import { roundWait } from "./round_wait.ts";
 import {
   isAllDone,
@@ -39,11 +40,23 @@ export function noteSuccessor(
 
 /**
  * A node connected with the scheduler's under the present key, while the training finishes a round under the former one. Trainers may
- * finish it too; an aggregator with another key may be out of their reach.
+ * finish it too; an aggregator with another key may be out of their reach, and so may a data node.
  */
-export function noteAggregatorSuccessor(args: TrainingArgs, { identity }: MemberConnected): void {
+export function noteMember(args: TrainingArgs, fact: MemberConnected): void {
   const { aggregator } = args.context.training;
-  noteRekeyed(args, aggregator === undefined ? [] : [aggregator], identity);
+  noteRekeyed(args, aggregator === undefined ? [] : [aggregator], fact.identity);
+  noteDataNode(args, fact);
+}
+
+/**
+ * The scheduler's node takes another key: the training goes on under the former one, until its round is kept. Its participants cannot
+ * dial that PeerID any more: only this side can make a lost connection again.
+ */
+export function noteRetired({ context, enqueue }: TrainingArgs): void {
+  if (context.retiredAt !== undefined) return;
+  enqueue.assign({ retiredAt: keptRoundOf(context) });
+  const peers = allParticipants(context.training).map(({ peer }) => peer).sort();
+  enqueue.sendTo(context.transport, { type: "hold", peers });
 }
 
 function noteRekeyed(

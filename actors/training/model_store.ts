@@ -13,7 +13,7 @@
  *
  * @module
  */
-import { assign, enqueueActions } from "xstate";
+import { assign, enqueueActions, sendTo } from "xstate";
 import type { PeerText, StreamAnswer } from "../../transport/port.ts";
 import { pullProtocols, pushProtocols } from "../files/stream_file.ts";
 import { present } from "../runtime/present.ts";
@@ -57,7 +57,17 @@ const store = storeSetup.extend({
       stream: (_, { answer }: { readonly answer: StreamAnswer }) =>
         answer.type === "stream.opened" ? answer.stream : undefined,
     }),
-    dropStream: assign({ stream: undefined, current: undefined }),
+    dropStream: assign({ stream: undefined, current: undefined, isGone: false }),
+    rejectWaiting: enqueueActions(({ context, enqueue }) => {
+      for (const offered of context.waiting) enqueue(() => rejectStream(context, offered));
+      enqueue.assign({ waiting: [] });
+    }),
+    /** A result that has arrived needs its stream no more. */
+    abortStream: enqueueActions(({ context, enqueue }) => {
+      enqueue.assign({ isGone: true });
+      enqueue(() => context.ports.run(present(context.stream, "the stream").abort("it aggregates no more"), () => {}));
+    }),
+    settle: sendTo(({ context }) => context.parent, { type: "model.settled" }),
     resetStream: ({ context }, { answer }: { readonly answer: StreamAnswer }) => {
       if (answer.type === "stream.opened") context.ports.run(answer.stream.abort("not taken"), () => {});
     },
@@ -132,6 +142,7 @@ export const modelStoreMachine = store.createMachine({
     waiting: [],
     current: undefined,
     stream: undefined,
+    isGone: false,
     pulls: [],
     paused: undefined,
     hubTries: 0,
@@ -142,6 +153,7 @@ export const modelStoreMachine = store.createMachine({
     "pull.offered": { actions: { type: "reject", params: ({ event }) => event } },
     "result.accepted": { actions: { type: "resetStream", params: ({ event }) => event } },
     "pull.accepted": { actions: { type: "startPull", params: ({ event }) => event } },
+    "aggregator.gone": { actions: ["rejectWaiting", "settle"] },
     "effect.done.pull": { actions: { type: "endPull", params: ({ event }) => event.value } },
   },
   states: {
@@ -216,6 +228,7 @@ export const modelStoreMachine = store.createMachine({
               },
               { target: "waiting", actions: { type: "resetStream", params: ({ event }) => event } },
             ],
+            "aggregator.gone": { target: "waiting", actions: ["rejectWaiting", "dropStream", "settle"] },
           },
           after: { [acceptMs]: "waiting" },
         },
@@ -245,10 +258,16 @@ export const modelStoreMachine = store.createMachine({
                 actions: { type: "end", params: ({ event }) => ({ reason: lostReason(event.value) }) },
               },
               {
+                guard: "isGone",
+                target: "waiting",
+                actions: [{ type: "noteTaken", params: ({ event }) => event.value }, "dropStream", "settle"],
+              },
+              {
                 target: "waiting",
                 actions: [{ type: "noteTaken", params: ({ event }) => event.value }, "dropStream"],
               },
             ],
+            "aggregator.gone": { actions: ["rejectWaiting", "abortStream"] },
             "effect.failed.taken": {
               target: "#modelStore.broken",
               actions: { type: "end", params: ({ event }) => ({ reason: event.error.message }) },

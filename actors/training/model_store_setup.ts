@@ -64,6 +64,8 @@ export interface ModelStoreContext extends ModelStoreInput {
   /** The result that is being taken. */
   readonly current: OfferedResult | undefined;
   readonly stream: StreamHandle | undefined;
+  /** The sender of that result no longer aggregates. */
+  readonly isGone: boolean;
   /** The running pulls. */
   readonly pulls: readonly OfferedPull[];
   /** Why the training is paused. */
@@ -80,6 +82,8 @@ export type ModelStoreEvent =
   | { readonly type: "result.rejected"; readonly peer: PeerText; readonly reason: string }
   /** The disk has no room for the next round. `round.kept` says that it has. */
   | { readonly type: "model.paused"; readonly isPaused: true }
+  /** The answer to `aggregator.gone`: no result of that aggregator is being taken any more. */
+  | { readonly type: "model.settled" }
   | { readonly type: "model.broken"; readonly reason: string };
 
 const opened = fromEffect(
@@ -123,6 +127,11 @@ const actors = { opened, taken, pull };
 export type ModelStoreCommand =
   | OfferedResult & { readonly type: "result.offered" }
   | OfferedPull & { readonly type: "pull.offered" }
+  /**
+   * The aggregator was lost or left. A result of it that has arrived is kept; any other is refused, so that its successor makes that
+   * round.
+   */
+  | { readonly type: "aggregator.gone" }
   | { readonly type: "result.accepted"; readonly exchange: string; readonly answer: StreamAnswer }
   | { readonly type: "pull.accepted"; readonly exchange: string; readonly answer: StreamAnswer }
   | EventsOf<typeof actors>;
@@ -153,8 +162,10 @@ export const storeSetup = setup({
       error instanceof WeightsRefused || error instanceof EffectDied,
     /** The model hub did not give the weights. */
     isOfHub: (_, { error }: { readonly error: unknown }) => error instanceof HubFailed,
-    /** The sender of a lost result sends it once: the model misses a round from here on. */
-    isLost: (_, outcome: TakenResult | FailedResult) => outcome.type === "failed" && !outcome.isRepeated,
+    /** The sender of a lost result sends it once: the model misses a round from here on, unless another aggregator makes it. */
+    isLost: ({ context }, outcome: TakenResult | FailedResult) =>
+      outcome.type === "failed" && !outcome.isRepeated && !context.isGone,
+    isGone: ({ context }) => context.isGone,
   },
 });
 

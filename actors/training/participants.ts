@@ -81,11 +81,20 @@ export function removeParticipant(args: TrainingArgs, participant: Participant):
     ? withoutAggregator(context.training, keptRoundOf(context))
     : withoutParticipant(context.training, peer);
   enqueue.assign({ training: { ...left, changedAt: monotonicNow(context.ports) }, stalledAt: undefined });
+  if (part === "aggregator") settleResults(args);
   enqueue.cancel(`dispatch/${taskId}`);
   enqueue.cancel(`absence/${peer}`);
   enqueue.stopChild(`lease/${leaseId}`);
   release(args, participant);
   return part;
+}
+
+/** Another aggregator is not sought before the model has kept or refused what the former one sent. */
+function settleResults({ context, self, enqueue }: TrainingArgs): void {
+  const store = self.getSnapshot().children["model"];
+  if (store === undefined || context.model === undefined) return;
+  enqueue.assign({ model: { ...context.model, isSettling: true } });
+  enqueue.sendTo(store, { type: "aggregator.gone" });
 }
 
 /** Whether this participant is the aggregator that sends the last result: its absence ends the wait for it. */

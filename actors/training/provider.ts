@@ -8,7 +8,7 @@
 import { Result } from "effect";
 import { isConnectedAs, standsFor } from "../../pki/member.ts";
 import type { RecordAnswer, TransportFact } from "../../transport/port.ts";
-import { answerAs } from "../runtime/role.ts";
+import { answerAs, type MemberConnected } from "../runtime/role.ts";
 import { readDatasetRecord } from "../data/dataset_record.ts";
 import {
   findTimeoutMs,
@@ -54,20 +54,28 @@ export function noteProviderGone(
   enqueue.raise({ type: "dataset.seek" });
 }
 
-/** The provider is back, or a data node connected that may be the provider with another key. */
+/** The provider is back, or a data node connected. */
 export function noteProvider(
-  { context, enqueue }: TrainingArgs,
+  args: TrainingArgs,
   { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
 ): void {
+  const { context, enqueue } = args;
   if (context.dataset === undefined) return;
   if (peer === context.dataset.provider && standsFor(identity.role, "data")) {
     enqueue.assign({ seeks: 0 });
     enqueue.cancel(seekSoon.id);
-  } else if (identity.role === "data") {
-    enqueue.assign({ seeks: Math.max(context.seeks, seeksAtData) });
-    enqueue.cancel(seekSoon.id);
-    enqueue.raise({ type: "dataset.seek" });
-  }
+  } else noteDataNode(args, { identity });
+}
+
+/** A data node connected that may be the provider with another key; also where it did so with the scheduler's node under its present key. */
+export function noteDataNode(
+  { context, enqueue }: TrainingArgs,
+  { identity }: Pick<MemberConnected, "identity">,
+): void {
+  if (context.dataset === undefined || identity.role !== "data") return;
+  enqueue.assign({ seeks: Math.max(context.seeks, seeksAtData) });
+  enqueue.cancel(seekSoon.id);
+  enqueue.raise({ type: "dataset.seek" });
 }
 
 /** Looks up the record, and again after a pause, while tries are left. */

@@ -12,8 +12,8 @@ import type { RoleOutcome } from "../runtime/role.ts";
 import { answerRequest, routeStream } from "./answering.ts";
 import { reportDone, reportTail, reportUnconfirmed } from "./ending.ts";
 import { dispatchAggregator, dispatchTrainers, noteDispatch, takeLease } from "./dispatching.ts";
-import { noteKept, notePaused, reportModel, startModel, takeModel } from "./keeping.ts";
-import { isRetired, letLeave, nextLeaver, noteAggregatorSuccessor, noteSuccessor } from "./leaving.ts";
+import { noteKept, notePaused, noteSettled, reportModel, startModel, takeModel } from "./keeping.ts";
+import { isRetired, letLeave, nextLeaver, noteMember, noteRetired, noteSuccessor } from "./leaving.ts";
 import {
   loseParticipant,
   loseSilent,
@@ -28,7 +28,6 @@ import { find, noteLookup, noteProvider, noteProviderGone, seek, takeProvider } 
 import { keptWeights } from "./repository_weights.ts";
 import { changeAgain, changeTrainers, forgive, noteChange, reportStrong, reportWaiting } from "./replacing.ts";
 import {
-  keptRoundOf,
   type LostParticipant,
   type TrainingArgs,
   type TrainingContext,
@@ -64,6 +63,7 @@ export const trainingWithActions = trainingSetup.extend({
     takeModel: enqueueActions(takeModel),
     noteKept: enqueueActions(noteKept),
     notePaused: enqueueActions(notePaused),
+    noteSettled: enqueueActions(noteSettled),
     reportModel,
     noteRun: enqueueActions(noteRun),
     announceRun: sendTo(({ context }) => context.parent, announceRun),
@@ -85,9 +85,9 @@ export const trainingWithActions = trainingSetup.extend({
     noteAbsence: enqueueActions(noteAbsence),
     noteReturn: enqueueActions(noteReturn),
     noteSuccessor: enqueueActions(noteSuccessor),
-    noteAggregatorSuccessor: enqueueActions(noteAggregatorSuccessor),
+    noteMember: enqueueActions(noteMember),
     letLeave: enqueueActions(letLeave),
-    noteRetired: assign({ retiredAt: ({ context }) => context.retiredAt ?? keptRoundOf(context) }),
+    noteRetired: enqueueActions(noteRetired),
     noteDenied: enqueueActions(noteDenied),
     loseParticipant: enqueueActions(loseParticipant),
     loseSilent: enqueueActions(loseSilent),

@@ -9,7 +9,7 @@
  *      └── held-out rows unreadable ──▶ failed                   │   (with a model: waiting, until there are others)
  *                                                                └── a member lost or new: the aggregator is dispatched again
  *
- *  role.drain, in every state ──▶ drained; role.retire ──▶ drained without participants, or after a round that is kept
+ *  role.drain, in every state ──▶ drained; role.retire ──▶ drained before rounds begin, or after a round that is kept
  * ```
  *
  * While one part cannot be filled, it releases the workers of the other and fills the parts in the other order
@@ -71,10 +71,7 @@ export const trainingMachine = trainingWithActions.createMachine({
   initial: "numbering",
   on: {
     "role.drain": { target: ".drained" },
-    "role.retire": [
-      { guard: "hasNoParticipants", target: ".drained" },
-      { guard: "keepsModel", target: ".drained" },
-    ],
+    "role.retire": { target: ".drained" },
     "request.received": { actions: { type: "answerRequest", params: ({ event }) => event } },
     "stream.received": { actions: { type: "routeStream", params: ({ event }) => event } },
     "peer.closed": {
@@ -93,7 +90,7 @@ export const trainingMachine = trainingWithActions.createMachine({
       ],
     },
     "authorization.changed": { actions: { type: "noteDenied", params: ({ event }) => event } },
-    "member.connected": { actions: { type: "noteAggregatorSuccessor", params: ({ event }) => event } },
+    "member.connected": { actions: { type: "noteMember", params: ({ event }) => event } },
     "dataset.seek": { actions: "seek" },
     "dataset.answered": { actions: { type: "takeProvider", params: ({ event }) => event } },
     "absence.over": {
@@ -118,6 +115,7 @@ export const trainingMachine = trainingWithActions.createMachine({
     "evaluation.broken": { actions: { type: "noteEvaluation", params: "broken" } },
     "round.kept": { actions: { type: "noteKept", params: ({ event }) => event } },
     "model.paused": { actions: { type: "notePaused", params: ({ event }) => event } },
+    "model.settled": { actions: "noteSettled" },
     "result.rejected": {
       actions: {
         type: "raiseLost",
@@ -388,6 +386,7 @@ export const trainingMachine = trainingWithActions.createMachine({
       entry: ["reportDone", "reportModel"],
       exit: "releaseEnded",
       always: { guard: "isAllEnded", target: "finished" },
+      on: { "role.retire": [{ guard: "keepsModel", target: "drained" }, {}] },
       after: { [lingerMs]: "finished" },
     },
     finished: { type: "final" },

@@ -152,6 +152,8 @@ export interface KeptModel {
   readonly checkpoint: Checkpoint;
   /** The disk has no room for the next round. */
   readonly isPaused: boolean;
+  /** The aggregator is gone, and a result of it may still be on its way to the disk: another one would make that round again. */
+  readonly isSettling: boolean;
 }
 
 const actors = {
@@ -260,7 +262,8 @@ export function isAllDone({ model, config }: TrainingContext): boolean {
 
 /** Whether another aggregator has to be found. */
 function needsAggregator(context: TrainingContext): boolean {
-  return context.model !== undefined && context.training.aggregator === undefined && !isAllDone(context);
+  const { model, training } = context;
+  return model?.isSettling === false && training.aggregator === undefined && !isAllDone(context);
 }
 
 /**
@@ -319,7 +322,6 @@ export const trainingSetup = setup({
     canRegroup: ({ context }) => allParticipants(context.training).length + Object.keys(context.excluded).length > 0,
     takesTurns: ({ context }) => context.patience !== undefined,
     wantsAggregatorFirst: ({ context }) => context.first === "aggregator" && context.training.aggregator === undefined,
-    hasNoParticipants: ({ context }) => allParticipants(context.training).length === 0,
     lacksTrainers: ({ context }) => trainersOf(context.training).length < leastAtStart(context),
     hasNoTrainers: ({ context }) => trainersOf(context.training).length === 0,
     hasToQueue: ({ context }) => context.patience !== undefined && context.training.aggregator === undefined,

@@ -10,6 +10,9 @@ import { type AnyEventObject, assign, createActor, fromCallback, setup } from "x
 import { jobMachine } from "../../actors/job/job.ts";
 import type { parameterServerMachine } from "../../actors/job/parameter_server.ts";
 import { identifyProcess } from "../../actors/job/process_identity.ts";
+import { makeWorkDirectory } from "../../actors/job/work_directory.ts";
+import type { Ports } from "../../actors/runtime/ports.ts";
+import { fromScoped } from "../../actors/runtime/scoped_actor.ts";
 import type { AggregatorInput, JobEnded, JobInput, JobOutcome } from "../../actors/job/messages.ts";
 import type { ExecutorConfig } from "../../actors/config/config.ts";
 import type { JobSpec } from "../../transport/protocols/messages.ts";
@@ -234,6 +237,35 @@ test("the parameter server runs in the job's place, hears of updates, and its ou
   await cancelled.started();
   cancelled.send({ type: "job.cancel", reason: "drain" });
   assert.equal(await cancelled.ended(), { type: "cancelled", reason: "drain" });
+});
+
+test("bug: a job that was dispatched again while its directory was made ran with its first trainers", async () => {
+  const specs: JobSpec[] = [];
+  const server = setup({ types: { input: {} as AggregatorInput, output: {} as JobOutcome } }).createMachine({
+    context: ({ input }) => {
+      specs.push(input.spec);
+      return {};
+    },
+    initial: "end",
+    states: { end: { type: "final" } },
+    output: { type: "finished" },
+  });
+  // As where a tool mounts it.
+  const directory = fromScoped(
+    "directory",
+    ({ ports, job }: { readonly ports: Ports; readonly job: JobInput }) =>
+      Effect.gen(function* () {
+        yield* Effect.sleep(20);
+        return { directory: yield* makeWorkDirectory(job.workDir, ports.uuid(), undefined), cell: undefined };
+      }),
+  );
+  const aggregator = server as unknown as typeof parameterServerMachine;
+  const logic = jobMachine.provide({ actors: { aggregator, directory } });
+  const job = start({ class: "aggregate", runtime: "parameter-server" }, { spec: aggregation }, logic);
+  const spec = { ...aggregation, aggregation: { late: ["b"] } };
+  job.send({ type: "job.updated", spec });
+  assert.equal(await job.ended(), { type: "finished" });
+  assert.equal(specs, [spec]);
 });
 
 test("a parameter server that dies, or gets a job of another class, fails the job", async () => {

@@ -1,10 +1,12 @@
 /** A scheduler that keeps the model of its training: what members are told, and when a round is finished. */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
+import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { layoutDigest } from "../../actors/learning/mod.ts";
-import { eventually, temporary } from "../support/job_world.ts";
+import { eventually, streamPair, temporary } from "../support/job_world.ts";
 import { configIn, tensors, trained } from "../support/kept_training.ts";
 import { changeAgainMs } from "../../actors/training/replacing.ts";
 import { trainingIdOf } from "../../actors/training/run_number.ts";
@@ -93,16 +95,28 @@ test("an aggregator whose result does not fit is lost; the round is done again w
   folder.remove();
 });
 
+/** The whole result is there, and its round is being written. */
+async function hasArrived(folder: string): Promise<void> {
+  const [id = ""] = readdirSync(join(folder, "state/trainings"));
+  const path = join(folder, "state/trainings", id, "incoming.safetensors");
+  for (let turns = 0; !existsSync(path); turns++) {
+    assert.ok(turns < 100_000, "no result arrived");
+    await setImmediate();
+  }
+}
+
 test("bug: a round that was on disk just after its aggregator was lost was not counted, and the training ended with one fewer", async () => {
   for (const rounds of [1, 2]) {
     const folder = temporary();
     const { world, actor, progress, push, offer, dispatches } = await trained(configIn(folder.path, rounds));
     progress("a", "update");
     progress("s", "updated");
-    const kept = push(tensors(1, 1), "r1");
+    const pushed = push(tensors(1, 1), "r1");
+    await hasArrived(folder.path);
     actor.send({ type: "peer.closed", peer: "s", identity: identityOf("s"), reason: revoked });
     assert.is(world.reported("aggregator.lost").length, 1);
-    assert.ok(await kept);
+    await pushed;
+    await eventually("the round is kept", () => world.reported("round.finished").length === 1);
     assert.equal(world.reported("round.finished").map(({ round }) => round), [1]);
     assert.is(actor.getSnapshot().context.training.roundsDone, 1);
     if (rounds === 1) {
@@ -118,6 +132,70 @@ test("bug: a round that was on disk just after its aggregator was lost was not c
     }
     folder.remove();
   }
+});
+
+test("bug: a round that was on disk after the next aggregator had its job was made again, and trainers had other parameters", async () => {
+  const folder = temporary();
+  const { world, actor, progress, push, offer, dispatches, live } = await trained(configIn(folder.path, 3));
+  const round = async (nth: number) => {
+    progress("a", "update");
+    progress("s", "updated");
+    const pushed = push(tensors(nth, 1), `r${nth}`);
+    if (nth === 1) {
+      assert.ok(await pushed);
+      progress("a", "update-received");
+      return;
+    }
+    await hasArrived(folder.path);
+    actor.send({ type: "peer.closed", peer: "s", identity: identityOf("s"), reason: revoked });
+    // Another is there at once, while the round is being written.
+    offer("t");
+    live(1_000);
+    offer("t");
+    live(1_000);
+    const early = dispatches().map(({ peer, spec }) => [peer, spec.training?.round]);
+    await pushed;
+    await eventually("the round is kept", () => world.reported("round.finished").length === nth);
+    offer("t");
+    live(1_000);
+    const jobs = [...early, ...dispatches().map(({ peer, spec }) => [peer, spec.training?.round])];
+    assert.equal(jobs, [["t", 2]], "it goes on after the round that is kept");
+  };
+  await round(1);
+  await round(2);
+  assert.equal(world.reported("round.finished").map(({ round }) => round), [1, 2]);
+  assert.is(actor.getSnapshot().context.training.roundsDone, 2);
+  assert.not(actor.getSnapshot().context.training.trainers["a"]?.waiting, "it waits for the result");
+  actor.send({ type: "role.drain" });
+  folder.remove();
+});
+
+test("bug: a lost aggregator whose push went on kept its successor's results out, and its own could count later", async () => {
+  const folder = temporary();
+  const { world, actor, progress, stream, push, offer, dispatches, live, join } = await trained(
+    configIn(folder.path, 2),
+  );
+  progress("a", "update");
+  progress("s", "updated");
+  stream("s", "slow", "push/2");
+  const accept = world.takeOne("stream.accept");
+  const { near, far } = streamPair({ near: "scheduler", far: "s" }, "/hypha-tensor-stream/push/2");
+  accept.replyTo.send({ type: "stream.opened", id: "slow", stream: near });
+  await Effect.runPromise(far.write(new Uint8Array(8)));
+  stream("s", "next", "push/2");
+  actor.send({ type: "peer.closed", peer: "s", identity: identityOf("s"), reason: revoked });
+  await eventually("its push is reset", () => world.reported("result.refused").length === 1);
+  assert.equal(world.take("stream.reject").map(({ exchange }) => exchange), ["next"]);
+  assert.ok(Result.isFailure(await Effect.runPromise(Effect.result(far.write(new Uint8Array(8))))));
+  offer("t");
+  live(1_000);
+  assert.equal(dispatches().map(({ peer, spec }) => [peer, spec.training?.round]), [["t", 0]]);
+  join();
+  progress("t", "updated");
+  assert.ok(await push(tensors(1, 1), "r1", "t"));
+  assert.equal(world.reported("round.finished").map(({ round }) => round), [1]);
+  actor.send({ type: "role.drain" });
+  folder.remove();
 });
 
 test("bug: a trainer that reported batches of any size made every later record of a round unreadable", async () => {

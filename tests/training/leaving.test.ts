@@ -3,8 +3,8 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { identityOf } from "../support/fake_transport.ts";
 import { eventually, temporary } from "../support/job_world.ts";
-import { configIn, tensors, trained } from "../support/kept_training.ts";
-import { training } from "../support/scheduler_world.ts";
+import { configIn, recordOf, tensors, trained } from "../support/kept_training.ts";
+import { configOf, startScheduler, training } from "../support/scheduler_world.ts";
 
 const test = suite("members with another key");
 
@@ -188,6 +188,37 @@ test("bug: a training under its scheduler's former key never heard that its aggr
     }
     assert.equal(scheduler.getSnapshot().output, { type: "drained" }, "it goes on under the present key");
     folder.remove();
+  }
+});
+
+test("bug: a training under its scheduler's former key kept a data node's former PeerID, and left lost connections to those that cannot dial it", async () => {
+  const folder = temporary();
+  const { scheduler, actor, world } = await rekeyed(folder.path);
+  scheduler.send({ type: "role.retire", withinMs: 600_000 });
+  assert.equal(world.take("hold").at(-1)?.peers, ["a", "s"]);
+  scheduler.send({ type: "role.retire", withinMs: 600_000 });
+  assert.equal(world.take("hold"), [], "once");
+  const before = world.take("record.get").length;
+  const connect = (name: string, role?: "data") =>
+    scheduler.send({ type: "member.connected", identity: identityOf(`${name}-2`, role, `${name}.name`) });
+  connect("b");
+  assert.equal([before, world.take("record.get").length], [0, 0]);
+  connect("data", "data");
+  assert.is(world.take("record.get").length, 1, "its record names the present PeerID");
+  const answer = { ...recordOf(3), publisher: "data-2", identity: identityOf("data-2", "data") };
+  actor.send({ type: "dataset.answered", lookup: actor.getSnapshot().context.lookups, answer });
+  assert.equal(world.reported("dataset.moved").map(({ peer }) => peer), ["data-2"]);
+  scheduler.send({ type: "role.drain" });
+  folder.remove();
+});
+
+test("bug: a training without a model that lacked a worker went on seeking under its scheduler's former key", () => {
+  for (const parts of [["a"], ["a", "s"]]) {
+    const { scheduler, found, offer } = startScheduler(configOf(1, 2));
+    found();
+    offer(...parts);
+    scheduler.send({ type: "role.retire", withinMs: 600_000 });
+    assert.equal(scheduler.getSnapshot().output, { type: "drained" }, parts.join());
   }
 });
 

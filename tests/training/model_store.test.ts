@@ -284,6 +284,36 @@ test("a push of our own that breaks off in its head is sent again, and breaks no
   assert.ok(await push(tensors(1, 1), label(1)));
 });
 
+test("what an aggregator that is gone was sending is refused, before its stream is accepted and after; then its successor's counts", async () => {
+  const { store, push, world } = await opened();
+  const settled = () => store.said.filter(({ type }) => type === "model.settled").length;
+  const facts = { run: 3, slices: null, members: [], samples: 0 };
+  const offer = (exchange: string) => store.send({ type: "result.offered", exchange, peer: "agg", reported: 9, facts });
+  store.send({ type: "aggregator.gone" });
+  assert.is(settled(), 1, "there is none");
+  for (const protocol of [undefined, "/hypha-tensor-stream/push", "/hypha-tensor-stream/push/2"] as const) {
+    const before = settled();
+    offer("first");
+    offer("second");
+    const { replyTo } = world.takeOne("stream.accept");
+    const { near, far } = streamPair({ near: "scheduler", far: "agg" }, protocol ?? "/hypha-tensor-stream/push/2");
+    const accepted = () => replyTo.send({ type: "stream.opened", id: "first", stream: near });
+    if (protocol !== undefined) {
+      accepted();
+      await Effect.runPromise(far.write(new Uint8Array(5)));
+      await settle();
+    }
+    store.send({ type: "aggregator.gone" });
+    assert.equal(world.take("stream.reject").map(({ exchange }) => exchange), ["second"]);
+    if (protocol === undefined) accepted();
+    await eventually("it is settled", () => settled() === before + 1);
+    const sent = await Effect.runPromise(Effect.result(far.write(new Uint8Array(5))));
+    assert.ok(Result.isFailure(sent), `${protocol}: its stream is reset`);
+  }
+  assert.not.ok(store.said.some(({ type }) => type === "model.broken"), "another one makes the round");
+  assert.ok(await push(tensors(1, 1), label(1)));
+});
+
 test("serves the newest round to members, and velocity from round 1 on", async () => {
   const { push, pull } = await opened();
   assert.equal(await pull("hypha:weights/t-1", indexOf(0)), [1, 2]);
