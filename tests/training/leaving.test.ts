@@ -222,6 +222,25 @@ test("bug: a training without a model that lacked a worker went on seeking under
   }
 });
 
+test("a training that is over ends as finished under the former key, or is opened again where its model is kept", async () => {
+  const { scheduler, actor, round } = training(["a"], 1, "s");
+  round("a");
+  assert.is(actor.getSnapshot().value, "concluding");
+  scheduler.send({ type: "role.retire", withinMs: 600_000 });
+  assert.is(actor.getSnapshot().value, "concluding");
+  scheduler.send({ type: "role.drain" });
+  const folder = temporary();
+  const kept = await trained(configIn(folder.path, 1));
+  kept.progress("a", "update");
+  kept.progress("s", "updated");
+  assert.ok(await kept.push(tensors(1, 1), "r1"));
+  assert.is(kept.progress("a", "update-received"), "Done");
+  assert.is(kept.actor.getSnapshot().value, "concluding");
+  kept.scheduler.send({ type: "role.retire", withinMs: 600_000 });
+  assert.equal(kept.scheduler.getSnapshot().output, { type: "drained" });
+  folder.remove();
+});
+
 test("a training that has not begun its rounds gives way at once", async () => {
   const folder = temporary();
   const { scheduler, actor } = await trained(configIn(folder.path, 2));
