@@ -27,17 +27,18 @@ export interface PeekedStream<Head> {
  *
  * @param decode The head of these bytes; undefined where they are too few.
  * @param bytesMax A head is not longer than this.
+ * @param idleMs All of it comes within this.
  */
 export function peekHead<Head>(
   stream: StreamHandle,
   decode: (held: Uint8Array) => Result.Result<Head | undefined, unknown>,
   { bytesMax, ...limits }: Pick<CopyLimits, "idleMs"> & { readonly bytesMax: number },
 ): Effect.Effect<PeekedStream<Head>, TransportError> {
-  return Effect.gen(function* () {
+  const peeked = Effect.gen(function* () {
     const chunks: StreamChunk[] = [];
     let held = new Uint8Array(0);
     for (;;) {
-      const chunk = yield* withinIdle(stream.read, limits, "read");
+      const chunk = yield* stream.read;
       chunks.push(chunk);
       const headless = () => ({ stream: replayed(stream, chunks), head: undefined });
       if (chunk.type === "end") return headless();
@@ -48,6 +49,7 @@ export function peekHead<Head>(
       if (held.length > bytesMax) return headless();
     }
   });
+  return withinIdle(peeked, limits, "read");
 }
 
 /** Reads what a pushed file belongs to. A stream of the existing network has no head and is given back as it is. */

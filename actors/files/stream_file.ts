@@ -25,9 +25,15 @@ export const pushProtocols = ["/hypha-tensor-stream/push/2", "/hypha-tensor-stre
 export interface CopyLimits {
   /** Bytes of one file. */
   readonly fileBytesMax: number;
-  /** Between two pieces, in milliseconds. */
+  /** Between two pieces, in milliseconds. All waits of a copy together take longer only as bytes move ({@linkcode leastBytesPerMs}). */
   readonly idleMs: number;
 }
+
+/**
+ * Waits of a copy take at most `idleMs` and what the bytes that moved take at this rate, in bytes a millisecond: a peer that moves a byte
+ * now and then would hold the copy for days. An uplink carries copies at once: eight of a result need 2 Mbit/s, 64 pulls 16 Mbit/s.
+ */
+export const leastBytesPerMs = 32;
 
 /** Longest time between two pieces is over. */
 export function withinIdle<A, E>(
@@ -41,12 +47,13 @@ export function withinIdle<A, E>(
   });
 }
 
-/** Bounds an Effect that waits for a stream; `done` says in the error what did not happen. */
-type Bounded = <A, E>(effect: Effect.Effect<A, E>, done: string) => Effect.Effect<A, E>;
+/** Bounds an Effect that waits for a stream; `done` says in the error what did not happen, `bytesOf` how many bytes moved. */
+type Bounded = <A, E>(effect: Effect.Effect<A, E>, done: string, bytesOf: (value: A) => number) => Effect.Effect<A, E>;
 
 /**
- * Runs a copy, and fails it when one of the waits that it bounds takes longer than `idleMs`. One timer watches the whole copy: one
- * for each piece, with the fibers of its race, costs more than the piece.
+ * Runs a copy, and fails it when one of the waits that it bounds takes longer than `idleMs`, or all of them longer than the bytes allow.
+ * Time in which the copy does not wait for its stream does not count. One timer watches the whole copy: one for each piece, with the
+ * fibers of its race, costs more than the piece. Therefore a copy that is too slow fails up to `idleMs` later.
  */
 function withBoundedWaits<A, E>(
   { idleMs }: Pick<CopyLimits, "idleMs">,
@@ -55,20 +62,33 @@ function withBoundedWaits<A, E>(
   return Clock.clockWith((clock) => {
     const now = () => Number(clock.currentTimeNanosUnsafe() / 1_000n) / 1_000;
     let wait: { readonly since: number; readonly done: string } | undefined;
-    const bounded: Bounded = (effect, done) =>
+    let waitedMs = 0;
+    let movedBytes = 0;
+    const bounded: Bounded = (effect, done, bytesOf) =>
       Effect.suspend(() => {
-        wait = { since: now(), done };
+        const since = now();
+        wait = { since, done };
         return Effect.map(effect, (value) => {
           wait = undefined;
+          waitedMs += now() - since;
+          movedBytes += bytesOf(value);
           return value;
         });
       });
+    const tooSlow = (detail: string) => Effect.fail(new TransportError({ code: "timed-out", detail }));
     const limit: Effect.Effect<never, TransportError> = Effect.gen(function* () {
       for (;;) {
-        const leftMs = wait === undefined ? idleMs : Math.ceil(wait.since + idleMs - now());
-        if (wait !== undefined && leftMs <= 0) {
-          const detail = `nothing ${wait.done} for ${idleMs} ms`;
-          return yield* Effect.fail(new TransportError({ code: "timed-out", detail }));
+        if (wait === undefined) {
+          yield* Effect.sleep(idleMs);
+          continue;
+        }
+        const { since, done } = wait;
+        const waitingMs = now() - since;
+        const leftMs = Math.ceil(idleMs - waitingMs);
+        if (leftMs <= 0) return yield* tooSlow(`nothing ${done} for ${idleMs} ms`);
+        const allMs = waitedMs + waitingMs;
+        if (allMs > idleMs + movedBytes / leastBytesPerMs) {
+          return yield* tooSlow(`only ${movedBytes} bytes ${done} in ${Math.round(allMs)} ms`);
         }
         yield* Effect.sleep(leftMs);
       }
@@ -97,7 +117,7 @@ export function readStreamFile<E>(
     const reader = isFramed(stream.protocol)
       ? new FramedReader(limits.fileBytesMax)
       : new RawReader(limits.fileBytesMax);
-    const read = bounded(stream.read, "read");
+    const read = bounded(stream.read, "read", (chunk) => chunk.type === "bytes" ? chunk.bytes.length : 0);
     // What arrives while a piece is taken waits in the stream's own buffer.
     let chunk = yield* read;
     while (chunk.type === "bytes") {
@@ -136,7 +156,7 @@ export function writeStreamFile<E>(
   const copy = Effect.fnUntraced(function* (bounded: Bounded) {
     const framed = isFramed(stream.protocol);
     const hash = framed ? createHash("sha256") : undefined;
-    const write = (bytes: Uint8Array) => bounded(stream.write(bytes), "written");
+    const write = (bytes: Uint8Array) => bounded(stream.write(bytes), "written", () => bytes.length);
     if (framed) yield* write(encodeFileHead({ size: source.sizeBytes, ...(label === undefined ? {} : { label }) }));
     const end = framed ? source.sizeBytes : Number.POSITIVE_INFINITY;
     let position = 0;
@@ -150,7 +170,7 @@ export function writeStreamFile<E>(
       return yield* Effect.fail(new TransportError({ code: "failed", detail: "the file became shorter meanwhile" }));
     }
     if (hash !== undefined) yield* write(new Uint8Array(hash.digest()));
-    yield* bounded(stream.end, "written");
+    yield* bounded(stream.end, "written", () => 0);
     return position;
   });
   return withBoundedWaits(limits, copy);

@@ -322,7 +322,7 @@ export const parameterServerMachine = server.createMachine({
                   },
                 },
                 handingAgain: { after: { [handAgainMs]: "handing" } },
-                // Bounded by the copies' own limits: a copy whose receiver takes no bytes is given up.
+                // Bounded by the copies' own limits: a receiver that takes nothing, or takes it too slowly, is given up.
                 distributing: {
                   invoke: {
                     src: "distributed",

@@ -12,10 +12,8 @@ import { trainingOfDataset } from "../learning/model_references.ts";
 import { fromEffect } from "../runtime/effect_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
 
-/** A stream whose head does not come for so long is reset, in milliseconds. */
+/** The head of a stream comes within this, in milliseconds. */
 const idleMs = 10_000;
-/** The whole head comes within this, in milliseconds. */
-const headMs = 20_000;
 
 /** A stream, which begins with its head again, and the training that it is for; undefined where it names none. */
 export interface SortedStream {
@@ -32,7 +30,6 @@ export function sortStream(exchange: string, stream: StreamHandle): Effect.Effec
     ({ stream: again, label }) => ({ stream: again, training: label?.training }),
   );
   return named.pipe(
-    Effect.timeout(headMs),
     Effect.orElseSucceed(() => ({ stream, training: undefined })),
     Effect.map((sorted) => ({ exchange, ...sorted })),
   );

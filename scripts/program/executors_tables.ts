@@ -5,6 +5,7 @@
  * @module
  */
 import type { ProblemCode } from "../../actors/job/bridge/problem.ts";
+import { leastBytesPerMs } from "../../actors/files/stream_file.ts";
 import { openApiJson } from "../../actors/job/bridge/openapi.ts";
 import { jobLimits } from "../../actors/job/limits.ts";
 import { lineCharactersMax, linesPerSecondMax, tailBytesMax } from "../../actors/job/output.ts";
@@ -169,6 +170,7 @@ function limitsTable(): string {
     ["sends that run in the background", `${l.sendsMax}`],
     ["a received file or a slice (more where the lease has more storage)", bytes(l.fileBytesMax)],
     ["a fetch, send or receive without progress is given up after", seconds(l.idleMs)],
+    ["a file from or to another node is given up that, after this time, is slower than", `${leastBytesPerMs} kB/s`],
     ["another node answers within", seconds(l.exchangeMs)],
     ["keep-alive comments of a quiet receive, every", seconds(l.keepaliveMs)],
     ["a receive whose reader takes nothing is ended after", seconds(l.readerMs)],

@@ -3,14 +3,16 @@ import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { Effect, Result } from "effect";
+import { Effect, Fiber, Result } from "effect";
+import * as TestClock from "effect/testing/TestClock";
+import { readLabel } from "../../actors/files/labelled_stream.ts";
 import { readStreamFile, writeRefusal, writeStreamFile } from "../../actors/files/stream_file.ts";
 import { type StreamHandle, type StreamProtocol, TransportError } from "../../transport/port.ts";
 import { encodeFileHead } from "../../transport/protocols/mod.ts";
 import { streamPair } from "../support/job_world.ts";
 
 const test = suite("files on streams");
-const framed = "/hypha-tensor-stream/push/2", raw = "/hypha-tensor-stream/push";
+const framed = "/hypha-tensor-stream/push/2" as const, raw = "/hypha-tensor-stream/push" as const;
 const limits = { fileBytesMax: 200_000, idleMs: 2_000 };
 const body = Uint8Array.from({ length: 150_001 }, (_, at) => at % 251);
 const digestOf = (bytes: Uint8Array) => new Uint8Array(createHash("sha256").update(bytes).digest());
@@ -190,7 +192,9 @@ test("a wait for the stream that lasts longer than the limit fails, at the limit
   let reads = 0;
   const slow = stuck({
     read: Effect.suspend(() =>
-      reads++ < 2 ? Effect.as(Effect.sleep(200), { type: "bytes", bytes: Uint8Array.of(1) } as const) : Effect.never
+      reads++ < 2
+        ? Effect.as(Effect.sleep(200), { type: "bytes", bytes: new Uint8Array(64_000) } as const)
+        : Effect.never
     ),
   });
   const copies: [name: string, copy: Effect.Effect<unknown, unknown>, leastMs: number][] = [
@@ -204,6 +208,65 @@ test("a wait for the stream that lasts longer than the limit fails, at the limit
     assert.is(code, "timed-out", name);
     assert.ok(ms > leastMs - 5 && ms < leastMs + 5_000, `${name}: ${ms} ms`);
   }));
+});
+
+const patient = { fileBytesMax: 200_000_000, idleMs: 60_000 };
+
+/** A copy after so many seconds of virtual time: what it came to, undefined where it is under way. */
+function after<A>(seconds: number, copy: Effect.Effect<A, unknown>): Promise<A | string | undefined> {
+  return Effect.runPromise(Effect.scoped(Effect.provide(
+    Effect.gen(function* () {
+      const fiber = yield* Effect.forkScoped(copy);
+      yield* TestClock.adjust(seconds * 1_000);
+      const exit = fiber.pollUnsafe();
+      if (exit === undefined) return undefined;
+      const outcome = yield* Effect.result(Fiber.join(fiber));
+      return Result.isSuccess(outcome) ? outcome.success : (outcome.failure as TransportError).code;
+    }),
+    TestClock.layer(),
+  )));
+}
+
+/** A stream from which so many octets can be read after each wait. */
+function dripping(protocol: StreamProtocol, octets: number, waitMs: number): StreamHandle {
+  const chunks = [encodeFileHead({ size: patient.fileBytesMax })];
+  const next = () => ({ type: "bytes", bytes: chunks.pop() ?? new Uint8Array(octets) } as const);
+  return stuck({ read: Effect.map(Effect.sleep(waitMs), next), protocol });
+}
+/** A stream that takes a piece after each wait. */
+const draining = (waitMs: number) => stuck({ write: () => Effect.sleep(waitMs), end: Effect.void });
+
+test("bug: a sender that sent an octet each 59 s held its receiver for days, and a receiver held its sender", async () => {
+  const bytes = new Uint8Array(20 * 1024 ** 2);
+  for (const protocol of [raw, framed] as const) {
+    assert.is(await after(600, readStreamFile(dripping(protocol, 1, 59_000), () => Effect.void, patient)), "timed-out");
+  }
+  assert.is(await after(600, writeStreamFile(draining(59_000), source(bytes), patient)), "timed-out");
+});
+
+test("bug: a sender whose head came an octet at a time held its receiver for hours", async () => {
+  const head = encodeFileHead({ size: 1 });
+  let at = 0;
+  const next = () => ({ type: "bytes", bytes: head.subarray(at, ++at) } as const);
+  const slow = stuck({ read: Effect.map(Effect.sleep(9_000), next), protocol: framed });
+  assert.is(await after(11, readLabel(slow, { idleMs: 10_000 })), "timed-out");
+});
+
+test("a slow link is no idle stream: 33 kB/s in small pieces, in large ones, and after 50 s of nothing", async () => {
+  const bytes = new Uint8Array(20 * 1024 ** 2);
+  for (const protocol of [raw, framed] as const) {
+    assert.is(
+      await after(5_000, readStreamFile(dripping(protocol, 16_500, 500), () => Effect.void, patient)),
+      undefined,
+    );
+  }
+  let pauseMs = 50_000;
+  const paused = stuck({
+    write: () =>
+      Effect.suspend(() => Effect.sleep(pauseMs + 7_900)).pipe(Effect.tap(() => Effect.sync(() => pauseMs = 0))),
+    end: Effect.void,
+  });
+  assert.is(await after(1_000, writeStreamFile(paused, source(bytes), patient)), bytes.length);
 });
 
 test("a copy that fails ends only when its read of the file has: the file is closed next", async () => {

@@ -1,4 +1,5 @@
 /** The parameter server: whom it waits for, what it does with updates, and how it ends. */
+import { Buffer } from "node:buffer";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";
@@ -9,6 +10,8 @@ import { networkOf } from "../../actors/job/training_network.ts";
 import { makeJobNetworkHost } from "../../actors/job/job_network.ts";
 import { makeWorkDirectory } from "../../actors/job/work_directory.ts";
 import type { JobOutcome } from "../../actors/job/messages.ts";
+import { NodeClock } from "../../actors/simulation/node_clock.ts";
+import { VirtualTime } from "../../actors/simulation/virtual_time.ts";
 import { decodeTensors, encodeTensors, layoutDigest } from "../../actors/learning/mod.ts";
 import { brokenPatienceMs, missingMs, parameterServerMachine } from "../../actors/job/parameter_server.ts";
 import { type StreamHandle, type TransportAsk, TransportError } from "../../transport/port.ts";
@@ -48,17 +51,19 @@ function specOf(updates: readonly string[], results: readonly string[] = updates
 const update = (...values: number[]) =>
   encodeTensors(new Map([["w", { shape: [values.length], values: Float32Array.from(values) }]]));
 
-/** A parameter server in a real work directory, over a transport that the test plays. */
-async function start(spec: JobSpec, training?: TrainingKey) {
+/** A parameter server in a real work directory, over a transport that the test plays. `time` is that of its Effects, instead of the real one. */
+async function start(spec: JobSpec, training?: TrainingKey, time?: VirtualTime) {
   const folder = temporary();
   const held = await holdOpen(makeWorkDirectory(folder.path, "00000000-0000-4000-8000-000000000002"));
-  const ports = realPorts();
+  const ports = realPorts(time && new NodeClock(time).effectClock);
   const clock = new SimulatedClock();
   const results = new Map<string, Uint8Array[]>();
   const rejected: string[] = [];
   const unreachable = new Set<string>();
   /** Trainers of ours, and how many results more they do not save. */
   const unsaving = new Map<string, number>();
+  /** Trainers that take a piece of a result each 59 s of the ports' time, and how many pieces they have taken. */
+  const slow = new Map<string, number>();
   const told: RoundReport[] = [];
   const missed: (number | string)[][] = [];
   const reports: { answer(response: ProgressResponse): void; fail(): void }[] = [];
@@ -89,6 +94,9 @@ async function start(spec: JobSpec, training?: TrainingKey) {
           return ask.replyTo.send({ type: "stream.failed", id: ask.id, error });
         }
         ask.replyTo.send({ type: "stream.opened", id: ask.id, stream: near });
+        if (slow.has(ask.peer)) {
+          return ports.run(takeSlowly(far, () => slow.set(ask.peer, (slow.get(ask.peer) ?? 0) + 1)), () => {});
+        }
         if (left !== undefined) unsaving.set(ask.peer, left - 1);
         Effect.runPromise(readBytes(far, left !== undefined && left > 0 ? far.abort("not saved") : far.end)).then(
           (bytes) => results.set(ask.peer, [...(results.get(ask.peer) ?? []), bytes]),
@@ -185,6 +193,7 @@ async function start(spec: JobSpec, training?: TrainingKey) {
     outcome,
     unreachable,
     unsaving,
+    slow,
     hanging,
     left,
     end,
@@ -196,16 +205,32 @@ function readBytes(
   end: Effect.Effect<void, TransportError> = stream.end,
 ): Effect.Effect<Uint8Array, TransportError> {
   return Effect.gen(function* () {
-    const pieces: number[] = [];
+    const pieces: Uint8Array[] = [];
     for (;;) {
       const chunk = yield* stream.read;
       if (chunk.type === "end") break;
-      pieces.push(...chunk.bytes);
+      pieces.push(chunk.bytes);
     }
     yield* end;
-    return Uint8Array.from(pieces);
+    return Buffer.concat(pieces);
   });
 }
+
+function takeSlowly(
+  stream: ReturnType<typeof streamPair>["far"],
+  taken: () => void,
+): Effect.Effect<void, TransportError> {
+  return Effect.gen(function* () {
+    while ((yield* stream.read).type === "bytes") {
+      taken();
+      yield* Effect.sleep(59_000);
+    }
+  });
+}
+
+/** An update of three megabytes, all of whose values are the same. */
+const largeUpdate = (value: number) =>
+  encodeTensors(new Map([["w", { shape: [750_000], values: new Float32Array(750_000).fill(value) }]]));
 
 test("waits for every peer that the job names, sends the mean to all, reports, and begins again", async () => {
   const server = await start(specOf(["a", "b"], ["a", "b", "scheduler"]));
@@ -565,6 +590,30 @@ test("a result that can't be sent to one is sent to the others", async () => {
   server.push("a", update(4));
   await server.round(2);
   assert.is(server.valuesFor("a").length, 2, "who did not get it is waited for no longer");
+  await server.end();
+});
+
+test("bug: a trainer that took a piece of the result each 59 s held all rounds", async () => {
+  const time = new VirtualTime(0);
+  const server = await start(specOf(["a", "b"]), undefined, time);
+  server.slow.set("b", 0);
+  server.push("a", largeUpdate(1));
+  server.push("b", largeUpdate(3));
+  await server.reported(1);
+  server.reports[0]?.answer({ type: "Ok" });
+  await eventually(
+    "a has the result, and b its first piece",
+    () => server.valuesFor("a").length === 1 && server.slow.get("b") === 1,
+  );
+  server.push("a", largeUpdate(5));
+  await server.received(1);
+  await eventually("b is given up", () => {
+    time.runTo(Math.min(time.now + 1_000, 600_000));
+    return server.ports.reports.some(({ event }) => event === "result.unsent");
+  }, 10_000);
+  assert.is(server.ports.reports.find(({ event }) => event === "result.unsent")?.fields?.["peer"], "b");
+  await server.round(2);
+  assert.is(server.valuesFor("a")[1]?.[0], 5);
   await server.end();
 });
 

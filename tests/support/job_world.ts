@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { randomUUID } from "node:crypto";
-import { Effect, Exit, Fiber, Queue } from "effect";
+import { Clock, Effect, Exit, Fiber, Queue } from "effect";
 import { fetchDefault } from "../../actors/config/cell_config.ts";
 import { type Web, webUnder } from "../../actors/job/bridge/web_request.ts";
 import type { JobScope } from "../../actors/job/scope.ts";
@@ -27,8 +27,12 @@ function allPeers(): readonly string[] {
 /** The web with nothing denied: servers of tests are on loopback. */
 export const openWeb: Web = webUnder({ ...fetchDefault, denyCidr: [] });
 
-/** Ports that run Effects for real and keep what was reported. */
-export function realPorts(): Ports & { readonly reports: Report[] } {
+/**
+ * Ports that run Effects for real and keep what was reported.
+ *
+ * @param clock The clock of the Effects, instead of the real one.
+ */
+export function realPorts(clock?: Clock.Clock): Ports & { readonly reports: Report[] } {
   const reports: Report[] = [];
   return {
     reports,
@@ -37,7 +41,8 @@ export function realPorts(): Ports & { readonly reports: Report[] } {
     uuid: () => randomUUID(),
     report: (report) => void reports.push(report),
     run: (effect, onExit) => {
-      const fiber = Effect.runFork(effect as Effect.Effect<never>);
+      const given = effect as Effect.Effect<never>;
+      const fiber = Effect.runFork(clock === undefined ? given : Effect.provideService(given, Clock.Clock, clock));
       fiber.addObserver((exit) => queueMicrotask(() => onExit(exit)));
       return () => fiber.interruptUnsafe();
     },
