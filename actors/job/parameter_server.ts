@@ -17,8 +17,8 @@
  * next round's result is never on its way before that.
  *
  * It waits for exactly the peers that the job's `updates` names; `job.updated` replaces them. A peer that is left out is
- * out for good, and its running push is reset. A peer pushes once a round; a push that is ahead of the others
- * counts for the next round. Three kinds of trainer are dropped:
+ * out for good; its running push is reset, and so is the result that goes to it. A peer pushes once a round; a push that is
+ * ahead of the others counts for the next round, and ends the copy of the result to its sender. Three kinds of trainer are dropped:
  *
  * - one whose update does not fit the model;
  * - one whose push broke off and was not repeated within {@linkcode brokenPatienceMs}: it may believe that its update was
@@ -51,7 +51,7 @@ import {
   save,
   setDeadline,
 } from "./parameter_server/actions.ts";
-import { aggregateConfig, firstRound } from "./parameter_server/effects.ts";
+import { aggregateConfig, firstRound, ResultCopies } from "./parameter_server/effects.ts";
 import { type ParameterServerContext, serverSetup } from "./parameter_server/setup.ts";
 
 export { brokenPatienceMs } from "./parameter_server/actions.ts";
@@ -106,6 +106,7 @@ export const parameterServerMachine = server.createMachine({
   context: ({ input }) => ({
     job: input,
     receiver: undefined,
+    copies: new ResultCopies(),
     expected: aggregateConfig(input.spec).updates.peers,
     results: aggregateConfig(input.spec).results.peers,
     rejected: [],
@@ -322,13 +323,21 @@ export const parameterServerMachine = server.createMachine({
                   },
                 },
                 handingAgain: { after: { [handAgainMs]: "handing" } },
-                // Bounded by the copies' own limits: a receiver that takes nothing, or takes it too slowly, is given up.
+                // Bounded by the copies' own limits: a receiver that takes nothing, or takes it too slowly, is given up. A large
+                // result may take longer than the scheduler waits: a receiver that says it has the result already is named.
                 distributing: {
+                  initial: "copying",
+                  states: {
+                    copying: {
+                      after: { [missingMs]: { target: "copying", reenter: true, actions: "nameMissing" } },
+                    },
+                  },
                   invoke: {
                     src: "distributed",
                     input: ({ context }) => ({
                       ports: context.job.ports,
                       job: context.job,
+                      copies: context.copies,
                       round: context.round,
                       peers: context.results,
                       out: resultFile(context),

@@ -64,6 +64,8 @@ export function noteSaved({ context, enqueue }: ServerArgs, saved: Saved): void 
     return;
   }
   enqueue.assign({ received: { ...context.received, [peer]: saved.file } });
+  // Its next update shows that it has the result.
+  enqueue(() => context.copies.end(peer));
   enqueue(() =>
     ports.report({
       level: "debug",
@@ -100,6 +102,8 @@ export function replaceExpected({ context, enqueue }: ServerArgs, { spec, absent
     received: Object.fromEntries(Object.entries(context.received).filter(([peer]) => !isOut(peer))),
   });
   for (const peer of results.peers.filter(isNew)) enqueue(() => context.receiver?.forget(peer));
+  const unsent = context.results.filter((peer) => !results.peers.includes(peer));
+  for (const peer of unsent) enqueue(() => context.copies.end(peer));
   enqueue(() => context.receiver?.keep([...new Set([...updates.peers, ...results.peers])]));
   if (verdict !== undefined && expected.length === 0) tellAlone({ context, enqueue }, [verdict]);
   enqueue(allow);
@@ -148,7 +152,8 @@ export function noteAggregated({ context, enqueue }: ServerArgs, { updates }: Ag
 
 /** Some updates of the round are here and others are not: names their senders, here and to the scheduler. */
 export function nameMissing({ context, enqueue }: ServerArgs): void {
-  const { job, expected, received, round } = context;
+  const { job, expected, received } = context;
+  const round = collectedRound(context);
   const missing = expected.filter((peer) => received[peer] === undefined);
   if (missing.length === 0 || missing.length === expected.length) return;
   enqueue(() =>
@@ -159,14 +164,16 @@ export function nameMissing({ context, enqueue }: ServerArgs): void {
       fields: { job: job.spec.job_id, round, peers: missing },
     })
   );
-  tellEarly({ context, enqueue }, missing.map((peer): MemberReport => ({ peer, outcome: "missing" })));
+  tellEarly({ context, enqueue }, missing.map((peer): MemberReport => ({ peer, outcome: "missing" })), round);
 }
 
 /** Tells the scheduler of members before the round is over. */
 function tellEarly(
-  { context: { job, round }, enqueue }: Pick<ServerArgs, "context" | "enqueue">,
+  { context, enqueue }: Pick<ServerArgs, "context" | "enqueue">,
   members: readonly MemberReport[],
+  round = context.round,
 ): void {
+  const { job } = context;
   enqueue.stopChild("missed");
   if (job.network.training === undefined) return;
   enqueue.spawnChild("missed", { id: "missed", input: { ports: job.ports, job, round, members } });

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Cause, Effect, Schedule } from "effect";
+import { Cause, Deferred, Effect, Schedule } from "effect";
 import { type PeerText, type StreamHandle, TransportError } from "../../../transport/port.ts";
 import type { AggregateConfig, JobSpec, MemberReport, Progress } from "../../../transport/protocols/messages.ts";
 import { membersReportedMax } from "../../../transport/protocols/mod.ts";
@@ -108,23 +108,47 @@ export const aggregated = fromEffect(
   },
 );
 
+/** The copies of a round's result: each may be ended, because its receiver needs it no more. */
+export class ResultCopies {
+  #ends = new Map<PeerText, Deferred.Deferred<void>>();
+
+  /** The receivers of another result. */
+  begin(peers: readonly PeerText[]): void {
+    this.#ends = new Map(peers.map((peer) => [peer, Deferred.makeUnsafe<void>()]));
+  }
+
+  end(peer: PeerText): void {
+    const end = this.#ends.get(peer);
+    if (end !== undefined) Deferred.doneUnsafe(end, Effect.void);
+  }
+
+  /** Runs a copy until it is ended. One that was ended before does not begin. */
+  run<A, E>(peer: PeerText, copy: Effect.Effect<A, E>): Effect.Effect<A | void, E> {
+    const end = this.#ends.get(peer);
+    return end === undefined ? copy : Effect.raceFirst(Deferred.await(end), copy);
+  }
+}
+
 /** Sends a round's result to all receivers, and removes the round's files. */
 export const distributed = fromEffect(
   "distributed",
-  ({ job, round, peers, out, spent }: {
+  ({ job, copies, round, peers, out, spent }: {
     readonly ports: Ports;
     readonly job: AggregatorInput;
+    readonly copies: ResultCopies;
     readonly round: number;
     readonly peers: readonly PeerText[];
     readonly out: string;
     readonly spent: readonly string[];
   }) =>
     Effect.gen(function* () {
+      // A scheduler that keeps the model has the result already.
+      const receivers = keepsModel(job) ? peers.filter((peer) => peer !== job.scheduler) : peers;
+      copies.begin(receivers);
       const outcomes = yield* Effect.forEach(
-        // A scheduler that keeps the model has the result already.
-        keepsModel(job) ? peers.filter((peer) => peer !== job.scheduler) : peers,
+        receivers,
         (peer) =>
-          Effect.match(sendResult(job, { peer, out, round }), {
+          Effect.match(copies.run(peer, sendResult(job, { peer, out, round })), {
             onSuccess: () => undefined,
             onFailure: (error) => ({ peer, reason: error.message }),
           }),

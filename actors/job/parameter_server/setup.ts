@@ -22,6 +22,7 @@ import {
   repeated,
   reported,
   restored,
+  type ResultCopies,
   saved,
 } from "./effects.ts";
 
@@ -31,6 +32,8 @@ export const reportTriesMax = 5;
 export interface ParameterServerContext {
   readonly job: AggregatorInput;
   readonly receiver: PushReceiver | undefined;
+  /** Those of the newest result. */
+  readonly copies: ResultCopies;
   readonly expected: readonly PeerText[];
   readonly results: readonly PeerText[];
   /** Peers that are out for good. */
