@@ -74,29 +74,31 @@ export class SubmittedChecks {
     const { node } = operator;
     const all = trainingsOf(node).map(({ snapshot: { value, context } }) => ({ turn: turnOf(value), context }));
     const looking = all.filter(({ turn }) => turn === "looks").map(({ context }) => context);
+    const waiting = all.filter(({ turn }) => turn === "waits").map(({ context }) => context.id);
     if (looking.length > 1 && node.roleActors.length === 1) {
       this.#violate(operator, `${looking.map(({ id }) => id).join(" and ")} look for workers at the same time`);
     }
     const [current] = looking;
     const key = current === undefined ? "" : `${node.incarnation}/${current.id}/${current.run?.run}`;
     const before = this.#looking.get(operator);
-    if (current !== undefined && before?.key !== key) this.#checkOldest(operator, current.id);
+    if (current !== undefined && before?.key !== key) this.#checkOldest(operator, current.id, waiting);
     const since = before?.key === key ? before.since : this.#sim.now;
     this.#looking.set(operator, { key, since });
-    this.#waited.set(operator, all.filter(({ turn }) => turn === "waits").map(({ context }) => context.id));
+    this.#waited.set(operator, waiting);
     const held = current === undefined ? 0 : allParticipants(current.training).length;
     if (held > 0 && this.#sim.now - since > patience.holdMs + looksMs) {
       this.#violate(operator, `${current?.id} holds ${held} workers for longer than its turn`);
     }
   }
 
-  /** One that waited at the last look already, and is older than the one whose turn begins. */
-  #checkOldest(operator: Operator, id: string): void {
+  /** One that waits, did so at the last look already, and is older than the one whose turn begins. */
+  #checkOldest(operator: Operator, id: string, waiting: readonly string[]): void {
     // Ages are kept by the wall clock, so that they outlive the process.
     if (this.#oracle.hasJumped(operator.node)) return;
     const [context] = contextsOf<SchedulerContext>(operator.node).slice(-1);
     const queuedAt = (of: string) => context?.trainings[of]?.queuedAt ?? Number.POSITIVE_INFINITY;
-    const older = this.#waited.get(operator)?.find((other) => other !== id && queuedAt(other) < queuedAt(id));
+    const waited = this.#waited.get(operator) ?? [];
+    const older = waiting.find((other) => waited.includes(other) && queuedAt(other) < queuedAt(id));
     if (older !== undefined) this.#violate(operator, `${id} looks for workers before ${older}, which is older`);
   }
 

@@ -57,6 +57,13 @@ function scheduler() {
   return { look, checks, trainings, oracle, node };
 }
 
+/** Found by a seed of --trainings: 29,100,165. */
+test("bug: a training whose turn began and ended between two looks counted as one that still waits", () => {
+  const { look } = scheduler();
+  assert.is(look({ a: "queueing", b: "queueing" }), "");
+  assert.is(look({ a: "running", b: "trainers" }), "");
+});
+
 test("trainings that take turns violate nothing; two that look at once do, and one that holds workers for longer than its turn", () => {
   const { look, checks } = scheduler();
   assert.is(look({ a: "trainers", b: "queueing" }, { holding: 2, looks: 22 }), "");
