@@ -318,12 +318,20 @@ export class CrlBook {
   }
 
   /** A list is kept aside until its time. */
-  keepAhead(arrival: Arrival, until: number): string | undefined {
+  keepAhead(arrival: Arrival, until: number): void {
     const { bytes: _bytes, ...kept } = arrival;
     this.#ahead.set(arrival.sha256, { arrival: kept, until });
     const [oldest] = this.#ahead.size > aheadMax ? this.#ahead.keys() : [];
-    if (oldest !== undefined) this.#ahead.delete(oldest);
-    return oldest;
+    if (oldest === undefined) return;
+    this.#ahead.delete(oldest);
+    this.wants.giveUp(oldest);
+  }
+
+  /** Lists that were given up and whose bytes nothing else needs. */
+  unneeded(): readonly string[] {
+    const isNeeded = (sha256: string) =>
+      this.#ahead.has(sha256) || this.#arrivals.some((arrival) => arrival.sha256 === sha256);
+    return this.wants.givenUp().filter((sha256) => !isNeeded(sha256));
   }
 
   /** Lists whose time has come arrive now. Returns how long until the next one's, in milliseconds. */

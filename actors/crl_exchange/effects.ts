@@ -70,6 +70,13 @@ export const take = fromEffect(
     }),
 );
 
+/** Removes what arrived of lists that were given up. */
+export const drop = fromEffect(
+  "drop",
+  ({ stateDir, lists }: EffectInput & { readonly stateDir: string; readonly lists: readonly string[] }) =>
+    Effect.as(Effect.forEach(lists, (sha256) => dropIncoming(stateDir, sha256)), lists),
+);
+
 /** Looks which lists lie in their place. */
 export const seek = fromEffect(
   "seek",

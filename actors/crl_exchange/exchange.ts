@@ -4,7 +4,8 @@
  *
  * ```
  *  clearing ─▶ exchanging
- *    arrivals: resting ── a list's bytes are there ─▶ taking (verified, moved into place) ─▶ resting
+ *    arrivals: resting ── a list was given up ─▶ dropping (its bytes) ─▶ resting
+ *              resting ── a list's bytes are there ─▶ taking (verified, moved into place) ─▶ resting
  *                 ▲                                     └── not stored ─▶ pausing ── 10 s ──┐
  *                 └─────────────────────────────────────────────────────────────────────────┘
  *    offering: resting ── a list in force ─▶ seeking ── its bytes are in their place ─▶ resting (announced)
@@ -27,6 +28,7 @@ import {
   closed,
   due,
   endArrival,
+  endDrop,
   endPull,
   established,
   fetched,
@@ -73,6 +75,7 @@ const exchange = exchangeSetup.extend({
     wantLost: enqueueActions(wantLost),
     noteHurried: assign({ hurriedAt: ({ context: { ports } }) => ports.now() }),
     endArrival: enqueueActions(endArrival),
+    endDrop: enqueueActions(endDrop),
     pause: enqueueActions(pause),
     due: enqueueActions(due),
     fetched: enqueueActions(fetched),
@@ -166,8 +169,25 @@ export const crlExchangeMachine = exchange.createMachine({
           initial: "resting",
           states: {
             resting: {
-              always: { guard: "hasArrival", target: "taking" },
+              always: [
+                { guard: "hasUnneeded", target: "dropping" },
+                { guard: "hasArrival", target: "taking" },
+              ],
               on: { "crl.arrived": { target: "resting", reenter: true } },
+            },
+            // Not while a list is taken, which may have the same file.
+            dropping: {
+              invoke: {
+                src: "drop",
+                input: ({ context: { ports, stateDir, book } }) => ({ ports, stateDir, lists: book.unneeded() }),
+              },
+              on: {
+                "effect.done.drop": {
+                  target: "resting",
+                  actions: { type: "endDrop", params: ({ event }) => ({ lists: event.value }) },
+                },
+                "effect.failed.drop": { target: "pausing", actions: notStored },
+              },
             },
             taking: {
               invoke: { src: "take", input: ({ context }) => takeInput(context) },

@@ -224,7 +224,9 @@ export function endPull(
     book.arrived({ issuer: notice.issuer, sha256, sizeBytes: notice.size, peer: undefined });
     enqueue.raise({ type: "crl.arrived" });
   }
-  if (end === "wrong") blame(args, peer, detail);
+  // A peer that still announces the list gets its strike when no other can send it.
+  const isWithdrawn = end === "useless" && !tellers.includes(peer) && book.neighbours.isConnected(peer);
+  if (end === "wrong" || isWithdrawn) blame(args, peer, detail);
   // No peer could send the list: each peer that still announces it gets a strike.
   if (outcome === "unserved") {
     for (const each of tellers) {
@@ -342,6 +344,15 @@ export function endArrival(args: ExchangeArgs, { arrival, outcome, bytes }: Take
       return enqueue.raise({ type: "crl.look" });
     }
   }
+}
+
+/** What arrived of lists that were given up was removed: they may be pulled again. */
+export function endDrop(
+  { context: { book }, enqueue }: ExchangeArgs,
+  { lists }: { readonly lists: readonly string[] },
+): void {
+  book.wants.dropped(lists);
+  enqueue.raise({ type: "crl.look" });
 }
 
 function reportTaken(

@@ -14,7 +14,7 @@ import type { Ports } from "../runtime/ports.ts";
 import type { ReceivedRequest } from "../runtime/requests.ts";
 import type { TransportRef } from "../runtime/role.ts";
 import { CrlBook } from "./book.ts";
-import { clear, fetchRound, seek, serve, take } from "./effects.ts";
+import { clear, drop, fetchRound, seek, serve, take } from "./effects.ts";
 import { pullMachine } from "./pull.ts";
 
 /** How often all lists are announced again, in milliseconds. */
@@ -115,7 +115,7 @@ export interface CrlExchangeContext extends CrlExchangeInput {
   readonly isToldFetched: boolean;
 }
 
-const actors = { clear, seek, take, serve, fetchRound, pull: pullMachine };
+const actors = { clear, drop, seek, take, serve, fetchRound, pull: pullMachine };
 
 /** Types and children of the exchange. */
 export const exchangeSetup = setup({
@@ -127,6 +127,7 @@ export const exchangeSetup = setup({
   actors,
   guards: {
     hasUnseen: ({ context }) => context.book.unseen().length > 0,
+    hasUnneeded: ({ context }) => context.book.unneeded().length > 0,
     hasArrival: ({ context }) => context.book.nextArrival !== undefined,
     isTrustKnown: ({ context }) => context.book.isTrustKnown,
     isOffered: ({ context: { book } }, lost: CrlsLost) => book.areOffered(lost),

@@ -112,6 +112,10 @@ export class Neighbours {
     this.#peers.clear();
   }
 
+  isConnected(peer: PeerText): boolean {
+    return this.#peers.has(peer);
+  }
+
   /** The CA comes before gateways, these before others. */
   rankOf(peer: PeerText): SourceRank {
     const { members = [], isCa = false } = this.#peers.get(peer) ?? {};

@@ -58,6 +58,8 @@ interface Want {
   running: { readonly peer: PeerText; readonly since: number; readonly from: number } | undefined;
   /** All bytes are there. */
   isWhole: boolean;
+  /** A pull began: bytes may be in its file. */
+  isBegun: boolean;
 }
 
 interface Candidate {
@@ -77,6 +79,8 @@ export class Wants {
   readonly #wants = new Map<string, Want>();
   /** Pulls of each peer since the last one that was of use. */
   readonly #turns = new Map<PeerText, number>();
+  /** SHA-256 of lists that were given up, and whose bytes are not removed yet. */
+  readonly #givenUp = new Set<string>();
   #announced = 0;
 
   /** @param now Milliseconds since the epoch. */
@@ -108,6 +112,7 @@ export class Wants {
       isAlone: false,
       running: undefined,
       isWhole: false,
+      isBegun: false,
     });
   }
 
@@ -121,15 +126,37 @@ export class Wants {
       const want of of.filter(({ sources }) => slotOf(sources.get(peer)?.notice ?? notice) === slot).concat(oldest)
     ) {
       want.sources.delete(peer);
-      if (want.sources.size === 0 && !want.isWhole) this.#wants.delete(want.notice.sha256);
+      if (want.sources.size === 0 && !want.isWhole) this.#giveUp(want);
     }
   }
 
   /** The list is there, or no longer wanted. Returns whether it is being pulled. */
   remove(sha256: string): boolean {
-    const isRunning = this.#wants.get(sha256)?.running !== undefined;
+    const want = this.#wants.get(sha256);
+    if (want !== undefined) this.#giveUp(want);
+    return want?.running !== undefined;
+  }
+
+  #giveUp(want: Want): void {
+    const { sha256 } = want.notice;
     this.#wants.delete(sha256);
-    return isRunning;
+    // A pull that runs may still write.
+    if (want.isBegun && want.running === undefined) this.giveUp(sha256);
+  }
+
+  /** The bytes of a list that is not wanted are not needed. */
+  giveUp(sha256: string): void {
+    this.#givenUp.add(sha256);
+  }
+
+  /** SHA-256 of lists whose bytes are to be removed. Until then they are not pulled. */
+  givenUp(): readonly string[] {
+    return [...this.#givenUp];
+  }
+
+  /** The bytes of lists were removed. */
+  dropped(lists: readonly string[]): void {
+    for (const sha256 of lists) this.#givenUp.delete(sha256);
   }
 
   /** The peers that sent bytes of a list. */
@@ -145,10 +172,10 @@ export class Wants {
   /** A peer is gone. A pull from it fails by itself. */
   left(peer: PeerText): void {
     this.#turns.delete(peer);
-    for (const [sha256, want] of this.#wants) {
+    for (const want of this.#wants.values()) {
       if (want.running?.peer === peer) continue;
       want.sources.delete(peer);
-      if (want.sources.size === 0 && !want.isWhole) this.#wants.delete(sha256);
+      if (want.sources.size === 0 && !want.isWhole) this.#giveUp(want);
     }
   }
 
@@ -163,6 +190,7 @@ export class Wants {
     const isOther = size !== want.notice.size || issuer !== want.notice.issuer;
     if (isOther || (want.isAlone && !want.givers.has(peer))) this.#restart(want);
     want.notice = source.notice;
+    want.isBegun = true;
     want.running = { peer, since: this.#now(), from: want.offset };
     this.#turns.set(peer, (this.#turns.get(peer) ?? 0) + 1);
     const deadlineMs = Math.max(1, pullMs(want.notice.size) - source.usedMs);
@@ -205,6 +233,7 @@ export class Wants {
     const want = this.#wants.get(sha256);
     const peer = want?.running?.peer;
     const source = want?.sources.get(peer ?? "");
+    if (want === undefined) this.giveUp(sha256);
     if (want === undefined || want.running === undefined || peer === undefined) return undefined;
     const tookMs = this.#now() - want.running.since;
     want.running = undefined;
@@ -242,7 +271,7 @@ export class Wants {
 
   #isUnserved(want: Want): boolean {
     if ([...want.sources.values()].some(({ isTried }) => !isTried)) return false;
-    this.#wants.delete(want.notice.sha256);
+    this.#giveUp(want);
     return true;
   }
 
@@ -256,7 +285,8 @@ export class Wants {
   }
 
   #candidates(): readonly Candidate[] {
-    const all = [...this.#wants.values()].filter(({ running, isWhole }) => running === undefined && !isWhole)
+    const all = [...this.#wants.values()]
+      .filter(({ notice, running, isWhole }) => running === undefined && !isWhole && !this.#givenUp.has(notice.sha256))
       .flatMap((want) =>
         [...want.sources].filter(([, { isTried }]) => !isTried)
           .map(([peer, source]): Candidate => ({ want, peer, source, rank: this.#rankOf(peer) }))

@@ -5,7 +5,7 @@ import { createServer } from "node:http";
 import process from "node:process";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { crlTakenBytesMax } from "../../actors/crl_exchange/book.ts";
+import { aheadMax, crlTakenBytesMax } from "../../actors/crl_exchange/book.ts";
 import { incomingPath } from "../../actors/files/arriving_crls.ts";
 import { keptPath } from "../../actors/files/state_directory.ts";
 import { ownDomain } from "../../pki/crl_marks.ts";
@@ -367,6 +367,42 @@ test("a list of 64 MiB that is none is dropped behind its last byte: its sender 
   assert.ok(await end(await world.list(15n)) < 5_000);
 });
 
+test("bug: what was pulled of a list that is wanted no longer stayed on the disk, and its sender got no strike", async () => {
+  const { bad, member, useless, end } = await between("withdrawn");
+  const list = await world.list(9n);
+  const large = (sha256: string) => ({ ...list.notice, number: "20", sha256, size: 3 * crlPieceBytesMax });
+  const [first, second, third] = ["a1", "a2", "a3"].map((each) => each.repeat(32)) as [string, string, string];
+  const isThere = (sha256: string) => existsSync(incomingPath(member.stateDir, sha256));
+  bad.answer = (request) => {
+    if (!("Pull" in request)) return { Announced: ["have"] };
+    return request.Pull.offset === 0 ? { Piece: new Uint8Array(crlPieceBytesMax) } : undefined;
+  };
+  const announce = async (sha256: string) =>
+    assert.equal(await bad.request(member.peer, { Announce: [large(sha256)] }), { Announced: ["want"] });
+  await announce(first);
+  const isSecondRequested = () => bad.requests.some((each) => "Pull" in each && each.Pull.offset > 0);
+  await until("the request for a second piece", isSecondRequested, 5_000);
+  assert.ok(isThere(first));
+  // Another list of the same slot: the first is announced no longer.
+  await announce(second);
+  const open = bad.facts.findLast((fact) => fact.type === "request.received");
+  assert.ok(open?.type === "request.received");
+  bad.send({ type: "respond", exchange: open.exchange, message: { Piece: new Uint8Array(0) } });
+  await until("the end of the first pull", () => !isThere(first), 5_000);
+  assert.is(useless(), 1);
+  // The second one waits for its second piece, too, and its source leaves.
+  await until("the second list", () => isThere(second), 5_000);
+  bad.send({ type: "close", peer: member.peer, reason: "in a test" });
+  await until("the end of the second pull", () => !isThere(second), 5_000);
+  await member.dial({ address: bad.bound[0]! });
+  await announce(third);
+  await until("the third list", () => isThere(third), 5_000);
+  // A newer list than the third one is put in place: that is wanted no longer.
+  member.give(await world.list(21n));
+  await until("the end of the third pull", () => !isThere(third), 5_000);
+  await end(await world.list(22n));
+});
+
 test("a list from the future is kept aside until its time", async () => {
   const { bad, member, end } = await between("future");
   // A loaded machine may need more than a second to receive the list.
@@ -378,6 +414,27 @@ test("a list from the future is kept aside until its time", async () => {
   assert.not(member.taken.has(list.notice.sha256));
   assert.equal(await bad.request(member.peer, { Announce: [list.notice] }), { Announced: ["have"] });
   assert.ok(await member.has(list) >= from.getTime());
+  await end(await world.list(10n));
+});
+
+test("bug: lists from the future stayed on the disk when newer ones took their places", async () => {
+  const { bad, member, end } = await between("far");
+  const thisUpdate = new Date(Date.now() + 3_600_000);
+  const lists = await Promise.all(
+    Array.from(
+      { length: aheadMax + 1 },
+      (_, index) => world.list(BigInt(20 + index), { thisUpdate, nextUpdate: new Date(Date.now() + 7_200_000) }),
+    ),
+  );
+  const isThere = ({ notice }: TestList) => existsSync(incomingPath(member.stateDir, notice.sha256));
+  bad.answer = honestAnswers(lists);
+  for (const [index, list] of lists.entries()) {
+    assert.equal(await bad.request(member.peer, { Announce: [list.notice] }), { Announced: ["want"] });
+    const ahead = () => member.reports.filter(({ event }) => event === "crl.ahead").length;
+    await until("the list aside", () => ahead() === index + 1, 4_000);
+  }
+  await until("the oldest list's end", () => !isThere(lists[0]!), 4_000);
+  assert.ok(lists.slice(1).every(isThere));
   await end(await world.list(10n));
 });
 

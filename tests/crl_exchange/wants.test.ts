@@ -174,4 +174,42 @@ test("the lists of a peer that left are wanted from others, or not at all", () =
   assert.is(wants.ended("b", "useless"), "unserved");
 });
 
+test("bug: bytes of a list that was given up were not removed; it is pulled again when they are", () => {
+  const { wants, list, begun } = made();
+  const pulled = (sha256: string, fields: Partial<CrlNotice> = {}) => {
+    wants.add("p", list(sha256, fields));
+    wants.next();
+    wants.progressed(sha256, 500);
+  };
+  const dropped = () => {
+    const all = wants.givenUp();
+    wants.dropped(all);
+    return all;
+  };
+  pulled("unserved");
+  wants.ended("unserved", "useless");
+  assert.equal(dropped(), ["unserved"]);
+  pulled("withdrawn", { scope: "all" });
+  wants.ended("withdrawn", "stopped");
+  wants.add("p", list("other", { scope: "all" }));
+  assert.equal(dropped(), ["withdrawn"]);
+  wants.remove("other");
+  pulled("left");
+  wants.ended("left", "stopped");
+  wants.left("p");
+  assert.equal(dropped(), ["left"], "no pull of the other one began");
+  pulled("removed");
+  assert.ok(wants.remove("removed"));
+  assert.equal(dropped(), [], "its pull may still write");
+  wants.ended("removed", "stopped");
+  wants.add("p", list("removed"));
+  assert.equal(begun(), []);
+  assert.equal(dropped(), ["removed"]);
+  assert.equal(begun(), ["removed p"]);
+  wants.progressed("removed", 1_000);
+  wants.ended("removed", "whole");
+  assert.is(wants.wasWrong("removed"), "p");
+  assert.equal(dropped(), ["removed"]);
+});
+
 test.run();
