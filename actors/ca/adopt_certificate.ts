@@ -8,6 +8,7 @@ import { sameBytes } from "../../pki/bytes.ts";
 import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
 import { verifySignature } from "../../pki/signature.ts";
 import { plainSerial } from "../certutil/revocation_record.ts";
+import { backdateMs } from "./backdate.ts";
 import { CaRefused } from "./ca_refused.ts";
 import { type CertificateAuthority, keyHash, type ListSigner, signersOf } from "./certificate_authority.ts";
 import { certificateOf, type CertificateRow, enterCertificate, identityOf, roleOf } from "./certificate_rows.ts";
@@ -22,7 +23,8 @@ export type Adopted =
 
 /**
  * Enters an unexpired certificate that was issued in the gap of the backup. It becomes the successor of the newest certificate of its
- * name that has none. One whose name was revoked since is entered as `revoked`: the caller lists it.
+ * name that has none. One whose name was revoked since is entered as `revoked`: the caller lists it. One that a later token replaced is
+ * refused and not entered: what is entered counts as newer than that token.
  */
 export function adoptCertificate(
   ca: CertificateAuthority,
@@ -47,6 +49,10 @@ export function adoptCertificate(
     const detail = `the certificate of ${identity} is revoked`;
     return Result.fail(new CaRefused({ code: "certificate-revoked", detail }));
   }
+  if (isReplacedSince(rows, identity, Math.min(+certificate.period.notBefore, gap.to - backdateMs))) {
+    const detail = `a later token replaced the certificates of ${identity}`;
+    return Result.fail(new CaRefused({ code: "renewal-replaced", detail }));
+  }
   const before = newestBefore(rows, identity, certificate);
   const isForked = before?.successor_key != null && before.successor_key !== keyHash(certificate.publicKey.spki);
   const predecessor = before?.successor_key === null ? before.fingerprint : undefined;
@@ -65,6 +71,17 @@ export function adoptCertificate(
 /** Unexpired, and issued before the register was restored: later ones are in it. */
 function isOfGap({ period }: Certificate, to: number, at: Date): boolean {
   return period.notAfter >= at && +period.notBefore <= to;
+}
+
+/**
+ * Whether a token that replaces has a certificate that begins at a time or later. The certificates of tokens since the restore begin
+ * {@linkcode backdateMs} before it at the earliest: they count also where the clock of the lost CA was ahead of theirs.
+ */
+function isReplacedSince(rows: RegisterRows, identity: string, begin: number): boolean {
+  const sql = `
+SELECT 1 FROM tokens t CROSS JOIN certificates c ON c.token = t.id
+WHERE t.identity = ? AND t.replaces = 1 AND c.not_before >= ?`;
+  return rows.first(sql, identity, begin) !== undefined;
 }
 
 function isIssuedBy(certificate: Certificate, { issuer }: ListSigner): boolean {

@@ -7,6 +7,7 @@ import * as assert from "uvu/assert";
 import type { CaAlarm } from "../../actors/ca/alarm.ts";
 import { type CaConfig, parseCaConfig } from "../../actors/ca/ca_config.ts";
 import type { CertificateAuthority } from "../../actors/ca/certificate_authority.ts";
+import { certificateOf } from "../../actors/ca/certificate_rows.ts";
 import { crlOf, derOf, enterRevocations } from "../../actors/ca/crl_rows.ts";
 import { enrol } from "../../actors/ca/enrol.ts";
 import { openAuthority } from "../../actors/ca/open_authority.ts";
@@ -14,6 +15,7 @@ import { reenrol } from "../../actors/ca/reenrol.ts";
 import { type NewestLists, restore } from "../../actors/ca/restore.ts";
 import { enterBackup } from "../../actors/ca/restored_rows.ts";
 import { renewLists, revoke } from "../../actors/ca/revoke.ts";
+import { createToken } from "../../actors/ca/token_rows.ts";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { parseCrl } from "../../pki/crl.ts";
 import { revokedEntries } from "../../pki/issue/revoked_entries.ts";
@@ -71,6 +73,8 @@ async function lost(revokedBefore = 0) {
     reenrol(world.ca, { certificate: before.known.leaf, csr, address }, at(12)),
   );
   await Effect.runPromise(revoke(world.ca, { name: "revoked" }, "keyCompromise", at(20)));
+  // Its clock is four minutes ahead of the CA's that is restored at minute 60.
+  const ahead = await node(world, "ahead", at(64));
   const last = listOf(world.ca);
   writeFileSync(join(world.folder, "newest.crl"), last.der);
   for (const kind of ["base", "delta"] as const) {
@@ -92,7 +96,7 @@ async function lost(revokedBefore = 0) {
   ];
   const config = Result.getOrThrow(parseCaConfig(join(world.folder, "ca.toml"), [...lines, ...more].join("\n")));
   const newest = { files: [join(world.folder, "newest.crl")] };
-  return { ...world, ...before, ...since, renewed, unused, backup, config, newest, last, at };
+  return { ...world, ...before, ...since, ahead, renewed, unused, backup, config, newest, last, at };
 }
 type Lost = Effect.Success<Effect.Effect<Awaited<ReturnType<typeof lost>>>>;
 
@@ -169,6 +173,26 @@ test("a certificate that was renewed in the gap and again since, for another key
     const owner = { certificate: renewed, csr: await csrOf(known), address };
     assert.is(await codeOf(reenrol(ca, owner, at(71))), "renewal-forked");
     assert.is(await codeOf(reenrol(ca, { ...owner, address: "10.0.0.2" }, at(72))), "name-locked");
+  }));
+
+test("bug: a certificate of the gap was renewed although a later token had replaced it", () =>
+  restored(async (ca, { known, renewed, ahead, at }, alarms) => {
+    const stolen = [[known.name, renewed, await csrOf(known)], [ahead.name, ahead.leaf, await csrOf(ahead)]] as const;
+    for (const [name, certificate, csr] of stolen) {
+      const made = await Effect.runPromise(createToken(ca, { role: "worker", name, replaces: "yes" }, at(60)));
+      const owner = await Effect.runPromise(
+        enrol(ca, { token: made.text, csr: (await testCsr()).der, address }, at(61)),
+      );
+      for (const minute of [70, 71]) {
+        const thief = { certificate, csr, address: "10.0.0.66" };
+        assert.is(await codeOf(reenrol(ca, thief, at(minute))), "renewal-replaced", name);
+      }
+      const fingerprint = Result.getOrThrow(parseCertificate(certificate)).fingerprint;
+      assert.is(Result.getOrThrow(ca.register.read((rows) => certificateOf(rows, fingerprint))), undefined);
+      const renewing = { certificate: owner, csr: (await testCsr(name)).der, address };
+      assert.is(await codeOf(reenrol(ca, renewing, at(72))), "done");
+    }
+    assert.equal(alarms, []);
   }));
 
 test("the owner's certificate of the gap ends the line before it", () =>
