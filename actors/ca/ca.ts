@@ -131,7 +131,8 @@ const maintain = fromEffect(
       ca.register.tryAgain();
       yield* resumeApproved(ca, at);
       const { notBefore, notAfter } = identity;
-      const due = +at >= +notBefore + (+notAfter - +notBefore) * renewAfterPart;
+      // It is not valid yet where the clock was ahead.
+      const due = +at < +notBefore || +at >= +notBefore + (+notAfter - +notBefore) * renewAfterPart;
       // Once a day.
       if ((yield* renewLists(ca, at)) === "renewed") yield* warnOfRootList(input, at);
       return due ? yield* issueOwn(ca, name, at) : undefined;

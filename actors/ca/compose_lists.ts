@@ -52,7 +52,9 @@ export async function composeLists(given: ListPlan): Promise<readonly MadeCrl[]>
   const plan = { ...given, entries: given.entries.filter(isListed) };
   const complete = await composeList(plan, "complete");
   if (base === undefined && complete.size <= wholeListBytesMax) return [complete];
-  if (base !== undefined && +at < base.this_update + baseLifetimeMs / 3) {
+  // No node uses a base that is dated ahead.
+  const isInForce = base !== undefined && +at >= base.this_update && +at < base.this_update + baseLifetimeMs / 3;
+  if (isInForce) {
     const delta = await composeList(plan, "delta", base);
     if (delta.size <= wholeListBytesMax) return [complete, delta];
   }

@@ -74,9 +74,10 @@ export function makeLists(
   });
 }
 
-/** When the lists in force are to be made again although nothing was revoked. */
+/** When the lists in force are to be made again although nothing was revoked; also where the clock was ahead when they were made. */
 export function listsDue(complete: Pick<CrlRow, "this_update"> | undefined, at: Date): boolean {
-  return complete === undefined || +at >= complete.this_update + listLifetimeMs / 3;
+  if (complete === undefined || +at < complete.this_update) return true;
+  return +at >= complete.this_update + listLifetimeMs / 3;
 }
 
 /** Where a list of an issuer is published. */

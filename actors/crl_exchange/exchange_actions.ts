@@ -12,6 +12,7 @@ import { backoffMs } from "../runtime/backoff.ts";
 import type { SeenList } from "./book.ts";
 import type { Taken } from "./effects.ts";
 import {
+  aheadLookMs,
   type CrlsLost,
   type ExchangeArgs,
   lookMs,
@@ -375,7 +376,7 @@ function reportTaken(
 export function due({ context: { book }, enqueue }: ExchangeArgs): void {
   const waitMs = book.takeDue();
   enqueue.raise({ type: "crl.arrived" });
-  if (waitMs !== undefined) enqueue.raise({ type: "crl.due" }, { delay: Math.min(waitMs, 3_600_000), id: "due" });
+  if (waitMs !== undefined) enqueue.raise({ type: "crl.due" }, { delay: Math.min(waitMs, aheadLookMs), id: "due" });
 }
 
 // ── HTTP ──

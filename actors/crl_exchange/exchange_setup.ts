@@ -27,6 +27,8 @@ export const readingMax = 8;
 export const waitingMax = 1_024;
 /** How often pulls are looked at while others wait, in milliseconds. */
 export const lookMs = 250;
+/** How often lists that are kept aside are looked at, in milliseconds: the node's clock may have been set. */
+export const aheadLookMs = 10_000;
 /** The wait until lists in force are looked for again in their places. */
 const seekBackoff = { firstMs: 50, maxMs: 1_000 };
 /** How long nothing is pulled or taken where the state directory could not be written, in milliseconds. */

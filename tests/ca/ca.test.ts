@@ -21,7 +21,10 @@ const test = suite("a running CA");
 const dayMs = 24 * 3_600_000;
 
 /** A CA on a free port, with a clock that the test moves. */
-async function runningCa(options: TestAuthorityOptions = {}, taken: { port?: number; socket?: string } = {}) {
+async function runningCa(
+  options: TestAuthorityOptions & { aheadMs?: number } = {},
+  taken: { port?: number; socket?: string } = {},
+) {
   const port = taken.port ?? await freePort();
   const url = `https://127.0.0.1:${port}`;
   const world = await testAuthority({ url, ...options });
@@ -32,7 +35,9 @@ async function runningCa(options: TestAuthorityOptions = {}, taken: { port?: num
     if (event === "ca.listening") assert.ok(existsSync(socket), "who reads that it listens can ask it over its socket");
     events.push(event);
   });
-  const ports = { ...real, now: () => +start + clock.now() };
+  let aheadMs = options.aheadMs ?? 0;
+  const setAhead = (ms: number) => void (aheadMs = ms);
+  const ports = { ...real, now: () => +start + aheadMs + clock.now() };
   const failures: unknown[] = [];
   const actor = superviseRoot(caMachine, {
     id: "ca",
@@ -61,7 +66,7 @@ async function runningCa(options: TestAuthorityOptions = {}, taken: { port?: num
     await real.dispose();
     world.close();
   };
-  return { ...world, url, port, socket, actor, events, clock, reaches, isServing, maintain, stop };
+  return { ...world, url, port, socket, actor, events, clock, reaches, isServing, maintain, setAhead, stop };
 }
 
 function servedSerial(port: number): Promise<string> {
@@ -102,6 +107,23 @@ test("lists are renewed after a day, the certificate after two thirds of its lif
   assert.is(await servedSerial(ca.port), firstSerial);
   await ca.maintain(20 * dayMs);
   assert.is.not(await servedSerial(ca.port), firstSerial);
+  await ca.stop();
+});
+
+test("bug: a list and a certificate of a clock that was ahead at the start stayed when it was right again", async () => {
+  const ca = await runningCa({ aheadMs: 3 * dayMs });
+  await ca.reaches("serving", ca.isServing);
+  const listed = () =>
+    Result.getOrThrow(ca.ca.register.read((rows) => crlOf(rows, ca.ca.issuerId, "complete")))!.this_update;
+  const serial = await servedSerial(ca.port);
+  assert.ok(listed() > +start + 2 * dayMs);
+  ca.setAhead(0);
+  await ca.maintain();
+  assert.ok(listed() <= +start);
+  const renewed = await servedSerial(ca.port);
+  assert.is.not(renewed, serial);
+  await ca.maintain();
+  assert.is(await servedSerial(ca.port), renewed, "once");
   await ca.stop();
 });
 

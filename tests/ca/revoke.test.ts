@@ -125,6 +125,29 @@ test("lists are renewed at a third of their time", async () => {
   world.close();
 });
 
+test("bug: lists that were made while the clock was ahead stayed in force when it was right again", async () => {
+  for (const count of [0, 700]) {
+    const world = await testAuthority();
+    const day = 24 * hourMs;
+    crowd(world, count, start);
+    const kinds = count === 0 ? ["complete"] as const : ["base", "delta", "complete"] as const;
+    const renewed = (ms: number) => Effect.runPromise(renewLists(world.ca, later(ms)));
+    const rows = () => kinds.map((kind) => list(world, kind)!.row);
+    assert.is(await renewed(3 * day), "renewed");
+    const ahead = rows();
+    assert.is(await renewed(3 * day - 5 * 60_000), "in-force", "they are dated back by as much");
+    assert.is(await renewed(0), "renewed");
+    const right = rows();
+    for (const [index, row] of right.entries()) {
+      assert.ok(row.this_update <= +start, row.kind);
+      assert.ok(BigInt(row.number) > BigInt(ahead[index]!.number), row.kind);
+    }
+    assert.is(await renewed(60_000), "in-force");
+    assert.equal(rows(), right);
+    world.close();
+  }
+});
+
 test("a serial stays listed until 30 days after its certificate's end", async () => {
   const world = await testAuthority();
   await node(world, "a");

@@ -5,6 +5,8 @@ import { createServer } from "node:http";
 import process from "node:process";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { SimulatedClock } from "xstate";
+import { aheadLookMs } from "../../actors/crl_exchange/exchange_setup.ts";
 import { aheadMax, crlTakenBytesMax } from "../../actors/crl_exchange/book.ts";
 import { incomingPath } from "../../actors/files/arriving_crls.ts";
 import { keptPath } from "../../actors/files/state_directory.ts";
@@ -415,6 +417,22 @@ test("a list from the future is kept aside until its time", async () => {
   assert.equal(await bad.request(member.peer, { Announce: [list.notice] }), { Announced: ["have"] });
   assert.ok(await member.has(list) >= from.getTime());
   await end(await world.list(10n));
+});
+
+test("bug: a list from the future was kept aside for up to an hour after the node's clock was set right", async () => {
+  const clock = new SimulatedClock();
+  let aheadMs = -3 * 24 * 3_600_000;
+  const member = await world.member("late-clock", "worker", { clock, aheadMs: () => aheadMs });
+  const source = await world.played("late-clock-source");
+  const list = await world.list(9n);
+  source.answer = honestAnswers([list]);
+  await member.dial({ address: source.bound[0]! });
+  assert.equal(await source.request(member.peer, { Announce: [list.notice] }), { Announced: ["want"] });
+  await until("the list aside", () => member.reports.some(({ event }) => event === "crl.ahead"), 4_000);
+  aheadMs = 0;
+  clock.increment(aheadLookMs);
+  await member.has(list);
+  await Promise.all([source, member].map((each) => each.stop()));
 });
 
 test("bug: lists from the future stayed on the disk when newer ones took their places", async () => {

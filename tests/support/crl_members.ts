@@ -8,7 +8,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { Result } from "effect";
-import { createActor, setup } from "xstate";
+import { createActor, setup, type SimulatedClock } from "xstate";
 import { crlExchangeMachine } from "../../actors/crl_exchange/exchange.ts";
 import { keptPath } from "../../actors/files/state_directory.ts";
 import type { Report } from "../../actors/runtime/ports.ts";
@@ -52,6 +52,10 @@ export interface MemberOptions {
   readonly urls?: readonly string[];
   readonly stateDir?: string;
   readonly lists?: readonly TestList[];
+  /** Its timers. */
+  readonly clock?: SimulatedClock;
+  /** How far its clock is ahead, in milliseconds. */
+  readonly aheadMs?: () => number;
 }
 
 /** A member with an exchange. */
@@ -160,7 +164,7 @@ async function makeList(pki: TestPki, number: bigint, more: Partial<ListTerms> &
 
 async function startMember(
   world: ListWorld,
-  { name, role, stateDir, urls = [], lists = [] }: MemberOptions & {
+  { name, role, stateDir, urls = [], lists = [], clock, aheadMs = () => 0 }: MemberOptions & {
     readonly name: string;
     readonly role: Role;
     readonly stateDir: string;
@@ -173,10 +177,11 @@ async function startMember(
   const taken = new Map<string, number>();
   const facts: TransportFact[] = [];
   let isFetched = false;
-  const ports = makePorts((report) => {
+  const real = makePorts((report) => {
     reports.push(report);
     if (report.event === "crl.taken") taken.set(String(report.fields?.["sha256"]), Date.now());
   });
+  const ports = { ...real, now: () => real.now() + aheadMs() };
   const parent = createActor(
     setup({
       types: { events: {} as TransportFact | { readonly type: "crls.fetched" } },
@@ -198,6 +203,7 @@ async function startMember(
         },
       },
     }),
+    clock === undefined ? {} : { clock },
   );
   parent.subscribe({ error: (error) => console.error(`member ${name}`, error) });
   parent.start();
