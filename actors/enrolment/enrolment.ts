@@ -12,7 +12,8 @@
  *            └── due ──────────────▶
  * ```
  *
- * A pair that has ended is renewed too, as long as the CA takes it.
+ * A pair that has ended is renewed too, as long as the CA takes it. Where a file is there and cannot be read, the node keeps what it has
+ * and reads the files again.
  *
  * Of a node whose identity is in hardware, a token brings the identity's certificate (`certifying`), and the identity's signature
  * everything else (`identifying`): the first pair, where none is there at a start, and each next one. While CA or hardware are away the
@@ -54,6 +55,12 @@ const tokenFailed = [
   { target: "refused", actions: { type: "noteRefusal", params: failure } },
 ] as const;
 
+/** The files cannot be read: they may hold the pair in force. */
+const unread = {
+  target: "waiting",
+  actions: [{ type: "noteFailure", params: failure }, "reportRetry"],
+} as const;
+
 /** Enrolment and renewal as a machine. */
 export const enrolmentMachine = enrolmentSetup.createMachine({
   id: "enrolment",
@@ -81,7 +88,10 @@ export const enrolmentMachine = enrolmentSetup.createMachine({
           target: "deciding",
           actions: { type: "takeFiles", params: ({ event }) => ({ files: event.value }) },
         },
-        "effect.failed.readFiles": { target: "refused", actions: { type: "noteRefusal", params: failure } },
+        "effect.failed.readFiles": [
+          { guard: "isJoining", target: "refused", actions: { type: "noteRefusal", params: failure } },
+          unread,
+        ],
       },
     },
     deciding: {
@@ -146,7 +156,7 @@ export const enrolmentMachine = enrolmentSetup.createMachine({
           target: "choosingWay",
           actions: { type: "takeFiles", params: ({ event }) => ({ files: event.value }) },
         },
-        "effect.failed.readFiles": { target: "refused", actions: { type: "noteRefusal", params: failure } },
+        "effect.failed.readFiles": tokenFailed,
       },
     },
     installing: {
@@ -231,7 +241,7 @@ export const enrolmentMachine = enrolmentSetup.createMachine({
           target: "deciding",
           actions: { type: "takeFiles", params: ({ event }) => ({ files: event.value }) },
         },
-        "effect.failed.readFiles": { target: "refused", actions: { type: "noteRefusal", params: failure } },
+        "effect.failed.readFiles": unread,
       },
     },
     refused: { entry: "reportFailure", always: "failed" },

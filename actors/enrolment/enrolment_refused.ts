@@ -34,6 +34,7 @@ export const enrolmentCodes = {
   },
   "lists-missing": { hint: "The node fetches the CA's revocation lists first.", again: "later" },
   "files-unwritable": { hint: "Give the folder to the node's user.", again: "later" },
+  "files-unreadable": { hint: "Let the node's user read the file.", again: "later" },
   "key-unreadable": { hint: "Put the node's key in its place, or join again with a new token.", again: "never" },
   "identity-missing": {
     hint: "Put it there, or join with a token for the key in hardware: hypha-ca token --identity",

@@ -9,8 +9,9 @@
 import { dirname, join } from "node:path";
 import { Effect, Option, Result, Schema } from "effect";
 import { FileSystem } from "effect/FileSystem";
+import type { LoadError } from "../files/load_error.ts";
 import { readPem, type Wanted } from "../files/read_pem.ts";
-import { readWhole } from "../files/read_whole.ts";
+import { readWhole, type WholeFile } from "../files/read_whole.ts";
 import { makeStateDirectory } from "../files/state_directory.ts";
 import { writeWhole } from "../files/write_whole.ts";
 import type { Services } from "../runtime/ports.ts";
@@ -26,7 +27,7 @@ export interface NextKey {
   readonly keyPem: string;
 }
 
-/** What lies in the files; undefined where there is no readable one. */
+/** What lies in the files; undefined where there is none. */
 export interface HeldFiles {
   readonly certPem: string | undefined;
   readonly keyPem: string | undefined;
@@ -43,7 +44,8 @@ export type NewFiles = Partial<Record<"trustPem" | "identityPem" | "certPem" | "
 
 /** The port: {@linkcode enrolmentFiles}, or one in memory. */
 export interface EnrolmentStore {
-  readonly read: Effect.Effect<HeldFiles, never, Services>;
+  /** Fails where a file is there and cannot be read: it may hold the pair in force. */
+  readonly read: Effect.Effect<HeldFiles, EnrolmentRefused, Services>;
   /** Writes trust, certificate and key aside, then renames them in this order: all or none. */
   readonly write: (files: NewFiles) => Effect.Effect<void, EnrolmentRefused, Services>;
   /** Keeps the key of a request. */
@@ -114,11 +116,19 @@ export function enrolmentFiles({ certPem, keyPem, trustPem, identityPem, stateDi
 
 const unwritable = ({ message }: Error) => enrolmentRefused("files-unwritable", message);
 
-function textOf(path: string, wanted: Wanted, key: string, bytesMax: number) {
-  return Effect.match(readPem({ path, what: wanted, bytesMax, key, wanted }), {
-    onSuccess: ({ text }) => text,
-    onFailure: () => undefined,
+/** The text of a file; undefined where there is none. */
+function textIn(
+  file: Effect.Effect<WholeFile, LoadError, FileSystem>,
+): Effect.Effect<string | undefined, EnrolmentRefused, FileSystem> {
+  return Effect.matchEffect(file, {
+    onSuccess: ({ text }) => Effect.succeed(text),
+    onFailure: ({ problem, message }) =>
+      problem === "missing" ? Effect.undefined : Effect.fail(enrolmentRefused("files-unreadable", message)),
   });
+}
+
+function textOf(path: string, wanted: Wanted, key: string, bytesMax: number) {
+  return textIn(readPem({ path, what: wanted, bytesMax, key, wanted }));
 }
 
 function writtenAt(path: string): Effect.Effect<number | undefined, never, FileSystem> {
@@ -128,15 +138,12 @@ function writtenAt(path: string): Effect.Effect<number | undefined, never, FileS
   });
 }
 
-/** A file that cannot be read is as good as none: then a new key is made, and a CA that has seen the other one says so. */
-function readNext(stateDir: string): Effect.Effect<NextKey | undefined, never, FileSystem> {
+/** A file that holds no key is as good as none: then a new key is made, and a CA that has seen the other one says so. */
+function readNext(stateDir: string): Effect.Effect<NextKey | undefined, EnrolmentRefused, FileSystem> {
   const file = { path: nextKeyPath(stateDir), what: "key of a request", bytesMax: 2 * keyBytesMax, key: "state_dir" };
-  return Effect.match(readWhole(file), {
-    onSuccess: ({ text }) => {
-      const read = Schema.decodeUnknownResult(nextSchema)(text);
-      if (Result.isFailure(read)) return undefined;
-      return { purpose: read.success.purpose, keyPem: read.success.key_pem };
-    },
-    onFailure: () => undefined,
+  return Effect.map(textIn(readWhole(file)), (text) => {
+    const read = Schema.decodeUnknownResult(nextSchema)(text);
+    if (Result.isFailure(read)) return undefined;
+    return { purpose: read.success.purpose, keyPem: read.success.key_pem };
   });
 }

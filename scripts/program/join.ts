@@ -146,7 +146,7 @@ interface JoinPaths extends EnrolmentPaths {
 /** A certificate that another token brought is not replaced unasked. */
 function refuseOtherPair(paths: EnrolmentPaths, token: GivenToken): Effect.Effect<void, ProgramFailed, Services> {
   return Effect.gen(function* () {
-    const files = yield* enrolmentFiles(paths).read;
+    const files = yield* Effect.mapError(enrolmentFiles(paths).read, ({ message }) => failed(message));
     const hasPair = files.certPem !== undefined || files.keyPem !== undefined || files.identityPem !== undefined;
     if (!hasPair || files.next?.purpose === purposeOfToken(token)) return;
     const all = [paths.certPem, paths.keyPem, ...(paths.identityPem === undefined ? [] : [paths.identityPem])];

@@ -1,11 +1,22 @@
 /** Enrolment and renewal at a real CA: files in, files out, whatever gets lost on the way. */
-import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { revoke } from "../../actors/ca/revoke.ts";
 import type { AskHttps } from "../../actors/enrolment/ask_https.ts";
 import { askHttps } from "../../actors/enrolment/ask_https.ts";
+import { enrolmentRefused } from "../../actors/enrolment/enrolment_refused.ts";
 import { nextKeyPath } from "../../actors/enrolment/enrolment_store.ts";
 import { keyMatches, parsePrivateKey } from "../../pki/key.ts";
 import { formatPem } from "../../pki/pem.ts";
@@ -288,6 +299,58 @@ test("a node that requires lists and has none asks no CA: it could not tell a re
   await reaches(actor, "waiting");
   assert.is(actor.getSnapshot().context.error?.code, "lists-missing", "lists are required, and there is none");
   assert.is(made.leaf!.serial, before.serial);
+});
+
+test("bug: one failed read of the key's file ended renewal: the node waited for other files", async () => {
+  const made = await joined();
+  const before = made.leaf!;
+  const now = late(made);
+  let isAway = true;
+  const ask: AskHttps = (asked) => isAway ? enrolmentRefused("ca-unreachable", "in a test") : askHttps(asked);
+  const actor = made.start([url], { ask, now: () => made.leaf?.serial === before.serial ? now : Date.now() });
+  await reaches(actor, "waiting");
+  const { keyPem } = made.paths;
+  renameSync(keyPem, `${keyPem}.away`);
+  mkdirSync(keyPem);
+  actor.send({ type: "pair.renew" });
+  await until(() => actor.getSnapshot().matches("waiting") && actor.getSnapshot().context.failures === 2);
+  assert.is(actor.getSnapshot().context.error?.code, "files-unreadable");
+  assert.is(actor.getSnapshot().context.pair?.leaf.serial, before.serial);
+  // A machine that starts meanwhile has no pair, and waits too.
+  const started = made.start([url], { ask, now: () => now });
+  await reaches(started, "waiting");
+  assert.is(started.getSnapshot().context.error?.code, "files-unreadable");
+  started.stop();
+  rmdirSync(keyPem);
+  renameSync(`${keyPem}.away`, keyPem);
+  isAway = false;
+  actor.send({ type: "pair.renew" });
+  await until(() => made.leaf!.serial !== before.serial && actor.getSnapshot().matches("resting"));
+  assert.ok(isPair(made));
+});
+
+test("bug: one failed read of the key of a request let the node ask for another key: a fork", async () => {
+  const made = await joined();
+  const before = made.leaf!;
+  const now = late(made);
+  let isLost = true;
+  const ask = losing((path) => isLost && path.endsWith("simplereenroll"));
+  const actor = made.start([url], {
+    ...{ ask, membership: { key: "new" } },
+    now: () => made.leaf?.serial === before.serial ? now : Date.now(),
+  });
+  await reaches(actor, "waiting");
+  isLost = false;
+  const path = nextKeyPath(made.paths.stateDir);
+  renameSync(path, `${path}.away`);
+  symlinkSync(path, path);
+  actor.send({ type: "pair.renew" });
+  await until(() => actor.getSnapshot().matches("waiting") && actor.getSnapshot().context.failures === 2);
+  unlinkSync(path);
+  renameSync(`${path}.away`, path);
+  actor.send({ type: "pair.renew" });
+  await until(() => made.leaf!.serial !== before.serial && actor.getSnapshot().matches("resting"));
+  assert.equal(world.alarms, [], "no fork");
 });
 
 test("files that cannot be written are a failure that is tried again", async () => {
