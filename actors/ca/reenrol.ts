@@ -42,6 +42,8 @@ export interface ReenrolRequest {
 export const renewalsMax = 240;
 /** Milliseconds in which they are counted. */
 export const renewalsWindowMs = 60 * 60_000;
+/** Certificates in a row whose answers were lost: each is read for a renewal. */
+export const unseenMax = 240;
 
 /** What the register says about a renewal. */
 export type Renewal = { readonly kind: "sign"; readonly predecessor: string } | {
@@ -56,8 +58,9 @@ export type Renewal = { readonly kind: "sign"; readonly predecessor: string } | 
  * Renews a certificate: subject and names are the former one's.
  *
  * The certificate's bytes decide, not its path: it is a row of the register, not revoked, and the newest of its line. The same new
- * key gets the same answer again, unless that is not valid yet: the CA's clock was ahead, and its successor is the answer. Another key
- * for a certificate that was renewed before means that two nodes have it: refused, and the name's renewals stop until an operator decides.
+ * key gets the same answer again, unless that is not valid yet, because the CA's clock was ahead, or has ended, because the answer was
+ * lost: then its successor is the answer. Another key for a certificate that was renewed before means that two nodes have it: refused,
+ * and the name's renewals stop until an operator decides.
  */
 export function reenrol(
   ca: CertificateAuthority,
@@ -155,11 +158,30 @@ export function decideRenewal(
   at: Date,
 ): Result.Result<Renewal, CaRefused> {
   const { identity } = row;
-  const { key } = read;
   const hardware = boundTo(rows, identity);
   if (hardware !== undefined) {
     return refuse("identity-required", `${identity} gets its certificates for the signature of ${hardware}`);
   }
+  let last = row;
+  for (let unseen = 0; unseen < unseenMax; unseen++) {
+    const decided = decideLink(rows, last, read, at);
+    if (Result.isFailure(decided)) return Result.fail(decided.failure);
+    if (decided.success.kind !== "onward") return Result.succeed(decided.success);
+    last = decided.success.successor;
+  }
+  return refuse("renewal-expired", `the certificate was renewed ${unseenMax} times since`);
+}
+
+/** A renewal of one certificate of a line, or its successor: that is renewed in its turn. */
+type Link = Renewal | { readonly kind: "onward"; readonly successor: CertificateRow };
+
+function decideLink(
+  rows: RegisterRows,
+  row: CertificateRow,
+  { key }: ReadRequest,
+  at: Date,
+): Result.Result<Link, CaRefused> {
+  const { identity } = row;
   // Before all else: who holds a certificate of an ended line must not lock the name again.
   if (isReplaced(rows, row)) {
     return refuse("renewal-replaced", `a later token replaced the certificates of ${identity}`);
@@ -178,13 +200,8 @@ export function decideRenewal(
     if (recent < renewalsMax) return Result.succeed({ kind: "sign", predecessor: row.fingerprint });
     return refuse("renewed-too-often", `${identity} has ${recent} certificates of the last hour`);
   }
-  // It was issued while this CA's clock was ahead, and no peer accepts it yet: it is renewed in its turn.
-  if (successor.not_before > +at && successor.revoked === null) return decideRenewal(rows, successor, read, at);
-  if (successor.not_after < +at) {
-    return refuse(
-      "renewal-expired",
-      `the certificate was renewed until ${new Date(successor.not_after).toISOString()}`,
-    );
-  }
+  // No peer accepts it: it was issued while this CA's clock was ahead, or it has ended and the answer that had it was lost.
+  const isUsable = successor.not_before <= +at && +at <= successor.not_after;
+  if (!isUsable && successor.revoked === null) return Result.succeed({ kind: "onward", successor });
   return Result.map(againOf(successor, identity), (der) => ({ kind: "again", der }));
 }

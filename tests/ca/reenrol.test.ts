@@ -6,7 +6,7 @@ import { certificateOf, liveCertificateOf } from "../../actors/ca/certificate_ro
 import { enrol } from "../../actors/ca/enrol.ts";
 import { failuresMax, failureWindowMs } from "../../actors/ca/failure_limit.ts";
 import { issueOwn } from "../../actors/ca/own_certificate.ts";
-import { reenrol, renewalsMax, renewalsWindowMs } from "../../actors/ca/reenrol.ts";
+import { reenrol, renewalsMax, renewalsWindowMs, unseenMax } from "../../actors/ca/reenrol.ts";
 import { revoke } from "../../actors/ca/revoke.ts";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { parsePem } from "../../pki/pem.ts";
@@ -75,6 +75,54 @@ test("bug: a certificate that was issued while the CA's clock was an hour ahead 
   assert.is(row?.predecessor, ahead.fingerprint, "one line: each certificate has one successor");
   const other = { certificate, csr: (await testCsr("worker-01")).der, address };
   assert.is(await codeOf(reenrol(world.ca, other, later(3_000))), "renewal-forked");
+  world.close();
+});
+
+test("bug: a renewal whose answer was lost was refused for good once the certificate of that answer had ended", async () => {
+  const world = await testAuthority();
+  const { certificate } = await enrolled(world);
+  const { der: csr } = await testCsr("worker-01");
+  const renew = async (at: Date) => {
+    const der = await Effect.runPromise(reenrol(world.ca, { certificate, csr, address }, at));
+    return Result.getOrThrow(parseCertificate(der));
+  };
+  const unseen = await renew(start);
+  const usable = await renew(later(31 * dayMs));
+  assert.ok(usable.period.notAfter > later(60 * dayMs));
+  const row = Result.getOrThrow(world.ca.register.read((rows) => certificateOf(rows, usable.fingerprint)));
+  assert.is(row?.predecessor, unseen.fingerprint, "one line: each certificate has one successor");
+  assert.is((await renew(later(32 * dayMs))).fingerprint, usable.fingerprint, "asked again");
+  const other = { certificate, csr: (await testCsr("worker-01")).der, address };
+  assert.is(await codeOf(reenrol(world.ca, other, later(32 * dayMs))), "renewal-forked");
+  assert.is(await codeOf(reenrol(world.ca, { certificate, csr, address }, later(33 * dayMs + 1))), "renewal-expired");
+  world.close();
+});
+
+test("an unseen renewal that was revoked and has ended is not renewed", async () => {
+  const world = await testAuthority();
+  const { certificate } = await enrolled(world);
+  const request = { certificate, csr: (await testCsr("worker-01")).der, address };
+  const unseen = Result.getOrThrow(parseCertificate(await Effect.runPromise(reenrol(world.ca, request, start))));
+  await Effect.runPromise(revoke(world.ca, { serial: unseen.serial }, "unspecified", start));
+  assert.is(await codeOf(reenrol(world.ca, request, later(31 * dayMs))), "certificate-revoked");
+  world.close();
+});
+
+test("of short-lived certificates many answers may be lost, up to a limit; a fork of any of them is one", async () => {
+  const hourMs = 3_600_000;
+  const world = await testAuthority({ lifetimeMs: () => hourMs, renewAfterExpiryMs: 30 * dayMs });
+  const { certificate } = await enrolled(world);
+  const request = { certificate, csr: (await testCsr("worker-01")).der, address };
+  let last = certificate;
+  for (let count = 1; count <= unseenMax; count++) {
+    last = await Effect.runPromise(reenrol(world.ca, request, later(2 * hourMs * count)));
+  }
+  const at = later(2 * hourMs * (unseenMax + 1));
+  assert.is(await codeOf(reenrol(world.ca, request, at)), "renewal-expired");
+  assert.equal(world.alarms, []);
+  const onward = { certificate: last, csr: (await testCsr("worker-01")).der, address };
+  assert.is(await codeOf(reenrol(world.ca, onward, at)), "done", "its newest certificate is renewed");
+  assert.is(await codeOf(reenrol(world.ca, { ...request, certificate: last }, at)), "renewal-forked");
   world.close();
 });
 
