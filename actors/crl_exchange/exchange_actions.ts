@@ -219,14 +219,15 @@ export function endPull(
   const notice = book.wants.notices().find((each) => each.sha256 === sha256);
   enqueue.assign({ pulls: new Map([...pulls].filter(([each]) => each !== sha256)) });
   const tellers = [...book.neighbours.toldOf(sha256).keys()];
+  // A peer that sent a part and withdrew the list. One whose list was replaced before it sent any bytes did nothing wrong.
+  const isWithdrawn = end === "useless" && book.wants.giversOf(sha256).includes(peer) && !tellers.includes(peer) &&
+    book.neighbours.isConnected(peer);
   const outcome = book.wants.ended(sha256, end);
   if (end === "unstored") pause(args, { detail });
   if (end === "whole" && notice !== undefined) {
     book.arrived({ issuer: notice.issuer, sha256, sizeBytes: notice.size, peer: undefined });
     enqueue.raise({ type: "crl.arrived" });
   }
-  // A peer that still announces the list gets its strike when no other can send it.
-  const isWithdrawn = end === "useless" && !tellers.includes(peer) && book.neighbours.isConnected(peer);
   if (end === "wrong" || isWithdrawn) blame(args, peer, detail);
   // No peer could send the list: each peer that still announces it gets a strike.
   if (outcome === "unserved") {

@@ -339,6 +339,22 @@ test("a list whose file is lost is asked of a peer that has it, and of the serve
   await Promise.all([peer, member].map((each) => each.stop()));
 });
 
+test("a peer whose list was replaced before it sent any bytes of it gets no strike", async () => {
+  const { bad: source, member, useless, end } = await between("replaced");
+  const [first, second] = [await world.list(9n), await world.list(10n)];
+  source.answer = (request) => "Pull" in request ? undefined : { Announced: ["have"] };
+  await source.request(member.peer, { Announce: [first.notice] });
+  await until("the request for the first list", () => source.requests.some((each) => "Pull" in each), 5_000);
+  const open = source.facts.findLast((fact) => fact.type === "request.received");
+  assert.ok(open?.type === "request.received");
+  source.answer = honestAnswers([second]);
+  await source.request(member.peer, { Announce: [second.notice] });
+  source.send({ type: "respond", exchange: open.exchange, message: { Piece: new Uint8Array(0) } });
+  await member.has(second);
+  assert.is(useless(), 0);
+  await end(await world.list(11n));
+});
+
 test("a list of 64 MiB that is none is dropped behind its last byte: its sender is noted, memory stays small", async () => {
   const { bad, member, useless, end } = await between("huge");
   const notice = { ...(await world.list(14n)).notice, sha256: "ab".repeat(32), size: crlTakenBytesMax };
