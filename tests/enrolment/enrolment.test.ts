@@ -301,33 +301,35 @@ test("a node that requires lists and has none asks no CA: it could not tell a re
   assert.is(made.leaf!.serial, before.serial);
 });
 
-test("bug: one failed read of the key's file ended renewal: the node waited for other files", async () => {
-  const made = await joined();
-  const before = made.leaf!;
-  const now = late(made);
-  let isAway = true;
-  const ask: AskHttps = (asked) => isAway ? enrolmentRefused("ca-unreachable", "in a test") : askHttps(asked);
-  const actor = made.start([url], { ask, now: () => made.leaf?.serial === before.serial ? now : Date.now() });
-  await reaches(actor, "waiting");
-  const { keyPem } = made.paths;
-  renameSync(keyPem, `${keyPem}.away`);
-  mkdirSync(keyPem);
-  actor.send({ type: "pair.renew" });
-  await until(() => actor.getSnapshot().matches("waiting") && actor.getSnapshot().context.failures === 2);
-  assert.is(actor.getSnapshot().context.error?.code, "files-unreadable");
-  assert.is(actor.getSnapshot().context.pair?.leaf.serial, before.serial);
-  // A machine that starts meanwhile has no pair, and waits too.
-  const started = made.start([url], { ask, now: () => now });
-  await reaches(started, "waiting");
-  assert.is(started.getSnapshot().context.error?.code, "files-unreadable");
-  started.stop();
-  rmdirSync(keyPem);
-  renameSync(`${keyPem}.away`, keyPem);
-  isAway = false;
-  actor.send({ type: "pair.renew" });
-  await until(() => made.leaf!.serial !== before.serial && actor.getSnapshot().matches("resting"));
-  assert.ok(isPair(made));
-});
+for (const file of ["certPem", "keyPem"] as const) {
+  test(`bug: one failed read of the file of ${file} ended renewal: the node waited for other files`, async () => {
+    const made = await joined();
+    const before = made.leaf!;
+    const now = late(made);
+    let isAway = true;
+    const ask: AskHttps = (asked) => isAway ? enrolmentRefused("ca-unreachable", "in a test") : askHttps(asked);
+    const actor = made.start([url], { ask, now: () => isAway ? now : Date.now() });
+    await reaches(actor, "waiting");
+    const path = made.paths[file];
+    renameSync(path, `${path}.away`);
+    mkdirSync(path);
+    actor.send({ type: "pair.renew" });
+    await until(() => actor.getSnapshot().matches("waiting") && actor.getSnapshot().context.failures === 2);
+    assert.is(actor.getSnapshot().context.error?.code, "files-unreadable");
+    assert.is(actor.getSnapshot().context.pair?.leaf.serial, before.serial);
+    // A machine that starts meanwhile has no pair, and waits too.
+    const started = made.start([url], { ask, now: () => now });
+    await reaches(started, "waiting");
+    assert.is(started.getSnapshot().context.error?.code, "files-unreadable");
+    started.stop();
+    rmdirSync(path);
+    renameSync(`${path}.away`, path);
+    isAway = false;
+    actor.send({ type: "pair.renew" });
+    await until(() => made.leaf!.serial !== before.serial && actor.getSnapshot().matches("resting"));
+    assert.ok(isPair(made));
+  });
+}
 
 test("bug: one failed read of the key of a request let the node ask for another key: a fork", async () => {
   const made = await joined();
