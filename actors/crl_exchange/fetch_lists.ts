@@ -31,7 +31,7 @@ export interface FetchInput {
   readonly issuers: readonly string[];
   /** SHA-256 of the list that the node has of an issuer; a CA of ours has it as ETag. */
   readonly held: (issuer: string, kind: "complete" | "delta") => string | undefined;
-  /** ETags of other servers, by URL. The round adds those that it sees. */
+  /** ETags of other servers, by URL. A round that succeeds adds those of its lists. */
   readonly etags: Map<string, string>;
   /** How it is fetched; over the real network where undefined. */
   readonly get?: HttpGet | undefined;
@@ -47,35 +47,44 @@ export interface Fetched {
 /** Fetches what is new of all issuers. Never fails but where the state directory does. */
 export function fetchLists(input: FetchInput): Effect.Effect<Fetched, CrlNotStored, FileSystem> {
   return Effect.gen(function* () {
-    const arrivals: Arrival[] = [];
+    const lists: NewList[] = [];
     const failures: HttpFailed[] = [];
     const dead = new Set<string>();
     for (const issuer of input.issuers.slice(0, fetchedIssuersMax)) {
       for (const origin of input.urls.filter((each) => !dead.has(each))) {
-        const found = yield* Effect.catchTag(fetchIssuer(input, origin, issuer), "HttpFailed", Effect.succeed);
-        if (!(found instanceof HttpFailed)) {
-          arrivals.push(...found);
-          break;
-        }
-        failures.push(found);
+        const failed = yield* Effect.match(fetchIssuer(input, { origin, issuer }, (list) => lists.push(list)), {
+          onFailure: (error) => error,
+          onSuccess: () => undefined,
+        });
+        if (failed === undefined) break;
+        if (failed._tag === "CrlNotStored") return yield* failed;
+        failures.push(failed);
         dead.add(origin);
       }
     }
-    return { arrivals, failures };
+    // Not before: a server does not send again what a failed round brought.
+    for (const { url, etag } of lists) if (etag !== undefined) input.etags.set(url, etag);
+    return { arrivals: lists.map(({ arrival }) => arrival), failures };
   });
 }
 
-/** What is new of one issuer at one origin. */
-function fetchIssuer(input: FetchInput, origin: string, issuer: string) {
+/** Gives what is new of one issuer at one origin to `take`; also where a later one of its lists fails. */
+function fetchIssuer(
+  input: FetchInput,
+  place: Pick<ListPlace, "origin" | "issuer">,
+  take: (list: NewList) => void,
+): Effect.Effect<void, HttpFailed | CrlNotStored, FileSystem> {
   return Effect.gen(function* () {
-    const get = (kind: ListKind, bytesMax: number) => fetchList(input, { origin, issuer, kind, bytesMax });
-    const hasDelta = input.held(issuer, "delta") !== undefined;
-    const whole = hasDelta ? "large" : yield* get("complete", wholeBytesMax);
-    if (whole !== "large") return isArrival(whole) ? [whole] : [];
+    const get = (kind: ListKind, bytesMax: number) =>
+      Effect.map(fetchList(input, { ...place, kind, bytesMax }), (found) => {
+        if (typeof found === "object") take(found);
+        return found;
+      });
+    const hasDelta = input.held(place.issuer, "delta") !== undefined;
+    if (!hasDelta && (yield* get("complete", wholeBytesMax)) !== "large") return;
     // The delta first: it is small, and it revokes before its base is there.
-    const parts = [yield* get("delta", crlTakenBytesMax), yield* get("base", crlTakenBytesMax)];
-    const lists = parts.every((part) => part === "none") ? [yield* get("complete", crlTakenBytesMax)] : parts;
-    return lists.filter(isArrival);
+    const [delta, base] = [yield* get("delta", crlTakenBytesMax), yield* get("base", crlTakenBytesMax)];
+    if (delta === "none" && base === "none") yield* get("complete", crlTakenBytesMax);
   });
 }
 
@@ -86,8 +95,14 @@ interface ListPlace {
   readonly bytesMax: number;
 }
 
-type FoundList = Arrival | "same" | "none" | "large";
-const isArrival = (found: FoundList): found is Arrival => typeof found === "object";
+/** A list that arrived, and what its server calls it. */
+interface NewList {
+  readonly arrival: Arrival;
+  readonly url: string;
+  readonly etag: string | undefined;
+}
+
+type FoundList = NewList | "same" | "none" | "large";
 
 /** One list; `same` where the node has it, `none` where there is none, `large` where it has more bytes than `bytesMax`. */
 function fetchList(
@@ -111,8 +126,7 @@ function fetchList(
       orElse: () => late,
     });
     if (body === "large") return body;
-    if (etag !== undefined) etags.set(url, etag);
-    return { issuer, ...body, peer: undefined } satisfies Arrival;
+    return { arrival: { issuer, ...body, peer: undefined }, url, etag };
   }));
 }
 

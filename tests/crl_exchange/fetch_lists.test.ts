@@ -2,9 +2,18 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Server } from "node:net";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Effect, Result } from "effect";
+import { FileSystem } from "effect/FileSystem";
+import { systemError } from "effect/PlatformError";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { crlTakenBytesMax, wholeBytesMax } from "../../actors/crl_exchange/book.ts";
+import { fetchLists } from "../../actors/crl_exchange/fetch_lists.ts";
+import { clearIncoming } from "../../actors/files/arriving_crls.ts";
+import { realServices } from "../../actors/runtime/real_ports.ts";
 import { makeListWorld, type TestList } from "../support/crl_members.ts";
 import { until } from "../support/transports.ts";
 
@@ -90,6 +99,62 @@ test("of a large list its base and its delta are fetched, and then the delta alo
     [pathOf(base, "-base"), 304],
   ]);
   await later.stop();
+});
+
+async function stateFolder(): Promise<string> {
+  const folder = mkdtempSync(join(tmpdir(), "hypha-fetch-"));
+  await Effect.runPromise(Effect.provide(clearIncoming(folder), realServices));
+  return folder;
+}
+
+test("bug: a delta that came before its base failed was lost, and never sent again because its ETag was remembered", async () => {
+  const base = await world.list(7n, { revoked: revokedMany(2_999) });
+  const delta = await world.list(9n, { base: 7n, revoked: revokedMany(3_000).slice(-1) });
+  const { issuer } = delta.notice;
+  let failing = true;
+  const { url } = await serve({
+    answer: (request, response) => {
+      const isDelta = request.url === pathOf(delta, "-delta");
+      if (!isDelta && failing) return void response.writeHead(500).end();
+      const { der } = isDelta ? delta : base;
+      const etag = `"${hashOf(der)}"`;
+      const has = request.headers["if-none-match"]?.split(", ").includes(etag) === true;
+      response.writeHead(has ? 304 : 200, { etag }).end(has ? undefined : der);
+    },
+  });
+  const folder = await stateFolder();
+  const etags = new Map<string, string>();
+  const held = (_: string, kind: "complete" | "delta") => kind === "delta" ? "ab".repeat(32) : undefined;
+  const round = async () => {
+    const fetching = fetchLists({ stateDir: folder, urls: [url], issuers: [issuer], held, etags });
+    const { arrivals, failures } = await Effect.runPromise(Effect.provide(fetching, realServices));
+    return { arrived: arrivals.map(({ sha256 }) => sha256), failures: failures.length };
+  };
+  assert.equal(await round(), { arrived: [delta.notice.sha256], failures: 1 });
+  assert.equal(await round(), { arrived: [], failures: 1 }, "it is not sent twice");
+  failing = false;
+  assert.equal(await round(), { arrived: [base.notice.sha256], failures: 0 });
+  rmSync(folder, { recursive: true });
+});
+
+test("bug: lists of a round whose last one could not be stored were never sent again", async () => {
+  const lists = [await world.list(2n), await world.list(1n, { byRoot: true })];
+  const { url } = await serve({ files: new Map(lists.map((list) => [pathOf(list), list.der])) });
+  const folder = await stateFolder();
+  const etags = new Map<string, string>();
+  const issuers = lists.map(({ notice: { issuer } }) => issuer);
+  const fetching = fetchLists({ stateDir: folder, urls: [url], issuers, held: () => undefined, etags });
+  let opens = 0;
+  const full = Effect.gen(function* () {
+    const files = yield* FileSystem;
+    const fault = systemError({ _tag: "Unknown", module: "FileSystem", method: "open", cause: { code: "ENOSPC" } });
+    const open: FileSystem["open"] = (path, options) => ++opens > 1 ? Effect.fail(fault) : files.open(path, options);
+    return yield* Effect.result(Effect.provideService(fetching, FileSystem, { ...files, open }));
+  });
+  assert.ok(Result.isFailure(await Effect.runPromise(Effect.provide(full, realServices))));
+  const { arrivals } = await Effect.runPromise(Effect.provide(fetching, realServices));
+  assert.equal(arrivals.map(({ sha256 }) => sha256), lists.map(({ notice: { sha256 } }) => sha256));
+  rmSync(folder, { recursive: true });
 });
 
 test("where there is no base the large list itself is fetched", async () => {
