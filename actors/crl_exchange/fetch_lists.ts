@@ -64,7 +64,9 @@ export function fetchLists(input: FetchInput): Effect.Effect<Fetched, CrlNotStor
     }
     // Not before: a server does not send again what a failed round brought.
     for (const { url, etag } of lists) if (etag !== undefined) input.etags.set(url, etag);
-    return { arrivals: lists.map(({ arrival }) => arrival), failures };
+    // Two origins may have had the same list.
+    const arrivals = [...new Map(lists.map(({ arrival }) => [arrival.sha256, arrival])).values()];
+    return { arrivals, failures };
   });
 }
 

@@ -112,16 +112,15 @@ test("bug: a delta that came before its base failed was lost, and never sent aga
   const delta = await world.list(9n, { base: 7n, revoked: revokedMany(3_000).slice(-1) });
   const { issuer } = delta.notice;
   let failing = true;
-  const { url } = await serve({
-    answer: (request, response) => {
-      const isDelta = request.url === pathOf(delta, "-delta");
-      if (!isDelta && failing) return void response.writeHead(500).end();
-      const { der } = isDelta ? delta : base;
-      const etag = `"${hashOf(der)}"`;
-      const has = request.headers["if-none-match"]?.split(", ").includes(etag) === true;
-      response.writeHead(has ? 304 : 200, { etag }).end(has ? undefined : der);
-    },
-  });
+  const answer: Answer = (request, response) => {
+    const isDelta = request.url === pathOf(delta, "-delta");
+    if (!isDelta && failing) return void response.writeHead(500).end();
+    const { der } = isDelta ? delta : base;
+    const etag = `"${hashOf(der)}"`;
+    const has = request.headers["if-none-match"]?.split(", ").includes(etag) === true;
+    response.writeHead(has ? 304 : 200, { etag }).end(has ? undefined : der);
+  };
+  const { url } = await serve({ answer });
   const folder = await stateFolder();
   const etags = new Map<string, string>();
   const held = (_: string, kind: "complete" | "delta") => kind === "delta" ? "ab".repeat(32) : undefined;
@@ -132,6 +131,15 @@ test("bug: a delta that came before its base failed was lost, and never sent aga
   };
   assert.equal(await round(), { arrived: [delta.notice.sha256], failures: 1 });
   assert.equal(await round(), { arrived: [], failures: 1 }, "it is not sent twice");
+  const two = {
+    stateDir: folder,
+    urls: [url, (await serve({ answer })).url],
+    issuers: [issuer],
+    held,
+    etags: new Map(),
+  };
+  const { arrivals } = await Effect.runPromise(Effect.provide(fetchLists(two), realServices));
+  assert.equal(arrivals.map(({ sha256 }) => sha256), [delta.notice.sha256], "once, from two origins");
   failing = false;
   assert.equal(await round(), { arrived: [base.notice.sha256], failures: 0 });
   rmSync(folder, { recursive: true });
