@@ -6,6 +6,7 @@
  */
 import type { Member } from "../../pki/member.ts";
 import type { Descriptor, JobSpec, Peer, Resources, TrainingRun, Uuid } from "../../transport/protocols/messages.ts";
+import { jobsMax } from "../job/cell/bounds.ts";
 import { addResources, noResources, subtractResources } from "./resources.ts";
 
 /** An open offer. */
@@ -76,6 +77,15 @@ export function unleasedResources({ leases }: Commitments, total: Resources): Re
 export function availableResources(commitments: Commitments, total: Resources): Resources {
   const promised = Object.values(commitments.offers).filter(({ reserves }) => reserves);
   return without(unleasedResources(commitments, total), promised);
+}
+
+/**
+ * How many more leases can be given. A job gets a least amount of memory even if its lease is of none, so leases and offers that reserve
+ * are counted, too.
+ */
+export function leasesLeft({ leases, offers }: Pick<Commitments, "leases" | "offers">, total: Resources): number {
+  const reserving = Object.values(offers).filter(({ reserves }) => reserves);
+  return jobsMax(total) - Object.keys(leases).length - reserving.length;
 }
 
 function without(total: Resources, promised: readonly { readonly resources: Resources }[]): Resources {

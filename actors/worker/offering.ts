@@ -28,6 +28,7 @@ import {
   dropOffer,
   endLease,
   jobsOfLease,
+  leasesLeft,
   type OpenOffer,
   renewLease,
   unleasedResources,
@@ -39,6 +40,7 @@ export function offer({ context, self, enqueue }: WorkerArgs): void {
   const { config, ports, transport } = context;
   const free = {
     resources: availableResources(context.book, config.resources),
+    leases: leasesLeft(context.book, config.resources),
     gpus: context.gpus && freeGpus(context.book, context.gpus),
   };
   let { book } = context;
@@ -80,6 +82,7 @@ export function offer({ context, self, enqueue }: WorkerArgs): void {
   }
   const unleased = {
     resources: unleasedResources(book, config.resources),
+    leases: leasesLeft({ ...book, offers: {} }, config.resources),
     gpus: context.gpus && unleasedGpus(book, context.gpus),
   };
   const waiting = waitingRequests(
@@ -164,9 +167,10 @@ export function answerRenewal(
   );
 }
 
-/** The GPUs of an offer that is accepted; undefined where its resources are no longer free. */
+/** The GPUs of an offer that is accepted; undefined where its resources are no longer free, or no lease is left. */
 function gpusOf({ book, config, gpus }: WorkerContext, offer: OpenOffer): readonly number[] | undefined {
   if (offer.reserves) return offer.gpus;
+  if (leasesLeft(book, config.resources) < 1) return undefined;
   if (!fitsResources(offer.resources, availableResources(book, config.resources))) return undefined;
   return gpus === undefined ? [] : chooseGpus(freeGpus(book, gpus), offer.resources.gpu);
 }

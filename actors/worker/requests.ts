@@ -6,7 +6,7 @@
 import type { Peer, Resources, WorkerRequest } from "../../transport/protocols/messages.ts";
 import type { ExecutorConfig, WorkerConfig } from "../config/config.ts";
 import { chooseGpus, type GpuMemories, gpuMemory, withoutGpus } from "./gpus.ts";
-import { fitsResources, pricePerUnit, subtractResources } from "./resources.ts";
+import { fitsResources, pricePerUnit, subtractResources, weighResources } from "./resources.ts";
 
 /** Requests are collected this long before they are ranked, in milliseconds (`docs/wire.md`, "Allocation"). */
 export const requestWindowMs = 200;
@@ -47,14 +47,16 @@ export type OfferTerms = Pick<WorkerConfig, "offer" | "resources" | "executors">
 /** What is free to be offered. */
 export interface Free {
   readonly resources: Resources;
+  /** How many more leases can be given. */
+  readonly leases: number;
   /** Undefined where GPU memory is an amount. */
   readonly gpus?: GpuMemories | undefined;
 }
 
 /**
  * Chooses offers for the requests of a window: drops those that name an executor this worker lacks, bid under its floor or
- * do not fit; ranks the rest by bid per weighted unit, highest first; and offers while resources last. Resources offered to
- * one request are not available to the next. Schedulers that left an offer unaccepted come last, and their offers reserve nothing: of
+ * do not fit; ranks the rest by bid per weighted unit of what they would get, highest first, those for nothing last; and offers while
+ * resources last. Resources offered to one request are not available to the next. Schedulers that left an offer unaccepted come last, and their offers reserve nothing: of
  * several such offers the first to be accepted counts.
  *
  * @param window Requests in order of arrival; of two equally good ones the earlier is served first.
@@ -72,7 +74,7 @@ export function planOffers(
     .map((received) => ({
       received,
       reserves: !isLeaving(received.from),
-      score: pricePerUnit(received.request.bid, received.request.spec.resources),
+      score: scoreOf(received.request, terms),
     }))
     .sort((left, right) =>
       left.reserves === right.reserves
@@ -87,7 +89,7 @@ export function planOffers(
     planned.push({ ...offer, reserves });
     if (!reserves) continue;
     const resources = subtractResources(left.resources, offer.resources);
-    left = { resources, gpus: left.gpus && withoutGpus(left.gpus, offer.gpus) };
+    left = { resources, leases: left.leases - 1, gpus: left.gpus && withoutGpus(left.gpus, offer.gpus) };
   }
   return planned;
 }
@@ -122,6 +124,17 @@ function canServe(request: WorkerRequest, { offer, executors }: OfferTerms): boo
     request.spec.executor.every((descriptor) => findExecutor(executors, descriptor) !== undefined);
 }
 
+/** The bid per weighted unit of what would be offered. A request for nothing comes after every other, whatever it bids. */
+function scoreOf({ bid, spec }: WorkerRequest, terms: OfferTerms): number {
+  return weighResources(spec.resources) > 0
+    ? pricePerUnit(bid, wantedBy(spec.resources, terms))
+    : Number.NEGATIVE_INFINITY;
+}
+
+function wantedBy(asked: Resources, { offer, resources }: OfferTerms): Resources {
+  return offer.strategy === "whole" ? resources : asked;
+}
+
 /**
  * `whole` offers all resources of this worker, at the better of bid and price; `flexible` those asked for, at the bid. GPU memory is
  * that of whole GPUs: a job that asked for less gets all of it.
@@ -129,10 +142,11 @@ function canServe(request: WorkerRequest, { offer, executors }: OfferTerms): boo
 function offerFor(
   { from, request }: ReceivedRequest,
   free: Free,
-  { offer, resources }: OfferTerms,
+  terms: OfferTerms,
 ): Omit<PlannedOffer, "reserves"> | undefined {
   const asked = request.spec.resources;
-  const wanted = offer.strategy === "whole" ? resources : asked;
+  const wanted = wantedBy(asked, terms);
+  if (free.leases < 1) return undefined;
   if (!fitsResources(asked, wanted) || !fitsResources(wanted, free.resources)) return undefined;
   const gpus = free.gpus === undefined ? [] : chooseGpus(free.gpus, wanted.gpu);
   if (gpus === undefined) return undefined;
@@ -140,6 +154,7 @@ function offerFor(
     ? wanted.gpu
     : Math.min(gpuMemory(free.gpus, gpus), free.resources.gpu);
   const offered = { ...wanted, gpu };
+  const { offer } = terms;
   const price = offer.strategy === "whole" ? Math.max(request.bid, offer.price) : request.bid;
   return { to: from, request, resources: offered, price, gpus };
 }

@@ -117,7 +117,12 @@ export function startWorker(
     members: withConnected([], there),
   });
   let requests = 0;
-  const ask = (from: string, { bid = 20, cpu = 2, gpu = 0, of = "train" as "train" | "aggregate" } = {}) => {
+  const ask = (
+    from: string,
+    { bid = 20, of = "train" as "train" | "aggregate", ...wanted }:
+      & { readonly bid?: number; readonly of?: "train" | "aggregate" }
+      & Partial<typeof small> = {},
+  ) => {
     const name = of === "train" ? "diloco-transformer" : "parameter-server";
     const id = `request-${++requests}`;
     actor.send({
@@ -128,7 +133,7 @@ export function startWorker(
       via: "g",
       message: {
         id,
-        spec: { resources: { ...small, cpu, gpu }, executor: [{ class: of, name }] },
+        spec: { resources: { ...small, ...wanted }, executor: [{ class: of, name }] },
         timeout: instantFromMs(0),
         bid,
       },

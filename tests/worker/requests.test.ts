@@ -14,6 +14,8 @@ const test = suite("choosing");
 
 const amount = (cpu: number, memory = 0): Resources => ({ cpu, memory, gpu: 0, storage: 0 });
 
+const free = (cpu: number, leases = 9) => ({ resources: amount(cpu), leases });
+
 function request(bid: number, cpu: number, name = "diloco-transformer"): WorkerRequest {
   return {
     id: "00000000-0000-4000-8000-000000000001",
@@ -47,30 +49,55 @@ test("prices are compared by weighted units", () => {
 
 test("flexible: the best bid first, and nothing is promised twice", () => {
   const window = [{ from: "a", request: request(6, 3), at: 0 }, { from: "b", request: request(9, 3), at: 0 }];
-  const planned = planOffers(window, { resources: amount(4) }, terms("flexible"));
+  const planned = planOffers(window, free(4), terms("flexible"));
   assert.equal(planned.map(({ to, price }) => [to, price]), [["b", 9]]);
   const both = planOffers(
     [{ from: "a", request: request(6, 2), at: 0 }, { from: "b", request: request(9, 2), at: 0 }],
-    { resources: amount(4) },
+    free(4),
     terms("flexible"),
   );
   assert.equal(both.map(({ to }) => to), ["b", "a"]);
 });
 
 test("whole: everything, at the better of bid and price, or nothing", () => {
-  const [offer] = planOffers([{ from: "a", request: request(6, 1), at: 0 }], { resources: amount(4) }, terms("whole"));
+  const [offer] = planOffers(
+    [{ from: "a", request: request(6, 1), at: 0 }],
+    free(4),
+    terms("whole"),
+  );
   assert.equal([offer?.resources.cpu, offer?.price], [4, 10]);
-  const [dear] = planOffers([{ from: "a", request: request(12, 1), at: 0 }], { resources: amount(4) }, terms("whole"));
+  const [dear] = planOffers(
+    [{ from: "a", request: request(12, 1), at: 0 }],
+    free(4),
+    terms("whole"),
+  );
   assert.is(dear?.price, 12);
   assert.equal(
-    planOffers([{ from: "a", request: request(6, 1), at: 0 }], { resources: amount(3.9) }, terms("whole")),
+    planOffers([{ from: "a", request: request(6, 1), at: 0 }], free(3.9), terms("whole")),
     [],
   );
 });
 
+test("bug: a request for nothing ranked first, and got a whole worker", () => {
+  const first = (strategy: "whole" | "flexible", bid: number, cpu: number, other = 9) => {
+    const window = [
+      { from: "a", request: request(bid, cpu), at: 0 },
+      { from: "b", request: request(other, 4), at: 0 },
+    ];
+    return planOffers(window, free(4, 1), terms(strategy, { floor: 0 })).map(({ to }) => to);
+  };
+  for (const strategy of ["whole", "flexible"] as const) {
+    assert.equal(first(strategy, 100, 0), ["b"]);
+    assert.equal(first(strategy, 0, 0, 0), ["b"]);
+    assert.equal(first(strategy, 100, 0, -1), ["a"], "it comes last and is not left out");
+  }
+  assert.equal(first("whole", 8, 0.001), ["b"], "the whole worker goes to the highest bid");
+  assert.equal(first("whole", 10, 0.001), ["a"]);
+});
+
 test("a bid at the floor is served, one under it not; nor is an executor that isn't here, nor too much", () => {
   const planned = (asked: WorkerRequest) =>
-    planOffers([{ from: "a", request: asked, at: 0 }], { resources: amount(4) }, terms("flexible")).length;
+    planOffers([{ from: "a", request: asked, at: 0 }], free(4), terms("flexible")).length;
   assert.is(planned(request(5, 1)), 1);
   assert.is(planned(request(4.99, 1)), 0);
   assert.is(planned(request(5, 1, "other")), 0);
@@ -85,7 +112,12 @@ test("a scheduler that left an offer unaccepted comes last, and its offer reserv
     3,
   ]];
   const window = asked.map(([from, bid, cpu]) => ({ from, request: request(bid, cpu), at: 0 }));
-  const planned = planOffers(window, { resources: amount(4) }, terms("flexible"), (peer) => peer.startsWith("late"));
+  const planned = planOffers(
+    window,
+    free(4),
+    terms("flexible"),
+    (peer) => peer.startsWith("late"),
+  );
   assert.equal(planned.map(({ to, reserves }) => [to, reserves]), [
     ["b", true],
     ["a", true],
@@ -104,7 +136,7 @@ test("the newest request of a scheduler without an open offer waits where open o
   const waiting = (unleased: number) =>
     waitingRequests(
       requests,
-      { offers: [{ to: "c" }], unleased: { resources: amount(unleased) }, now: 4 },
+      { offers: [{ to: "c" }], unleased: free(unleased), now: 4 },
       terms("flexible"),
     );
   assert.equal(waiting(4).map(({ from, at }) => [from, at]), [["a", 2], ["b", 3]]);

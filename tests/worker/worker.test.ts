@@ -42,6 +42,32 @@ test("nothing is promised twice: what is offered is not offered again until the 
   assert.equal(offers(), [], "windows after one another promise no more than one");
 });
 
+test("bug: leases of nothing were given without bound, and the job of each gets 512 MiB", () => {
+  const nothing = { cpu: 0, memory: 0, storage: 0 };
+  for (const [memory, most] of [[8, 14], [1, 1], [0, 1]] as const) {
+    const { world, ask, offers, say, isRenewed, actor } = startWorker("flexible", identityOf("s"), {
+      more: { resources: { cpu: 4, gpu: 0, memory, storage: 10 } },
+    });
+    const leases = () => Object.keys(actor.getSnapshot().context.book.leases).length;
+    const accept = () => offers().filter(({ id }) => isRenewed(say("s", { RenewLease: { id } }))).length;
+    for (let request = 0; request < 40; request++) ask("s", nothing);
+    world.pass(200);
+    assert.is(offers().length, most, "open offers that reserve count");
+    world.pass(800);
+    for (let request = 0; request < 40; request++) ask("s", nothing);
+    world.pass(200);
+    assert.is(accept(), most, "the scheduler left offers unaccepted: these reserve nothing");
+    ask("b", nothing);
+    world.pass(200);
+    assert.equal(offers(), []);
+    world.pass(9_800);
+    assert.is(leases(), 0);
+    ask("b", nothing);
+    world.pass(200);
+    assert.equal(offers().map(({ to }) => to), ["b"]);
+  }
+});
+
 test("an offer that could not be delivered frees its resources at once", () => {
   const { world, ask, offers } = startWorker("whole");
   ask("a");

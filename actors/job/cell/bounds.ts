@@ -25,6 +25,11 @@ const leastMemoryBytes = 512 * 1024 ** 2, leastDiskBytes = 64 * 1024 ** 2;
 /** A larger work directory is not kept in memory. */
 const diskInMemoryMaxBytes = 1024 ** 3;
 
+/** How many jobs a worker has memory for, if each gets the least; one in any case. */
+export function jobsMax({ memory }: Pick<Resources, "memory">): number {
+  return Math.max(1, Math.floor(memory * gb / leastMemoryBytes));
+}
+
 /**
  * The cell of a job that was leased `resources`.
  *
