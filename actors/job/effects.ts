@@ -17,7 +17,7 @@ import { type BridgeToken, makeBridgeToken } from "./bridge/token.ts";
 import { webUnder } from "./bridge/web_request.ts";
 import { assignCell, type AssignedCell } from "./cell/assign.ts";
 import { cellCommand, hasOwnRoot, workDirIn } from "./cell/command_line.ts";
-import { describeLimit, exceededLimit } from "./cell/exceeded.ts";
+import { describeLimit, exceededLimit, isKilledAtOnce } from "./cell/exceeded.ts";
 import { watchLimits } from "./cell/watch.ts";
 import { withDenoFlags } from "./cell/deno_flags.ts";
 import { endUser } from "./cell/job_user.ts";
@@ -176,19 +176,28 @@ export const exitActor = fromEffect(
     }),
 );
 
-/** Sends `effect.done.limitExceeded` with the limit that the job exceeds, in words. */
+/** A limit that a job exceeds. */
+export interface ExceededLimit {
+  /** In words. */
+  readonly limit: string;
+  readonly atOnce: boolean;
+}
+
+/** Sends `effect.done.limitExceeded` with an {@linkcode ExceededLimit}. */
 export const limitExceededActor = fromEffect(
   "limitExceeded",
-  ({ cell, directory }: Pick<PlacedJob, "ports" | "cell" | "directory">) =>
-    cell === undefined
-      ? Effect.never
-      : Effect.map(watchLimits(cell, directory), (limit) => describeLimit(limit, cell.config)),
+  ({ cell, directory, executor }: Pick<PlacedJob, "ports" | "cell" | "directory"> & { readonly executor: Executor }) =>
+    cell === undefined ? Effect.never : Effect.map(
+      watchLimits(cell, directory, executor.pid),
+      (limit): ExceededLimit => ({ limit: describeLimit(limit, cell.config), atOnce: isKilledAtOnce(limit) }),
+    ),
 );
 
-/** Ends the executor; sends `effect.done.stopped`. */
+/** Ends the executor, at once or with a grace; sends `effect.done.stopped`. */
 export const stopActor = fromEffect(
   "stopped",
-  ({ executor }: { readonly ports: Ports; readonly executor: Executor }) => executor.terminate,
+  ({ executor, atOnce }: { readonly ports: Ports; readonly executor: Executor; readonly atOnce: boolean }) =>
+    atOnce ? executor.kill : executor.terminate,
 );
 
 /** Waits for running copies to peers after the executor has ended; sends `effect.done.flushed`. */

@@ -19,7 +19,7 @@ import { jobCell } from "./cell/bounds.ts";
 import { type Cell, cellRefusal } from "./cell/cell.ts";
 import { cellCommand, workDirIn } from "./cell/command_line.ts";
 import { withDenoFlags } from "./cell/deno_flags.ts";
-import { describeLimit, exceededLimit } from "./cell/exceeded.ts";
+import { describeLimit, exceededLimit, isKilledAtOnce } from "./cell/exceeded.ts";
 import { endUser } from "./cell/job_user.ts";
 import { watchLimits } from "./cell/watch.ts";
 import { makeCommand } from "./command.ts";
@@ -107,11 +107,12 @@ function evaluate({ ports, executor, cell, settings, workDir }: EvaluatingProgra
       graceMs,
       beforeGo: (pid) => Effect.ignore(recordExecutor(directory, pid)),
     });
-    const exceeded = Effect.flatMap(
-      watchLimits(assigned, directory),
-      (limit) => Effect.fail(new NotEvaluated({ detail: describeLimit(limit, config) })),
-    );
+    const exceeded = Effect.map(watchLimits(assigned, directory, started.pid), (exceeded) => ({ exceeded }));
     const exit = yield* Effect.raceFirst(started.exited, exceeded);
+    if ("exceeded" in exit) {
+      if (isKilledAtOnce(exit.exceeded)) yield* started.kill;
+      return yield* new NotEvaluated({ detail: describeLimit(exit.exceeded, config) });
+    }
     const limit = exceededLimit(exit, assigned, directory.path);
     if (limit !== undefined) return yield* new NotEvaluated({ detail: describeLimit(limit, config) });
     if (exit.code !== 0) {

@@ -254,12 +254,12 @@ export const jobMachine = setup({
                 running: {
                   invoke: [
                     { src: "exit", input: ({ context }) => ({ ...placed(context), ...runningOf(context) }) },
-                    { src: "limitExceeded", input: ({ context }) => placed(context) },
+                    { src: "limitExceeded", input: ({ context }) => ({ ...placed(context), ...runningOf(context) }) },
                   ],
                   on: {
                     "effect.done.limitExceeded": {
                       target: "stopping",
-                      actions: { type: "end", params: ({ event }) => failedOf(limited(event.value)) },
+                      actions: { type: "end", params: ({ event }) => failedOf(limited(event.value.limit)) },
                     },
                     "effect.done.exit": [
                       {
@@ -286,7 +286,13 @@ export const jobMachine = setup({
                   },
                 },
                 stopping: {
-                  invoke: { src: "stop", input: ({ context }) => runningOf(context) },
+                  invoke: {
+                    src: "stop",
+                    input: ({ context, event }) => ({
+                      ...runningOf(context),
+                      atOnce: event.type === "effect.done.limitExceeded" && event.value.atOnce,
+                    }),
+                  },
                   on: {
                     "effect.done.stopped": "#job.working.removing",
                     "effect.failed.stopped": "#job.working.removing",

@@ -30,6 +30,8 @@ export interface Executor {
   readonly exited: Effect.Effect<ExecutorExit>;
   /** Ends it: SIGTERM to the group, SIGKILL after the grace. Returns when it has ended. */
   readonly terminate: Effect.Effect<ExecutorExit>;
+  /** Ends it at once: SIGKILL to the group. Returns when it has ended. */
+  readonly kill: Effect.Effect<ExecutorExit>;
 }
 
 /** The system did not start it. */
@@ -173,13 +175,11 @@ function executor(child: ChildProcess, exit: Deferred.Deferred<ExecutorExit>, gr
       if (name === "SIGKILL" || !signalInside(inside(), name)) signalGroup(pid, name);
       return Effect.void;
     });
+  const kill = Effect.andThen(signal("SIGKILL"), exited);
   const terminate = signal("SIGTERM").pipe(
-    Effect.andThen(Effect.timeoutOrElse(exited, {
-      duration: graceMs,
-      orElse: () => Effect.andThen(signal("SIGKILL"), exited),
-    })),
+    Effect.andThen(Effect.timeoutOrElse(exited, { duration: graceMs, orElse: () => kill })),
   );
-  return { pid, exited, terminate };
+  return { pid, exited, terminate, kill };
 }
 
 /** The first process of bubblewrap's namespace, once bubblewrap reported it. */

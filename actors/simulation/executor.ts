@@ -20,7 +20,7 @@ import { openPull, openPush } from "../job/peer_streams.ts";
 import { sendOnce, sendUntilSaved } from "../job/resend.ts";
 import { labelOf } from "../job/training_network.ts";
 import type { Executor, ExecutorExit } from "../job/process.ts";
-import { type OpenedBridge, type PlacedJob, trainerLinkOf } from "../job/effects.ts";
+import { type ExceededLimit, type OpenedBridge, type PlacedJob, trainerLinkOf } from "../job/effects.ts";
 import { jobMachine } from "../job/job.ts";
 import type { TrainerLink } from "../job/trainer_link.ts";
 import { roundOfIndex } from "../learning/model_references.ts";
@@ -115,9 +115,10 @@ function byHand<A, E, R>(
 }
 
 /** Reports that the executor exceeds its limits, where that is the broken step. */
-function overrun(ports: Pick<Ports, "run">): Effect.Effect<string> {
+function overrun(ports: Pick<Ports, "run">): Effect.Effect<ExceededLimit> {
   const said = Effect.suspend(() => optionsOf({ ports }).broken()?.step === "overrun" ? Effect.void : Effect.never);
-  return Effect.as(Effect.andThen(Effect.sleep(overrunMs), said), "it uses more memory than was leased");
+  const exceeded = { limit: "it uses more memory than was leased", atOnce: false };
+  return Effect.as(Effect.andThen(Effect.sleep(overrunMs), said), exceeded);
 }
 
 const watchedAggregation: typeof aggregated = {
@@ -195,7 +196,7 @@ function startTrainer({ job, directory, bridge }: StartInput, options: ExecutorO
       (exit): ExecutorExit => Exit.isSuccess(exit) ? ended(0, "") : ended(1, String(exit.cause)),
     );
     const terminate = Effect.as(Fiber.interrupt(fiber), { code: null, signal: "SIGTERM", tail: "" } as ExecutorExit);
-    return { pid: options.random.whole(2, 32_768), exited, terminate } satisfies Executor;
+    return { pid: options.random.whole(2, 32_768), exited, terminate, kill: terminate } satisfies Executor;
   });
 }
 

@@ -222,6 +222,15 @@ withSleep("who ignores SIGTERM is killed after the grace, not before", async () 
   assert.ok(tookMs >= graceMs - 20 && tookMs < graceMs + 2_000, `${tookMs} ms`);
 });
 
+withSleep("who is killed gets no SIGTERM", async () => {
+  const exit = await run(
+    "trap 'echo bye; exit 7' TERM; echo up; while :; do sleep 0.05; done",
+    ({ kill }, lines) => Effect.andThen(waitFor("up", () => lines.includes("up")), kill),
+    5_000,
+  );
+  assert.equal([exit.code, exit.signal, exit.tail], [null, "SIGKILL", "up\n"]);
+});
+
 withSleep("what it started in its group is gone with it: after its end, and when it is ended", async () => {
   const grandchildren = (lines: readonly string[]) => lines.filter((line) => /^\d+$/.test(line)).map(Number);
   const family = "(trap '' TERM; exec sleep 60) & echo $!; sh -c 'sleep 60 & echo $!; wait' &";

@@ -11,7 +11,12 @@ import { isGrouped } from "./cell.ts";
 import { readReached } from "./cgroup.ts";
 
 /** Kinds of limits. */
-export type Limit = "memory" | "pids" | "cpu" | "fileSize" | "disk" | "inodes" | "openFiles" | "wall";
+export type Limit = "memory" | "pids" | "cpu" | "fileSize" | "disk" | "inodes" | "unmeasured" | "openFiles" | "wall";
+
+/** Whether a job is killed without a grace when it is found over a limit: it could go on writing for as long. */
+export function isKilledAtOnce(limit: Limit): boolean {
+  return limit === "disk" || limit === "inodes" || limit === "unmeasured";
+}
 
 /** The signals that the kernel sends for a limit, with their numbers. Shells and bubblewrap report 128 more as a code. */
 const signals: readonly { readonly name: string; readonly number: number; readonly limit: Limit }[] = [
@@ -44,6 +49,8 @@ export function describeLimit(limit: Limit, config: CellConfig): string {
       return `storage limit of ${sizeText(config.diskBytes)} reached`;
     case "inodes":
       return `storage limit of ${config.inodesMax} files reached`;
+    case "unmeasured":
+      return `storage limit of ${sizeText(config.diskBytes)} reached: part of the job's files cannot be measured`;
     case "openFiles":
       return `limit of ${config.openFilesMax} open files for one process reached`;
     case "wall":

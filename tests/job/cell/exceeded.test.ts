@@ -92,6 +92,46 @@ const limits: [what: string, job: HostileJob, reason: string, here?: boolean][] 
     { code: `${fill}; sleep 60`, cell: small },
     "storage limit of 1 MiB reached",
   ],
+  [
+    "bug: storage, of files in too many directories to name",
+    {
+      code: "d=d; for i in 1 2 3 4 5; do d=$d/d/d/d/d/d/d; done; mkdir -p $d/d/d && cd $d/d/d || exit 1\n" +
+        `${fill}; sleep 60`,
+      cell: small,
+    },
+    "storage limit of 1 MiB reached",
+  ],
+  [
+    "bug: storage, of files that no directory lists",
+    {
+      code: "exec 7>a 8>b 9>c; rm a b c\n" +
+        "for file in 7 8 9; do head -c 400K /dev/zero >&$file || exit 1; done; sleep 60",
+      cell: small,
+    },
+    "storage limit of 1 MiB reached",
+  ],
+  [
+    "bug: storage, of a directory whose name is not UTF-8",
+    {
+      code: `mkdir "$(printf '\\377')" && cd "$(printf '\\377')" || exit 1\n${fill}; sleep 60`,
+      cell: small,
+    },
+    "storage limit of 1 MiB reached",
+  ],
+  [
+    "bug: storage, of a directory that has the name of another one in a listing",
+    {
+      code: "mkdir \"$(printf '\\357\\277\\275')\"\n" +
+        `mkdir "$(printf '\\377')" && cd "$(printf '\\377')" || exit 1\n${fill}; sleep 60`,
+      cell: small,
+    },
+    "storage limit of 1 MiB reached",
+  ],
+  [
+    "bug: storage, of a directory that may not be read",
+    { code: `mkdir d && cd d || exit 1\n${fill}; chmod 0 ../d; sleep 60`, cell: small },
+    "storage limit of 1 MiB reached",
+  ],
   ["number of files, measured", {
     code: "i=0; while [ $i -lt 40 ]; do : > f$i; i=$((i+1)); done; sleep 60",
     cell: { ...small, inodesMax: 30 },
@@ -142,6 +182,15 @@ inCell("a job that fails by itself names no limit, whatever the limits are", asy
   assert.is(reason.startsWith("executor exited with code 3"), true, reason);
   const killed = await endOf({ code: "kill -KILL $$" });
   assert.not.match(killed.reason, /cell-limit/);
+});
+
+inCell("bug: a job that reached its storage limit had five more seconds to write", async () => {
+  const { reason, output } = await endOf({
+    code: `trap 'echo terminated' TERM\n${fill}; while :; do sleep 0.1; done`,
+    cell: small,
+  });
+  assert.ok(reason.startsWith("cell-limit: storage limit of 1 MiB reached"), reason);
+  assert.equal(output, []);
 });
 
 inCell("a job gets what was leased, measured inside its cell", async () => {
