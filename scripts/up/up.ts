@@ -5,8 +5,8 @@
  *
  * @module
  */
-import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join, resolve } from "node:path";
 import process from "node:process";
@@ -78,6 +78,8 @@ class LocalNetwork {
   readonly #caConfig: string;
   /** In the order of their start: the CA, the gateway, the others. */
   readonly #programs: Supervised[] = [];
+  /** Commands under way. */
+  readonly #commands = new Set<ChildProcess>();
   readonly #lastProblem = new Map<string, string>();
   /** Addresses of the programs' consoles, by the programs' names. */
   readonly consoles = new Map<string, string>();
@@ -93,8 +95,24 @@ class LocalNetwork {
   /** Makes the CA where there is none, and starts it. */
   async begin(): Promise<void> {
     mkdirSync(join(this.dir, "logs"), { recursive: true, mode: 0o700 });
-    if (!existsSync(this.#caConfig)) await makeCa(join(this.dir, "ca"), this.#caConfig);
+    if (!existsSync(this.#caConfig)) await this.#makeCa();
     await this.#start("ca-01", "ca", this.#caConfig);
+  }
+
+  /** A CA that serves this machine alone, on a free port, and knows where the gateway will listen. It has its name when it is whole. */
+  async #makeCa(): Promise<void> {
+    const [folder, made] = [join(this.dir, "ca"), join(this.dir, "ca.new")];
+    if (existsSync(folder)) throw new Error(`${folder} has no ca.toml: move it away, or name another --dir`);
+    rmSync(made, { recursive: true, force: true });
+    const [port, gatewayPort] = [await freePort(), await freePort()];
+    const [url, gateway] = [`https://${loopback}:${port}`, `gateway-01=/ip4/${loopback}/tcp/${gatewayPort}`];
+    await this.#run("ca", ["init", "--domain", domain, "--url", url, "--gateway", gateway, "-d", made]);
+    const config = join(made, "ca.toml");
+    const [text, everywhere] = [readFileSync(config, "utf8"), `"0.0.0.0:${port}"`];
+    if (!text.includes(everywhere)) throw new Error(`${config} does not say where the CA listens`);
+    const shown = `\n[console]\nlisten = "${loopback}:0"\n`;
+    writeFileSync(config, text.replace(everywhere, `"${loopback}:${port}"`) + shown);
+    renameSync(made, folder);
   }
 
   /** Where the gateway listens, as the CA tells its nodes. */
@@ -110,11 +128,38 @@ class LocalNetwork {
   async bring({ name, role, flags }: PlannedNode): Promise<void> {
     const config = join(this.dir, name, `${role}.toml`);
     if (!existsSync(config) && !this.#signal.aborted) {
-      mkdirSync(join(this.dir, name), { recursive: true, mode: 0o700 });
-      const token = await run("ca", ["token", "-c", this.#caConfig, "--role", role, "--name", name]);
-      await run(role, ["join", "-", "-o", config, ...flags], token);
+      const folder = join(this.dir, name);
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      // A join that did not come to its end may have left a pair, which the CA knows.
+      for (const kind of ["cert", "key"]) rmSync(join(folder, `${role}-${kind}.pem`), { force: true });
+      const token = await this.#run("ca", ["token", "-c", this.#caConfig, "--role", role, "--name", name, "--replace"]);
+      await this.#run(role, ["join", "-", "-o", config, ...flags], token);
     }
     await this.#start(name, role, config);
+  }
+
+  /** Runs a command of a program to its end; returns what it printed. */
+  #run(program: string, args: readonly string[], input = ""): Promise<string> {
+    const [command, ...before] = ownCommand(program);
+    return new Promise((resolve, reject) => {
+      if (this.#signal.aborted) throw new Error("the network is ending");
+      // A group of its own: Ctrl-C reaches the supervisor alone.
+      const options = { stdio: "pipe", timeout: commandMs, detached: true } as const;
+      const child = spawn(command, [...before, ...args], options);
+      this.#commands.add(child);
+      let [stdout, stderr] = ["", ""];
+      child.stdin.on("error", () => {}); // it ended before it read all
+      child.stdin.end(input);
+      child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
+      child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+      child.on("error", reject);
+      child.on("close", (code) => {
+        this.#commands.delete(child);
+        const said = stderr.trim() || stdout.trim();
+        if (code === 0) resolve(stdout);
+        else reject(new Error(`hypha ${program} ${args[0] ?? ""} ended with ${code}: ${said}`));
+      });
+    });
   }
 
   async #start(name: string, program: string, config: string): Promise<void> {
@@ -165,6 +210,7 @@ class LocalNetwork {
   /** Ends all; the gateway and the CA last, since the others close their connections in order. */
   stop(): Promise<void> {
     const stopAll = async () => {
+      this.#killCommands();
       const [ca, gateway, ...others] = this.#programs;
       await Promise.all(others.map((each) => each.stop()));
       await gateway?.stop();
@@ -174,7 +220,13 @@ class LocalNetwork {
   }
 
   kill(): void {
+    this.#killCommands();
     for (const program of this.#programs) program.kill();
+  }
+
+  /** What they leave unfinished, the next start makes again. */
+  #killCommands(): void {
+    for (const command of this.#commands) command.kill("SIGKILL");
   }
 }
 
@@ -190,27 +242,6 @@ function nodesOf({ workers, dataset }: UpOptions): readonly PlannedNode[] {
   ];
 }
 
-/** A CA that serves this machine alone, on a free port, and knows where the gateway will listen. */
-async function makeCa(folder: string, config: string): Promise<void> {
-  const [port, gatewayPort] = [await freePort(), await freePort()];
-  const gateway = `gateway-01=/ip4/${loopback}/tcp/${gatewayPort}`;
-  await run("ca", [
-    "init",
-    "--domain",
-    domain,
-    "--url",
-    `https://${loopback}:${port}`,
-    "--gateway",
-    gateway,
-    "-d",
-    folder,
-  ]);
-  const [text, everywhere] = [readFileSync(config, "utf8"), `"0.0.0.0:${port}"`];
-  if (!text.includes(everywhere)) throw new Error(`${config} does not say where the CA listens`);
-  const shown = `\n[console]\nlisten = "${loopback}:0"\n`;
-  writeFileSync(config, text.replace(everywhere, `"${loopback}:${port}"`) + shown);
-}
-
 function printUp({ dir, consoles }: LocalNetwork, { dataset }: UpOptions): void {
   const lines = [
     "",
@@ -224,24 +255,6 @@ function printUp({ dir, consoles }: LocalNetwork, { dataset }: UpOptions): void 
     "Ctrl-C ends it.",
   ];
   for (const line of lines) print(line);
-}
-
-/** Runs a command of a program to its end; returns what it printed. */
-function run(program: string, args: readonly string[], input = ""): Promise<string> {
-  const [command, ...before] = ownCommand(program);
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, [...before, ...args], { stdio: ["pipe", "pipe", "pipe"], timeout: commandMs });
-    let [stdout, stderr] = ["", ""];
-    child.stdin.on("error", () => {}); // it ended before it read all
-    child.stdin.end(input);
-    child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
-    child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
-    child.on("error", reject);
-    child.on("close", (code) => {
-      if (code === 0) resolve(stdout);
-      else reject(new Error(`hypha ${program} ${args[0] ?? ""} ended with ${code}: ${stderr.trim() || stdout.trim()}`));
-    });
-  });
 }
 
 function freePort(): Promise<number> {

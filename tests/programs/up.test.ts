@@ -1,5 +1,5 @@
 /** `hypha up`: a whole network under one supervisor, with a node that dies, one that is revoked, and a second start. */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -13,22 +13,24 @@ const folder = mkdtempSync(join(tmpdir(), "hypha-up-"));
 const network = join(folder, "network");
 const patienceMs = 120_000;
 
-/** Process ids of the programs of this network. A process that one of them starts has its words for a moment. */
-function programs(name = ""): readonly number[] {
+/** Ids of the processes that name something below a path; with `argument`, those that have this one too. */
+function processes(path: string, argument?: string): readonly number[] {
   return readdirSync("/proc").filter((each) => /^\d+$/.test(each)).flatMap((pid) => {
     try {
       const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-      return words.includes("--log-format") && words.some((word) => word.startsWith(join(network, name)))
-        ? [Number(pid)]
-        : [];
+      const fits = argument === undefined || words.includes(argument);
+      return fits && words.some((word) => word.startsWith(path)) ? [Number(pid)] : [];
     } catch {
       return []; // it has ended
     }
   });
 }
 
+/** Ids of the programs of this network. A process that one of them starts has its words for a moment. */
+const programs = (name = "") => processes(join(network, name), "--log-format");
+
 test.after(() => {
-  for (const pid of programs()) process.kill(pid, "SIGKILL");
+  for (const pid of processes(folder)) process.kill(pid, "SIGKILL");
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -36,10 +38,13 @@ interface Session {
   readonly text: () => string;
   readonly until: (shown: RegExp, times?: number) => Promise<void>;
   readonly stop: (by?: NodeJS.Signals) => Promise<number | null>;
+  /** Ctrl-C in a terminal: each process of its group gets the signal. */
+  readonly interrupt: () => Promise<number | null>;
 }
 
 function hypha(...args: readonly string[]): Session & { readonly ended: Promise<{ code: number | null }> } {
-  const { child, ended, signal } = startProgram("gateway", args, { cwd: folder, script, lifeMs: 2 * patienceMs });
+  const options = { cwd: folder, script, lifeMs: 2 * patienceMs, detached: true };
+  const { child, ended, signal } = startProgram("gateway", args, options);
   let shown = "";
   for (const output of [child.stdout, child.stderr]) output?.on("data", (data) => (shown += String(data)));
   const until = async (wanted: RegExp, times = 1) => {
@@ -56,6 +61,10 @@ function hypha(...args: readonly string[]): Session & { readonly ended: Promise<
     ended,
     stop: async (by = "SIGINT") => {
       signal(by);
+      return (await ended).code;
+    },
+    interrupt: async () => {
+      process.kill(-(child.pid as number), "SIGINT");
       return (await ended).code;
     },
   };
@@ -124,6 +133,36 @@ test("a second start takes the network that is there; a revoked node is named, a
   assert.is(certificate(), before);
   assert.is(await up.stop("SIGHUP"), 0, "the terminal was closed");
   assert.equal(programs(), []);
+});
+
+test("bug: Ctrl-C during the first start made every later start fail", async () => {
+  const dir = join(folder, "interrupted");
+  const gateway = (name: string) => join(dir, "gateway-01", name);
+  mkdirSync(join(dir, "ca.new/state"), { recursive: true }); // what `ca init` leaves when it is killed
+  const first = hypha("up", "--dir", dir, "--workers", "1");
+  await untilSo("the gateway has its certificate", () => existsSync(gateway("gateway-cert.pem")));
+  assert.is(await first.interrupt(), 0, first.text());
+  assert.equal(processes(dir), [], "nothing runs on");
+  // `join` was in a later step, at the latest in its last.
+  rmSync(gateway("gateway.toml"), { force: true });
+  writeFileSync(gateway("other"), "");
+
+  const second = hypha("up", "--dir", dir, "--workers", "1");
+  await second.until(/Cannot start the network|gateway-01 runs/);
+  assert.not.match(second.text(), "Cannot start");
+  assert.is(await second.interrupt(), 0, second.text());
+  assert.equal(processes(dir), [], "nothing runs on");
+  assert.not.match(readFileSync(join(dir, "ca/ca.toml"), "utf8"), "0.0.0.0");
+  assert.not.ok(existsSync(join(dir, "ca.new")));
+  assert.ok(existsSync(gateway("other")), "of the node's folder only the pair is removed");
+});
+
+test("a CA's folder without a configuration is not taken for a new one", async () => {
+  const dir = join(folder, "emptied");
+  mkdirSync(join(dir, "ca/state"), { recursive: true });
+  const up = hypha("up", "--dir", dir);
+  assert.is((await up.ended).code, 1);
+  assert.match(up.text(), /Cannot start the network: .*emptied\/ca has no ca\.toml/);
 });
 
 test("wrong numbers are refused, and a folder that cannot be made", async () => {

@@ -23,6 +23,8 @@ export interface StartOptions {
   readonly script?: URL;
   /** It is killed after this, in milliseconds; 40 s by default. */
   readonly lifeMs?: number;
+  /** It leads a process group of its own. */
+  readonly detached?: boolean;
 }
 
 /** How a process ended. */
@@ -80,10 +82,7 @@ export function startProgram(role: Role, args: readonly string[], options: Start
 export function startCommand(
   command: string,
   args: readonly string[],
-  options: Omit<StartOptions, "permissions" | "script"> & {
-    /** The command leads a process group of its own. */
-    readonly detached?: boolean;
-  } = {},
+  options: Omit<StartOptions, "permissions" | "script"> = {},
 ): Running {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("HYPHA_"));
   const child = spawn(command, args, {
