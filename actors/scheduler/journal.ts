@@ -5,9 +5,11 @@
  *  resting ── journal.line, journal.standing ──▶ writing ──▶ resting
  *     ▲                                             │
  *     └──────────── after a while ── pausing ◀──────┘ the disk refuses
+ *                or journal.standing
  * ```
  *
- * Lines that cannot be written are dropped and counted; what became of the training is written again.
+ * Lines that cannot be written are dropped and counted; what became of the training is written again. An operator's act is answered when
+ * it is on disk, or could not be written.
  *
  * @module
  */
@@ -30,6 +32,11 @@ const lineCharactersMax = 4_096;
 export const settleMs = 500;
 /** Between two tries of a disk that refuses, in milliseconds. */
 const againMs = 5_000;
+/** An operator's act that is not on disk by then is answered as not kept, in milliseconds. */
+const keptMs = 1_000;
+
+/** Called once, with whether the standing, or a later one, is on disk. */
+export type Kept = (isKept: boolean) => void;
 
 /** The input of a journal. */
 export interface JournalInput {
@@ -50,6 +57,9 @@ export interface JournalContext extends JournalInput {
   readonly batch: readonly string[];
   /** Whether the standing is being written with them. */
   readonly keeps: boolean;
+  /** Called when the standing that is being written is on disk, and when the next one is. */
+  readonly keeping: readonly Kept[];
+  readonly waiting: readonly Kept[];
   readonly dropped: number;
 }
 
@@ -86,7 +96,8 @@ const actors = { written };
 /** The events that a journal receives. */
 export type JournalEvent =
   | ReportedLine & { readonly type: "journal.line" }
-  | { readonly type: "journal.standing"; readonly standing: TrainingStanding }
+  | { readonly type: "journal.standing"; readonly standing: TrainingStanding; readonly kept?: Kept | undefined }
+  | { readonly type: "journal.late"; readonly kept: Kept }
   | EventsOf<typeof actors>;
 
 /** Whether a line is of interest later: all but the finest, and losses. */
@@ -119,27 +130,52 @@ export const journalMachine = setup({
         isKept: isKept && line.report.event !== "round.finished",
       };
     }),
-    takeStanding: assign((_, { standing }: { readonly standing: TrainingStanding }) => ({ standing, isKept: false })),
-    takeBatch: assign(({ context: { lines, isKept } }) => ({ batch: lines, lines: [], keeps: !isKept, isKept: true })),
+    takeStanding: enqueueActions(
+      ({ context: { waiting }, enqueue }, { standing, kept }: Extract<JournalEvent, { type: "journal.standing" }>) => {
+        enqueue.assign({ standing, isKept: false });
+        if (kept === undefined) return;
+        enqueue.assign({ waiting: [...waiting, kept] });
+        enqueue.raise({ type: "journal.late", kept }, { delay: keptMs });
+      },
+    ),
+    takeBatch: assign(({ context: { lines, isKept, waiting } }) => ({
+      ...{ batch: lines, lines: [], keeps: !isKept, isKept: true },
+      ...{ keeping: waiting, waiting: [] },
+    })),
+    noteWritten: enqueueActions(({ context: { keeping }, enqueue }) => {
+      enqueue.assign({ keeping: [] });
+      enqueue(() => keeping.forEach((kept) => kept(true)));
+    }),
+    noteLate: enqueueActions(({ context, enqueue }, { kept }: { readonly kept: Kept }) => {
+      const without = (all: readonly Kept[]) => all.filter((each) => each !== kept);
+      const [keeping, waiting] = [without(context.keeping), without(context.waiting)];
+      if (keeping.length + waiting.length === context.keeping.length + context.waiting.length) return;
+      enqueue.assign({ keeping, waiting });
+      enqueue(() => kept(false));
+    }),
     noteUnwritten: enqueueActions(({ context, enqueue }, { reason }: { readonly reason: string }) => {
-      enqueue.assign({ batch: [], isKept: false, dropped: context.dropped + context.batch.length });
+      const unkept = [...context.keeping, ...context.waiting];
+      const dropped = context.dropped + context.batch.length;
+      enqueue.assign({ batch: [], isKept: false, dropped, keeping: [], waiting: [] });
+      enqueue(() => unkept.forEach((kept) => kept(false)));
       enqueue(() =>
         context.ports.report({
           level: "warn",
           event: "journal.unwritten",
           message: `Cannot keep the log of training ${context.id}, tries again: ${reason}`,
-          fields: { training: context.id, dropped: context.dropped + context.batch.length },
+          fields: { training: context.id, dropped },
         })
       );
     }),
   },
 }).createMachine({
   id: "journal",
-  context: ({ input }) => ({ ...input, lines: [], batch: [], keeps: false, dropped: 0 }),
+  context: ({ input }) => ({ ...input, lines: [], batch: [], keeps: false, keeping: [], waiting: [], dropped: 0 }),
   initial: "resting",
   on: {
     "journal.line": { actions: { type: "takeLine", params: ({ event }) => event } },
     "journal.standing": { actions: { type: "takeStanding", params: ({ event }) => event } },
+    "journal.late": { actions: { type: "noteLate", params: ({ event }) => event } },
   },
   states: {
     resting: { always: { guard: "hasWork", target: "writing" } },
@@ -157,14 +193,19 @@ export const journalMachine = setup({
         }),
       },
       on: {
-        "effect.done.written": "resting",
+        "effect.done.written": { target: "resting", actions: "noteWritten" },
         "effect.failed.written": {
           target: "pausing",
           actions: { type: "noteUnwritten", params: ({ event }) => ({ reason: event.error.message }) },
         },
       },
     },
-    pausing: { after: { [againMs]: "resting" } },
+    pausing: {
+      on: {
+        "journal.standing": { target: "resting", actions: { type: "takeStanding", params: ({ event }) => event } },
+      },
+      after: { [againMs]: "resting" },
+    },
   },
 });
 

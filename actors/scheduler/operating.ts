@@ -5,11 +5,13 @@
  */
 import type { AdminAnswer } from "../admin/serve_admin.ts";
 import { monotonicNow } from "../runtime/ports.ts";
+import { trainingFolder } from "../training/checkpoints.ts";
 import { allParticipants, type Participant } from "../training/training.ts";
 import { trainingIdOf } from "../training/run_number.ts";
 import { emptyWatch } from "../training/watch.ts";
 import { executorEndMs } from "../training/workers.ts";
 import type { AdminAsk, AdminAsked } from "./admin_routes.ts";
+import type { Kept } from "./journal.ts";
 import { journalOf, type SchedulerArgs, trainingOf } from "./scheduler_setup.ts";
 import { nameOfMember, showStatus, showTraining, stateNow } from "./status.ts";
 import { endRun } from "./telling.ts";
@@ -17,11 +19,12 @@ import { type KnownTraining, trainingsMax } from "./training_record.ts";
 import { beginTraining, portsOf, setStanding } from "./trainings.ts";
 
 type Ask<Type extends AdminAsk["type"]> = Extract<AdminAsk, { type: Type }>;
+type Reply = AdminAsked["reply"];
 
-/** Answers the operator. */
+/** Answers the operator; what changes a training that is known, when the change is on disk. */
 export function answerOperator(args: SchedulerArgs, { ask, reply }: AdminAsked): void {
-  const answer = answerTo(args, ask);
-  args.enqueue(() => reply(answer));
+  const answer = answerTo(args, ask, reply);
+  if (answer !== "later") args.enqueue(() => reply(answer));
 }
 
 /** Answers the operator of a scheduler that ends, or gives way to one with another key: nothing new begins. */
@@ -45,7 +48,7 @@ function knownTrainings({ context, self }: SchedulerArgs): Readonly<Record<strin
   };
 }
 
-function answerTo(args: SchedulerArgs, ask: AdminAsk): AdminAnswer {
+function answerTo(args: SchedulerArgs, ask: AdminAsk, reply: Reply): AdminAnswer | "later" {
   const trainings = knownTrainings(args);
   if (args.context.config.job !== undefined && ask.type !== "list" && ask.type !== "status") {
     return refusal(
@@ -74,13 +77,31 @@ function answerTo(args: SchedulerArgs, ask: AdminAsk): AdminAnswer {
         return refusal(404, "unknown-training", `there is no training ${ask.id}`, "hypha-scheduler ls");
       }
       if (ask.type === "status") return { status: 200, body: showStatus(args, known) };
-      return ask.type === "cancel" ? cancel(args, known) : resume(args, known);
+      return ask.type === "cancel" ? cancel(args, known, reply) : resume(args, known, reply);
     }
   }
 }
 
 function refusal(status: number, code: string, error: string, command?: string): AdminAnswer {
   return { status, body: { code, error, ...(command === undefined ? {} : { hint: `See: ${command}` }) } };
+}
+
+/** Answers with `answer` when it is on disk what became of a training. Otherwise `now` says what is so, `restarted` what a restart would do. */
+function keptReply(
+  { context: { config } }: SchedulerArgs,
+  id: string,
+  { reply, answer, now, restarted }: {
+    readonly reply: Reply;
+    readonly answer: unknown;
+    readonly now: string;
+    readonly restarted: string;
+  },
+): Kept {
+  const folder = trainingFolder(config.stateDir ?? "", id);
+  const error = `training ${id} ${now} now, but this is not kept: ${folder} cannot be written; a restart ${restarted}`;
+  const hint = "Make room there: the scheduler tries again every 5 s";
+  return (isKept) =>
+    reply(isKept ? { status: 200, body: answer } : { status: 507, body: { code: "not-kept", error, hint } });
 }
 
 function submit(args: SchedulerArgs, { training }: Ask<"submit">): AdminAnswer {
@@ -98,7 +119,7 @@ function submit(args: SchedulerArgs, { training }: Ask<"submit">): AdminAnswer {
 }
 
 /** Ends a training: its executors and leases by message; those of workers that know no such message end with their leases. */
-function cancel(args: SchedulerArgs, known: KnownTraining): AdminAnswer {
+function cancel(args: SchedulerArgs, known: KnownTraining, reply: Reply): AdminAnswer | "later" {
   const { context, self, enqueue } = args;
   const running = trainingOf(self, known.id);
   if (running === undefined) {
@@ -120,7 +141,9 @@ function cancel(args: SchedulerArgs, known: KnownTraining): AdminAnswer {
   if (run !== undefined) {
     for (const { peer } of allParticipants(training)) endRun(args, peer, run, "the training was cancelled");
   }
-  setStanding(args, known.id, { state: "cancelled" });
+  const answer = { id: known.id, was: stateNow(known, running), members };
+  const unkept = { now: "is cancelled", restarted: "would go on with it" };
+  setStanding(args, known.id, { state: "cancelled" }, keptReply(args, known.id, { reply, answer, ...unkept }));
   enqueue.sendTo(running.ref, { type: "role.drain", reason: "cancelled" });
   enqueue(() =>
     portsOf(args, known.id).report({
@@ -130,7 +153,7 @@ function cancel(args: SchedulerArgs, known: KnownTraining): AdminAnswer {
       fields: { round: training.roundsDone, members },
     })
   );
-  return { status: 200, body: { id: known.id, was: stateNow(known, running), members } };
+  return "later";
 }
 
 /** Until a lease and its job are over, in milliseconds. */
@@ -146,7 +169,7 @@ function leaseLeftOf(
 }
 
 /** A training that failed or was cancelled goes on after its newest round. */
-function resume(args: SchedulerArgs, known: KnownTraining): AdminAnswer {
+function resume(args: SchedulerArgs, known: KnownTraining, reply: Reply): AdminAnswer | "later" {
   const { context, self } = args;
   const { id, state } = known;
   if (state !== "failed" && state !== "cancelled") {
@@ -163,6 +186,8 @@ function resume(args: SchedulerArgs, known: KnownTraining): AdminAnswer {
   }
   const now = context.ports.now();
   const watch = journalOf(self, id)?.getSnapshot().context.watch ?? known.watch;
-  beginTraining(args, { ...known, watch, state: "queued", reason: null, since: now, queuedAt: now });
-  return { status: 200, body: { id, round: watch.round } };
+  const answer = { id, round: watch.round };
+  const kept = keptReply(args, id, { reply, answer, now: "goes on", restarted: `would leave it ${state}` });
+  beginTraining(args, { ...known, watch, state: "queued", reason: null, since: now, queuedAt: now }, kept);
+  return "later";
 }

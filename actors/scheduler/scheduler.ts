@@ -147,6 +147,7 @@ export const schedulerMachine = scheduler.createMachine({
     },
     // What became of the trainings is written.
     settling: {
+      entry: "settleJournals",
       on: { "admin.asked": { actions: { type: "answerLeaving", params: ({ event }) => event } } },
       after: { [settleMs]: "drained" },
     },

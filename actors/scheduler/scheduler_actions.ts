@@ -18,7 +18,15 @@ import {
   type TrainingEnded,
 } from "./scheduler_setup.ts";
 import { endBygoneAt, noteAnswer, noteBegan, noteKnown, noteLeased, noteLeft, tellWorker } from "./telling.ts";
-import { noteCrashed, noteEnded, noteRunning, passToTrainings, startConfigured, takeLoaded } from "./trainings.ts";
+import {
+  noteCrashed,
+  noteEnded,
+  noteRunning,
+  passToTrainings,
+  settleJournals,
+  startConfigured,
+  takeLoaded,
+} from "./trainings.ts";
 
 /** The turn of a training that is gone is over. */
 function leaveQueue(args: SchedulerArgs, { type }: TrainingEnded | TrainingCrashed): void {
@@ -66,6 +74,7 @@ export const scheduler = schedulerSetup.extend({
     noteRunning: enqueueActions(noteRunning),
     noteEnded: enqueueActions(noteEnded),
     noteCrashed: enqueueActions(noteCrashed),
+    settleJournals: enqueueActions(settleJournals),
     setOutcome: assign((_, outcome: RoleOutcome) => ({ outcome })),
   },
 });

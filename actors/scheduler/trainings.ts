@@ -10,6 +10,7 @@ import { trainingFolder } from "../training/checkpoints.ts";
 import { trainingIdOf } from "../training/run_number.ts";
 import { emptyWatch } from "../training/watch.ts";
 import type { LoadedTrainings } from "./load_trainings.ts";
+import type { Kept } from "./journal.ts";
 import { patience } from "./queue.ts";
 import {
   endedTraining,
@@ -121,8 +122,8 @@ export function takeLoaded(args: SchedulerArgs, { trainings, broken }: LoadedTra
   });
 }
 
-/** Adds a training that was submitted, or one that goes on after its end. */
-export function beginTraining(args: SchedulerArgs, training: KnownTraining): void {
+/** Adds a training that was submitted, or one that goes on after its end; `kept` is called for the latter. */
+export function beginTraining(args: SchedulerArgs, training: KnownTraining, kept?: Kept): void {
   const { context, self, enqueue } = args;
   const { id } = training;
   const journal = journalOf(self, id);
@@ -131,7 +132,7 @@ export function beginTraining(args: SchedulerArgs, training: KnownTraining): voi
     running: [...context.running.filter((other) => other !== id), id],
   });
   if (journal === undefined) startJournal(args, training, false);
-  else enqueue.sendTo(journal, { type: "journal.standing", standing: standingOf(training) });
+  else enqueue.sendTo(journal, { type: "journal.standing", standing: standingOf(training), kept });
   startActor(args, training, "takes turns");
 }
 
@@ -140,13 +141,24 @@ export function setStanding(
   { context, self, enqueue }: SchedulerArgs,
   id: string,
   change: Partial<TrainingStanding> & Pick<TrainingStanding, "state">,
+  kept?: Kept,
 ): void {
   const known = context.trainings[id];
   if (known === undefined) return;
   const changed = { ...known, reason: null, since: context.ports.now(), ...change };
   enqueue.assign({ trainings: { ...context.trainings, [id]: changed } });
   const journal = journalOf(self, id);
-  if (journal !== undefined) enqueue.sendTo(journal, { type: "journal.standing", standing: standingOf(changed) });
+  if (journal !== undefined) enqueue.sendTo(journal, { type: "journal.standing", standing: standingOf(changed), kept });
+}
+
+/** The scheduler ends: a journal that waits before it tries its disk again tries at once. */
+export function settleJournals({ context, self, enqueue }: SchedulerArgs): void {
+  for (const id of Object.keys(context.trainings)) {
+    const journal = journalOf(self, id);
+    const snapshot = journal?.getSnapshot();
+    if (journal === undefined || snapshot?.matches("pausing") !== true) continue;
+    enqueue.sendTo(journal, { type: "journal.standing", standing: snapshot.context.standing });
+  }
 }
 
 /** A training has its workers. */

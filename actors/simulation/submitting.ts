@@ -8,6 +8,7 @@
  */
 import { Result } from "effect";
 import { decodeJob } from "../config/submitted_job.ts";
+import type { AdminAnswer } from "../admin/serve_admin.ts";
 import type { AdminAsk, AdminAsked } from "../scheduler/admin_routes.ts";
 import { formatJob, jobPath, weightsPath, withFiles } from "../scheduler/training_record.ts";
 import { trainingFolder } from "../training/checkpoints.ts";
@@ -21,6 +22,8 @@ import { weightsOf } from "./trainer_model.ts";
 /** An operator tries again after this, in milliseconds, where the scheduler is away, is ending, or has a full disk; so often at most. */
 const againMs = 1_000;
 const triesMax = 60;
+/** A scheduler answers within this, in milliseconds, unless it ended. */
+const answerMs = 2_000;
 
 /** A job that is submitted has no shorter deadline, in seconds (`job_schema.ts`). */
 const deadlineLeastS = 60;
@@ -34,6 +37,9 @@ export interface OperatorAct {
 type OperatorAsk =
   | Extract<AdminAsk, { readonly type: "submit" }>
   | { readonly type: "cancel" | "resume"; readonly id: string };
+
+/** Says whether an act is over, or is to be tried again. */
+type Over = (isOver: boolean) => void;
 
 /** The operator of one scheduler. */
 export class Operator {
@@ -57,23 +63,30 @@ export class Operator {
   /** Does with a training what is planned. */
   schedule(plan: PlannedTraining): void {
     const { id, at, cancelAt, resumeAt } = plan;
-    this.#at(at, () => this.#submit(plan));
-    if (cancelAt !== undefined) this.#at(cancelAt, () => this.#ask({ type: "cancel", id }));
-    if (resumeAt !== undefined) this.#at(resumeAt, () => this.#ask({ type: "resume", id }));
+    this.#at(at, (over) => this.#submit(plan, over));
+    if (cancelAt !== undefined) this.#at(cancelAt, (over) => this.#ask({ type: "cancel", id }, over));
+    if (resumeAt !== undefined) this.#at(resumeAt, (over) => this.#ask({ type: "resume", id }, over));
   }
 
-  /** Tries until the scheduler answers. */
-  #at(at: number, act: () => boolean, tries = triesMax): void {
+  /** Tries until the scheduler answers. `act` says once, now or later, whether it is over. */
+  #at(at: number, act: (over: Over) => void, tries = triesMax): void {
     this.#left += 1;
     this.#sim.after(Math.max(0, at - this.#sim.now), () => {
-      this.#left -= 1;
-      if (!act() && tries > 1) this.#at(this.#sim.now + againMs, act, tries - 1);
+      let isAnswered = false;
+      const over = (isOver: boolean) => {
+        if (isAnswered) return;
+        isAnswered = true;
+        this.#left -= 1;
+        if (!isOver && tries > 1) this.#at(this.#sim.now + againMs, act, tries - 1);
+      };
+      act(over);
+      if (!isAnswered) this.#sim.after(answerMs, () => over(false));
     });
   }
 
-  #submit(plan: PlannedTraining): boolean {
+  #submit(plan: PlannedTraining, over: Over): void {
     const { node } = this;
-    if (node.disk.full || !this.#isServing) return false;
+    if (node.disk.full || !this.#isServing) return over(false);
     const { id } = plan;
     const folder = trainingFolder(nodePaths.state, id);
     const now = Math.round(node.now());
@@ -83,25 +96,25 @@ export class Operator {
     node.disk.put(jobPath(folder), formatJob(id, now, raw));
     const standing = { state: "queued", reason: null, since: now, queuedAt: now } as const;
     const known = { id, name: id, submittedAt: now, job: withFiles(job, folder), watch: emptyWatch, ...standing };
-    return this.#ask({ type: "submit", training: known });
+    this.#ask({ type: "submit", training: known }, over);
   }
 
   get #isServing(): boolean {
     return this.node.roleActor?.getSnapshot().value === "serving";
   }
 
-  /** Asks the scheduler. Returns whether that is over: it did it, or refuses for good. */
-  #ask(ask: OperatorAsk): boolean {
+  /** Asks the scheduler. That is over when it did it, or refuses for good. */
+  #ask(ask: OperatorAsk, over: Over): void {
     const { node } = this;
-    if (!this.#isServing) return false;
-    let status = 503;
-    const asked: AdminAsked = { type: "admin.asked", ask, reply: (answer) => void (status = answer.status) };
-    node.roleActor?.send(asked);
+    if (!this.#isServing) return over(false);
     const id = "training" in ask ? ask.training.id : ask.id;
-    this.#sim.note("fault", node.name, `${ask.type} ${id}: ${status}`);
-    if (status === 200) this.accepted.push({ type: ask.type, id });
-    // One that is cancelled ends a moment later, and can be resumed only then.
-    return status !== 503 && !(ask.type === "resume" && status === 409);
+    const reply = ({ status }: AdminAnswer) => {
+      this.#sim.note("fault", node.name, `${ask.type} ${id}: ${status}`);
+      if (status === 200) this.accepted.push({ type: ask.type, id });
+      // One that is cancelled ends a moment later, and can be resumed only then.
+      over(status !== 503 && !(ask.type === "resume" && status === 409));
+    };
+    node.roleActor?.send({ type: "admin.asked", ask, reply } satisfies AdminAsked);
   }
 }
 

@@ -84,6 +84,24 @@ test("its files are bounded: the older part goes", async () => {
   place.remove();
 });
 
+test("an act is answered when it is on disk itself, once", async () => {
+  const { place, actor, world, state, standing } = start();
+  const answers: unknown[] = [];
+  const become = (to: "running" | "cancelled") => {
+    const kept = (isKept: boolean) => void answers.push([to, isKept, state().state]);
+    actor.send({ type: "journal.standing", standing: { ...standing, state: to }, kept });
+  };
+  become("running");
+  await eventually("it is written", () => answers.length === 1);
+  become("running");
+  assert.ok(actor.getSnapshot().matches("writing"));
+  become("cancelled");
+  await eventually("both are written", () => answers.length === 3);
+  world.pass(2_000);
+  assert.equal(answers, [["running", true, "running"], ["running", true, "running"], ["cancelled", true, "cancelled"]]);
+  place.remove();
+});
+
 test("a disk that refuses costs lines, which are counted; what became of the training is written again", async () => {
   const { place, folder, line, resting, actor, world, state, standing } = start();
   await resting();

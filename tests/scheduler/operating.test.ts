@@ -1,5 +1,5 @@
 /** What a scheduler's operator asks, and what it is answered: cancel, resume, and what is refused. */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -34,11 +34,22 @@ async function running(are: "ours" | "foreign") {
     );
   const state = join(place.path, "trainings", "t-a", "state.json");
   const kept = () => existsSync(state) ? JSON.parse(readFileSync(state, "utf8")) : {};
+  /** A folder in the file's place cannot be replaced, also not by root. */
+  const refuseDisk = async () => {
+    await eventually("what became of it is on disk", () => !["queued", undefined].includes(kept().state));
+    const before = readFileSync(state, "utf8");
+    rmSync(state);
+    mkdirSync(state);
+    return () => {
+      rmSync(state, { recursive: true });
+      writeFileSync(state, before);
+    };
+  };
   const stop = () => {
     scheduler.stop();
     place.remove();
   };
-  return { ...daemon, told, kept, stop, ask, answerTraining };
+  return { ...daemon, told, kept, refuseDisk, stop, ask, answerTraining };
 }
 
 const answerOf = (are: "ours" | "foreign") =>
@@ -47,9 +58,9 @@ const answerOf = (are: "ours" | "foreign") =>
     : { type: "request.failed", id: "", error: failedWith("unsupported") } as const;
 
 test("cancel ends jobs and leases by message, and says it before anything else is asked", async () => {
-  const { ask, told, training, stop, world } = await running("ours");
+  const { askLater, told, training, stop, world } = await running("ours");
   told();
-  const { status, body } = ask({ type: "cancel", id: "t-a" });
+  const { status, body } = await askLater({ type: "cancel", id: "t-a" });
   assert.equal([status, body], [200, {
     id: "t-a",
     was: "running",
@@ -62,12 +73,12 @@ test("cancel ends jobs and leases by message, and says it before anything else i
 });
 
 test("cancel with a worker of the existing network says when its lease and executor are over", async () => {
-  const { ask, told, stop, world, training } = await running("foreign");
+  const { askLater, told, stop, world, training } = await running("foreign");
   told();
   const lease = training("t-a")?.context.training.trainers["w"]?.leaseId;
   const endsAt = (training("t-a")?.children[`lease/${lease}`]?.getSnapshot() as { context: { endsAt: number } }).context
     .endsAt;
-  const { members } = ask({ type: "cancel", id: "t-a" }).body as { members: unknown };
+  const { members } = (await askLater({ type: "cancel", id: "t-a" })).body as { members: unknown };
   assert.equal(members, [
     { name: "w.name", endsBy: new Date(endsAt + executorEndMs).toISOString() },
     { name: "s.name", endsBy: null },
@@ -78,7 +89,7 @@ test("cancel with a worker of the existing network says when its lease and execu
 });
 
 test("resume goes on with what failed or was cancelled, and with nothing else; each change is on disk", async () => {
-  const { ask, training, stop, kept, scheduler } = await running("ours");
+  const { ask, askLater, training, stop, kept, scheduler } = await running("ours");
   const codeOf = (type: "cancel" | "resume", id = "t-a") => {
     const { status, body } = ask({ type, id });
     return [status, (body as { code?: string }).code];
@@ -87,13 +98,14 @@ test("resume goes on with what failed or was cancelled, and with nothing else; e
   assert.equal(codeOf("resume"), [409, "wrong-state"]);
   assert.equal(codeOf("cancel", "t-b"), [404, "unknown-training"]);
   assert.equal(codeOf("cancel", "constructor"), [404, "unknown-training"]);
-  ask({ type: "cancel", id: "t-a" });
+  const cancelled = askLater({ type: "cancel", id: "t-a" });
   assert.equal(codeOf("cancel"), [409, "wrong-state"]);
-  await eventually("it is kept that it was cancelled", () => kept().state === "cancelled");
-  assert.equal(ask({ type: "resume", id: "t-a" }), { status: 200, body: { id: "t-a", round: 0 } });
+  assert.is((await cancelled).status, 200);
+  assert.is(kept().state, "cancelled");
+  assert.equal(await askLater({ type: "resume", id: "t-a" }), { status: 200, body: { id: "t-a", round: 0 } });
+  assert.is(kept().state, "queued");
   await eventually("it has another run", () => training("t-a")?.context.run !== undefined);
   assert.is(training("t-a")?.context.isRestart, true);
-  await eventually("it is kept that it waits", () => kept().state === "queued");
   scheduler.send({ type: "role.drain" });
   assert.ok(scheduler.getSnapshot().matches("settling"));
   assert.equal(ask({ type: "resume", id: "t-a" }).status, 503);
@@ -102,6 +114,43 @@ test("resume goes on with what failed or was cancelled, and with nothing else; e
     "queued",
     "it goes on with the next start",
   );
+  stop();
+});
+
+test("bug: a cancelled training came back with the next start: cancel was answered before it was on disk", async () => {
+  const { askLater, kept, refuseDisk, scheduler, training, stop } = await running("ours");
+  const giveBack = await refuseDisk();
+  const { status, body } = await askLater({ type: "cancel", id: "t-a" });
+  assert.equal([status, (body as { code: string }).code], [507, "not-kept"]);
+  assert.is(training("t-a"), undefined, "it is cancelled all the same");
+  giveBack();
+  assert.is(kept().state, "running");
+  scheduler.send({ type: "role.drain" });
+  assert.ok(scheduler.getSnapshot().matches("settling"));
+  await eventually("the end tries once more", () => kept().state === "cancelled");
+  stop();
+});
+
+test("bug: resume was answered before it was on disk", async () => {
+  const { askLater, kept, refuseDisk, training, stop } = await running("ours");
+  assert.is((await askLater({ type: "cancel", id: "t-a" })).status, 200);
+  const giveBack = await refuseDisk();
+  const { status, body } = await askLater({ type: "resume", id: "t-a" });
+  assert.equal([status, (body as { code: string }).code], [507, "not-kept"]);
+  assert.ok(training("t-a") !== undefined, "it goes on all the same");
+  giveBack();
+  assert.is((await askLater({ type: "cancel", id: "t-a" })).status, 200, "what is requested next is tried at once");
+  assert.is(kept().state, "cancelled");
+  stop();
+});
+
+test("cancel is answered within a second, also where the disk does not answer", async () => {
+  const { askLater, kept, world, stop } = await running("ours");
+  await eventually("it is kept that it runs", () => kept().state === "running");
+  Object.assign(world.ports, { run: () => () => {} });
+  const answer = askLater({ type: "cancel", id: "t-a" });
+  world.pass(1_010);
+  assert.is((await answer).status, 507);
   stop();
 });
 

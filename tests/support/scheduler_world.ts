@@ -111,6 +111,9 @@ export async function startDaemon(stateDir: string, self = "scheduler") {
     if (answer === undefined) throw new Error(`Cannot ask ${asked.type}: it was not answered`);
     return answer;
   };
+  /** The same for what is answered when it is on disk. */
+  const askLater = (asked: AdminAsk) =>
+    new Promise<AdminAnswer>((reply) => scheduler.send({ type: "admin.asked", ask: asked, reply }));
   const submit = (id: string, job: DilocoJobConfig, queuedAt = world.ports.now()) => {
     mkdirSync(join(stateDir, "trainings", id), { recursive: true });
     const standing = { state: "queued", reason: null, since: queuedAt, queuedAt } as const;
@@ -122,7 +125,7 @@ export async function startDaemon(stateDir: string, self = "scheduler") {
   const training = (id: string) =>
     runningTrainings(scheduler).find(({ snapshot }) => snapshot.context.id === id)?.snapshot;
   const others = playOthers(world, { send: (event) => scheduler.send(event as RoleEvent) });
-  return { world, scheduler, ask, submit, training, ...others };
+  return { world, scheduler, ask, askLater, submit, training, ...others };
 }
 
 /** The data node and the workers of a world, as a test plays them. */
