@@ -27,23 +27,26 @@ function grown(buffer: Buffer, bytes: number): Buffer<ArrayBuffer> {
   return larger;
 }
 
-/** The name of a file in the making; there is one writer for each path. */
+/** The name of a file in the making, where there is one writer for each path. */
 export function asidePath(path: string): string {
   return join(dirname(path), `.${basename(path)}.tmp`);
 }
 
-/** Begins a file, and removes what an earlier writer left of it. */
+/**
+ * Begins a file, and removes what an earlier writer left of it.
+ *
+ * @param temporary Its name in the making: another for each writer where a path may have several.
+ */
 export function openAside(
   path: string,
-  mode = 0o600,
+  temporary = asidePath(path),
 ): Effect.Effect<AsideFile, FileNotWritten, FileSystem | Scope.Scope> {
-  const temporary = asidePath(path);
   const begin = Effect.gen(function* () {
     const files = yield* FileSystem;
     const remove = Effect.ignore(files.remove(temporary, { force: true }));
     yield* remove;
     yield* Effect.addFinalizer(() => remove);
-    const handle = yield* files.open(temporary, { flag: "wx", mode });
+    const handle = yield* files.open(temporary, { flag: "wx", mode: 0o600 });
     let held = Buffer.alloc(0);
     let fill = 0;
     const flush = Effect.suspend(() => {

@@ -3,8 +3,10 @@
  *
  * @module
  */
+import { basename, dirname, join } from "node:path";
 import { Data, Effect } from "effect";
 import type { FileSystem } from "effect/FileSystem";
+import * as Random from "effect/Random";
 import type { FileNotWritten } from "../files/write_whole.ts";
 import { castTensors, type MalformedSafetensors, type ResultRejected } from "../learning/mod.ts";
 import { type CheckpointFailed, newestCheckpoint } from "./checkpoints.ts";
@@ -43,7 +45,9 @@ export function writeModel(
     if (newest === undefined) return yield* Effect.fail(new NoModel({ folder }));
     const types = yield* Effect.catch(readLayoutFile(folder), () => Effect.succeed(new Map<string, never>()));
     const parameters = yield* openTensors(newest.parameters);
-    const file = yield* createTensors(out);
+    // Two commands may write one path at once.
+    const mark = (yield* Random.nextIntBetween(0, Number.MAX_SAFE_INTEGER)).toString(36);
+    const file = yield* createTensors(out, join(dirname(out), `.${basename(out)}.${mark}.tmp`));
     yield* castTensors(parameters, ({ name, dtype }) => types.get(name) ?? dtype, (bytes) => file.write(bytes));
     return { round: newest.record.round, ...yield* file.commit };
   }));

@@ -40,9 +40,12 @@ export interface TensorsOut {
   readonly commit: Effect.Effect<FileFit, FileNotWritten>;
 }
 
-/** Begins a tensor file. */
-export function createTensors(path: string): Effect.Effect<TensorsOut, FileNotWritten, FileSystem | Scope.Scope> {
-  return Effect.map(openAside(path), (file) => {
+/** Begins a tensor file; `temporary` as for `openAside`. */
+export function createTensors(
+  path: string,
+  temporary?: string,
+): Effect.Effect<TensorsOut, FileNotWritten, FileSystem | Scope.Scope> {
+  return Effect.map(openAside(path, temporary), (file) => {
     const hash = createHash("sha256");
     let sizeBytes = 0;
     return {

@@ -1,0 +1,59 @@
+/** The model of a training as its user gets it, on disk. */
+import { createHash } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Effect, Result } from "effect";
+import { FileSystem } from "effect/FileSystem";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { Services } from "../../actors/runtime/ports.ts";
+import { realServices } from "../../actors/runtime/real_ports.ts";
+import { writeModel } from "../../actors/training/result_file.ts";
+import { temporary } from "../support/job_world.ts";
+import { nextRound, overriding, placeOf, writeWeights } from "../support/keeping_child.ts";
+
+const test = suite("writeModel()");
+const run = <A, E>(effect: Effect.Effect<A, E, Services>) => Effect.runPromise(Effect.provide(effect, realServices));
+const sha256 = (path: string) => createHash("sha256").update(readFileSync(path)).digest("hex");
+
+type Gate = PromiseWithResolvers<void>;
+
+/** A training after some rounds, in a folder of its own. */
+async function trained(folder: string, rounds: number): Promise<string> {
+  writeWeights(folder);
+  for (let round = 0; round < rounds; round++) await run(nextRound(folder));
+  return placeOf(folder).folder;
+}
+
+/** Writes as another process does: `begun` is called when its file is there, which gets its bytes after `until`. */
+function slowly<A, E>(write: Effect.Effect<A, E, FileSystem>, begun: () => void, until: Promise<void>) {
+  return Effect.gen(function* () {
+    const files = yield* FileSystem;
+    const open: FileSystem["open"] = (path, options) =>
+      Effect.map(files.open(path, options), (handle) => {
+        if (options?.flag === "wx") begun();
+        const writeAll = (bytes: Uint8Array) => Effect.andThen(Effect.promise(() => until), handle.writeAll(bytes));
+        return overriding(handle, { sync: handle.sync, writeAll });
+      });
+    return yield* Effect.provideService(Effect.result(write), FileSystem, { ...files, open });
+  });
+}
+
+test("bug: of two writers of one file, one succeeded with its digest, and the file held part of the other's model", async () => {
+  const { path, remove } = temporary();
+  const [one, other] = [await trained(join(path, "one"), 1), await trained(join(path, "other"), 2)];
+  const out = join(path, "model.safetensors");
+  const [opened, begun, written] = Array.from({ length: 3 }, () => Promise.withResolvers<void>()) as [Gate, Gate, Gate];
+  const first = run(slowly(writeModel(one, out), opened.resolve, begun.promise));
+  await opened.promise;
+  const second = run(slowly(writeModel(other, out), begun.resolve, written.promise));
+  for (const [writer, round] of [[first, 1], [second, 2]] as const) {
+    const result = Result.getOrThrow(await writer);
+    assert.equal([result.round, result.sha256], [round, sha256(out)], "the file is what its writer says");
+    written.resolve();
+  }
+  assert.equal(readdirSync(path).toSorted(), ["model.safetensors", "one", "other"], "nothing else remains");
+  remove();
+});
+
+test.run();
