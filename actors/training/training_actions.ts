@@ -27,12 +27,7 @@ import {
 import { find, noteLookup, noteProvider, noteProviderGone, seek, takeProvider } from "./provider.ts";
 import { keptWeights } from "./repository_weights.ts";
 import { changeAgain, changeTrainers, forgive, noteChange, reportStrong, reportWaiting } from "./replacing.ts";
-import {
-  type LostParticipant,
-  type TrainingArgs,
-  type TrainingContext,
-  trainingSetup,
-} from "./training_setup.ts";
+import { type LostParticipant, type TrainingArgs, type TrainingContext, trainingSetup } from "./training_setup.ts";
 import { announceRun, noteRun, releaseAll, releaseEnded, releaseUnanswered } from "./releasing.ts";
 
 /** Starts the evaluation where the job has one. */
