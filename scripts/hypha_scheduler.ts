@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --disable-warning=ExperimentalWarning
 /** The program `hypha-scheduler`. */
 import { startProgram } from "./program/start.ts";
 

@@ -46,7 +46,7 @@ export interface AuditContext extends AuditInput {
   readonly alarmedAt: number;
 }
 
-const attempt = <A>(dir: string, work: () => Promise<A>): Effect.Effect<A, LogUnusable> =>
+const attempt = <A>(dir: string, work: (signal: AbortSignal) => Promise<A>): Effect.Effect<A, LogUnusable> =>
   Effect.tryPromise({
     try: work,
     catch: (error) => {
@@ -59,10 +59,16 @@ const attempt = <A>(dir: string, work: () => Promise<A>): Effect.Effect<A, LogUn
 const open = fromEffect(
   "open",
   (input: AuditInput) =>
-    attempt(input.dir, async () => {
+    attempt(input.dir, async (signal) => {
       const opened = await openLog(input, new Date(input.ports.now()));
-      await removeOld(input.dir, new Date(input.ports.now() - input.keepMs));
-      return opened;
+      try {
+        await removeOld(input.dir, new Date(input.ports.now() - input.keepMs));
+        signal.throwIfAborted(); // it ended meanwhile
+        return opened;
+      } catch (error) {
+        opened.lock.close();
+        throw error;
+      }
     }),
 );
 
@@ -97,6 +103,7 @@ const auditing = setup({
       enqueue.assign({ log });
       enqueue(() => inbox.connect(log));
     }),
+    unlock: ({ context }) => context.log?.close(),
     reportOpened: ({ context }, { opened }: { opened: OpenedLog }) => {
       const { ports, dir } = context;
       const fields = { dir, records: opened.chain.size };
@@ -161,6 +168,6 @@ export const auditMachine = auditing.createMachine({
       },
       invoke: { src: "finish", input: ({ context }) => context },
     },
-    closed: { type: "final" },
+    closed: { type: "final", entry: "unlock" },
   },
 });

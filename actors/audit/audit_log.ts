@@ -40,6 +40,7 @@ export class AuditLog {
   #noteBytes: number;
   #newest: SignedHead | undefined;
   #coveredAt: number;
+  #isClosed = false;
 
   /** @param onWaiting Called when a record waits for the disk and none did before. */
   constructor(
@@ -124,6 +125,7 @@ export class AuditLog {
    * @throws {LogUnusable} when they cannot be written; the log has none of them then.
    */
   recordNow(events: readonly AuditEvent[], at: Date): void {
+    this.#checkOpen();
     const mark = this.#chain.mark();
     for (const event of events) this.#chain.append(event, at);
     try {
@@ -163,6 +165,7 @@ export class AuditLog {
   }
 
   async #write(at: Date, checkpoint: "due" | "now"): Promise<void> {
+    this.#checkOpen();
     const state = this.#chain.state;
     const taken = this.#chain.take();
     this.#inFlight = taken;
@@ -195,6 +198,17 @@ export class AuditLog {
     } catch (error) {
       throw this.#unwritable(error);
     }
+  }
+
+  /** From now on nothing is written, and another process can open the log. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#opened.lock.close();
+  }
+
+  #checkOpen(): void {
+    if (this.#isClosed) throw this.#unwritable("it is closed");
   }
 
   #unwritable(error: unknown): LogUnusable {

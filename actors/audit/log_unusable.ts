@@ -8,7 +8,7 @@ import { Data } from "effect";
 /** A log that cannot be opened, or cannot be written now. */
 export class LogUnusable extends Data.TaggedError("LogUnusable")<{
   readonly dir: string;
-  readonly problem: "unreadable" | "unwritable" | "damaged" | "key";
+  readonly problem: "unreadable" | "unwritable" | "damaged" | "key" | "locked";
   readonly detail: string;
 }> {
   override get message(): string {

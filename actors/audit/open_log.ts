@@ -2,7 +2,7 @@
  * Opens a log: begins one, or finds the end of the one that is there.
  *
  * An incomplete last line, which a crash leaves, is moved aside and recorded. Any other defect is refused: a log that was changed is not
- * continued.
+ * continued. A log that is open is locked: a second process would write its records to the places of the first one's.
  *
  * @module
  */
@@ -12,6 +12,7 @@ import { appendFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from
 import { basename, join } from "node:path";
 import { fileSigner, type Signer } from "../../pki/issue/signer.ts";
 import { makeSigningKey } from "../../pki/issue/signing_key.ts";
+import { type FileLock, isLocked, lockFile } from "../files/file_lock.ts";
 import { openPkcs11Signer } from "../pkcs11/pkcs11_signer.ts";
 import { type AuditKey, auditKeyOf, formatAuditKey, originOf, parseAuditKey, type SignedHead } from "./checkpoint.ts";
 import { AuditFinding } from "./finding.ts";
@@ -21,7 +22,7 @@ import { cutFile } from "./log_files.ts";
 import { LogUnusable } from "./log_unusable.ts";
 import { type FoundCheckpoint, type FoundCheckpoints, readCheckpoints } from "./read_checkpoints.ts";
 import { RootChecks } from "./root_checks.ts";
-import { checkpointsPath, keyPath, segmentFile, verifierKeyPath } from "./segments.ts";
+import { checkpointsPath, keyPath, lockPath, segmentFile, verifierKeyPath } from "./segments.ts";
 import { type LogState, type TornLine, walkLog } from "./walk_log.ts";
 
 /** What a log is opened with. */
@@ -46,23 +47,20 @@ export interface OpenedLog {
   readonly newest: SignedHead | undefined;
   /** The name of the file where an incomplete line is kept now. */
   readonly torn: string | undefined;
+  /** Keeps other processes from opening the log, until it is closed. */
+  readonly lock: FileLock;
 }
 
-/** Opens a log. Rejects with {@linkcode LogUnusable}. */
-export async function openLog({ dir, node, signer: given, key: uri }: LogOptions, at: Date): Promise<OpenedLog> {
+/** Opens a log, and locks it. Rejects with {@linkcode LogUnusable}. */
+export async function openLog(options: LogOptions, at: Date): Promise<OpenedLog> {
+  const { dir } = options;
+  let lock: FileLock | undefined;
   try {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
-    const signer = given ?? await (uri === undefined ? ownSigner(dir) : openPkcs11Signer(uri));
-    const key = takeKey(dir, node, signer);
-    const { checkpoints, bytes: noteBytes } = takeCheckpoints(dir, key);
-    const newest = checkpoints.at(-1);
-    const { state, torn } = findEnd(dir, checkpoints);
-    const aside = torn === undefined ? undefined : moveAside(dir, torn);
-    const chain = state === undefined ? beginChain(node, key, at) : new LogChain(state);
-    if (state !== undefined) chain.append({ type: "log.continued", outcome: "done" }, at);
-    if (aside !== undefined) chain.append({ type: "log.recovered", outcome: "done", detail: { ...aside } }, at);
-    return { chain, key, signer, noteBytes, newest, torn: aside?.file };
+    lock = lockLog(dir);
+    return { ...await openLocked(options, at), lock };
   } catch (error) {
+    lock?.close();
     if (error instanceof LogUnusable) throw error;
     throw new LogUnusable({
       dir,
@@ -70,6 +68,32 @@ export async function openLog({ dir, node, signer: given, key: uri }: LogOptions
       detail: error instanceof Error ? error.message : String(error),
     });
   }
+}
+
+function lockLog(dir: string): FileLock {
+  try {
+    return lockFile(lockPath(dir));
+  } catch (error) {
+    if (!isLocked(error)) throw error;
+    const detail = "another process writes to it. End that process, or give this one a folder of its own";
+    throw new LogUnusable({ dir, problem: "locked", detail });
+  }
+}
+
+async function openLocked(
+  { dir, node, signer: given, key: uri }: LogOptions,
+  at: Date,
+): Promise<Omit<OpenedLog, "lock">> {
+  const signer = given ?? await (uri === undefined ? ownSigner(dir) : openPkcs11Signer(uri));
+  const key = takeKey(dir, node, signer);
+  const { checkpoints, bytes: noteBytes } = takeCheckpoints(dir, key);
+  const newest = checkpoints.at(-1);
+  const { state, torn } = findEnd(dir, checkpoints);
+  const aside = torn === undefined ? undefined : moveAside(dir, torn);
+  const chain = state === undefined ? beginChain(node, key, at) : new LogChain(state);
+  if (state !== undefined) chain.append({ type: "log.continued", outcome: "done" }, at);
+  if (aside !== undefined) chain.append({ type: "log.recovered", outcome: "done", detail: { ...aside } }, at);
+  return { chain, key, signer, noteBytes, newest, torn: aside?.file };
 }
 
 const beginChain = (node: string, key: AuditKey, at: Date): LogChain =>

@@ -8,6 +8,7 @@
  *   audit-000000000000.torn       0600  an incomplete line that a crash left, cut off at the next start
  *   audit.checkpoints             0600  signed notes, each followed by an empty line
  *   audit.edge                    0600  state at the newest checkpoint: a start need not read the log
+ *   audit.lock                    0600  locked by the process that has the log open
  *   audit.key, audit.vkey         0600  key that signs the checkpoints (PKCS#8), and its verifier key
  * ```
  *
@@ -36,6 +37,8 @@ export function segmentFile(first: number, kind: Segment["kind"] | "torn" = "rec
 export const checkpointsPath = (dir: string): string => join(dir, "audit.checkpoints");
 /** Path of the state at the newest checkpoint. */
 export const edgePath = (dir: string): string => join(dir, "audit.edge");
+/** Path of the lock. */
+export const lockPath = (dir: string): string => join(dir, "audit.lock");
 /** Path of the key. */
 export const keyPath = (dir: string): string => join(dir, "audit.key");
 /** Path of the verifier key. */

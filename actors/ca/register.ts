@@ -15,6 +15,7 @@ import { Result } from "effect";
 import type { AuditInbox } from "../audit/audit_inbox.ts";
 import type { AuditEvent } from "../audit/audit_record.ts";
 import { LogUnusable } from "../audit/log_unusable.ts";
+import { type FileLock, lockFile } from "../files/file_lock.ts";
 import { AskedThread } from "./asked_thread.ts";
 import type { BackupMessage, BackupWork } from "./backup_thread.ts";
 import type { ListMessage, ListWork } from "./list_thread.ts";
@@ -48,7 +49,7 @@ export class Register {
   readonly lists = new AskedThread<ListWork, ListMessage>("list_thread");
   readonly #backups = new AskedThread<BackupWork, BackupMessage>("backup_thread");
   readonly #database: DatabaseSync;
-  readonly #lock: DatabaseSync;
+  readonly #lock: FileLock;
   readonly #rows: RegisterRows;
   /** Counts changed rows: a transaction that changed none says nothing about the disk. */
   readonly #changes = { count: 0 };
@@ -203,12 +204,13 @@ function attempt(file: string, open: () => Register): Result.Result<Register, Re
 
 interface OpenFile {
   readonly database: DatabaseSync;
-  readonly lock: DatabaseSync;
+  readonly lock: FileLock;
 }
 
 /** Opens the file for this process alone: a second process fails at once. */
 function opened(file: string, use: (open: OpenFile) => Register): Register {
-  const lock = locked(file);
+  // SQLite's `locking_mode = EXCLUSIVE` on the register itself would shut out our own threads too.
+  const lock = lockFile(`${file}-lock`);
   let database: DatabaseSync | undefined;
   try {
     database = new DatabaseSync(file, { timeout: 0, enableForeignKeyConstraints: true });
@@ -219,24 +221,6 @@ function opened(file: string, use: (open: OpenFile) => Register): Register {
     return use({ database, lock });
   } catch (error) {
     database?.close();
-    lock.close();
-    throw error;
-  }
-}
-
-/**
- * The lock of a register: a transaction that never ends, in an empty file of its own. SQLite's `locking_mode = EXCLUSIVE` on the
- * register itself would shut out our own threads too.
- */
-function locked(file: string): DatabaseSync {
-  const path = `${file}-lock`;
-  // Only where it is missing: to close a second descriptor of a locked file would end the lock.
-  if (statSync(path, { throwIfNoEntry: false }) === undefined) closeSync(openSync(path, "a", 0o600));
-  const lock = new DatabaseSync(path, { timeout: 0 });
-  try {
-    lock.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE");
-    return lock;
-  } catch (error) {
     lock.close();
     throw error;
   }

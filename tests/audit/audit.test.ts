@@ -102,6 +102,7 @@ test("a log that was changed is not continued, and the node is not held up", () 
     const before = await openTestLog(dir);
     recordRefusals(before, 5);
     await before.write(new Date(logStart), "now");
+    before.close();
     const path = join(dir, file);
     const text = await readFile(path, "utf8");
     await writeFile(path, text.split("\n").slice(0, 3).join("\n") + "\n");

@@ -95,6 +95,7 @@ test("a log goes on where it ended, with and without the state of its checkpoint
       recordRefusals(log, 5);
       await log.write(now);
       if (kept === "nothing") await rm(join(dir, "audit.edge"));
+      log.close();
     }
     const log = await openTestLog(dir);
     await log.write(now, "now");
@@ -109,6 +110,7 @@ test("a torn line is moved aside and recorded", () =>
     await log.write(now, "now");
     await writeFile(join(dir, file), '{"detail":{"add', { flag: "a" });
     assert.is(verified(dir).torn?.line, 12);
+    log.close();
     const again = await openTestLog(dir);
     await again.write(now, "now");
     assert.is(await readFile(join(dir, "audit-000000000000.torn"), "utf8"), '{"detail":{"add\n');
@@ -122,6 +124,7 @@ test("a torn checkpoint is made again", () =>
     const log = await openTestLog(dir);
     await log.write(now, "now");
     await writeFile(join(dir, "audit.checkpoints"), "acme.example/audit/gateway/gateway-01\n2", { flag: "a" });
+    log.close();
     const again = await openTestLog(dir);
     await again.write(now, "now");
     assert.is(verified(dir).checkpoints, 2);
@@ -150,6 +153,7 @@ for (const [name, damage, problem] of damages) {
       const log = await openTestLog(dir);
       recordRefusals(log, 10);
       await log.write(now, "now");
+      log.close();
       await damage(dir);
       assert.is(await failsWith(() => openTestLog(dir)), problem);
     }));
@@ -209,6 +213,28 @@ test("recordNow() that fails leaves no record, and the log goes on", () =>
     await log.write(now, "now");
     assert.equal((await recordsOf(dir)).map(({ type }) => type).slice(-2), ["refusal", "certificate.revoked"]);
     assert.is(verified(dir).records, 6);
+  }));
+
+test("bug: two processes kept one log, and wrote over each other's records", () =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    recordRefusals(log, 3);
+    await log.write(now, "now");
+    assert.is(await failsWith(() => openTestLog(dir)), "locked");
+    assert.is(verified(dir).records, 4, "to verify it takes no lock");
+    log.close();
+    assert.is(await failsWith(() => log.write(now)), "unwritable");
+    assert.is(await failsWith(() => log.recordNow([{ type: "a", outcome: "done" }], now)), "unwritable");
+    const again = await openTestLog(dir);
+    await again.write(now, "now");
+    assert.is(verified(dir).records, 5);
+    again.close();
+  }));
+
+test("a log that cannot be opened is not locked", () =>
+  withLogFolder(async (dir) => {
+    await writeFile(join(dir, "audit.key"), "nothing");
+    for (let times = 0; times < 2; times++) assert.is(await failsWith(() => openTestLog(dir)), "unreadable");
   }));
 
 test("a folder that cannot be made is an error with its path", () =>

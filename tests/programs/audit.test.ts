@@ -69,4 +69,33 @@ test("records who was let in and who was refused; the log verifies after its end
   assert.match(refusal.peer, /^intruder 12D3KooW/);
 });
 
+test("bug: a second process with the same state_dir wrote over the audit log of the first", async () => {
+  const config = await place("twice", pki, await pki.node("gateway-02", { role: "gateway" }));
+  const intruder = await place("intruder-02", stranger, await stranger.node("intruder", { role: "worker" }));
+  const permissions = permissionsFor("gateway", {
+    ...{ configPath: config, stateDir: join(folder, "twice-state"), certificateFolder: join(folder, "twice") },
+    ...{ readPaths: [], addresses: ["127.0.0.1"] },
+  });
+  const env = { HYPHA_AUDIT__KEEP: "30d" };
+  const args = ["run", "-c", config, "--log-format", "json"];
+  const first = startProgram("gateway", args, { permissions, env });
+  await first.waitFor("audit.opened");
+  await first.waitFor("node.ready");
+  const second = await runProgramOnce("gateway", args, { permissions, env });
+  assert.is(second.code, 1, "the port is taken");
+  await runProgramOnce("gateway", ["probe", "-c", intruder, `/ip4/127.0.0.1/tcp/${port}`]);
+  await first.waitFor("peer.refused");
+  first.signal("SIGKILL");
+  await first.ended;
+  const again = startProgram("gateway", args, { permissions, env });
+  await again.waitFor("audit.opened");
+  await again.waitFor("node.ready");
+  again.signal("SIGTERM");
+  assert.is((await again.ended).code, 0);
+  const verified = await certutilHere(folder, "audit", "verify", join(folder, "twice-state", "audit"));
+  assert.is(verified.code, 0, verified.stdout + verified.stderr);
+  assert.match(second.stderr, "End that process, or give this one a folder of its own");
+  assert.not.match(second.stderr, "audit.opened");
+});
+
 test.run();
