@@ -30,6 +30,7 @@ const recorded: ReadonlySet<string> = new Set([
   "trust",
   "audit.fork",
   "audit.unproven",
+  "audit.witness-damaged",
   "rules",
   "bundle",
   "crl.taken",

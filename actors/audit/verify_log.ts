@@ -59,6 +59,10 @@ export function verifyLog(
     ? readCheckpoints(witnessed, key, "any")
     : { checkpoints: witnessed ?? [] };
   if (known instanceof AuditFinding) return known;
+  if (typeof witnessed === "string" && known.checkpoints.length === 0) {
+    const detail = "it holds no checkpoint: nothing is compared";
+    return new AuditFinding({ code: "unreadable", file: basename(witnessed), line: undefined, detail });
+  }
   const checks = new RootChecks([...read.checkpoints, ...known.checkpoints]);
   let first: string | undefined;
   const walked = walkLog(dir, {

@@ -44,11 +44,13 @@ export function verifyAudit(
 /** What a witness holds of a log; the path itself where it is a file of checkpoints. */
 function witnessedBy(path: string, key: AuditKey): string | readonly FoundCheckpoint[] | AuditFinding {
   const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
-  const held = isFolder ? readHead(headPath(path, key.name)) : readHead(path);
-  if (!isFolder && held === undefined) return path;
+  const held = heldAt(isFolder ? headPath(path, key.name) : path);
   const file = isFolder && held !== undefined ? basename(headPath(path, key.name)) : path;
   const found = (code: AuditFinding["code"], detail: string) =>
     new AuditFinding({ code, file, line: undefined, detail });
+  if (held instanceof Error) return found("unreadable", `it cannot be read (${held.message})`);
+  if (!isFolder && (held === undefined || held === "damaged")) return path;
+  if (held === "damaged") return found("unreadable", "it holds no state of a log");
   if (held?.head.origin !== key.name) return found("unreadable", `the witness holds no state of ${key.name}`);
   const heads = held.fork === undefined ? [held.head] : [held.head, held.fork.held, held.fork.other];
   const other = heads.find(({ binding }) => binding.key !== formatAuditKey(key));
@@ -56,6 +58,14 @@ function witnessedBy(path: string, key: AuditKey): string | readonly FoundCheckp
     return found("checkpoint-signature", `the witness holds ${other.size} records of the log that another key signed`);
   }
   return heads.map((head) => ({ ...head, file, line: 1 }));
+}
+
+function heldAt(path: string): ReturnType<typeof readHead> | Error {
+  try {
+    return readHead(path);
+  } catch (error) {
+    return error as Error;
+  }
 }
 
 /** Options of `audit prove`. */

@@ -42,6 +42,8 @@ export interface WitnessNode {
   readonly reports: Report[];
   /** What its disk has: it survives the process. */
   readonly disk: Map<string, HeldLog>;
+  /** So many times its disk cannot be read. */
+  failingReads: number;
   /** Its log, as it shows it to a peer. */
   logFor: (asker: string) => KeptLog;
   /** One machine for each log that it shows. */
@@ -115,6 +117,7 @@ export class WitnessWorld {
     const log = new KeptLog(originOf(id), keyOf(this.#init.seed, `audit/${name}`));
     const node: WitnessNode = {
       ...{ name, role, origin: originOf(id), peer, identity, reports: [], disk: new Map(), machines: new Map() },
+      failingReads: 0,
       logFor: () => log,
       clock: new NodeClock(this.time),
     };
@@ -132,7 +135,11 @@ export class WitnessWorld {
     const { name, clock, disk } = node;
     const random = randomOf(this.#init.seed, `witness/${name}/${node.machines.size}`);
     const heads = {
-      read: () => Promise.resolve([...disk.values()]),
+      read: () => {
+        if (node.failingReads === 0) return Promise.resolve({ logs: [...disk.values()], damaged: [] });
+        node.failingReads -= 1;
+        return Promise.reject(new Error("EMFILE: too many open files, scandir"));
+      },
       write: (held: HeldLog) => Promise.resolve(void disk.set(held.head.origin, held)),
       remove: (origin: string) => Promise.resolve(void disk.delete(origin)),
     };

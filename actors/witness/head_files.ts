@@ -4,19 +4,20 @@
  * ```
  * state_dir/witness/              0700
  *   ORIGIN-HASH.json              0600  newest verified state of one log; both checkpoints where it is forked
+ *   ORIGIN-HASH.TIME.damaged      0600  a file that held no state when it was read; TIME is that of its last change
  * ```
  *
  * @module
  */
 import { Buffer } from "node:buffer";
 import { hash } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { open, rename } from "node:fs/promises";
 import { join } from "node:path";
 import type { AuditHead } from "../../transport/protocols/messages.ts";
 import { otherLogsMax, sharedLogsMax } from "./book.ts";
 import { type ForkProblem, headMessage, type HeldLog, type OpenedHead, openHead } from "./held_head.ts";
-import type { HeadStore } from "./witness_port.ts";
+import type { HeadStore, HeldLogs } from "./witness_port.ts";
 
 /** Bytes of one file: three heads with certificates, base64. */
 export const headFileBytesMax = 131_072;
@@ -36,32 +37,56 @@ export function headPath(dir: string, origin: string): string {
 /** Keeps states in a folder. */
 export function headFiles(dir: string): HeadStore {
   return {
-    read: () => Promise.resolve(readHeads(dir)),
+    read: () => Promise.resolve().then(() => readHeads(dir)),
     write: (held) => writeHead(dir, held),
     remove: (origin) => Promise.resolve(rmSync(headPath(dir, origin), { force: true })),
   };
 }
 
-/** Reads all states of a folder. Files that hold none are passed over. Throws where the folder cannot be read. */
-export function readHeads(dir: string): readonly HeldLog[] {
-  let names: readonly string[];
-  try {
-    names = readdirSync(dir);
-  } catch (error) {
-    if ((error as { readonly code?: unknown }).code === "ENOENT") return [];
-    throw error;
+/** Reads all states of a folder. Files that hold none are moved aside. Throws the system's error where something cannot be read. */
+function readHeads(dir: string): HeldLogs {
+  const logs: HeldLog[] = [];
+  const damaged: string[] = [];
+  for (const name of namesIn(dir).filter((name) => fileName.test(name)).slice(0, headFilesMax)) {
+    const path = join(dir, name);
+    const held = readHead(path);
+    if (held === "damaged") damaged.push(moveAside(path));
+    else if (held !== undefined) logs.push(held);
   }
-  return names.filter((name) => fileName.test(name)).slice(0, headFilesMax)
-    .map((name) => readHead(join(dir, name))).filter((held) => held !== undefined);
+  return { logs, damaged };
 }
 
-/** Reads one state; undefined where the file holds none. */
-export function readHead(path: string): HeldLog | undefined {
+function namesIn(dir: string): readonly string[] {
   try {
-    if (statSync(path).size > headFileBytesMax) return undefined;
-    return heldOf(JSON.parse(readFileSync(path, "utf8")) as Readonly<Record<string, unknown>>);
+    return readdirSync(dir);
+  } catch (error) {
+    if (isMissing(error)) return [];
+    throw error;
+  }
+}
+
+const isMissing = (error: unknown): boolean => (error as { readonly code?: unknown }).code === "ENOENT";
+
+function moveAside(path: string): string {
+  const aside = path.replace(/json$/, `${Math.trunc(statSync(path).mtimeMs)}.damaged`);
+  renameSync(path, aside);
+  return aside;
+}
+
+/** Reads one state; undefined where there is no such file, `damaged` where it holds none. Throws the system's error. */
+export function readHead(path: string): HeldLog | "damaged" | undefined {
+  let text: string;
+  try {
+    if (statSync(path).size > headFileBytesMax) return "damaged";
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+  try {
+    return heldOf(JSON.parse(text) as Readonly<Record<string, unknown>>) ?? "damaged";
   } catch {
-    return undefined;
+    return "damaged";
   }
 }
 
@@ -135,7 +160,9 @@ function heldOf({ at, shared, head: headValue, fork }: Readonly<Record<string, u
   const head = headOf(headValue);
   const time = Date.parse(String(at));
   if (head === undefined || Number.isNaN(time)) return undefined;
-  return { head, isShared: shared === true, at: time, fork: forkOf(fork, head.origin) };
+  const evidence = forkOf(fork, head.origin);
+  if (fork !== undefined && evidence === undefined) return undefined;
+  return { head, isShared: shared === true, at: time, fork: evidence };
 }
 
 function forkOf(value: unknown, origin: string): HeldLog["fork"] {

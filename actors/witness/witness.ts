@@ -4,11 +4,11 @@
  * both signed checkpoints are kept and reported. Also answers witnesses about the node's own log.
  *
  * ```
- *  reading ─▶ running
- *    looking:  waiting ── a part of the period ─▶ waiting (nodes whose turn it is are asked: check.ts; witnesses are told)   (off)
- *    proving:  resting ── a request ─▶ binding ─▶ making ── made, or not possible ─▶ resting
- *    storing:  resting ── a state changed ─▶ writing ─▶ resting
- *                                               └── failed ─▶ pausing ── 10 s ─▶ writing
+ *  looking:  reading ─▶ waiting ── a part of the period ─▶ waiting (nodes whose turn it is are asked: check.ts; witnesses are told)   (off)
+ *               └── failed ─▶ pausing ── 10 s ─▶ reading
+ *  proving:  resting ── a request ─▶ binding ─▶ making ── made, or not possible ─▶ resting
+ *  storing:  resting ── a state changed ─▶ writing ─▶ resting
+ *                                             └── failed ─▶ pausing ── 10 s ─▶ writing
  * ```
  *
  * @module
@@ -25,6 +25,7 @@ import {
   endCheck,
   established,
   look,
+  notRead,
   notStored,
   proveInput,
   refuse,
@@ -59,6 +60,7 @@ const witness = witnessSetup.extend({
     respond: enqueueActions(respond),
     refuse: enqueueActions(refuse),
     stored: enqueueActions(stored),
+    notRead: enqueueActions(notRead),
     notStored: enqueueActions(notStored),
   },
 });
@@ -89,68 +91,61 @@ export const witnessMachine = witness.createMachine({
     "witness.told": { actions: { type: "told", params: ({ event }) => event } },
     "check.ended": { actions: { type: "endCheck", params: ({ event }) => event } },
   },
-  initial: "reading",
+  type: "parallel",
   states: {
-    reading: {
-      invoke: { src: "read", input: ({ context: { ports, heads } }) => ({ ports, heads }) },
-      on: {
-        "effect.done.read": { target: "running", actions: { type: "restore", params: ({ event }) => event } },
-        "effect.failed.read": { target: "running", actions: { type: "notStored", params: ({ event }) => event } },
+    looking: {
+      initial: "reading",
+      states: {
+        reading: {
+          invoke: { src: "read", input: ({ context: { ports, heads } }) => ({ ports, heads }) },
+          on: {
+            "effect.done.read": { target: "beginning", actions: { type: "restore", params: ({ event }) => event } },
+            "effect.failed.read": { target: "pausing", actions: { type: "notRead", params: ({ event }) => event } },
+          },
+        },
+        pausing: { after: { again: "reading" } },
+        beginning: { always: [{ guard: "isWitness", target: "waiting" }, { target: "off" }] },
+        waiting: { after: { look: { target: "waiting", reenter: true, actions: "look" } } },
+        off: {},
       },
     },
-    running: {
-      type: "parallel",
+    proving: {
+      initial: "resting",
       states: {
-        looking: {
-          initial: "beginning",
-          states: {
-            beginning: { always: [{ guard: "isWitness", target: "waiting" }, { target: "off" }] },
-            waiting: { after: { look: { target: "waiting", reenter: true, actions: "look" } } },
-            off: {},
-          },
+        resting: { always: { guard: "isProofWaiting", target: "binding", actions: "bind" } },
+        binding: {
+          always: [
+            { guard: "isProvable", target: "making" },
+            { target: "resting", actions: { type: "refuse", params: { detail: undefined } } },
+          ],
         },
-        proving: {
-          initial: "resting",
-          states: {
-            resting: { always: { guard: "isProofWaiting", target: "binding", actions: "bind" } },
-            binding: {
-              always: [
-                { guard: "isProvable", target: "making" },
-                { target: "resting", actions: { type: "refuse", params: { detail: undefined } } },
-              ],
+        making: {
+          invoke: { src: "prove", input: ({ context }) => present(proveInput(context), "the proof") },
+          on: {
+            "effect.done.prove": {
+              target: "resting",
+              actions: { type: "respond", params: ({ event }) => event.value },
             },
-            making: {
-              invoke: { src: "prove", input: ({ context }) => present(proveInput(context), "the proof") },
-              on: {
-                "effect.done.prove": {
-                  target: "resting",
-                  actions: { type: "respond", params: ({ event }) => event.value },
-                },
-                "effect.failed.prove": {
-                  target: "resting",
-                  actions: { type: "refuse", params: ({ event }) => ({ detail: event.error.message }) },
-                },
-              },
+            "effect.failed.prove": {
+              target: "resting",
+              actions: { type: "refuse", params: ({ event }) => ({ detail: event.error.message }) },
             },
           },
         },
-        storing: {
-          initial: "resting",
-          states: {
-            resting: { always: { guard: "isUnstored", target: "writing" } },
-            writing: {
-              invoke: { src: "store", input: ({ context }) => storeInput(context) },
-              on: {
-                "effect.done.store": { target: "resting", actions: { type: "stored", params: ({ event }) => event } },
-                "effect.failed.store": {
-                  target: "pausing",
-                  actions: { type: "notStored", params: ({ event }) => event },
-                },
-              },
-            },
-            pausing: { after: { storeAgain: "writing" } },
+      },
+    },
+    storing: {
+      initial: "resting",
+      states: {
+        resting: { always: { guard: "isUnstored", target: "writing" } },
+        writing: {
+          invoke: { src: "store", input: ({ context }) => storeInput(context) },
+          on: {
+            "effect.done.store": { target: "resting", actions: { type: "stored", params: ({ event }) => event } },
+            "effect.failed.store": { target: "pausing", actions: { type: "notStored", params: ({ event }) => event } },
           },
         },
+        pausing: { after: { again: "writing" } },
       },
     },
   },

@@ -11,9 +11,9 @@ import type { ReceivedRequest } from "../runtime/requests.ts";
 import { answerAs, type TransportRef } from "../runtime/role.ts";
 import { nameOf, otherLogsMax, sharedLogsMax } from "./book.ts";
 import type { CheckEnded } from "./check.ts";
-import { type Fork, headMessage, type HeldLog, type OpenedHead, openHead } from "./held_head.ts";
+import { type Fork, headMessage, type OpenedHead, openHead } from "./held_head.ts";
 import { judgeTold } from "./judge.ts";
-import { witnessEveryMs } from "./witness_port.ts";
+import { type HeldLogs, witnessEveryMs } from "./witness_port.ts";
 import {
   checksMax,
   looksUntilRepeat,
@@ -46,8 +46,17 @@ export function takeTransport({ context, enqueue }: WitnessArgs, { transport }: 
 }
 
 /** What an earlier run held. A fork stays reported until its file is removed. */
-export function restore({ context: { book, ports } }: WitnessArgs, { value }: { readonly value: readonly HeldLog[] }) {
-  book.restore(value);
+export function restore(
+  { context: { book, ports }, enqueue }: WitnessArgs,
+  { value: { logs, damaged } }: { readonly value: HeldLogs },
+) {
+  enqueue.assign({ isUnstored: false });
+  book.restore(logs);
+  for (const file of damaged) {
+    const message = `Cannot use the state of an audit log that this witness held: it is damaged, and now in ${file}. ` +
+      "That log is witnessed from the state that its node shows next";
+    ports.report({ level: "error", event: "audit.witness-damaged", message, fields: { file } });
+  }
   for (const { fork } of book.logs.values()) if (fork !== undefined) reportFork(ports, fork, fork.from);
 }
 
@@ -280,13 +289,22 @@ export function stored({ context: { book }, enqueue }: WitnessArgs, { value }: {
   }));
 }
 
-/** States could not be stored, or read. */
-export function notStored(
-  { context: { ports, isUnstored }, enqueue }: WitnessArgs,
-  { error }: { readonly error: Error },
-) {
+interface Failure {
+  readonly error: Error;
+}
+
+/** States could not be read. Without them a log that shrank meanwhile would be accepted. */
+export function notRead(args: WitnessArgs, { error }: Failure) {
+  noteFailure(args, `Cannot read states of audit logs: ${error.message}; no log is witnessed until they can be read`);
+}
+
+/** States could not be stored. */
+export function notStored(args: WitnessArgs, { error }: Failure) {
+  noteFailure(args, `Cannot keep states of audit logs: ${error.message}`);
+}
+
+function noteFailure({ context: { ports, isUnstored }, enqueue }: WitnessArgs, message: string): void {
   enqueue.assign({ isUnstored: true });
   if (isUnstored) return;
-  const message = `Cannot keep states of audit logs: ${error.message}`;
   ports.report({ level: "warn", event: "audit.witness-unstored", message });
 }

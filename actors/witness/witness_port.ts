@@ -9,10 +9,17 @@ import type { HeldLog } from "./held_head.ts";
 /** How often each node is asked about its log, in milliseconds. */
 export const witnessEveryMs = 600_000;
 
+/** What an earlier run held. */
+export interface HeldLogs {
+  readonly logs: readonly HeldLog[];
+  /** Files that hold no state, where they are now: nothing is written over them. */
+  readonly damaged: readonly string[];
+}
+
 /** Keeps what a witness holds. */
 export interface HeadStore {
   /** All that is held. Rejects where it cannot be read. */
-  readonly read: () => Promise<readonly HeldLog[]>;
+  readonly read: () => Promise<HeldLogs>;
   /** Keeps the state of a log; it outlasts a crash when this resolves. */
   readonly write: (held: HeldLog) => Promise<void>;
   /** Forgets a log. */

@@ -18,7 +18,7 @@ import type { TransportRef } from "../runtime/role.ts";
 import type { WitnessBook } from "./book.ts";
 import { auditCheckMachine } from "./check.ts";
 import type { HeldLog } from "./held_head.ts";
-import { witnessEveryMs, type WitnessPort } from "./witness_port.ts";
+import { type HeldLogs, witnessEveryMs, type WitnessPort } from "./witness_port.ts";
 
 /** Checks at once. */
 export const checksMax = 8;
@@ -26,8 +26,8 @@ export const checksMax = 8;
 export const proofsWaitingMax = 64;
 /** How often a period is looked at: nodes whose turn it is are asked, other witnesses are told what is new. */
 const looksEach = 20;
-/** The wait before what could not be stored is stored again, in milliseconds. */
-const restoreMs = 10_000;
+/** The wait before what could not be read or stored is read or stored again, in milliseconds. */
+const againMs = 10_000;
 
 /** The input of a witness. */
 export interface WitnessInput extends WitnessPort {
@@ -65,7 +65,7 @@ export interface WitnessContext extends WitnessInput {
   readonly waiting: readonly ReceivedRequest[];
   /** Origins of logs whose states are to be stored, or forgotten. */
   readonly unstored: ReadonlySet<string>;
-  /** The states could not be stored: that was reported. */
+  /** The states could not be read, or stored: that was reported. */
   readonly isUnstored: boolean;
   /** Looks since everything was told. */
   readonly looks: number;
@@ -79,7 +79,7 @@ const promised = <A>(work: () => Promise<A>) =>
 const read = fromEffect(
   "read",
   ({ heads }: EffectInput & Pick<WitnessPort, "heads">) =>
-    promised(() => heads?.read() ?? Promise.resolve<readonly HeldLog[]>([])),
+    promised(() => heads?.read() ?? Promise.resolve<HeldLogs>({ logs: [], damaged: [] })),
 );
 
 /** What is stored. */
@@ -128,7 +128,7 @@ export const witnessSetup = setup({
   },
   delays: {
     look: ({ context: { ports, everyMs = witnessEveryMs } }) => everyMs / looksEach * (0.9 + ports.random() / 5),
-    storeAgain: restoreMs,
+    again: againMs,
   },
 });
 

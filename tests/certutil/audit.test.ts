@@ -3,7 +3,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { headPath } from "../../actors/witness/head_files.ts";
+import { headFileBytesMax, headPath } from "../../actors/witness/head_files.ts";
 import { logStart, openTestLog, recordRefusals, withLogFolder } from "../support/audit_logs.ts";
 import { certutilHere } from "../support/commands.ts";
 
@@ -92,6 +92,32 @@ test("verify takes what a witness holds: a folder, or a file of it", () =>
       (await run("verify", "begun", "--witness", "witness")).stdout,
       "records of the log that another key signed",
     );
+  }));
+
+test("bug: verify passed with a witness's file that holds nothing", () =>
+  withLog(async (dir, run) => {
+    const checkpoint = (await readFile(join(dir, "audit.checkpoints"), "utf8")).slice(0, -1);
+    const key = (await readFile(join(dir, "audit.vkey"), "utf8")).trim();
+    const head = { checkpoint, key, signature: "", chain: [] };
+    const whole = JSON.stringify({ origin: "", at: "2026-01-31T12:00:00.000Z", shared: true, head }, undefined, 2);
+    const name = basename(headPath("", "acme.example/audit/gateway/gateway-01"));
+    await mkdir(join(dir, "witness"));
+    const contents = [
+      "",
+      whole.slice(0, -20),
+      whole.replace("12:00", "noon"),
+      whole.replace("\n}", `,"fork":{}}`),
+      whole + " ".repeat(headFileBytesMax),
+      checkpoint.slice(0, -20),
+    ];
+    for (const content of contents) {
+      await writeFile(join(dir, "witness", name), content);
+      for (const witness of ["witness", join("witness", name)]) {
+        const { code, stdout } = await run("verify", ".", "--witness", witness);
+        assert.is(code, 1, `${witness}: ${content.slice(0, 200)}`);
+        assert.match(stdout, witness === "witness" ? "holds no state" : "it holds no checkpoint");
+      }
+    }
   }));
 
 test("prove and check: a record without its log", () =>

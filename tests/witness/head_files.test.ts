@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite } from "uvu";
@@ -10,20 +10,20 @@ import { forkedLog, headOf } from "../support/held_heads.ts";
 
 const test = suite("headFiles()");
 
-test("states outlast the process; files that hold none are passed over", async () => {
+test("states outlast the process; files that hold none are moved aside", async () => {
   const folder = await mkdtemp(join(tmpdir(), "hypha-witness-"));
   const dir = join(folder, "witness");
   const store = headFiles(dir);
   try {
-    assert.equal(await store.read(), []);
+    assert.equal(await store.read(), { logs: [], damaged: [] });
     const head = headOf("a/audit/ca/one", 3);
     const plain: HeldLog = { head, isShared: true, at: 1_767_225_600_000, fork: undefined };
     const forked = forkedLog("a/audit/worker/two", 5_000);
     await store.write(plain);
     await store.write({ ...forked, fork: undefined });
     await store.write(forked);
-    const read = await store.read();
-    assert.is(read.length, 2);
+    const { logs: read, damaged } = await store.read();
+    assert.equal([read.length, damaged], [2, []]);
     for (const each of [plain, forked]) {
       const found = read.find(({ head: { origin } }) => origin === each.head.origin);
       assert.equal([found?.head.note, found?.isShared, found?.at], [each.head.note, each.isShared, each.at]);
@@ -32,12 +32,38 @@ test("states outlast the process; files that hold none are passed over", async (
     for (const name of await readdir(dir)) assert.is((await stat(join(dir, name))).mode & 0o077, 0, name);
     await writeFile(headPath(dir, "a/audit/ca/one"), JSON.stringify({ head: "nothing" }));
     await writeFile(headPath(dir, "a/audit/worker/large"), " ".repeat(headFileBytesMax + 1));
-    assert.equal((await store.read()).map(({ head: { origin } }) => origin), ["a/audit/worker/two"]);
+    const after = await store.read();
+    assert.equal(after.logs.map(({ head: { origin } }) => origin), ["a/audit/worker/two"]);
+    const sizes = await Promise.all(after.damaged.map(async (path) => (await stat(path)).size));
+    assert.equal(sizes.toSorted((one, other) => one - other), [18, headFileBytesMax + 1]);
+    assert.equal((await store.read()).damaged, []);
     await store.remove("a/audit/worker/two");
-    assert.equal(await store.read(), []);
+    assert.equal(await store.read(), { logs: [], damaged: [] });
   } finally {
     await chmod(folder, 0o700);
     await rm(folder, { recursive: true });
+  }
+});
+
+test("bug: a state that could not be read, or whose evidence was damaged, counted as none and was written over", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "hypha-witness-"));
+  const store = headFiles(dir);
+  const rejects = () => store.read().then(() => false, () => true);
+  try {
+    await store.write(forkedLog("a/audit/worker/two", 5_000));
+    const path = headPath(dir, "a/audit/worker/two");
+    const text = await readFile(path, "utf8");
+    await writeFile(path, text.replace(/"problem": "\w+"/, '"problem": "none"'));
+    const { logs, damaged } = await store.read();
+    assert.equal([logs, damaged.length], [[], 1]);
+    assert.match(await readFile(damaged[0]!, "utf8"), '"other"');
+    await mkdir(path); // reading it fails, of root too
+    assert.ok(await rejects());
+    await rm(path, { recursive: true });
+    assert.not.ok(await rejects());
+    assert.ok(await headFiles(damaged[0]!).read().then(() => false, () => true), "a folder that is none");
+  } finally {
+    await rm(dir, { recursive: true });
   }
 });
 

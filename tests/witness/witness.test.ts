@@ -78,6 +78,36 @@ test("a log that shrinks, or is rewritten, is forked; both checkpoints are named
   }
 });
 
+test("bug: states that could not be read at a start were forgotten, and a log that had shrunk was accepted", async () => {
+  const { world, one, owner, log } = await makeWorld();
+  world.cut("gateway-01", "gateway-02");
+  one.failingReads = 3;
+  world.restart(one);
+  const changed = log.fork(15);
+  changed.cover();
+  world.show(owner, changed);
+  owner.logFor = () => changed;
+  await world.playTo(3 * everyMs);
+  assert.equal(forksAt(one).map(({ problem }) => problem), ["shrunk"]);
+  assert.is(one.disk.get(owner.origin)?.head.size, 20);
+  const unread = one.reports.filter(({ event }) => event === "audit.witness-unstored");
+  assert.is(unread.length, 1);
+  assert.match(unread[0]!.message, "no log is witnessed until they can be read");
+  world.stop();
+});
+
+test("a node that cannot read what it witnessed proves its own log", async () => {
+  const { world, one, other, log } = await makeWorld();
+  one.failingReads = Infinity;
+  world.restart(one);
+  const own = one.logFor("");
+  grow(own, 7);
+  await world.playTo(3 * everyMs);
+  assert.is(heldOf(other, one), own.size);
+  assert.is(log.size, 20);
+  world.stop();
+});
+
 test("two views of a log are found within one period by two connected witnesses, whatever their sizes", async () => {
   for (const [left, right] of [[5, 5], [3, 9], [9, 3]] as const) {
     const { world, one, other, owner, log } = await makeWorld();
