@@ -179,7 +179,9 @@ export class AuditLog {
       this.#inFlight = [];
     }
     const records = state.edge.size - this.#covered;
-    const isDue = records >= checkpointRecords || +at - this.#coveredAt >= checkpointMs || checkpoint === "now";
+    // A clock that goes back must not end the checkpoints.
+    const isOld = Math.abs(+at - this.#coveredAt) >= checkpointMs;
+    const isDue = records >= checkpointRecords || isOld || checkpoint === "now";
     if (records > 0 && isDue) await this.#cover(state, at);
   }
 

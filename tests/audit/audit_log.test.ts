@@ -66,6 +66,21 @@ test("a checkpoint comes with every 1,000 records, after a minute, and at the en
     assert.is(log.isUncovered, false);
   }));
 
+test("bug: after a clock had gone back, no checkpoint came for as long as it had been ahead", () =>
+  withLogFolder(async (dir) => {
+    const hourMs = 3_600_000;
+    const log = await openTestLog(dir, logStart + hourMs);
+    recordRefusals(log, 3);
+    await log.write(new Date(logStart + 1_000));
+    assert.is(verified(dir).covered, 4);
+    recordRefusals(log, 1);
+    await log.write(new Date(logStart + 2_000));
+    assert.is(verified(dir).covered, 4);
+    await log.write(new Date(logStart + 61_000));
+    assert.is(verified(dir).covered, 5);
+    log.close();
+  }));
+
 test("a clock that goes back makes no record older than the one before", () =>
   withLogFolder(async (dir) => {
     const log = await openTestLog(dir);
