@@ -2,11 +2,15 @@
  * Keeps an audit log: opens it, writes in batches what waits, makes checkpoints, and removes old segments.
  *
  * ```
- * opening ─▶ resting ── audit.waiting ──▶ gathering ── 5 ms ──▶ writing ──▶ resting | gathering
- *   │  ▲        └── 60 s, records without a checkpoint ────────────▲ └── failed ──▶ failing ── 1 s ──▶ writing
- * failed └ 1 min                                    audit.close, from everywhere ──▶ closing ──▶ closed
+ * opening ─▶ keeping                                audit.close, from everywhere ──▶ closing ──▶ closed
+ *   │  ▲        records:     resting ── audit.waiting ──▶ gathering ── 5 ms ──▶ writing ──▶ resting | gathering
+ * failed └ 1 min                                                                 └── failed ──▶ failing ── 1 s ──▶ writing
  *   └──▶ unusable
+ *               checkpoints: resting ── 1,000 records, or 60 s ──▶ signing ──▶ resting
+ *                                                                  └── failed ──▶ failing ── 1 s ──▶ signing
  * ```
+ *
+ * A key in a token may take long, or hang: records are written meanwhile.
  *
  * Records come by {@linkcode AuditInbox.record}, not as events: 50,000 a second pass no machine.
  *
@@ -72,16 +76,24 @@ const open = fromEffect(
     }),
 );
 
-async function writeLog({ ports, dir, keepMs, log }: AuditContext, checkpoint: "due" | "now"): Promise<void> {
+async function writeLog({ ports, dir, keepMs, log }: AuditContext): Promise<void> {
   const open = present(log, "the log");
-  await open.write(new Date(ports.now()), checkpoint);
+  await open.write();
   if (open.takeNewSegment()) await removeOld(dir, new Date(ports.now() - keepMs));
 }
 
-const write = fromEffect("write", (input: AuditContext) => attempt(input.dir, () => writeLog(input, "due")));
-const finish = fromEffect("finish", (input: AuditContext) => attempt(input.dir, () => writeLog(input, "now")));
+const coverLog = ({ ports, log }: AuditContext): Promise<void> => present(log, "the log").cover(new Date(ports.now()));
 
-const actors = { open, write, finish };
+async function finishLog(input: AuditContext): Promise<void> {
+  await writeLog(input);
+  await coverLog(input);
+}
+
+const write = fromEffect("write", (input: AuditContext) => attempt(input.dir, () => writeLog(input)));
+const cover = fromEffect("cover", (input: AuditContext) => attempt(input.dir, () => coverLog(input)));
+const finish = fromEffect("finish", (input: AuditContext) => attempt(input.dir, () => finishLog(input)));
+
+const actors = { open, write, cover, finish };
 type AuditEvents = EventsOf<typeof actors> | { readonly type: "audit.waiting" } | { readonly type: "audit.close" };
 interface Failure {
   readonly error: { readonly message: string };
@@ -93,6 +105,7 @@ const auditing = setup({
   guards: {
     isOpen: ({ context }) => context.log !== undefined,
     isWaiting: ({ context }) => context.log?.isWaiting === true,
+    isDue: ({ context: { log, ports } }) => log?.isDue(new Date(ports.now())) === true,
     isUncovered: ({ context }) => context.log?.isUncovered === true,
   },
   actions: {
@@ -139,26 +152,52 @@ export const auditMachine = auditing.createMachine({
       invoke: { src: "open", input: ({ context }) => context },
       on: {
         "effect.done.open": {
-          target: "gathering",
+          target: "keeping",
           actions: [{ type: "connect", params: opened }, { type: "reportOpened", params: opened }],
         },
         "effect.failed.open": { target: "unusable", actions: { type: "fail", params: failure } },
       },
     },
     unusable: { after: { reopen: "opening" } },
-    resting: {
-      on: { "audit.waiting": { target: "gathering" } },
-      after: { checkpoint: [{ guard: "isUncovered", target: "writing" }, { target: "resting", reenter: true }] },
-    },
-    gathering: { after: { gather: "writing" } },
-    writing: {
-      invoke: { src: "write", input: ({ context }) => context },
-      on: {
-        "effect.done.write": [{ guard: "isWaiting", target: "gathering" }, { target: "resting" }],
-        "effect.failed.write": { target: "failing", actions: { type: "fail", params: failure } },
+    keeping: {
+      type: "parallel",
+      states: {
+        records: {
+          initial: "gathering",
+          states: {
+            resting: { on: { "audit.waiting": { target: "gathering" } } },
+            gathering: { after: { gather: "writing" } },
+            writing: {
+              invoke: { src: "write", input: ({ context }) => context },
+              on: {
+                "effect.done.write": [{ guard: "isWaiting", target: "gathering" }, { target: "resting" }],
+                "effect.failed.write": { target: "failing", actions: { type: "fail", params: failure } },
+              },
+            },
+            failing: { after: { retry: "writing" } },
+          },
+        },
+        checkpoints: {
+          initial: "resting",
+          states: {
+            resting: {
+              on: { "effect.done.write": { guard: "isDue", target: "signing" } },
+              after: {
+                checkpoint: [{ guard: "isUncovered", target: "signing" }, { target: "resting", reenter: true }],
+              },
+            },
+            signing: {
+              invoke: { src: "cover", input: ({ context }) => context },
+              on: {
+                "effect.done.cover": [{ guard: "isDue", target: "signing", reenter: true }, { target: "resting" }],
+                "effect.failed.cover": { target: "failing", actions: { type: "fail", params: failure } },
+              },
+            },
+            failing: { after: { retry: "signing" } },
+          },
+        },
       },
     },
-    failing: { after: { retry: "writing" } },
     closing: {
       // What is written a second time is the same.
       on: {

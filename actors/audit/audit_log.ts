@@ -30,8 +30,12 @@ export class AuditLog {
   readonly #chain: LogChain;
   readonly #opened: OpenedLog;
   readonly #onWaiting: () => void;
-  /** One write at a time: a checkpoint covers what is on disk. */
+  /** One write at a time. */
   #turn: Promise<void> = Promise.resolve();
+  /** One signature at a time, outside of the writes' turns: a token may take long. */
+  #signing: Promise<void> = Promise.resolve();
+  /** The state with all records that are on disk. */
+  #written: LogState | undefined;
   #inFlight: readonly Chunk[] = [];
   #cutDue: { readonly segment: number; readonly end: number } | undefined;
   #lost = 0;
@@ -157,14 +161,32 @@ export class AuditLog {
     this.#cutDue = undefined;
   }
 
-  /** Writes what waits, and a checkpoint where one is due. Rejects with {@linkcode LogUnusable}; what was not written waits on. */
-  write(at: Date, checkpoint: "due" | "now" = "due"): Promise<void> {
-    const turn = () => this.#write(at, checkpoint);
-    this.#turn = this.#turn.then(turn, turn);
+  /** Writes what waits. Rejects with {@linkcode LogUnusable}; what was not written waits on. */
+  write(): Promise<void> {
+    return this.#inTurn(() => this.#write());
+  }
+
+  /** Whether a checkpoint is due for what is on disk. */
+  isDue(at: Date): boolean {
+    const records = (this.#written?.edge.size ?? 0) - this.#covered;
+    // A clock that goes back must not end the checkpoints.
+    const isOld = Math.abs(+at - this.#coveredAt) >= checkpointMs;
+    return records >= checkpointRecords || (records > 0 && isOld);
+  }
+
+  /** Makes a checkpoint of what is on disk, where none covers it. Rejects with {@linkcode LogUnusable}. */
+  cover(at: Date): Promise<void> {
+    const sign = () => this.#cover(at);
+    this.#signing = this.#signing.then(sign, sign);
+    return this.#signing;
+  }
+
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    this.#turn = this.#turn.then(work, work);
     return this.#turn;
   }
 
-  async #write(at: Date, checkpoint: "due" | "now"): Promise<void> {
+  async #write(): Promise<void> {
     this.#checkOpen();
     const state = this.#chain.state;
     const taken = this.#chain.take();
@@ -178,28 +200,31 @@ export class AuditLog {
     } finally {
       this.#inFlight = [];
     }
-    const records = state.edge.size - this.#covered;
-    // A clock that goes back must not end the checkpoints.
-    const isOld = Math.abs(+at - this.#coveredAt) >= checkpointMs;
-    const isDue = records >= checkpointRecords || isOld || checkpoint === "now";
-    if (records > 0 && isDue) await this.#cover(state, at);
+    this.#written = state;
   }
 
-  async #cover(state: LogState, at: Date): Promise<void> {
+  async #cover(at: Date): Promise<void> {
     const { key, signer } = this.#opened;
+    const state = this.#written;
+    if (state === undefined || state.edge.size <= this.#covered) return;
     try {
       const head = { origin: key.name, size: state.edge.size, root: state.edge.root() };
-      const signed = await signCheckpoint(head, key, signer);
-      const note = Buffer.from(`${signed}\n`);
-      // At its place: one that a full disk cut short is written over.
-      await writeSynced(checkpointsPath(this.dir), note, this.#noteBytes);
-      this.#noteBytes += note.length;
-      this.#newest = { ...head, note: signed };
+      const note = await signCheckpoint(head, key, signer);
+      await this.#inTurn(() => this.#keep({ ...head, note }, state));
       this.#coveredAt = +at;
-      await writeEdge(this.dir, state);
     } catch (error) {
-      throw this.#unwritable(error);
+      throw error instanceof LogUnusable ? error : this.#unwritable(error);
     }
+  }
+
+  async #keep(head: SignedHead, state: LogState): Promise<void> {
+    this.#checkOpen();
+    const note = Buffer.from(`${head.note}\n`);
+    // At its place: one that a full disk cut short is written over.
+    await writeSynced(checkpointsPath(this.dir), note, this.#noteBytes);
+    this.#noteBytes += note.length;
+    this.#newest = head;
+    await writeEdge(this.dir, state);
   }
 
   /** From now on nothing is written, and another process can open the log. */

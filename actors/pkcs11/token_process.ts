@@ -101,6 +101,8 @@ export class TokenProcess {
    * @throws {SignerError}
    */
   async ask(request: TokenRequest): Promise<Buffer> {
+    // Not in its turn: the attempt to reach the token again takes one.
+    if (this.#failure !== undefined) throw this.#failure;
     if (this.#waiting >= questionsWaitingMax) {
       throw this.#error("signer-unavailable", `${this.#waiting} questions wait`);
     }

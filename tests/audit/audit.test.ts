@@ -1,5 +1,6 @@
 /** The machine of an audit log, over real files and the real clock. */
 import { Buffer } from "node:buffer";
+import { readFileSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { suite } from "uvu";
@@ -7,12 +8,15 @@ import * as assert from "uvu/assert";
 import { auditMachine } from "../../actors/audit/audit.ts";
 import { AuditInbox, inboxMax } from "../../actors/audit/audit_inbox.ts";
 import type { AuditKey } from "../../actors/audit/checkpoint.ts";
+import { checkpointRecords } from "../../actors/audit/audit_log.ts";
 import { LogUnusable } from "../../actors/audit/log_unusable.ts";
 import { readVerifierKey, type VerifiedLog, verifyLog } from "../../actors/audit/verify_log.ts";
 import type { Report } from "../../actors/runtime/ports.ts";
 import { makePorts } from "../../actors/runtime/real_ports.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
-import { logNode, logStart, openTestLog, recordRefusals, withLogFolder } from "../support/audit_logs.ts";
+import { fileSigner, type Signer } from "../../pki/issue/signer.ts";
+import { makeSigningKey } from "../../pki/issue/signing_key.ts";
+import { logNode, logStart, openTestLog, recordRefusals, withLogFolder, writeCovered } from "../support/audit_logs.ts";
 import { until } from "../support/transports.ts";
 
 const test = suite("auditMachine");
@@ -20,13 +24,13 @@ const file = "audit-000000000000.jsonl";
 const dayMs = 86_400_000;
 const event = { type: "job.started", outcome: "done" };
 
-function start(dir: string, now: () => number = Date.now) {
+function start(dir: string, now: () => number = Date.now, signer?: Signer) {
   const reports: Report[] = [];
   const ports = { ...makePorts((report) => void reports.push(report)), now };
   const inbox = new AuditInbox(dir, now);
   const actor = superviseRoot(auditMachine, {
     id: "audit",
-    input: { ports, inbox, dir, node: logNode, keepMs: 30 * dayMs },
+    input: { ports, inbox, dir, node: logNode, keepMs: 30 * dayMs, signer },
     onError: (error) => {
       throw error;
     },
@@ -37,7 +41,9 @@ function start(dir: string, now: () => number = Date.now) {
     said,
     opened: () => until("the log is open", () => said("audit.opened").length > 0, 20_000),
     state: () => actor.getSnapshot().value,
+    isResting: () => actor.getSnapshot().matches({ keeping: { records: "resting" } }),
     failures: () => actor.getSnapshot().context.failures,
+    close: () => actor.send({ type: "audit.close" }),
     end: async () => {
       actor.send({ type: "audit.close" });
       await until("the log is closed", () => actor.getSnapshot().status === "done", 20_000);
@@ -54,7 +60,7 @@ test("what is recorded before the log is open is in it, and the end is covered",
     for (let index = 0; index < inboxMax + 2; index++) log.inbox.record(event);
     await log.opened();
     log.inbox.record(event);
-    await until("it is written", () => log.state() === "resting", 20_000);
+    await until("it is written", () => log.isResting(), 20_000);
     log.inbox.record(event);
     await log.end();
     const { records, covered } = verified(dir);
@@ -84,7 +90,7 @@ test("a disk that takes nothing is one alarm; it is tried again, and nothing is 
   withLogFolder(async (dir) => {
     const log = start(dir);
     await log.opened();
-    await until("it is written", () => log.state() === "resting", 20_000);
+    await until("it is written", () => log.isResting(), 20_000);
     await rename(join(dir, file), join(dir, "kept"));
     await mkdir(join(dir, file));
     log.inbox.record(event);
@@ -92,7 +98,7 @@ test("a disk that takes nothing is one alarm; it is tried again, and nothing is 
     assert.is(log.said("audit.unwritten").length, 1);
     await rm(join(dir, file), { recursive: true });
     await rename(join(dir, "kept"), join(dir, file));
-    await until("it is written", () => log.state() === "resting", 20_000);
+    await until("it is written", () => log.isResting(), 20_000);
     await log.end();
     assert.is(verified(dir).records, 2);
   }));
@@ -101,7 +107,7 @@ test("a log that was changed is not continued, and the node is not held up", () 
   withLogFolder(async (dir) => {
     const before = await openTestLog(dir);
     recordRefusals(before, 5);
-    await before.write(new Date(logStart), "now");
+    await writeCovered(before, new Date(logStart));
     before.close();
     const path = join(dir, file);
     const text = await readFile(path, "utf8");
@@ -114,6 +120,24 @@ test("a log that was changed is not continued, and the node is not held up", () 
     await log.end();
   }));
 
+test("bug: a signature that does not come kept records from the disk, and a stop lost them", () =>
+  withLogFolder(async (dir) => {
+    const { keyPem } = await makeSigningKey();
+    let signs = 0;
+    const sign = () => new Promise<never>(() => signs += 1);
+    const log = start(dir, Date.now, { ...fileSigner(keyPem), sign });
+    await log.opened();
+    for (let index = 0; index < checkpointRecords; index++) log.inbox.record(event);
+    await until("a checkpoint is being signed", () => signs > 0, 20_000);
+    const lines = () => readFileSync(join(dir, file), "utf8").split("\n").length - 1;
+    log.inbox.record(event);
+    await until("the next record is written", () => lines() === checkpointRecords + 2, 5_000);
+    log.inbox.record(event);
+    log.close();
+    await until("the last record is written", () => lines() === checkpointRecords + 3, 5_000);
+    assert.is(signs, 1);
+  }));
+
 test("old segments become leaf hashes when a segment begins; checkpoints and proofs hold", () =>
   withLogFolder(async (dir) => {
     let now = logStart;
@@ -122,7 +146,7 @@ test("old segments become leaf hashes when a segment begins; checkpoints and pro
     for (const day of [0, 1, 2, 40]) {
       now = logStart + day * dayMs;
       log.inbox.record(event);
-      await until("it is written", () => log.state() === "resting", 20_000);
+      await until("it is written", () => log.isResting(), 20_000);
     }
     await log.end();
     const names = (await readdir(dir)).filter((name) => /^audit-\d/.test(name)).toSorted();

@@ -1,13 +1,17 @@
 import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { type AuditLog, checkpointRecords, waitingBytesMax } from "../../actors/audit/audit_log.ts";
+import { AuditLog, checkpointRecords, waitingBytesMax } from "../../actors/audit/audit_log.ts";
 import type { AuditKey } from "../../actors/audit/checkpoint.ts";
 import { readLine } from "../../actors/audit/audit_record.ts";
 import { LogUnusable } from "../../actors/audit/log_unusable.ts";
+import { openLog } from "../../actors/audit/open_log.ts";
 import { readVerifierKey, type VerifiedLog, verifyLog } from "../../actors/audit/verify_log.ts";
-import { logNode, logStart, openTestLog, recordRefusals, withLogFolder } from "../support/audit_logs.ts";
+import { fileSigner, type Signer } from "../../pki/issue/signer.ts";
+import { makeSigningKey } from "../../pki/issue/signing_key.ts";
+import { logNode, logStart, openTestLog, recordRefusals, withLogFolder, writeCovered } from "../support/audit_logs.ts";
 
 const test = suite("AuditLog");
 const file = "audit-000000000000.jsonl";
@@ -29,6 +33,12 @@ async function blockWrites(dir: string, name: string = file): Promise<() => Prom
   };
 }
 
+/** As the machine does. */
+async function writeDue(log: AuditLog, at: Date): Promise<void> {
+  await log.write();
+  if (log.isDue(at)) await log.cover(at);
+}
+
 async function failsWith(work: () => unknown): Promise<string> {
   try {
     await work();
@@ -42,7 +52,7 @@ async function failsWith(work: () => unknown): Promise<string> {
 test("the files are their owner's alone, and the first record names node and key", () =>
   withLogFolder(async (dir) => {
     const log = await openTestLog(dir);
-    await log.write(now, "now");
+    await writeCovered(log, now);
     for (const name of await readdir(dir)) assert.is((await stat(join(dir, name))).mode & 0o077, 0, name);
     const [first] = await recordsOf(dir);
     assert.is(first?.node, logNode);
@@ -53,16 +63,18 @@ test("the files are their owner's alone, and the first record names node and key
 test("a checkpoint comes with every 1,000 records, after a minute, and at the end", () =>
   withLogFolder(async (dir) => {
     const log = await openTestLog(dir);
-    const coveredAfter = async (count: number, at: number, when?: "now") => {
+    const coveredAfter = async (count: number, at: number) => {
       recordRefusals(log, count, logStart);
-      await log.write(new Date(at), when);
+      await writeDue(log, new Date(at));
       return verified(dir).covered;
     };
     assert.is(await coveredAfter(checkpointRecords - 2, logStart), 0);
     assert.is(await coveredAfter(1, logStart), checkpointRecords);
     assert.is(await coveredAfter(1, logStart + 59_999), checkpointRecords);
     assert.is(await coveredAfter(1, logStart + 60_000), checkpointRecords + 2);
-    assert.is(await coveredAfter(1, logStart + 60_001, "now"), checkpointRecords + 3);
+    recordRefusals(log, 1);
+    await writeCovered(log, new Date(logStart + 60_001));
+    assert.is(verified(dir).covered, checkpointRecords + 3);
     assert.is(log.isUncovered, false);
   }));
 
@@ -71,12 +83,12 @@ test("bug: after a clock had gone back, no checkpoint came for as long as it had
     const hourMs = 3_600_000;
     const log = await openTestLog(dir, logStart + hourMs);
     recordRefusals(log, 3);
-    await log.write(new Date(logStart + 1_000));
+    await writeDue(log, new Date(logStart + 1_000));
     assert.is(verified(dir).covered, 4);
     recordRefusals(log, 1);
-    await log.write(new Date(logStart + 2_000));
+    await writeDue(log, new Date(logStart + 2_000));
     assert.is(verified(dir).covered, 4);
-    await log.write(new Date(logStart + 61_000));
+    await writeDue(log, new Date(logStart + 61_000));
     assert.is(verified(dir).covered, 5);
     log.close();
   }));
@@ -86,7 +98,7 @@ test("a clock that goes back makes no record older than the one before", () =>
     const log = await openTestLog(dir);
     log.record({ type: "a", outcome: "done" }, new Date(logStart + 5_000));
     log.record({ type: "b", outcome: "done" }, new Date(logStart - 5_000));
-    await log.write(now, "now");
+    await writeCovered(log, now);
     assert.is((await recordsOf(dir)).at(-1)?.ts, "2026-01-31T12:00:05.000Z");
     assert.is(verified(dir).records, 3);
   }));
@@ -95,7 +107,7 @@ test("a detail that is too long is cut, and its hash is kept", () =>
   withLogFolder(async (dir) => {
     const log = await openTestLog(dir);
     log.record({ type: "a", outcome: "done", detail: { text: "\u0001".repeat(5_000) } }, now);
-    await log.write(now, "now");
+    await writeCovered(log, now);
     const { detail } = (await recordsOf(dir)).at(-1)!;
     assert.equal(Object.keys(detail), ["cut", "text"]);
     assert.is(verified(dir).records, 2);
@@ -106,14 +118,14 @@ test("a log goes on where it ended, with and without the state of its checkpoint
     for (const kept of ["audit.edge", "nothing"]) {
       const log = await openTestLog(dir);
       recordRefusals(log, 10);
-      await log.write(now, "now");
+      await writeCovered(log, now);
       recordRefusals(log, 5);
-      await log.write(now);
+      await log.write();
       if (kept === "nothing") await rm(join(dir, "audit.edge"));
       log.close();
     }
     const log = await openTestLog(dir);
-    await log.write(now, "now");
+    await writeCovered(log, now);
     const { records, covered, checkpoints } = verified(dir);
     assert.equal({ records, covered, checkpoints }, { records: 33, covered: 33, checkpoints: 3 });
   }));
@@ -122,12 +134,12 @@ test("a torn line is moved aside and recorded", () =>
   withLogFolder(async (dir) => {
     const log = await openTestLog(dir);
     recordRefusals(log, 10);
-    await log.write(now, "now");
+    await writeCovered(log, now);
     await writeFile(join(dir, file), '{"detail":{"add', { flag: "a" });
     assert.is(verified(dir).torn?.line, 12);
     log.close();
     const again = await openTestLog(dir);
-    await again.write(now, "now");
+    await writeCovered(again, now);
     assert.is(await readFile(join(dir, "audit-000000000000.torn"), "utf8"), '{"detail":{"add\n');
     const last = (await recordsOf(dir)).at(-1);
     assert.equal([last?.type, last?.detail], ["log.recovered", { bytes: 15, file: "audit-000000000000.torn" }]);
@@ -137,11 +149,11 @@ test("a torn line is moved aside and recorded", () =>
 test("a torn checkpoint is made again", () =>
   withLogFolder(async (dir) => {
     const log = await openTestLog(dir);
-    await log.write(now, "now");
+    await writeCovered(log, now);
     await writeFile(join(dir, "audit.checkpoints"), "acme.example/audit/gateway/gateway-01\n2", { flag: "a" });
     log.close();
     const again = await openTestLog(dir);
-    await again.write(now, "now");
+    await writeCovered(again, now);
     assert.is(verified(dir).checkpoints, 2);
   }));
 
@@ -167,7 +179,7 @@ for (const [name, damage, problem] of damages) {
     withLogFolder(async (dir) => {
       const log = await openTestLog(dir);
       recordRefusals(log, 10);
-      await log.write(now, "now");
+      await writeCovered(log, now);
       log.close();
       await damage(dir);
       assert.is(await failsWith(() => openTestLog(dir)), problem);
@@ -182,18 +194,35 @@ test("what the disk does not take waits, and what does not fit is counted and sa
     let given = 0;
     for (; log.lost < 3; given++) log.record({ type: "a", outcome: "done", detail }, now);
     assert.ok(given * 4_000 > waitingBytesMax * 0.9 && given * 4_000 < waitingBytesMax * 1.1, String(given));
-    assert.is(await failsWith(() => log.write(now)), "unwritable");
+    assert.is(await failsWith(() => log.write()), "unwritable");
     await unblock();
-    await log.write(now);
+    await log.write();
     assert.is(log.isWaiting, false);
     log.record({ type: "b", outcome: "done" }, now);
-    await log.write(now, "now");
+    await writeCovered(log, now);
     const records = await recordsOf(dir);
     assert.equal(records.slice(-2).map(({ type, detail }) => [type, detail["records"]]), [["log.lost", 3], [
       "b",
       undefined,
     ]]);
     assert.is(verified(dir).records, 1 + given - 3 + 2);
+  }));
+
+test("bug: while a signature did not come, no record was written", () =>
+  withLogFolder(async (dir) => {
+    const { keyPem } = await makeSigningKey();
+    const hanging: Signer = { ...fileSigner(keyPem), sign: () => new Promise(() => {}) };
+    const log = new AuditLog(dir, await openLog({ dir, node: logNode, signer: hanging }, now), {
+      at: now,
+      onWaiting: () => {},
+    });
+    void writeCovered(log, now);
+    log.record({ type: "a", outcome: "done" }, now);
+    const written = await Promise.race([log.write().then(() => true), setTimeout(2_000, false)]);
+    assert.ok(written);
+    assert.equal((await recordsOf(dir)).map(({ type }) => type), ["log.opened", "a"]);
+    log.recordNow([{ type: "b", outcome: "done" }], now);
+    log.close();
   }));
 
 test("recordNow() is on disk when it returns, with what waited before", () =>
@@ -203,10 +232,10 @@ test("recordNow() is on disk when it returns, with what waited before", () =>
     log.recordNow([{ type: "certificate.issued", outcome: "done" }], now);
     assert.equal((await recordsOf(dir)).map(({ type }) => type).at(-1), "certificate.issued");
     assert.is(log.isWaiting, false);
-    const inFlight = log.write(now, "now");
+    const inFlight = writeCovered(log, now);
     log.recordNow([{ type: "certificate.revoked", outcome: "done" }], now);
     await inFlight;
-    await log.write(now, "now");
+    await writeCovered(log, now);
     assert.is(verified(dir).records, 6);
   }));
 
@@ -214,7 +243,7 @@ test("recordNow() that fails leaves no record, and the log goes on", () =>
   withLogFolder(async (dir) => {
     const log = await openTestLog(dir);
     recordRefusals(log, 3);
-    await log.write(now, "now");
+    await writeCovered(log, now);
     const unblock = await blockWrites(dir);
     recordRefusals(log, 1);
     assert.is(
@@ -225,7 +254,7 @@ test("recordNow() that fails leaves no record, and the log goes on", () =>
     // As of a write that was cut short.
     await writeFile(join(dir, file), '{"detail":{},"type":"certificate.issued"}\n', { flag: "a" });
     log.recordNow([{ type: "certificate.revoked", outcome: "done" }], now);
-    await log.write(now, "now");
+    await writeCovered(log, now);
     assert.equal((await recordsOf(dir)).map(({ type }) => type).slice(-2), ["refusal", "certificate.revoked"]);
     assert.is(verified(dir).records, 6);
   }));
@@ -234,14 +263,14 @@ test("bug: two processes kept one log, and wrote over each other's records", () 
   withLogFolder(async (dir) => {
     const log = await openTestLog(dir);
     recordRefusals(log, 3);
-    await log.write(now, "now");
+    await writeCovered(log, now);
     assert.is(await failsWith(() => openTestLog(dir)), "locked");
     assert.is(verified(dir).records, 4, "to verify it takes no lock");
     log.close();
-    assert.is(await failsWith(() => log.write(now)), "unwritable");
+    assert.is(await failsWith(() => log.write()), "unwritable");
     assert.is(await failsWith(() => log.recordNow([{ type: "a", outcome: "done" }], now)), "unwritable");
     const again = await openTestLog(dir);
-    await again.write(now, "now");
+    await writeCovered(again, now);
     assert.is(verified(dir).records, 5);
     again.close();
   }));

@@ -6,7 +6,7 @@ import * as assert from "uvu/assert";
 import { isConsistent } from "../../actors/audit/consistency.ts";
 import { blockRecords, LogProver, NotProvable } from "../../actors/audit/log_prover.ts";
 import { removeOld } from "../../actors/audit/remove_old.ts";
-import { logStart, openTestLog, recordRefusals, withLogFolder } from "../support/audit_logs.ts";
+import { logStart, openTestLog, recordRefusals, withLogFolder, writeCovered } from "../support/audit_logs.ts";
 
 const test = suite("LogProver");
 const dayMs = 86_400_000;
@@ -29,7 +29,7 @@ test("proves each checkpoint by each later one, over segments, while the log gro
     for (const [count, day] of days) {
       const at = logStart + day * dayMs;
       for (let left = count; left > 0; left -= 100) recordRefusals(log, Math.min(100, left), at);
-      await log.write(new Date(at), "now");
+      await writeCovered(log, new Date(at));
       states.push(log.newest!);
       await checkAll();
     }
@@ -43,7 +43,7 @@ test("a log whose files were changed has no proof", () =>
   withLogFolder(async (dir) => {
     const log = await openTestLog(dir);
     recordRefusals(log, 20);
-    await log.write(new Date(logStart), "now");
+    await writeCovered(log, new Date(logStart));
     const path = join(dir, "audit-000000000000.jsonl");
     const text = await readFile(path, "utf8");
     await writeFile(path, Buffer.from(text.replace("unknown-issuer", "unknown-issueR")));

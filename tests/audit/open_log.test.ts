@@ -12,6 +12,7 @@ import { generatePkcs11Key } from "../../actors/pkcs11/pkcs11_signer.ts";
 import { formatPem } from "../../pki/pem.ts";
 import { certutilHere, opensslOk } from "../support/commands.ts";
 import { needing } from "../support/prerequisites.ts";
+import { writeCovered } from "../support/audit_logs.ts";
 import { makeSoftToken, type SoftToken } from "../support/soft_token.ts";
 
 const test = needing(suite("openLog() with a key in a token"), "softhsm2-util", "openssl");
@@ -26,7 +27,7 @@ test("its checkpoints verify with OpenSSL, and the log with its verifier key", a
   writeFileSync(join(token.dir, "audit.pub"), formatPem("PUBLIC KEY", await generatePkcs11Key(key, "ed25519")));
   const log = new AuditLog(dir, await openLog({ dir, node, key }, at), { at, onWaiting: () => {} });
   log.record({ type: "ca.alarm", outcome: "done" }, at);
-  await log.write(at, "now");
+  await writeCovered(log, at);
   const { code, stdout, stderr } = await certutilHere(token.dir, "audit", "verify", dir, "--key", verifierKeyPath(dir));
   assert.is(code, 0, stdout + stderr);
   // A signed note: text, empty line, then name, key's identifier (4 octets) and signature.

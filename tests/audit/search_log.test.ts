@@ -6,7 +6,7 @@ import * as assert from "uvu/assert";
 import type { AdminRoute } from "../../actors/admin/serve_admin.ts";
 import { auditRoutes } from "../../actors/audit/audit_routes.ts";
 import { foundMax, type FoundRecords, searchLog } from "../../actors/audit/search_log.ts";
-import { logStart, openTestLog, recordRefusals, withLogFolder } from "../support/audit_logs.ts";
+import { logStart, openTestLog, recordRefusals, withLogFolder, writeCovered } from "../support/audit_logs.ts";
 
 const test = suite("searchLog()");
 const seqs = ({ records }: FoundRecords) => records.map(({ seq }) => seq);
@@ -16,7 +16,7 @@ const withLog = (count: number, work: (dir: string) => Promise<void>) =>
   withLogFolder(async (dir) => {
     const log = await openTestLog(dir);
     recordRefusals(log, count);
-    await log.write(new Date(logStart + 3_600_000), "now");
+    await writeCovered(log, new Date(logStart + 3_600_000));
     await work(dir);
   });
 

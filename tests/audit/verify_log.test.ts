@@ -7,7 +7,7 @@ import type { AuditKey } from "../../actors/audit/checkpoint.ts";
 import { sha256Text } from "../../actors/audit/audit_record.ts";
 import { AuditFinding } from "../../actors/audit/finding.ts";
 import { readVerifierKey, type VerifiedLog, verifyLog } from "../../actors/audit/verify_log.ts";
-import { logStart, openTestLog, recordRefusals, withLogFolder } from "../support/audit_logs.ts";
+import { logStart, openTestLog, recordRefusals, withLogFolder, writeCovered } from "../support/audit_logs.ts";
 
 const test = suite("verifyLog()");
 const file = "audit-000000000000.jsonl";
@@ -19,7 +19,7 @@ async function makeLog(dir: string): Promise<AuditKey> {
   const log = await openTestLog(dir);
   for (const [index, count] of [20, 20, 20].entries()) {
     recordRefusals(log, count, logStart + index * 20_000);
-    await log.write(new Date(logStart), "now");
+    await writeCovered(log, new Date(logStart));
   }
   return readVerifierKey(dir) as AuditKey;
 }
@@ -136,7 +136,7 @@ test("a missing segment is named", () =>
     const log = await openTestLog(dir);
     const dayMs = 86_400_000;
     for (const day of [0, 1, 2]) recordRefusals(log, 5, logStart + day * dayMs);
-    await log.write(new Date(logStart), "now");
+    await writeCovered(log, new Date(logStart));
     const key = readVerifierKey(dir) as AuditKey;
     assert.is(findingOf(verifyLog(dir, key)), undefined);
     const { unlink } = await import("node:fs/promises");

@@ -4,7 +4,7 @@ import { basename, join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { headFileBytesMax, headPath } from "../../actors/witness/head_files.ts";
-import { logStart, openTestLog, recordRefusals, withLogFolder } from "../support/audit_logs.ts";
+import { logStart, openTestLog, recordRefusals, withLogFolder, writeCovered } from "../support/audit_logs.ts";
 import { certutilHere } from "../support/commands.ts";
 
 const test = suite("hypha-certutil audit");
@@ -16,9 +16,9 @@ const withLog = (
   withLogFolder(async (dir) => {
     const log = await openTestLog(dir);
     recordRefusals(log, 30);
-    await log.write(new Date(logStart), "now");
+    await writeCovered(log, new Date(logStart));
     recordRefusals(log, 1, logStart + 60_000);
-    await log.write(new Date(logStart));
+    await log.write();
     await work(dir, (...args) => certutilHere(dir, "audit", ...args));
   });
 
@@ -87,7 +87,7 @@ test("verify takes what a witness holds: a folder, or a file of it", () =>
       assert.match(stdout, "it covers 31 records, and the log has 9: records were cut off at the end");
     }
     const begun = await openTestLog(join(dir, "begun")); // the owner began another log
-    await begun.write(new Date(logStart), "now");
+    await writeCovered(begun, new Date(logStart));
     assert.match(
       (await run("verify", "begun", "--witness", "witness")).stdout,
       "records of the log that another key signed",
@@ -157,7 +157,7 @@ test("prove --serial finds the issuance of a certificate in the log of a CA", ()
     const issued = { type: "certificate.issued", outcome: "done", peer: "spiffe://acme.example/worker/worker-1" };
     for (const serial of ["ab1", "5c"]) log.record({ ...issued, detail: { serial } }, new Date(logStart));
     log.record({ type: "certificate.revoked", outcome: "done", detail: { serial: "ab1" } }, new Date(logStart));
-    await log.write(new Date(logStart), "now");
+    await writeCovered(log, new Date(logStart));
     const run = (...args: readonly string[]) => certutilHere(dir, "audit", ...args);
     for (const serial of ["0ab1", "00:0A:B1"]) {
       const { code, stdout } = await run("prove", "--serial", serial);

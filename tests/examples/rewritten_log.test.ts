@@ -7,7 +7,7 @@ import { keyPath } from "../../actors/audit/segments.ts";
 import { originOf } from "../../actors/audit/checkpoint.ts";
 import { headFiles, headPath } from "../../actors/witness/head_files.ts";
 import { openHead } from "../../actors/witness/held_head.ts";
-import { logNode, logStart, openTestLog, recordRefusals, withLogFolder } from "../support/audit_logs.ts";
+import { logNode, logStart, openTestLog, recordRefusals, withLogFolder, writeCovered } from "../support/audit_logs.ts";
 import { certutilHere } from "../support/commands.ts";
 
 const test = suite("docs/operations.md: a rewritten audit log");
@@ -20,7 +20,7 @@ test("each command says what the page says", () =>
     const dir = join(folder, "copy", "audit");
     const log = await openTestLog(dir);
     recordRefusals(log, 30);
-    await log.write(new Date(logStart), "now");
+    await writeCovered(log, new Date(logStart));
     const head = openHead({
       checkpoint: log.newest?.note ?? "",
       key: readFileSync(join(dir, "audit.vkey"), "utf8").trim(),
@@ -39,11 +39,11 @@ test("each command says what the page says", () =>
     cpSync(key, keyPath(dir));
     const again = await openTestLog(dir);
     recordRefusals(again, 40, logStart + 5_000);
-    await again.write(new Date(logStart), "now");
+    await writeCovered(again, new Date(logStart));
     const seen = await openTestLog(join(folder, "witness-audit"));
     seen.record({ type: "peer.closed", outcome: "done", peer: "ca-01 12D3KooW" }, new Date(logStart));
     seen.record({ type: "audit.fork", outcome: "failed", detail: { origin: head.origin } }, new Date(logStart));
-    await seen.write(new Date(logStart), "now");
+    await writeCovered(seen, new Date(logStart));
     const outcomes: readonly (readonly [code: number, said: string])[] = [
       [1, "its root is not that of the first 31 records"],
       [1, '"code": "checkpoint-root"'],

@@ -20,7 +20,7 @@ import { headMessage, openHead } from "../../actors/witness/held_head.ts";
 import type { AuditRequest, AuditResponse } from "../../transport/protocols/audit_messages.ts";
 import { defaultWorkLimits } from "../../transport/core/work_budget.ts";
 import { workerTopic } from "../../transport/protocols/messages.ts";
-import { logStart, openTestLog, recordRefusals } from "../support/audit_logs.ts";
+import { logStart, openTestLog, recordRefusals, writeCovered } from "../support/audit_logs.ts";
 import { flooded, startFlooder } from "../support/flood.ts";
 import { makeTestPki } from "../support/pki.ts";
 
@@ -31,7 +31,7 @@ const records = 2_800;
 const folder = mkdtempSync(join(tmpdir(), "hypha-prices-"));
 const log = await openTestLog(folder);
 for (let left = records; left > 0; left -= 100) recordRefusals(log, Math.min(left, 100));
-await log.write(new Date(logStart), "now");
+await writeCovered(log, new Date(logStart));
 const prover = new LogProver(folder);
 
 const newest = present(log.newest, "the checkpoint");

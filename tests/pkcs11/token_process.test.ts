@@ -74,6 +74,17 @@ test("one that hangs twice is refused, then all others at once, until it is back
   token.end();
 });
 
+test("bug: a question that came while a hanging token was tried again waited for the attempt's end", async () => {
+  const limits = { answerMs: 100, startMs: 100, tryAgainMs: 100 };
+  const { token, started } = tokenProcess(shellProcess("exec sleep 60"), "1234", limits);
+  assert.is(await codeOf(token.ask(sign)), "signer-unavailable");
+  Object.assign(limits, { startMs: 2_000 });
+  while (started.length < 3) await setTimeout(20);
+  const refused = await Promise.race([codeOf(token.ask(sign)), setTimeout(100, "no answer")]);
+  assert.is(refused, "signer-unavailable");
+  token.end();
+});
+
 test("a token that is removed while it is used is signer-unavailable until it is there again", async () => {
   const { token: removed, started } = tokenProcess();
   await removed.ask(find);

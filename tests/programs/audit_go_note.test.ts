@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { openCheckpoint, parseAuditKey } from "../../actors/audit/checkpoint.ts";
-import { logStart, openTestLog, recordRefusals, withLogFolder } from "../support/audit_logs.ts";
+import { logStart, openTestLog, recordRefusals, withLogFolder, writeCovered } from "../support/audit_logs.ts";
 import { lacking } from "../support/prerequisites.ts";
 
 const isAsked = process.env["HYPHA_GO"] === "1";
@@ -29,7 +29,7 @@ async function makeLog(dir: string): Promise<string> {
   const log = await openTestLog(dir);
   for (let turn = 0; turn < 2; turn++) {
     recordRefusals(log, 5);
-    await log.write(new Date(logStart), "now");
+    await writeCovered(log, new Date(logStart));
   }
   return await readFile(join(dir, "audit.checkpoints"), "utf8");
 }

@@ -16,7 +16,7 @@ import { readVerifierKey, verifyLog } from "../../actors/audit/verify_log.ts";
 import { segmentFile } from "../../actors/audit/segments.ts";
 import { walkLog } from "../../actors/audit/walk_log.ts";
 import { ownRuntime, scriptCommand } from "../../scripts/check/runtimes.ts";
-import { openTestLog, withLogFolder } from "../support/audit_logs.ts";
+import { openTestLog, withLogFolder, writeCovered } from "../support/audit_logs.ts";
 
 const test = suite("a killed writer");
 const script = fileURLToPath(new URL("../support/audit_writer.ts", import.meta.url));
@@ -76,7 +76,7 @@ test("what it took is in the log but for the last moment, and the log is continu
       rate = Math.min(rate, killed.rate);
       if (killed.torn) torn += 1;
       const log = await openTestLog(dir, Date.now());
-      await log.write(new Date(), "now");
+      await writeCovered(log, new Date());
       const verified = verifyLog(dir, readVerifierKey(dir) as AuditKey);
       assert.not.instance(verified, AuditFinding);
       const types: string[] = [];

@@ -40,6 +40,12 @@ export async function openTestLog(dir: string, at: number = logStart): Promise<A
   return new AuditLog(dir, opened, { at: new Date(at), onWaiting: () => {} });
 }
 
+/** Writes what waits, and a checkpoint of it. */
+export async function writeCovered(log: AuditLog, at: Date): Promise<void> {
+  await log.write();
+  await log.cover(at);
+}
+
 /** Records some refusals, a second apart. */
 export function recordRefusals(log: AuditLog, count: number, at: number = logStart): void {
   for (let index = 0; index < count; index++) {
