@@ -20,7 +20,7 @@ import { LogChain } from "./log_chain.ts";
 import { readEdge } from "./log_edge.ts";
 import { cutFile } from "./log_files.ts";
 import { LogUnusable } from "./log_unusable.ts";
-import { type FoundCheckpoint, type FoundCheckpoints, readCheckpoints } from "./read_checkpoints.ts";
+import { readCheckpoints, readNewestCheckpoint } from "./read_checkpoints.ts";
 import { RootChecks } from "./root_checks.ts";
 import { checkpointsPath, keyPath, lockPath, segmentFile, verifierKeyPath } from "./segments.ts";
 import { type LogState, type TornLine, walkLog } from "./walk_log.ts";
@@ -86,9 +86,7 @@ async function openLocked(
 ): Promise<Omit<OpenedLog, "lock">> {
   const signer = given ?? await (uri === undefined ? ownSigner(dir) : openPkcs11Signer(uri));
   const key = takeKey(dir, node, signer);
-  const { checkpoints, bytes: noteBytes } = takeCheckpoints(dir, key);
-  const newest = checkpoints.at(-1);
-  const { state, torn } = findEnd(dir, checkpoints);
+  const { newest, noteBytes, state, torn } = findEnd(dir, key);
   const aside = torn === undefined ? undefined : moveAside(dir, torn);
   const chain = state === undefined ? beginChain(node, key, at) : new LogChain(state);
   if (state !== undefined) chain.append({ type: "log.continued", outcome: "done" }, at);
@@ -133,30 +131,39 @@ function takeKey(dir: string, node: string, signer: Signer): AuditKey {
 const damaged = (dir: string, detail: string) =>
   new LogUnusable({ dir, problem: "damaged", detail: `${detail}. Verify it: hypha-certutil audit verify ${dir}` });
 
-function takeCheckpoints(dir: string, key: AuditKey): FoundCheckpoints {
-  const path = checkpointsPath(dir);
-  const read = readCheckpoints(path, key);
-  if (read instanceof AuditFinding) throw damaged(dir, read.message);
-  cutFile(path, read.bytes);
-  return read;
-}
-
 interface LogEnd {
+  readonly newest: SignedHead | undefined;
+  readonly noteBytes: number;
   readonly state: LogState | undefined;
   readonly torn: TornLine | undefined;
 }
 
-function findEnd(dir: string, checkpoints: readonly FoundCheckpoint[]): LogEnd {
-  const newest = checkpoints.at(-1);
+/** Where the state at the newest checkpoint is kept, nothing before it is read: `audit verify` reads all. */
+function findEnd(dir: string, key: AuditKey): LogEnd {
+  const path = checkpointsPath(dir);
+  const newest = readNewestCheckpoint(path, key);
   const from = newest === undefined ? undefined : readEdge(dir, newest);
-  if (from !== undefined && sizeOf(join(dir, segmentFile(from.segment))) < from.offset) {
+  if (newest === undefined || from === undefined) return readAll(dir, key);
+  cutFile(path, newest.bytes);
+  if (sizeOf(join(dir, segmentFile(from.segment))) < from.offset) {
     throw damaged(dir, `records before the newest checkpoint were cut off ${segmentFile(from.segment)}`);
   }
-  const checks = new RootChecks(from === undefined ? checkpoints : []);
-  const walked = walkLog(dir, { from, onLeaf: (_, edge) => checks.at(edge) });
+  const walked = walkLog(dir, { from });
+  if (walked instanceof AuditFinding) throw damaged(dir, walked.message);
+  return { ...walked, newest, noteBytes: newest.bytes };
+}
+
+function readAll(dir: string, key: AuditKey): LogEnd {
+  const path = checkpointsPath(dir);
+  const read = readCheckpoints(path, key);
+  if (read instanceof AuditFinding) throw damaged(dir, read.message);
+  const { checkpoints, bytes: noteBytes } = read;
+  cutFile(path, noteBytes);
+  const checks = new RootChecks(checkpoints);
+  const walked = walkLog(dir, { onLeaf: (_, edge) => checks.at(edge) });
   if (walked instanceof AuditFinding) throw damaged(dir, walked.message);
   if (checks.next !== undefined) throw damaged(dir, `it has fewer records than its checkpoint of ${checks.next.size}`);
-  return walked;
+  return { ...walked, newest: checkpoints.at(-1), noteBytes };
 }
 
 function sizeOf(path: string): number {

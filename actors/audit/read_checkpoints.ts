@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { readFileSync } from "node:fs";
+import { Buffer } from "node:buffer";
+import { closeSync, openSync, readFileSync, readSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import { type AuditKey, type CheckpointProblem, openCheckpoint, type SignedHead, type TreeHead } from "./checkpoint.ts";
 import { AuditFinding, type FindingCode } from "./finding.ts";
@@ -68,6 +69,52 @@ export function readCheckpoints(
   }
   // Of its characters only the dashes take more than a byte; names are ASCII.
   return { checkpoints, bytes: start + 2 * (text.slice(0, start).split("\u2014").length - 1) };
+}
+
+/** Bytes at the end of the file that the newest checkpoint is found in: two of the longest. */
+const tailBytes = 16_384;
+
+/** The newest checkpoint of a log, and the bytes of the file up to its end. */
+export interface NewestCheckpoint extends SignedHead {
+  readonly bytes: number;
+}
+
+/**
+ * Reads the last checkpoint of a log's own file and verifies its signature alone. An incomplete one behind it is passed over.
+ *
+ * @returns Undefined where there is none at the file's end. Throws the system's error.
+ */
+export function readNewestCheckpoint(path: string, key: AuditKey): NewestCheckpoint | undefined {
+  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  if (size === 0) return undefined;
+  const from = Math.max(0, size - tailBytes);
+  const tail = readFrom(path, from, size - from);
+  for (let feed = tail.lastIndexOf("\n\n"); feed > 0; feed = tail.lastIndexOf("\n\n", feed - 1)) {
+    // A note ends with a line of a signature; the other empty line is in its midst.
+    if (!tail.subarray(tail.lastIndexOf("\n", feed - 1) + 1, feed).toString().startsWith("\u2014 ")) continue;
+    const inner = tail.lastIndexOf("\n\n", feed - 1);
+    const before = inner <= 0 ? -1 : tail.lastIndexOf("\n\n", inner - 1);
+    if (before === -1 && from > 0) return undefined;
+    const note = tail.subarray(before === -1 ? 0 : before + 2, feed + 1).toString();
+    const head = openCheckpoint(note, key);
+    return typeof head === "string" || head.origin !== key.name ? undefined : { ...head, note, bytes: from + feed + 2 };
+  }
+  return undefined;
+}
+
+function readFrom(path: string, from: number, length: number): Buffer {
+  const bytes = Buffer.alloc(length);
+  const file = openSync(path, "r");
+  try {
+    for (let done = 0; done < length;) {
+      const read = readSync(file, bytes, done, length - done, from + done);
+      if (read === 0) return bytes.subarray(0, done);
+      done += read;
+    }
+    return bytes;
+  } finally {
+    closeSync(file);
+  }
 }
 
 function placeProblem(

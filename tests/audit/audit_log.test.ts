@@ -4,10 +4,11 @@ import { setTimeout } from "node:timers/promises";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { AuditLog, checkpointRecords, waitingBytesMax } from "../../actors/audit/audit_log.ts";
-import type { AuditKey } from "../../actors/audit/checkpoint.ts";
+import { type AuditKey, signCheckpoint } from "../../actors/audit/checkpoint.ts";
 import { readLine } from "../../actors/audit/audit_record.ts";
 import { LogUnusable } from "../../actors/audit/log_unusable.ts";
 import { openLog } from "../../actors/audit/open_log.ts";
+import { readCheckpoints } from "../../actors/audit/read_checkpoints.ts";
 import { readVerifierKey, type VerifiedLog, verifyLog } from "../../actors/audit/verify_log.ts";
 import { fileSigner, type Signer } from "../../pki/issue/signer.ts";
 import { makeSigningKey } from "../../pki/issue/signing_key.ts";
@@ -129,6 +130,48 @@ test("a log goes on where it ended, with and without the state of its checkpoint
     const { records, covered, checkpoints } = verified(dir);
     assert.equal({ records, covered, checkpoints }, { records: 33, covered: 33, checkpoints: 3 });
   }));
+
+/** Notes of a log that has made many, signed by its key; their roots are others than the log's. */
+async function manyNotes(dir: string, count: number): Promise<string> {
+  const signer = fileSigner(await readFile(join(dir, "audit.key"), "utf8"));
+  const key = readVerifierKey(dir) as AuditKey;
+  const notes: string[] = [];
+  for (let size = 1; size <= count; size++) {
+    notes.push(await signCheckpoint({ origin: key.name, size, root: new Uint8Array(32) }, key, signer));
+  }
+  return notes.map((note) => `${note}\n`).join("");
+}
+
+for (
+  const torn of ["", "acme", "acme.example/audit\n5001\nAAAA\n\n", "acme.example/audit\n5001\nAAAA\n\n\u2014 acme"]
+) {
+  test(`bug: each start verified every checkpoint that the log ever had (behind them ${JSON.stringify(torn)})`, () =>
+    withLogFolder(async (dir) => {
+      const count = 5_000;
+      const log = await openTestLog(dir);
+      recordRefusals(log, count);
+      await writeCovered(log, now);
+      log.close();
+      const path = join(dir, "audit.checkpoints");
+      const before = await manyNotes(dir, count) + await readFile(path, "utf8");
+      await writeFile(path, before + torn);
+      const begun = performance.now();
+      readCheckpoints(path, readVerifierKey(dir) as AuditKey);
+      const read = performance.now();
+      const again = await openTestLog(dir);
+      const [allMs, tookMs] = [read - begun, performance.now() - read];
+      assert.is(again.newest?.size, count + 1);
+      assert.is(await readFile(path, "utf8"), before);
+      await writeCovered(again, now);
+      again.close();
+      const after = await readFile(path, "utf8");
+      assert.ok(after.startsWith(`${before}acme.example/audit/gateway/gateway-01\n${count + 2}\n`));
+      assert.ok(tookMs < allMs / 4, `${tookMs} ms; all take ${allMs} ms`);
+      if (torn !== "") return;
+      await rm(join(dir, "audit.edge"));
+      assert.is(await failsWith(() => openTestLog(dir)), "damaged", "without the state of the newest all are verified");
+    }));
+}
 
 test("a torn line is moved aside and recorded", () =>
   withLogFolder(async (dir) => {
