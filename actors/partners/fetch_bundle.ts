@@ -78,16 +78,24 @@ function request({ ask, url, domain, profile }: BundlePlace) {
   });
 }
 
-/** The bundle that lies there; undefined where there is none that has the pinned root. */
-function readKept({ path, pin }: BundlePlace): Effect.Effect<SpiffeBundle | undefined, never, FileSystem> {
+/**
+ * The bundle that lies there; undefined where there is none that has the pinned root. Fails where it cannot be read: what follows
+ * it could not be told from what it replaced.
+ */
+function readKept(
+  { path, pin, domain }: BundlePlace,
+): Effect.Effect<SpiffeBundle | undefined, BundleRefused, FileSystem> {
   const options = { path, what: "partner's bundle", bytesMax: 4 * bundleBytesMax, key: "state_dir" };
-  return Effect.match(readWhole(options), {
+  return Effect.matchEffect(readWhole(options), {
     onSuccess: ({ text }) => {
       const bundle = Result.getOrUndefined(parseSpiffeBundle(text));
-      return bundle?.authorities.some((each) => pin === undefined || markKey(each) === pin) === true
-        ? bundle
-        : undefined;
+      return Effect.succeed(
+        bundle?.authorities.some((each) => pin === undefined || markKey(each) === pin) === true ? bundle : undefined,
+      );
     },
-    onFailure: () => undefined,
+    onFailure: ({ problem, message }) =>
+      problem === "missing"
+        ? Effect.undefined
+        : Effect.fail(new BundleRefused({ code: "bundle-unstored", domain, detail: message })),
   });
 }

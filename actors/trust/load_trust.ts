@@ -53,7 +53,7 @@ export interface DomainPaths {
   readonly name: string;
   /** Its CA certificates (PEM), or its SPIFFE bundle (JSON). */
   readonly trust: string;
-  /** The node fetches the file. One that is not there yet, or has no root with the key of `pin`, ends no start: the domain has no anchor. */
+  /** The node fetches the file. One that is not there yet has no anchor. One that does not load ends no start: it has none until it does. */
   readonly fetched?: true | undefined;
   /** The root that a fetched file must have (`markKey`); any where undefined. */
   readonly pin?: string | undefined;
@@ -106,7 +106,10 @@ export interface TrustLoaded extends TrustMade {
   readonly sources: TrustSources;
   /** Why files did not load; one error for each. */
   readonly broken: readonly LoadError[];
-  /** Files whose previous content the snapshot uses: broken ones, and those of a domain that do not go together with them. */
+  /**
+   * Files whose previous content the snapshot uses, or none where a fetched one did not load yet: broken ones, and those of a domain
+   * that do not go together with them.
+   */
   readonly previous: ReadonlySet<string>;
   /** The files of lists in the state directory. */
   readonly learned: LearnedFiles;
@@ -142,12 +145,12 @@ export function loadTrust(
     broken: readonly LoadError[],
     previous: ReadonlySet<string> = new Set(reading === "all" ? [] : filesOf(paths)),
   ): Effect.Effect<TrustLoaded, LoadError, FileSystem> =>
-    loadFiles(paths, { ...terms, ...state, reading }, standIns(before, previous)).pipe(
+    loadFiles(paths, { ...terms, ...state, reading }, standIns(paths, before, previous)).pipe(
       Effect.map((loaded) => ({ ...loaded, broken, previous })),
       Effect.catch((error) => {
         const next = withPrevious(error.file, paths, { before, previous });
         const errors = broken.some(({ file }) => file === error.file) ? broken : [...broken, error];
-        return next === undefined ? Effect.fail(broken[0] ?? error) : load(state, errors, next);
+        return next === undefined ? Effect.fail(firstOf(broken, before) ?? error) : load(state, errors, next);
       }),
     );
   const { stateDir, seenLists } = terms;
@@ -232,14 +235,30 @@ function withPrevious(
   const domains = [own, ...paths.domains ?? []].map(({ trust, crlsPem }) => [trust, crlsPem]);
   const both = domains.filter((files) => files.includes(file)).flat().filter((path) => path !== undefined);
   const wanted = previous.has(file) ? both : [file];
-  const isThere = wanted.every((path) => bundles.has(path) || lists.has(path));
+  const isThere = wanted.every((path) => bundles.has(path) || lists.has(path) || isFetched(path, paths));
   return isThere && !wanted.every((path) => previous.has(path)) ? new Set([...previous, ...wanted]) : undefined;
 }
 
+/** The first of these errors that previous content stands in for. */
+function firstOf(broken: readonly LoadError[], { bundles, lists }: TrustSources): LoadError | undefined {
+  return broken.find(({ file }) => bundles.has(file) || lists.has(file));
+}
+
+function isFetched(path: string, { domains = [] }: TrustPaths): boolean {
+  return domains.some(({ trust, fetched }) => fetched === true && trust === path);
+}
+
+/** The content of files that are not read. A bundle is undefined where it was fetched and did not load yet. */
+interface StandIns {
+  readonly bundles: ReadonlyMap<string, string | undefined>;
+  readonly lists: TrustSources["lists"];
+}
+
 /** The previous content of these files. */
-function standIns({ bundles, lists }: TrustSources, previous: ReadonlySet<string>): TrustSources {
+function standIns(paths: TrustPaths, { bundles, lists }: TrustSources, previous: ReadonlySet<string>): StandIns {
+  const bundleFiles = [...previous].filter((path) => bundles.has(path) || isFetched(path, paths));
   return {
-    bundles: new Map([...bundles].filter(([path]) => previous.has(path))),
+    bundles: new Map(bundleFiles.map((path) => [path, bundles.get(path)])),
     lists: new Map([...lists].filter(([path]) => previous.has(path))),
   };
 }
@@ -251,7 +270,7 @@ interface OpenedTerms extends TrustTerms {
   readonly reading: "all" | "learned";
 }
 
-function loadFiles(paths: TrustPaths, terms: OpenedTerms, known: TrustSources) {
+function loadFiles(paths: TrustPaths, terms: OpenedTerms, known: StandIns) {
   const { policy, opened } = terms;
   const bundles = new Map<string, string>();
   const lists = new Map<string, CrlSource>();
@@ -292,14 +311,15 @@ type TrustFiles = Pick<DomainPaths, "trust" | "crlsPem" | "fetched" | "pin">;
 
 function loadDomain(
   { trust, crlsPem, fetched, pin }: TrustFiles,
-  { policy, key, known }: { readonly policy: Policy; readonly key: string; readonly known: TrustSources },
+  { policy, key, known }: { readonly policy: Policy; readonly key: string; readonly known: StandIns },
 ) {
   return Effect.gen(function* () {
-    const text = known.bundles.get(trust) ??
-      (fetched === true
-        ? yield* readPinned(trust, pin)
-        : (yield* readPem({ path: trust, what: "trust bundle", bytesMax: trustBytesMax, key, wanted: "certificate" }))
-          .text);
+    const text = known.bundles.has(trust)
+      ? known.bundles.get(trust)
+      : fetched === true
+      ? yield* readPinned(trust, pin)
+      : (yield* readPem({ path: trust, what: "trust bundle", bytesMax: trustBytesMax, key, wanted: "certificate" }))
+        .text;
     if (crlsPem === undefined) return { trust: text, crlsPem };
     const before = known.lists.get(crlsPem);
     if (before !== undefined) return { trust: text, crlsPem: before };
@@ -314,14 +334,19 @@ function loadDomain(
   });
 }
 
-/** A bundle that the node fetched; undefined where there is none that has the pinned root. */
-function readPinned(path: string, pin: string | undefined): Effect.Effect<string | undefined, never, FileSystem> {
-  return Effect.match(readWhole({ path, what: "partner's bundle", bytesMax: trustBytesMax, key: "state_dir" }), {
+/** A bundle that the node fetched; undefined where there is none. Fails where there is one that does not load, or has no pinned root. */
+function readPinned(path: string, pin: string | undefined): Effect.Effect<string | undefined, LoadError, FileSystem> {
+  const refuse = (problem: LoadProblem, detail: string) =>
+    Effect.fail(new LoadError({ file: path, line: undefined, problem, detail, mend: "The node fetches it again." }));
+  return Effect.matchEffect(readWhole({ path, what: "partner's bundle", bytesMax: trustBytesMax, key: "state_dir" }), {
     onSuccess: ({ text }) => {
-      const bundle = Result.getOrUndefined(parseSpiffeBundle(text));
-      return bundle?.authorities.some((each) => pin === undefined || markKey(each) === pin) ? text : undefined;
+      const parsed = parseSpiffeBundle(text);
+      if (Result.isFailure(parsed)) return refuse("malformed", `it is no bundle: ${parsed.failure.detail}`);
+      return parsed.success.authorities.some((each) => pin === undefined || markKey(each) === pin)
+        ? Effect.succeed(text)
+        : refuse("rejected", pin === undefined ? "it has no CA" : "it has no root with the key of bundle_pin");
     },
-    onFailure: () => undefined,
+    onFailure: (error) => error.problem === "missing" ? Effect.undefined : Effect.fail(error),
   });
 }
 

@@ -59,7 +59,10 @@ export function review(context: TrustStoreContext): Partial<TrustStoreContext> {
   return { warned: new Set([...warn(context, warnings), ...lasting]), reviewedAt: now };
 }
 
-export function reportLoaded({ ports, paths }: TrustStoreContext, { snapshot, broken, reports }: TrustLoaded): void {
+export function reportLoaded(
+  { ports, paths }: TrustStoreContext,
+  { snapshot, broken, reports, sources }: TrustLoaded,
+): void {
   const { generation } = snapshot;
   for (const report of reports) ports.report(report);
   const anchors = domainsOf(snapshot).flatMap((domain) => domain.anchors);
@@ -70,7 +73,10 @@ export function reportLoaded({ ports, paths }: TrustStoreContext, { snapshot, br
     message: `Loaded trust snapshot ${generation}: ${anchors.length} anchors, ${lists} revocation lists`,
     fields: { generation, anchors: anchors.length, lists, trustPem: paths.trustPem, crlsPem: paths.crlsPem },
   });
-  for (const error of broken) reportKept(ports, `Keeping the previous content of ${error.file}`, error);
+  for (const error of broken) {
+    const isKept = sources.bundles.has(error.file) || sources.lists.has(error.file);
+    reportKept(ports, `${isKept ? "Keeping the previous content of" : "Going on without"} ${error.file}`, error);
+  }
 }
 
 export function reportBroken({ ports, snapshot }: TrustStoreContext, error: unknown): void {

@@ -5,6 +5,8 @@ import type { ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { Effect, Result } from "effect";
+import { FileSystem } from "effect/FileSystem";
+import { systemError } from "effect/PlatformError";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { httpsWithin } from "../../actors/enrolment/ask_https.ts";
@@ -83,14 +85,28 @@ const snapshot = Result.getOrThrow(makeTrustSnapshot({
   ],
 })).snapshot;
 
+/** No file can be opened for reading. */
+const busy = (real: FileSystem): FileSystem => ({
+  ...real,
+  open: (file, options) =>
+    options?.flag === "r"
+      ? Effect.fail(systemError({ _tag: "Unknown", module: "FileSystem", method: "open", description: "EMFILE" }))
+      : real.open(file, options),
+});
+
 /** `new`, `same`, or the code of the refusal. On the web, the root of `third` vouches for servers. */
 async function outcomeOf(
   url: string,
   server: Pick<BundleTerms, "profile" | "pin"> = { profile: "https_ca", pin },
+  files: (real: FileSystem) => FileSystem = (real) => real,
 ): Promise<string> {
   const ask = httpsWithin({ askMs: 2_000, answerBytesMax: 64 * 1024 * 1024, webRoots: [third.root.certPem] });
   const place = { ask, domain: "partner.example", url, path, snapshot, at: new Date(), ...server };
-  const outcome = await Effect.runPromise(Effect.provide(Effect.result(fetchBundle(place)), realServices));
+  const fetched = Effect.flatMap(
+    FileSystem,
+    (real) => Effect.provideService(Effect.result(fetchBundle(place)), FileSystem, files(real)),
+  );
+  const outcome = await Effect.runPromise(Effect.provide(fetched, realServices));
   return Result.isSuccess(outcome) ? outcome.success.news : outcome.failure.code;
 }
 
@@ -231,6 +247,14 @@ test("a higher sequence replaces what is kept", async () => {
   const { url } = await serve(ca, text(bundleOf([...cas(partner), second], 8)));
   assert.is(await outcomeOf(url), "new");
   assert.is(Result.getOrThrow(parseSpiffeBundle(readFileSync(path, "utf8"))).authorities.length, 3);
+});
+
+test("bug: an older bundle counted where the kept one could not be read once", async () => {
+  const { url } = await serve(ca, text(bundleOf(cas(partner), 7)));
+  const before = readFileSync(path, "utf8");
+  assert.is(await outcomeOf(url, { profile: "https_ca", pin }, busy), "bundle-unstored");
+  assert.is(readFileSync(path, "utf8"), before);
+  assert.is(await outcomeOf(url), "bundle-rollback");
 });
 
 test("a torn file, and one of another root, count for nothing", async () => {
