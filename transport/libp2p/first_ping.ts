@@ -24,6 +24,15 @@ export interface PingTimes {
 }
 const pingTimes: PingTimes = { everyMs: pingEveryMs, timeoutMs: pingTimeoutMs };
 
+/** Why a connection is aborted whose peer does not answer: nobody ended it. */
+export class PeerSilent extends Error {
+  override readonly name = "PeerSilent";
+
+  constructor(forMs: number) {
+    super(`no answer to a ping for ${forMs} ms`);
+  }
+}
+
 /**
  * Makes a listener's multiplexer ping at once, a dialler's with its first stream, whichever side opens it, and both at intervals. A
  * ping that was sent before the first stream counts. A connection ends whose peer does not answer in time.
@@ -52,7 +61,7 @@ function pinging(made: StreamMuxer, connection: MessageStream, { everyMs, timeou
     return ping.call(muxer, options);
   };
   const pingNow = () => {
-    deadline ??= setTimeout(() => connection.abort(new Error(`no answer to a ping for ${timeoutMs} ms`)), timeoutMs);
+    deadline ??= setTimeout(() => connection.abort(new PeerSilent(timeoutMs)), timeoutMs);
     const answered = () => {
       clearTimeout(deadline);
       deadline = undefined;

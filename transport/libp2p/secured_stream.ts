@@ -10,6 +10,7 @@ import { AbstractMessageStream, type SendResult } from "@libp2p/utils";
 import type { Uint8ArrayList } from "uint8arraylist";
 import { drained } from "./drained.ts";
 import { type FrameBudget, FrameReader } from "./frame_guard.ts";
+import { PeerSilent } from "./first_ping.ts";
 import type { Meter, SocketEnd } from "./meter.ts";
 
 /** So many bytes leave at once; fewer wait for what else is sent in this turn of the loop. */
@@ -21,7 +22,7 @@ export interface SecuredStreamInit {
   readonly direction: MessageStreamDirection;
   readonly log: Logger;
   readonly meter: Meter;
-  /** Called once when the other side ended, or the socket broke, before the stream closes. */
+  /** Called once when the other side ended, fell silent, or the socket broke, before the stream closes. */
   readonly onEnd: (by: SocketEnd, detail: string) => void;
   /** What the peer's frames may cost; without one they are not looked at. */
   readonly budget?: FrameBudget;
@@ -42,6 +43,8 @@ export class SecuredStream extends AbstractMessageStream {
   readonly #meter: Meter;
   readonly #now: () => number;
   readonly #onBroken: (detail: string) => void;
+  readonly #onEnd: SecuredStreamInit["onEnd"];
+  #hasEnded = false;
   readonly #guard: { readonly budget: FrameBudget; readonly reader: FrameReader } | undefined;
   /** What arrived and waits for its turn, or for the peer's budget: the socket is paused meanwhile. */
   #held: Uint8Array[] = [];
@@ -60,16 +63,11 @@ export class SecuredStream extends AbstractMessageStream {
     this.#meter = init.meter;
     this.#now = init.now;
     this.#onBroken = init.onBroken ?? (() => {});
+    this.#onEnd = init.onEnd;
     this.#guard = init.budget === undefined
       ? undefined
       : { budget: init.budget, reader: new FrameReader(init.budget.limits, init.direction, init.beginsWith) };
-    const { socket, onEnd } = init;
-    let ended = false;
-    const end = (by: SocketEnd, detail: string) => {
-      if (ended) return;
-      ended = true;
-      onEnd(by, detail);
-    };
+    const { socket } = init;
     socket.on("data", (bytes) => {
       this.#meter.received += bytes.byteLength;
       if (this.#guard === undefined) this.onData(bytes);
@@ -78,18 +76,30 @@ export class SecuredStream extends AbstractMessageStream {
     });
     socket.on("drain", () => this.safeDispatchEvent("drain"));
     socket.once("end", () => {
-      end("them", "the peer ended the connection");
+      this.#end("them", "the peer ended the connection");
       if (this.#held.length > 0) this.#endHeld = true;
       else this.onRemoteCloseWrite();
     });
     socket.on("error", (error) => {
-      end("lost", error.message);
+      this.#end("lost", error.message);
       this.abort(error);
     });
     socket.once("close", () => {
       this.#drop();
       this.onTransportClosed();
     });
+  }
+
+  #end(by: SocketEnd, detail: string): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.#onEnd(by, detail);
+  }
+
+  /** A peer that is silent ended nothing, and its socket has no error: the connection is lost. */
+  override abort(error: Error): void {
+    if (error instanceof PeerSilent) this.#end("lost", error.message);
+    super.abort(error);
   }
 
   /** Gives the multiplexer what the peer may spend, and holds the rest back. */

@@ -1,12 +1,14 @@
 /** The encrypter in somebody else's libp2p application. */
-import { connect } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { identify } from "@libp2p/identify";
 import { tcp } from "@libp2p/tcp";
 import { yamux } from "@libp2p/yamux";
+import { multiaddr } from "@multiformats/multiaddr";
 import { createLibp2p, type Libp2p } from "libp2p";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { makeGateFactory } from "../../../actors/gate/gate.ts";
+import { pingingWithFirstStream } from "../../../transport/libp2p/first_ping.ts";
 import { makeMtlsSecurity, type MtlsSecurity } from "../../../transport/libp2p/mtls_security.ts";
 import { defaultLimits } from "../../../transport/core/admission.ts";
 import { libp2pKey } from "../../../transport/libp2p/key.ts";
@@ -28,8 +30,11 @@ interface Application {
 
 async function application(
   name: string,
-  { limits = defaultLimits, deadlineMs = 5_000 }: { readonly limits?: TransportLimits; readonly deadlineMs?: number } =
-    {},
+  { limits = defaultLimits, deadlineMs = 5_000, muxer = yamux() }: {
+    readonly limits?: TransportLimits;
+    readonly deadlineMs?: number;
+    readonly muxer?: ReturnType<typeof yamux>;
+  } = {},
 ): Promise<Application> {
   const node = await pki.node(name);
   const identity = identityOf(node);
@@ -51,7 +56,7 @@ async function application(
     privateKey: await libp2pKey(identity),
     addresses: { listen: ["/ip4/127.0.0.1/tcp/0"] },
     transports: [security.early(tcp())],
-    streamMuxers: [yamux()],
+    streamMuxers: [muxer],
     connectionEncrypters: [security.encrypter],
     connectionGater: { ...security.gater, denyDialMultiaddr: () => false },
     services: { identify: identify() },
@@ -121,6 +126,43 @@ test("no more connections of one peer than its limit: it once took the limit and
   await until("the end of the first", () => b.said.some(({ type }) => type === "gate.closed"));
   await dial();
   assert.equal(refused(), ["too-many-connections"], "its place is free again");
+  await Promise.all([a.libp2p.stop(), b.libp2p.stop()]);
+});
+
+/** A TCP proxy on loopback that can fall silent, as a firewall that drops a flow. */
+async function proxyTo(port: number) {
+  const sockets: Socket[] = [];
+  const server = createServer((near) => {
+    const far = connect(port, "127.0.0.1");
+    for (const socket of [near, far]) sockets.push(socket.on("error", () => {}));
+    near.pipe(far).pipe(near);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    port: (server.address() as { port: number }).port,
+    fallSilent: () => {
+      for (const socket of sockets) socket.unpipe().pause();
+    },
+    stop: () => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    },
+  };
+}
+
+test("bug: a peer that fell silent was said to have ended the connection: a held peer was not dialled again", async () => {
+  const muxer = pingingWithFirstStream(yamux({ enableKeepAlive: false }), { everyMs: 20, timeoutMs: 200 });
+  const [a, b] = await Promise.all([application("a", { muxer }), application("b", { muxer })]);
+  const listening = b.libp2p.getMultiaddrs()[0]!.toString();
+  const proxy = await proxyTo(Number(/\/tcp\/(\d+)/.exec(listening)?.[1]));
+  const connection = await a.libp2p.dial(multiaddr(listening.replace(/\/tcp\/\d+/, `/tcp/${proxy.port}`)));
+  assert.is(connection.status, "open");
+  proxy.fallSilent();
+  const ends = ({ said }: Application) => said.flatMap((what) => what.type === "gate.closed" ? [what.reason] : []);
+  await until("both ends", () => ends(a).length > 0 && ends(b).length > 0);
+  const lost = { type: "lost", detail: "no answer to a ping for 200 ms" };
+  assert.equal([ends(a), ends(b)], [[lost], [lost]]);
+  proxy.stop();
   await Promise.all([a.libp2p.stop(), b.libp2p.stop()]);
 });
 
