@@ -9,6 +9,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { makeGateFactory } from "../../../actors/gate/gate.ts";
 import { pingingWithFirstStream } from "../../../transport/libp2p/first_ping.ts";
+import type { nodeMuxer } from "../../../transport/libp2p/node.ts";
 import { makeMtlsSecurity, type MtlsSecurity } from "../../../transport/libp2p/mtls_security.ts";
 import { defaultLimits } from "../../../transport/core/admission.ts";
 import { libp2pKey } from "../../../transport/libp2p/key.ts";
@@ -33,7 +34,7 @@ async function application(
   { limits = defaultLimits, deadlineMs = 5_000, muxer = yamux() }: {
     readonly limits?: TransportLimits;
     readonly deadlineMs?: number;
-    readonly muxer?: ReturnType<typeof yamux>;
+    readonly muxer?: ReturnType<typeof nodeMuxer>;
   } = {},
 ): Promise<Application> {
   const node = await pki.node(name);
