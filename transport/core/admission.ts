@@ -29,6 +29,8 @@ export const defaultLimits: TransportLimits = {
 
 /** Reservations that a relay grants: one to each member that may be connected by default. Existing gateways grant 128. */
 export const reservationsMax: number = defaultLimits.connectionsMax;
+/** For how long a relay grants a reservation, in milliseconds, as existing gateways do. It keeps that of a peer that leaves. */
+export const reservationTtlMs = 3_600_000;
 
 /** How many sources are remembered. Above it, sources at rest are forgotten, and new ones refused when none is. */
 export const sourcesMax = 16_384;

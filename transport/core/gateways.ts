@@ -87,6 +87,12 @@ export class Gateways {
     return false;
   }
 
+  /** A member is connected: a reservation lasts longer than its connection, and rules may have changed while the member was away. */
+  established(identity: PeerIdentity): void {
+    const { acts, wire } = this.#init;
+    if (acts.refusalOf("relay.reserve", identity) !== undefined) wire.unreserve(identity.peer);
+  }
+
   /** Rules deny acts to a member: ends its connections where the wire itself goes on with what they began. */
   denied(connections: Iterable<WireConnection>, denied: ReadonlySet<Act>): void {
     if (denied.has("relay.reserve")) this.#unreserve(connections);

@@ -103,12 +103,11 @@ export class Session {
     this.#init = init;
     const { input, clock, wire, outbox } = init;
     this.#identity = input.identity;
-    this.#table = this.#makeTable();
-    this.costs = new MemberCosts({ clock, outbox, table: this.#table, limits: init.workLimits });
-    this.#dialler = new Dialler({ wire, clock, table: this.#table, timeoutMs: input.handshakeTimeoutMs + dialSlackMs });
-    this.#verified = new VerifiedPeers({ clock, established: this.#table, dialler: this.#dialler });
+    const table = this.#table = this.#makeTable();
+    this.costs = new MemberCosts({ clock, outbox, table, limits: init.workLimits });
+    this.#dialler = new Dialler({ wire, clock, table, timeoutMs: input.handshakeTimeoutMs + dialSlackMs });
+    this.#verified = new VerifiedPeers({ clock, established: table, dialler: this.#dialler });
     this.#departed = new Departed(() => clock.monotonic());
-    const table = this.#table;
     const established = establishedOf(table, this.#departed, () => this.#gateways.peers());
     const reachability = this.#reachability = new Reachability({ input, wire, clock, outbox, established });
     const members = () => [...table.list(), ...this.#departed.list()];
@@ -158,6 +157,7 @@ export class Session {
   #established(connection: WireConnection, identity: PeerIdentity, first: boolean): void {
     this.costs.places.established(connection);
     this.#departed.returned(identity);
+    this.#gateways.established(identity);
     this.#links.established(identity.peer);
     this.#init.outbox.tell({ type: first ? "peer.established" : "peer.reconnected", peer: identity.peer, identity });
     this.#verified.seen(identity);

@@ -30,7 +30,7 @@ import type { Listening } from "./listening.ts";
 import { libp2pKey } from "./key.ts";
 import { limitingMuxer } from "./negotiation_limit.ts";
 import type { TransportInput } from "../port.ts";
-import { reservationsMax } from "../core/admission.ts";
+import { reservationsMax, reservationTtlMs } from "../core/admission.ts";
 import { kadProtocol, type WireListener } from "../core/wire.ts";
 
 /** The services of a node. */
@@ -56,8 +56,6 @@ const outOfTheWay = 1_000_000;
 const upgradeSlackMs = 5_000;
 /** A stream's window, in bytes: half of what libp2p keeps of a paused stream before it resets it (4 MiB). */
 export const streamWindowMax = 2 * 1_048_576;
-/** For how long a gateway grants a reservation, as existing gateways do. */
-const reservationTtlMs = 3_600_000;
 /** Circuits that one member may have through a gateway at once. */
 const circuitsPerPeerMax = 256;
 /**

@@ -5,7 +5,7 @@
  */
 import { Result } from "effect";
 import { type Refusal, Unreachable } from "../../pki/refusal.ts";
-import { reservationsMax } from "../core/admission.ts";
+import { reservationsMax, reservationTtlMs } from "../core/admission.ts";
 import type { Timer } from "../core/clock.ts";
 import type { WireListener } from "../core/wire.ts";
 import type { PeerText } from "../port.ts";
@@ -27,6 +27,8 @@ export interface RelayOwner {
   direct(peer: PeerText): SimulatedConnection | undefined;
   /** A peer reached this node through a relay. */
   accept(link: LinkEnd, over: SimulatedConnection, from: PeerText): void;
+  /** Milliseconds that never go back. */
+  monotonic(): number;
   after(delayMs: number, task: () => void): Timer;
   cancel(timer: Timer | undefined): void;
   /** The reservations of this node changed: it has other addresses. */
@@ -45,8 +47,11 @@ type FrameOf<T extends RelayFrame["type"]> = Extract<RelayFrame, { type: T }>;
 /** The relaying of one wire. */
 export class SimulatedRelay {
   readonly #owner: RelayOwner;
-  /** Peers that can be reached through this node. */
-  readonly #granted = new Map<PeerText, SimulatedConnection>();
+  /**
+   * Peers that can be reached through this node, and until when. As production's relays do it keeps the reservation of a peer that
+   * has left; one that stays renews it.
+   */
+  readonly #granted = new Map<PeerText, number>();
   /** Relays through which this node can be reached. */
   readonly #held = new Map<PeerText, SimulatedConnection>();
   readonly #asking = new Map<SimulatedConnection, (granted: boolean) => void>();
@@ -135,7 +140,9 @@ export class SimulatedRelay {
       this.#endSide(side, { type: "relay.end", circuit, by: "lost", detail: "the relay's connection ended" });
     }
     if (peer === undefined) return;
-    if (this.#granted.get(peer) === over) this.#granted.delete(peer);
+    if (this.#granted.has(peer) && this.#owner.direct(peer) === undefined) {
+      this.#granted.set(peer, this.#owner.monotonic() + reservationTtlMs);
+    }
     if (this.#held.get(peer) !== over) return;
     this.#held.delete(peer);
     this.#owner.reservationsChanged();
@@ -146,16 +153,18 @@ export class SimulatedRelay {
 
   #reserve(from: SimulatedConnection): void {
     const { peer } = from;
+    this.#expire();
     const hasRoom = peer !== undefined && (this.#granted.has(peer) || this.#granted.size < reservationsMax);
     const isPermitted = this.#owner.serves && this.#owner.listener.permits(from, "relay.reserve");
     const granted = isPermitted && from.relay === undefined && hasRoom;
-    if (granted) this.#granted.set(peer as PeerText, from);
+    if (granted) this.#granted.set(peer as PeerText, Number.POSITIVE_INFINITY);
     from.sendFrame({ type: "relay.reserved", granted });
   }
 
   #connect(from: SimulatedConnection, { circuit, peer }: FrameOf<"relay.connect">): void {
     const refuse = (why: string) => from.sendFrame({ type: "relay.refused", circuit, why });
-    const to = this.#granted.get(peer);
+    this.#expire();
+    const to = this.#granted.has(peer) ? this.#owner.direct(peer) : undefined;
     if (!this.#owner.serves || !this.#owner.listener.permits(from, "relay.reserve")) return refuse("not permitted");
     if (to === undefined || from.peer === undefined) {
       return refuse("no reservation of this peer");
@@ -170,6 +179,13 @@ export class SimulatedRelay {
     from.circuits += 1;
     to.circuits += 1;
     to.sendFrame({ type: "relay.incoming", circuit: further, from: from.peer });
+  }
+
+  #expire(): void {
+    const now = this.#owner.monotonic();
+    for (const [peer, until] of this.#granted) {
+      if (now >= until) this.#granted.delete(peer);
+    }
   }
 
   /** Ends one direction's entry, and tells who is behind it. */

@@ -336,6 +336,10 @@ export class SimulatedWire implements Wire, ConnectionOwner, DhtNode, DialOwner,
     this.#connect({ link, address, relay, direction: "inbound", expectedPeer: undefined });
   }
 
+  monotonic(): number {
+    return this.clock.monotonic();
+  }
+
   after(delayMs: number, task: () => void): Timer {
     return this.clock.after(delayMs, task);
   }

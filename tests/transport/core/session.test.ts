@@ -2,11 +2,13 @@
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import type { Rule } from "../../../transport/authorization/authorize.ts";
+import { departedMs } from "../../../transport/core/departed.ts";
 import { reverifySlice } from "../../../transport/core/reverification.ts";
 import { outbox } from "../../../transport/core/outbox.ts";
 import { Session } from "../../../transport/core/session.ts";
 import type { WireListener } from "../../../transport/core/wire.ts";
-import type { TransportFact } from "../../../transport/port.ts";
+import type { TransportFact, TransportInput } from "../../../transport/port.ts";
 import { encodeWorkerRequest } from "../../../transport/protocols/mod.ts";
 import { FakeConnection, fakeWire } from "../../support/fake_wire.ts";
 import { ManualClock } from "../../support/manual_clock.ts";
@@ -20,10 +22,11 @@ const peer = await pki.node("peer");
 const author = await pki.node("author");
 
 /** A started session, and what its wire calls. */
-async function started() {
+async function started(about: Partial<Pick<TransportInput, "role">> = {}) {
   const clock = new ManualClock(Date.now());
   const facts: TransportFact[] = [];
-  const input = transportInputOf({ pki, node: await pki.node("own") });
+  const unreserved: string[] = [];
+  const input = transportInputOf({ pki, node: await pki.node("own"), ...about });
   let listener: WireListener | undefined;
   const session = new Session({
     input: { ...input, limits: { ...input.limits, connectionsPerPeerMax: 1_000 } },
@@ -33,6 +36,7 @@ async function started() {
         listener = given;
         done(Result.succeed({ addresses: [], bound: [], left: [] }));
       },
+      unreserve: (of) => void unreserved.push(of),
     }),
     outbox: outbox({ clock, deliver: (fact) => facts.push(fact) }),
     watch: {},
@@ -54,7 +58,7 @@ async function started() {
     calls.gossip({ topic, author: identityOf(author).peer, via: identityOf(peer).peer, bytes, settle });
     return verdict;
   };
-  return { session, clock, calls, facts, gossip };
+  return { session, clock, calls, facts, gossip, unreserved };
 }
 
 test("an author that was established after a change of trust, and that this change then ended, does not count", async () => {
@@ -97,6 +101,28 @@ test("a session that settles lets its wire dial no longer: an idle connection th
   session.stop("the node drains", 5_000, () => void (stopped = true));
   assert.not(stopped, "it has work: it settles");
   assert.not(calls.mayDial(address));
+});
+
+test("bug: a rule that denied relay.reserve missed a member that was away: it kept its reservation when it came back", async () => {
+  const { session, clock, calls, unreserved } = await started({ role: "gateway" });
+  const away = new FakeConnection();
+  away.stand(calls, identityOf(author).chain);
+  away.end(calls);
+  const rule: Rule = {
+    label: "authorization.rules[0]",
+    effect: "deny",
+    acts: ["relay.reserve"],
+    fits: ({ peer }) => peer === identityOf(author).peer,
+  };
+  session.handle({ type: "rules.changed", rules: [rule] });
+  clock.settle();
+  clock.pass(departedMs + 1);
+  new FakeConnection().stand(calls, identityOf(peer).chain);
+  assert.equal(unreserved, [], "the rule is not about this one");
+  const back = new FakeConnection();
+  back.stand(calls, identityOf(author).chain);
+  assert.equal(unreserved, [identityOf(author).peer]);
+  assert.equal(back.closes, [], "it may be a member without a reservation");
 });
 
 test.run();

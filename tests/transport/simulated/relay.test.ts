@@ -2,6 +2,7 @@
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { reservationTtlMs } from "../../../transport/core/admission.ts";
 import { deadAfterMs } from "../../../transport/simulated/network.ts";
 import { makeTestPki } from "../../support/pki.ts";
 import { NotedStream, type NotingPeer, virtualWires } from "../../support/virtual_wires.ts";
@@ -68,7 +69,38 @@ test("by peer: the announced circuit is dialled, over the connection to the rela
   assert.is(dialler.connections.size, 2);
 });
 
-test("the end of either connection to the relay ends the circuit, and the reservation with the target's", async () => {
+/** Production's relay does: it was hidden that changed rules missed the reservation of a member that was away. */
+test("a relay keeps the reservation of a peer that left, for its time, unless it takes it back", async () => {
+  const { relay, target, dialler, circuit, reserve, dial, toRelay, pass } = await three();
+  const refused = (): string => {
+    let why = "";
+    dialler.dial(circuit, (outcome) => why = Result.isFailure(outcome) ? outcome.failure.message : "connected");
+    pass(10_000);
+    return why;
+  };
+  const leave = () => {
+    for (const connection of [...target.connections]) connection.close("now", "it leaves");
+    pass(1_000);
+  };
+  reserve();
+  toRelay.close("now", "it leaves");
+  pass(1_000);
+  assert.match(refused(), "no reservation", "it is away");
+  dial(target, relay);
+  assert.match(refused(), "not expected", "the relay brings it, and it does not know of its reservation");
+  leave();
+  pass(reservationTtlMs);
+  dial(target, relay);
+  assert.match(refused(), "no reservation", "it is over");
+  target.wire.reserve([...target.connections][0]!, () => {});
+  pass(100);
+  leave();
+  relay.wire.unreserve(target.peer);
+  dial(target, relay);
+  assert.match(refused(), "no reservation", "it was taken back");
+});
+
+test("the end of either connection to the relay ends the circuit, and that of the target takes its address", async () => {
   for (const cut of ["target", "dialler"] as const) {
     const { relay, target, dialler, circuit, reserve, dial, pass, network } = await three();
     reserve();
