@@ -142,5 +142,25 @@ test("an honest transfer at full speed is not charged for, direct or relayed, at
   await receiver.transport.stop();
 });
 
+test("bug: a member that opened circuits to a member behind a relay got the relay refused there", async () => {
+  const workLimits = { perSecondUs: 50_000, burstUs: 100_000, delayMaxMs: 3_000 };
+  const behind = { listenAddresses: [], relay: "client", gatewayAddresses: [address] } as const;
+  const { transport, costs: own } = await flooded({ pki, name: "behind", workLimits, ...behind });
+  await transport.ask({ type: "dial", id: "1", target: { address } });
+  await transport.fact(of("reachable"));
+  const flooder = await startFlooder(pki, "dialler", address);
+  const before = own.work.chargedUs(gateway.peer);
+  const flooding = flooder.flood("circuits", 1_000_000, transport.peer);
+  flooding.catch(() => {}); // it is stopped before it is over
+  await new Promise((resolve) => setTimeout(resolve, 8_000));
+  const charged = own.work.chargedUs(gateway.peer) - before;
+  flooder.stop();
+  assert.ok(charged > workLimits.burstUs, `it floods: ${charged} µs`);
+  assert.equal(transport.facts.filter(({ type }) => type === "peer.closed"), []);
+  const question = { type: "request", id: "1", peer: gateway.peer, protocol: "/hypha-health/0.0.1" } as const;
+  assert.is((await transport.ask({ ...question, message: {}, timeoutMs: 5_000 })).type, "response");
+  await transport.stop();
+});
+
 test.after(() => gateway.stop());
 test.run();

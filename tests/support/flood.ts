@@ -21,8 +21,8 @@ import { identityOf, startTransport, type TestTransport, type TestTransportOptio
 /** A member that floods. */
 export interface Flooder {
   readonly peer: string;
-  /** Does so much of a kind; over when it is answered. */
-  flood(kind: string, count: number): Promise<void>;
+  /** Does so much of a kind, to a peer behind the transport where one is named; over when it is answered. */
+  flood(kind: string, count: number, to?: string): Promise<void>;
   stop(): void;
 }
 
@@ -78,8 +78,8 @@ export async function startFlooder(pki: TestPki, name: string, address: string):
   await said("connected");
   return {
     peer: identityOf({ der, ...node }).peer,
-    flood: async (kind, count) => {
-      child.stdin.write(`${JSON.stringify({ kind, count })}\n`);
+    flood: async (kind, count, to) => {
+      child.stdin.write(`${JSON.stringify({ kind, count, to })}\n`);
       await said(`${kind} over`);
     },
     stop: () => child.kill(),

@@ -10,6 +10,7 @@ import { createInterface } from "node:readline";
 import { gossipsub, StrictSign } from "@libp2p/gossipsub";
 import { identify, identifyPush } from "@libp2p/identify";
 import type { Connection, Stream } from "@libp2p/interface";
+import { peerIdFromString } from "@libp2p/peer-id";
 import { tcp } from "@libp2p/tcp";
 import { yamux } from "@libp2p/yamux";
 import { multiaddr } from "@multiformats/multiaddr";
@@ -134,10 +135,31 @@ async function unfinished(protocol: string, count: number, bytes: number): Promi
   }
 }
 
+/** Circuits to a peer, eight at once, each given up as soon as the relay has answered. */
+async function circuits(count: number, to = ""): Promise<void> {
+  const id = peerIdFromString(to).toMultihash().bytes;
+  const connect = Uint8Array.of(0x08, 0x01, 0x12, id.length + 2, 0x0a, id.length, ...id);
+  const worker = async (nth: number) => {
+    for (let at = nth; at < count; at += 8) {
+      try {
+        const stream = await connections[0]!.newStream("/libp2p/circuit/relay/0.2.0/hop", { maxOutboundStreams: 64 });
+        const answered = new Promise<void>((resolve) => stream.addEventListener("message", () => resolve()));
+        const over = ended(stream);
+        stream.send(Uint8Array.of(connect.length, ...connect));
+        await Promise.race([answered, over]);
+        stream.abort(new Error("given up"));
+      } catch {
+        // refused: the next one
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: 8 }, (_, nth) => worker(nth)));
+}
+
 const health = "/hypha-health/0.0.1";
 const crl = "/hypha-crl/1";
 const audit = "/hypha-audit/1";
-const floods: Readonly<Record<string, (count: number) => Promise<void>>> = {
+const floods: Readonly<Record<string, (count: number, to?: string) => Promise<void>>> = {
   request: (count) => exchanges(health, count, encodeMessage(health, "request", {})),
   "crl piece": (count) =>
     exchanges(crl, count, encodeMessage(crl, "request", { Pull: { sha256: "00".repeat(32), offset: 0 } })),
@@ -160,6 +182,7 @@ const floods: Readonly<Record<string, (count: number) => Promise<void>>> = {
   connections: async (count) => {
     for (let each = 0; each < count; each++) connections.push(await libp2p.dial(multiaddr(address), { force: true }));
   },
+  circuits,
   hops: (count) => unfinished("/libp2p/circuit/relay/0.2.0/hop", count, 3_900_000),
 };
 
@@ -167,8 +190,8 @@ console.log("connected");
 process.on("uncaughtException", () => {}); // the other side resets what it likes
 process.on("unhandledRejection", () => {});
 for await (const line of { [Symbol.asyncIterator]: () => commands }) {
-  const { kind, count } = JSON.parse(line);
-  await floods[kind]?.(count).catch(() => {});
+  const { kind, count, to } = JSON.parse(line);
+  await floods[kind]?.(count, to).catch(() => {});
   console.log(`${kind} over`);
 }
 process.exit(0);

@@ -11,6 +11,7 @@ import type { ConnectionTable } from "./connection_table.ts";
 import { ReadBudgets } from "./held_bytes.ts";
 import type { Outbox } from "./outbox.ts";
 import { Outcasts } from "./outcasts.ts";
+import type { Reachability } from "./reachability.ts";
 import { StreamPlaces } from "./stream_places.ts";
 import { WorkBudgets, type WorkLimits } from "./work_budget.ts";
 
@@ -20,6 +21,7 @@ export interface MemberCostsInit {
   readonly limits: WorkLimits;
   readonly table: Pick<ConnectionTable, "identityOf" | "of" | "closeOne">;
   readonly outbox: Pick<Outbox, "tell">;
+  readonly reachability: Pick<Reachability, "isRelay">;
 }
 
 /** The costs of all members of a session. */
@@ -43,9 +45,13 @@ export class MemberCosts {
     return this.#outcasts.refusalOf(peer, this.#init.clock.monotonic());
   }
 
-  /** Ends all connections of a peer at once, and refuses it for a while. */
+  /**
+   * Ends all connections of a peer at once, and refuses it for a while. Not a relay of this node: what it brings is others' work, and
+   * without it nobody reaches this node. It is delayed.
+   */
   #expel(peer: PeerText, delayedMs: number): void {
-    const { clock, table, outbox } = this.#init;
+    const { clock, table, outbox, reachability } = this.#init;
+    if (reachability.isRelay(peer)) return;
     const refusal = this.#outcasts.add(peer, delayedMs, clock.monotonic());
     const connections = [...table.of(peer)];
     const [first] = connections;

@@ -104,12 +104,12 @@ export class Session {
     const { input, clock, wire, outbox } = init;
     this.#identity = input.identity;
     const table = this.#table = this.#makeTable();
-    this.costs = new MemberCosts({ clock, outbox, table, limits: init.workLimits });
     this.#dialler = new Dialler({ wire, clock, table, timeoutMs: input.handshakeTimeoutMs + dialSlackMs });
     this.#verified = new VerifiedPeers({ clock, established: table, dialler: this.#dialler });
     this.#departed = new Departed(() => clock.monotonic());
     const established = establishedOf(table, this.#departed, () => this.#gateways.peers());
     const reachability = this.#reachability = new Reachability({ input, wire, clock, outbox, established });
+    this.costs = new MemberCosts({ clock, outbox, table, reachability, limits: init.workLimits });
     const members = () => [...table.list(), ...this.#departed.list()];
     this.#acts = new Authorization({ input, clock, outbox, members });
     this.#gateways = new Gateways({ input, wire, table, acts: this.#acts, reachability });

@@ -8,6 +8,7 @@
  */
 import type { Connection, Stream, StreamHandler } from "@libp2p/interface";
 import type { Uint8ArrayList } from "uint8arraylist";
+import { relayFactor } from "../core/admission.ts";
 import { priceOf, type Work } from "../core/prices.ts";
 import type { PeerText } from "../port.ts";
 import { need, needMethods } from "./moved_internal.ts";
@@ -22,6 +23,8 @@ interface Row {
   readonly work: Work;
   /** What may come on a stream, in bytes; of a circuit: before it begins. */
   readonly bytesMax: number;
+  /** Whose work a stream is: a relay brings those of its members, and may cost as much more as admission lets in. */
+  readonly by?: "relay";
   /** The stream may become a circuit, whose octets no member pays for: the bytes by which its request and the answer say so. */
   readonly circuit?: { readonly connects: readonly number[]; readonly agrees: readonly number[] };
 }
@@ -49,6 +52,7 @@ const rows: Readonly<Record<string, Row>> = {
   "/libp2p/circuit/relay/0.2.0/stop": {
     work: "relay",
     bytesMax: relayBytesMax,
+    by: "relay",
     circuit: { connects: [0x08, 0x00], agrees: [0x20, 0x64] },
   },
 };
@@ -69,9 +73,10 @@ export function priced(protocol: string, handler: StreamHandler, payer: Payer): 
   const row = Object.hasOwn(rows, protocol) ? rows[protocol] : undefined;
   return (stream: Stream, connection: Connection) => {
     const peer = connection.remotePeer.toString();
-    payer.charge(peer, priceOf("stream"));
+    const share = row?.by === "relay" ? relayFactor : 1;
+    payer.charge(peer, priceOf("stream") / share);
     if (row !== undefined) {
-      payer.charge(peer, priceOf(row.work));
+      payer.charge(peer, priceOf(row.work) / share);
       watch(stream, row, (bytes) => payer.refund(peer, priceOf("bytes", bytes)));
     } else if (protocol === pingProtocol) {
       payer.charge(peer, priceOf("ping"));

@@ -13,7 +13,7 @@ import { identityOf } from "../../support/played_session.ts";
 const test = suite("MemberCosts");
 const delayMaxMs = 3_000;
 
-function played(connections: readonly [FakeConnection, PeerIdentity | undefined][]) {
+function played(connections: readonly [FakeConnection, PeerIdentity | undefined][], relays: readonly string[] = []) {
   const clock = new ManualClock();
   const facts: TransportFact[] = [];
   const closed: [WireConnection, reason: string][] = [];
@@ -27,6 +27,7 @@ function played(connections: readonly [FakeConnection, PeerIdentity | undefined]
       closeOne: (connection, reason) => closed.push([connection, reason]),
     },
     outbox: { tell: (fact) => facts.push(fact) },
+    reachability: { isRelay: (peer) => relays.includes(peer) },
   });
   const flood = (peer: string) => {
     costs.work.charge(peer, 200_000);
@@ -71,6 +72,15 @@ test("a peer whose connections have ended, or prove nothing any more, is refused
   flood("gone");
   assert.equal([costs.refusalOf("flood")?.code, costs.refusalOf("gone")?.code], ["too-expensive", "too-expensive"]);
   assert.equal([facts, unproven.closes], [[], ["now"]]);
+});
+
+test("bug: members that opened circuits got their receiver's relay refused: it is delayed, and stays", () => {
+  const relay = new FakeConnection({ direction: "outbound" });
+  const { clock, costs, facts, closed, flood } = played([[relay, identityOf("flood")]], ["flood"]);
+  flood("flood");
+  assert.equal([facts, closed, relay.closes, costs.refusalOf("flood")], [[], [], [], undefined]);
+  assert.ok(costs.work.charge("flood", 200_000) > 0, "it is delayed");
+  clock.settle();
 });
 
 test.run();

@@ -4,6 +4,8 @@ import { peerIdFromString } from "@libp2p/peer-id";
 import { streamPair } from "@libp2p/utils";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { relayFactor } from "../../../transport/core/admission.ts";
+import { priceOf } from "../../../transport/core/prices.ts";
 import { pingBytesWaitingMax, priced } from "../../../transport/libp2p/priced_protocols.ts";
 
 const test = suite("priced()");
@@ -68,6 +70,18 @@ test("pings that were answered do not count", async () => {
   }
   assert.is(full.status, "open");
   theirs.abort(new Error("over"));
+});
+
+test("bug: circuits that members opened were charged to their relay in full: a few members made it too expensive", async () => {
+  const chargedFor = async (protocol: string) => {
+    const [, ours] = await streamPair({ protocol });
+    let charged = 0;
+    priced(protocol, () => {}, { charge: (_, us) => charged += us, refund: () => {} })(ours, connection);
+    return charged;
+  };
+  const whole = priceOf("stream") + priceOf("relay");
+  assert.is(await chargedFor("/libp2p/circuit/relay/0.2.0/hop"), whole);
+  assert.is(await chargedFor("/libp2p/circuit/relay/0.2.0/stop"), whole / relayFactor);
 });
 
 test.run();
