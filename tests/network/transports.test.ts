@@ -1,4 +1,5 @@
 /** A small network: a gateway, and nodes that know nobody but the gateway. */
+import { randomUUID } from "node:crypto";
 import { createServer } from "node:net";
 import { Effect } from "effect";
 import { suite } from "uvu";
@@ -11,9 +12,8 @@ const test = suite("transportLogic in a network");
 const pki = await makeTestPki();
 
 const request = {
-  id: "3f2504e0-4f89-41d3-9a0c-0305e82c3301",
   spec: { resources: { gpu: 0, cpu: 1, storage: 0, memory: 1 }, executor: [{ class: "train", name: "x" }] },
-  timeout: { secs_since_epoch: 1, nanos_since_epoch: 0 },
+  timeout: { secs_since_epoch: Math.ceil(Date.now() / 1_000) + 5, nanos_since_epoch: 0 },
   bid: 1.5,
 } as const;
 
@@ -36,7 +36,7 @@ async function publishUntil(by: TestTransport, done: () => boolean): Promise<voi
   const end = performance.now() + 30_000;
   for (let id = 0; !done(); id++) {
     if (performance.now() > end) throw new Error(`Cannot hear what ${by.name} publishes`);
-    await by.ask({ type: "publish", id: `${id}`, topic: workerTopic, message: request });
+    await by.ask({ type: "publish", id: `${id}`, topic: workerTopic, message: { ...request, id: randomUUID() } });
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }
@@ -54,7 +54,7 @@ test("gossip reaches a member from verified authors only, also through an honest
   await publishUntil(s, () => w.facts.filter(of("published", ({ from }) => from === s.peer)).length >= 3);
   const heard = w.facts.filter((fact) => fact.type === "published");
   assert.ok(heard.every(({ from }) => from === s.peer));
-  assert.equal(heard[0]?.message, request);
+  assert.equal(heard[0]?.message, { ...request, id: heard[0]?.message.id });
   assert.ok([g.peer, s.peer].includes(heard[0]?.via ?? ""));
   // The author that was not known was dialled, or dialled itself, and met the gate.
   await w.fact(of("peer.refused", ({ refusal }) => refusal.code === "certificate-revoked"));

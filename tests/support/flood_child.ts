@@ -111,7 +111,7 @@ async function published(count: number): Promise<void> {
     const message = encodeWorkerRequest({
       id: randomUUID(),
       spec: { resources: { gpu: 1, cpu: 1, storage: 1, memory: 1 }, executor: [] },
-      timeout: { secs_since_epoch: 1, nanos_since_epoch: 0 },
+      timeout: { secs_since_epoch: Math.ceil(Date.now() / 1_000) + 5, nanos_since_epoch: 0 },
       bid: 1,
     });
     await pubsub.publish(workerTopic, message);

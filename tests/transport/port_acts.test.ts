@@ -25,7 +25,7 @@ const api = "/hypha-api/0.0.1" as const;
 const topic = "hypha/worker";
 const resources = { gpu: 0, cpu: 1, storage: 0, memory: 1 };
 const anyRole = ["gateway", "scheduler", "worker", "data"] as const;
-const instant = { secs_since_epoch: 1, nanos_since_epoch: 0 };
+const instant = { secs_since_epoch: Math.ceil(Date.now() / 1_000) + 5, nanos_since_epoch: 0 };
 const renewal: ApiRequest = { RenewLease: { id } };
 const offer: ApiRequest = { WorkerOffer: { id, request_id: id, price: 1, resources, timeout: instant } };
 

@@ -360,7 +360,7 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
     const message = {
       id: "00000000-0000-4000-8000-000000000001",
       spec: { resources: { gpu: 0, cpu: 1, storage: 0, memory: 1 }, executor: [] },
-      timeout: { secs_since_epoch: 1, nanos_since_epoch: 0 },
+      timeout: { secs_since_epoch: Math.ceil(Date.now() / 1_000) + 5, nanos_since_epoch: 0 },
       bid: 1,
     };
     const publish = (id: string) => a.ask({ type: "publish", id, topic: "hypha/worker", message });

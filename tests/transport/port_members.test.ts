@@ -225,7 +225,12 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
     const publish = () => {
       const id = `00000000-0000-4000-8000-${String(++published).padStart(12, "0")}`;
       const spec = { resources: { gpu: 0, cpu: 1, storage: 0, memory: 1 }, executor: [] };
-      const message = { id, spec, timeout: { secs_since_epoch: 1, nanos_since_epoch: 0 }, bid: 1 };
+      const message = {
+        id,
+        spec,
+        timeout: { secs_since_epoch: Math.ceil(Date.now() / 1_000) + 5, nanos_since_epoch: 0 },
+        bid: 1,
+      };
       return author.ask({ type: "publish", id, topic, message });
     };
     const heardAt = (party: Party) => party.facts.filter(({ type }) => type === "published").length;

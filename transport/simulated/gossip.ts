@@ -9,8 +9,8 @@ import { type PeerText, TransportError } from "../port.ts";
 import type { SimulatedConnection } from "./connection.ts";
 import type { GossipFrame } from "./frames.ts";
 
-/** Messages that are remembered, so that each is reported once. */
-const seenMax = 4_096;
+/** How long a message is remembered, so that it is reported once, in milliseconds: as gossipsub does by default. */
+const seenMs = 120_000;
 /** Topics that a peer may subscribe to over one connection; further ones are ignored. */
 const topicsMax = 64;
 
@@ -21,6 +21,8 @@ export interface GossipOwner {
   readonly uuid: () => string;
   /** One open connection of each peer. */
   eachPeer(): Iterable<readonly [PeerText, SimulatedConnection]>;
+  /** Milliseconds that never go back. */
+  monotonic(): number;
   later(task: () => void): void;
 }
 
@@ -31,7 +33,8 @@ export class SimulatedGossip {
   readonly #owner: GossipOwner;
   readonly #topics = new Set<string>();
   readonly #ofPeers = new Map<PeerText, Set<string>>();
-  readonly #seen = new Set<string>();
+  /** Until when each is remembered. */
+  readonly #seen = new Map<string, number>();
 
   constructor(owner: GossipOwner) {
     this.#owner = owner;
@@ -79,6 +82,7 @@ export class SimulatedGossip {
   #message(via: PeerText, frame: MessageFrame): void {
     const { self, listener } = this.#owner;
     const { id, topic, author, signed, bytes } = frame;
+    this.#forget();
     if (!signed || author === self || !this.#topics.has(topic) || this.#seen.has(id)) return;
     this.#remember(id);
     let settled = false;
@@ -111,7 +115,15 @@ export class SimulatedGossip {
   }
 
   #remember(id: string): void {
-    this.#seen.add(id);
-    if (this.#seen.size > seenMax) this.#seen.delete(this.#seen.values().next().value as string);
+    this.#forget();
+    this.#seen.set(id, this.#owner.monotonic() + seenMs);
+  }
+
+  #forget(): void {
+    const now = this.#owner.monotonic();
+    for (const [id, until] of this.#seen) {
+      if (now < until) return; // the first one is the oldest
+      this.#seen.delete(id);
+    }
   }
 }

@@ -1,7 +1,7 @@
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { Gossip, topicsMax } from "../../../transport/core/gossip.ts";
+import { Gossip, lateMaxMs, topicsMax } from "../../../transport/core/gossip.ts";
 import { waitingAuthorsMax, waitingBytesMax } from "../../../transport/core/waiting_messages.ts";
 import type { Verifies } from "../../../transport/core/parts.ts";
 import type { GossipMessage, Wire } from "../../../transport/core/wire.ts";
@@ -24,6 +24,12 @@ const wanted: WorkerRequest = {
   bid: 100.1,
 };
 
+/** The same with another id. */
+const requestOf = (nth: number, wantedBy = wanted): WorkerRequest => ({
+  ...wantedBy,
+  id: wanted.id.slice(0, -6) + (Number.parseInt(wanted.id.slice(-6), 16) + nth).toString(16).padStart(6, "0"),
+});
+
 type Verify = Verifies["verify"];
 
 /** A topic of which the test is the wire; `verify` says whether an author counts, `known` whether that is known at once. */
@@ -38,12 +44,14 @@ function topic(
   const gossip = new Gossip(session.parts);
   gossip.subscribe("topic");
   const verdicts: string[] = [];
+  let received = 0;
+  /** A request with an id of its own; the first one is `wanted`. */
   const receive = (fields: Partial<GossipMessage> = {}) => {
     gossip.received({
       topic: "topic",
       author: "author",
       via: "carrier",
-      bytes: encodeWorkerRequest(wanted),
+      bytes: encodeWorkerRequest(requestOf(received++)),
       settle: (verdict) => void verdicts.push(verdict),
       ...fields,
     });
@@ -88,6 +96,32 @@ test("more of an author's messages than may come are ignored, and another's are 
   session.clock.pass(1_000);
   for (let time = 0; time < 3; time++) receive();
   assert.equal(verdicts, ["accept", "accept", "ignore"]);
+});
+
+test("bug: old requests of an author that a member sent again took the author's place, and reached all workers", () => {
+  let asked = 0;
+  const { session, verdicts, receive } = topic((peer, then) => then(++asked > 0 ? [identityOf(peer)] : []));
+  const seconds = Math.floor((session.clock.now() - lateMaxMs) / 1_000);
+  const bytesOf = (nth: number, late: number) => {
+    const timeout = { secs_since_epoch: seconds - late, nanos_since_epoch: 0 };
+    return encodeWorkerRequest(requestOf(nth, { ...wanted, timeout }));
+  };
+  for (let nth = 0; nth < 6; nth++) receive({ via: "member", bytes: bytesOf(nth, 1) });
+  assert.equal([verdicts.splice(0), session.facts, asked], [Array(6).fill("ignore"), [], 0]);
+  for (let nth = 6; nth < 10; nth++) receive({ bytes: bytesOf(nth, -1) });
+  assert.equal(verdicts, Array(4).fill("accept"), "a clock may be an hour behind");
+});
+
+test("bug: a request that was taken counted again when a member sent it once more, after gossip had forgotten it", () => {
+  const { session, verdicts, receive } = topic(counting);
+  const bytes = encodeWorkerRequest(wanted);
+  receive({ bytes });
+  session.clock.pass(600_000);
+  for (let time = 0; time < 6; time++) receive({ via: "member", bytes });
+  assert.equal(verdicts.splice(0), ["accept", ...Array(6).fill("ignore")]);
+  receive({ author: "another", via: "member", bytes });
+  for (let nth = 1; nth < 5; nth++) receive({ bytes: encodeWorkerRequest(requestOf(nth)) });
+  assert.equal(verdicts, Array(5).fill("accept"), "nothing of the author's rate was taken");
 });
 
 test("a message on a topic that was left while its author was verified is neither", () => {

@@ -1,4 +1,5 @@
 /** A session over a wire that the test plays: what its parts learn of each other. */
+import { randomUUID } from "node:crypto";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -49,9 +50,9 @@ async function started(about: Partial<Pick<TransportInput, "role">> = {}) {
   const gossip = (topic: string): string | undefined => {
     let verdict: string | undefined;
     const bytes = encodeWorkerRequest({
-      id: "3c508384-6829-4d62-83d3-061ae58b76fa",
+      id: randomUUID(),
       spec: { resources: { gpu: 0, cpu: 1, storage: 0, memory: 1 }, executor: [{ class: "train", name: "any" }] },
-      timeout: { secs_since_epoch: 1_795_563_780, nanos_since_epoch: 0 },
+      timeout: { secs_since_epoch: Math.ceil(Date.now() / 1_000) + 5, nanos_since_epoch: 0 },
       bid: 1,
     });
     const settle = (said: string) => void (verdict = said);
