@@ -104,7 +104,9 @@ export class Gossip {
       if (!this.#topics.has(topic)) return message.settle("ignore");
       // The author acts. The peer that hands its message on is not guilty of it.
       const identity = acts.allowedOf("worker.request", identities);
-      if (identity === undefined || !this.#rates.take(author)) return message.settle("ignore");
+      // Another copy may have been taken meanwhile.
+      const isNew = identity !== undefined && !this.#taken.has(request);
+      if (!isNew || !this.#rates.take(author)) return message.settle("ignore");
       this.#take(request);
       outbox.tell({ type: "published", topic, from: author, identity, via, message: decoded.success });
       message.settle("accept");
