@@ -24,7 +24,6 @@ import { assign, enqueueActions, sendTo } from "xstate";
 import { CrlBook } from "./book.ts";
 import {
   announceAll,
-  answerRequest,
   closed,
   due,
   endArrival,
@@ -37,8 +36,6 @@ import {
   lookAgain,
   noteSeen,
   pause,
-  respond,
-  serveNext,
   takeInput,
   takeTransport,
   takeTrust,
@@ -47,6 +44,7 @@ import {
   wantAgain,
   wantLost,
 } from "./exchange_actions.ts";
+import { answerRequest, respond, serveNext } from "./exchange_requests.ts";
 import { type CrlsLost, exchangeSetup } from "./exchange_setup.ts";
 import type { PullEvent } from "./pull.ts";
 

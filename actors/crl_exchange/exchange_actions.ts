@@ -6,21 +6,11 @@
 import { ownDomain } from "../../pki/crl_marks.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import type { PeerText, RequestAnswer, TransportFact } from "../../transport/port.ts";
-import type { ReceivedRequest } from "../runtime/requests.ts";
 import { answerAs, type TransportRef } from "../runtime/role.ts";
 import { backoffMs } from "../runtime/backoff.ts";
 import type { SeenList } from "./book.ts";
 import type { Taken } from "./effects.ts";
-import {
-  aheadLookMs,
-  type CrlsLost,
-  type ExchangeArgs,
-  lookMs,
-  type OwnEvent,
-  pauseMs,
-  readingMax,
-  waitingMax,
-} from "./exchange_setup.ts";
+import { aheadLookMs, type CrlsLost, type ExchangeArgs, lookMs, type OwnEvent, pauseMs } from "./exchange_setup.ts";
 import type { Fetched } from "./fetch_lists.ts";
 import type { PullEvent, PullRef } from "./pull.ts";
 
@@ -95,8 +85,9 @@ export function established(
 /** A member is gone. */
 export function closed(
   { context: { book } }: ExchangeArgs,
-  { identity }: Extract<TransportFact, { type: "peer.closed" }>,
+  { identity, reason }: Extract<TransportFact, { type: "peer.closed" }>,
 ) {
+  if (reason.type === "lost") book.neighbours.forgiveLate(identity.peer);
   if (book.neighbours.closed(identity)) book.wants.left(identity.peer);
 }
 
@@ -122,65 +113,6 @@ export function noteSeen(args: ExchangeArgs, { value }: { readonly value: readon
   for (const list of value) args.context.book.seen(list);
   if (value.length > 0) args.enqueue.assign({ seeks: 0 });
   tellAll(args);
-}
-
-// ── Requests ──
-
-/** Answers an announcement at once, and a request for a piece in its turn. */
-export function answerRequest(args: ExchangeArgs, request: ReceivedRequest): void {
-  const { context: { book, transport, waiting }, enqueue } = args;
-  const { exchange, peer, message } = request;
-  if (transport === undefined) return;
-  if ("Announce" in message) {
-    const answers = book.announced(peer, message.Announce);
-    enqueue.sendTo(transport, { type: "respond", exchange, message: { Announced: answers } });
-    enqueue.raise({ type: "crl.arrived" });
-    return enqueue.raise({ type: "crl.look" });
-  }
-  if (!("Pull" in message) || waiting.length >= waitingMax) {
-    return enqueue.sendTo(transport, { type: "decline", exchange });
-  }
-  enqueue.assign({ waiting: [...waiting, request] });
-  enqueue.raise({ type: "crl.serve" });
-}
-
-/** Reads the next pieces that peers asked for. */
-export function serveNext({ context, enqueue }: ExchangeArgs): void {
-  const { book, ports, transport, waiting } = context;
-  const taken = waiting.slice(0, Math.max(0, readingMax - context.reading));
-  let { reading } = context;
-  for (const { exchange, message } of taken) {
-    if (transport === undefined || !("Pull" in message)) continue;
-    const { sha256, offset } = message.Pull;
-    const path = book.pathOf(sha256);
-    if (path === undefined) {
-      enqueue.sendTo(transport, { type: "respond", exchange, message: { Piece: new Uint8Array(0) } });
-      continue;
-    }
-    reading += 1;
-    const id = `serve/${book.id()}`;
-    const unchanged = book.signatures.get(sha256);
-    enqueue.spawnChild("serve", { id, input: { ports, id, exchange, path, sha256, offset, unchanged } });
-  }
-  enqueue.assign({ waiting: waiting.slice(taken.length), reading });
-}
-
-/** A piece was read. */
-export function respond(
-  { context: { book, transport, reading }, enqueue }: ExchangeArgs,
-  { id, exchange, sha256, piece }: {
-    readonly id: string;
-    readonly exchange: string;
-    readonly sha256: string;
-    readonly piece: { readonly bytes: Uint8Array; readonly signature: string } | undefined;
-  },
-): void {
-  book.noteSignature(sha256, piece?.signature);
-  enqueue.stopChild(id);
-  enqueue.assign({ reading: reading - 1 });
-  const message = { Piece: piece?.bytes ?? new Uint8Array(0) };
-  if (transport !== undefined) enqueue.sendTo(transport, { type: "respond", exchange, message });
-  enqueue.raise({ type: "crl.serve" });
 }
 
 // ── Pulling ──
@@ -220,7 +152,8 @@ export function endPull(
   enqueue.assign({ pulls: new Map([...pulls].filter(([each]) => each !== sha256)) });
   const tellers = [...book.neighbours.toldOf(sha256).keys()];
   // A peer that sent a part and withdrew the list. One whose list was replaced before it sent any bytes did nothing wrong.
-  const isWithdrawn = end === "useless" && book.wants.giversOf(sha256).includes(peer) && !tellers.includes(peer) &&
+  const isUseless = end === "useless" || end === "late";
+  const isWithdrawn = isUseless && book.wants.giversOf(sha256).includes(peer) && !tellers.includes(peer) &&
     book.neighbours.isConnected(peer);
   const outcome = book.wants.ended(sha256, end);
   if (end === "unstored") pause(args, { detail });
@@ -234,9 +167,11 @@ export function endPull(
     for (const each of tellers) {
       enqueue.raise({ type: "crl.again", peer: each, sha256 }, { delay: againMs, id: `${sha256}/${each}` });
     }
-    for (const each of tellers) if (end !== "wrong" || each !== peer) blame(args, each, detail);
+    for (const each of tellers) {
+      if (end !== "wrong" || each !== peer) blame(args, each, detail, end === "late" && each === peer);
+    }
   }
-  if (end === "useless") {
+  if (isUseless) {
     const message = `Cannot pull revocation list ${sha256.slice(0, 16)} from ${peer}: ${detail}`;
     ports.report({ level: "debug", event: "crl.unserved", message, fields: { peer, sha256 } });
   }
@@ -262,8 +197,13 @@ export function wantLost(
   enqueue.raise({ type: "crl.look" });
 }
 
-function blame({ context: { book, ports } }: Pick<ExchangeArgs, "context">, peer: PeerText, detail: string): void {
-  const isDeaf = book.neighbours.strike(peer);
+function blame(
+  { context: { book, ports } }: Pick<ExchangeArgs, "context">,
+  peer: PeerText,
+  detail: string,
+  isLate = false,
+): void {
+  const isDeaf = book.neighbours.strike(peer, isLate);
   ports.report({
     level: isDeaf ? "warn" : "info",
     event: "crl.useless",

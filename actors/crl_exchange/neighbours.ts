@@ -54,8 +54,10 @@ export interface PeerStanding {
 }
 
 interface Strikes {
-  strikes: number;
-  deafUntil: number;
+  readonly strikes: number;
+  /** Those of them that a list was not there in time for. */
+  readonly late: number;
+  readonly deafUntil: number;
 }
 
 /** The peers of one exchange. */
@@ -229,16 +231,28 @@ export class Neighbours {
     return record === undefined || record.strikes < strikesMax || this.#now() >= record.deafUntil;
   }
 
-  /** A list of this peer was useless. Returns whether it is not heard from now on. */
-  strike(peer: PeerText): boolean {
+  /**
+   * A list of this peer was useless; `isLate`: it was not there in time. Returns whether the peer is not heard from now on.
+   */
+  strike(peer: PeerText, isLate = false): boolean {
     const known = this.#records.get(peer);
     const expired = known !== undefined && known.strikes >= strikesMax && this.#now() >= known.deafUntil;
-    const strikes = (known === undefined || expired ? 0 : known.strikes) + 1;
+    const before = known === undefined || expired ? { strikes: 0, late: 0 } : known;
+    const strikes = before.strikes + 1;
     this.#records.delete(peer);
-    this.#records.set(peer, { strikes, deafUntil: this.#now() + deafMs });
+    this.#records.set(peer, { strikes, late: before.late + (isLate ? 1 : 0), deafUntil: this.#now() + deafMs });
     const [oldest] = this.#records.size > strikingPeersMax ? this.#records.keys() : [];
     if (oldest !== undefined) this.#records.delete(oldest);
     return strikes >= strikesMax;
+  }
+
+  /** The connection with this peer was lost: what did not come in time is no fault of the peer. */
+  forgiveLate(peer: PeerText): void {
+    const known = this.#records.get(peer);
+    if (known === undefined) return;
+    const strikes = known.strikes - known.late;
+    if (strikes === 0) this.#records.delete(peer);
+    else this.#records.set(peer, { ...known, strikes, late: 0 });
   }
 
   /** A list of this peer was of use. */

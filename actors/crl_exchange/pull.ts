@@ -135,7 +135,7 @@ export const pullMachine = setup({
       after: {
         deadline: {
           target: "ended",
-          actions: ["giveUp", { type: "noteEnd", params: { end: "useless", detail: "it was not whole in time" } }],
+          actions: ["giveUp", { type: "noteEnd", params: { end: "late", detail: "it was not whole in time" } }],
         },
       },
       initial: "asking",

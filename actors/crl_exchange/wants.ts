@@ -24,7 +24,7 @@ export const behindMs = 1_000;
 export const wantsPerPeerMax = 8;
 
 /** How a pull ended. `stopped` and `unstored`: it goes on later. */
-export type PullEnd = "whole" | "useless" | "wrong" | "stopped" | "unstored";
+export type PullEnd = "whole" | "useless" | "late" | "wrong" | "stopped" | "unstored";
 
 /** A pull to begin. */
 export interface NextPull {

@@ -31,6 +31,23 @@ function made() {
 }
 const hashes = (lists: readonly CrlNotice[]) => lists.map(({ sha256 }) => sha256);
 
+/** Found by a seed of --hardware: 32,500,429. */
+test("bug: a peer whose connection fell silent while lists were pulled from it was not heard for an hour", () => {
+  const { neighbours } = made();
+  for (let strike = 0; strike < strikesMax; strike++) neighbours.strike("p", true);
+  assert.not(neighbours.isHeard("p"));
+  neighbours.forgiveLate("p");
+  assert.ok(neighbours.isHeard("p"));
+  neighbours.forgiveLate("p");
+  for (let strike = 1; strike < strikesMax; strike++) neighbours.strike("p");
+  neighbours.strike("p", true);
+  assert.not(neighbours.isHeard("p"));
+  neighbours.forgiveLate("p");
+  assert.ok(neighbours.isHeard("p"));
+  neighbours.strike("p");
+  assert.not(neighbours.isHeard("p"), "what was useless for another reason still counts");
+});
+
 test("a peer is told what it has not told, one announcement at a time", () => {
   const { neighbours } = made();
   neighbours.noteTold("p", list("a"));

@@ -33,6 +33,17 @@ test("a CA that is away when the troubles end comes back then", async () => {
   assert.equal(violations, []);
 });
 
+/**
+ * Found by seeds of --hardware: a gateway's links fell silent just after it announced a list, and its neighbours did not hear it for an hour;
+ * a host that gets another list by HTTP gets no newer one.
+ */
+test("a list reaches a node whose gateway fell silent while it was pulled", async () => {
+  for (const seed of [32_500_429, 32_500_438]) {
+    const { violations } = await runMemberScenario(memberScenarioOf(seed, { hardware: true }));
+    assert.equal(violations, [], `seed ${seed}`);
+  }
+});
+
 /** The first minutes of a seed. */
 const shortOf = (seed: number): MemberScenario => ({ ...memberScenarioOf(seed), troubleMs: 120_000, quietMs: 1_000 });
 

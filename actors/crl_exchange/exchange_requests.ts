@@ -1,0 +1,64 @@
+/**
+ * A list exchange's answers to requests of peers.
+ *
+ * @module
+ */
+import type { ReceivedRequest } from "../runtime/requests.ts";
+import { type ExchangeArgs, readingMax, waitingMax } from "./exchange_setup.ts";
+
+/** Answers an announcement at once, and a request for a piece in its turn. */
+export function answerRequest(args: ExchangeArgs, request: ReceivedRequest): void {
+  const { context: { book, transport, waiting }, enqueue } = args;
+  const { exchange, peer, message } = request;
+  if (transport === undefined) return;
+  if ("Announce" in message) {
+    const answers = book.announced(peer, message.Announce);
+    enqueue.sendTo(transport, { type: "respond", exchange, message: { Announced: answers } });
+    enqueue.raise({ type: "crl.arrived" });
+    return enqueue.raise({ type: "crl.look" });
+  }
+  if (!("Pull" in message) || waiting.length >= waitingMax) {
+    return enqueue.sendTo(transport, { type: "decline", exchange });
+  }
+  enqueue.assign({ waiting: [...waiting, request] });
+  enqueue.raise({ type: "crl.serve" });
+}
+
+/** Reads the next pieces that peers asked for. */
+export function serveNext({ context, enqueue }: ExchangeArgs): void {
+  const { book, ports, transport, waiting } = context;
+  const taken = waiting.slice(0, Math.max(0, readingMax - context.reading));
+  let { reading } = context;
+  for (const { exchange, message } of taken) {
+    if (transport === undefined || !("Pull" in message)) continue;
+    const { sha256, offset } = message.Pull;
+    const path = book.pathOf(sha256);
+    if (path === undefined) {
+      enqueue.sendTo(transport, { type: "respond", exchange, message: { Piece: new Uint8Array(0) } });
+      continue;
+    }
+    reading += 1;
+    const id = `serve/${book.id()}`;
+    const unchanged = book.signatures.get(sha256);
+    enqueue.spawnChild("serve", { id, input: { ports, id, exchange, path, sha256, offset, unchanged } });
+  }
+  enqueue.assign({ waiting: waiting.slice(taken.length), reading });
+}
+
+/** A piece was read. */
+export function respond(
+  { context: { book, transport, reading }, enqueue }: ExchangeArgs,
+  { id, exchange, sha256, piece }: {
+    readonly id: string;
+    readonly exchange: string;
+    readonly sha256: string;
+    readonly piece: { readonly bytes: Uint8Array; readonly signature: string } | undefined;
+  },
+): void {
+  book.noteSignature(sha256, piece?.signature);
+  enqueue.stopChild(id);
+  enqueue.assign({ reading: reading - 1 });
+  const message = { Piece: piece?.bytes ?? new Uint8Array(0) };
+  if (transport !== undefined) enqueue.sendTo(transport, { type: "respond", exchange, message });
+  enqueue.raise({ type: "crl.serve" });
+}
