@@ -289,7 +289,7 @@ export function stored({ context: { book }, enqueue }: WitnessArgs, { value }: {
   }));
 }
 
-interface Failure {
+export interface Failure {
   readonly error: Error;
 }
 
