@@ -215,7 +215,7 @@ export const invariants = {
     source: "docs/ca.md: Enrol a node",
   },
   "one-successor": {
-    sentence: "A certificate is renewed for one key, by one certificate.",
+    sentence: "A certificate is renewed for one key, by one certificate until that has ended.",
     source: "docs/ca.md: Renew",
   },
   "role-from-token": {

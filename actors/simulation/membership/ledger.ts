@@ -32,6 +32,9 @@ export interface Given {
   readonly at: number;
 }
 
+/** A clock of the CA is off by this at most, in milliseconds; a node's by a tenth of a certificate's life too. */
+export const skewMaxMs = 60_000;
+
 /** A token, and whom it is for. */
 interface Token {
   readonly identity: string;
@@ -171,7 +174,12 @@ export class Ledger {
     // An identity's certificate is good for many.
     if ("identified" in given.by) return;
     const same = (other: Given) => JSON.stringify(other.by) === JSON.stringify(given.by);
-    const other = [...this.given.values()].find((each) => same(each) && each.fingerprint !== given.fingerprint);
+    // A node that never saw the renewal asks again: one that has ended is renewed in its turn, for the same key.
+    const isOver = (other: Given) =>
+      "former" in given.by && other.key === given.key && other.notAfter <= given.at + skewMaxMs;
+    const other = [...this.given.values()].find((each) =>
+      same(each) && each.fingerprint !== given.fingerprint && !isOver(each)
+    );
     if (other === undefined) return;
     const what = other.key === given.key ? "a second certificate" : "another key";
     if ("token" in given.by) this.#violate("one-token-one-key", given, `${what} for a token of ${given.identity}`);

@@ -4,6 +4,7 @@
  * @module
  */
 import { certsOnly } from "../../ca/est_bodies.ts";
+import { skewMaxMs } from "./ledger.ts";
 import type { LinkedWorld } from "./member_world.ts";
 import type { MemberEvent, MemberTroubleKind } from "./member_scenario.ts";
 import { type Member, pairOf } from "./member.ts";
@@ -13,8 +14,6 @@ import { caHost } from "./simulated_ca.ts";
 import { Thief } from "./thief.ts";
 import { derOf } from "./virtual_web.ts";
 
-/** A clock of the CA is off by this at most, in milliseconds; a node's by a tenth of a certificate's life too. */
-const skewMaxMs = 60_000;
 /** Who has a copy of a pair uses it so long after its revocation began, in milliseconds. */
 const hauntMs = 3_000;
 /** Steps of the CA, and renames of a node, among which one ends the process. */

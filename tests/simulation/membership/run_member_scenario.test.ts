@@ -44,6 +44,12 @@ test("a list reaches a node whose gateway fell silent while it was pulled", asyn
   }
 });
 
+/** Found by a seed: its node stayed off the network before. */
+test("a renewal that its node never saw is renewed in its turn after it has ended", async () => {
+  const { violations } = await runMemberScenario(memberScenarioOf(33_500_518));
+  assert.equal(violations, []);
+});
+
 /** The first minutes of a seed. */
 const shortOf = (seed: number): MemberScenario => ({ ...memberScenarioOf(seed), troubleMs: 120_000, quietMs: 1_000 });
 
