@@ -31,9 +31,9 @@ const dayMs = 86_400_000;
 /** A frame with a list in it has more octets. */
 const listOctets = 250;
 
-/** A gateway sends nothing about lists. */
+/** A gateway sends nothing about lists. Those that it announced before are not there in time: its neighbours do not hear it for long. */
 export function withhold({ sim, checker }: LinkedWorld, { forMs }: MemberEvent, { name }: Member): void {
-  checker.excuse(name, forMs);
+  checker.excuse(name, forMs + deafMs);
   const tamper: Tamper = (frame) => isStreamData(frame) && frame.protocol === protocol ? [] : [{ frame, laterMs: 0 }];
   tamperFor(sim.network, name, forMs, { sim, tamper });
 }
@@ -84,15 +84,17 @@ export function equivocate(world: LinkedWorld, { forMs }: MemberEvent, member: M
   ca.forge({ by: "intermediate", number: BigInt(list.number), ...times, revoked }, (made) => {
     if (Result.isFailure(made)) return;
     const before = web.twist;
+    let isOver = false;
     const path = `/crl/${ca.issuerId}.crl`;
     web.twist = (from, request) => {
       // Who has not the true one yet cannot know better.
       const hasTrue = world.checker.numberOf(member.node) >= BigInt(list.number);
-      if (from !== member.name || request.path !== path || !hasTrue) return before(from, request);
+      if (isOver || from !== member.name || request.path !== path || !hasTrue) return before(from, request);
       world.bit.add("list-equivocating");
       return { status: 200, headers: {}, body: made.success };
     };
-    sim.after(lastsMs, () => web.twist = before);
+    // Another twist may be around this one by then.
+    sim.after(lastsMs, () => isOver = true);
   });
 }
 
