@@ -52,7 +52,8 @@ export class TrainingChecks {
    */
   readonly #slices = new WeakMap<Session, Map<string, number[]>>();
   /** By training and round: a round may be repeated. */
-  readonly #velocity = new Map<string, number[]>();
+  /** After each round of a training, by the job that made it: an aggregator that was lost may make a round that does not count. */
+  readonly #velocity = new Map<string, Map<Uuid, readonly number[]>>();
   /** The peers that a job named when its newest mean began. */
   readonly #named = new Map<Uuid, readonly Peer[]>();
   readonly #finished = new Set<string>();
@@ -145,7 +146,7 @@ export class TrainingChecks {
     if (missing.length > 0 && named.length - missing.length < enough) {
       this.#findings.violate("waits-for-all", "aggregator", `did not wait for ${missing.join(", ")}`);
     }
-    this.#checkMean({ of, round }, { updates, learningRate, momentum, out });
+    this.#checkMean({ of, round, job: spec.job_id }, { updates, learningRate, momentum, out });
     this.#checkMedian(integers);
   }
 
@@ -184,18 +185,28 @@ export class TrainingChecks {
   }
 
   #checkMean(
-    { of, round }: { readonly of: string; readonly round: number },
+    { of, round, job }: { readonly of: string; readonly round: number; readonly job: Uuid },
     { updates, learningRate, momentum, out }: Pick<AveragedRound, "updates" | "learningRate" | "momentum" | "out">,
   ): void {
     const lists = scaledDown([...updates.values()]);
-    const before = this.#velocity.get(`${of} ${round - 1}`) ?? out.map(() => 0);
+    const made = this.#velocity.get(`${of} ${round - 1}`) ?? new Map<Uuid, readonly number[]>();
+    const own = made.get(job);
+    // One that takes over has the velocity of the round that was kept.
+    const [first = out.map(() => 0), ...others] = own === undefined ? made.values() : [own];
     const mean = out.map((_, at) => lists.reduce((sum, list) => sum + (list[at] ?? NaN), 0) / lists.length);
-    const velocity = mean.map((value, at) => momentum * (before[at] as number) + value);
-    this.#velocity.set(`${of} ${round}`, velocity);
-    const expected = mean.map((value, at) => learningRate * (momentum * (velocity[at] as number) + value));
-    const off = expected.findIndex((value, at) => !(Math.abs(value - (out[at] as number)) < tolerance));
-    if (off >= 0 || out.length === 0) {
-      this.#findings.violate("mean-right", "aggregator", `got ${out.join(", ")} instead of ${expected.join(", ")}`);
+    const stepOf = (before: readonly number[]) => {
+      const velocity = mean.map((value, at) => momentum * (before[at] as number) + value);
+      return { velocity, out: mean.map((value, at) => learningRate * (momentum * (velocity[at] as number) + value)) };
+    };
+    const isRight = (step: { readonly out: readonly number[] }) =>
+      out.length > 0 && step.out.every((value, at) => Math.abs(value - (out[at] as number)) < tolerance);
+    const expected = stepOf(first);
+    const found = isRight(expected) ? expected : others.map(stepOf).find(isRight);
+    const after = this.#velocity.get(`${of} ${round}`) ?? new Map<Uuid, readonly number[]>();
+    this.#velocity.set(`${of} ${round}`, after.set(job, (found ?? expected).velocity));
+    if (found === undefined) {
+      const detail = `got ${out.join(", ")} instead of ${expected.out.join(", ")}`;
+      this.#findings.violate("mean-right", "aggregator", detail);
     }
   }
 

@@ -292,7 +292,7 @@ once("seeds that failed once violate no invariant", async () => {
 });
 
 once("seeds of trainings that failed once violate no invariant", async () => {
-  for (const seed of [18_500_023, 18_500_061, 22_500_599]) {
+  for (const seed of [18_500_023, 18_500_061, 22_500_599, 33_501_702]) {
     const { violations } = await runScenario(trainingScenarioOf(seed));
     assert.equal(violations, [], `seed ${seed}`);
   }
