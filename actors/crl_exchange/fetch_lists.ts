@@ -70,7 +70,7 @@ export function fetchLists(input: FetchInput): Effect.Effect<Fetched, CrlNotStor
   });
 }
 
-/** Gives what is new of one issuer at one origin to `take`; also where a later one of its lists fails. */
+/** Fetches the new lists of one issuer from one origin. Each is passed to `take` at once, so that a later failure does not lose it. */
 function fetchIssuer(
   input: FetchInput,
   place: Pick<ListPlace, "origin" | "issuer">,

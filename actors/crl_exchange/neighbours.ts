@@ -55,7 +55,7 @@ export interface PeerStanding {
 
 interface Strikes {
   readonly strikes: number;
-  /** Those of them that a list was not there in time for. */
+  /** How many of them are for lists that did not arrive in time. */
   readonly late: number;
   readonly deafUntil: number;
 }
@@ -232,7 +232,7 @@ export class Neighbours {
   }
 
   /**
-   * A list of this peer was useless; `isLate`: it was not there in time. Returns whether the peer is not heard from now on.
+   * A list of this peer was useless; `isLate`: it did not arrive in time. Returns whether the peer's announcements are ignored from now on.
    */
   strike(peer: PeerText, isLate = false): boolean {
     const known = this.#records.get(peer);
@@ -246,7 +246,7 @@ export class Neighbours {
     return strikes >= strikesMax;
   }
 
-  /** The connection with this peer was lost: what did not come in time is no fault of the peer. */
+  /** The connection with this peer was lost: lists that did not arrive in time are no fault of the peer. */
   forgiveLate(peer: PeerText): void {
     const known = this.#records.get(peer);
     if (known === undefined) return;

@@ -28,7 +28,7 @@ export class CheckpointFailed extends Data.TaggedError("CheckpointFailed")<{
   readonly detail: string;
 }> {
   override get message(): string {
-    return `Cannot keep the model in ${this.path}: ${this.detail}`;
+    return `Cannot read or write the model at ${this.path}: ${this.detail}`;
   }
 }
 

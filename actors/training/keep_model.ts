@@ -75,7 +75,7 @@ export function openModel(
     if (recorded > 0) {
       return yield* refuse(
         `${folder} holds round ${recorded} of this training, whose files are damaged, and no round that is whole; ` +
-          "restore them, or move that folder away to begin anew",
+          "restore them, or move that folder away to begin again at round 0",
       );
     }
     yield* removeOthers(folder, { newest: newest?.record.round ?? -1, keepRounds });

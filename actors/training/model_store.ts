@@ -65,7 +65,12 @@ const store = storeSetup.extend({
     /** A result that has arrived needs its stream no more. */
     abortStream: enqueueActions(({ context, enqueue }) => {
       enqueue.assign({ isGone: true });
-      enqueue(() => context.ports.run(present(context.stream, "the stream").abort("it aggregates no more"), () => {}));
+      enqueue(() =>
+        context.ports.run(
+          present(context.stream, "the stream").abort("its sender is no longer the aggregator"),
+          () => {},
+        )
+      );
     }),
     settle: sendTo(({ context }) => context.parent, { type: "model.settled" }),
     resetStream: ({ context }, { answer }: { readonly answer: StreamAnswer }) => {

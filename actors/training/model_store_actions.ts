@@ -58,7 +58,8 @@ const roundNext = ({ checkpoint }: ModelStoreContext): number => (checkpoint?.re
 function reportPaused(
   context: ModelStoreContext,
   reason: string,
-  hint = `Make room in ${context.folder}: the training goes on by itself.`,
+  hint =
+    `Make room in ${context.folder}, and let the scheduler's user read and write there: the training continues by itself.`,
 ): void {
   context.ports.report({
     level: "error",

@@ -59,7 +59,8 @@ test("the same new key gets the same answer again; another one is a fork, and th
   world.close();
 });
 
-test("bug: a certificate that was issued while the CA's clock was an hour ahead was the answer until its time came, and the node's own ended", async () => {
+/** An enrolled node that always renews its first certificate, for one key. */
+async function renewing() {
   const world = await testAuthority();
   const { certificate } = await enrolled(world);
   const { der: csr } = await testCsr("worker-01");
@@ -67,6 +68,11 @@ test("bug: a certificate that was issued while the CA's clock was an hour ahead 
     const der = await Effect.runPromise(reenrol(world.ca, { certificate, csr, address }, at));
     return Result.getOrThrow(parseCertificate(der));
   };
+  return { world, certificate, csr, renew };
+}
+
+test("bug: a certificate that was issued while the CA's clock was an hour ahead was the answer until its time came, and the node's own ended", async () => {
+  const { world, certificate, renew } = await renewing();
   const ahead = await renew(later(60 * 60_000));
   const usable = await renew(later(1_000));
   assert.ok(+usable.period.notBefore <= +start, "it is valid by the clock that was set right");
@@ -79,13 +85,7 @@ test("bug: a certificate that was issued while the CA's clock was an hour ahead 
 });
 
 test("bug: a renewal whose answer was lost was refused for good once the certificate of that answer had ended", async () => {
-  const world = await testAuthority();
-  const { certificate } = await enrolled(world);
-  const { der: csr } = await testCsr("worker-01");
-  const renew = async (at: Date) => {
-    const der = await Effect.runPromise(reenrol(world.ca, { certificate, csr, address }, at));
-    return Result.getOrThrow(parseCertificate(der));
-  };
+  const { world, certificate, csr, renew } = await renewing();
   const unseen = await renew(start);
   const usable = await renew(later(31 * dayMs));
   assert.ok(usable.period.notAfter > later(60 * dayMs));

@@ -32,7 +32,7 @@ function made() {
 const hashes = (lists: readonly CrlNotice[]) => lists.map(({ sha256 }) => sha256);
 
 /** Found by a seed of --hardware: 32,500,429. */
-test("bug: a peer whose connection fell silent while lists were pulled from it was not heard for an hour", () => {
+test("bug: a peer whose connection fell silent while lists were pulled from it was ignored for an hour", () => {
   const { neighbours } = made();
   for (let strike = 0; strike < strikesMax; strike++) neighbours.strike("p", true);
   assert.not(neighbours.isHeard("p"));

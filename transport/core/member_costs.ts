@@ -46,8 +46,8 @@ export class MemberCosts {
   }
 
   /**
-   * Ends all connections of a peer at once, and refuses it for a while. Not a relay of this node: what it brings is others' work, and
-   * without it nobody reaches this node. It is delayed.
+   * Ends all connections of a peer at once, and refuses it for a while. A relay of this node is only delayed: it forwards the traffic of
+   * other members, and this node may be unreachable without it.
    */
   #expel(peer: PeerText, delayedMs: number): void {
     const { clock, table, outbox, reachability } = this.#init;

@@ -24,7 +24,7 @@ export interface PingTimes {
 }
 const pingTimes: PingTimes = { everyMs: pingEveryMs, timeoutMs: pingTimeoutMs };
 
-/** Why a connection is aborted whose peer does not answer: nobody ended it. */
+/** The peer did not answer a ping in time. Neither side closed the connection. */
 export class PeerSilent extends Error {
   override readonly name = "PeerSilent";
 

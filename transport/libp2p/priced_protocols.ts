@@ -23,7 +23,7 @@ interface Row {
   readonly work: Work;
   /** What may come on a stream, in bytes; of a circuit: before it begins. */
   readonly bytesMax: number;
-  /** Whose work a stream is: a relay brings those of its members, and may cost as much more as admission lets in. */
+  /** A relay opens such streams for its members: it pays a sixteenth, as admission lets in sixteen times as many of its connections. */
   readonly by?: "relay";
   /** The stream may become a circuit, whose octets no member pays for: the bytes by which its request and the answer say so. */
   readonly circuit?: { readonly connects: readonly number[]; readonly agrees: readonly number[] };

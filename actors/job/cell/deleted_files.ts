@@ -39,7 +39,7 @@ export function deletedFiles(pid: number, device: number): Effect.Effect<readonl
   });
 }
 
-/** The link's text is read first: what is not a removed file is not touched, as it may be on a file system that does not answer. */
+/** Examines a file only if its link says that it was removed: any other may be on a file system that does not respond. */
 function deletedFile(path: string, device: number): { readonly ino: number; readonly size: number } | undefined {
   try {
     if (!readlinkSync(path).endsWith(deletedMark)) return undefined;

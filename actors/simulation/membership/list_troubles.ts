@@ -31,7 +31,7 @@ const dayMs = 86_400_000;
 /** A frame with a list in it has more octets. */
 const listOctets = 250;
 
-/** A gateway sends nothing about lists. Those that it announced before are not there in time: its neighbours do not hear it for long. */
+/** A gateway sends nothing about lists. Those that it has announced do not arrive in time, so its neighbours ignore it for an hour. */
 export function withhold({ sim, checker }: LinkedWorld, { forMs }: MemberEvent, { name }: Member): void {
   checker.excuse(name, forMs + deafMs);
   const tamper: Tamper = (frame) => isStreamData(frame) && frame.protocol === protocol ? [] : [{ frame, laterMs: 0 }];

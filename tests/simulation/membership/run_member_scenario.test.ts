@@ -34,9 +34,9 @@ test("a CA that is away when the troubles end comes back then", async () => {
 });
 
 /**
- * Found by seeds of --hardware: a gateway's links fell silent just after it announced a list, and its neighbours did not hear it for an hour;
- * a host that gets another list by HTTP gets no newer one; a gateway that announced a list and sends none is not heard; of two such troubles
- * the first one's end ended both, and the second one's end began the first again.
+ * Found by seeds of --hardware: a gateway's links fell silent just after it announced a list, and its neighbours ignored it for an hour.
+ * The others found defects of the simulation: it expected a newer list of a host that was given another one, and of a gateway that withheld
+ * its lists; and the end of one such trouble started another one again.
  */
 test("a list reaches a node whose gateway fell silent while it was pulled", async () => {
   for (const seed of [32_500_429, 32_500_438, 33_501_223, 33_501_225]) {

@@ -19,7 +19,7 @@ async function wayOf(target: WireTarget, open: readonly boolean[] = []): Promise
   const dials: ReturnType<Parameters<typeof dialTarget>[0]> = {
     libp2p: {
       getConnections: (asked) => asked?.toString() === peer ? all : [],
-      dial: (to, { force } = {}) => noted(`queue ${force === true ? "anew " : ""}${to}`),
+      dial: (to, { force } = {}) => noted(`queue ${force === true ? "forced " : ""}${to}`),
     },
     direct: { dial: (address) => noted(`direct ${address}`) },
     connections: { of: (connection) => connection as never },
@@ -28,23 +28,23 @@ async function wayOf(target: WireTarget, open: readonly boolean[] = []): Promise
   return ways.join(", ");
 }
 
-test("an address is dialled directly, or anew where all connections to the peer that it names are closing", async () => {
+test("an address is dialled directly, or by force where all connections to the peer that it names are closing", async () => {
   for (const open of [[], [true], [false, true]]) {
     assert.is(await wayOf({ address: named }, open), `direct ${named}`);
     assert.is(await wayOf({ address: plain }, open), `direct ${plain}`);
   }
   for (const open of [[false], [false, false]]) {
-    assert.is(await wayOf({ address: named }, open), `queue anew ${named}`);
+    assert.is(await wayOf({ address: named }, open), `queue forced ${named}`);
     assert.is(await wayOf({ address: plain }, open), `direct ${plain}`);
   }
 });
 
-test("a peer is dialled at its addresses, or at those that libp2p remembers; anew where that is asked for or all are closing", async () => {
+test("a peer is dialled at its addresses, or at those that libp2p remembers; by force where that is requested or all are closing", async () => {
   for (const [target, where] of [[{ peer }, peer], [{ peer, addresses: [plain] }, named]] as const) {
     for (const open of [[], [true], [false, true]]) assert.is(await wayOf(target, open), `queue ${where}`);
-    assert.is(await wayOf(target, [false]), `queue anew ${where}`);
+    assert.is(await wayOf(target, [false]), `queue forced ${where}`);
     for (const open of [[], [true], [false]]) {
-      assert.is(await wayOf({ ...target, fresh: true }, open), `queue anew ${where}`);
+      assert.is(await wayOf({ ...target, fresh: true }, open), `queue forced ${where}`);
     }
   }
 });
