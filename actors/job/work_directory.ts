@@ -85,18 +85,20 @@ export function recordExecutor(directory: WorkDirectory, pid: number): Effect.Ef
 
 /** Removes a work directory and its record, if they exist. */
 export function removeWorkDirectory(path: string): Effect.Effect<void, WorkFileFailed> {
-  const attempt = Effect.tryPromise({
-    try: () => rm(path, { recursive: true, force: true }),
-    catch: (error) => asFailure(path, error),
-  });
+  const attempt = Effect.andThen(
+    Effect.ignore(unmountDisk(path)),
+    Effect.tryPromise({
+      try: () => rm(path, { recursive: true, force: true }),
+      catch: (error) => asFailure(path, error),
+    }),
+  );
   const again = (attemptsLeft: number): Effect.Effect<void, WorkFileFailed> =>
     Effect.catch(attempt, (failure) =>
       attemptsLeft <= 1 ? Effect.fail(failure) : Effect.sync(() => openUp(path)).pipe(
         Effect.andThen(Effect.sleep(removalPauseMs)),
         Effect.andThen(Effect.suspend(() => again(attemptsLeft - 1))),
       ));
-  return Effect.ignore(unmountDisk(path)).pipe(
-    Effect.andThen(again(removalAttemptsMax)),
+  return again(removalAttemptsMax).pipe(
     Effect.andThen(Effect.try({ try: () => removeOwner(path), catch: (error) => asFailure(path, error) })),
   );
 }

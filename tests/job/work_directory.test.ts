@@ -24,7 +24,7 @@ import {
 } from "../../actors/job/work_directory.ts";
 import { identifyProcess } from "../../actors/job/process_identity.ts";
 import { eventually, failureOf, holdOpen, runOf, temporary } from "../support/job_world.ts";
-import { mountDisk } from "../../actors/job/cell/disk.ts";
+import { mountDisk, unmountDisk } from "../../actors/job/cell/disk.ts";
 import { asRoot, needing } from "../support/prerequisites.ts";
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -217,6 +217,25 @@ asRoot(needing(test, "mount", "umount"))(
     const swept = await runOf(sweepLeftovers(link));
     assert.equal([swept.removed, swept.unowned], [[join(link, name)], [join(link, kept)]]);
     assert.not(readFileSync("/proc/self/mountinfo", "utf8").includes(name));
+    place.remove();
+  },
+);
+
+asRoot(needing(test, "mount", "umount"))(
+  "bug: a disk that was mounted while its directory was removed stayed mounted",
+  async () => {
+    const place = temporary();
+    const path = join(place.path, `hypha-${randomUUID()}`), inner = join(path, "inner");
+    mkdirSync(inner, { recursive: true });
+    const size = { bytes: 1 << 20, inodes: 16, user: 0 };
+    await runOf(mountDisk(inner, size)); // the removal fails until it is unmounted
+    const removed = runOf(removeWorkDirectory(path));
+    await new Promise((done) => setTimeout(done, 50));
+    await runOf(mountDisk(path, size));
+    await eventually("the disk was unmounted", () => existsSync(inner));
+    await runOf(unmountDisk(inner));
+    await removed;
+    assert.not(readFileSync("/proc/self/mountinfo", "utf8").includes(path));
     place.remove();
   },
 );

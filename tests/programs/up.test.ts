@@ -5,6 +5,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { unmountAll } from "../../scripts/demo/unmount_all.ts";
 import { startProgram } from "../support/program.ts";
 
 const test = suite("hypha up");
@@ -31,6 +32,7 @@ const programs = (name = "") => processes(join(network, name), "--log-format");
 
 test.after(() => {
   for (const pid of processes(folder)) process.kill(pid, "SIGKILL");
+  unmountAll(folder); // of a worker that was killed and revoked, no other one sweeps
   rmSync(folder, { recursive: true, force: true });
 });
 

@@ -15,11 +15,13 @@ export class ToolFailed extends Data.TaggedError("ToolFailed")<{ readonly tool: 
 
 /** Time limit of a tool, in milliseconds. */
 const toolMs = 5_000;
+/** A tool that is killed has ended within this, in milliseconds; its last call of the kernel is not interrupted. */
+const killMs = 1_000;
 /** Characters of a tool's output that are kept. */
 const outputMax = 1_000;
 
 /**
- * Runs a tool.
+ * Runs a tool. Interruption kills it and waits for its end: nothing changes after that.
  *
  * @returns Its standard output.
  */
@@ -30,13 +32,17 @@ export function runTool(tool: string, args: readonly string[]): Effect.Effect<st
     child.stdout.setEncoding("utf8").on("data", (text: string) => output = (output + text).slice(-outputMax));
     child.stderr.setEncoding("utf8").on("data", (text: string) => complaint = (complaint + text).slice(-outputMax));
     child.once("error", (error) => resume(Effect.fail(new ToolFailed({ tool, detail: error.message }))));
+    const closed = new Promise<void>((over) => child.once("close", () => over()));
     child.once("close", (code, signal) =>
       resume(
         code === 0 ? Effect.succeed(output) : Effect.fail(
           new ToolFailed({ tool, detail: complaint.trim() || `ended with ${code ?? signal}` }),
         ),
       ));
-    return Effect.sync(() => void child.kill("SIGKILL"));
+    return Effect.suspend(() => {
+      child.kill("SIGKILL");
+      return Effect.ignore(Effect.timeout(Effect.promise(() => closed), killMs));
+    });
   }).pipe(Effect.timeoutOrElse({
     duration: toolMs,
     orElse: () => Effect.fail(new ToolFailed({ tool, detail: `took more than ${toolMs} ms` })),
