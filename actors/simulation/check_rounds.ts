@@ -44,6 +44,8 @@ export class RoundChecks {
   /** The last round that was reported as finished, by node and training, where the scheduler keeps the model. */
   readonly #finished = new Map<string, number>();
 
+  #gaveUpAt = -Infinity;
+
   constructor({ sim, findings, untouched }: CheckInit & { readonly untouched: Untouched }) {
     this.#sim = sim;
     this.#findings = findings;
@@ -68,13 +70,22 @@ export class RoundChecks {
     }
   }
 
-  /** Whether a scheduler's process was started again, its trainings make rounds, and none of them began so long ago that it has to be over. */
-  isUnderWayAgain(node: SimulatedNode): boolean {
+  /** An aggregator waited for an update that broke off, and gave its trainer up. */
+  gaveUp(): void {
+    this.#gaveUpAt = this.#sim.now;
+  }
+
+  /**
+   * Whether a scheduler's trainings make rounds, and have a reason to be under way at the end: its process was started again, and none of
+   * them began so long ago that it has to be over; or an aggregator waited a minute for a trainer, until a short time ago.
+   */
+  isUnderWayLate(node: SimulatedNode): boolean {
+    const { now } = this.#sim;
     const trainings = trainingsOf(node);
-    return node.incarnation > 1 && trainings.length > 0 &&
-      trainings.every(({ ref, snapshot: { context } }) =>
-        this.#sim.now - this.#seenOf(ref).since < quietForRoundsMs && context.training.roundsDone > 0
-      );
+    const isAgain = node.incarnation > 1 &&
+      trainings.every(({ ref }) => now - this.#seenOf(ref).since < quietForRoundsMs);
+    return (isAgain || now - this.#gaveUpAt < roundMs) && trainings.length > 0 &&
+      trainings.every(({ snapshot: { context } }) => context.training.roundsDone > 0);
   }
 
   #seenOf(training: AnyActorRef): Seen {

@@ -156,6 +156,8 @@ export class Checker implements SimulationWatch {
         if (fields["out"] === true) this.#training.rejected.add(`${fields["job"]}/${fields["peer"]}`);
         return;
       case "update.rejected":
+        if (fields["code"] === "broken") this.#rounds.gaveUp();
+        return void this.#training.rejected.add(`${fields["job"]}/${fields["peer"]}`);
       case "trainer.gone":
         return void this.#training.rejected.add(`${fields["job"]}/${fields["peer"]}`);
       case "gateway.unreachable":
@@ -260,7 +262,7 @@ export class Checker implements SimulationWatch {
       this.checkMarks(node);
       if (node.role !== "scheduler") continue;
       // A supervisor starts a scheduler again whose training lost all its trainers.
-      this.#training.conclude(node, jobMustEnd && !this.#rounds.isUnderWayAgain(node));
+      this.#training.conclude(node, jobMustEnd && !this.#rounds.isUnderWayLate(node));
       this.#checkLeases();
     }
     this.#quiet.conclude();

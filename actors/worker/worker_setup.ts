@@ -93,7 +93,8 @@ export type WorkerEvent =
   | { readonly type: "offer.lapsed"; readonly id: Uuid }
   | { readonly type: "status.answered" }
   | { readonly type: "dispatch.again"; readonly request: PostponedDispatch }
-  | { readonly type: "absence.over"; readonly peer: Peer }
+  /** `taskId`: the aggregation that waited for the peer when it went; undefined: every one that waits for it. */
+  | { readonly type: "absence.over"; readonly peer: Peer; readonly taskId?: Uuid }
   /** xstate's own: a child died of an error. */
   | ChildDied;
 

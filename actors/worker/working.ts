@@ -5,7 +5,7 @@
  */
 import { isConnectedAs, type Member, memberOf, standsFor, withConnected, withoutConnected } from "../../pki/member.ts";
 import type { RequestAnswer, TransportFact } from "../../transport/port.ts";
-import type { JobDispatch, JobStatus, Peer, Uuid } from "../../transport/protocols/messages.ts";
+import type { JobDispatch, JobSpec, JobStatus, Peer, Uuid } from "../../transport/protocols/messages.ts";
 import { type Web, webUnder } from "../job/bridge/web_request.ts";
 import { jobCell } from "../job/cell/bounds.ts";
 import { cellDefault, fetchDefault } from "../config/cell_config.ts";
@@ -78,6 +78,8 @@ export function answerDispatch(args: WorkerArgs, request: PostponedDispatch): vo
   const lease = running === undefined ? undefined : context.book.leases[running.leaseId];
   if (running !== undefined && lease?.over === false) {
     if (dispatch >= running.dispatch) {
+      // A peer that the job names again may be a worker that was started again: it connects when it has an update.
+      for (const peer of namedFirst(running.spec, spec)) enqueue.cancel(`absence/${running.taskId}/${peer}`);
       enqueue.assign({ book: changeJob(context.book, running.taskId, { spec, dispatch }) });
       enqueue.sendTo<JobRef>(`job/${running.taskId}`, { type: "job.updated", spec });
     }
@@ -118,6 +120,12 @@ export function answerDispatch(args: WorkerArgs, request: PostponedDispatch): vo
       fields: dispatchFields(job, identity.name),
     })
   );
+}
+
+/** The peers whose updates a job of an aggregation waits for, and did not before. */
+function namedFirst(before: JobSpec, now: JobSpec): readonly Peer[] {
+  const peers = ({ executor }: JobSpec) => executor.class === "aggregate" ? executor.config.updates.peers : [];
+  return peers(now).filter((peer) => !peers(before).includes(peer));
 }
 
 function reportRefused({ ports }: WorkerContext, { peer, identity, message }: PostponedDispatch, reason: string): void {
@@ -278,9 +286,11 @@ export function noteClosed(
   enqueue.assign({ members });
   const isUnwanted = reason.type === "trust.changed" || reason.type === "expired";
   const delay = isUnwanted ? 0 : absenceMs;
-  const isAway = standsFor(identity.role, "worker") && !isConnectedAs(members, peer, "worker");
-  const isWaitedFor = Object.values(context.book.jobs).some(({ spec }) => specWithout(spec, peer) !== undefined);
-  if (isAway && isWaitedFor) enqueue.raise({ type: "absence.over", peer }, { delay, id: `absence/${peer}` });
+  if (standsFor(identity.role, "worker") && !isConnectedAs(members, peer, "worker")) {
+    for (const taskId of waitingFor(context, peer)) {
+      enqueue.raise({ type: "absence.over", peer, taskId }, { delay, id: `absence/${taskId}/${peer}` });
+    }
+  }
   if (!isUnwanted) return;
   for (const { id } of leasesOf(context.book, memberOf(identity))) {
     enqueue.sendTo<LeaseRef>(`lease/${id}`, {
@@ -295,8 +305,9 @@ export function noteDenied(
   { context, enqueue }: WorkerArgs,
   { peer, identity, denied }: Extract<TransportFact, { type: "authorization.changed" }>,
 ): void {
-  const isWaitedFor = Object.values(context.book.jobs).some(({ spec }) => specWithout(spec, peer) !== undefined);
-  if (denied.includes("file.push") && isWaitedFor) enqueue.raise({ type: "absence.over", peer });
+  if (denied.includes("file.push") && waitingFor(context, peer).length > 0) {
+    enqueue.raise({ type: "absence.over", peer });
+  }
   if (!denied.includes("lease.renew") && !denied.includes("job.dispatch")) return;
   for (const { id } of leasesOf(context.book, memberOf(identity))) {
     enqueue.sendTo<LeaseRef>(`lease/${id}`, {
@@ -311,15 +322,25 @@ export function noteEstablished(
   { context, enqueue }: WorkerArgs,
   { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
 ): void {
-  if (standsFor(identity.role, "worker")) enqueue.cancel(`absence/${peer}`);
+  if (standsFor(identity.role, "worker")) {
+    for (const taskId of waitingFor(context, peer)) enqueue.cancel(`absence/${taskId}/${peer}`);
+  }
   enqueue.assign({ members: withConnected(context.members, identity) });
 }
 
-/** A peer stayed disconnected: aggregations no longer wait for it. */
-export function goOnWithout({ context, enqueue }: WorkerArgs, { peer }: { readonly peer: Peer }): void {
+/** The aggregations that wait for updates of a peer. */
+function waitingFor({ book }: WorkerContext, peer: Peer): readonly Uuid[] {
+  return Object.values(book.jobs).flatMap(({ taskId, spec }) => specWithout(spec, peer) === undefined ? [] : [taskId]);
+}
+
+/** A peer stayed disconnected: the aggregations that waited for it when it went no longer do. */
+export function goOnWithout(
+  { context, enqueue }: WorkerArgs,
+  { peer, taskId: only }: { readonly peer: Peer; readonly taskId?: Uuid },
+): void {
   let { book } = context;
   for (const { taskId, spec } of Object.values(context.book.jobs)) {
-    const left = specWithout(spec, peer);
+    const left = only === undefined || only === taskId ? specWithout(spec, peer) : undefined;
     if (left === undefined) continue;
     book = changeJob(book, taskId, { spec: left });
     enqueue.sendTo<JobRef>(`job/${taskId}`, { type: "job.updated", spec: left, absent: peer });

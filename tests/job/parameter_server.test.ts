@@ -404,6 +404,12 @@ test("each minute in which a round has some of its updates, the scheduler is tol
   }
 });
 
+/** An aggregation whose scheduler keeps the model. */
+const kept = (trainers: readonly string[]): JobSpec => ({
+  ...specOf(trainers, [...trainers, "scheduler"]),
+  training: { id: "t-1", run: 1, round: 0, samples: 0, rounds: 3 },
+});
+
 test("the scheduler is told of the last trainer that is gone, before a round; of another one with the round", async () => {
   const key = { scheduler: "scheduler", id: "t-1", run: 1 };
   const server = await start(specOf(["a", "b"]), key);
@@ -419,15 +425,22 @@ test("the scheduler is told of the last trainer that is gone, before a round; of
   server.actor.send({ type: "job.updated", spec: specOf([]) });
   assert.equal(server.missed, [], "what the scheduler decided, it knows");
   await server.end();
-  const kept = (trainers: readonly string[]): JobSpec => ({
-    ...specOf(trainers, [...trainers, "scheduler"]),
-    training: { id: "t-1", run: 1, round: 0, samples: 0, rounds: 3 },
-  });
   const alone = await start(kept(["a"]), key);
   alone.actor.send({ type: "job.updated", spec: kept([]), absent: "a" });
   await eventually("the scheduler is told", () => alone.missed.length > 0);
   assert.equal(alone.missed, [[1, "a"]]);
   await alone.end();
+});
+
+test("seed 34,001,817: the scheduler was not told that the only trainer it still named was out, and waited", async () => {
+  const server = await start(kept(["a", "b"]), { scheduler: "scheduler", id: "t-1", run: 1 });
+  server.actor.send({ type: "job.updated", spec: kept(["a"]), absent: "b" });
+  assert.equal(server.missed, []);
+  // It has lost "a", and knows nothing of the absence of "b".
+  server.actor.send({ type: "job.updated", spec: kept(["b"]) });
+  await eventually("the scheduler is told", () => server.missed.length > 0);
+  assert.equal(server.missed, [[1, "b"]]);
+  await server.end();
 });
 
 test("seed 21,200,640: a trainer whose disk was full for a moment lost the result, and the round after it waited for its update", async () => {

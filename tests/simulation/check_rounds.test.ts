@@ -50,16 +50,26 @@ test("a training that makes rounds violates nothing, and one whose trainer stand
 test("bug: a training that a supervisor began again a minute before the end was to be over, though it makes rounds", async () => {
   const { checks, scheduler, pass } = await training();
   pass(60_000);
-  assert.not(checks.isUnderWayAgain(scheduler), "it began once");
+  assert.not(checks.isUnderWayLate(scheduler), "it began once");
   scheduler.crash(true);
-  assert.not(checks.isUnderWayAgain(scheduler), "it has no training");
+  assert.not(checks.isUnderWayLate(scheduler), "it has no training");
   scheduler.start();
   pass(500);
-  assert.not(checks.isUnderWayAgain(scheduler), "no round is done");
+  assert.not(checks.isUnderWayLate(scheduler), "no round is done");
   pass(60_000);
-  assert.ok(checks.isUnderWayAgain(scheduler));
+  assert.ok(checks.isUnderWayLate(scheduler));
   pass(60_000);
-  assert.not(checks.isUnderWayAgain(scheduler), "it had the time");
+  assert.not(checks.isUnderWayLate(scheduler), "it had the time");
+});
+
+test("seed 34,002,194: a training whose aggregator gave a trainer up after a minute was to be over, though it makes rounds", async () => {
+  const { checks, scheduler, pass } = await training();
+  checks.gaveUp();
+  assert.not(checks.isUnderWayLate(scheduler), "no round is done");
+  pass(30_000);
+  assert.ok(checks.isUnderWayLate(scheduler));
+  pass(30_000);
+  assert.not(checks.isUnderWayLate(scheduler), "it had the time");
 });
 
 test("a training that a trouble touches may stand still for as long as the trouble lasts", async () => {

@@ -285,6 +285,8 @@ once("seeds that failed once violate no invariant", async () => {
       26_012_148,
       26_023_040,
       27_300_658,
+      34_001_817,
+      34_002_194,
     ]
   ) {
     await runSeeds(seed, 1);

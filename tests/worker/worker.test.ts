@@ -255,6 +255,35 @@ test("bug: a job that was dispatched again after its end ran a second time", () 
   assert.not.equal(dispatch("task-2"), { DispatchJob: "Failed" }, "another task under the same lease is taken");
 });
 
+test("seed 34,001,817: a peer's absence from before an aggregation named it put it out of that one", () => {
+  const { world, say, lease, jobs, actor } = startWorker();
+  const id = lease("s", "aggregate");
+  const dispatch = (task: string, peers: readonly string[]) =>
+    say("s", { DispatchJob: { id: task, spec: aggregateSpec(peers, `job-of-${task}`) } });
+  const close = (peer: string) =>
+    actor.send({ type: "peer.closed", peer, identity: identityOf(peer), reason: { type: "by-them" } });
+  const pass = () => {
+    world.pass(9_000);
+    say("s", { RenewLease: { id } });
+    world.pass(2_000);
+    say("s", { RenewLease: { id } });
+  };
+  const updated = () => jobs.heard.filter(([, { type }]) => type === "job.updated").length;
+  dispatch("task-1", ["a", "b"]);
+  close("a");
+  const child = actor.getSnapshot().children["job/task-1" as never] as unknown as { send(event: object): void };
+  child.send({ type: "end", outcome: { type: "finished" } });
+  dispatch("task-2", ["a", "b"]);
+  pass();
+  assert.is(updated(), 0);
+  // The scheduler takes it out, and in again when its worker was started again.
+  close("b");
+  dispatch("task-2", ["a"]);
+  dispatch("task-2", ["a", "b"]);
+  pass();
+  assert.is(updated(), 2, "the scheduler's own");
+});
+
 test("an aggregation no longer waits for a peer that stays away for ten seconds, or is revoked", () => {
   const { world, say, lease, jobs, actor } = startWorker();
   lease("s", "aggregate");

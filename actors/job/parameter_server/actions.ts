@@ -105,8 +105,16 @@ export function replaceExpected({ context, enqueue }: ServerArgs, { spec, absent
   const unsent = context.results.filter((peer) => !results.peers.includes(peer));
   for (const peer of unsent) enqueue(() => context.copies.end(peer));
   enqueue(() => context.receiver?.keep([...new Set([...updates.peers, ...results.peers])]));
-  if (verdict !== undefined && expected.length === 0) tellAlone({ context, enqueue }, [verdict]);
+  if (expected.length === 0) {
+    tellAlone({ context, enqueue }, verdict === undefined ? outOf(context, updates.peers) : [verdict]);
+  }
   enqueue(allow);
+}
+
+/** Those that the scheduler names and that are out, without a verdict that says so. */
+function outOf({ verdicts }: ParameterServerContext, named: readonly PeerText[]): readonly MemberReport[] {
+  return named.filter((peer) => !verdicts.some((each) => each.peer === peer))
+    .map((peer) => outReport(peer, "missing", "unsent", "it was out when it was named, and missed a result"));
 }
 
 /** An aggregator that takes over sends the newest result to trainers that may have missed it. */
@@ -181,8 +189,8 @@ function tellEarly(
 
 /** Without a trainer no round ends, and no report of one would name those that are out: tells of them now. */
 function tellAlone(args: Pick<ServerArgs, "context" | "enqueue">, out: readonly MemberReport[]): void {
-  const { verdicts } = args.context;
-  if (out.length > 0) tellEarly(args, [...verdicts, ...out]);
+  const members = [...args.context.verdicts, ...out];
+  if (members.length > 0) tellEarly(args, members);
 }
 
 /** A report about a member that is out. */
@@ -233,7 +241,7 @@ export function leaveOverdue({ context, enqueue }: ServerArgs, { peer }: { reado
       level: "error",
       event: "update.rejected",
       message: `Waits no longer for ${peer}, which is out of the training: its update broke off and did not come again`,
-      fields: { job: context.job.spec.job_id, round: context.round, peer },
+      fields: { job: context.job.spec.job_id, round: context.round, peer, code: verdict.code },
     })
   );
   enqueue(allow);
