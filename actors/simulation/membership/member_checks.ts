@@ -13,11 +13,13 @@ import { plainSerial } from "../../certutil/revocation_record.ts";
 import { nextKeyPath } from "../../enrolment/enrolment_store.ts";
 import { certificatesOf } from "../../enrolment/ca_trust.ts";
 import { marksPath } from "../../files/state_directory.ts";
+import type { Report } from "../../runtime/ports.ts";
 import { contextOf, type Findings } from "../findings.ts";
 import type { SimulatedNode } from "../node.ts";
 import { nodePaths } from "../node_config.ts";
 import type { Simulation, SimulationWatch } from "../simulation.ts";
 import type { Ledger } from "./ledger.ts";
+import { LinkChecks } from "./link_checks.ts";
 import type { Member } from "./member.ts";
 import { caUrl, type SimulatedCa } from "./simulated_ca.ts";
 import type { VirtualWeb } from "./virtual_web.ts";
@@ -88,8 +90,11 @@ export class MemberChecker implements SimulationWatch {
   readonly gone = new Set<string>();
   readonly #published: { readonly number: bigint; readonly at: number }[] = [];
 
+  readonly #links: LinkChecks;
+
   constructor(init: MemberCheckInit) {
     this.#init = init;
+    this.#links = new LinkChecks(init);
   }
 
   get #now(): number {
@@ -131,7 +136,12 @@ export class MemberChecker implements SimulationWatch {
     this.#init.findings.violate("no-crash", node.name, String(error));
   }
 
+  report(node: SimulatedNode, report: Report): void {
+    this.#links.report(node, report);
+  }
+
   fact(node: SimulatedNode, fact: TransportFact, _session: Session | undefined): void {
+    this.#links.fact(node, fact);
     const { established } = this.#of(node);
     if (fact.type === "peer.established" || fact.type === "peer.closed") {
       const { peer, serial } = fact.identity;
@@ -345,26 +355,9 @@ export class MemberChecker implements SimulationWatch {
 
   // ── The end ──
 
-  /** Nodes that were not cut off run, and are linked with their gateways. */
   conclude(): void {
     this.look();
-    const { members, findings } = this.#init;
-    const isHere = ({ name }: Member) => !this.gone.has(name);
-    const gateways = [...members.values()].filter((each) => each.plan.role === "gateway" && isHere(each));
-    for (const member of members.values()) {
-      if (!isHere(member)) continue;
-      const { node, name } = member;
-      if (!node.isRunning) {
-        const how = member.isJoining ? "it is still joining" : `its process ended: ${node.exit}`;
-        findings.violate("live-network", name, how);
-        continue;
-      }
-      const { linked = [] } = contextOf<{ readonly linked?: readonly string[] }>(node.actor) ?? {};
-      const missing = gateways.filter((each) =>
-        node.options.gateways.includes(each.node.address) && !linked.includes(each.node.address)
-      );
-      if (missing.length > 0) findings.violate("live-network", name, `is not linked with ${missing[0]?.name}`);
-    }
+    this.#links.conclude(this.gone);
   }
 }
 
