@@ -9,6 +9,7 @@ import { sameBytes } from "../../pki/bytes.ts";
 import type { Certificate } from "../../pki/certificate.ts";
 import { IssueError, type Issuer, issuerWith, type Signer } from "../../pki/issue/mod.ts";
 import { isPkcs11Uri } from "../../pki/issue/pkcs11_uri.ts";
+import { formatPem, parsePem } from "../../pki/pem.ts";
 import { verifySignature } from "../../pki/signature.ts";
 import { keyWarning } from "./accepted_keys.ts";
 import { CertutilError, fromIssueError } from "./certutil_error.ts";
@@ -28,6 +29,7 @@ export interface AuthorityFiles {
 
 /** A CA that can sign. */
 export interface Authority {
+  /** The certificates of its file, and nothing else of it: the file may hold its key, too. */
   readonly certPem: string;
   /** What it issues with. */
   readonly issuer: Issuer;
@@ -48,17 +50,22 @@ export function isIssuedBy(certificate: Certificate, { certificate: ca }: Pick<A
 /** Reads a CA's certificate and key, and makes sure that they belong together. */
 export function readAuthority(files: AuthorityFiles): Effect.Effect<Authority, CertutilError, FileSystem> {
   return Effect.gen(function* () {
-    const certPem = yield* readPemInput(files.caCert, { what: "CA certificate", flag: "--ca-cert" }, "certificate");
+    const text = yield* readPemInput(files.caCert, { what: "CA certificate", flag: "--ca-cert" }, "certificate");
     const signer = yield* readSigner({ key: files.caKey, passin: files.passin }, { what: "CA key", flag: "--ca-key" });
-    const issuer = yield* Effect.fromResult(loadIssuer(certPem, signer, files));
+    const issuer = yield* Effect.fromResult(loadIssuer(text, signer, files));
     return {
-      certPem,
+      certPem: certificatesIn(text),
       issuer,
       certificate: issuer.certificate,
       keyId: Array.from(issuer.keyId, (octet) => octet.toString(16).padStart(2, "0")).join(""),
       warnings: [...keyWarning(issuer.certificate.publicKey, "CA"), ...yield* openKeyWarning(files.caKey)],
     };
   });
+}
+
+function certificatesIn(text: string): string {
+  const blocks = Result.getOrElse(parsePem(text), () => []).filter(({ label }) => label === "CERTIFICATE");
+  return blocks.map(({ label, der }) => formatPem(label, der)).join("");
 }
 
 function loadIssuer(

@@ -58,5 +58,5 @@ export function claimWarning(der: Uint8Array): readonly string[] {
 
 /** The leaf's PEM, with that of its issuer behind it where it is asked for. */
 export function withChain(certPem: string, issuer: Authority, chain: ChainFile): string {
-  return chain === "leaf" ? certPem : `${certPem}${issuer.certPem.trimEnd()}\n`;
+  return chain === "leaf" ? certPem : certPem + issuer.certPem;
 }

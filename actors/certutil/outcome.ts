@@ -8,6 +8,7 @@ import type { FileSystem } from "effect/FileSystem";
 import { Path } from "effect/Path";
 import { IssueError } from "../../pki/issue/mod.ts";
 import { isPkcs11Uri } from "../../pki/issue/pkcs11_uri.ts";
+import { holdsBlock, pemOf } from "../files/file_kind.ts";
 import { type ExistingFiles, writeWhole } from "../files/write_whole.ts";
 import { CertutilError, fromFileNotWritten, fromIssueError } from "./certutil_error.ts";
 import { SignerError } from "../pkcs11/signer_error.ts";
@@ -22,7 +23,8 @@ export interface Outcome {
 
 /**
  * Writes files, all or none, and reports them. No two of them may be one file, and none may be a file that the command reads.
- * A file that is replaced must be of the same kind; {@linkcode checkReplaced} has the rules.
+ * A file that is replaced must be of the same kind; {@linkcode checkReplaced} has the rules. Nothing but a key's file may hold a
+ * private key: other files are open to all.
  */
 export function writeOutputs(
   files: readonly Output[],
@@ -40,10 +42,23 @@ export function writeOutputs(
       if (detail !== undefined) return yield* new CertutilError({ what: "write", file: path, detail, remedy });
       taken.set(paths.resolve(path), "two of the files have this name");
     }
+    yield* checkNoKey(files);
     yield* checkReplaced(files, existing, read);
     yield* Effect.mapError(writeWhole(files, existing), fromFileNotWritten);
     return { lines: files.map(({ path }) => `wrote ${path}`), warnings };
   });
+}
+
+/** Commands copy text of one file into another, and a file may hold more than its reader looks for. */
+function checkNoKey(files: readonly Output[]): Effect.Effect<void, CertutilError> {
+  const holdsKey = ({ content }: Output) =>
+    holdsBlock(typeof content === "string" ? content : pemOf(content), "private key");
+  const open = files.find((file) => !["private-key", "encrypted-key"].includes(file.kind) && holdsKey(file));
+  if (open === undefined) return Effect.void;
+  const remedy = "Take the key out of the files that the command reads.";
+  return Effect.fail(
+    new CertutilError({ what: "write", file: open.path, detail: "it would hold a private key", remedy }),
+  );
 }
 
 /** An issuing function as an Effect with the operator's error. */

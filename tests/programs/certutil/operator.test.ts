@@ -3,13 +3,18 @@ import { createHash } from "node:crypto";
 import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem";
+import * as NodePath from "@effect/platform-node-shared/NodePath";
+import { Effect, Layer } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { writeOutputs } from "../../../actors/certutil/outcome.ts";
 import { certutilHere as certutil, certutilThroughShell, opensslOk } from "../../support/commands.ts";
 import { needing, where } from "../../support/prerequisites.ts";
 
 const test = suite("hypha-certutil and its operator");
 const withOpenssl = needing(test, "openssl");
+const services = Layer.merge(NodeFileSystem.layer, NodePath.layer);
 let dir = "";
 test.before(async () => {
   dir = await mkdtemp(join(tmpdir(), "hypha-operator-"));
@@ -98,6 +103,32 @@ withOpenssl("judges and revokes what openssl wrote as DER", async () => {
     "i.pem",
   );
   await refused("node.key: it holds a private key, not a certificate", "verify", "--trust", "bundle.pem", "node.key");
+});
+
+test("bug: the key in a CA's file went into the certificates of nodes", async () => {
+  const both = await readFile(at("int.pem"), "utf8") + await readFile(at("int.key"), "utf8");
+  await writeFile(at("both.pem"), both, { mode: 0o600 });
+  const authority = ["--ca-cert", "both.pem", "--ca-key", "both.pem"];
+  await done("gen-cert", ...authority, ...out("chained"), "--common-name", "chained", "--chain");
+  await done("csr", "--common-name", "s", "--out-csr", "s.csr", "--out-key", "s.key");
+  await done("sign", ...authority, "--csr", "s.csr", "--out-cert", "s.pem", "--common-name", "s", "--chain");
+  await done("node", ...authority, "-n", "tool", "-d", ".");
+  const expected = await readFile(at("int.pem"), "utf8");
+  for (const name of ["chained.pem", "s.pem", "tool-trust.pem"]) {
+    const written = await readFile(at(name), "utf8");
+    assert.not.match(written, "PRIVATE KEY", name);
+    assert.ok(written.endsWith(expected), name);
+  }
+});
+
+test("bug: an output that is no key was written with a private key in it", async () => {
+  const content = `${await readFile(at("node.pem"), "utf8")}${await readFile(at("node.key"), "utf8")}`;
+  for (const each of [content, new TextEncoder().encode(content)]) {
+    const write = writeOutputs([{ path: at("leak.pem"), kind: "certificate", content: each }], "keep");
+    const written = await Effect.runPromise(Effect.provide(Effect.flip(write), services));
+    assert.match(written.message, /leak\.pem: it would hold a private key/);
+  }
+  assert.not.ok((await readdir(dir)).includes("leak.pem"));
 });
 
 needing(test, "openssl", "bash")(
