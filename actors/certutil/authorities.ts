@@ -52,7 +52,7 @@ export interface MakeIntermediate extends SubjectName, CaPairFiles, AuthorityFil
   readonly pathLength: number;
 }
 
-/** Makes a root CA: certificate 0644, key 0600, and an empty record of revocations. */
+/** Makes a root CA: certificate 0644, key 0600, and for a new key an empty record of revocations. */
 export function makeRoot(options: MakeRoot): Effect.Effect<Outcome, CertutilError, FileSystem | Path> {
   return Effect.gen(function* () {
     const period = yield* periodOf(options);
@@ -66,7 +66,7 @@ export function makeRoot(options: MakeRoot): Effect.Effect<Outcome, CertutilErro
   });
 }
 
-/** Makes an intermediate CA under a root, or under another intermediate that allows it; with an empty record of revocations. */
+/** Makes an intermediate CA under a root, or under another intermediate that allows it; with an empty record of revocations for a new key. */
 export function makeIntermediate(
   options: MakeIntermediate,
 ): Effect.Effect<Outcome, CertutilError, FileSystem | Path> {
@@ -105,13 +105,13 @@ export function checkPathLength(
   );
 }
 
-/** A new CA's files: its pair, or its certificate alone where the key was there, and the record of what it revokes. */
+/** A new CA's files: its pair, or its certificate alone where the key was there; and the record of what it revokes, where it begins. */
 const filesOf = Effect.fnUntraced(function* ({ outCert, outKey }: CaPairFiles, made: Certified | Issued) {
   const { certPem, der } = made;
   const files = "keyPem" in made && outKey !== undefined
     ? pairOf({ outCert, outKey }, certPem, made.keyPem, "ca-certificate")
     : [certificateOutput(outCert, certPem, "ca-certificate")];
-  return [...files, yield* beginRecord(der, outCert)];
+  return [...files, ...yield* beginRecord(der, outCert, "keyPem" in made ? "new" : "existing")];
 });
 
 /** The key of `--key`; undefined where a new one goes to `--out-key`. One of both must be given. */

@@ -134,7 +134,7 @@ function issueApproved(
     const outputs: readonly Output[] = [
       entry,
       { path: outCert, kind: "ca-certificate", content, mode: 0o644 },
-      yield* beginRecord(der, outCert),
+      ...yield* beginRecord(der, outCert, "existing"),
     ];
     const issued = { der, files: outputs, warnings: authority.warnings };
     return yield* writeIssued(files, authority, issued, options.existing, options.files);

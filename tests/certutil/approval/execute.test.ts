@@ -75,6 +75,9 @@ test("two of three issue an intermediate, once; OpenSSL accepts it, and another 
   assert.match(await read("root.pem.issued.tsv"), /CN=Acme CA/);
   assert.match(await read("root.pem.approved.tsv"), /\tissue-intermediate\t[0-9a-f]{64}\tbob,carol\n$/);
   await refused(/approval-replayed/, "execute", ...files, ...root, "--out-cert", "again.pem");
+  const revocations = ["gen-crl", "--ca-cert", "int.pem", "--ca-key", "int.key", "--out-crl", "int.crl"];
+  await refused(/neither the CA's record/, ...revocations);
+  assert.match(await done(...revocations, "--first"), "list 1 of CN=Acme CA");
   // The intermediate signs: its key is the one of the request.
   const leaf = ["--out-cert", "leaf.pem", "--out-key", "leaf.key", "--common-name", "worker-01"];
   await done("gen-cert", "--ca-cert", "int.pem", "--ca-key", "int.key", ...leaf);

@@ -138,4 +138,27 @@ test("of a new CA does not begin over the record of another", async () => {
   assert.match(await done("gen-crl", ...ca("int"), ...list()), "list 1 of CN=Intermediate 2: 0 revoked");
 });
 
+test("bug: a CA that was renewed with its own key lost its revocations", async () => {
+  await done(...revoke("a"));
+  const before = await readFile(at("int.pem.revoked.tsv"), "utf8");
+  const again = (file: string, ...more: readonly string[]) =>
+    done("gen-intermediate-ca", ...ca("root"), "--key", "int.key", "--common-name", "I", "--out-cert", file, ...more);
+  await again("int.pem", "--force");
+  assert.is(await readFile(at("int.pem.revoked.tsv"), "utf8"), before);
+  await rm(at("crls.pem"));
+  assert.match(await done("gen-crl", ...ca("int"), ...list()), "list 2 of CN=I: 1 revoked");
+  await done("gen-crl", ...ca("root"), ...list("root.crl"));
+  await done("gen-ca", "--key", "root.key", "--common-name", "Root", "--out-cert", "root.pem", "--force");
+  assert.match(await done("gen-crl", ...ca("root"), ...list("root.crl")), "list 2 of CN=Root: 0 revoked");
+});
+
+test("bug: a certificate of another name for a CA's key began an empty record, and the next list forgot", async () => {
+  await done(...revoke("a"));
+  const again = ["gen-intermediate-ca", ...ca("root"), "--key", "int.key", "--common-name", "Intermediate"];
+  await done(...again, "--out-cert", "int-2027.pem");
+  const next = ["gen-crl", "--ca-cert", "int-2027.pem", "--ca-key", "int.key", ...list("new.pem")];
+  await refused(/neither the CA's record int-2027\.pem\.revoked\.tsv nor an earlier list/, ...next);
+  assert.match(await done(...next, "--record", "int.pem.revoked.tsv"), "list 2 of CN=Intermediate: 1 revoked");
+});
+
 test.run();
