@@ -36,7 +36,9 @@ export function makeKey(options: MakeKey): Effect.Effect<Outcome, CertutilError,
     if (!isPkcs11Uri(uri)) {
       const remedy =
         "Name a key in a token: pkcs11:token=LABEL;object=KEY?module-path=MODULE; gen-ca, gen-cert and csr make files.";
-      return yield* new CertutilError({ what: "make key", file: uri, detail: "it is not a pkcs11: URI", remedy });
+      // What was written may hold the PIN: it is not shown.
+      const detail = "the argument is not a pkcs11: URI";
+      return yield* new CertutilError({ what: "make key", detail, remedy });
     }
     // Looked at first: a key that was made cannot be made again.
     if (

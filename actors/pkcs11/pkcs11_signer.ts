@@ -66,9 +66,16 @@ export async function generatePkcs11Key(
   }
 }
 
-/** A key's URI as errors show it: the query may hold the PIN. */
+/** Attributes of the URI's path that errors show. No second attribute hides in such a value, behind a wrong separator. */
+const shownAttribute = /^(?:token|serial|slot-id|object|id|type)=[^=&,\s]+$/;
+
+/** A key's URI as errors show it: what names the key. The rest may be the PIN, also where it stands in a wrong place. */
 export function shownUri(uri: string): string {
-  return uri.split("?", 1)[0]!.slice(0, 200);
+  const [path] = uri.split("?", 1);
+  const [, attributes = ""] = /^pkcs11:(.*)$/is.exec(path!) ?? [];
+  const parts = attributes.split(";");
+  const shown = parts.filter((part) => shownAttribute.test(part));
+  return `pkcs11:${[...shown, ...(shown.length < parts.length ? ["…"] : [])].join(";").slice(0, 200)}`;
 }
 
 interface HeldToken {

@@ -41,9 +41,9 @@ export class Pkcs11UriError extends Data.TaggedError("Pkcs11UriError")<{
   }
 }
 
-/** Whether the name of a key is a URI, not the path of a file. */
+/** Whether the name of a key is a URI, not the path of a file, which messages show. One behind blanks is meant as a URI, and refused. */
 export function isPkcs11Uri(text: string): boolean {
-  return /^pkcs11:/i.test(text);
+  return /^\s*pkcs11:/i.test(text);
 }
 
 const pathAttributes = ["token", "serial", "slot-id", "object", "id", "type"] as const;
@@ -60,7 +60,7 @@ export function parsePkcs11Uri(text: string): Result.Result<Pkcs11Uri, Pkcs11Uri
   if (text.length > pkcs11UriCharactersMax) {
     return refuse("too-long", `it has more than ${pkcs11UriCharactersMax} characters`);
   }
-  if (!isPkcs11Uri(text)) return refuse("malformed", "it does not begin with pkcs11:");
+  if (!/^pkcs11:/i.test(text)) return refuse("malformed", "it does not begin with pkcs11:");
   const [path = "", query = "", ...more] = text.slice("pkcs11:".length).split("?");
   if (more.length > 0) return refuse("malformed", "it has more than one question mark");
   return Result.gen(function* () {

@@ -98,4 +98,14 @@ test("each mistake is one line that says what to do", async () => {
   assert.match(await refused("gen-cert", ...wrong), /is not the key of the CA's certificate/);
 });
 
+test("bug: a URI with a leading blank was shown whole, with its PIN, as the name of a file", async () => {
+  const out = ["--common-name", "x", "--out-cert", "x.pem"];
+  for (const uri of [` ${token.uri("int")}&pin-value=0000`, "token=acme;object=int?pin-value=0000"]) {
+    assert.not.match(await refused("keygen", uri, "--out-public", "x.pub"), "0000");
+  }
+  const error = await refused("gen-ca", "--key", ` ${token.uri("int")}&pin-value=0000`, ...out);
+  assert.not.match(error, "0000");
+  assert.match(error, /does not begin with pkcs11:/);
+});
+
 test.run();

@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import { createPublicKey, verify } from "node:crypto";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { generatePkcs11Key, openPkcs11Signer } from "../../actors/pkcs11/pkcs11_signer.ts";
+import { generatePkcs11Key, openPkcs11Signer, shownUri } from "../../actors/pkcs11/pkcs11_signer.ts";
 import { SignerError } from "../../actors/pkcs11/signer_error.ts";
 import { needing } from "../support/prerequisites.ts";
 import { makeSoftToken, type SoftToken } from "../support/soft_token.ts";
@@ -72,6 +72,24 @@ for (const [name, change, code] of wrong) {
     assert.ok(error instanceof SignerError);
     assert.is(error.code, code);
     assert.not.match(error.message, /4321|1111|\n/);
+  });
+}
+
+const misplaced: [uri: string, shown: string][] = [
+  ["pkcs11:token=acme;object=k;pin-value=0000?module-path=/m.so", "pkcs11:token=acme;object=k;…"],
+  ["pkcs11:token=acme;object=k&pin-value=0000&module-path=/m.so", "pkcs11:token=acme;…"],
+  ["pkcs11:token=acme;object=k,pin-value=0000", "pkcs11:token=acme;…"],
+  ["pkcs11:pin-value=0000;0000?module-path=/m.so", "pkcs11:…"],
+  [" pkcs11:token=acme;object=k?pin-value=0000", "pkcs11:…"],
+  ["token=acme;object=k?pin-value=0000", "pkcs11:…"],
+  ["pkcs11:slot-id=1;serial=2;id=%01;object=a%20b?pin-value=0000", "pkcs11:slot-id=1;serial=2;id=%01;object=a%20b"],
+];
+for (const [uri, shown] of misplaced) {
+  test(`bug: a PIN in another place of the URI was shown: ${uri}`, async () => {
+    assert.is(shownUri(uri), shown);
+    const error = await openPkcs11Signer(uri).then(() => undefined, (cause) => cause);
+    assert.ok(error instanceof SignerError && ["uri", "module-missing"].includes(error.code), String(error));
+    assert.not.match(error.message, "0000");
   });
 }
 

@@ -82,7 +82,13 @@ test("no refusal shows a PIN", () => {
 });
 
 test("a path is no URI", () => {
-  assert.equal(["pkcs11:a", "PKCS11:a", "./pkcs11:a", "key.pem"].map(isPkcs11Uri), [true, true, false, false]);
+  assert.equal(["pkcs11:a", "PKCS11:a", " pkcs11:a", "./pkcs11:a", "key.pem"].map(isPkcs11Uri), [
+    true,
+    true,
+    true,
+    false,
+    false,
+  ]);
 });
 
 test.run();
