@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { Data, Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
@@ -204,10 +204,20 @@ function write(
 ): Effect.Effect<void, Failure, FileSystem | Path> {
   return Effect.gen(function* () {
     yield* Effect.fromResult(parseCaConfig(file, toml));
+    const { path, mode } = yield* Effect.fromResult(targetOf(file));
+    const own = { path, content: toml, mode: /\bpin-value=/i.test(toml) ? 0o600 : mode };
     yield* Effect.mapError(
-      writeWhole([...more, { path: file, content: toml }], "replace"),
+      writeWhole([...more, own], "replace"),
       ({ message }) => refuse(message),
     );
+  });
+}
+
+/** The configuration itself, where a symbolic link names it, and who may read it. */
+function targetOf(file: string): Result.Result<{ readonly path: string; readonly mode: number }, RotationRefused> {
+  return Result.try({
+    try: () => ({ path: realpathSync(file), mode: statSync(file).mode & 0o777 }),
+    catch: (error) => refuse((error as Error).message),
   });
 }
 

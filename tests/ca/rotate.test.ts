@@ -1,7 +1,18 @@
 /** The rotation of the CA that issues: published, issuing, and the one before it out; its lists go on until then. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  lstatSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -224,6 +235,35 @@ test("cacerts has the certificate of a new root by the old one", async () => {
   const opened = Effect.flatMap(loadCaConfig(file("ca.toml")), (each) => openAuthority(each, () => {}));
   const failed = await Effect.runPromise(Effect.result(opened));
   assert.ok(Result.isFailure(failed) && /not a certificate about the root/.test(failed.failure.message));
+});
+
+test("bug: a rotation opened the configuration to all, and put a file in the place of a link to it", async () => {
+  await make();
+  await makeNext();
+  const mode = () => statSync(file("ca.toml")).mode & 0o777;
+  chmodSync(file("ca.toml"), 0o600);
+  assert.is(await step({ next: { cert: file("ca2-cert.pem"), key: file("ca2-key.pem") } }), "published");
+  assert.is(mode(), 0o600);
+  chmodSync(file("ca.toml"), 0o640);
+  renameSync(file("ca.toml"), file("real.toml"));
+  symlinkSync("real.toml", file("ca.toml"));
+  const before = process.umask(0o077);
+  try {
+    assert.is(await step(), "issuing");
+  } finally {
+    process.umask(before);
+  }
+  assert.ok(lstatSync(file("ca.toml")).isSymbolicLink());
+  assert.is(mode(), 0o640);
+});
+
+test("bug: a configuration that got a PIN with its next key stayed open to all", async () => {
+  await make();
+  await makeNext();
+  chmodSync(file("ca.toml"), 0o644);
+  const key = "pkcs11:token=acme;object=ca?module-path=/m.so&pin-value=0000";
+  assert.is(await step({ next: { cert: file("ca2-cert.pem"), key } }), "published");
+  assert.is(statSync(file("ca.toml")).mode & 0o777, 0o600);
 });
 
 test.run();
