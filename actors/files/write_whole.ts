@@ -19,7 +19,10 @@ import { signatureOf } from "./read_whole.ts";
 export interface OutputFile {
   readonly path: string;
   readonly content: string | Uint8Array;
-  /** Permission bits from the first byte on, less the umask. 0o644 when absent; keys want 0o600. */
+  /**
+   * Permission bits from the first byte on, less the umask. 0o644 when absent; keys want 0o600. Whoever could read a file goes on
+   * reading what replaces it, unless these bits are its owner's alone.
+   */
   readonly mode?: number;
   /** What happens where this file exists already; overrides the option of all files. */
   readonly existing?: ExistingFiles;
@@ -73,9 +76,10 @@ function writeAll(
   announce: (signatures: ReadonlyMap<string, string>) => void,
 ): Effect.Effect<void, FileNotWritten, FileSystem | Path> {
   return Effect.scoped(Effect.gen(function* () {
-    for (const file of files) yield* checkTarget(file.path, file.existing ?? existing);
+    const readers: number[] = [];
+    for (const file of files) readers.push(yield* checkTarget(file, file.existing ?? existing));
     const aside: Aside[] = [];
-    for (const file of files) aside.push(yield* writeAside(file, existing));
+    for (const [index, file] of files.entries()) aside.push(yield* writeAside(file, existing, readers[index]!));
     const signatures = new Map<string, string>();
     for (const { path, temporary } of aside) signatures.set(path, yield* signatureOf(temporary));
     announce(signatures);
@@ -91,17 +95,18 @@ interface Aside {
   readonly existing: ExistingFiles;
 }
 
-/** Refuses before anything is written; the move checks again. */
-const checkTarget = Effect.fnUntraced(function* (path: string, existing: ExistingFiles) {
+/** Refuses before anything is written; the move checks again. Gives the bits of those who read the file that is replaced. */
+const checkTarget = Effect.fnUntraced(function* ({ path, mode = 0o644 }: OutputFile, existing: ExistingFiles) {
   const files = yield* FileSystem;
   const there = yield* Effect.catch(files.stat(path), () => Effect.succeed(undefined));
-  if (there === undefined) return;
+  if (there === undefined) return 0;
   if (existing === "keep") yield* Effect.fail(new FileNotWritten({ path, problem: "exists", detail: "it is there" }));
   if (there.type !== "File") {
     yield* Effect.fail(
       new FileNotWritten({ path, problem: "other", detail: `it is no file but a ${nameOfType(there.type)}` }),
     );
   }
+  return (mode & 0o077) === 0 ? 0 : there.mode & 0o044;
 });
 
 /** `CharacterDevice` as two words. */
@@ -109,7 +114,7 @@ function nameOfType(type: string): string {
   return type.replace(/(?<=[a-z])(?=[A-Z])/g, " ").toLowerCase();
 }
 
-const writeAside = Effect.fnUntraced(function* (file: OutputFile, existing: ExistingFiles) {
+const writeAside = Effect.fnUntraced(function* (file: OutputFile, existing: ExistingFiles, readers: number) {
   const files = yield* FileSystem;
   const paths = yield* Path;
   const folder = paths.dirname(file.path);
@@ -119,6 +124,9 @@ const writeAside = Effect.fnUntraced(function* (file: OutputFile, existing: Exis
   const write = Effect.gen(function* () {
     const handle = yield* files.open(temporary, { flag: "wx", mode: file.mode ?? 0o644 });
     yield* Effect.addFinalizer(() => Effect.ignore(files.remove(temporary, { force: true })));
+    // The umask is about new files.
+    const mode = readers === 0 ? 0 : (yield* files.stat(temporary)).mode & 0o777;
+    if ((mode & readers) !== readers) yield* files.chmod(temporary, mode | readers);
     yield* handle.writeAll(content);
     yield* handle.sync;
   });

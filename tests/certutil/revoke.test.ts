@@ -4,13 +4,13 @@ import { Effect, Layer, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
 import { hostname, tmpdir } from "node:os";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { lstat, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { beginRecord } from "../../actors/certutil/begin_record.ts";
 import { CertutilError } from "../../actors/certutil/certutil_error.ts";
-import type { Outcome } from "../../actors/certutil/outcome.ts";
+import { type Outcome, writeOutputs } from "../../actors/certutil/outcome.ts";
 import { makeCrl, revoke } from "../../actors/certutil/revoke.ts";
 import { verifyChain } from "../../actors/certutil/verify.ts";
 import { parseCrl, type RevocationList } from "../../pki/crl.ts";
@@ -30,8 +30,8 @@ test.before.each(async () => {
   for (const [name, { certPem, keyPem, der }] of Object.entries({ root: pki.root, int: pki.intermediate })) {
     await writeFile(at(`${name}.pem`), certPem);
     await writeFile(at(`${name}.key`), keyPem, { mode: 0o600 });
-    const { path, content } = await run(beginRecord(der, at(`${name}.pem`)));
-    await writeFile(path, content);
+    const [record] = await run(beginRecord(der, at(`${name}.pem`), "new"));
+    await writeFile(record!.path, record!.content);
   }
   for (const { name, chainPem } of nodes) await writeFile(at(`${name}.pem`), chainPem);
 });
@@ -262,6 +262,35 @@ test("warns of a CA key that is open to others", async () => {
   await rm(at("int.key"));
   await writeFile(at("int.key"), pki.intermediate.keyPem, { mode: 0o644 });
   assert.match((await revokeNode("a")).warnings.join(), /open to others \(mode 0644\): chmod 600/);
+});
+
+test("bug: a list behind a symbolic link stayed old: the link was replaced", async () => {
+  await mkdir(at("www"));
+  await symlink(join("www", "published.pem"), at("crls.pem")); // there is none yet
+  await revokeNode("a");
+  await revokeNode("b");
+  assert.ok((await lstat(at("crls.pem"))).isSymbolicLink());
+  assert.equal(await readFile(at("www/published.pem"), "utf8"), await readFile(at("crls.pem"), "utf8"));
+  assert.equal(await numbers(), ["Test Intermediate CA 2"]);
+  await writeFile(at("www/kept.tsv"), await record());
+  await rm(at("int.pem.revoked.tsv"));
+  await symlink(at("www/kept.tsv"), at("int.pem.revoked.tsv"));
+  await revokeNode("c");
+  assert.match(await readFile(at("www/kept.tsv"), "utf8"), /^number\t3$/m);
+});
+
+test("bug: what a command reads was replaced where an output was a symbolic link to it", async () => {
+  await symlink(at("int.pem"), at("crls.pem"));
+  await rm(at("int.pem.revoked.tsv"));
+  await symlink(at("int.pem"), at("int.pem.revoked.tsv"));
+  assert.not.match(await refusal(() => revokeNode("a")), "done");
+  await rm(at("crls.pem"));
+  const output = { path: at("crls.pem"), kind: "ca-certificate" as const, content: pki.root.certPem };
+  await symlink(at("int.pem"), at("crls.pem"));
+  const writing = run(writeOutputs([output], "replace", [], [at("int.pem")]));
+  assert.match(await refusal(() => writing), "crls.pem: the command reads it");
+  const twice = run(writeOutputs([output, { ...output, path: at("int.pem") }], "replace"));
+  assert.match(await refusal(() => twice), "two of the files have this name");
 });
 
 test.run();

@@ -64,6 +64,23 @@ test("replaces when told so, and narrows the mode of what it replaces", async ()
   assert.equal(await readdir(dir), ["key.pem"]);
 });
 
+test("bug: under another umask a file that all read was closed to them when it was replaced", async () => {
+  const modeOf = async (name: string) => (await stat(at(name))).mode & 0o777;
+  await writeFile(at("crls.pem"), "old");
+  await chmod(at("crls.pem"), 0o644);
+  await writeFile(at("key.pem"), "old");
+  await chmod(at("key.pem"), 0o666);
+  const before = process.umask(0o077);
+  try {
+    const key = { path: at("key.pem"), content: "new", mode: 0o600 };
+    const files = [{ path: at("crls.pem"), content: "new" }, key, { path: at("first.pem"), content: "new" }];
+    assert.is(await write(files, "replace"), "written");
+  } finally {
+    process.umask(before);
+  }
+  assert.equal(await Promise.all(["crls.pem", "key.pem", "first.pem"].map(modeOf)), [0o644, 0o600, 0o600]);
+});
+
 test("writes none when the folder of one is missing", async () => {
   const files = [{ path: at("a"), content: "x" }, { path: at("gone/b"), content: "x" }];
   assert.is(await write(files), "missing-folder gone/b");
