@@ -40,7 +40,7 @@ export interface CaPairFiles extends Omit<PairFiles, "outKey"> {
   readonly outKey?: string | undefined;
   /** A key that is there: a file, or the URI of a key in a token. */
   readonly key?: string | undefined;
-  /** The passphrase or PIN of the keys that are there. */
+  /** The passphrase or PIN of the key that is there; where a CA signs, of the CA's. */
   readonly passin?: string | undefined;
 }
 
@@ -77,7 +77,8 @@ export function makeIntermediate(
     yield* checkPathLength(issuer.certificate, options);
     const { pathLength } = options;
     const request = { issuer: issuer.issuer, pathLength, ...subjectOf(options), ...period };
-    const signer = yield* keyToCertify(options);
+    // One source has one secret: that of the CA that signs. It is not presented to another token.
+    const signer = yield* keyToCertify({ ...options, passin: undefined });
     const made = yield* issuing(
       "make intermediate CA",
       () => signer === undefined ? issueIntermediate(request) : certifyIntermediate(request, signer),

@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { Effect } from "effect";
+import { Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import { fileSigner, IssueError, type Signer } from "../../pki/issue/mod.ts";
-import { isPkcs11Uri } from "../../pki/issue/pkcs11_uri.ts";
+import { isPkcs11Uri, parsePkcs11Uri } from "../../pki/issue/pkcs11_uri.ts";
 import { openPkcs11Signer, shownUri } from "../pkcs11/pkcs11_signer.ts";
 import { SignerError } from "../pkcs11/signer_error.ts";
 import { CertutilError, fromIssueError } from "./certutil_error.ts";
@@ -44,9 +44,20 @@ function readKeyFile({ key, passin }: KeySource, role: InputRole): Effect.Effect
 
 function openToken({ key, passin }: KeySource, role: InputRole): Effect.Effect<Signer, CertutilError, FileSystem> {
   return Effect.gen(function* () {
-    const pin = passin === undefined ? undefined : yield* readPassphrase(passin);
+    const pin = yield* pinFor(key, passin);
     return yield* fromToken(`use ${role.what}`, key, () => openPkcs11Signer(key, { pin }));
   });
+}
+
+/** The PIN that `--passin` names, where the URI has none: otherwise the source is not read. */
+export function pinFor(
+  uri: string,
+  passin: string | undefined,
+): Effect.Effect<string | undefined, CertutilError, FileSystem> {
+  const parsed = Result.getOrUndefined(parsePkcs11Uri(uri));
+  return passin === undefined || parsed === undefined || parsed.pin !== undefined
+    ? Effect.succeed(undefined)
+    : readPassphrase(passin);
 }
 
 /** What is asked of a token, with the operator's error. */

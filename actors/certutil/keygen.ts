@@ -13,9 +13,8 @@ import { generatePkcs11Key, shownUri } from "../pkcs11/pkcs11_signer.ts";
 import type { TokenKeyAlgorithm } from "../pkcs11/token_messages.ts";
 import { CertutilError } from "./certutil_error.ts";
 import { readIfThere } from "./input_file.ts";
-import { fromToken } from "./key_source.ts";
+import { fromToken, pinFor } from "./key_source.ts";
 import { type Outcome, writeOutputs } from "./outcome.ts";
-import { readPassphrase } from "./passphrase.ts";
 import type { Output } from "./replacement.ts";
 
 /** Options of `hypha-certutil keygen`. */
@@ -47,7 +46,7 @@ export function makeKey(options: MakeKey): Effect.Effect<Outcome, CertutilError,
       const remedy = "No key was made; choose another name, or overwrite it with --force.";
       return yield* new CertutilError({ what: "write", file: outPublic, detail: "it exists already", remedy });
     }
-    const pin = passin === undefined ? undefined : yield* readPassphrase(passin);
+    const pin = yield* pinFor(uri, passin);
     const spki = yield* fromToken("make key", uri, () => generatePkcs11Key(uri, algorithm, { pin }));
     const output: Output = { path: outPublic, kind: "public-key", content: formatPem("PUBLIC KEY", spki), mode: 0o644 };
     const { lines } = yield* writeOutputs([output], existing);

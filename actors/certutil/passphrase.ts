@@ -85,7 +85,8 @@ export function decryptKey(
   if (!encrypted.test(text)) return Effect.succeed(text);
   return Effect.gen(function* () {
     if (passin === undefined) {
-      const remedy = `Say where its passphrase is, with --passin: ${forms.slice("Write it as ".length)}`;
+      const remedy = `Say where its passphrase is, with --passin: ${forms.slice("Write it as ".length)} ` +
+        "With --ca-key and --key, --passin is of --ca-key: decrypt the other key first.";
       return yield* new CertutilError({ what: "read key", file, detail: "it is encrypted", remedy });
     }
     const passphrase = yield* readPassphrase(passin);

@@ -49,7 +49,7 @@ export function daysFlag(days: number, what: string): Flag.Flag<number> {
 export const passinFlag: Flag.Flag<string | undefined> = optionalFlag(
   "passin",
   "SOURCE",
-  "Passphrase of an encrypted key, or PIN of a token: pass:TEXT, env:NAME, file:PATH, fd:NUMBER or stdin (default: none).",
+  "Passphrase of an encrypted key, or PIN of a token, of --ca-key where there is one: pass:TEXT, env:NAME, file:PATH, fd:NUMBER or stdin (default: none).",
 );
 
 /** `--issued`. */

@@ -3,7 +3,7 @@ import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { certutilHere, opensslOk } from "../support/commands.ts";
+import { certutilHere, certutilWith, opensslOk } from "../support/commands.ts";
 import { needing } from "../support/prerequisites.ts";
 import { makeSoftToken, type SoftToken } from "../support/soft_token.ts";
 
@@ -106,6 +106,26 @@ test("bug: a URI with a leading blank was shown whole, with its PIN, as the name
   const error = await refused("gen-ca", "--key", ` ${token.uri("int")}&pin-value=0000`, ...out);
   assert.not.match(error, "0000");
   assert.match(error, /does not begin with pkcs11:/);
+});
+
+test("bug: --passin was read for a key whose URI has a PIN, once for each key, and its secret went to both keys", async () => {
+  const pinless = token.uri("p256").replace(/&pin.*/, "");
+  const make = (
+    key: string,
+    out: string,
+  ) => ["gen-intermediate-ca", "--ca-cert", "p.pem", "--key", key, "--common-name", "I", "--out-cert", out];
+  await done(...make(token.uri("int"), "i1.pem"), "--ca-key", token.uri("p256"), "--passin", "env:HYPHA_NONE");
+  const fromInput = [...make(token.uri("int"), "i2.pem"), "--ca-key", pinless, "--passin", "stdin"];
+  const { code, stdout, stderr } = await certutilWith(token.dir, "1234\n", ...fromInput);
+  assert.is(code, 0, stdout + stderr);
+  await openssl("genpkey", "-algorithm", "ED25519", "-aes256", "-pass", "pass:other", "-out", "locked.key");
+  const given = ["--ca-key", pinless, "--passin", `file:${token.pinFile}`];
+  assert.match(
+    await refused(...make("locked.key", "i3.pem"), ...given),
+    /locked\.key: it is encrypted.*--passin is of --ca-key/,
+  );
+  const other = token.uri("int").replace(/&pin.*/, "");
+  assert.match(await refused(...make(other, "i4.pem"), ...given), /object=int.*\(pin-missing\)/);
 });
 
 test.run();
