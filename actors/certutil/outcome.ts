@@ -58,7 +58,7 @@ export function writeOutputs(
 const keyKinds: ReadonlySet<Output["kind"]> = new Set(["private-key", "encrypted-key"]);
 
 /** The file that a path names, through symbolic links, also where it is not there yet. */
-const placeOf = Effect.fnUntraced(function* (path: string) {
+export const placeOf = Effect.fnUntraced(function* (path: string) {
   const [files, paths] = [yield* FileSystem, yield* Path];
   const link = yield* Effect.option(files.readLink(path));
   if (Option.isNone(link)) return paths.resolve(path);

@@ -5,6 +5,11 @@
  */
 import { Data } from "effect";
 
+/** How the public half of a key in a token gets into a file. */
+export const publicHalfHint =
+  "Write its public half: hypha-certutil csr --key 'pkcs11:…' --common-name x --out-csr KEY.csr; " +
+  "openssl req -in KEY.csr -noout -pubkey -out KEY.pub.";
+
 /** What an operator does about each problem. */
 const remedies = {
   "uri":
@@ -24,7 +29,7 @@ const remedies = {
   "key-missing":
     "Correct object= or id=, or make the key: hypha-certutil keygen 'pkcs11:…'; list keys: pkcs11-tool --list-objects --login.",
   "key-ambiguous": "Name the key by id= too.",
-  "key-exists": "Choose another object= or id=: a key in a token is not replaced.",
+  "key-exists": `Choose another object= or id=: a key in a token is not replaced. Or keep it. ${publicHalfHint}`,
   "key-unsupported": "Use a key of type Ed25519, or ECDSA with P-256 or P-384.",
   "signer-unavailable": "Check the token and its connection; signing goes on by itself when it answers again.",
 } as const;

@@ -3,7 +3,7 @@
  *
  * A process that does not answer in time, or ends, is killed and started once more. Where the second one fails too, the question is
  * refused with `signer-unavailable`, and so are all others, at once, until a process that is started every few seconds reaches the
- * token again. A wrong PIN is final: tokens lock after a few.
+ * token again. A wrong PIN is final: tokens lock after a few. A key is requested once: a token that was too slow may have made it.
  *
  * @module
  */
@@ -23,6 +23,8 @@ import {
 
 /** The time for an answer, in milliseconds. A network HSM signs in some ten. */
 export const answerMs = 5_000;
+/** The time for making a key, which slow cards need: less than the process's own alarm. */
+export const generateMs = 25_000;
 /** The time for a start in addition: a runtime and a module are loaded. */
 export const startMs = 5_000;
 /** The time until a token that failed is tried again, in milliseconds. */
@@ -127,7 +129,7 @@ export class TokenProcess {
     if (this.#failure !== undefined) throw this.#failure;
     try {
       return await this.#attempt(request).catch((error: SignerError) => {
-        if (error.code !== "signer-unavailable") throw error;
+        if (error.code !== "signer-unavailable" || request.op === "generate") throw error;
         return this.#attempt(request);
       });
     } catch (error) {
@@ -156,7 +158,7 @@ export class TokenProcess {
   }
 
   async #attempt(request: TokenRequest): Promise<Buffer> {
-    return (await this.#opened()).ask(request, this.#timing.answerMs);
+    return (await this.#opened()).ask(request, request.op === "generate" ? generateMs : this.#timing.answerMs);
   }
 
   async #opened(): Promise<OpenChild> {

@@ -1,5 +1,6 @@
 /** Keys in a token of SoftHSM wherever a command takes a key; OpenSSL verifies all that they sign. */
 import { rm, writeFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -126,6 +127,28 @@ test("bug: --passin was read for a key whose URI has a PIN, once for each key, a
   );
   const other = token.uri("int").replace(/&pin.*/, "");
   assert.match(await refused(...make(other, "i4.pem"), ...given), /object=int.*\(pin-missing\)/);
+});
+
+test("bug: keygen made a key, and only then found that its public half cannot be written", async () => {
+  const uri = token.uri("late");
+  assert.match(
+    await refused("keygen", uri, "--out-public", "missing/late.pub"),
+    /its folder is missing.*mkdir -p missing/,
+  );
+  assert.match(
+    await refused("keygen", uri, "--out-public", "root.pem", "--force"),
+    /a CA's certificate, not a public key/,
+  );
+  await done("keygen", uri, "--out-public", "late.pub");
+  const again = await refused("keygen", uri, "--out-public", "late2.pub");
+  assert.match(
+    again,
+    /\(key-exists\).*hypha-certutil csr --key .*openssl req -in KEY\.csr -noout -pubkey -out KEY\.pub/,
+  );
+  await done("csr", "--key", uri, "--common-name", "late", "--out-csr", "late.csr");
+  await openssl("req", "-in", "late.csr", "-noout", "-pubkey", "-out", "late2.pub");
+  const [written, exported] = ["late.pub", "late2.pub"].map((name) => readFileSync(join(token.dir, name), "utf8"));
+  assert.is(exported, written);
 });
 
 test.run();

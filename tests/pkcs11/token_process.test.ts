@@ -190,6 +190,25 @@ test("lines of the module between the answers are passed over", async () => {
   token.end();
 });
 
+const generate = { op: "generate", key: { object: "slow" }, algorithm: "ed25519" } as const;
+
+test("bug: a key whose making took longer than a signature was requested twice", async () => {
+  const script =
+    `while read line; do case "$line" in *generate*) sleep 1;; esac; echo '@token {"bytes": "AAAA"}'; done`;
+  const { token, started } = tokenProcess(shellProcess(script));
+  assert.is((await token.ask(generate)).length, 3);
+  assert.is(started.length, 1);
+  token.end();
+});
+
+test("bug: a key was made twice where the process ended in between", async () => {
+  const script = `read line; echo '@token {"bytes": "AAAA"}'; read line; exit 3`;
+  const { token, started } = tokenProcess(shellProcess(script), "1234", { ...timing, tryAgainMs: 60_000 });
+  assert.is(await codeOf(token.ask(generate)), "signer-unavailable");
+  assert.is(started.length, 1);
+  token.end();
+});
+
 test("questions over the limit are refused at once", async () => {
   const { token, started } = tokenProcess(shellProcess("exec sleep 60"), "1234", {
     ...timing,
