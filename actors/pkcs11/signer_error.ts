@@ -25,7 +25,9 @@ const remedies = {
   "pin-unreadable": "Correct pin-source: a file whose first line is the PIN, readable by this user.",
   "pin-wrong":
     "Correct the PIN before the next start: it is not tried again, because tokens lock after a few wrong ones.",
-  "pin-locked": "Unlock the token with its security officer's PIN, as its vendor describes.",
+  "pin-locked":
+    "Where one try is left, log in once with the right PIN, which resets the count: pkcs11-tool --module MODULE --login --list-objects. " +
+    "A locked token is unlocked with its security officer's PIN, as its vendor describes. Then start again.",
   "key-missing":
     "Correct object= or id=, or make the key: hypha-certutil keygen 'pkcs11:…'; list keys: pkcs11-tool --list-objects --login.",
   "key-ambiguous": "Name the key by id= too.",

@@ -229,7 +229,8 @@ function attributesOf(keyClass: number, { object, id }: KeySelector): readonly A
 }
 
 function findToken(module: Cryptoki, { label, serial, slotId }: OpenToken["token"]) {
-  const tokens = module.slots().map((slot) => ({ slot, ...module.tokenInfo(slot) }));
+  const seen = module.slots().map((slot) => readToken(module, slot));
+  const tokens = seen.filter((each) => "label" in each);
   const [token, ...more] = tokens.filter((each) =>
     (label === undefined || each.label === label) && (serial === undefined || each.serial === serial) &&
     (slotId === undefined || each.slot === slotId)
@@ -238,7 +239,22 @@ function findToken(module: Cryptoki, { label, serial, slotId }: OpenToken["token
   if (token !== undefined) return token;
   const names = tokens.map((each) => JSON.stringify(each.label)).slice(0, namedMax);
   const present = names.length === 0 ? "no token is present" : `these tokens are present: ${names.join(", ")}`;
-  throw new TokenProblem("token-missing", `the token is not present; ${present}`);
+  const unread = seen.flatMap((each) =>
+    "refusal" in each ? [`slot ${each.slot} cannot be read (${each.refusal})`] : []
+  );
+  // The token may be in such a slot, and readable later.
+  const problem = unread.length === 0 ? "token-missing" : "signer-unavailable";
+  throw new TokenProblem(problem, ["the token is not present", present, ...unread.slice(0, namedMax)].join("; "));
+}
+
+/** A token, or why it cannot be read: a blank card, one that another program holds. */
+function readToken(module: Cryptoki, slot: number) {
+  try {
+    return { slot, ...module.tokenInfo(slot) };
+  } catch (error) {
+    if (error instanceof CryptokiError) return { slot, refusal: error.message };
+    throw error;
+  }
 }
 
 function readPin(pin: NonNullable<OpenToken["pin"]>): Buffer {
