@@ -28,6 +28,13 @@ export interface Renewal {
   readonly trustDomain?: string | undefined;
 }
 
+/** The certificate to renew, and those that follow it in its file. */
+export interface Renewed {
+  readonly certificate: Certificate;
+  /** DER. */
+  readonly issuers: readonly Uint8Array[];
+}
+
 /**
  * Reads the certificate to renew. It must be a node's, issued by the CA, and the CA's record of revocations must not name
  * it. One that has expired can be renewed.
@@ -35,7 +42,7 @@ export interface Renewal {
 export function readRenewed(
   options: Renewal,
   authority: Authority,
-): Effect.Effect<Certificate, CertutilError, FileSystem> {
+): Effect.Effect<Renewed, CertutilError, FileSystem> {
   const { csr, outCert, caCert } = options;
   const named = "Give subject and names: --common-name, and --role with --domain, or --san.";
   const refuse = (detail: string, remedy = named) =>
@@ -51,7 +58,8 @@ export function readRenewed(
         `To renew that certificate, with its names, add --force. ${named}`,
       );
     }
-    const certificate = yield* readOld(outCert);
+    const renewed = yield* readOld(outCert);
+    const { certificate } = renewed;
     if (certificate.basicConstraints?.ca === true) return yield* refuse(`, and ${outCert} is a CA's`);
     if (!isIssuedBy(certificate, authority)) {
       return yield* refuse(`, and ${outCert} is of another CA than ${caCert}: its names are not taken over`);
@@ -59,7 +67,7 @@ export function readRenewed(
     if (yield* isRevoked(certificate, authority, options)) {
       return yield* refuse(`, and ${outCert} is revoked: its names are not taken over`);
     }
-    return certificate;
+    return renewed;
   });
 }
 
@@ -70,11 +78,12 @@ function partOf({ organization, country, san, role, trustDomain }: Renewal): str
 }
 
 const readOld = Effect.fnUntraced(function* (file: string) {
-  const [der] = yield* readCertificateFile(file, { what: "certificate", flag: "--out-cert" });
+  const [der, ...issuers] = yield* readCertificateFile(file, { what: "certificate", flag: "--out-cert" });
   const remedy = "Give subject and names with --common-name.";
   const refuse = ({ message: detail }: { readonly message: string }) =>
     new CertutilError({ what: "renew", file, detail, remedy });
-  return yield* Effect.fromResult(Result.mapError(parseCertificate(der!), refuse));
+  const certificate = yield* Effect.fromResult(Result.mapError(parseCertificate(der!), refuse));
+  return { certificate, issuers } satisfies Renewed;
 });
 
 /** Whether the CA's revocation record names the certificate. Without the CA's own record nothing is renewed. */

@@ -8,6 +8,7 @@ import type { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { signCsr, type SubjectName } from "../../pki/issue/mod.ts";
+import { formatPem } from "../../pki/pem.ts";
 import type { ExistingFiles } from "../files/write_whole.ts";
 import { keyWarning } from "./accepted_keys.ts";
 import { type Authority, type AuthorityFiles, readAuthority } from "./authority.ts";
@@ -42,13 +43,15 @@ export function signRequest(options: SignRequest): Effect.Effect<Outcome, Certut
     const issuer = yield* readAuthority(options);
     const { period, warnings: ends } = yield* periodUnder(options, issuer.certificate, options.caCert);
     const csrPem = yield* readPemInput(options.csr, { what: "signing request", flag: "--csr" }, "signing request");
-    const identity = yield* identityOf(options, issuer);
+    const { identity, issuers } = yield* identityOf(options, issuer);
     const signed = yield* issuing(
       `sign ${options.csr}`,
       () => signCsr({ issuer: issuer.issuer, csrPem, identity, ...period }),
     );
     const { subject, publicKey } = Result.getOrThrow(parseCertificate(signed.der));
-    const content = withChain(signed.certPem, issuer, options.chain);
+    const chained = withChain(signed.certPem, issuer, issuers.length > 0 ? "leaf-and-issuer" : options.chain);
+    const above = issuers.slice(1).map((der) => formatPem("CERTIFICATE", der)).filter((pem) => !chained.includes(pem));
+    const content = chained + above.join("");
     const files: readonly Output[] = [{ path: options.outCert, kind: "certificate", content }];
     const warnings = [...issuer.warnings, ...ends, ...keyWarning(publicKey, "node"), ...claimWarning(signed.der)];
     const issued = { der: signed.der, files, warnings };
@@ -67,10 +70,16 @@ function ignoredLine(ignored: readonly string[]): readonly string[] {
   return [`ignored: ${ignored.slice(0, ignoredShownMax).map(printable).join(", ")}${more}`];
 }
 
-/** The signer's words; without a common name, those of the certificate in whose place the new one goes. */
+/**
+ * The signer's words; without a common name, those of the certificate in whose place the new one goes. Issuers that stand behind that one are
+ * kept, the first as the CA's file has it now.
+ */
 const identityOf = Effect.fnUntraced(function* (options: SignRequest, issuer: Authority) {
   const { commonName, organization, country } = options;
-  if (commonName === undefined) return { renews: yield* readRenewed(options, issuer) };
+  if (commonName === undefined) {
+    const { certificate, issuers } = yield* readRenewed(options, issuer);
+    return { identity: { renews: certificate }, issuers };
+  }
   const names = yield* Effect.fromResult(namesOf({ ...options, commonName }));
-  return { commonName, organization, country, ...names };
+  return { identity: { commonName, organization, country, ...names }, issuers: [] };
 });

@@ -114,6 +114,23 @@ test("renews a certificate in its place, with its names and another key", async 
   assert.is.not(after.peer, before.peer);
 });
 
+test("bug: a certificate was renewed without the issuers that its file had", async () => {
+  const certificates = async (file: string) =>
+    [...(await readFile(at(file), "utf8")).matchAll(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g)]
+      .map(([block]) => block);
+  await done("gen-cert", ...ca("int"), ...out("k"), ...worker, "--chain");
+  const [int = ""] = await certificates("int.pem");
+  const [root = ""] = await certificates("root.pem");
+  await request("k", "w1");
+  await done(...sign("k", "--force"));
+  assert.equal((await certificates("k.pem")).slice(1), [int]);
+  await appendFile(at("k.pem"), `${root}\n`);
+  await done(...sign("k", "--force", "--chain"));
+  assert.equal((await certificates("k.pem")).slice(1), [int, root]);
+  await done(...sign("k", ...worker, "--force"));
+  assert.equal((await certificates("k.pem")).slice(1), []);
+});
+
 test("renews nothing of another CA, of the same name too, no CA, and nothing that is revoked", async () => {
   await request("o", "w1");
   await done("gen-cert", ...ca("int2"), ...out("o"), ...worker, "--force");
