@@ -10,7 +10,8 @@ import type { FileSystem } from "effect/FileSystem";
 import type { Role } from "../../pki/certificate.ts";
 import { peerIdOf } from "../../pki/peer_id.ts";
 import type { CertutilError } from "./certutil_error.ts";
-import { examineBundle, examineChain, examineIdentity, readCertificates } from "./doctor/certificates.ts";
+import { isThere } from "../files/is_there.ts";
+import { examineBundle, examineChain, examineIdentity, joinAgain, readCertificates } from "./doctor/certificates.ts";
 import { type NodeSettings, readSettings } from "./doctor/configuration.ts";
 import { examineDomains } from "./doctor/domains.ts";
 import { doubtful, type Finding, fine, wrong } from "./doctor/finding.ts";
@@ -76,14 +77,22 @@ const mends = {
   identity: "hypha-ca token --identity, then join with --membership-identity-key",
 };
 
-const readFiles = Effect.fnUntraced(function* ({ keyPem, certPem, trustPem, crlsPem, identityPem }: NodeSettings) {
+const memberMends = { ...mends, key: joinAgain, cert: joinAgain };
+
+const readFiles = Effect.fnUntraced(function* (settings: NodeSettings) {
+  const { keyPem, certPem, trustPem, crlsPem, identityPem, membership } = settings;
   const findings: Finding[] = [];
   const read = Effect.fnUntraced(function* (path: string | undefined, part: keyof typeof mends, what: string) {
     if (path === undefined) return undefined;
+    const isPair = part === "key" || part === "cert";
+    if (isPair && identityPem !== undefined && !(yield* Effect.orElseSucceed(isThere(path), () => true))) {
+      findings.push(fine(`${part}-file`, path, "it is made at the node's start, with the identity's key"));
+      return undefined;
+    }
     const outcome = yield* readNodeFile(path, {
       key: `${part}_pem`,
       what,
-      mend: mends[part],
+      mend: (membership ? memberMends : mends)[part],
     });
     if ("text" in outcome) return outcome;
     findings.push(outcome);
@@ -111,7 +120,9 @@ const examineFiles = Effect.fnUntraced(
       ...keyed?.findings ?? [],
       ...cert === undefined ? [] : [examineMode("certificate-permissions", cert)],
       ...chain?.findings ?? [],
-      ...own === undefined ? [] : examineChain(cert!.path, own, { key: keyed?.key, at }),
+      ...own === undefined
+        ? []
+        : examineChain(cert!.path, own, { key: keyed?.key, at, membership: settings.membership }),
       ...trust === undefined ? [] : [examineMode("bundle-permissions", trust)],
       ...bundle?.findings ?? [],
       ...anchors === undefined ? [] : examineBundle(trust!.path, anchors, at),

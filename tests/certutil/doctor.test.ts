@@ -113,7 +113,39 @@ const identityOf = async (notAfter: Date) => {
   return (await pki.node("w", { san, notBefore: inDays(-10), notAfter })).certPem;
 };
 
+const member = '[membership]\nca = ["https://ca.example"]';
+const fresh = await pki.node("fresh", { notBefore: inDays(-5), notAfter: inDays(25) });
+const late = await pki.node("late", { notBefore: inDays(-22), notAfter: inDays(8) });
+const of = ({ chainPem, keyPem }: typeof node) => ({ cert: chainPem, key: keyPem });
+
 const otherPeer = "12D3KooWBngswErHPB9iRtQVw5c5WEtesH6QDZULKrQdM7vbDU2M";
+
+/** Nodes of a `hypha-ca` renew their certificates themselves. */
+const memberCases: typeof cases = [
+  [
+    "bug: a third of a member's life was always too little",
+    { ...of(fresh), more: member },
+    "certificate-expiry",
+    "ok",
+    /^$/,
+  ],
+  [
+    "a member that did not renew",
+    { ...of(late), more: member },
+    "certificate-expiry",
+    "warning",
+    /^start the node.*log/,
+  ],
+  [
+    "a member that expired",
+    { ...of(expired), more: member },
+    "certificate-expiry",
+    "error",
+    /hypha-ca token --replace/,
+  ],
+  ["a member without a key", { gone: "key.pem", more: member }, "key-file", "error", /^hypha-ca token --replace/],
+  ["a member with another key", { key: soon.keyPem, more: member }, "key-match", "error", /hypha-ca token --replace/],
+];
 
 const cases: [name: string, changes: Partial<Files>, check: string, level: string, mend: RegExp][] = [
   ["a key that others can read", { keyMode: 0o640 }, "key-permissions", "error", /^chmod 600 .*key\.pem$/],
@@ -199,7 +231,7 @@ const cases: [name: string, changes: Partial<Files>, check: string, level: strin
     /without \/p2p/,
   ],
 ];
-for (const [name, changes, check, level, mend] of cases) {
+for (const [name, changes, check, level, mend] of [...cases, ...memberCases]) {
   test(`finds ${name}`, async () => {
     const diagnosis = await diagnose(changes);
     const found = diagnosis.findings.find((finding) => finding.check === check && finding.level === level);
@@ -208,6 +240,20 @@ for (const [name, changes, check, level, mend] of cases) {
     assert.is(diagnosis.ok, !diagnosis.findings.some((finding) => finding.level === "error"));
   });
 }
+
+test("bug: a pair that a node with an identity in a token makes at its start was missing", async () => {
+  await diagnose({ identity: await identityOf(inDays(100)) });
+  for (const name of ["cert.pem", "key.pem"]) await rm(at(name));
+  const { findings, ok } = Result.getOrThrow(await run(examine({ config: at("config.toml") })));
+  assert.ok(ok, JSON.stringify(findings));
+  assert.match(findings.find(({ check }) => check === "cert-file")?.detail ?? "", /made at the node's start/);
+});
+
+test("bug: the command for a chain emptied the file that it read", async () => {
+  const { findings } = await diagnose({ cert: node.certPem + other.trustPem });
+  const mend = findings.find(({ check }) => check === "chain-order")?.mend ?? "";
+  assert.match(mend, `cat NODE-CERT.pem INTERMEDIATE-CERT.pem > CHAIN.pem && mv CHAIN.pem ${at("cert.pem")}`);
+});
 
 test("bundles intermediates before roots, each once, from PEM and DER", async () => {
   await writeFile(at("root.pem"), pki.trustPem);

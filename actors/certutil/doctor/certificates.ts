@@ -8,7 +8,7 @@ import { sameBytes } from "../../../pki/bytes.ts";
 import { type Certificate, isSelfIssued, parseCertificate } from "../../../pki/certificate.ts";
 import { keyMatches, type PrivateKey } from "../../../pki/key.ts";
 import { parsePem } from "../../../pki/pem.ts";
-import { daysUntil, doubtful, type Finding, fine, soonDays, wrong } from "./finding.ts";
+import { daysUntil, doubtful, type Finding, fine, soonMs, wrong } from "./finding.ts";
 import type { NodeFile } from "./node_file.ts";
 
 /** What was found, and the certificates where all could be read. */
@@ -18,6 +18,9 @@ export interface CertificatesExamined {
 }
 
 const newCertificate = "hypha-certutil csr on the node, hypha-certutil sign at the CA";
+
+/** How a node of a `hypha-ca` gets another certificate: one that `sign` makes is not in the CA's register, and is not renewed. */
+export const joinAgain = "hypha-ca token --replace at the CA, then join with it in an empty folder";
 
 /** Reads a file of certificates; `check` is what a file that cannot be read is found under. */
 export function readCertificates({ path, text }: NodeFile, check: string): CertificatesExamined {
@@ -43,17 +46,37 @@ export function readCertificates({ path, text }: NodeFile, check: string): Certi
 export function examineChain(
   path: string,
   chain: readonly Certificate[],
-  { key, at }: { readonly key: PrivateKey | undefined; readonly at: Date },
+  { key, at, membership }: {
+    readonly key: PrivateKey | undefined;
+    readonly at: Date;
+    /** Whether the node renews its certificate at a `hypha-ca`. */
+    readonly membership: boolean;
+  },
 ): readonly Finding[] {
-  const [leaf] = chain as readonly [Certificate, ...Certificate[]];
+  const [leaf, ...issuers] = chain as readonly [Certificate, ...Certificate[]];
+  const another = membership ? joinAgain : newCertificate;
+  const issuersMend = membership
+    ? "hypha-ca rotate at the CA; the node's next certificate brings the new one"
+    : another;
+  const check = "certificate-expiry";
   return [
-    ...(key === undefined ? [] : [matchFinding(path, chain, key)]),
+    ...(key === undefined ? [] : [matchFinding(path, chain, { key, another })]),
     orderFinding(path, chain),
-    ...chain.map((certificate) => expiryFinding("certificate-expiry", path, certificate, { at, mend: newCertificate })),
+    membership ? renewalFinding(path, leaf, at) : expiryFinding(check, path, leaf, { at, mend: another }),
+    ...issuers.map((issuer) => expiryFinding(check, path, issuer, { at, mend: issuersMend })),
     isSelfIssued(leaf)
-      ? wrong("self-signed", path, "the certificate is self-signed, and every peer refuses those", newCertificate)
+      ? wrong("self-signed", path, "the certificate is self-signed, and every peer refuses those", another)
       : fine("self-signed", path, `issued by ${leaf.issuer.text}`),
   ];
+}
+
+/** A node renews its certificate when a third of its life is left: it is late from then on. */
+function renewalFinding(path: string, leaf: Certificate, at: Date): Finding {
+  const { notBefore, notAfter } = leaf.period;
+  const look = "start the node; its log says why it does not renew";
+  const mend = at > notAfter ? `${look}. Too late after the end: ${joinAgain}` : look;
+  const third = (notAfter.getTime() - notBefore.getTime()) / 3;
+  return expiryFinding("certificate-expiry", path, leaf, { at, mend, soon: third });
 }
 
 /** Examines the certificate of an identity in hardware: the node renews it itself, with the certificates for TLS. */
@@ -73,22 +96,29 @@ export function examineIdentity(file: NodeFile, at: Date): readonly Finding[] {
   return [...findings, kind, expiryFinding("identity-expiry", file.path, leaf, { at, mend })];
 }
 
-function matchFinding(path: string, chain: readonly Certificate[], key: PrivateKey): Finding {
+function matchFinding(
+  path: string,
+  chain: readonly Certificate[],
+  { key, another }: { readonly key: PrivateKey; readonly another: string },
+): Finding {
   const place = chain.findIndex((certificate) => keyMatches(certificate, key));
   if (place === 0) return fine("key-match", path, "the key belongs to the certificate");
   const mend = place > 0
-    ? "put the node's certificate first, its issuers behind it: cat NODE-CERT.pem INTERMEDIATE-CERT.pem > CHAIN.pem"
-    : `give the key that was made along with it, or a new one: ${newCertificate}`;
+    ? `put the node's certificate first, its issuers behind it: ${makeChain(path)}`
+    : `give the key that was made along with it, or a new one: ${another}`;
   const detail = place > 0
     ? `the certificate of the key is number ${place + 1} in the file`
     : "the key is not this certificate's";
   return wrong("key-match", path, detail, mend);
 }
 
+/** Through another file: one of those that are read may be the chain itself. */
+const makeChain = (path: string) => `cat NODE-CERT.pem INTERMEDIATE-CERT.pem > CHAIN.pem && mv CHAIN.pem ${path}`;
+
 function orderFinding(path: string, chain: readonly Certificate[]): Finding {
   const misplaced = chain.slice(1).find((issuer, index) => !sameBytes(chain[index]!.issuer.der, issuer.subject.der));
   if (misplaced !== undefined) {
-    const mend = `each certificate stands before its issuer's: cat NODE-CERT.pem INTERMEDIATE-CERT.pem > ${path}`;
+    const mend = `each certificate stands before its issuer's: ${makeChain(path)}`;
     return doubtful("chain-order", path, `${misplaced.subject.text} did not issue what stands before it`, mend);
   }
   const last = chain.at(-1)!;
@@ -103,7 +133,7 @@ export function expiryFinding(
   check: string,
   path: string,
   { subject, period }: Certificate,
-  { at, mend }: { readonly at: Date; readonly mend: string },
+  { at, mend, soon = soonMs }: { readonly at: Date; readonly mend: string; readonly soon?: number },
 ): Finding {
   const { notBefore, notAfter } = period;
   const end = notAfter.toISOString();
@@ -113,7 +143,9 @@ export function expiryFinding(
   }
   if (at > notAfter) return wrong(check, path, `${subject.text} expired at ${end}`, mend);
   const days = daysUntil(notAfter, at);
-  if (days < soonDays) return doubtful(check, path, `${subject.text} expires in ${days} days, at ${end}`, mend);
+  if (notAfter.getTime() - at.getTime() < soon) {
+    return doubtful(check, path, `${subject.text} expires in ${days} days, at ${end}`, mend);
+  }
   return fine(check, path, `${subject.text} is valid until ${end}`);
 }
 

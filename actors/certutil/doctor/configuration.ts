@@ -28,6 +28,8 @@ export interface NodeSettings {
   readonly crlsPem: string | undefined;
   /** The certificate of the identity in hardware, where there is one. */
   readonly identityPem?: string | undefined;
+  /** Whether the node gets its certificate from a `hypha-ca`, and renews it there. */
+  readonly membership: boolean;
   readonly gatewayAddresses: readonly string[];
   /** Where lists are kept; undefined where the configuration cannot be read. */
   readonly stateDir?: string | undefined;
@@ -105,6 +107,7 @@ function fromConfig(file: string, config: RoleConfig): NodeSettings {
     trustPem,
     crlsPem,
     identityPem: membership?.identityCertPem,
+    membership: membership !== undefined,
     stateDir,
     requiresLists,
   };
@@ -129,6 +132,7 @@ function fromText(file: string, { text, role, problems }: ReadConfig): NodeSetti
     keyPem: path("key_pem"),
     trustPem: path("trust_pem"),
     crlsPem: path("crls_pem"),
+    membership: values["membership"] !== undefined,
     gatewayAddresses: [],
     trustDomains: [],
     policy: defaultPolicy,

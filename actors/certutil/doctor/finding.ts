@@ -33,8 +33,8 @@ export function wrong(check: string, file: string | null, detail: string, mend: 
 
 const dayMs = 24 * 60 * 60 * 1_000;
 
-/** From this many days before its end on, a certificate counts as expiring soon. */
-export const soonDays = 30;
+/** From this long before its end on, a certificate counts as expiring soon, in milliseconds. */
+export const soonMs = 30 * dayMs;
 
 /** Whole days from one time to another; negative once it has passed. */
 export function daysUntil(end: Date, at: Date): number {
