@@ -66,8 +66,8 @@ export interface TrainerLink {
   receiveInto(directory: string): void;
   /** The executor fetches the parameters of a round: older results are not for it. */
   begin(round: number): Effect.Effect<void>;
-  /** The executor applied what was handed to it. Returns the round of its parameters. */
-  applied(): number;
+  /** The executor applied what was handed to it: what it has read is removed. Returns the round of its parameters. */
+  applied(): Effect.Effect<number>;
   /** The executor processed so many samples in this round. */
   countSamples(samples: number): void;
   /** Another aggregator took over: it gets the update again. */
@@ -109,7 +109,11 @@ class Link implements TrainerLink {
   #applied: number;
   #samples = 0;
   #queue: readonly SavedResult[] = [];
+  /** Results that were handed over, and that the executor may still have to read. */
+  #unread: readonly SavedResult[] = [];
   #kept: KeptUpdate | undefined;
+  /** The update whose result the executor has reported. */
+  #reported: KeptUpdate | undefined;
   #isCopying = false;
 
   constructor(input: TrainerLinkInput, receiver: PushReceiver, sending: FiberHandle.FiberHandle<void, never>) {
@@ -232,6 +236,7 @@ class Link implements TrainerLink {
   handed(result: SavedResult): void {
     this.#queue = this.#queue.filter(({ round }) => round > result.round);
     this.#handed = Math.max(this.#handed, result.round);
+    this.#unread = [...this.#unread, result];
     this.#notify();
   }
 
@@ -248,15 +253,36 @@ class Link implements TrainerLink {
       this.#samples = 0;
       this.#allow();
       this.#notify();
-      const { directory } = this.#input;
-      return Effect.forEach(stale, ({ path }) => Effect.ignore(directory.remove(path)), { discard: true });
+      return this.#remove(stale);
     });
   }
 
-  applied(): number {
-    this.#applied = this.#handed;
-    this.#samples = 0;
-    return this.#applied;
+  applied(): Effect.Effect<number> {
+    return Effect.suspend(() => {
+      const read = this.#takeRead();
+      this.#applied = this.#handed;
+      this.#samples = 0;
+      return Effect.as(this.#remove(read), this.#applied);
+    });
+  }
+
+  /**
+   * Results that the executor has read. After an update it waits for a result and takes those that have come: what it had before this
+   * update, or else the oldest. One that came just before its report may be unread.
+   */
+  #takeRead(): readonly SavedResult[] {
+    // A report is repeated where its answer was lost.
+    if (this.#reported === this.#kept) return [];
+    this.#reported = this.#kept;
+    const upTo = Math.max(this.#unread[0]?.round ?? 0, this.#applied);
+    const read = this.#unread.filter(({ round }) => round <= upTo);
+    this.#unread = this.#unread.filter(({ round }) => round > upTo);
+    return read;
+  }
+
+  #remove(results: readonly SavedResult[]): Effect.Effect<void> {
+    const { directory } = this.#input;
+    return Effect.forEach(results, ({ path }) => Effect.ignore(directory.remove(path)), { discard: true });
   }
 
   countSamples(samples: number): void {

@@ -154,6 +154,8 @@ function makeBatches({ bridge, spec, workDir }: TrainingInput, { data, batch_siz
         const slice = await fetchFile(bridge, data);
         const random = seededRandom(seedOf(`${spec.job_id} ${slice} ${fetched++}`));
         const more = orThrow(parseDigits(await readFile(join(workDir, slice), "utf8")));
+        // It counts against the lease's storage.
+        await rm(join(workDir, slice), { force: true });
         rows = [...rows, ...shuffled(more, random)];
         empty = more.length === 0 ? empty + 1 : 0;
         if (empty === emptySlicesMax) throw new TrainingFailed("Cannot train: the slices hold no rows");

@@ -85,6 +85,7 @@ class Bridge {
     if (route === "/resources/fetch") {
       const { dataset } = body as { readonly dataset: string };
       this.heard.push(dataset);
+      if (dataset === "numbers") writeFileSync(join(this.#workDir, dataset), "1\n2\n3");
       return [{ path: dataset, size: 1 }];
     }
     if (route === "/resources/send") {
@@ -145,7 +146,6 @@ test("the TypeScript example does two rounds as the page says, and ends with 0",
       join(workDir, "weights"),
       encodeTensors(new Map([["w", { shape: [1], values: Float32Array.of(0) }]])),
     );
-    writeFileSync(join(workDir, "numbers"), "1\n2\n3");
     const child = start(workDir, socketPath);
     const timer = setTimeout(() => child.kill("SIGKILL"), 30_000);
     const [code] = await once(child, "close") as [number | null];

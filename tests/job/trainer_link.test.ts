@@ -130,7 +130,7 @@ test("an update goes to another aggregator by itself, until the result of its ro
   assert.is((await take()).round, 5);
   link.change(roles("agg-3"));
   write("u", "update 6");
-  assert.is(link.applied(), 5);
+  assert.is(await Effect.runPromise(link.applied()), 5);
   await Effect.runPromise(link.send("u"));
   await eventually("the third has the next one", () => pushed.length === 3);
   assert.equal(pushed[2], { peer: "agg-3", round: 6, samples: 0, text: "update 6" }, "and not the one before");
@@ -141,7 +141,7 @@ test("bug: where the same worker aggregated again, it was not sent the update, a
   const { link, pushed, result, take, write, end } = await start();
   assert.ok(await result("agg-1", 5, 0));
   await take();
-  link.applied();
+  await Effect.runPromise(link.applied());
   write("u", "update 6");
   await Effect.runPromise(link.send("u"));
   await eventually("it has it", () => pushed.length === 1);
@@ -179,12 +179,49 @@ test("results are taken before the executor receives, in order, and each is hand
     "elsewhere/round-7.safetensors",
   ]);
   for (const { path, round } of taken) assert.is(readFileSync(join(work, path), "utf8"), `result ${round}`);
-  assert.is(link.applied(), 7);
+  assert.is(await Effect.runPromise(link.applied()), 7);
+  await end();
+});
+
+test("bug: each result stayed in the work directory, which ended long trainings at its limit", async () => {
+  const { link, work, result, take, write, end } = await start();
+  const kept = () => readdirSync(join(work, "incoming")).sort();
+  for (const round of [5, 6]) {
+    write("u", `update ${round}`);
+    await Effect.runPromise(link.send("u"));
+    assert.ok(await result("agg-1", round));
+    await take();
+    assert.equal(kept(), [`round-${round}.safetensors`], "the executor may read it until it reports");
+    assert.is(await Effect.runPromise(link.applied()), round);
+    assert.equal(kept(), []);
+  }
+  await end();
+});
+
+test("a result that came as the executor reported is kept until the report of the next update", async () => {
+  const { link, work, result, take, write, end } = await start();
+  const kept = () => readdirSync(join(work, "incoming")).sort();
+  write("u", "update 5");
+  await Effect.runPromise(link.send("u"));
+  for (const round of [5, 6]) {
+    assert.ok(await result("agg-1", round));
+    await take();
+  }
+  for (const report of ["the first", "its repetition"]) {
+    await Effect.runPromise(link.applied());
+    assert.equal(kept(), ["round-6.safetensors"], report);
+  }
+  write("u", "update 7");
+  await Effect.runPromise(link.send("u"));
+  assert.ok(await result("agg-1", 7));
+  await take();
+  await Effect.runPromise(link.applied());
+  assert.equal(kept(), ["round-7.safetensors"]);
   await end();
 });
 
 test("parameters of a later round make the results up to it void, and the next one is taken", async () => {
-  const { link, work, result, take, end } = await start();
+  const { link, work, result, take, write, end } = await start();
   assert.ok(await result("agg-1", 5));
   assert.ok(await result("agg-1", 6));
   await Effect.runPromise(link.begin(5));
@@ -193,8 +230,10 @@ test("parameters of a later round make the results up to it void, and the next o
   await Effect.runPromise(link.begin(9));
   assert.not.ok(await result("agg-1", 7));
   assert.ok(await result("agg-1", 10));
-  assert.equal([(await take()).round, link.applied()], [10, 10]);
-  assert.equal(readdirSync(join(work, "incoming")).sort(), ["round-10.safetensors", "round-6.safetensors"]);
+  write("u", "update 10");
+  await Effect.runPromise(link.send("u"));
+  assert.equal([(await take()).round, await Effect.runPromise(link.applied())], [10, 10]);
+  assert.equal(readdirSync(join(work, "incoming")).sort(), ["round-10.safetensors"]);
   await end();
 });
 
@@ -206,7 +245,7 @@ test("an update of parameters that are older than the newest result says so", as
   await eventually("it is sent", () => pushed.length === 1);
   assert.is(pushed[0]?.round, 5, "its executor has not applied the result of round 5");
   await take();
-  assert.is(link.applied(), 5);
+  assert.is(await Effect.runPromise(link.applied()), 5);
   await end();
 });
 

@@ -146,7 +146,10 @@ function receiptOf(
     return Effect.fail(wrongShape("parameters", "expected 64 hexadecimal digits"));
   }
   if (progress !== "update-received" || link === undefined) return Effect.succeed({});
-  return Effect.sync(() => ({ receipt: { round: link.applied(), ...(parameters === null ? {} : { parameters }) } }));
+  return Effect.map(
+    link.applied(),
+    (round) => ({ receipt: { round, ...(parameters === null ? {} : { parameters }) } }),
+  );
 }
 
 function writeJson(response: ServerResponse, body: string): void {

@@ -116,6 +116,7 @@ class World:
         self.tokens: List[Optional[str]] = []
         self.changes: Callable[[str, int], Optional[Answer]] = lambda route, count: None
         self.result: Callable[[Path], bytes] = lambda path: path.read_bytes()
+        self.slice = "a\nb\nc\n"
         self._counts: Dict[str, int] = {}
         self._batches = 0
         self._pushed = threading.Semaphore(0)
@@ -174,6 +175,8 @@ class World:
         if route == "/resources/fetch":
             self.heard.append(f"fetch {body['dataset']}")
             name = "weights" if body["dataset"] == "weights" else "slice"
+            if name == "slice":
+                (self.folder / name).write_text(self.slice)
             return json.dumps([{"path": name, "size": 1}]).encode()
         if route == "/resources/send":
             self.heard.append(f"send {body['path']}")
@@ -226,7 +229,6 @@ class JobTest(unittest.TestCase):
         self.world = World(self.folder)
         self.addCleanup(self.world.close)
         save(self.folder / "weights", WEIGHTS)
-        (self.folder / "slice").write_text("a\nb\nc\n")
         self.job = Job(Bridge(self.world.socket, "secret", retry_s=0.01), SPEC, self.folder)
 
     def rows(self, path: Path) -> List[str]:
@@ -254,6 +256,10 @@ class JobTest(unittest.TestCase):
         self.assertRegex(heard[7], "^received parameters=[0-9a-f]{64}$")
         self.assertEqual([*self.folder.glob("update-*")], [])
         self.assertEqual(set(self.world.tokens), {"Bearer secret"})
+
+    def test_bug_each_slice_stayed_in_the_work_directory(self) -> None:
+        self.round()
+        self.assertEqual([*self.folder.glob("slice*")], [])
 
     def test_results_are_added_bit_for_bit_and_the_digest_is_that_of_the_file(self) -> None:
         for _ in range(2):
@@ -303,7 +309,7 @@ class JobTest(unittest.TestCase):
 
     def test_rows_are_shuffled_and_all_of_a_slice_come(self) -> None:
         rows = [str(number) for number in range(40)]
-        (self.folder / "slice").write_text("\n".join(rows))
+        self.world.slice = "\n".join(rows)
         self.world.changes = lambda route, count: (200, b'{"type":"Continue"}') if "status" in route else None
         batches = self.job.batches(self.rows)
         taken = sum((next(batches) for _ in range(20)), [])
@@ -339,7 +345,7 @@ class JobTest(unittest.TestCase):
                 np.testing.assert_array_equal(value, WEIGHTS[name])
 
     def test_slices_without_rows_end_the_job(self) -> None:
-        (self.folder / "slice").write_text("\n")
+        self.world.slice = "\n"
         with self.assertRaisesRegex(JobFailed, "held no rows"):
             self.round()
 

@@ -387,6 +387,17 @@ for (const [name, changes, spec, message] of failures) {
   );
 }
 
+training(
+  "bug: each slice stayed in the work directory",
+  () =>
+    withBridge({ rounds: 1 }, async ({ socketPath, workDir }) => {
+      const bridge = new BridgeClient({ socketPath, token: undefined });
+      await runTraining({ bridge, spec: jobSpec(), workDir, report: () => {} });
+      bridge.close();
+      assert.equal(readdirSync(join(workDir, "artifacts")), []);
+    }),
+);
+
 training("opens its receive before it sends anything", async () => {
   const { heard, message } = await failure({ rounds: 1 }, jobSpec());
   assert.is(message, "");

@@ -91,7 +91,10 @@ class Job:
             self._results = self.bridge.receive(self.config["results"], lambda path: load(self.work_dir / path))
 
     def batches(self, read: Callable[[Path], Sequence[T]]) -> Iterator[List[T]]:
-        """The batches of one round, of the rows that `read` finds in each slice. Each is reported when the next is asked for."""
+        """The batches of one round, of the rows that `read` finds in each slice. Each is reported when the next is asked for.
+
+        A slice is removed when `read` has returned its rows and they were listed.
+        """
         left = None if self.parameters else 0
         while not self.done and left != 0:
             batch: List[T] = self._batch(read)
@@ -105,6 +108,7 @@ class Job:
         while len(self._rows) < self.batch_size:
             path = self.fetch(self.config["data"])[0]
             rows = list(read(path))
+            path.unlink(missing_ok=True)  # it counts against the lease's storage
             random.Random(f"{self.spec['job_id']} {path.name} {self._slices}").shuffle(rows)
             self._rows.extend(rows)
             self._slices += 1
