@@ -105,7 +105,11 @@ export class Supervised {
       });
     }
     this.#ended = new Promise((resolve) => {
+      let isOver = false;
       const over = (code: number) => {
+        // A program that could not be started closes too.
+        if (isOver) return;
+        isOver = true;
         this.#child = undefined;
         resolve();
         if (!isReady && first !== undefined) first(code, lastLine);
