@@ -258,7 +258,9 @@ async function main(): Promise<number> {
     return 1;
   }
   const display = makeDisplay(options);
-  const clean = () => {
+  let cleaned: readonly string[] | undefined;
+  const clean = () => cleaned ??= cleanOnce();
+  const cleanOnce = () => {
     const alive = endAll(folder);
     unmountAll(folder);
     if (!options.keep) rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
@@ -273,6 +275,8 @@ async function main(): Promise<number> {
       process.exit(code);
     });
   }
+  // Whatever ends this process, its network does not outlive it.
+  process.on("exit", clean);
   return await demonstrate(options, folder, display, clean);
 }
 

@@ -131,7 +131,11 @@ export class NodeProcess {
   }
 
   #read(line: string, logFile: string): void {
-    appendFileSync(logFile, `${line}\n`);
+    try {
+      appendFileSync(logFile, `${line}\n`);
+    } catch {
+      // The file is a copy, for people: the disk may be full.
+    }
     if (!line.startsWith("{")) {
       if (line.trim() !== "") this.#lastLine = line.trim();
       return;
