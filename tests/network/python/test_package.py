@@ -157,10 +157,12 @@ class World:
         if status == 0:
             request.connection.close()
             return
-        request.send_response(status)
-        request.send_header("content-length", str(len(text)))
+        request.send_response(abs(status))  # below zero: the connection breaks before the end of the answer
+        request.send_header("content-length", str(len(text) + (10 if status < 0 else 0)))
         request.end_headers()
         request.wfile.write(text)
+        if status < 0:
+            request.close_connection = True
 
     def receive(self, request: http.server.BaseHTTPRequestHandler) -> None:
         self.heard.append("receive")
@@ -293,6 +295,27 @@ class JobTest(unittest.TestCase):
             self.assertEqual((failed.exception.status, len(self.world.tokens)), (status, attempts))
         with self.assertRaisesRegex(BridgeFailed, "SOCKET_PATH"):
             Bridge(str(self.folder / "none.sock"), retry_s=0.001).post("/a", {})
+
+    def test_bug_an_answer_that_broke_off_was_taken_for_a_whole_one(self) -> None:
+        for text in (b"", b'{"type":"Done"}', b'{"ty'):
+            self.world.changes = lambda route, _: (-200, text) if route == "/status/send" and not passed else None
+            passed: List[bool] = []
+            bridge = Bridge(self.world.socket, retry_s=0.001)
+            with self.subTest(text=text), self.assertRaisesRegex(BridgeFailed, "IncompleteRead"):
+                bridge.post("/status/send", "update")
+            passed.append(True)
+            self.assertEqual(bridge.post("/status/send", "update"), {"type": "Ok"})
+
+    def test_bug_the_index_of_weights_in_several_files_was_read_as_weights(self) -> None:
+        config: Dict[str, Any] = SPEC["executor"]["config"]  # type: ignore[index]
+        artifact = {"type": "huggingface", "repository": "o/m", "filenames": ["model.safetensors.index.json", "weights.safetensors"]}
+        save(self.folder / "weights.safetensors", WEIGHTS)
+        (self.folder / "model.safetensors.index.json").write_text('{"weight_map":{}}')
+        files = json.dumps([{"path": name} for name in artifact["filenames"]]).encode()
+        self.world.changes = lambda route, _: (200, files) if route == "/resources/fetch" else None
+        model = {**config["model"], "artifact": artifact}
+        spec = {**SPEC, "executor": {"class": "train", "config": {**config, "model": model}}}
+        self.assertEqual([*Job(self.job.bridge, spec, self.folder).parameters], [*WEIGHTS])
 
     def test_an_answer_that_is_none_fails(self) -> None:
         for text in (b"<html>", b'{"type":"Error"}', b'{"type":"Perhaps"}', b"[]"):

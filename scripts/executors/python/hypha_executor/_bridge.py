@@ -61,6 +61,8 @@ class Bridge:
                 with contextlib.closing(self._request(route, body, timeout_s)) as connection:
                     answer = connection.getresponse()
                     text = answer.read(ANSWER_MAX_BYTES + 1)
+                if answer.length and len(text) <= ANSWER_MAX_BYTES:  # a read of so many bytes does not say that it broke off
+                    raise http.client.IncompleteRead(text, answer.length)
                 if 200 <= answer.status < 300 and len(text) <= ANSWER_MAX_BYTES:
                     return None if text == b"" else json.loads(text)
                 failed = BridgeFailed(f"Cannot post {route}: {answer.status} {_short(text)}", answer.status)

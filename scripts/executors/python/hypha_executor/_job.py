@@ -76,7 +76,7 @@ class Job:
         if self._results is None:
             artifact = self.config["model"]["artifact"]
             served = artifact["type"] == "scheduler"
-            files = [load(path) for path in self.fetch(artifact) if served or ".safetensors" in path.name]
+            files = [load(path) for path in self.fetch(artifact) if served or path.name.endswith(".safetensors")]
             self._served = files[0].header if served else None
             self.parameters = {name: array for file in files for name, array in file.arrays.items()}
         return self._parameters
