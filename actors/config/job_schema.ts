@@ -94,6 +94,13 @@ const price = (of: string) =>
     max: amount("2.0", `${of}: highest price that is paid; it is not announced.`),
   });
 
+/** Adam divides by 1 less its power. */
+const decayRate = (example: string) =>
+  note(Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0), Schema.isLessThan(1)), {
+    expected: "a number from 0 to below 1",
+    example,
+    description: "",
+  });
 const rate = amount("0.001", "Learning rate.");
 /** `[scheduler.job]`. */
 export const job = Schema.Struct({
@@ -106,13 +113,19 @@ export const job = Schema.Struct({
   inner_optimizer: Schema.Struct({
     "learning-rate": rate,
     betas: optional(
-      note(Schema.Tuple([fraction("0.9", ""), fraction("0.999", "")]), {
-        expected: "two numbers from 0 to 1",
+      note(Schema.Tuple([decayRate("0.9"), decayRate("0.999")]), {
+        expected: "two numbers from 0 to below 1",
         example: "[0.9, 0.999]",
         description: "Adam's decay rates.",
       }),
     ),
-    epsilon: optional(amount("1e-8", "Adam's epsilon.")),
+    epsilon: optional(
+      note(Schema.Finite.check(Schema.isGreaterThan(0)), {
+        expected: "a number over 0",
+        example: "1e-8",
+        description: "Adam's epsilon.",
+      }),
+    ),
   }),
   outer_optimizer: Schema.Struct({
     "learning-rate": rate,

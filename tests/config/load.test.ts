@@ -238,6 +238,27 @@ test("a model is a repository with files or weights, not both; weights want an o
   }
 });
 
+test("bug: Adam's epsilon of 0 and a decay rate of 1 were valid, and made every update NaN", () => {
+  const betas = "betas = [0.9, 0.99]";
+  const wrong: readonly (readonly [text: string, key: string, expected: string])[] = [
+    [`${betas}\nepsilon = 0`, "epsilon", "a number over 0"],
+    ["betas = [0.9, 1.0]", "betas", "a number from 0 to below 1"],
+    ["betas = [1, 0.99]", "betas", "a number from 0 to below 1"],
+  ];
+  for (const [text, name, expected] of wrong) {
+    const read = parseConfig("scheduler", { file: "c.toml", text: scheduler.replace(betas, text) }, nothing);
+    assert.ok(Result.isFailure(read), text);
+    assert.match(
+      read.failure.problems.map(({ key }) => key).join(),
+      new RegExp(`^scheduler\\.job\\.inner_optimizer\\.${name}`),
+    );
+    assert.match(read.failure.message, expected);
+  }
+  const { innerOptimizer } = load("scheduler", scheduler.replace(betas, "betas = [0, 0.999]\nepsilon = 1e-8")).job ??
+    {};
+  assert.equal(innerOptimizer, { learningRate: 0.01, betas: [0, 0.999], epsilon: 1e-8 });
+});
+
 test("reads a data node, which always reserves a relay", () => {
   const config = load("data", `${joined}dataset_path = "d/digits"\n`);
   assert.is(config.datasetPath, "d/digits");
