@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -50,6 +50,10 @@ function licenses(inputs: Parameters<typeof licensesOf>[1]): string {
 
 mkdirSync(out, { recursive: true });
 rmSync(folder, { recursive: true, force: true });
+// What is here is listed in the checksums: a former release is not part of this one.
+for (const name of readdirSync(out).filter((each) => /^hypha-.*\.(tar\.gz|cdx\.json)$|^SHA256SUMS\.sig$/.test(each))) {
+  rmSync(join(out, name));
+}
 const work = join(out, "work");
 const executable = join(work, "hypha");
 const { inputs } = await writeExecutable(root, { work, path: executable });

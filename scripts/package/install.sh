@@ -28,13 +28,15 @@ command -v sha256sum > /dev/null || fail "sha256sum is missing (Debian: coreutil
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here"
 [ -f SHA256SUMS ] || fail "$here/SHA256SUMS is missing: get it from where the archive comes from"
-archive=$(sed -n 's/^[0-9a-f]\{64\}  \(hypha-.*\.tar\.gz\)$/\1/p' SHA256SUMS)
-[ -n "$archive" ] && [ -f "$archive" ] || fail "the archive that $here/SHA256SUMS names is missing"
+archives=$(sed -n 's/^[0-9a-f]\{64\}  \(hypha-.*\.tar\.gz\)$/\1/p' SHA256SUMS)
+[ -n "$archives" ] || fail "$here/SHA256SUMS names no archive"
+machine=$(uname -s | tr '[:upper:]' '[:lower:]')-$(uname -m | sed 's/x86_64/x64/; s/aarch64/arm64/')
+archive=$(printf '%s\n' "$archives" | grep -- "-$machine\.tar\.gz\$") ||
+  fail "$(echo $archives) is for another machine than this one ($(uname -s) $(uname -m))"
+[ "$(printf '%s\n' "$archive" | wc -l)" -eq 1 ] ||
+  fail "$here/SHA256SUMS names several archives for this machine: $(echo $archive); keep the files of one release in this folder"
+[ -f "$archive" ] || fail "the archive that $here/SHA256SUMS names is missing"
 grep -F -- "  $archive" SHA256SUMS | sha256sum -c - > /dev/null || fail "$here/$archive is not the file that SHA256SUMS names: get it again"
-case $archive in
-  *-"$(uname -s | tr '[:upper:]' '[:lower:]')"-"$(uname -m | sed 's/x86_64/x64/; s/aarch64/arm64/')".tar.gz) ;;
-  *) fail "$archive is for another machine than this one ($(uname -s) $(uname -m))" ;;
-esac
 
 mkdir -p "$prefix/bin" 2> /dev/null && [ -w "$prefix/bin" ] ||
   fail "$prefix/bin cannot be written: run it with sudo, or choose a folder with --prefix"

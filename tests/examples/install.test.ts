@@ -2,7 +2,16 @@
  * `docs/install.md`: a release is made, and its programs take README's first network in what `docs/container/Containerfile` makes of it: a root,
  * read-only, with the C and C++ libraries, a shell and no Node, as a user without rights.
  */
-import { appendFileSync, copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import {
+  appendFileSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
@@ -54,6 +63,25 @@ async function makeRoot(path: string, programs: readonly string[]): Promise<void
   }
 }
 
+test("bug: install.sh took the names of several archives for one", async () => {
+  const place = join(folder, "several");
+  mkdirSync(place);
+  copyFileSync("scripts/package/install.sh", join(place, "install.sh"));
+  const [own, next, other] = ["1.0.0", "2.0.0", "1.0.0"].map((version, index) =>
+    `hypha-${version}-${index === 2 ? "plan9-mips" : `${process.platform}-${process.arch}`}.tar.gz`
+  );
+  const complaint = async (...names: readonly (string | undefined)[]) => {
+    writeFileSync(join(place, "SHA256SUMS"), names.map((name) => `${"0".repeat(64)}  ${name}\n`).join(""));
+    for (const name of names) writeFileSync(join(place, name ?? ""), "");
+    const { code, stderr } = await run("sh", join(place, "install.sh"), "--prefix", join(place, "prefix"));
+    assert.is(code, 1);
+    return stderr;
+  };
+  assert.match(await complaint(other, own), `${own} is not the file that SHA256SUMS names`);
+  assert.match(await complaint(own, next, other), `names several archives for this machine: ${own} ${next}`);
+  assert.match(await complaint(other), `${other} is for another machine than this one`);
+});
+
 test("the page's commands are there", () => {
   assert.ok(shellBlocks.some((text) => text.includes("npm run package")));
   assert.ok(shellBlocks.some((text) => text.includes("sh release/install.sh")));
@@ -69,6 +97,12 @@ if (!("Deno" in globalThis)) {
     .map(([, words = ""]) => words.replaceAll(", ", " ")).filter((command) => /-(ca|gateway|worker) /.test(command));
 
   needing(test, "tar")("a release has what the page lists, with checksums that hold", async () => {
+    // bug: files of a former release were listed too, and the new one could not be installed.
+    mkdirSync(release);
+    const former = `hypha-0.0.9-${process.platform}-${process.arch}`;
+    for (const name of [`${former}.tar.gz`, `${former}.cdx.json`, "SHA256SUMS.sig"]) {
+      writeFileSync(join(release, name), "");
+    }
     await must(process.execPath, "--no-warnings", "scripts/package.ts", "--out", release);
     const listed = blocksOf(page).find(({ language }) => language === "text")?.text.trim().split("\n");
     const here = (name: string) => name.replace("linux-x64", `${process.platform}-${process.arch}`);
