@@ -10,6 +10,8 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync 
 import { createServer } from "node:net";
 import { join, resolve } from "node:path";
 import process from "node:process";
+import { Result } from "effect";
+import { parseConfig } from "../../actors/config/load.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { escapeUnsafe } from "../program/log_line.ts";
 import { ownCommand } from "./own_command.ts";
@@ -48,6 +50,7 @@ export async function up(options: UpOptions, signal: AbortSignal, atOnce: AbortS
   process.on("exit", () => network.kill());
   atOnce.addEventListener("abort", () => network.kill());
   try {
+    network.checkDataset(options.dataset);
     await network.begin();
     await network.bring({
       name: "gateway-01",
@@ -90,6 +93,22 @@ class LocalNetwork {
     this.dir = dir;
     this.#signal = signal;
     this.#caConfig = join(dir, "ca/ca.toml");
+  }
+
+  /** A data node that has joined serves the data set of its configuration. */
+  checkDataset(dataset: string | undefined): void {
+    const file = join(this.dir, "data-01/data.toml");
+    if (dataset === undefined || !existsSync(file)) return;
+    const around = { environment: process.env, flags: {} };
+    const read = parseConfig("data", { file, text: readFileSync(file, "utf8") }, around);
+    // The data node itself reports a configuration that cannot be read.
+    if (Result.isFailure(read) || resolve(read.success.datasetPath) === resolve(dataset)) return;
+    const { datasetPath } = read.success;
+    throw new Error(
+      `data-01 serves ${datasetPath}, not ${resolve(dataset)}: write dataset_path = "${
+        resolve(dataset)
+      }" into ${file}, or leave out --dataset`,
+    );
   }
 
   /** Makes the CA where there is none, and starts it. */

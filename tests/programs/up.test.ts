@@ -137,6 +137,18 @@ test("a second start takes the network that is there; a revoked node is named, a
   assert.equal(programs(), []);
 });
 
+test("bug: another --dataset at a later start was ignored", async () => {
+  const other = join(folder, "other");
+  const up = hypha("up", "--dir", network, "--workers", "1", "--dataset", other);
+  await up.until(/Cannot start the network|Ctrl-C ends it\./);
+  assert.match(up.text(), "Cannot start the network: ");
+  for (const named of [join(network, "data-01/data.toml"), join(folder, "digits"), other]) {
+    assert.match(up.text(), named);
+  }
+  assert.is((await up.ended).code, 1);
+  assert.equal(programs(), []);
+});
+
 test("bug: Ctrl-C during the first start made every later start fail", async () => {
   const dir = join(folder, "interrupted");
   const gateway = (name: string) => join(dir, "gateway-01", name);
