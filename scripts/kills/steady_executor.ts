@@ -39,7 +39,7 @@ const results = await bridge.receive(config.results, ({ path }) => read(path));
 // The weights may be those of a later round than the job's: it was dispatched before the round was over.
 const from = roundOfIndex(Number(/[0-9]{10,}/.exec(file?.path ?? "")?.[0])) ?? training.round;
 for (let round = from + 1, isOver = false; !isOver; round++) {
-  await reportBatches(say, config.batch_size);
+  if (!(await reportBatches(say, config.batch_size))) break;
   await say({ metrics: { round, metrics: { loss: 1 / round } } });
   const path = `update-${round}.safetensors`;
   await writeFile(join(WORK_DIR, path), encodeTensors(updateOf(weights, round)), { mode: 0o600 });

@@ -61,12 +61,14 @@ class Bridge {
   readonly heard: string[] = [];
   readonly server: Server;
   readonly #workDir: string;
+  readonly #hasPlace: boolean;
   #events: ServerResponse | undefined;
   #batches = 0;
   #rounds = 0;
 
-  constructor(workDir: string) {
+  constructor(workDir: string, hasPlace = true) {
     this.#workDir = workDir;
+    this.#hasPlace = hasPlace;
     this.server = createServer(async (request, response) => {
       let text = "";
       for await (const piece of request as AsyncIterable<Uint8Array>) text += new TextDecoder().decode(piece);
@@ -85,7 +87,7 @@ class Bridge {
     if (route === "/resources/fetch") {
       const { dataset } = body as { readonly dataset: string };
       this.heard.push(dataset);
-      if (dataset === "numbers") writeFileSync(join(this.#workDir, dataset), "1\n2\n3");
+      if (dataset === "numbers") writeFileSync(join(this.#workDir, dataset), "1\n2\n3\n");
       return [{ path: dataset, size: 1 }];
     }
     if (route === "/resources/send") {
@@ -101,6 +103,7 @@ class Bridge {
 
   #status(progress: Progress): unknown {
     this.heard.push(typeof progress === "string" ? progress : Object.keys(progress).join());
+    if (!this.#hasPlace) return { type: "Error" };
     if (progress === "update-received") return { type: ++this.#rounds === 2 ? "Done" : "Continue" };
     if (typeof progress === "string") return { type: "Ok" };
     return ++this.#batches % 3 === 2 ? { type: "ScheduleUpdate", counter: 1 } : { type: "Continue" };
@@ -135,13 +138,12 @@ function start(workDir: string, socketPath: string): ChildProcess {
   });
 }
 
-test("the TypeScript example does two rounds as the page says, and ends with 0", async () => {
-  const workDir = mkdtempSync(join(tmpdir(), "hypha-executor-"));
-  const bridge = new Bridge(workDir);
+/** Runs the page's example to its end. */
+async function run(bridge: Bridge, workDir: string): Promise<number | null> {
   const socketPath = join(workDir, "bridge.sock");
+  bridge.server.listen(socketPath);
+  await once(bridge.server, "listening");
   try {
-    bridge.server.listen(socketPath);
-    await once(bridge.server, "listening");
     writeFileSync(
       join(workDir, "weights"),
       encodeTensors(new Map([["w", { shape: [1], values: Float32Array.of(0) }]])),
@@ -150,7 +152,18 @@ test("the TypeScript example does two rounds as the page says, and ends with 0",
     const timer = setTimeout(() => child.kill("SIGKILL"), 30_000);
     const [code] = await once(child, "close") as [number | null];
     clearTimeout(timer);
-    assert.is(code, 0);
+    return code;
+  } finally {
+    bridge.server.closeAllConnections();
+    bridge.server.close();
+  }
+}
+
+test("the TypeScript example does two rounds as the page says, and ends with 0", async () => {
+  const workDir = mkdtempSync(join(tmpdir(), "hypha-executor-"));
+  const bridge = new Bridge(workDir);
+  try {
+    assert.is(await run(bridge, workDir), 0);
     const batch = ["numbers", "status"];
     const round = [...batch, ...batch, ...batch, "update", "update-received"];
     assert.equal(bridge.heard, ["weights", ...round, ...round]);
@@ -159,8 +172,17 @@ test("the TypeScript example does two rounds as the page says, and ends with 0",
     const last = Result.getOrThrow(decodeTensors(readFileSync(join(workDir, "update")))).get("w")?.values[0];
     assert.is(last, Math.fround(2 - 0.25 / 8 - 1.75));
   } finally {
-    bridge.server.closeAllConnections();
-    bridge.server.close();
+    rmSync(workDir, { recursive: true, force: true });
+  }
+});
+
+test("bug: the TypeScript example trained on where the scheduler had no place for it", async () => {
+  const workDir = mkdtempSync(join(tmpdir(), "hypha-executor-"));
+  const bridge = new Bridge(workDir, false);
+  try {
+    assert.is(await run(bridge, workDir), 1);
+    assert.equal(bridge.heard, ["weights", "numbers", "status"]);
+  } finally {
     rmSync(workDir, { recursive: true, force: true });
   }
 });

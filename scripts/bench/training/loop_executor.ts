@@ -38,7 +38,7 @@ let weights = await read(file?.path ?? "");
 const results = await bridge.receive(config.results, ({ path }) => read(path));
 for (let round: number = training.round + 1, isOver = false; !isOver; round++) {
   const update = trained(weights);
-  await reportBatches(say, config.batch_size);
+  if (!(await reportBatches(say, config.batch_size))) break;
   const path = `update-${round}.safetensors`;
   await writeFile(join(WORK_DIR, path), encodeTensors(update), { mode: 0o600 });
   await bridge.post("/resources/send", { resource: config.updates, path });
