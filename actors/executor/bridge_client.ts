@@ -59,6 +59,10 @@ export class BridgeFailed extends Data.TaggedError("BridgeFailed")<{
 
 const attemptsMax = 5;
 const defaultRetryMs = 200;
+/** Requests that the bridge serves at once, less the receive. */
+const requestsMax = 63;
+/** A longer timer would end at once. */
+const timerMaxMs = 2_147_483_647;
 const answerMaxBytes = 1_048_576;
 const answerTimeoutMs = 120_000;
 /** The worker gives up a fetch that makes no progress itself. */
@@ -74,7 +78,7 @@ const waitingMax = 64;
  */
 export class BridgeClient {
   readonly #options: BridgeOptions;
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: requestsMax });
 
   constructor(options: BridgeOptions) {
     this.#options = options;
@@ -205,7 +209,7 @@ class EventStream<T> implements Receiving<T> {
 
   async next(timeoutMs: number): Promise<T> {
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, timeoutMs));
+    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, Math.min(timeoutMs, timerMaxMs)));
     const came = new Promise<void>((resolve) => this.#wake = resolve);
     if (this.#loaded.length === 0 && this.#ended === undefined) await Promise.race([came, late]);
     clearTimeout(timer);
