@@ -21,6 +21,7 @@ function measure(): number {
     readFileSync(join(folder, "held_out", name), "utf8")
   );
   const rows = files.flatMap((text) => Result.getOrThrow(parseDigits(text)));
+  if (rows.length === 0) throw new Error("Cannot evaluate: the held-out files have no rows");
   return accuracy(Result.getOrThrow(modelOf(parameters)), rows);
 }
 

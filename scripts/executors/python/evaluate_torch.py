@@ -8,6 +8,7 @@ The file of `FUNCTION` defines `read_rows(path)`, the rows of a file, and `metri
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -32,6 +33,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    # As process 1 of a namespace a signal without a handler would be ignored.
+    signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
     try:
         main()
     except (ExecutorError, OSError) as error:

@@ -400,6 +400,21 @@ class Process(unittest.TestCase):
                 connection.close()
 
 
+    def test_bug_an_evaluation_had_no_handler_for_sigterm(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "torch.py").write_text("class nn:\n    Module = object\n\ndevice = object\n")  # what its annotations name
+            Path(folder, "task.py").write_text("import time\n\ndef model():\n    print(flush=True)\n    time.sleep(60)\n")
+            python = os.environ["PYTHONPATH"]
+            program = Path(python, "evaluate_torch.py")
+            command = [sys.executable, program, "task:model"]
+            given = {**os.environ, "PYTHONPATH": f"{folder}:{python}"}
+            with subprocess.Popen(command, env=given, stdout=subprocess.PIPE) as process:
+                assert process.stdout is not None
+                process.stdout.readline()  # it makes its model
+                process.send_signal(signal.SIGTERM)
+                self.assertEqual(process.wait(10), 143)
+
+
 class Arithmetic(unittest.TestCase):
     def test_the_difference_and_what_it_is_added_to_are_inverse(self) -> None:
         after = {name: WEIGHTS[name] ^ STEP[name] if name == "b" else WEIGHTS[name] + STEP[name] for name in WEIGHTS}

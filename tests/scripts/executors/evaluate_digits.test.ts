@@ -47,4 +47,11 @@ test("parameters of another model: exit code 1, and one line that says why", () 
   assert.match(stderr, /^Cannot build a model of these parameters: 1 tensors\n$/);
 });
 
+test("bug: held-out files without rows had accuracy 0", () => {
+  const model = Result.getOrThrow(builtinModel("builtin/mlp-64-32-10", "seed-7"));
+  const { status, stderr } = run("empty", encodeTensors(model.parameters), "");
+  assert.is(status, 1);
+  assert.is(stderr, "Cannot evaluate: the held-out files have no rows\n");
+});
+
 test.run();
