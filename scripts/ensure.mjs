@@ -2,10 +2,11 @@
 // pinned Node and Deno first in PATH. Only that command writes to standard output.
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, linkSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { constants } from "node:os";
 import { delimiter, join } from "node:path";
 import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 // An older Node cannot run the npm that installs. The commands below run on the pinned Node.
@@ -47,16 +48,68 @@ function run(command, args, { env = process.env, stdio = "inherit" } = {}) {
 }
 
 // The stamp is written after npm ci, which empties node_modules first: a failed install leaves none behind.
-const there = [stamp, join(bin, "node"), join(bin, "deno")].every((path) => existsSync(path));
-if (!there || readFileSync(stamp, "utf8") !== locked) {
+const isInstalled = () =>
+  [stamp, join(bin, "node"), join(bin, "deno")].every((path) => existsSync(path)) &&
+  readFileSync(stamp, "utf8") === locked;
+
+async function install() {
   console.error("Installing what package-lock.json names (once; about half a minute) …");
   const flags = ["--include=dev", "--ignore-scripts=false", "--engine-strict=false", "--loglevel=error"];
   const status = await run("npm", ["ci", "--no-audit", "--no-fund", ...flags], { stdio: ["inherit", 2, 2] });
-  if (status !== 0) {
-    console.error("Cannot install: npm ci failed (see the reason above). Try again with: npm ci");
-    process.exit(status);
+  if (status === 0) return writeFileSync(stamp, locked);
+  console.error("Cannot install: npm ci failed (see the reason above). Try again with: npm ci");
+  process.exit(status);
+}
+
+/** Names the process that installs. It lies outside node_modules, which npm ci empties. */
+const lock = join(root, ".installing");
+
+/** Waits until no other process installs. */
+async function takeLock() {
+  for (let isFirst = true;; isFirst = false) {
+    try {
+      return writeFileSync(lock, String(process.pid), { flag: "wx" });
+    } catch (error) {
+      if (error.code !== "EEXIST") throw error;
+    }
+    const holder = removeIfDead();
+    if (isFirst && holder !== undefined) {
+      console.error(`Waiting for process ${holder}, which installs. If it does something else, remove ${lock} …`);
+    }
+    await sleep(200);
   }
-  writeFileSync(stamp, locked);
+}
+
+/** Returns the process that has the lock; undefined where it has ended. */
+function removeIfDead() {
+  const taken = `${lock}.${process.pid}`;
+  let holder;
+  try {
+    holder = readFileSync(lock, "utf8");
+    process.kill(Number(holder), 0);
+  } catch (error) {
+    if (error.code === "ENOENT") return undefined;
+    if (error.code !== "ESRCH") return holder; // a process of another user
+    try {
+      renameSync(lock, taken);
+      // Another process may have removed it first and have the lock now.
+      if (readFileSync(taken, "utf8") !== holder) linkSync(taken, lock);
+      rmSync(taken);
+    } catch {
+      rmSync(taken, { force: true });
+    }
+    return undefined;
+  }
+  return holder;
+}
+
+if (!isInstalled()) {
+  await takeLock();
+  const release = () => rmSync(lock, { force: true });
+  process.on("exit", release); // it fails
+  if (!isInstalled()) await install();
+  process.off("exit", release);
+  release();
 }
 
 const [command, ...args] = process.argv.slice(2);
