@@ -17,6 +17,7 @@ import type {
 import { peerIdFromString } from "@libp2p/peer-id";
 import type { Multiaddr } from "@multiformats/multiaddr";
 import { tcpListenerOf } from "./connection_internals.ts";
+import { openStreamsApart } from "./gossip_streams.ts";
 import { need, needMethods } from "./moved_internal.ts";
 import type { TakesRpc } from "./priced_gossip.ts";
 
@@ -166,7 +167,7 @@ export const answeredTypes = ["FIND_NODE", "GET_PROVIDERS"] as const;
 const relayTag = "@libp2p/circuit-relay-v2-transport";
 
 /**
- * Finds them in a node that was created, started or not.
+ * Finds them in a node that was created and not yet started, and mends the libraries' defects there.
  *
  * @throws {MovedInternal} naming what is missing.
  */
@@ -186,13 +187,18 @@ export function internalsOf(libp2p: { readonly services: object }): NodeInternal
   }
   needMethods(dht.rpc, "@libp2p/kad-dht", "rpc", ["onIncomingStream"]);
   needMethods(dht, "@libp2p/kad-dht", "service", ["onPeerConnect"]);
-  needMethods(services.pubsub, "@libp2p/gossipsub", "service", ["onPeerConnected", "handleReceivedRpc"]);
+  needMethods(services.pubsub, "@libp2p/gossipsub", "service", [
+    "onPeerConnected",
+    "handleReceivedRpc",
+    "createOutboundStream",
+  ]);
   const routing = need(dht.peerRouting, "@libp2p/kad-dht", "peerRouting");
   needMethods(routing, "@libp2p/kad-dht", "peerRouting", ["getClosestPeersOffline"]);
   const relay = relayTransportOf(manager.getTransports());
   const host = need(services.identify?.host, "@libp2p/identify", "host in identify");
   needMethods(services.identify, "@libp2p/identify", "identify", ["_identify"]);
   const pushHost = need(services.identifyPush?.host, "@libp2p/identify", "host in identifyPush");
+  openStreamsApart(services.pubsub);
   return {
     events,
     stopListening: () => stopListening(manager.getListeners()),

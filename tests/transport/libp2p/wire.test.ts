@@ -8,6 +8,7 @@ import { identity } from "multiformats/hashes/identity";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { kadProtocol, type StreamEnd, type WireConnection } from "../../../transport/core/wire.ts";
+import type { Libp2pConnection } from "../../../transport/libp2p/connections.ts";
 import type { TransportError } from "../../../transport/port.ts";
 import type { KadMessage } from "../../../transport/protocols/kad_record.ts";
 import { makeTestPki } from "../../support/pki.ts";
@@ -18,6 +19,12 @@ const test = suite("Libp2pWire");
 const pki = await makeTestPki();
 const utf8 = (text: string) => new TextEncoder().encode(text);
 const twoPorts = ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/tcp/0"];
+
+/** A connection of libp2p answers the streams that its multiplexer brings. */
+interface AnswersStreams {
+  readonly muxer: EventTarget;
+  readonly onIncomingStream: EventListener;
+}
 
 /** Tries until it succeeds, with a deadline. */
 async function eventually(what: string, attempt: () => Promise<boolean>, ms = 20_000): Promise<void> {
@@ -226,6 +233,22 @@ test("gossip carries its author and who handed it on; without a peer it is not c
   assert.equal([message?.topic, message?.author, message?.via], ["topic", a.peer, a.peer]);
   b.wire.unsubscribe("topic");
   await Promise.all([a.stop(), b.stop()]);
+});
+
+test("bug: a member that leaves the streams of gossip unanswered kept all that connect after it from gossip", async () => {
+  const [gateway, silent, a, b] = await Promise.all([startWire(pki), startWire(pki), startWire(pki), startWire(pki)]);
+  for (const { wire } of [gateway, a, b]) wire.subscribe("topic");
+  const { connection } = await connected(silent, gateway) as Libp2pConnection;
+  const { muxer, onIncomingStream } = connection as unknown as AnswersStreams;
+  muxer.removeEventListener("stream", onIncomingStream);
+  muxer.addEventListener("stream", () => {});
+  for (let left = 3; left > 0; left--) await connection?.newStream("/meshsub/1.1.0");
+  for (const member of [a, b]) await connected(member, gateway);
+  await eventually("gossip through the gateway", async () => {
+    await new Promise<void>((resolve) => a.wire.publish("topic", utf8("hello"), () => resolve()));
+    return b.listener.gossiped.length > 0;
+  }, 8_000);
+  await Promise.all([gateway, silent, a, b].map((each) => each.stop()));
 });
 
 test("gossip goes on over another connection of a peer: it once was lost for good with the connection it began on", async () => {
