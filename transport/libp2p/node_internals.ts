@@ -20,6 +20,7 @@ import { tcpListenerOf } from "./connection_internals.ts";
 import { openStreamsApart } from "./gossip_streams.ts";
 import { need, needMethods } from "./moved_internal.ts";
 import type { TakesRpc } from "./priced_gossip.ts";
+import { expireInTime, type ReservationStore } from "./reservation_expiry.ts";
 
 /** A Kademlia message as `@libp2p/kad-dht` decodes it; `record` is the raw record. */
 export interface KadDhtMessage {
@@ -70,9 +71,7 @@ export interface Reservations {
 }
 
 /** The reservations that a relay's server granted. */
-export interface GrantedReservations {
-  removeReservation(peer: PeerId): void;
-}
+export type GrantedReservations = Pick<ReservationStore, "removeReservation">;
 
 /** How a node dials. */
 export interface DialInternals {
@@ -198,13 +197,15 @@ export function internalsOf(libp2p: { readonly services: object }): NodeInternal
   const host = need(services.identify?.host, "@libp2p/identify", "host in identify");
   needMethods(services.identify, "@libp2p/identify", "identify", ["_identify"]);
   const pushHost = need(services.identifyPush?.host, "@libp2p/identify", "host in identifyPush");
+  const granted = grantedOf(services.relay);
+  if (granted !== undefined) expireInTime(granted);
   openStreamsApart(services.pubsub);
   return {
     events,
     stopListening: () => stopListening(manager.getListeners()),
     listen: (addresses) => manager.listen(addresses),
     reservations: relay?.reservationStore,
-    granted: grantedOf(services.relay),
+    granted,
     replaceHandlers: (replace) => {
       const handle = registrar.handle.bind(registrar);
       registrar.handle = async (protocol: string, handler: StreamHandler, options: unknown) =>
@@ -259,10 +260,11 @@ function relayTransportOf(transports: readonly object[]): RelayTransport | undef
 }
 
 /** A relay's server keeps a reservation for its time, also of a peer that has left. */
-function grantedOf(relay: { readonly reservationStore?: GrantedReservations } | undefined) {
+function grantedOf(relay: { readonly reservationStore?: ReservationStore } | undefined) {
   if (relay === undefined) return undefined;
   const store = need(relay.reservationStore, "@libp2p/circuit-relay-v2", "reservationStore in the relay's server");
-  needMethods(store, "@libp2p/circuit-relay-v2", "reservationStore", ["removeReservation"]);
+  needMethods(store, "@libp2p/circuit-relay-v2", "reservationStore", ["get", "reserve", "removeReservation"]);
+  need(store.reservationTtl, "@libp2p/circuit-relay-v2", "reservationStore.reservationTtl");
   return store;
 }
 

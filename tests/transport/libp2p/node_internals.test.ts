@@ -91,11 +91,16 @@ test("a relay's server whose reservations were moved is named", () => {
     const { services, ...rest } = node();
     return () => internalsOf({ ...rest, services: { ...services, relay } }).granted;
   };
-  const store = { removeReservation: () => {} };
+  const store = { reservationTtl: 1, get: () => {}, reserve: () => {}, removeReservation: () => {} };
   assert.is(serving({ reservationStore: store })(), store as never);
   assert.is(serving(undefined)(), undefined);
   assert.throws(serving({}), /it has no reservationStore in the relay's server/);
-  assert.throws(serving({ reservationStore: {} }), /it has no reservationStore.removeReservation\(\)/);
+  for (const method of ["get", "reserve", "removeReservation"]) {
+    const moved = { ...store, [method]: undefined };
+    assert.throws(serving({ reservationStore: moved }), `it has no reservationStore.${method}(), which`);
+  }
+  const unlimited = { ...store, reservationTtl: undefined };
+  assert.throws(serving({ reservationStore: unlimited }), /it has no reservationStore.reservationTtl/);
 });
 
 test("an answer to identify keeps its first addresses, and all else", async () => {
