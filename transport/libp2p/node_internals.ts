@@ -20,6 +20,7 @@ import { tcpListenerOf } from "./connection_internals.ts";
 import { openStreamsApart } from "./gossip_streams.ts";
 import { need, needMethods } from "./moved_internal.ts";
 import type { TakesRpc } from "./priced_gossip.ts";
+import { repeatIdentify } from "./repeated_identify.ts";
 import { expireInTime, type ReservationStore } from "./reservation_expiry.ts";
 
 /** A Kademlia message as `@libp2p/kad-dht` decodes it; `record` is the raw record. */
@@ -195,11 +196,12 @@ export function internalsOf(libp2p: { readonly services: object }): NodeInternal
   needMethods(routing, "@libp2p/kad-dht", "peerRouting", ["getClosestPeersOffline"]);
   const relay = relayTransportOf(manager.getTransports());
   const host = need(services.identify?.host, "@libp2p/identify", "host in identify");
-  needMethods(services.identify, "@libp2p/identify", "identify", ["_identify"]);
+  needMethods(services.identify, "@libp2p/identify", "identify", ["_identify", "identify"]);
   const pushHost = need(services.identifyPush?.host, "@libp2p/identify", "host in identifyPush");
   const granted = grantedOf(services.relay);
   if (granted !== undefined) expireInTime(granted);
   openStreamsApart(services.pubsub);
+  repeatIdentify(services.identify);
   return {
     events,
     stopListening: () => stopListening(manager.getListeners()),

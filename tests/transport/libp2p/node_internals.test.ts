@@ -25,7 +25,7 @@ const node = (transports: readonly object[] = []) => ({
       peerRouting: { getClosestPeersOffline: () => {} },
     },
     pubsub: { onPeerConnected: () => {}, handleReceivedRpc: () => {}, createOutboundStream: () => {} },
-    identify: { host: {}, _identify: () => {} },
+    identify: { host: {}, _identify: () => {}, identify: () => {} },
     identifyPush: { host: {} },
   },
 });
@@ -55,6 +55,7 @@ const missing: [path: string, name: InternalPackage, missing: string][] = [
   ["services.pubsub.createOutboundStream", "@libp2p/gossipsub", "service.createOutboundStream()"],
   ["services.identify", "@libp2p/identify", "host in identify"],
   ["services.identify._identify", "@libp2p/identify", "identify._identify()"],
+  ["services.identify.identify", "@libp2p/identify", "identify.identify()"],
   ["services.identifyPush.host", "@libp2p/identify", "host in identifyPush"],
 ];
 for (const [path, name, what] of missing) {
