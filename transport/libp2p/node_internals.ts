@@ -93,8 +93,11 @@ export interface NodeInternals {
   readonly events: TypedEventTarget<
     Libp2pEvents & { "kad-dht:query:self": CustomEvent; "transport:listening": CustomEvent }
   >;
-  /** Listens on further addresses of a started node. */
-  listen(addresses: Multiaddr[]): Promise<void>;
+  /**
+   * Requests a reservation at a relay of a started node, and makes a listener for it. Call it once for each relay: the listener stays
+   * where the relay refuses, since a close would end all reservations, and has the addresses of later ones (`addRelay`).
+   */
+  listenThrough(relay: PeerId, address: Multiaddr): Promise<void>;
   /**
    * Takes no more connections on sockets of its own; those there are stay. Closing a listener would end them.
    *
@@ -205,7 +208,7 @@ export function internalsOf(libp2p: { readonly services: object }): NodeInternal
   return {
     events,
     stopListening: () => stopListening(manager.getListeners()),
-    listen: (addresses) => manager.listen(addresses),
+    listenThrough: (relay, address) => listenThrough(manager, relay, address),
     reservations: relay?.reservationStore,
     granted,
     replaceHandlers: (replace) => {
@@ -268,6 +271,22 @@ function grantedOf(relay: { readonly reservationStore?: ReservationStore } | und
   needMethods(store, "@libp2p/circuit-relay-v2", "reservationStore", ["get", "reserve", "removeReservation"]);
   need(store.reservationTtl, "@libp2p/circuit-relay-v2", "reservationStore.reservationTtl");
   return store;
+}
+
+/** What is used of the transport manager. */
+interface Listeners {
+  listen(addresses: readonly Multiaddr[]): Promise<void>;
+  getListeners(): readonly { relay?: PeerId }[];
+}
+
+/** A listener knows its relay by itself only after its first reservation, and no later one where that was refused. */
+async function listenThrough(manager: Listeners, relay: PeerId, address: Multiaddr): Promise<void> {
+  const before = manager.getListeners();
+  const listening = manager.listen([address]);
+  for (const listener of manager.getListeners()) {
+    if (!before.includes(listener)) listener.relay = relay;
+  }
+  await listening;
 }
 
 function stopListening(listeners: readonly object[]): string[] {

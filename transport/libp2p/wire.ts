@@ -59,7 +59,7 @@ export class Libp2pWire implements Wire {
   readonly meter: Meter = { received: 0, sent: 0 };
   readonly #input: TransportInput;
   readonly #clock: Clock;
-  /** Relays that a listener exists for: it takes up every later reservation there by itself. */
+  /** Relays that a listener exists for, also where they refused: it takes up every later reservation there by itself. */
   readonly #listening = new Set<PeerText>();
   /** Protocols whose streams go to the listener, which judges them. The DHT serves its own when it likes. */
   readonly #served = new Set<string>([kadProtocol]);
@@ -250,8 +250,8 @@ export class Libp2pWire implements Wire {
       await internals.reservations?.addRelay(relay, "configured");
       return;
     }
-    await internals.listen([multiaddr(`${withoutPeer(connection.address)}/p2p/${relay}/p2p-circuit`)]);
     this.#listening.add(name);
+    await internals.listenThrough(relay, multiaddr(`${withoutPeer(connection.address)}/p2p/${relay}/p2p-circuit`));
     this.#lookAtAddresses();
   }
 

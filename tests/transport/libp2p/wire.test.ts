@@ -26,6 +26,11 @@ interface AnswersStreams {
   readonly onIncomingStream: EventListener;
 }
 
+/** A connection of libp2p has the components of its node. */
+interface HasListeners {
+  readonly components: { readonly transportManager: { getListeners(): readonly object[] } };
+}
+
 /** Tries until it succeeds, with a deadline. */
 async function eventually(what: string, attempt: () => Promise<boolean>, ms = 20_000): Promise<void> {
   for (const end = performance.now() + ms; !(await attempt());) {
@@ -105,6 +110,27 @@ test("a member that may not bring circuits brings none, and does not make itself
     }]);
     await Promise.all([a.stop(), b.stop()]);
   }
+});
+
+test("bug: each reservation that a relay refused left a listener, for as long as the node ran", async () => {
+  const [member, relay] = await Promise.all([startWire(pki, { relay: "client" }), startWire(pki, { relay: "server" })]);
+  relay.listener.denied.add("relay.reserve");
+  const connection = await connected(member, relay);
+  const { components } = (connection as Libp2pConnection).connection as unknown as HasListeners;
+  const reserve = () => new Promise<boolean>((resolve) => member.wire.reserve(connection, resolve));
+  const listeners = () => components.transportManager.getListeners().length;
+  const before = listeners();
+  for (let left = 3; left > 0; left--) assert.is(await reserve(), false);
+  assert.is(listeners(), before + 1);
+  relay.listener.denied.clear();
+  assert.is(await reserve(), true);
+  const announced = () => member.listener.announcements.at(-1)?.filter((address) => address.includes("/p2p-circuit"));
+  await until("the relayed address", () => announced()?.length === 1);
+  assert.is(await reserve(), true, "the one that there is");
+  assert.is(listeners(), before + 1);
+  connection.close("now", "enough");
+  await until("the end of the relayed address", () => announced()?.length === 0);
+  await Promise.all([member.stop(), relay.stop()]);
 });
 
 test("a member that calls itself the provider of anything fills no memory: providers are not kept, and none are named", async () => {
