@@ -155,6 +155,37 @@ test("an act shows what it will do, does nothing until it is confirmed, and once
   await page.close();
 });
 
+test("bug: a revocation that waits for approvals was shown in green: Revoked 0 certificate(s), in revocation list undefined", async () => {
+  const page = await enter(ca!);
+  await view(page, "Certificates");
+  const dialog = page.getByRole("dialog");
+  const outcome = async (name: string) => {
+    await page.getByRole("button", { name: `Revoke ${name}` }).click();
+    await dialog.getByRole("button", { name: `Revoke ${name}` }).click();
+    await dialog.getByRole("status").waitFor();
+    const said = await dialog.getByRole("status").locator("p").evaluateAll((lines) =>
+      lines.map(({ className, textContent }) => [className, textContent])
+    );
+    await dialog.getByRole("button", { name: "Close" }).click();
+    return said;
+  };
+  assert.equal(await outcome("scheduler-01"), [
+    ["warn", "Not revoked yet: request 00112233aabbccdd waits for approvals (hypha-ca requests 00112233aabbccdd)."],
+  ]);
+  const from = "2026-07-01T00:00:00.000Z to 2026-07-02T00:00:00.000Z";
+  assert.equal(await outcome("gateway-01"), [
+    ["good", "Revoked 1 certificate(s), in revocation list 43."],
+    ["warn", "gateway-01 dd01 is another CA's: revoke it in that CA's list too."],
+    [
+      "warn",
+      `Certificates issued from ${from} are not in the restored register: revoke those that you know by --serial; others when they renew.`,
+    ],
+  ]);
+  const waiting = await page.getByRole("region", { name: /Requests that wait for approvals/ }).innerText();
+  assert.match(waiting, /00112233aabbccdd\s+revoke-many\s+open\s+alice\s+1 of 2/);
+  await page.close();
+});
+
 test("a keyboard is enough: to another view, into a dialog, out of it, and to an approval", async () => {
   const page = await enter(ca!);
   const focused = () =>

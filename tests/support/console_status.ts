@@ -170,6 +170,23 @@ const caNodes = ["worker-03", "gateway-01", "scheduler-01", "data-01", evilName]
   not_after: at(40 + index * 10),
 }));
 const request = { id: "r-1", identity: "spiffe://acme.example/worker/worker-09", key: "cd".repeat(32) };
+/** A request that one of two approvers has approved. */
+const waits = {
+  ...{ id: "00112233aabbccdd", operation: "revoke-many", state: "open" },
+  ...{ approvers: ["alice"], threshold: 2, expires: at(20) },
+};
+
+/** A CA's answers to a revocation: of `gateway-01` there are warnings, that of `scheduler-01` waits for approvals. */
+const revocations: Readonly<Record<string, unknown>> = {
+  cc00: { revoked: [{ identity: "worker-03", serial: "cc00" }], unlisted: [], number: "43" },
+  cc01: {
+    revoked: [{ identity: "gateway-01", serial: "cc01" }],
+    unlisted: [{ identity: "gateway-01", serial: "dd01" }],
+    number: "43",
+    gap: { from: "2026-07-01T00:00:00.000Z", to: "2026-07-02T00:00:00.000Z" },
+  },
+  cc02: { waits },
+};
 
 /** Routes that note in `asked` what reaches them, and answer as programs would. */
 export function recordingRoutes(
@@ -191,8 +208,11 @@ export function recordingRoutes(
     "POST /trainings/cancel": {},
     "POST /trainings/resume": {},
     "POST /ca/nodes": { nodes: caNodes },
-    "POST /ca/requests": { requests: [{ ...request, address: "192.0.2.9", asked: at(-0.1), expires: at(20) }] },
-    "POST /ca/revoke": { revoked: [{ identity: "worker-03", serial: "cc00" }], unlisted: [], number: "43" },
+    "POST /ca/requests": {
+      requests: [{ ...request, address: "192.0.2.9", asked: at(-0.1), expires: at(20) }],
+      approvals: [{ ...waits, asked: at(-0.1) }],
+    },
+    "POST /ca/revoke": ({ serial = "" }: Readonly<Record<string, string>>) => revocations[serial],
     "POST /ca/decide": {},
     "POST /machines": { machines },
     "POST /audit/search": {
@@ -207,7 +227,7 @@ export function recordingRoutes(
       route,
       jsonRoute({ summary: route, body: Schema.Record(Schema.String, Schema.Unknown) }, (given) => {
         asked.push([route, given]);
-        return { status: 200, body };
+        return { status: 200, body: typeof body === "function" ? body(given) : body };
       }),
     ]),
   );

@@ -8,6 +8,13 @@ import { useId, useRef, useState } from "preact/hooks";
 import { type Answer, ask } from "./connection.ts";
 import { useShown } from "./store.ts";
 
+/** What an act did, and what is left to the operator. */
+export interface Outcome {
+  /** Undefined where nothing was done yet. */
+  readonly done: string | undefined;
+  readonly warnings: readonly string[];
+}
+
 interface ActProps {
   /** The route: `/drain`. */
   readonly path: string;
@@ -21,7 +28,7 @@ interface ActProps {
   /** Called when the dialog opens. */
   readonly onOpen?: () => void;
   /** The answer in words. */
-  readonly done: (body: Answer["body"]) => string;
+  readonly done: (body: Answer["body"]) => string | Outcome;
   readonly short: string;
 }
 
@@ -50,7 +57,7 @@ export function Act({ path, body = {}, title, does, fields, onOpen, done, short 
         <p>This will happen:</p>
         <ul>{does.map((each, index) => <li key={index}>{each}</li>)}</ul>
         {!isOver && fields}
-        {isOver && <Outcome answer={answer} done={done} />}
+        {isOver && <Answered answer={answer} done={done} />}
         <div class="buttons">
           <button type="button" onClick={() => dialog.current?.close()}>{isOver ? "Close" : "Cancel"}</button>
           {!isOver && (
@@ -64,8 +71,17 @@ export function Act({ path, body = {}, title, does, fields, onOpen, done, short 
   );
 }
 
-function Outcome({ answer: { status, body }, done }: { readonly answer: Answer; readonly done: ActProps["done"] }) {
-  if (status === 200) return <p role="status" class="good">{done(body)}</p>;
+function Answered({ answer: { status, body }, done }: { readonly answer: Answer; readonly done: ActProps["done"] }) {
+  if (status === 200) {
+    const outcome = done(body);
+    const { done: text, warnings } = typeof outcome === "string" ? { done: outcome, warnings: [] } : outcome;
+    return (
+      <div role="status">
+        {text !== undefined && <p class="good">{text}</p>}
+        {warnings.map((each) => <p key={each} class="warn">{each}</p>)}
+      </div>
+    );
+  }
   return (
     <div role="alert" class="bad">
       <p>Refused: {String(body["error"] ?? status)}</p>

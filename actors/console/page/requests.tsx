@@ -1,5 +1,5 @@
 /**
- * Enrolments that wait for an operator of the CA.
+ * What waits at a CA: enrolments for its operator, requests for the approvals of several persons.
  *
  * @module
  */
@@ -20,22 +20,74 @@ interface Request {
   readonly expires: string;
 }
 
+/** A request that waits for approvals, or that was denied within a day. */
+interface ApprovalRequest extends Pick<Request, "id" | "asked" | "expires"> {
+  readonly operation: string;
+  readonly state: string;
+  readonly approvers: readonly string[];
+  readonly threshold: number;
+  readonly denied_by?: string;
+}
+
+/** The first page of them. */
+interface Waiting {
+  readonly requests: readonly Request[];
+  readonly approvals: readonly ApprovalRequest[];
+}
+
 const lookMs = 5_000;
 
 /** Draws them; nothing where none waits. */
 export function Requests() {
-  const [requests, setRequests] = useState<readonly Request[]>([]);
-  const now = useNow();
+  const [{ requests, approvals }, setWaiting] = useState<Waiting>({ requests: [], approvals: [] });
   useEffect(() => {
     const look = async () => {
       const { status, body } = await ask("/ca/requests");
-      if (status === 200) setRequests((body as { readonly requests: readonly Request[] }).requests);
+      if (status === 200) setWaiting(body as unknown as Waiting);
     };
     void look();
     const timer = setInterval(() => void look(), lookMs);
     return () => clearInterval(timer);
   }, []);
-  if (requests.length === 0) return null;
+  return (
+    <>
+      {requests.length > 0 && <Enrolments requests={requests} />}
+      {approvals.length > 0 && <Approvals approvals={approvals} />}
+    </>
+  );
+}
+
+function Approvals({ approvals }: Pick<Waiting, "approvals">) {
+  const now = useNow();
+  return (
+    <>
+      <Table
+        caption="Requests that wait for approvals"
+        rows={approvals}
+        keyOf={({ id }) => id}
+        columns={[
+          { head: "Request", cell: ({ id }) => <code>{id}</code> },
+          { head: "Operation", cell: ({ operation }) => operation },
+          {
+            head: "State",
+            cell: ({ state, denied_by: by }) => by === undefined ? state : `${state} by ${by}`,
+          },
+          { head: "Approved by", cell: ({ approvers }) => approvers.join(", ") || "–" },
+          { head: "Approvals", cell: ({ approvers, threshold }) => `${approvers.length} of ${threshold}` },
+          { head: "Asked", cell: ({ asked }) => <time dateTime={asked} title={clock(asked)}>{away(asked, now)}</time> },
+          { head: "Expires", cell: ({ expires }) => away(expires, now) },
+        ]}
+        empty=""
+      />
+      <p class="hint">
+        Approvers read and sign a request on the command line: <code>hypha-ca approve ID --key FILE</code>
+      </p>
+    </>
+  );
+}
+
+function Enrolments({ requests }: Pick<Waiting, "requests">) {
+  const now = useNow();
   return (
     <Table
       caption="Enrolments that wait"

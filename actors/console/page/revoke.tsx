@@ -4,7 +4,8 @@
  * @module
  */
 import { useState } from "preact/hooks";
-import { Act } from "./act.tsx";
+import { Act, type Outcome } from "./act.tsx";
+import type { Answer } from "./connection.ts";
 import { useShown } from "./store.ts";
 
 /** RFC 5280 §5.3.1, those that an operator chooses among. */
@@ -39,8 +40,33 @@ export function Revoke({ name, serial }: { readonly name: string; readonly seria
           </select>
         </label>
       }
-      done={({ number, revoked }) =>
-        `Revoked ${Array.isArray(revoked) ? revoked.length : 0} certificate(s), in revocation list ${number}.`}
+      done={outcomeOf}
     />
   );
+}
+
+/** The CA's answer: what was revoked, or the request that waits for the approvals of others. */
+interface RevokeAnswer {
+  readonly waits?: { readonly id: string };
+  readonly revoked?: readonly unknown[];
+  readonly unlisted?: readonly { readonly identity: string; readonly serial: string }[];
+  readonly number?: string;
+  readonly gap?: { readonly from: string; readonly to: string };
+}
+
+function outcomeOf(answer: Answer["body"]): Outcome {
+  const { waits, revoked = [], unlisted = [], number, gap } = answer as RevokeAnswer;
+  if (waits !== undefined) {
+    const { id } = waits;
+    const text = `Not revoked yet: request ${id} waits for approvals (hypha-ca requests ${id}).`;
+    return { done: undefined, warnings: [text] };
+  }
+  const warnings = unlisted.map(({ identity, serial }) =>
+    `${identity} ${serial} is another CA's: revoke it in that CA's list too.`
+  );
+  if (gap !== undefined) {
+    const what = `Certificates issued from ${gap.from} to ${gap.to} are not in the restored register`;
+    warnings.push(`${what}: revoke those that you know by --serial; others when they renew.`);
+  }
+  return { done: `Revoked ${revoked.length} certificate(s), in revocation list ${number}.`, warnings };
 }
