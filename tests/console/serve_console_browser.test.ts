@@ -186,6 +186,38 @@ test("bug: a revocation that waits for approvals was shown in green: Revoked 0 c
   await page.close();
 });
 
+test("bug: when its training changed its state, an open dialog changed from Cancel to Resume", async () => {
+  const { trainings, ...rest } = schedulerParts() as { readonly trainings: readonly object[] };
+  const error = "training t-7f3a90c1 is cancelled now, but this is not kept";
+  let state = "running";
+  const world = await openConsoleWorld({
+    page: (await buildConsolePage()).files,
+    routes: {
+      ...recordingRoutes(asked, machines),
+      "POST /trainings/resume": () => Promise.resolve({ status: 507, body: { code: "not-kept", error, hint: "" } }),
+    },
+    look: () => Promise.resolve({ ...rest, trainings: trainings.map((each) => ({ ...each, state })) }),
+  });
+  const page = await enter(world);
+  await view(page, "Trainings");
+  await page.getByRole("button", { name: "Cancel digits" }).click();
+  state = "cancelled";
+  await page.getByText("cancelled", { exact: true }).waitFor();
+  const dialog = page.getByRole("dialog");
+  assert.match(await dialog.innerText(), /^Cancel digits[\s\S]*ends after round 24/);
+  await dialog.getByRole("button", { name: "Cancel digits" }).click();
+  assert.is(await dialog.getByRole("status").innerText(), "The training was cancelled.");
+  assert.equal(asked.filter(([route]) => /cancel|resume/.test(route)), [
+    ["POST /trainings/cancel", { id: "t-7f3a90c1" }],
+  ]);
+  await dialog.getByRole("button", { name: "Close" }).click();
+  await page.getByRole("button", { name: "Resume digits" }).click();
+  await dialog.getByRole("button", { name: "Resume digits" }).click();
+  assert.is(await dialog.getByRole("alert").innerText(), `Warning: ${error}`, "it was done: that is no refusal");
+  await page.close();
+  await world.close();
+});
+
 test("a keyboard is enough: to another view, into a dialog, out of it, and to an approval", async () => {
   const page = await enter(ca!);
   const focused = () =>

@@ -15,48 +15,60 @@ export interface Outcome {
   readonly warnings: readonly string[];
 }
 
-interface ActProps {
+/** What a dialog shows and does. */
+interface Deed {
   /** The route: `/drain`. */
   readonly path: string;
-  readonly body?: unknown;
+  readonly body?: Readonly<Record<string, unknown>>;
   /** Verb and object: `Revoke worker-03`. */
   readonly title: string;
   /** What will happen. */
   readonly does: readonly ComponentChildren[];
-  /** Further fields of the dialog. */
-  readonly fields?: ComponentChildren;
-  /** Called when the dialog opens. */
-  readonly onOpen?: () => void;
   /** The answer in words. */
   readonly done: (body: Answer["body"]) => string | Outcome;
+}
+
+interface ActProps extends Deed {
+  /** Further fields of the dialog; by their names they go into the body. */
+  readonly fields?: ComponentChildren;
   readonly short: string;
 }
 
+/** A dialog that is open: it shows what it showed when it was opened, whatever changes behind it. */
+interface Opened {
+  readonly deed: Deed;
+  readonly answer?: Answer | "asking";
+}
+
 /** Draws the button; nothing where the program has no such act. */
-export function Act({ path, body = {}, title, does, fields, onOpen, done, short }: ActProps) {
+export function Act({ fields, short, ...offered }: ActProps) {
   const { parts: { acts = [] } } = useShown();
   const dialog = useRef<HTMLDialogElement>(null);
-  const [answer, setAnswer] = useState<Answer | "asking" | undefined>();
+  const form = useRef<HTMLFormElement>(null);
+  const [opened, setOpened] = useState<Opened | undefined>();
   const id = useId();
+  const { deed, answer } = opened ?? { deed: offered };
+  const { path, body = {}, title, does, done } = deed;
   if (!acts.includes(`POST ${path}`)) return null;
   const open = () => {
-    setAnswer(undefined);
-    onOpen?.();
+    setOpened({ deed: offered });
     dialog.current?.showModal();
   };
   const act = async () => {
-    setAnswer("asking");
-    setAnswer(await ask(path, body));
+    const given = form.current === null ? {} : Object.fromEntries(new FormData(form.current));
+    setOpened({ deed, answer: "asking" });
+    const answer = await ask(path, { ...body, ...given });
+    setOpened((now) => now?.deed === deed ? { deed, answer } : now); // it may have been closed meanwhile
   };
   const isOver = answer !== undefined && answer !== "asking";
   return (
     <>
-      <button type="button" onClick={open} aria-haspopup="dialog" aria-label={title}>{short}</button>
-      <dialog ref={dialog} aria-labelledby={id}>
+      <button type="button" onClick={open} aria-haspopup="dialog" aria-label={offered.title}>{short}</button>
+      <dialog ref={dialog} aria-labelledby={id} onClose={() => setOpened(undefined)}>
         <h2 id={id}>{title}</h2>
         <p>This will happen:</p>
         <ul>{does.map((each, index) => <li key={index}>{each}</li>)}</ul>
-        {!isOver && fields}
+        {!isOver && <form ref={form}>{fields}</form>}
         {isOver && <Answered answer={answer} done={done} />}
         <div class="buttons">
           <button type="button" onClick={() => dialog.current?.close()}>{isOver ? "Close" : "Cancel"}</button>
@@ -82,9 +94,10 @@ function Answered({ answer: { status, body }, done }: { readonly answer: Answer;
       </div>
     );
   }
+  const isRefusal = status !== 0 && body["code"] !== "not-kept"; // it may have been done, or was
   return (
-    <div role="alert" class="bad">
-      <p>Refused: {String(body["error"] ?? status)}</p>
+    <div role="alert" class={isRefusal ? "bad" : "warn"}>
+      <p>{isRefusal ? "Refused" : "Warning"}: {String(body["error"] ?? status)}</p>
       {typeof body["hint"] === "string" && body["hint"] !== "" && <p>{body["hint"]}</p>}
     </div>
   );

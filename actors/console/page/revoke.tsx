@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { useState } from "preact/hooks";
 import { Act, type Outcome } from "./act.tsx";
 import type { Answer } from "./connection.ts";
 import { useShown } from "./store.ts";
@@ -13,7 +12,6 @@ const reasons = ["unspecified", "keyCompromise", "affiliationChanged", "supersed
 
 /** Draws the button. */
 export function Revoke({ name, serial }: { readonly name: string; readonly serial: string }) {
-  const [reason, setReason] = useState<string>("unspecified");
   const { parts: { crl } } = useShown();
   const next = crl === null || crl === undefined
     ? "a new revocation list"
@@ -21,7 +19,7 @@ export function Revoke({ name, serial }: { readonly name: string; readonly seria
   return (
     <Act
       path="/ca/revoke"
-      body={{ serial, reason }}
+      body={{ serial }}
       short="Revoke"
       title={`Revoke ${name}`}
       does={[
@@ -35,7 +33,7 @@ export function Revoke({ name, serial }: { readonly name: string; readonly seria
       fields={
         <label>
           Reason{" "}
-          <select value={reason} onChange={({ currentTarget }) => setReason(currentTarget.value)}>
+          <select name="reason">
             {reasons.map((each) => <option key={each} value={each}>{each}</option>)}
           </select>
         </label>
