@@ -156,6 +156,15 @@ export function roleIdOf(identityCount: number): string {
   return identityCount <= 1 ? "role" : `role/${identityCount}`;
 }
 
+/** A node's roles that have an actor: the active identity's, then those of previous ones that still have work. */
+export function rolesOf(
+  { identityCount, previousIdentities }: Pick<NodeContext, "identityCount" | "previousIdentities">,
+  children: Readonly<Record<string, unknown>>,
+): readonly unknown[] {
+  const ids = [roleIdOf(identityCount), ...previousIdentities.flatMap(({ roleId }) => roleId ?? [])];
+  return ids.flatMap((id) => children[id] ?? []);
+}
+
 /** xstate's own: a child reached its end. The type names the child. Of the node's children only roles have an output. */
 export interface ChildEnded {
   readonly type: `xstate.done.actor.${string}`;

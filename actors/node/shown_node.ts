@@ -18,7 +18,7 @@ import type { RefusalLogContext } from "../trust/refusal_log.ts";
 import type { WitnessContext } from "../witness/witness_setup.ts";
 import type { WorkerContext } from "../worker/worker_setup.ts";
 import { exchangeId, witnessId } from "./facts.ts";
-import { lacking, type NodeContext, roleIdOf } from "./node_setup.ts";
+import { lacking, type NodeContext, rolesOf } from "./node_setup.ts";
 import type { OpenConnection } from "./open_connections.ts";
 
 /** Peers that are shown. */
@@ -205,7 +205,7 @@ export function showNode(looks: NodeLooks, { version, startedAt, now, open, gate
     audit: showAudit(children[witnessId]),
     travels: showTravels(children[exchangeId]),
     refusals: showRefusals(refusalLog.getSnapshot().context),
-    ...(config.role === "worker" ? showWork(children[roleIdOf(context.identityCount)]) : {}),
+    ...(config.role === "worker" ? showWork(rolesOf(context, children)) : {}),
   };
 }
 
@@ -322,16 +322,18 @@ function showRefusals({ counts, lasts }: RefusalLogContext): readonly ShownRefus
     .toSorted((one, other) => other.count - one.count);
 }
 
-function showWork(role: unknown): Pick<ShownNode, "leases" | "jobs"> {
-  const { leases = {}, jobs = {} } = (role as Child<Partial<WorkerContext>>)?.getSnapshot().context.book ?? {};
+function showWork(roles: readonly unknown[]): Pick<ShownNode, "leases" | "jobs"> {
+  const books = (roles as readonly NonNullable<Child<Partial<WorkerContext>>>[])
+    .map((role) => role.getSnapshot().context.book);
   return {
-    leases: Object.values(leases).filter(({ over }) => !over)
+    leases: books.flatMap((book) => Object.values(book?.leases ?? {})).filter(({ over }) => !over)
       .map(({ id, peer, resources, endsAt }) => ({
         id,
         scheduler: peer,
         resources: { ...resources },
         ends: timeOf(endsAt),
       })),
-    jobs: Object.values(jobs).map(({ taskId, leaseId, scheduler }) => ({ id: taskId, lease: leaseId, scheduler })),
+    jobs: books.flatMap((book) => Object.values(book?.jobs ?? {}))
+      .map(({ taskId, leaseId, scheduler }) => ({ id: taskId, lease: leaseId, scheduler })),
   };
 }

@@ -9,7 +9,7 @@ import type { HeldCrl } from "../../pki/crl.ts";
 import { scopeKey } from "../../pki/crl_scope.ts";
 import { refusalCodes } from "../../pki/refusal.ts";
 import { crlsOf, domainsOf, type TrustSnapshot } from "../../pki/trust.ts";
-import type { NodeContext } from "../node/node_setup.ts";
+import { type NodeContext, rolesOf } from "../node/node_setup.ts";
 import { phaseOf } from "../node/shown_node.ts";
 import type { Commitments } from "../worker/commitments.ts";
 import { type Cell, isConfined } from "../job/cell/cell.ts";
@@ -27,7 +27,17 @@ export interface ObservedNode {
   getSnapshot(): {
     /** The node's state. */
     readonly value: StateValue;
-    readonly context: Pick<NodeContext, "config" | "snapshot" | "identity" | "members" | "isReady" | "refusalLog">;
+    readonly context: Pick<
+      NodeContext,
+      | "config"
+      | "snapshot"
+      | "identity"
+      | "identityCount"
+      | "previousIdentities"
+      | "members"
+      | "isReady"
+      | "refusalLog"
+    >;
     readonly children: Readonly<Record<string, unknown>>;
   };
 }
@@ -85,7 +95,8 @@ function gateSamples(direction: Direction, { counts }: GateTally): readonly Samp
 }
 
 function nodeSamples(node: ObservedNode, { version, now }: Observed): readonly Sample[] {
-  const { context: { config, snapshot, identity, members, isReady, refusalLog }, children } = node.getSnapshot();
+  const { context, children } = node.getSnapshot();
+  const { config, snapshot, identity, members, isReady, refusalLog } = context;
   const { counts, sink } = refusalLog.getSnapshot().context;
   const sample = (name: InstrumentName, value: number, labels: Readonly<Record<string, string>> = {}): Sample => ({
     name,
@@ -104,8 +115,8 @@ function nodeSamples(node: ObservedNode, { version, now }: Observed): readonly S
       sample("hypha_certificate_expire_time_seconds", seconds(identity.notAfter), { name: bound(identity.name) }),
     ]),
     ...(snapshot === undefined ? [] : trustSamples(snapshot, now)),
-    ...(config.role === "worker" ? workSamples(children["role"]) : []),
-    ...(config.role === "scheduler" ? trainingSamples(children["role"]) : []),
+    ...(config.role === "worker" ? workSamples(rolesOf(context, children)) : []),
+    ...(config.role === "scheduler" ? trainingSamples(rolesOf(context, children)) : []),
   ];
 }
 
@@ -164,13 +175,15 @@ function worstLists(lists: readonly HeldCrl[]): readonly WorstList[] {
   return [...rows.values()].toSorted((a, b) => a.nextUpdate - b.nextUpdate).slice(0, seriesMax);
 }
 
-function workSamples(role: unknown): readonly Sample[] {
-  type Known = { readonly book?: Commitments; readonly cell?: Cell };
-  const worker = role as { getSnapshot(): { readonly context?: Known } } | undefined;
-  const { book, cell } = worker?.getSnapshot().context ?? {};
+function workSamples(roles: readonly unknown[]): readonly Sample[] {
+  type Worker = { getSnapshot(): { readonly context?: { readonly book?: Commitments; readonly cell?: Cell } } };
+  const workers = (roles as readonly Worker[]).map((role) => role.getSnapshot().context ?? {});
+  const count = (promises: "leases" | "jobs") =>
+    workers.reduce((sum, { book }) => sum + Object.keys(book?.[promises] ?? {}).length, 0);
+  const cell = workers.find((worker) => worker.cell !== undefined)?.cell;
   return [
-    { name: "hypha_leases", value: Object.keys(book?.leases ?? {}).length },
-    { name: "hypha_jobs", value: Object.keys(book?.jobs ?? {}).length },
+    { name: "hypha_leases", value: count("leases") },
+    { name: "hypha_jobs", value: count("jobs") },
     ...(cell === undefined ? [] : [{
       name: "hypha_cell_info" as const,
       labels: { level: cell.level, confined: `${isConfined(cell)}` },

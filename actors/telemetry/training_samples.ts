@@ -17,12 +17,14 @@ interface ObservedScheduler {
   };
 }
 
-/** The samples of the trainings that have an actor. `role`: the scheduler's actor, once there is one. */
-export function trainingSamples(role: unknown): readonly Sample[] {
-  if (role === undefined) return [];
-  const { context, children = {} } = (role as ObservedScheduler).getSnapshot();
-  return (context?.running ?? []).slice(0, trainingsMax).flatMap((id) => {
-    const journal = children[`journal/${id}`] as
+/** The samples of the trainings that have an actor. `roles`: the scheduler's actors. */
+export function trainingSamples(roles: readonly unknown[]): readonly Sample[] {
+  const running = (roles as readonly ObservedScheduler[]).flatMap((role) => {
+    const { context, children = {} } = role.getSnapshot();
+    return (context?.running ?? []).map((id) => [id, children[`journal/${id}`]] as const);
+  });
+  return running.slice(0, trainingsMax).flatMap(([id, child]) => {
+    const journal = child as
       | { getSnapshot(): { readonly context?: { readonly watch?: TrainingWatch } } }
       | undefined;
     const watch = journal?.getSnapshot().context?.watch;

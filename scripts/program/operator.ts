@@ -14,7 +14,7 @@ import type { RoleConfig } from "../../actors/config/config.ts";
 import type { MachineShape } from "../../actors/console/machine_shape.ts";
 import { makeStateDirectory } from "../../actors/files/state_directory.ts";
 import { rolelessNode } from "../../actors/node/node_machine.ts";
-import { roleIdOf } from "../../actors/node/node_setup.ts";
+import { rolesOf } from "../../actors/node/node_setup.ts";
 import { connectionGateMachine } from "../../actors/gate/connection_gate.ts";
 import type { OpenConnections } from "../../actors/node/open_connections.ts";
 import { type OperatedNode, operatorRoutes } from "../../actors/node/operator_routes.ts";
@@ -118,10 +118,7 @@ function askScheduler(node: OperatedNode | undefined, ask: AdminAsk): Promise<Ad
   return new Promise((reply) => {
     const asked = { type: "admin.asked", ask, reply } as const;
     const { context, children } = node?.getSnapshot() ?? {};
-    const ids = context === undefined
-      ? []
-      : [roleIdOf(context.identityCount), ...context.previousIdentities.flatMap(({ roleId }) => roleId ?? [])];
-    const schedulers = ids.flatMap((id) => (children?.[id] as AskedScheduler | undefined) ?? []);
+    const schedulers = context === undefined ? [] : rolesOf(context, children ?? {}) as readonly AskedScheduler[];
     const scheduler = schedulers.find((each) => each.getSnapshot().can(asked));
     if (scheduler !== undefined) return scheduler.send(asked);
     reply({

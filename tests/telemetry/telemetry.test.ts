@@ -12,6 +12,8 @@ import {
   readListenPlace,
   readPairs,
 } from "../../actors/config/telemetry_values.ts";
+import type { NodeContext } from "../../actors/node/node_setup.ts";
+import { showNode } from "../../actors/node/shown_node.ts";
 import { emptyWatch, type TrainingWatch } from "../../actors/training/watch.ts";
 import type { Durations, Sample } from "../../actors/telemetry/instruments.ts";
 import { durationBounds, instruments } from "../../actors/telemetry/instruments.ts";
@@ -359,6 +361,8 @@ test("of an issuer's lists the newest counts, of several issuers each its own; a
         snapshot: { ...snapshot, anchors: many },
         identity: undefined,
         members: [],
+        identityCount: 0,
+        previousIdentities: [],
         isReady: false,
         refusalLog: { getSnapshot: () => ({ context: { counts: {}, sink: { failures: 0 } } }) },
       } as never,
@@ -386,22 +390,34 @@ test("of an issuer's lists the newest counts, of several issuers each its own; a
   assert.is(of("hypha_trust_anchors")[0]?.value, many.length);
 });
 
-test("a worker's leases and jobs are those of its book, its cells those that it found", () => {
-  const book = { offers: { o: {} }, leases: { a: {}, b: {} }, jobs: { j: {} } };
-  const observed = (role: string, children: Readonly<Record<string, unknown>>): ObservedNode => ({
+/** A node that is ready, with these children. */
+function observed(
+  role: string,
+  children: Readonly<Record<string, unknown>>,
+  identities: Pick<NodeContext, "identityCount" | "previousIdentities"> = { identityCount: 1, previousIdentities: [] },
+): ObservedNode {
+  return {
     getSnapshot: () => ({
       value: "ready",
       children,
       context: {
-        config: { role, limits: defaultLimits },
+        ...identities,
+        config: { role, limits: defaultLimits, gatewayAddresses: [] },
         snapshot: undefined,
         identity: undefined,
         members: withConnected(withConnected([], identityOf("p", "scheduler")), identityOf("p", "worker")),
+        linked: [],
         isReady: true,
-        refusalLog: { getSnapshot: () => ({ context: { counts: { internal: 4 }, sink: { failures: 2 } } }) },
+        refusalLog: {
+          getSnapshot: () => ({ context: { counts: { internal: 4 }, lasts: new Map(), sink: { failures: 2 } } }),
+        },
       } as never,
     }),
-  });
+  };
+}
+
+test("a worker's leases and jobs are those of its book, its cells those that it found", () => {
+  const book = { offers: { o: {} }, leases: { a: {}, b: {} }, jobs: { j: {} } };
   const [gates, lines] = [makeGateTally({ now: () => 0 }), makeLineTally()];
   const read = (node: ObservedNode) => {
     const samples = samplesOf({ node, gates, lines, version: "1", now: 0 });
@@ -446,6 +462,44 @@ test("a worker's leases and jobs are those of its book, its cells those that it 
     ],
   );
   assert.is(read(observed("scheduler", {}))("hypha_training_round"), undefined);
+});
+
+test("bug: after a change of the node's key no lease, job and training was counted or shown", () => {
+  const [gates, lines] = [makeGateTally({ now: () => 0 }), makeLineTally()];
+  const bookOf = (leases: object, jobs: object) => ({ getSnapshot: () => ({ context: { book: { leases, jobs } } }) });
+  const lease = { id: "l", peer: "p", resources: {}, endsAt: 0, over: false };
+  const job = { taskId: "j", leaseId: "l", scheduler: "p" };
+  const journal = { getSnapshot: () => ({ context: { watch: emptyWatch } }) };
+  const scheduler = {
+    getSnapshot: () => ({ context: { running: ["t-1"] }, children: { "journal/t-1": journal } }),
+  };
+  const counted = (node: ObservedNode) => {
+    const samples = samplesOf({ node, gates, lines, version: "1", now: 0 });
+    return ["hypha_leases", "hypha_jobs", "hypha_training_round"].map((name) =>
+      samples.find((sample) => sample.name === name)?.value
+    );
+  };
+  const shown = (node: ObservedNode) => {
+    const { leases = [], jobs = [] } = showNode(node.getSnapshot() as never, {
+      ...{ version: "1", startedAt: 0, now: 0, open: [], gates: {} },
+    });
+    return [leases.length, jobs.length];
+  };
+  const active = { identityCount: 3, previousIdentities: [] };
+  const worker = observed("worker", { "role/3": bookOf({ l: lease }, { j: job }) }, active);
+  assert.equal([counted(worker), shown(worker)], [[1, 1, undefined], [1, 1]]);
+  const previous = {
+    identityCount: 3,
+    previousIdentities: [{ id: "identity/1", roleId: "role" }, { id: "identity/2", roleId: undefined }],
+  };
+  const both = { role: bookOf({ l: lease }, { j: job }), "role/3": bookOf({ m: lease }, { k: job }) };
+  assert.equal([counted(observed("worker", both, previous)), shown(observed("worker", both, previous))], [
+    [2, 2, undefined],
+    [2, 2],
+  ]);
+  assert.equal(counted(observed("worker", { role: both.role }, previous)).slice(0, 2), [1, 1]);
+  assert.is(counted(observed("scheduler", { "role/3": scheduler }, active))[2], 0);
+  assert.is(counted(observed("scheduler", { role: scheduler }, previous))[2], 0);
 });
 
 test("a label cannot forge a line of the page", () => {
