@@ -65,24 +65,34 @@ export class AdminNotServed extends Data.TaggedError("AdminNotServed")<{
  */
 export function serveAdmin(path: string, routes: AdminRoutes): Effect.Effect<void, AdminNotServed, Scope.Scope> {
   const fail = (detail: string) => new AdminNotServed({ path, detail });
+  const wrong = (error: unknown) => fail(deniedByDeno(error) ?? (error instanceof Error ? error.message : `${error}`));
   const open = new Map<Socket, Timer>();
   const listen = Effect.callback<Server, AdminNotServed>((resume) => {
     const server = makeServer(described(routes), open);
-    server.on("error", (error: Error) => resume(Effect.fail(fail(error.message))));
+    server.on("error", (error: Error) => resume(Effect.fail(wrong(error))));
     try {
       server.listen(path, () => {
-        chmodSync(path, 0o600);
-        resume(Effect.succeed(server));
+        try {
+          chmodSync(path, 0o600);
+          resume(Effect.succeed(server));
+        } catch (error) { // another process took its path away
+          server.close();
+          resume(Effect.fail(wrong(error)));
+        }
       });
     } catch (error) { // Deno, without the permission
-      resume(Effect.fail(fail(deniedByDeno(error) ?? String(error))));
+      resume(Effect.fail(wrong(error)));
     }
   });
   const release = (server: Server) =>
     Effect.sync(() => {
       server.close();
       for (const socket of open.keys()) socket.destroy();
-      rmSync(path, { force: true });
+      try {
+        rmSync(path, { force: true });
+      } catch {
+        // The next start replaces it, or says what is wrong with it.
+      }
     });
   return Effect.gen(function* () {
     const pathBytes = Buffer.byteLength(path);
@@ -91,11 +101,11 @@ export function serveAdmin(path: string, routes: AdminRoutes): Effect.Effect<voi
         `its path has ${pathBytes} bytes, and one of a socket ${socketPathBytesMax}: choose a shorter state_dir`,
       );
     }
-    const folder = statSync(dirname(path), { throwIfNoEntry: false });
+    const folder = yield* Effect.try({ try: () => statSync(dirname(path), { throwIfNoEntry: false }), catch: wrong });
     if (folder === undefined) return yield* fail("its folder does not exist");
     if ((folder.mode & 0o077) !== 0) return yield* fail(`others can enter its folder: chmod 700 ${dirname(path)}`);
     if (yield* isServed(path)) return yield* fail("another process serves it");
-    rmSync(path, { force: true });
+    yield* Effect.try({ try: () => rmSync(path, { force: true }), catch: wrong });
     yield* Effect.acquireRelease(listen, release);
   });
 }

@@ -1,5 +1,5 @@
 /** The admin socket is its operator's alone, bounded, and one for each program. */
-import { chmodSync, existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -145,6 +145,21 @@ test("a second program does not take it over; a dead one's is replaced", async (
   const { writeFileSync } = await import("node:fs");
   writeFileSync(path(), "");
   assert.is((await served(askAdmin(path(), "GET /status"))).status, 200);
+});
+
+test("bug: a fault of the socket or its folder was thrown, and ended the node", async () => {
+  const loop = join(folder, "loop");
+  symlinkSync("loop", loop);
+  const opened = (path: string) => Effect.runPromise(failure(Effect.scoped(serveAdmin(path, routes))));
+  assert.match(await opened(join(loop, "admin.sock")), "Cannot open admin socket DIR/loop/admin.sock: ELOOP");
+  mkdirSync(path());
+  assert.match(await opened(path()), /^Cannot open admin socket DIR\/admin\.sock: /);
+  rmSync(path(), { recursive: true });
+  await served(Effect.sync(() => {
+    rmSync(path());
+    mkdirSync(path());
+  }));
+  assert.ok(statSync(path()).isDirectory(), "the end of the program goes on all the same");
 });
 
 test.run();
