@@ -104,7 +104,7 @@ export function serveAdmin(path: string, routes: AdminRoutes): Effect.Effect<voi
     const folder = yield* Effect.try({ try: () => statSync(dirname(path), { throwIfNoEntry: false }), catch: wrong });
     if (folder === undefined) return yield* fail("its folder does not exist");
     if ((folder.mode & 0o077) !== 0) return yield* fail(`others can enter its folder: chmod 700 ${dirname(path)}`);
-    if (yield* isServed(path)) return yield* fail("another process serves it");
+    if (yield* Effect.mapError(isServed(path), wrong)) return yield* fail("another process serves it");
     yield* Effect.try({ try: () => rmSync(path, { force: true }), catch: wrong });
     yield* Effect.acquireRelease(listen, release);
   });
@@ -123,20 +123,26 @@ function described(routes: AdminRoutes): AdminRoutes {
   return all;
 }
 
-/** Whether a process listens on a socket. */
-function isServed(path: string): Effect.Effect<boolean> {
-  return Effect.callback<boolean>((resume) => {
+/** What `connect` says of a path on which no process listens. Another error, such as that of a full queue, does not say so. */
+const dead: ReadonlySet<string | undefined> = new Set(["ENOENT", "ECONNREFUSED"]);
+
+/** Whether a process listens on a socket; an error that does not tell is the failure. */
+function isServed(path: string): Effect.Effect<boolean, unknown> {
+  return Effect.callback<boolean, unknown>((resume) => {
     const socket = new Socket();
-    const done = (served: boolean) => {
+    const done = (served: Effect.Effect<boolean, unknown>) => {
       socket.destroy();
-      resume(Effect.succeed(served));
+      resume(served);
     };
-    socket.on("connect", () => done(true));
-    socket.on("error", () => done(false));
+    socket.on("connect", () => done(Effect.succeed(true)));
+    socket.on(
+      "error",
+      (error: NodeJS.ErrnoException) => done(dead.has(error.code) ? Effect.succeed(false) : Effect.fail(error)),
+    );
     try {
       socket.connect(path);
-    } catch { // Deno, without the permission: listening says so
-      done(false);
+    } catch (error) { // Deno, without the permission
+      done(Effect.fail(error));
     }
   });
 }

@@ -162,4 +162,18 @@ test("bug: a fault of the socket or its folder was thrown, and ended the node", 
   assert.ok(statSync(path()).isDirectory(), "the end of the program goes on all the same");
 });
 
+test("bug: a socket that a busy process listens on was taken for a dead one's, and replaced", async () => {
+  const busy = createServer();
+  await new Promise<void>((resolve) => busy.listen({ path: path(), backlog: 1 }, resolve));
+  const before = statSync(path()).ino;
+  const waiting = Array.from({ length: 8 }, () => connect(path()).on("error", () => {})); // EAGAIN from then on
+  const refusal = await Effect.runPromise(failure(Effect.scoped(serveAdmin(path(), routes))));
+  assert.match(refusal, /another process serves it|EAGAIN/);
+  assert.is(statSync(path()).ino, before);
+  for (const socket of waiting) socket.destroy();
+  await new Promise((resolve) => busy.close(resolve));
+  symlinkSync("admin.sock", path());
+  assert.match(await Effect.runPromise(failure(Effect.scoped(serveAdmin(path(), routes)))), "ELOOP");
+});
+
 test.run();
