@@ -17,6 +17,8 @@ export interface AskedProgram {
   readonly role: Role;
   /** Path of its configuration, which names its state directory. */
   readonly config: string;
+  /** What to do where it does not run; by default to start it. */
+  readonly start?: string;
 }
 
 const failed = (error: { readonly message: string }) => new ProgramFailed({ exitCode: 1, notice: error.message });
@@ -31,10 +33,12 @@ export function socketOf({ role, config }: AskedProgram): Effect.Effect<string, 
 }
 
 /** The error of a program that was not asked: it does not run, or does not answer. */
-export function notAsked({ role, config }: AskedProgram, error: AdminNotAsked): ProgramFailed {
+export function notAsked({ role, config, start = "Start it" }: AskedProgram, error: AdminNotAsked): ProgramFailed {
   if (error.problem !== "not-running") return failed(error);
-  const start = role === "scheduler" ? `Start it, without [scheduler.job] in it, to submit trainings` : "Start it";
-  return failed({ message: `no ${role} runs with ${config}. ${start}: hypha-${role} run -c ${config}` });
+  const elsewhere = "where it runs with another state_dir: HYPHA_STATE_DIR=DIR";
+  return failed({
+    message: `no ${role} answers on ${error.path}. ${start}: hypha-${role} run -c ${config}; ${elsewhere}`,
+  });
 }
 
 /** The answer's body; or its error, with its hint. */

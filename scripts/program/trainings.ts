@@ -39,9 +39,12 @@ const notice = (exitCode: ExitCode, text: string) => new ProgramFailed({ exitCod
 const print = (text: string) => process.stdout.write(`${text}\n`);
 const escaped = (text: string) => text.split("\n").map(escapeUnsafe).join("\n");
 
+const schedulerOf = ({ config }: Pick<TrainingOptions, "config">) =>
+  ({ role: "scheduler", config, start: "Start it, without [scheduler.job] in it, to submit trainings" }) as const;
+
 /** Asks the running scheduler. */
-const ask = <A>({ config }: Pick<TrainingOptions, "config">, route: string, body: unknown = {}) =>
-  askProgram<A>({ role: "scheduler", config }, route, body);
+const ask = <A>(options: Pick<TrainingOptions, "config">, route: string, body: unknown = {}) =>
+  askProgram<A>(schedulerOf(options), route, body);
 
 function checkId(id: string): Effect.Effect<void, ProgramFailed> {
   return trainingIdPattern.test(id) ? Effect.void : Effect.fail(
@@ -74,7 +77,7 @@ export function submit(options: TrainingOptions & { readonly file: string }) {
     const head = `${JSON.stringify({ name: name.slice(0, 128), job: source.values, ...sizes })}\n`;
     const answer = yield* Effect.mapError(
       uploadAdmin(adminSocketPath(stateDir), "POST /trainings", piecesOf(head, attached)),
-      (error) => notAsked({ role: "scheduler", config }, error),
+      (error) => notAsked(schedulerOf(options), error),
     );
     const { id } = yield* bodyOf<{ readonly id: string }>(answer);
     print(format === "json" ? JSON.stringify({ id }) : id);

@@ -9,9 +9,10 @@ import { join } from "node:path";
 import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { askAdmin } from "../../actors/admin/ask_admin.ts";
+import { AdminNotAsked, askAdmin } from "../../actors/admin/ask_admin.ts";
 import type { ShownNode } from "../../actors/node/shown_node.ts";
 import type { Role } from "../../pki/certificate.ts";
+import { notAsked } from "../../scripts/program/asking.ts";
 import { permissionsFor } from "../../scripts/program/deno_permissions.ts";
 import { freePort, type Running, runProgramOnce, startProgram } from "../support/program.ts";
 
@@ -183,7 +184,16 @@ test("drain ends the node in order; then commands say how to start it", async ()
   assert.not(existsSync(join(folder, ".hypha", "worker", "admin.sock")));
   const { code, stderr } = await runProgramOnce("worker", ["status", "-c", "worker.toml"], { cwd: folder });
   assert.is(code, 1);
-  assert.match(stderr, "no worker runs with worker.toml. Start it: hypha-worker run -c worker.toml");
+  assert.match(stderr, "Start it: hypha-worker run -c worker.toml");
+});
+
+test("bug: a command said that no worker runs with worker.toml, though it ran with another state_dir", async () => {
+  const { stderr } = await runProgramOnce("worker", ["status", "-c", "worker.toml"], { cwd: folder });
+  assert.match(stderr, "no worker answers on .hypha/worker/admin.sock. Start it: ");
+  assert.match(stderr, "; where it runs with another state_dir: HYPHA_STATE_DIR=DIR");
+  const error = new AdminNotAsked({ path: "admin.sock", problem: "not-running", detail: "" });
+  const { notice } = notAsked({ role: "scheduler", config: "s.toml" }, error);
+  assert.not.match(String(notice), "[scheduler.job]", "it is of no matter to status, drain and renew");
 });
 
 test.run();
