@@ -37,6 +37,7 @@ const failed = (error: { readonly message: string }) => notice(1, error.message)
 const notice = (exitCode: ExitCode, text: string) => new ProgramFailed({ exitCode, notice: text });
 
 const print = (text: string) => process.stdout.write(`${text}\n`);
+const jsonOf = (value: unknown) => escapeUnsafe(JSON.stringify(value));
 const escaped = (text: string) => text.split("\n").map(escapeUnsafe).join("\n");
 
 const schedulerOf = ({ config }: Pick<TrainingOptions, "config">) =>
@@ -80,7 +81,7 @@ export function submit(options: TrainingOptions & { readonly file: string }) {
       (error) => notAsked(schedulerOf(options), error),
     );
     const { id } = yield* bodyOf<{ readonly id: string }>(answer);
-    print(format === "json" ? JSON.stringify({ id }) : id);
+    print(format === "json" ? jsonOf({ id }) : id);
   });
 }
 
@@ -121,7 +122,7 @@ export function list(options: TrainingOptions) {
     ask<{ readonly trainings: readonly ShownTraining[] }>(options, "GET /trainings"),
     ({ trainings }) =>
       void print(
-        options.format === "json" ? JSON.stringify({ trainings }) : escaped(listText(trainings, Date.now())),
+        options.format === "json" ? jsonOf({ trainings }) : escaped(listText(trainings, Date.now())),
       ),
   );
 }
@@ -136,7 +137,7 @@ export function status(options: TrainingOptions & { readonly id: string; readonl
     let shown = "";
     for (;;) {
       const known = yield* ask<ShownStatus>(options, "POST /trainings/status", { id });
-      const text = format === "json" ? JSON.stringify(known) : escaped(statusText(known, Date.now()));
+      const text = format === "json" ? jsonOf(known) : escaped(statusText(known, Date.now()));
       // The time since something happened is no change.
       const changed = JSON.stringify(known);
       if (changed !== shown) print(text);
@@ -163,7 +164,7 @@ export function logs(options: TrainingOptions & { readonly id: string; readonly 
         notice(1, `no line of training ${id} is about ${worker}: see its members with hypha-scheduler status ${id}`),
       );
     }
-    for (const event of events) print(format === "json" ? JSON.stringify(event) : escapeUnsafe(logText(event)));
+    for (const event of events) print(format === "json" ? jsonOf(event) : escapeUnsafe(logText(event)));
   });
 }
 
@@ -173,7 +174,7 @@ export function cancel(options: TrainingOptions & { readonly id: string }) {
   return Effect.gen(function* () {
     yield* checkId(id);
     const answer = yield* ask<Parameters<typeof cancelText>[0]>(options, "POST /trainings/cancel", { id });
-    print(format === "json" ? JSON.stringify(answer) : escaped(cancelText(answer)));
+    print(format === "json" ? jsonOf(answer) : escaped(cancelText(answer)));
   });
 }
 
@@ -185,6 +186,6 @@ export function resume(options: TrainingOptions & { readonly id: string }) {
     const answer = yield* ask<{ readonly id: string; readonly round: number }>(options, "POST /trainings/resume", {
       id,
     });
-    print(format === "json" ? JSON.stringify(answer) : `${id} goes on after round ${answer.round}`);
+    print(format === "json" ? jsonOf(answer) : `${id} goes on after round ${answer.round}`);
   });
 }

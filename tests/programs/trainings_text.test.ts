@@ -1,8 +1,14 @@
-/** Trainings as lines for people. */
+/** Trainings as lines for people, and as JSON. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { type AdminRoutes, serveAdmin } from "../../actors/admin/serve_admin.ts";
 import type { ShownStatus } from "../../actors/scheduler/status.ts";
 import { ageText, cancelText, listText, logText, statusText } from "../../scripts/program/trainings_text.ts";
+import { runProgramOnce } from "../support/program.ts";
 
 const test = suite("trainings for people");
 const now = Date.parse("2026-01-02T00:00:00Z");
@@ -83,6 +89,35 @@ test("a cancelled training names the workers that end later", () => {
 test("a line of the log has its time, level and worker", () => {
   const line = { at: ago(0), level: "warn", name: "w1", message: "Lost trainer" };
   assert.is(logText(line), "2026-01-02T00:00:00.000Z WARN  [w1] Lost trainer");
+});
+
+test("bug: commands printed control characters of a worker's failure raw where they printed JSON", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "hypha-trainings-"));
+  const config = join(folder, "scheduler.toml");
+  const pems = ["cert", "key", "trust"].map((name) => `${name}_pem = "${name}.pem"`);
+  const lists = ["listen", "gateway"].map((name) => `${name}_addresses = []`);
+  writeFileSync(config, [...pems, ...lists, `state_dir = "${folder}"`].join("\n"));
+  const hostile = "\u009b2J\u202e\u2028";
+  const answer = { ...shown, id: hostile, reason: hostile, trainings: [{ reason: hostile }], events: [{ hostile }] };
+  const route = () => Promise.resolve({ status: 200, body: answer });
+  const routes: AdminRoutes = {
+    "GET /trainings": route,
+    ...Object.fromEntries(["status", "logs", "cancel", "resume"].map((name) => [`POST /trainings/${name}`, route])),
+  };
+  const commands = [["ls"], ...["status", "logs", "cancel", "resume"].map((name) => [name, "t-7f3a90c1"])];
+  const printed = await Effect.runPromise(Effect.scoped(Effect.andThen(
+    serveAdmin(join(folder, "admin.sock"), routes),
+    Effect.promise(() =>
+      Promise.all(commands.map((each) => runProgramOnce("scheduler", [...each, "--json", "-c", config])))
+    ),
+  )));
+  rmSync(folder, { recursive: true });
+  for (const { code, stdout, stderr } of printed) {
+    assert.is(code, 0, stderr);
+    assert.match(stdout, "\\u009b2J\\u202e\\u2028");
+    assert.not.match(stdout, /[\u0080-\u009f\u2028\u202e]/);
+    assert.match(JSON.stringify(JSON.parse(stdout)), hostile);
+  }
 });
 
 test.run();
