@@ -315,6 +315,14 @@ test("markup in names is shown as text, and does nothing", async () => {
   }
 });
 
+test("bug: a part of the feed with U+2028 or U+2029 in it was dropped", async () => {
+  const world = await open({ ...gatewayParts(1), name: "gateway\u2028\u2029one" });
+  const page = await enter(world);
+  await page.locator("header strong", { hasText: /gateway\s+one/ }).waitFor();
+  await page.close();
+  await world.close();
+});
+
 test("a script that found its way into the page is not run", async () => {
   const page = await enter(gateway!);
   const blocked = await page.evaluate(() => {

@@ -78,7 +78,7 @@ async function readEvents(body: ReadableStream<Uint8Array>, { onPart }: FeedList
     const events = pieces.join("").split("\n\n");
     pieces.splice(0, pieces.length, events.pop() ?? "");
     for (const event of events) {
-      const [, name, data] = /^event: (.+)\ndata: (.*)$/.exec(event) ?? [];
+      const [, name, data] = /^event: (.+)\ndata: (.*)$/s.exec(event) ?? [];
       if (name !== undefined && data !== undefined) onPart(name, JSON.parse(data));
     }
   }
