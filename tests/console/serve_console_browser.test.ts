@@ -218,6 +218,51 @@ test("bug: when its training changed its state, an open dialog changed from Canc
   await world.close();
 });
 
+test("bug: a change of the CA's register closed an open Revoke dialog, and showed its first page again", async () => {
+  let [looks, certificates, isRevoked] = [0, 3, false];
+  const node = (name: string, serial: string) => ({
+    ...{ identity: `spiffe://acme.example/worker/${name}`, serial, not_after: "2126-01-01T00:00:00Z" },
+    ...(isRevoked && serial === "cc00" ? { revoked: "2026-07-01T00:00:00Z" } : {}),
+  });
+  const nodes = (body: unknown) => {
+    if ((body as { readonly after?: object }).after !== undefined) return { nodes: [node("worker-77", "cc00")] };
+    looks += 1;
+    return { nodes: [node("worker-01", "c1"), node("worker-02", "c2")], after: { not_after: 0, rowid: 2 } };
+  };
+  const world = await openConsoleWorld({
+    page: (await buildConsolePage()).files,
+    routes: {
+      ...recordingRoutes(asked),
+      "POST /ca/nodes": (body) => Promise.resolve({ status: 200, body: nodes(body) }),
+    },
+    look: () => Promise.resolve({ ...caParts, certificates }),
+  });
+  const page = await enter(world);
+  const readAgain = async () => {
+    const before = looks;
+    certificates += 1;
+    while (looks === before) await page.waitForTimeout(20);
+    await page.waitForTimeout(200); // the answer is drawn
+  };
+  await view(page, "Certificates");
+  await page.getByLabel("Filter").fill("worker-77");
+  await page.getByText("No row of those shown matches the filter. Show more of the register.").waitFor();
+  await page.getByLabel("Filter").fill("");
+  await page.getByRole("button", { name: "Show more of the register" }).click();
+  await page.getByRole("button", { name: "Revoke worker-77" }).click();
+  await readAgain();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByRole("button", { name: "Revoke worker-77" }).click();
+  await dialog.getByRole("status").waitFor();
+  isRevoked = true;
+  await readAgain();
+  assert.match(await dialog.getByRole("status").innerText(), "Revoked 1 certificate(s)");
+  await dialog.getByRole("button", { name: "Close" }).click();
+  assert.is(await page.getByRole("button", { name: "Revoke worker-77" }).count(), 0);
+  await page.close();
+  await world.close();
+});
+
 test("a keyboard is enough: to another view, into a dialog, out of it, and to an approval", async () => {
   const page = await enter(ca!);
   const focused = () =>

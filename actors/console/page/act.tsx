@@ -31,7 +31,8 @@ interface Deed {
 interface ActProps extends Deed {
   /** Further fields of the dialog; by their names they go into the body. */
   readonly fields?: ComponentChildren;
-  readonly short: string;
+  /** Undefined where the act is not offered now: no button is drawn, and a dialog that is open stays. */
+  readonly short: string | undefined;
 }
 
 /** A dialog that is open: it shows what it showed when it was opened, whatever changes behind it. */
@@ -63,7 +64,9 @@ export function Act({ fields, short, ...offered }: ActProps) {
   const isOver = answer !== undefined && answer !== "asking";
   return (
     <>
-      <button type="button" onClick={open} aria-haspopup="dialog" aria-label={offered.title}>{short}</button>
+      {short !== undefined && (
+        <button type="button" onClick={open} aria-haspopup="dialog" aria-label={offered.title}>{short}</button>
+      )}
       <dialog ref={dialog} aria-labelledby={id} onClose={() => setOpened(undefined)}>
         <h2 id={id}>{title}</h2>
         <p>This will happen:</p>

@@ -88,28 +88,41 @@ function Register({ parts }: { readonly parts: Parts }) {
     <>
       <Requests />
       {error !== "" && <p role="alert" class="bad">{error}</p>}
-      <Ends rows={rows} />
+      <Ends rows={rows} isPartial={more !== undefined} />
       {more !== undefined && <button type="button" onClick={more}>Show more of the register</button>}
     </>
   );
 }
 
-/** The register's certificates, read again when their number or the revocation list changes. */
+/** As many pages of the register as were asked for, read again when its number or the revocation list changes. */
 function useRegister({ certificates, crl }: Parts) {
+  const [wanted, setWanted] = useState({ pages: 1 }); // a new value reads again
   const [pages, setPages] = useState<readonly RegisterPage[]>([]);
   const [error, setError] = useState("");
-  const read = async (before: readonly RegisterPage[]) => {
-    const after = before.at(-1)?.after;
-    const { status, body } = await ask("/ca/nodes", after === undefined ? {} : { after });
-    if (status === 200) setPages([...before, body as unknown as RegisterPage]);
-    setError(status === 200 ? "" : String(body["error"]));
-  };
-  useEffect(() => void read([]), [certificates, crl?.number]);
-  const more = pages.at(-1)?.after === undefined ? undefined : () => void read(pages);
+  useEffect(() => {
+    let isOver = false;
+    const read = async () => {
+      const read: RegisterPage[] = [];
+      do {
+        const after = read.at(-1)?.after;
+        const { status, body } = await ask("/ca/nodes", after === undefined ? {} : { after });
+        if (isOver) return;
+        if (status !== 200) return setError(String(body["error"]));
+        read.push(body as unknown as RegisterPage);
+      } while (read.length < wanted.pages && read.at(-1)?.after !== undefined);
+      setPages(read);
+      setError("");
+    };
+    void read();
+    return () => {
+      isOver = true;
+    };
+  }, [certificates, crl?.number, wanted]);
+  const more = pages.at(-1)?.after === undefined ? undefined : () => setWanted({ pages: pages.length + 1 });
   return { nodes: pages.flatMap(({ nodes }) => nodes), more, error };
 }
 
-function Ends({ rows }: { readonly rows: readonly Row[] }) {
+function Ends({ rows, isPartial = false }: { readonly rows: readonly Row[]; readonly isPartial?: boolean }) {
   const now = useNow();
   const { parts: { acts = [] } } = useShown();
   const [first] = rows.filter(({ note }) => !note.startsWith("revoked"));
@@ -135,11 +148,12 @@ function Ends({ rows }: { readonly rows: readonly Row[] }) {
           ...(acts.includes("POST /ca/revoke")
             ? [{
               head: "Act",
-              cell: ({ name, note, serial }: Row) => note === "" && <Revoke name={name} serial={serial} />,
+              cell: ({ name, note, serial }: Row) => <Revoke name={name} serial={serial} isRevoked={note !== ""} />,
             }]
             : []),
         ]}
         empty="No certificate is known yet."
+        noMatch={isPartial ? "No row of those shown matches the filter. Show more of the register." : undefined}
       />
     </>
   );

@@ -10,8 +10,14 @@ import { useShown } from "./store.ts";
 /** RFC 5280 §5.3.1, those that an operator chooses among. */
 const reasons = ["unspecified", "keyCompromise", "affiliationChanged", "superseded", "cessationOfOperation"] as const;
 
-/** Draws the button. */
-export function Revoke({ name, serial }: { readonly name: string; readonly serial: string }) {
+interface RevokeProps {
+  readonly name: string;
+  readonly serial: string;
+  readonly isRevoked: boolean;
+}
+
+/** Draws the button, unless it is revoked. */
+export function Revoke({ name, serial, isRevoked }: RevokeProps) {
   const { parts: { crl } } = useShown();
   const next = crl === null || crl === undefined
     ? "a new revocation list"
@@ -20,7 +26,7 @@ export function Revoke({ name, serial }: { readonly name: string; readonly seria
     <Act
       path="/ca/revoke"
       body={{ serial }}
-      short="Revoke"
+      short={isRevoked ? undefined : "Revoke"}
       title={`Revoke ${name}`}
       does={[
         <span key="1">

@@ -25,10 +25,12 @@ interface TableProps<Row> {
   /** The text that the filter searches; no filter where undefined. */
   readonly textOf?: (row: Row) => string;
   readonly empty: string;
+  /** Shown where the filter leaves no row. */
+  readonly noMatch?: string | undefined;
 }
 
 /** Draws it. */
-export function Table<Row>({ caption, rows, columns, keyOf, textOf, empty }: TableProps<Row>) {
+export function Table<Row>({ caption, rows, columns, keyOf, textOf, empty, noMatch }: TableProps<Row>) {
   const [filter, setFilter] = useState("");
   const [page, setPage] = useState(0);
   const id = useId();
@@ -52,7 +54,7 @@ export function Table<Row>({ caption, rows, columns, keyOf, textOf, empty }: Tab
         )}
       </div>
       {found.length === 0
-        ? <p class="empty">{rows.length === 0 ? empty : "No row matches the filter."}</p>
+        ? <p class="empty">{rows.length === 0 ? empty : noMatch ?? "No row matches the filter."}</p>
         : (
           <div class="scroll" tabIndex={0} role="region" aria-labelledby={`${id}-h`}>
             <table aria-labelledby={`${id}-h`}>

@@ -84,12 +84,11 @@ function Acts({ training: { id, name, state, round, members } }: { readonly trai
       />
     );
   }
-  if (state !== "failed" && state !== "cancelled") return null;
   return (
     <Act
       path="/trainings/resume"
       body={{ id }}
-      short="Resume"
+      short={state === "failed" || state === "cancelled" ? "Resume" : undefined}
       title={`Resume ${name}`}
       does={[`Training ${id} is queued. It goes on after round ${round}, with workers that it leases anew.`]}
       done={({ round }) => `The training goes on after round ${round}.`}
