@@ -22,7 +22,7 @@ export interface OperatorRoutesInit {
   /** Undefined until the node was started. */
   readonly node: () => OperatedNode | undefined;
   readonly show: (looks: NodeLooks) => ShownNode;
-  /** A scheduler's trainings; undefined for other roles. */
+  /** A scheduler's trainings, null while it cannot say them; undefined for other roles. */
   readonly trainings?: (() => Promise<unknown>) | undefined;
   readonly log: OperatedLog;
   /** Ends the program in order; how long that may take, in milliseconds. */

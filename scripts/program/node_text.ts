@@ -13,7 +13,7 @@ import type { StatusTextOptions } from "./watch_status.ts";
 const peersMax = 40;
 /** All of it; no line is longer than the terminal is wide. */
 export function nodeText(
-  shown: ShownNode & { readonly trainings?: readonly ShownTraining[] },
+  shown: ShownNode & { readonly trainings?: readonly ShownTraining[] | null },
   options: StatusTextOptions,
 ): string {
   const { now } = options;
@@ -28,7 +28,7 @@ export function nodeText(
     ...auditLines(shown),
     ...section("refusals since the start", refusalRows(shown.refusals, now)),
     ...workLines(shown, now),
-    ...(shown.trainings === undefined ? [] : ["trainings:", ...indented(listText(shown.trainings, now))]),
+    ...trainingLines(shown.trainings, now),
   ];
   return fitted(lines, options);
 }
@@ -115,6 +115,12 @@ function workLines({ leases, jobs }: ShownNode, now: number): readonly string[] 
     ...section("leases", leaseRows),
     ...section("jobs", jobs.map(({ id, lease, scheduler }) => [`  ${id}`, `under lease ${lease}`, scheduler])),
   ];
+}
+
+function trainingLines(trainings: readonly ShownTraining[] | null | undefined, now: number): readonly string[] {
+  if (trainings === undefined) return [];
+  const text = trainings === null ? "not known: the scheduler is not ready" : listText(trainings, now);
+  return ["trainings:", ...indented(text)];
 }
 
 const indented = (text: string): readonly string[] => text.split("\n").map((line) => `  ${line}`);

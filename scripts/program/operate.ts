@@ -14,8 +14,8 @@ import { ProgramFailed } from "./failure.ts";
 import { nodeText } from "./node_text.ts";
 import { showStatus } from "./watch_status.ts";
 
-/** A node's status; of a scheduler with its trainings. */
-export type ShownStatusOfNode = ShownNode & { readonly trainings?: readonly ShownTraining[] };
+/** A node's status; of a scheduler with its trainings, null while it cannot say them. */
+export type ShownStatusOfNode = ShownNode & { readonly trainings?: readonly ShownTraining[] | null };
 
 type Command = Effect.Effect<void, ProgramFailed, FileSystem.FileSystem>;
 type Format = "text" | "json";

@@ -103,9 +103,9 @@ async function routesOf(
   return { ...adminRoutes({ ports, stateDir, ask }), ...routes };
 }
 
-/** The trainings in a scheduler's answer; none while it cannot answer. */
+/** The trainings in a scheduler's answer; null while it cannot answer. */
 const trainingsOf = ({ status, body }: AdminAnswer): unknown =>
-  status === 200 ? (body as { readonly trainings: unknown }).trainings : [];
+  status === 200 ? (body as { readonly trainings: unknown }).trainings : null;
 
 /** A scheduler's actor, as it is asked. */
 interface AskedScheduler {

@@ -196,7 +196,11 @@ test("bug: when its training changed its state, an open dialog changed from Canc
       ...recordingRoutes(asked, machines),
       "POST /trainings/resume": () => Promise.resolve({ status: 507, body: { code: "not-kept", error, hint: "" } }),
     },
-    look: () => Promise.resolve({ ...rest, trainings: trainings.map((each) => ({ ...each, state })) }),
+    look: () =>
+      Promise.resolve({
+        ...rest,
+        trainings: state === "unknown" ? null : trainings.map((each) => ({ ...each, state })),
+      }),
   });
   const page = await enter(world);
   await view(page, "Trainings");
@@ -214,6 +218,9 @@ test("bug: when its training changed its state, an open dialog changed from Canc
   await page.getByRole("button", { name: "Resume digits" }).click();
   await dialog.getByRole("button", { name: "Resume digits" }).click();
   assert.is(await dialog.getByRole("alert").innerText(), `Warning: ${error}`, "it was done: that is no refusal");
+  await dialog.getByRole("button", { name: "Close" }).click();
+  state = "unknown";
+  await page.getByText("Not known: the scheduler is not ready.").waitFor();
   await page.close();
   await world.close();
 });

@@ -1,8 +1,16 @@
 /** A node's status as lines for people. */
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { askAdmin } from "../../actors/admin/ask_admin.ts";
 import type { ShownNode } from "../../actors/node/shown_node.ts";
+import { nodeServices } from "../../scripts/program/node_services.ts";
 import { nodeText } from "../../scripts/program/node_text.ts";
+import { type Operated, serveOperator } from "../../scripts/program/operator.ts";
+import { defaultLimits } from "../../transport/core/admission.ts";
 
 const test = suite("a node for people");
 const now = Date.parse("2026-01-02T00:00:00Z");
@@ -111,6 +119,29 @@ test("no line is wider than the terminal, colours aside, and a node without anyt
   assert.match(text, /^no certificate \(worker\)/);
   assert.match(text, "renewal: by hand");
   assert.match(text, "hypha-scheduler submit FILE");
+});
+
+test("bug: while a scheduler could not answer, its status said that there were no trainings", async () => {
+  const stateDir = mkdtempSync(join(tmpdir(), "hypha-status-"));
+  chmodSync(stateDir, 0o700);
+  const config = { role: "scheduler", stateDir, gatewayAddresses: [], limits: defaultLimits };
+  const refusalLog = { getSnapshot: () => ({ context: { counts: {}, lasts: new Map() } }) };
+  const context = { config, identityCount: 1, previousIdentities: [], linked: [], refusalLog };
+  const operated = {
+    node: { actor: { getSnapshot: () => ({ value: "ready", context, children: {} }), send: () => {} }, drain: () => 0 },
+    connections: { list: () => [], gates: () => ({}) },
+  } as unknown as Operated;
+  const ports = { now: () => now, report: () => {} } as never;
+  const { body } = await Effect.runPromise(Effect.provide(
+    Effect.scoped(Effect.andThen(
+      serveOperator(config as never, { log: {} as never, ports, operated }),
+      askAdmin(join(stateDir, "admin.sock"), "GET /status"),
+    )),
+    nodeServices,
+  ));
+  rmSync(stateDir, { recursive: true });
+  const lines = nodeText(body as ShownNode, { now, columns: 200, colour: false }).split("\n");
+  assert.equal(lines.slice(lines.indexOf("trainings:")), ["trainings:", "  not known: the scheduler is not ready"]);
 });
 
 test.run();

@@ -44,7 +44,7 @@ function countsByPath(
 
 /** The view. */
 export function Machines() {
-  const { parts: { machine, gates = {}, trainings = [] } } = useShown();
+  const { parts: { machine, gates = {}, trainings } } = useShown();
   const [shapes, setShapes] = useState<readonly MachineShape[]>([]);
   const [chosen, choose] = useState(0);
   useEffect(() => {
@@ -62,7 +62,7 @@ export function Machines() {
       counts: gateCounts,
     },
     { title: "Node", shape: shape("node"), states: new Set(pathsIn(machine as Value)), counts: {} },
-    ...trainings.flatMap(({ id, name, machine }) =>
+    ...(trainings ?? []).flatMap(({ id, name, machine }) =>
       machine === null ? [] : [{
         title: `Training ${name} (${id})`,
         shape: shape("training"),

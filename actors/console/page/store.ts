@@ -16,7 +16,8 @@ export interface Parts extends Partial<Omit<ShownNode, "state">>, Partial<Omit<S
   readonly state?: string;
   /** Routes that the program has and the page may use. */
   readonly acts?: readonly string[];
-  readonly trainings?: readonly ShownTraining[];
+  /** Null while the scheduler cannot say them. */
+  readonly trainings?: readonly ShownTraining[] | null;
   readonly refusalHistory?: readonly RefusalSample[];
   /** How many gates are in each state. */
   readonly gates?: Readonly<Record<string, number>>;

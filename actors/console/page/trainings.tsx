@@ -61,7 +61,9 @@ export function Trainings() {
           },
           { head: "Act", cell: (training) => <Acts training={training} /> },
         ]}
-        empty="No training was submitted. On the command line: hypha-scheduler submit -c FILE JOB.toml"
+        empty={trainings === null
+          ? "Not known: the scheduler is not ready."
+          : "No training was submitted. On the command line: hypha-scheduler submit -c FILE JOB.toml"}
       />
       {id !== undefined && <One key={id} id={id} />}
     </>
