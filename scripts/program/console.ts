@@ -23,7 +23,7 @@ interface ConsoleOf {
   readonly machines?: readonly MachineShape[];
   readonly ports: Ports;
   /** The program's own log. The address holds a secret: it goes to no collector. */
-  readonly log: Pick<Log, "report">;
+  readonly log: Pick<Log, "announce">;
   readonly kind: "node" | "ca";
 }
 
@@ -58,7 +58,7 @@ export function openConsole(
   );
   return Effect.matchEffect(opened, {
     onSuccess: ({ url }) => {
-      log.report({ level: "info", event: "console.listening", message: `Console: ${url}`, fields: { url } });
+      log.announce({ level: "info", event: "console.listening", message: `Console: ${url}`, fields: { url } });
       return kind === "node" ? sampling : Effect.void;
     },
     onFailure: ({ message }) => warn(message),

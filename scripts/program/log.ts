@@ -24,6 +24,8 @@ interface LogOptions {
 export interface Log extends OperatedLog {
   /** Never throws: a log that fails must not fail a node. */
   readonly report: (report: Report) => void;
+  /** Reports what the operator finds nowhere else: it is written whatever the level. */
+  readonly announce: (report: Report) => void;
   /** Names the node from now on, by its certificate. */
   readonly name: (node: string) => void;
 }
@@ -47,16 +49,16 @@ export function makeLog(node: string, { level, format, colour, now, write }: Log
       // A field throws on access, or the output is gone. No place is left to report it.
     }
   };
+  const log = (report: Report, isWritten: boolean) => {
+    const isPublished = events.isFollowed() && (isWritten || logLevels.indexOf(report.level) >= followedLeast);
+    if (!isWritten && !isPublished) return;
+    const entry = { ...report, time: new Date(now()).toISOString(), node: called };
+    if (isWritten) attempt(() => write(`${formatLine(entry, format, colour)}\n`));
+    if (isPublished) attempt(() => events.publish(formatLine(entry, "json")));
+  };
   return {
-    report: (report) => {
-      const rank = logLevels.indexOf(report.level);
-      const isWritten = rank >= least;
-      const isPublished = events.isFollowed() && (isWritten || rank >= followedLeast);
-      if (!isWritten && !isPublished) return;
-      const entry = { ...report, time: new Date(now()).toISOString(), node: called };
-      if (isWritten) attempt(() => write(`${formatLine(entry, format, colour)}\n`));
-      if (isPublished) attempt(() => events.publish(formatLine(entry, "json")));
-    },
+    report: (report) => log(report, logLevels.indexOf(report.level) >= least),
+    announce: (report) => log(report, true),
     follow: events.follow,
     setLevel: (next) => (least = logLevels.indexOf(next)),
     name: (name) => (called = name),

@@ -1,7 +1,9 @@
 /** Lines of the log: what is in them, and what a peer cannot do to them. */
+import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { formatLine, lineLimits, type LogEntry } from "../../scripts/program/log_line.ts";
+import { openConsole } from "../../scripts/program/console.ts";
 import { makeLog } from "../../scripts/program/log.ts";
 
 const entry = (fields?: Record<string, unknown>, message = "Hello"): LogEntry => ({
@@ -141,6 +143,19 @@ log("its followers get lines of JSON from info on, also where the log itself beg
   assert.equal(followed.map((line) => JSON.parse(line).event), ["b", "c", "d"]);
   assert.equal(lines.map((line) => JSON.parse(line).event), ["c", "d", "e"]);
   assert.ok(followed.every((line) => !/[\n\u2028]/.test(line) && line.length < 16_384));
+});
+
+log("bug: a console that opened below the log's level had an address that was written nowhere", async () => {
+  const lines: string[] = [];
+  const opened = openConsole({ host: "127.0.0.1", port: 0 }, {
+    ...{ routes: {}, log: write("error", lines), kind: "ca" },
+    ports: { now: () => 0, report: () => {} } as never,
+  });
+  await Effect.runPromise(Effect.scoped(opened));
+  assert.equal(lines.map((line) => JSON.parse(line)).map(({ level, event }) => [level, event]), [
+    ["info", "console.listening"],
+  ]);
+  assert.match(JSON.parse(lines[0] ?? "").url, /^http:\/\/127\.0\.0\.1:\d+\/\?token=/);
 });
 
 log("never throws: neither for a field that does nor for an output that is gone", () => {
