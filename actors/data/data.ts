@@ -8,30 +8,31 @@
  *         └── failed ──▶ failed
  * ```
  *
- * Each pull is a child of its own; a malformed one is reset and does not disturb the others. `draining` rejects new pulls.
+ * Each pull is a child of its own; a malformed one is reset and does not disturb the others. Places are bounded, for all and for each
+ * peer (`pulls.ts`): a pull that finds none waits. `draining` rejects new pulls and those that wait.
  * Requests are declined: the node itself answers health, and a data node serves no other protocol of requests.
  *
  * @module
  */
-import { assign, enqueueActions, sendTo, setup } from "xstate";
-import { Effect } from "effect";
-import type { JobScope } from "../../pki/refusal.ts";
-import type { PeerIdentity } from "../../pki/path.ts";
-import type { PeerText, RecordAnswer, StreamAnswer, StreamHandle, TransportFact } from "../../transport/port.ts";
-import type { DataConfig } from "../config/config.ts";
-import { type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
-import type { Ports } from "../runtime/ports.ts";
+import { assign, enqueueActions, sendTo } from "xstate";
+import type { RecordAnswer } from "../../transport/port.ts";
+import { pullProtocols } from "../files/stream_file.ts";
 import { present } from "../runtime/present.ts";
-import { answerAs, type RoleEvent, type RoleInput, type RoleOutcome, type TransportRef } from "../runtime/role.ts";
-import { backoffMs } from "../runtime/backoff.ts";
-import { findIdentityBy } from "./trusted_scheduler.ts";
-import { checkReader } from "./may_read.ts";
-import { isFramed, pullProtocols } from "../files/stream_file.ts";
-import { type Dataset, scanDataset } from "./slices_directory.ts";
-import { type PullOutcome, servePull } from "./serve_pull.ts";
+import { answerAs } from "../runtime/role.ts";
+import { beginningOf, type DataEvent, dataSetup } from "./data_setup.ts";
+import {
+  acceptPulls,
+  awaitPullerEnd,
+  endPull,
+  holdPull,
+  notePull,
+  rejectLate,
+  rejectPull,
+  rejectWaiting,
+  startPull,
+} from "./pull_actions.ts";
+import type { Dataset } from "./slices_directory.ts";
 
-/** Pulls served at once; a further one is rejected. Each holds a file and a piece of {@linkcode pieceBytes}. */
-export const pullsMax = 64;
 /** The announcement is repeated after this, in milliseconds: a gateway that restarted no longer has it. */
 export const announceEveryMs = 600_000;
 /** Pullers that know the previous PeerID have this long for their next pull, in milliseconds. */
@@ -41,115 +42,13 @@ const announceTimeoutMs = 10_000;
 /** An attempt that the transport does not answer is given up after this, in milliseconds. */
 const announceDeadlineMs = announceTimeoutMs + 5_000;
 
-export interface DataContext extends RoleInput<DataConfig> {
-  readonly dataset: Dataset | undefined;
-  /** Pullers of the running pulls, by exchange. */
-  readonly pulls: Readonly<Record<string, PeerIdentity>>;
-  /** Pulls that were refused with `job-scope`. */
-  readonly refusals: number;
-  readonly announcements: number;
-  readonly failures: number;
-  readonly outcome: RoleOutcome;
-}
-
-const scan = fromEffect(
-  "scan",
-  (input: { readonly ports: Ports; readonly datasetPath: string }) => scanDataset(input.datasetPath),
-);
-
-const pull = fromEffect(
-  "pull",
-  (
-    input: {
-      readonly ports: Ports;
-      readonly transport: TransportRef;
-      readonly requireGrant: boolean;
-      readonly exchange: string;
-      readonly stream: StreamHandle;
-      readonly dataset: Dataset;
-    },
-  ) => {
-    const { ports, transport, requireGrant, stream, dataset, exchange } = input;
-    const rules = { requireGrant, findIdentity: findIdentityBy(transport, ports.uuid), now: ports.now };
-    return Effect.map(servePull(stream, dataset, rules), (outcome) => ({ exchange, peer: stream.peer, outcome }));
-  },
-);
-
-const actors = { scan, pull };
-
-type DataEvent =
-  | RoleEvent
-  | EventsOf<typeof actors>
-  | { readonly type: "announced"; readonly announcement: number; readonly answer: RecordAnswer }
-  | { readonly type: "pull.opened"; readonly exchange: string; readonly stream: StreamHandle }
-  | { readonly type: "pull.unopened"; readonly exchange: string };
-
-type ReceivedStream = Extract<TransportFact, { type: "stream.received" }>;
-type OpenedPull = Extract<DataEvent, { type: "pull.opened" }>;
-type EndedPull = Extract<DataEvent, { type: "effect.done.pull" }>["value"];
-
 /** The record's value: `{"num_slices": n}` as the existing nodes write it. */
 function announcementOf(dataset: Dataset): Uint8Array {
   return new TextEncoder().encode(JSON.stringify({ num_slices: dataset.slices.length }));
 }
 
-/** Reports a pull. The refusal log counts, logs and records refused ones. */
-function reportPull(ports: Ports, peer: PeerText, outcome: Exclude<PullOutcome, { type: "refused" }>): void {
-  const fields = { peer, ...outcome };
-  if (outcome.type === "served") {
-    ports.report({
-      level: "debug",
-      event: "slice.served",
-      message: `Served slice ${outcome.index} to ${peer}`,
-      fields,
-    });
-    return;
-  }
-  ports.report({
-    level: "warn",
-    event: "slice.refused",
-    message: outcome.type === "unknown"
-      ? `Cannot serve slice ${outcome.index} of ${JSON.stringify(outcome.dataset.slice(0, 256))} to ${peer}: not here`
-      : `Cannot serve ${peer}: ${outcome.reason}`,
-    fields: { ...fields, ...(outcome.type === "unknown" ? { dataset: outcome.dataset.slice(0, 256) } : {}) },
-  });
-}
-
-/** Why a peer may not pull any slice here. */
-function readerRefusal(
-  { config }: DataContext,
-  { identity, protocol }: ReceivedStream,
-): JobScope | undefined {
-  return checkReader(identity, { requireGrant: config.requireGrant === true, isGranted: isFramed(protocol) });
-}
-
-/** A refusal of a reader, in the form that the node's refusal log takes. */
-function refusedOf(
-  { identity: { name, peer }, refusal }: { readonly identity: PeerIdentity; readonly refusal: JobScope },
-): Extract<TransportFact, { type: "peer.refused" }> {
-  return { type: "peer.refused", address: `/p2p/${peer}`, direction: "inbound", peer: { name, id: peer }, refusal };
-}
-
 /** The role machine of a data node. */
-export const dataMachine = setup({
-  types: {
-    input: {} as RoleInput<DataConfig>,
-    context: {} as DataContext,
-    events: {} as DataEvent,
-    output: {} as RoleOutcome,
-  },
-  actors,
-  guards: {
-    /** A pull by a peer that may read here, while there is room for it. */
-    isTaken: ({ context }, fact: ReceivedStream) =>
-      pullProtocols.some((pull) => pull === fact.protocol) && readerRefusal(context, fact) === undefined &&
-      Object.keys(context.pulls).length < pullsMax,
-    isIdle: ({ context }) => Object.keys(context.pulls).length === 0,
-    isStale: ({ context }, { announcement }: { readonly announcement: number }) =>
-      announcement !== context.announcements,
-    isStored: (_, { answer }: { readonly answer: RecordAnswer }) => answer.type === "record.stored",
-  },
-  delays: { retry: ({ context }) => backoffMs(context.failures, context.ports.random()) },
+export const dataMachine = dataSetup.extend({
   actions: {
     takeDataset: assign({ dataset: (_, { value }: { readonly value: Dataset }) => value }),
     reportEmpty: ({ context }, { value: { name, empty } }: { readonly value: Dataset }) => {
@@ -209,78 +108,45 @@ export const dataMachine = setup({
       ({ context }) => context.transport,
       (_, { exchange }: { readonly exchange: string }) => ({ type: "stream.reject", exchange }),
     ),
-    rejectPull: enqueueActions(({ context, enqueue }, fact: ReceivedStream) => {
-      enqueue.sendTo(context.transport, { type: "stream.reject", exchange: fact.exchange });
-      const isPull = pullProtocols.some((pull) => pull === fact.protocol);
-      const refusal = isPull ? readerRefusal(context, fact) : undefined;
-      if (refusal === undefined) return;
-      enqueue.assign({ refusals: context.refusals + 1 });
-      if (context.parent !== undefined) enqueue.sendTo(context.parent, refusedOf({ identity: fact.identity, refusal }));
-    }),
-    acceptPull: enqueueActions(({ context, self, enqueue }, { exchange, identity }: ReceivedStream) => {
-      enqueue.assign({ pulls: { ...context.pulls, [exchange]: identity } });
-      enqueue.sendTo(context.transport, {
-        type: "stream.accept",
-        exchange,
-        replyTo: answerAs(
-          self,
-          (answer: StreamAnswer): DataEvent =>
-            answer.type === "stream.opened"
-              ? { type: "pull.opened", exchange, stream: answer.stream }
-              : { type: "pull.unopened", exchange },
-        ),
-      });
-    }),
-    startPull: enqueueActions(({ context, enqueue }, { exchange, stream }: OpenedPull) => {
-      const { ports, transport, config } = context;
-      enqueue.spawnChild("pull", {
-        id: `pull/${exchange}`,
-        input: {
-          ports,
-          transport,
-          requireGrant: config.requireGrant === true,
-          exchange,
-          stream,
-          dataset: present(context.dataset, "the data set"),
-        },
-      });
-    }),
-    notePull: enqueueActions(({ context, enqueue }, { exchange, peer, outcome }: EndedPull) => {
-      if (outcome.type !== "refused") return enqueue(() => reportPull(context.ports, peer, outcome));
-      const identity = context.pulls[exchange];
-      if (identity === undefined) return;
-      const { refusal } = outcome;
-      enqueue.assign({ refusals: context.refusals + 1 });
-      if (context.parent !== undefined) enqueue.sendTo(context.parent, refusedOf({ identity, refusal }));
-    }),
-    endPull: enqueueActions(({ context, enqueue }, { exchange }: { readonly exchange: string }) => {
-      const { [exchange]: _, ...pulls } = context.pulls;
-      enqueue.assign({ pulls });
-      enqueue.stopChild(`pull/${exchange}`);
-    }),
+    rejectPull: enqueueActions(rejectPull),
+    holdPull: enqueueActions(holdPull),
+    acceptPulls: enqueueActions(acceptPulls),
+    rejectLate: enqueueActions(rejectLate),
+    rejectWaiting: enqueueActions(rejectWaiting),
+    startPull: enqueueActions(startPull),
+    notePull: enqueueActions(notePull),
+    awaitPullerEnd: enqueueActions(awaitPullerEnd),
+    endPull: enqueueActions(endPull),
   },
 }).createMachine({
   id: "data",
-  context: ({ input }) => ({
-    ...input,
-    dataset: undefined,
-    pulls: {},
-    refusals: 0,
-    announcements: 0,
-    failures: 0,
-    outcome: { type: "drained" },
-  }),
+  context: ({ input }) => beginningOf(input),
   initial: "scanning",
   on: {
     "request.received": { actions: { type: "declineRequest", params: ({ event }) => event } },
     "stream.received": { actions: { type: "rejectStream", params: ({ event }) => event } },
     "pull.opened": { actions: { type: "startPull", params: ({ event }) => event } },
-    "pull.unopened": { actions: { type: "endPull", params: ({ event }) => event } },
-    "effect.done.pull": {
-      actions: [
-        { type: "notePull", params: ({ event }) => event.value },
-        { type: "endPull", params: ({ event }) => event.value },
-      ],
+    "pull.unopened": { actions: [{ type: "endPull", params: ({ event }) => event }, "acceptPulls"] },
+    "pull.late": { actions: { type: "rejectLate", params: ({ event }) => event } },
+    "effect.done.pull": [
+      {
+        guard: { type: "isWritten", params: ({ event }) => event.value },
+        actions: [
+          { type: "notePull", params: ({ event }) => event.value },
+          { type: "awaitPullerEnd", params: ({ event }) => event.value },
+          "acceptPulls",
+        ],
+      },
+      {
+        actions: [
+          { type: "notePull", params: ({ event }) => event.value },
+          { type: "endPull", params: ({ event }) => event.value },
+          "acceptPulls",
+        ],
+      },
+    ],
+    "effect.done.pullerEnd": {
+      actions: [{ type: "endPull", params: ({ event }) => event.value }, "acceptPulls"],
     },
   },
   states: {
@@ -311,7 +177,7 @@ export const dataMachine = setup({
         "stream.received": [
           {
             guard: { type: "isTaken", params: ({ event }) => event },
-            actions: { type: "acceptPull", params: ({ event }) => event },
+            actions: [{ type: "holdPull", params: ({ event }) => event }, "acceptPulls"],
           },
           { actions: { type: "rejectPull", params: ({ event }) => event } },
         ],
@@ -356,7 +222,7 @@ export const dataMachine = setup({
             guard: { type: "isTaken", params: ({ event }) => event },
             target: "retiring",
             reenter: true,
-            actions: { type: "acceptPull", params: ({ event }) => event },
+            actions: [{ type: "holdPull", params: ({ event }) => event }, "acceptPulls"],
           },
           { actions: { type: "rejectPull", params: ({ event }) => event } },
         ],
@@ -365,7 +231,7 @@ export const dataMachine = setup({
       after: { [retireQuietMs]: "draining" },
     },
     draining: {
-      entry: "unservePulls",
+      entry: ["unservePulls", "rejectWaiting"],
       always: { guard: "isIdle", target: "drained" },
     },
     drained: { type: "final" },

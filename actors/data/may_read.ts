@@ -7,19 +7,22 @@ import { Effect, Result } from "effect";
 import { standsFor } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import { JobScope } from "../../pki/refusal.ts";
+import type { StreamProtocol } from "../../transport/port.ts";
 import type { GrantedPullHeader } from "../../transport/protocols/mod.ts";
+import type { DataConfig } from "../config/config.ts";
+import { isFramed } from "../files/stream_file.ts";
 import { checkGrant } from "./grant.ts";
 import type { FindIdentity } from "./trusted_scheduler.ts";
 
 const refusal = (job: string, what: string, why: string) => new JobScope({ job, what, why });
 
-/** Whether a peer may read slices at all, and how it asked for one. */
+/** Why a peer may not pull any slice from a node of this configuration, as it does. */
 export function checkReader(
-  { peer, role }: Pick<PeerIdentity, "peer" | "role">,
-  { requireGrant, isGranted }: { readonly requireGrant: boolean; readonly isGranted: boolean },
+  { requireGrant }: Pick<DataConfig, "requireGrant">,
+  { identity: { peer, role }, protocol }: { readonly identity: PeerIdentity; readonly protocol: StreamProtocol },
 ): JobScope | undefined {
   if (!standsFor(role, "worker")) return refusal("-", "any slice", `${peer} is a ${role}, and slices are for workers`);
-  if (requireGrant && !isGranted) {
+  if (requireGrant === true && !isFramed(protocol)) {
     return refusal("-", "any slice", `${peer} shows no scheduler's grant, and this data node insists on one`);
   }
   return undefined;

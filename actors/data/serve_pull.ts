@@ -1,5 +1,5 @@
 /**
- * One pull: reads and checks the header, writes the slice, ends the stream.
+ * One pull: reads and checks the header, writes the slice, ends this side of the stream.
  *
  * @module
  */
@@ -38,7 +38,8 @@ export type PullOutcome =
   | { readonly type: "broken"; readonly reason: string };
 
 /**
- * Serves one pull. Never fails: every failure is an outcome, and each outcome ends the stream.
+ * Serves one pull. Never fails: every failure is an outcome. `malformed` and `broken` reset the stream, each other outcome ends this
+ * side of it ({@linkcode untilPullerEnds}).
  *
  * A pull without a grant reaches this function only where none is required (`checkReader`).
  */
@@ -47,11 +48,7 @@ export function servePull(
   dataset: Dataset,
   rules: GrantRules,
 ): Effect.Effect<PullOutcome, never, FileSystem | Path> {
-  const endWith = (code: string) =>
-    Effect.andThen(
-      isFramed(stream.protocol) ? writeRefusal(stream, code, limits) : stream.end,
-      untilPullerEnds(stream),
-    );
+  const endWith = (code: string) => isFramed(stream.protocol) ? writeRefusal(stream, code, limits) : stream.end;
   return Effect.gen(function* () {
     const header = yield* Effect.timeout(readPullHeader(stream), headerTimeoutMs);
     if (typeof header === "string") {
@@ -70,7 +67,6 @@ export function servePull(
       return { type: "unknown", dataset: asked, index } as const;
     }
     const sizeBytes = yield* writeSlice(stream, dataset, name);
-    yield* untilPullerEnds(stream);
     return { type: "served", index, sizeBytes } as const;
   }).pipe(
     Effect.catch((error) => Effect.as(stream.abort("pull failed"), { type: "broken", reason: error.message } as const)),

@@ -5,7 +5,7 @@
  */
 import type { AnyActorRef } from "xstate";
 import type { TransportFact } from "../../transport/port.ts";
-import type { DataContext } from "../data/data.ts";
+import type { DataContext } from "../data/data_setup.ts";
 import type { AuditEntry } from "../trust/audit.ts";
 import { type CheckInit, contextOf, type Findings, keyOf } from "./findings.ts";
 import type { SimulatedNode } from "./node.ts";

@@ -5,7 +5,8 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Effect } from "effect";
 import type { DataConfig } from "../../actors/config/config.ts";
-import { dataMachine, pullsMax, retireQuietMs } from "../../actors/data/data.ts";
+import { dataMachine, retireQuietMs } from "../../actors/data/data.ts";
+import { pullsMax, pullsOfPeerMax, pullWaitMs, waitingOfPeerMax } from "../../actors/data/pulls.ts";
 import { pieceBytes } from "../../actors/data/serve_pull.ts";
 import { encodePullHeader } from "../../transport/protocols/mod.ts";
 import type { StreamHandle } from "../../transport/port.ts";
@@ -154,8 +155,48 @@ test("pulls over the bound are rejected, as are pushes", async () => {
   const { world, pull, remove } = await start();
   for (let index = 0; index < pullsMax; index++) assert.ok(pull(`worker-${index}`) !== undefined);
   assert.is(pull(), undefined);
+  world.pass(pullWaitMs);
   assert.is(world.take("stream.reject").length, 1);
   assert.is(pull("worker", "/hypha-tensor-stream/push"), undefined);
+  assert.is(world.take("stream.reject").length, 1);
+  remove();
+});
+
+test("bug: one worker took all places with pulls of a slice that does not exist, and the log did not say so", async () => {
+  const { world, actor, pull, remove } = await start();
+  const header = encodePullHeader({ dataset: "digits", index: 99 });
+  const opened = Array.from({ length: pullsMax }, () => pull("hostile")).filter((far) => far !== undefined);
+  assert.is(opened.length, pullsOfPeerMax);
+  assert.is(world.take("stream.reject").length, pullsMax - pullsOfPeerMax - waitingOfPeerMax);
+  for (const far of opened) await Effect.runPromise(Effect.andThen(far.write(header), readAll(far)));
+  const written = () => Object.values(actor.getSnapshot().context.pulls).filter(({ isWritten }) => isWritten);
+  await eventually("the pulls wait for their puller's end", () => written().length === pullsOfPeerMax);
+  assert.is(pull("hostile"), undefined, "it keeps its places until it ends its side");
+  world.pass(pullWaitMs);
+  for (let index = 0; index < pullsMax; index++) assert.ok(pull(`worker-${index}`) !== undefined, `worker ${index}`);
+  assert.equal(world.reported("slice.busy").map(({ peer }) => peer), ["hostile"]);
+  for (let index = 0; index < 3; index++) assert.is(pull(`late-${index}`), undefined);
+  world.pass(pullWaitMs);
+  assert.equal(world.reported("slice.busy").map(({ peer }) => peer), ["hostile", "late-0"]);
+  remove();
+});
+
+test("bug: a pull that found no place was rejected at once; it waits for the next one", async () => {
+  const { world, actor, pull, remove } = await start();
+  const opened = Array.from({ length: pullsOfPeerMax }, () => pull());
+  assert.is(pull(), undefined);
+  world.pass(pullWaitMs - 100);
+  assert.equal(world.take("stream.reject"), []);
+  const [first] = opened;
+  if (first === undefined) throw new Error("Cannot pull");
+  const header = encodePullHeader({ dataset: "digits", index: 0 });
+  await Effect.runPromise(Effect.andThen(Effect.andThen(first.write(header), first.end), readAll(first)));
+  await eventually("the next pull has the place", () => world.take("stream.accept").length === 1);
+  world.pass(pullWaitMs);
+  assert.equal(world.take("stream.reject"), []);
+  assert.is(pull(), undefined);
+  actor.send({ type: "role.drain" });
+  assert.is(world.take("stream.reject").length, 1, "who waits is rejected when the node drains");
   remove();
 });
 

@@ -1,0 +1,166 @@
+/**
+ * What a data node does with its pulls: gives them places, serves them, and reports them.
+ *
+ * @module
+ */
+import type { PeerText, StreamAnswer, TransportFact } from "../../transport/port.ts";
+import type { JobScope } from "../../pki/refusal.ts";
+import type { PeerIdentity } from "../../pki/path.ts";
+import { pullProtocols } from "../files/stream_file.ts";
+import { present } from "../runtime/present.ts";
+import { answerAs } from "../runtime/role.ts";
+import type { DataArgs, DataContext, DataEvent, EndedPull, OpenedPull } from "./data_setup.ts";
+import { checkReader } from "./may_read.ts";
+import { hasPlace, isFull, type OfferedPull, pullsMax, pullsOfPeerMax, pullWaitMs } from "./pulls.ts";
+import type { PullOutcome } from "./serve_pull.ts";
+
+const lateOf = (exchange: string) => `late/${exchange}`;
+
+/** A pull waits for a place. */
+export function holdPull({ context, enqueue }: DataArgs, offered: OfferedPull): void {
+  const { exchange } = offered;
+  enqueue.assign({ waiting: [...context.waiting, offered] });
+  enqueue.raise({ type: "pull.late", exchange }, { delay: pullWaitMs, id: lateOf(exchange) });
+}
+
+/** Accepts the pulls that wait and have a place now. */
+export function acceptPulls({ context, self, enqueue }: DataArgs): void {
+  let { pulls } = context;
+  const waiting = context.waiting.filter(({ exchange, identity, peer }) => {
+    if (!hasPlace({ pulls }, peer)) return true;
+    pulls = { ...pulls, [exchange]: { identity, isWritten: false } };
+    enqueue.cancel(lateOf(exchange));
+    enqueue.sendTo(context.transport, {
+      type: "stream.accept",
+      exchange,
+      replyTo: answerAs(
+        self,
+        (answer: StreamAnswer): DataEvent =>
+          answer.type === "stream.opened"
+            ? { type: "pull.opened", exchange, stream: answer.stream }
+            : { type: "pull.unopened", exchange },
+      ),
+    });
+    return false;
+  });
+  enqueue.assign({ pulls, waiting });
+}
+
+/** A pull has waited for a place as long as it may. */
+export function rejectLate({ context, enqueue }: DataArgs, { exchange }: { readonly exchange: string }): void {
+  const late = context.waiting.find((offered) => offered.exchange === exchange);
+  if (late === undefined) return;
+  enqueue.assign({ waiting: context.waiting.filter((offered) => offered !== late) });
+  enqueue.sendTo(context.transport, { type: "stream.reject", exchange });
+  enqueue(() => reportBusy(context, late.peer));
+}
+
+/** Rejects the pulls that wait. */
+export function rejectWaiting({ context, enqueue }: DataArgs): void {
+  for (const { exchange } of context.waiting) {
+    enqueue.cancel(lateOf(exchange));
+    enqueue.sendTo(context.transport, { type: "stream.reject", exchange });
+  }
+  enqueue.assign({ waiting: [] });
+}
+
+/** Rejects a stream that is no pull, or a pull by a peer that may not read, or that finds no room. */
+export function rejectPull({ context, enqueue }: DataArgs, offered: OfferedPull): void {
+  const { exchange, identity, peer, protocol } = offered;
+  enqueue.sendTo(context.transport, { type: "stream.reject", exchange });
+  if (!pullProtocols.some((pull) => pull === protocol)) return;
+  const refusal = checkReader(context.config, offered);
+  if (refusal === undefined) return enqueue(() => reportBusy(context, peer));
+  enqueue.assign({ refusals: context.refusals + 1 });
+  if (context.parent !== undefined) enqueue.sendTo(context.parent, refusedOf({ identity, refusal }));
+}
+
+/** Serves a pull whose stream is open. */
+export function startPull({ context, enqueue }: DataArgs, { exchange, stream }: OpenedPull): void {
+  const { ports, transport, config } = context;
+  enqueue.spawnChild("pull", {
+    id: `pull/${exchange}`,
+    input: {
+      ports,
+      transport,
+      requireGrant: config.requireGrant === true,
+      exchange,
+      stream,
+      dataset: present(context.dataset, "the data set"),
+    },
+  });
+}
+
+/** Reports a pull that ended. */
+export function notePull({ context, enqueue }: DataArgs, { exchange, stream, outcome }: EndedPull): void {
+  if (outcome.type !== "refused") return enqueue(() => reportPull(context, stream.peer, outcome));
+  const { identity } = present(context.pulls[exchange], "the pull");
+  const { refusal } = outcome;
+  enqueue.assign({ refusals: context.refusals + 1 });
+  if (context.parent !== undefined) enqueue.sendTo(context.parent, refusedOf({ identity, refusal }));
+}
+
+/** A pull whose peer has to end its side holds no place. */
+export function awaitPullerEnd({ context, enqueue }: DataArgs, { exchange, stream }: EndedPull): void {
+  const pull = present(context.pulls[exchange], "the pull");
+  enqueue.assign({ pulls: { ...context.pulls, [exchange]: { ...pull, isWritten: true } } });
+  enqueue.stopChild(`pull/${exchange}`);
+  enqueue.spawnChild("pullerEnd", { id: `end/${exchange}`, input: { ports: context.ports, exchange, stream } });
+}
+
+/** Forgets a pull. */
+export function endPull({ context, enqueue }: DataArgs, { exchange }: { readonly exchange: string }): void {
+  const { [exchange]: _, ...pulls } = context.pulls;
+  enqueue.assign({ pulls });
+  enqueue.stopChild(`pull/${exchange}`);
+  enqueue.stopChild(`end/${exchange}`);
+}
+
+/** Reports a pull that found no place: at most one a minute for each member, and one while all places are taken. */
+function reportBusy(context: DataContext, peer: PeerText): void {
+  const isNodeFull = isFull(context);
+  const untold = context.rare.note(isNodeFull ? "" : peer, "slice.busy");
+  if (untold === undefined) return;
+  const why = isNodeFull ? `all ${pullsMax} places for pulls are taken` : `it has ${pullsOfPeerMax} pulls already`;
+  context.ports.report({
+    level: "warn",
+    event: "slice.busy",
+    message: `Cannot serve ${peer}: ${why}${moreOf(untold)}`,
+    fields: { peer, isFull: isNodeFull, untold },
+  });
+}
+
+const moreOf = (untold: number) => untold === 0 ? "" : ` (and ${untold} more since the last such line)`;
+
+/** Reports a pull. The refusal log counts, logs and records refused ones. */
+function reportPull(
+  { ports }: DataContext,
+  peer: PeerText,
+  outcome: Exclude<PullOutcome, { type: "refused" }>,
+): void {
+  const fields = { peer, ...outcome };
+  if (outcome.type === "served") {
+    ports.report({
+      level: "debug",
+      event: "slice.served",
+      message: `Served slice ${outcome.index} to ${peer}`,
+      fields,
+    });
+    return;
+  }
+  ports.report({
+    level: "warn",
+    event: "slice.refused",
+    message: outcome.type === "unknown"
+      ? `Cannot serve slice ${outcome.index} of ${JSON.stringify(outcome.dataset.slice(0, 256))} to ${peer}: not here`
+      : `Cannot serve ${peer}: ${outcome.reason}`,
+    fields: { ...fields, ...(outcome.type === "unknown" ? { dataset: outcome.dataset.slice(0, 256) } : {}) },
+  });
+}
+
+/** A refusal of a reader, in the form that the node's refusal log takes. */
+function refusedOf(
+  { identity: { name, peer }, refusal }: { readonly identity: PeerIdentity; readonly refusal: JobScope },
+): Extract<TransportFact, { type: "peer.refused" }> {
+  return { type: "peer.refused", address: `/p2p/${peer}`, direction: "inbound", peer: { name, id: peer }, refusal };
+}
