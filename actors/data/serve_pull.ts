@@ -14,6 +14,7 @@ import {
   type GrantedPullHeader,
   pullHeaderMaxBytes,
 } from "../../transport/protocols/mod.ts";
+import { GrowingBytes } from "../files/growing_bytes.ts";
 import { isFramed, pieceBytes, writeRefusal, writeStreamFile } from "../files/stream_file.ts";
 import { type GrantRules, judgePull } from "./may_read.ts";
 import type { Dataset } from "./slices_directory.ts";
@@ -81,18 +82,15 @@ export function servePull(
 export function readPullHeader(stream: StreamHandle): Effect.Effect<GrantedPullHeader | string, TransportError> {
   const decode = isFramed(stream.protocol) ? decodeGrantedPullHeader : decodePullHeader;
   return Effect.gen(function* () {
-    let held = new Uint8Array(0);
+    const held = new GrowingBytes();
     while (true) {
-      const decoded = decode(held);
+      const decoded = decode(held.all);
       if (Result.isFailure(decoded)) return decoded.failure.message;
       if (decoded.success !== undefined) return decoded.success.header;
       const chunk = yield* stream.read;
       if (chunk.type === "end") return "stream ended inside the header";
-      if (held.length + chunk.bytes.length > 2 * pullHeaderMaxBytes) return "header too long";
-      const grown = new Uint8Array(held.length + chunk.bytes.length);
-      grown.set(held);
-      grown.set(chunk.bytes, held.length);
-      held = grown;
+      if (held.all.length + chunk.bytes.length > 2 * pullHeaderMaxBytes) return "header too long";
+      held.add(chunk.bytes);
     }
   });
 }

@@ -7,6 +7,7 @@ import { Effect, Result } from "effect";
 import type { StreamChunk, StreamHandle, TransportError } from "../../transport/port.ts";
 import { decodeFileHead, fileHeadMaxBytes } from "../../transport/protocols/mod.ts";
 import type { PushLabel } from "../../transport/protocols/messages.ts";
+import { GrowingBytes } from "./growing_bytes.ts";
 import { type CopyLimits, isFramed, withinIdle } from "./stream_file.ts";
 
 /** A stream and the label of its file; undefined for a file without one. */
@@ -35,18 +36,20 @@ export function peekHead<Head>(
   { bytesMax, ...limits }: Pick<CopyLimits, "idleMs"> & { readonly bytesMax: number },
 ): Effect.Effect<PeekedStream<Head>, TransportError> {
   const peeked = Effect.gen(function* () {
-    const chunks: StreamChunk[] = [];
-    let held = new Uint8Array(0);
+    const held = new GrowingBytes();
+    const peekedAt = (head: Head | undefined, ...ends: StreamChunk[]) => {
+      const bytes = held.all;
+      const chunks: StreamChunk[] = bytes.length === 0 ? ends : [{ type: "bytes", bytes }, ...ends];
+      return { stream: replayed(stream, chunks), head };
+    };
     for (;;) {
       const chunk = yield* stream.read;
-      chunks.push(chunk);
-      const headless = () => ({ stream: replayed(stream, chunks), head: undefined });
-      if (chunk.type === "end") return headless();
-      held = joined(held, chunk.bytes);
-      const read = decode(held);
-      if (Result.isFailure(read)) return headless();
-      if (read.success !== undefined) return { stream: replayed(stream, chunks), head: read.success };
-      if (held.length > bytesMax) return headless();
+      if (chunk.type === "end") return peekedAt(undefined, chunk);
+      held.add(chunk.bytes);
+      const read = decode(held.all);
+      if (Result.isFailure(read)) return peekedAt(undefined);
+      if (read.success !== undefined) return peekedAt(read.success);
+      if (held.all.length > bytesMax) return peekedAt(undefined);
     }
   });
   return withinIdle(peeked, limits, "read");
@@ -63,13 +66,6 @@ export function readLabel(
     stream: again,
     label: file !== undefined && "size" in file.head ? file.head.label : undefined,
   }));
-}
-
-function joined(one: Uint8Array, other: Uint8Array): Uint8Array<ArrayBuffer> {
-  const both = new Uint8Array(one.length + other.length);
-  both.set(one);
-  both.set(other, one.length);
-  return both;
 }
 
 /** The stream with chunks in front that were read already. */
