@@ -286,6 +286,8 @@ export type TransportFact =
     /** Certificate name and PeerID, once a certificate was seen. */
     readonly peer: { readonly name: string; readonly id: PeerText } | undefined;
     readonly refusal: Refusal;
+    /** Refusals of this member before it that were not told: a role tells one a minute. */
+    readonly untold?: number;
   }
   /** The message is decoded and bounded. `exchange` is the transport's; one that is not answered in time declines itself. */
   | {

@@ -19,9 +19,14 @@ export function eventOfEntry(entry: AuditEntry): AuditEvent {
     const { code, act, name, peer, role, serial, rule, count, message } = entry;
     return { type, outcome: code, peer: `${name} ${peer}`, detail: { act, role, serial, rule, count, message } };
   }
-  const { code, address, direction, name, peer, message, data } = entry;
+  const { code, address, direction, name, peer, message, data, count } = entry;
   const who = peer === undefined ? undefined : `${name} ${peer}`;
-  return { type, outcome: code, peer: who, detail: { address, direction, message, data } };
+  return {
+    type,
+    outcome: code,
+    peer: who,
+    detail: { address, direction, message, data, ...(count > 1 ? { count } : {}) },
+  };
 }
 
 /** Lines of the log that are recorded: by their event, or by the part before its first dot. */

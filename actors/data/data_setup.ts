@@ -21,8 +21,8 @@ import { findIdentityBy } from "./trusted_scheduler.ts";
 
 export interface DataContext extends RoleInput<DataConfig>, Pulls {
   readonly dataset: Dataset | undefined;
-  /** Pulls that were refused with `job-scope`. */
-  readonly refusals: number;
+  /** Pulls that were refused with `job-scope`: facts for the refusal log, and the refusals that they count. */
+  readonly refusals: { readonly facts: number; readonly counted: number };
   /** Selects what is reported of each member. */
   readonly rare: RareReports;
   readonly announcements: number;
@@ -37,7 +37,7 @@ export function beginningOf(input: RoleInput<DataConfig>): DataContext {
     dataset: undefined,
     pulls: {},
     waiting: [],
-    refusals: 0,
+    refusals: { facts: 0, counted: 0 },
     rare: new RareReports(() => monotonicNow(input.ports)),
     announcements: 0,
     failures: 0,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { PeerText, StreamAnswer, TransportFact } from "../../transport/port.ts";
+import type { PeerText, StreamAnswer } from "../../transport/port.ts";
 import type { JobScope } from "../../pki/refusal.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import { pullProtocols } from "../files/stream_file.ts";
@@ -65,14 +65,14 @@ export function rejectWaiting({ context, enqueue }: DataArgs): void {
 }
 
 /** Rejects a stream that is no pull, or a pull by a peer that may not read, or that finds no room. */
-export function rejectPull({ context, enqueue }: DataArgs, offered: OfferedPull): void {
+export function rejectPull(args: DataArgs, offered: OfferedPull): void {
+  const { context, enqueue } = args;
   const { exchange, identity, peer, protocol } = offered;
   enqueue.sendTo(context.transport, { type: "stream.reject", exchange });
   if (!pullProtocols.some((pull) => pull === protocol)) return;
   const refusal = checkReader(context.config, offered);
   if (refusal === undefined) return enqueue(() => reportBusy(context, peer));
-  enqueue.assign({ refusals: context.refusals + 1 });
-  if (context.parent !== undefined) enqueue.sendTo(context.parent, refusedOf({ identity, refusal }));
+  tellRefusal(args, identity, refusal);
 }
 
 /** Serves a pull whose stream is open. */
@@ -92,12 +92,11 @@ export function startPull({ context, enqueue }: DataArgs, { exchange, stream }: 
 }
 
 /** Reports a pull that ended. */
-export function notePull({ context, enqueue }: DataArgs, { exchange, stream, outcome }: EndedPull): void {
+export function notePull(args: DataArgs, { exchange, stream, outcome }: EndedPull): void {
+  const { context, enqueue } = args;
   if (outcome.type !== "refused") return enqueue(() => reportPull(context, stream.peer, outcome));
   const { identity } = present(context.pulls[exchange], "the pull");
-  const { refusal } = outcome;
-  enqueue.assign({ refusals: context.refusals + 1 });
-  if (context.parent !== undefined) enqueue.sendTo(context.parent, refusedOf({ identity, refusal }));
+  tellRefusal(args, identity, outcome.refusal);
 }
 
 /** A pull whose peer has to end its side holds no place. */
@@ -134,7 +133,7 @@ const moreOf = (untold: number) => untold === 0 ? "" : ` (and ${untold} more sin
 
 /** Reports a pull. The refusal log counts, logs and records refused ones. */
 function reportPull(
-  { ports }: DataContext,
+  { ports, rare }: DataContext,
   peer: PeerText,
   outcome: Exclude<PullOutcome, { type: "refused" }>,
 ): void {
@@ -148,19 +147,26 @@ function reportPull(
     });
     return;
   }
+  const untold = rare.note(peer, outcome.type);
+  if (untold === undefined) return;
+  const message = outcome.type === "unknown"
+    ? `Cannot serve slice ${outcome.index} of ${JSON.stringify(outcome.dataset.slice(0, 256))} to ${peer}: not here`
+    : `Cannot serve ${peer}: ${outcome.reason}`;
   ports.report({
     level: "warn",
     event: "slice.refused",
-    message: outcome.type === "unknown"
-      ? `Cannot serve slice ${outcome.index} of ${JSON.stringify(outcome.dataset.slice(0, 256))} to ${peer}: not here`
-      : `Cannot serve ${peer}: ${outcome.reason}`,
-    fields: { ...fields, ...(outcome.type === "unknown" ? { dataset: outcome.dataset.slice(0, 256) } : {}) },
+    message: `${message}${moreOf(untold)}`,
+    fields: { ...fields, untold, ...(outcome.type === "unknown" ? { dataset: outcome.dataset.slice(0, 256) } : {}) },
   });
 }
 
-/** A refusal of a reader, in the form that the node's refusal log takes. */
-function refusedOf(
-  { identity: { name, peer }, refusal }: { readonly identity: PeerIdentity; readonly refusal: JobScope },
-): Extract<TransportFact, { type: "peer.refused" }> {
-  return { type: "peer.refused", address: `/p2p/${peer}`, direction: "inbound", peer: { name, id: peer }, refusal };
+/** Passes a member's refusal to the node's refusal log: at most one a minute, with the number of those before it. */
+function tellRefusal({ context, enqueue }: DataArgs, { name, peer }: PeerIdentity, refusal: JobScope): void {
+  const { parent, rare, refusals: { facts, counted } } = context;
+  const untold = rare.note(peer, refusal.code);
+  if (untold === undefined) return;
+  enqueue.assign({ refusals: { facts: facts + 1, counted: counted + 1 + untold } });
+  if (parent === undefined) return;
+  const who = { address: `/p2p/${peer}`, direction: "inbound", peer: { name, id: peer } } as const;
+  enqueue.sendTo(parent, { type: "peer.refused", ...who, refusal, untold });
 }

@@ -17,8 +17,9 @@ import {
   TransportError,
   type TransportFact,
 } from "../../transport/port.ts";
+import { RareReports } from "../../transport/core/rare_reports.ts";
 import type { MessageProtocol, ProtocolMessages } from "../../transport/protocols/messages.ts";
-import type { Ports } from "../runtime/ports.ts";
+import { monotonicNow, type Ports } from "../runtime/ports.ts";
 import { type LabelledStream, readLabel } from "../files/labelled_stream.ts";
 import { isFramed, pushProtocols } from "../files/stream_file.ts";
 import { untilRelayHasRoom } from "./busy_relay.ts";
@@ -49,7 +50,7 @@ export const headsOfPeerMax = 16;
  */
 export function makeJobNetworkHost(
   transport: ReplyTo<TransportAsk>,
-  ports: Pick<Ports, "uuid" | "run" | "report" | "random">,
+  ports: Pick<Ports, "uuid" | "run" | "report" | "random" | "now" | "monotonic">,
 ): JobNetworkHost {
   const receivers = new Set<Receiver>();
   const heads = new Heads(receivers, ports);
@@ -112,10 +113,12 @@ class Heads {
   readonly #receivers: ReadonlySet<Receiver>;
   readonly #ports: Pick<Ports, "run" | "report">;
   readonly #counts = new Map<PeerText, number>();
+  readonly #reports: RareReports;
 
-  constructor(receivers: ReadonlySet<Receiver>, ports: Pick<Ports, "run" | "report">) {
+  constructor(receivers: ReadonlySet<Receiver>, ports: Pick<Ports, "run" | "report" | "now" | "monotonic">) {
     this.#receivers = receivers;
     this.#ports = ports;
+    this.#reports = new RareReports(() => monotonicNow(ports));
   }
 
   hasRoom(peer: PeerText): boolean {
@@ -144,20 +147,33 @@ class Heads {
       if ("receiver" in chosen) {
         return chosen.receiver.answered({ type: "stream.opened", id: stream.id, stream: chosen.stream });
       }
-      this.#ports.report({
-        level: "warn",
-        event: "push.refused",
-        message: `Cannot take file of ${peer}: ${chosen.reason}`,
-        fields: { peer, reason: chosen.reason, ...chosen.fields },
-      });
+      this.#report(peer, chosen);
       this.#ports.run(stream.abort(chosen.reason), () => {});
+    });
+  }
+
+  /** Reports a push that is not taken: at most one a minute for each member and kind. */
+  #report(peer: PeerText, { reason, fields }: Unwanted): void {
+    const untold = this.#reports.note(peer, "code" in fields ? String(fields["code"]) : reason);
+    if (untold === undefined) return;
+    const more = untold === 0 ? "" : ` (and ${untold} more since the last such line)`;
+    this.#ports.report({
+      level: "warn",
+      event: "push.refused",
+      message: `Cannot take file of ${peer}: ${reason}${more}`,
+      fields: { peer, reason, untold, ...fields },
     });
   }
 }
 
-type Chosen =
-  | { readonly receiver: Receiver; readonly stream: StreamHandle }
-  | { readonly reason: string; readonly fields: Readonly<Record<string, unknown>> };
+/** A push that no job here takes. */
+interface Unwanted {
+  readonly reason: string;
+  /** `code` is its kind, where the reason has a peer's numbers in it. */
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
+type Chosen = { readonly receiver: Receiver; readonly stream: StreamHandle } | Unwanted;
 
 /** Chooses by what a push says of itself, and counts it for its receiver. */
 function chooseByHead(

@@ -29,7 +29,7 @@ export class RefusalChecks {
   readonly #findings: Findings;
   readonly #refusals = new Map<string, Refusals>();
   /** Pulls that each role of a data node refused, by process: a role of a previous key ends before the process does. */
-  readonly #pulls = new Map<string, Map<AnyActorRef, number>>();
+  readonly #pulls = new Map<string, Map<AnyActorRef, DataContext["refusals"]>>();
 
   constructor({ findings }: CheckInit) {
     this.#findings = findings;
@@ -63,9 +63,11 @@ export class RefusalChecks {
   /** Notes the pulls that a data node refused so far. */
   notePulls(node: SimulatedNode): void {
     const key = keyOf(node, "pulls");
-    const pulls = this.#pulls.get(key) ?? new Map<AnyActorRef, number>();
+    const pulls = this.#pulls.get(key) ?? new Map<AnyActorRef, DataContext["refusals"]>();
     this.#pulls.set(key, pulls);
-    for (const actor of node.roleActors) pulls.set(actor, contextOf<DataContext>(actor)?.refusals ?? 0);
+    for (const actor of node.roleActors) {
+      pulls.set(actor, contextOf<DataContext>(actor)?.refusals ?? { facts: 0, counted: 0 });
+    }
   }
 
   /** At the end of a run. */
@@ -78,9 +80,10 @@ export class RefusalChecks {
     const counted = Object.values(counts).reduce((sum, count) => sum + count, 0);
     // A data node refuses pulls itself, in addition to what its transport refuses.
     if (node.role === "data") this.notePulls(node);
-    const pulls = [...this.#pulls.get(keyOf(node, "pulls"))?.values() ?? []].reduce((sum, some) => sum + some, 0);
+    const pulls = [...this.#pulls.get(keyOf(node, "pulls"))?.values() ?? []];
+    const sumOf = (key: "facts" | "counted") => pulls.reduce((sum, some) => sum + some[key], 0);
     const { recorded, ...seen } = this.#refusals.get(keyOf(node, "refusals")) ?? { told: 0, toldLate: 0, recorded: 0 };
-    const told = seen.told + pulls, toldLate = seen.toldLate + pulls;
+    const told = seen.told + sumOf("counted"), toldLate = seen.toldLate + sumOf("facts");
     if (counted !== told || recorded !== toldLate) {
       const detail =
         `${told} refusals, ${counted} counted; ${toldLate} with a record of their own, ${recorded} recorded`;

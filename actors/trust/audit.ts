@@ -26,6 +26,8 @@ export type AuditEntry =
     readonly hint: string;
     /** What led to the refusal; see `describeRefusal`. */
     readonly data: unknown;
+    /** How many: more than one where a role refuses a member often. */
+    readonly count: number;
   }
   /** Acts of a member that it may not do. */
   | {

@@ -124,21 +124,27 @@ function summariesOf(gathered: ReadonlyMap<string, Gathered>): AuditEntry[] {
   }));
 }
 
-function entryOf({ address, direction, peer, refusal }: PeerRefused, at: number): AuditEntry {
+function entryOf({ address, direction, peer, refusal, untold = 0 }: PeerRefused, at: number): AuditEntry {
   const { data } = describeRefusal(refusal);
   const { code, message, hint } = refusal;
   const time = new Date(at).toISOString();
-  return { type: "refusal", time, code, address, direction, name: peer?.name, peer: peer?.id, message, hint, data };
+  const who = { name: peer?.name, peer: peer?.id };
+  return { type: "refusal", time, code, address, direction, ...who, message, hint, data, count: untold + 1 };
 }
 
-function lineOf({ address, direction, peer, refusal }: PeerRefused) {
+/** A message with the number of those before it that have no line. */
+function withUntold(message: string, untold: number): string {
+  return untold === 0 ? message : `${message} (and ${untold.toLocaleString("en-US")} more since the last such line)`;
+}
+
+function lineOf({ address, direction, peer, refusal, untold }: PeerRefused) {
   const { code, message, hint } = refusal;
   const who = peer === undefined ? {} : { name: peer.name, peer: peer.id };
   return {
     level: "warn",
     event: "peer.refused",
-    message,
-    fields: { code, address, direction, ...who, hint },
+    message: withUntold(message, untold ?? 0),
+    fields: { code, address, direction, ...who, ...(untold === undefined ? {} : { untold }), hint },
   } as const;
 }
 
@@ -153,9 +159,7 @@ function actLineOf({ act, peer, identity: { serial }, refusal, untold }: ActRefu
   return {
     level: "warn",
     event: "act.refused",
-    message: untold === 0
-      ? message
-      : `${message} (and ${untold.toLocaleString("en-US")} more since the last such line)`,
+    message: withUntold(message, untold),
     fields: { code, act, role, name, peer, serial, rule, untold, hint },
   } as const;
 }
@@ -198,7 +202,7 @@ const refusalLog = setup({
   },
   actions: {
     count: assign(({ context }, { fact }: { fact: PeerRefused }) => ({
-      counts: plus(context.counts, fact.refusal.code, 1),
+      counts: plus(context.counts, fact.refusal.code, 1 + (fact.untold ?? 0)),
     })),
     noteLast: ({ context: { lasts, ports } }, { fact: { address, peer, refusal } }: { fact: PeerRefused }) =>
       void lasts.set(refusal.code, { at: ports.now(), address, name: peer?.name, refusal }),

@@ -10,7 +10,7 @@ test("refusals become records with the peer's name and PeerID", () => {
     eventOfEntry({
       ...common,
       ...{ type: "refusal", code: "certificate-expired", address: "/ip4/10.0.0.7/tcp/1", direction: "inbound" },
-      ...{ name: "worker-1", peer: "12D3", data: { notAfter: new Date(0) } },
+      ...{ name: "worker-1", peer: "12D3", data: { notAfter: new Date(0) }, count: 1 },
     }),
     {
       ...{ type: "refusal", outcome: "certificate-expired", peer: "worker-1 12D3" },
@@ -20,9 +20,9 @@ test("refusals become records with the peer's name and PeerID", () => {
   const early = eventOfEntry({
     ...common,
     ...{ type: "refusal", code: "tls-version", address: "a", direction: "inbound", name: undefined, peer: undefined },
-    data: {},
+    ...{ data: {}, count: 50 },
   });
-  assert.is(early.peer, undefined);
+  assert.equal([early.peer, early.detail?.["count"]], [undefined, 50]);
   const act = eventOfEntry({
     ...common,
     ...{ type: "act.refused", code: "not-authorized", act: "job.dispatch", name: "worker-1", role: "worker" },

@@ -196,8 +196,12 @@ async function dataNode(options: { readonly requireGrant?: boolean; readonly sch
   };
   const refusals = () =>
     data.said.filter(({ type }) => type === "peer.refused").map((fact) => {
-      const { refusal, peer } = fact as unknown as { refusal: { code: string; why: string }; peer: { id: string } };
-      return [refusal.code, peer.id, refusal.why];
+      const { refusal, peer, untold } = fact as unknown as {
+        refusal: { code: string; why: string };
+        peer: { id: string };
+        untold: number;
+      };
+      return [refusal.code, peer.id, refusal.why, untold];
     });
   return {
     pull,
@@ -227,18 +231,33 @@ test("with require_grant: a slice goes to whom it was granted, by a scheduler th
   assert.is(await node.pull({ header: { grant: { ...grant, signature: new Uint8Array(64) } } }), refused);
   node.world.pass(60_000);
   assert.is(await node.pull({}), refused);
-  await eventually("five refusals are told", () => node.refusals().length === 5);
-  assert.equal(node.refusals().map(([code, peer]) => [code, peer]), [
-    ["job-scope", otherWorker],
-    ...Array.from({ length: 4 }, () => ["job-scope", worker]),
+  await eventually("a minute later another refusal is told", () => node.refusals().length === 3);
+  assert.equal(node.refusals().map(([code, peer, , untold]) => [code, peer, untold]), [
+    ["job-scope", otherWorker, 0],
+    ["job-scope", worker, 0],
+    ["job-scope", worker, 2],
   ]);
-  assert.match(String(node.refusals()[4]?.[2]), "expired");
+  assert.match(String(node.refusals()[2]?.[2]), "expired");
+  node.stop();
+});
+
+test("bug: each refused pull was a line and a record; a member's are told once a minute, with their number", async () => {
+  const node = await dataNode();
+  for (let nth = 0; nth < 25; nth++) {
+    assert.is(await node.pull({ header: { grant: undefined, scheduler: undefined } as never }), refused);
+    assert.is(await node.pull({ protocol: "/hypha-tensor-stream/pull" }), "rejected");
+  }
+  assert.equal(node.refusals().map(([, peer, , untold]) => [peer, untold]), [[worker, 0]]);
+  node.world.pass(60_000);
+  await node.pull({ protocol: "/hypha-tensor-stream/pull" });
+  assert.equal(node.refusals().map(([, peer, , untold]) => [peer, untold]), [[worker, 0], [worker, 49]]);
   node.stop();
 });
 
 test("without a grant: a framed pull ends with the code, a plain one is rejected; both are told", async () => {
   const node = await dataNode();
   assert.is(await node.pull({ header: { grant: undefined, scheduler: undefined } as never }), refused);
+  node.world.pass(60_000);
   assert.is(await node.pull({ protocol: "/hypha-tensor-stream/pull" }), "rejected");
   await eventually("two refusals are told", () => node.refusals().length === 2);
   node.stop();
@@ -258,7 +277,9 @@ test("a node of another role grants nothing, and one of another role reads nothi
   const node = await dataNode({ schedulerRole: "worker" });
   node.there.add(scheduler.peer);
   assert.is(await node.pull({}), refused);
+  node.world.pass(60_000);
   assert.is(await node.pull({ role: "gateway" }), "rejected");
+  node.world.pass(60_000);
   assert.is(await node.pull({ role: "data", protocol: "/hypha-tensor-stream/pull" }), "rejected");
   await eventually("three refusals are told", () => node.refusals().length === 3);
   assert.equal(node.refusals().map(([, , why]) => /schedulers grant|for workers/.test(String(why))), [

@@ -34,8 +34,8 @@ const source = {
 };
 
 /** A worker's job network; a push with a label, or without one on the plain protocol. */
-function host() {
-  const ports = realPorts();
+function host(now = Date.now) {
+  const ports = { ...realPorts(), now };
   const asked: TransportAsk[] = [];
   const made = makeJobNetworkHost({ send: (ask) => void asked.push(ask) }, ports);
   let exchanges = 0;
@@ -105,6 +105,28 @@ for (const [name, label, reason] of foreign) {
     await held.close();
   });
 }
+
+test("bug: each refused push was a line of the log; a member's are reported once a minute, with their number", async () => {
+  let at = 0;
+  const { network, push, ports } = host(() => at);
+  const held = await holdOpen(networkOf(network, key(one, 2)).receive({ peers: [alice, other], round: 4 }));
+  const refusals = () => ports.reports.filter(({ event }) => event === "push.refused");
+  for (let round = 10; round < 15; round++) {
+    push(alice, labelFor(key(one, 2), round));
+    assert.is(await arrives(held.value.next), false);
+  }
+  push(other, labelFor(key(one, 2), 10));
+  assert.is(await arrives(held.value.next), false);
+  at = 60_000;
+  push(alice, labelFor(key(one, 2), 20));
+  assert.is(await arrives(held.value.next), false);
+  assert.equal(refusals().map(({ fields = {} }) => [fields["peer"], fields["reason"], fields["untold"]]), [
+    [alice, "round 10 instead of 4", 0],
+    [other, "round 10 instead of 4", 0],
+    [alice, "round 20 instead of 4", 4],
+  ]);
+  await held.close();
+});
 
 test("bug: of a push whose head arrives malformed nobody heard, and its round waited without end", async () => {
   const { network, push } = host();

@@ -248,6 +248,18 @@ test("hostOf() leaves the port out and keeps the relay", () => {
   for (const [address, host] of cases) assert.is(hostOf(address), host);
 });
 
+test("refusals that a role did not tell are counted with the next one, which says and records their number", () => {
+  const { refusalLog, reports, records, counts } = start();
+  const peer = { name: "worker-01", id: "12D3KooWx" };
+  refusalLog.send({ ...refused(stranger, "/p2p/12D3KooWx", peer), untold: 0 });
+  refusalLog.send({ ...refused(stranger, "/p2p/12D3KooWx", peer), untold: 4_999 });
+  assert.equal(counts(), { "unknown-issuer": 5_001 });
+  assert.equal(reports.map(({ fields }) => fields?.["untold"]), [0, 4_999]);
+  assert.is(reports[0]?.message, stranger.message);
+  assert.match(reports[1]?.message ?? "", /\(and 4,999 more since the last such line\)$/);
+  assert.equal(records.map((entry) => entry.type === "refusal" && entry.count), [1, 5_000]);
+});
+
 test("a member's refused acts: counted with those that were not told, one line and one record for each that was", () => {
   const { refusalLog, reports, records, counts } = start();
   const refusal = new NotAuthorized({ act: "job.dispatch", role: "data", name: "data-01", rule: "row job.dispatch" });
