@@ -85,6 +85,7 @@ function openJobBridge(
       limits,
       report: ports.report,
       now: () => monotonicNow(ports),
+      random: ports.random,
       web: job.web ?? webUnder(fetchDefault),
       count: { round: (job.spec.training?.round ?? 0) + 1, samples: 0 },
       link,

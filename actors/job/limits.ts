@@ -30,6 +30,8 @@ export interface JobLimits {
   readonly idleMs: number;
   /** Answers of the scheduler, and opening of a stream (`docs/wire.md`, "Protocols": 10 s). */
   readonly exchangeMs: number;
+  /** A fetch waits so long for a data node, or a scheduler with the parameters, that is away. */
+  readonly awayMs: number;
   /** Concurrent background copies to peers; one more is answered 503. */
   readonly sendsMax: number;
   /** Files of one `huggingface` reference. */
@@ -52,6 +54,7 @@ export const jobLimits: JobLimits = {
   fileBytesMax: 4 * 1024 ** 3,
   idleMs: 60_000,
   exchangeMs: 10_000,
+  awayMs: 3_600_000,
   sendsMax: 32,
   filesMax: 256,
   redirectsMax: 5,

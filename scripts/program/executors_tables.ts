@@ -172,6 +172,7 @@ function limitsTable(): string {
     ["a fetch, send or receive without progress is given up after", seconds(l.idleMs)],
     ["a file from or to another node is given up that, after this time, is slower than", `${leastBytesPerMs} kB/s`],
     ["another node answers within", seconds(l.exchangeMs)],
+    ["a fetch of a slice or of parameters waits for a node that is away", seconds(l.awayMs)],
     ["keep-alive comments of a quiet receive, every", seconds(l.keepaliveMs)],
     ["a receive whose reader takes nothing is ended after", seconds(l.readerMs)],
     ["files of one `huggingface` reference, redirects of one fetch", `${l.filesMax}, ${l.redirectsMax}`],

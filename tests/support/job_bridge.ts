@@ -41,6 +41,7 @@ export async function withBridge(
       network: fakeNetwork({}),
       report: realPorts().report,
       now: realPorts().now,
+      random: realPorts().random,
       web: openWeb,
       count: { round: 1, samples: 0 },
       ...changes,

@@ -32,6 +32,7 @@ export interface BridgeContext {
   readonly report: Ports["report"];
   /** Milliseconds by a clock that makes no steps; only differences count. */
   readonly now: Ports["now"];
+  readonly random: Ports["random"];
   readonly web: Web;
   /** Changed by the routes. */
   readonly count: RoundCount;

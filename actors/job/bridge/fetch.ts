@@ -4,26 +4,11 @@
  * @module
  */
 import { Effect } from "effect";
-import type {
-  HuggingfaceReference,
-  Reference,
-  SchedulerReference,
-  UriReference,
-} from "../../../transport/protocols/messages.ts";
-import { TransportError } from "../../../transport/port.ts";
-import type { PathError } from "../../files/path_refused.ts";
-import { saveStream } from "../copy.ts";
-import { roundOfIndex, weightsDataset } from "../../learning/model_references.ts";
-import { openPull } from "../peer_streams.ts";
+import type { HuggingfaceReference, Reference, UriReference } from "../../../transport/protocols/messages.ts";
 import type { BridgeContext } from "./context.ts";
-import { type BridgeProblem, connectorFailed, copyProblem, invalidRequest, outOfScope } from "./problem.ts";
+import { type FetchedFile, fetchSlice } from "./fetch_slice.ts";
+import { type BridgeProblem, invalidRequest } from "./problem.ts";
 import { fetchWebFile, hubFile, parseWebAddress, type WebFile, webFileName } from "./web.ts";
-
-/** A file in the work directory. */
-export interface FetchedFile {
-  readonly path: string;
-  readonly size: number;
-}
 
 /** Fetches the files of a reference. A second file of the same name replaces the first. */
 export function fetchResource(
@@ -90,61 +75,4 @@ function fetchAll(
       return { path, size: sizeBytes };
     });
   });
-}
-
-/** Parameters that a newer round replaced before they were pulled are asked for again so often. */
-const weightsTriesMax = 5;
-
-/** Asks the scheduler for the next slice and its data node, and pulls the slice from there; the same for a training's parameters. */
-function fetchSlice(
-  reference: SchedulerReference,
-  context: BridgeContext,
-): Effect.Effect<readonly FetchedFile[], BridgeProblem> {
-  return Effect.gen(function* () {
-    const isWeights = reference.dataset === weightsDataset(context.network.training?.id ?? "");
-    for (let tries = 1;; tries++) {
-      const file = yield* pullSlice(reference, context);
-      if (file !== undefined) return [file];
-      if (!isWeights || tries === weightsTriesMax) {
-        return yield* Effect.fail(connectorFailed(`the provider has not what \`${reference.dataset}\` names`));
-      }
-    }
-  });
-}
-
-/** Pulls what the scheduler names now; undefined where its provider does not have it. */
-function pullSlice(
-  { peer, dataset }: SchedulerReference,
-  { directory, network, limits, link }: BridgeContext,
-): Effect.Effect<FetchedFile | undefined, BridgeProblem> {
-  return Effect.gen(function* () {
-    const answer = yield* network.request(peer, "/hypha-api/0.0.1", { Data: { dataset } }, limits.exchangeMs);
-    if (!("Data" in answer)) return yield* Effect.fail(connectorFailed("the scheduler answered something else"));
-    if (answer.Data === "NotFound") {
-      return yield* Effect.fail(connectorFailed(`the scheduler knows no dataset \`${dataset}\``));
-    }
-    if ("Error" in answer.Data) return yield* Effect.fail(connectorFailed(answer.Data.Error));
-    const { data_provider, index, grant } = answer.Data.Success;
-    const path = `artifacts/${index}`;
-    const round = roundOfIndex(index);
-    if (round !== undefined && link !== undefined) yield* link.begin(round);
-    const header = { dataset, index, ...(grant === undefined ? {} : { scheduler: peer, grant }) };
-    const stream = yield* openPull(network, data_provider, header, limits.exchangeMs);
-    const size = yield* Effect.catch(
-      saveStream(stream, directory, path, limits),
-      (error): Effect.Effect<0, BridgeProblem | TransportError | PathError> =>
-        error instanceof TransportError && error.code === "refused" ? refused(error.detail) : Effect.fail(error),
-    );
-    return size === 0 ? undefined : { path, size };
-  }).pipe(Effect.mapError((error) => error._tag === "BridgeProblem" ? error : copyProblem(error)));
-}
-
-/** The outcome of a provider's refusal: nothing where it does not have the file. */
-function refused(code: string): Effect.Effect<0, BridgeProblem> {
-  if (code === "not-found") return Effect.succeed(0);
-  return Effect.fail(
-    code === "job-scope"
-      ? outOfScope("the data node does not give this slice to this job")
-      : connectorFailed(`the data node refused: ${code}`),
-  );
 }

@@ -175,6 +175,7 @@ async function bridgeRow(folder: string, { requests }: Sizes): Promise<BenchRow>
       network,
       report: () => {},
       now: Date.now,
+      random: Math.random,
       web: webUnder(fetchDefault),
       count: { round: 1, samples: 0 },
       limits: jobLimits,

@@ -66,6 +66,7 @@ for (const umask of [0, 0o777]) {
             limits: jobLimits,
             report: () => {},
             now: Date.now,
+            random: Math.random,
             web: openWeb,
             count: { round: 1, samples: 0 },
           }, makeBridgeToken())));

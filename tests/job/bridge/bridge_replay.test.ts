@@ -110,6 +110,7 @@ const open = () =>
       limits: { ...jobLimits, keepaliveMs: 200, idleMs: 5_000 },
       report: realPorts().report,
       now: realPorts().now,
+      random: Math.random,
       web: openWeb,
       count: { round: 1, samples: 0 },
     }, { value: "t", policy: "optional" })));
