@@ -51,14 +51,19 @@ function announcementOf(dataset: Dataset): Uint8Array {
 export const dataMachine = dataSetup.extend({
   actions: {
     takeDataset: assign({ dataset: (_, { value }: { readonly value: Dataset }) => value }),
-    reportEmpty: ({ context }, { value: { name, empty } }: { readonly value: Dataset }) => {
-      if (empty.length === 0) return;
-      context.ports.report({
-        level: "error",
-        event: "slice.empty",
-        message: `Cannot announce ${empty.length} empty files of data set ${name}: ${empty.slice(0, 10).join(", ")}`,
-        fields: { dataset: name, files: empty.slice(0, 100), count: empty.length },
-      });
+    reportLeftOut: ({ context }, { value: { name, ...dataset } }: { readonly value: Dataset }) => {
+      for (const what of ["empty", "unreadable"] as const) {
+        const files = dataset[what];
+        if (files.length === 0) continue;
+        context.ports.report({
+          level: "error",
+          event: `slice.${what}`,
+          message: `Cannot announce ${files.length} ${what} files of data set ${name}: ${
+            files.slice(0, 10).join(", ")
+          }`,
+          fields: { dataset: name, files: files.slice(0, 100), count: files.length },
+        });
+      }
     },
     setFailed: assign((_, { error }: { readonly error: unknown }) => ({
       outcome: { type: "failed", reason: String(error) },
@@ -160,7 +165,7 @@ export const dataMachine = dataSetup.extend({
           target: "serving",
           actions: [
             { type: "takeDataset", params: ({ event }) => event },
-            { type: "reportEmpty", params: ({ event }) => event },
+            { type: "reportLeftOut", params: ({ event }) => event },
           ],
         },
         "effect.failed.scan": {

@@ -1,6 +1,8 @@
 /** A data node: its announcement, and pulls good and bad. */
-import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import process from "node:process";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Effect } from "effect";
@@ -18,13 +20,18 @@ const test = suite("data node");
 const large = "x".repeat(3 * pieceBytes + 17);
 
 async function start(
-  { files = { "b.csv": "second", "a.csv": "first", "c.csv": large } as Record<string, string> } = {},
+  { files = { "b.csv": "second", "a.csv": "first", "c.csv": large }, odd }: {
+    readonly files?: Readonly<Record<string, string>>;
+    /** Adds what a text and a name do not describe. */
+    readonly odd?: (datasetPath: string) => void;
+  } = {},
 ) {
   const folder = temporary();
   const datasetPath = join(folder.path, "digits");
   mkdirSync(join(datasetPath, "folder"), { recursive: true });
   for (const [name, text] of Object.entries(files)) writeFileSync(join(datasetPath, name), text);
   writeFileSync(join(datasetPath, ".hidden"), "no slice");
+  odd?.(datasetPath);
   symlinkSync("/etc/passwd", join(datasetPath, "link.csv"));
   const world = makeFakeWorld();
   const actor = startIn(world, dataMachine, {
@@ -84,6 +91,26 @@ test("bug: an empty file was announced as a slice, and every puller of it failed
   const empty = await start({ files: { "a.csv": "" } });
   assert.match(JSON.stringify(empty.actor.getSnapshot().output), "empty files");
   empty.remove();
+});
+
+test("bug: a name that is not UTF-8 kept the node from starting, and a file that cannot be read was announced", async () => {
+  const odd = (datasetPath: string) => {
+    // Deno replaces what is not UTF-8 in a path.
+    assert.is(spawnSync("sh", ["-c", `printf second > "$1/b-$(printf '\\377')"`, "sh", datasetPath]).status, 0);
+    chmodSync(join(datasetPath, "c.csv"), 0);
+  };
+  const { world, fetched, remove } = await start({
+    files: { "a.csv": "first", "c.csv": "third", "d.csv": "last" },
+    odd,
+  });
+  // Root reads every file.
+  const unreadable = process.getuid?.() === 0 ? ["b-\ufffd"] : ["b-\ufffd", "c.csv"];
+  assert.equal(world.reported("slice.unreadable").map(({ files }) => files), [unreadable]);
+  const [announcement] = world.take("record.put");
+  assert.is(new TextDecoder().decode(announcement?.value), `{"num_slices":${4 - unreadable.length}}`);
+  const index = 3 - unreadable.length;
+  assert.is((await fetched(encodePullHeader({ dataset: "digits", index }))).text, "last");
+  remove();
 });
 
 test("a puller that leaves its side open gets the bytes and the end too", async () => {
