@@ -3,7 +3,7 @@
  *
  * An entry is written to a temporary file, and renamed when its digest is the one that it is stored under. A reader checks the digest
  * again, so that a file that was changed on disk is never used. When the cache is full, the entries that were not used for longest are
- * removed.
+ * removed. Entries that are being written have the same bound once more: an entry makes room when it is whole.
  *
  * @module
  */
@@ -12,6 +12,7 @@ import { constants, mkdirSync, readdirSync, renameSync, rmSync, statSync, utimes
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import { Effect, type Scope } from "effect";
+import { FreeSpace } from "./free_space.ts";
 
 /** An entry that is open for reading. */
 export interface CachedFile {
@@ -21,7 +22,7 @@ export interface CachedFile {
 
 /** An entry that is being written. */
 export interface CacheWriter {
-  /** Drops the entry where it cannot be written: a cache may always have nothing. */
+  /** Removes the entry where it cannot be written, or is longer than announced: a cache may always have nothing. */
   readonly write: (bytes: Uint8Array) => Effect.Effect<void>;
   /** Keeps the entry if its content has the digest. */
   readonly commit: Effect.Effect<void>;
@@ -31,8 +32,11 @@ export interface CacheWriter {
 export interface DigestCache {
   /** Opens an entry; undefined where there is none. */
   readonly find: (sha256: string) => Effect.Effect<CachedFile | undefined, never, Scope.Scope>;
-  /** Begins an entry. It is dropped with the scope unless it was committed. */
-  readonly begin: (sha256: string) => Effect.Effect<CacheWriter, never, Scope.Scope>;
+  /**
+   * Begins an entry of so many bytes. It is dropped with the scope unless it was committed. Undefined where it finds no room: in the
+   * cache, with those that are being written, or on the disk, which the job's copy needs too; or where it is being written already.
+   */
+  readonly begin: (sha256: string, sizeBytes: number) => Effect.Effect<CacheWriter | undefined, never, Scope.Scope>;
   /** Removes an entry whose content turned out to be wrong. */
   readonly drop: (sha256: string) => Effect.Effect<void>;
 }
@@ -56,6 +60,7 @@ export function openDigestCache(
   },
 ): DigestCache {
   const { path, now } = init;
+  const making = new Map<string, number>();
   const pathOf = (sha256: string) => {
     if (!digestName.test(sha256)) throw new TypeError(`Cannot cache ${JSON.stringify(sha256)}: it is no SHA-256`);
     return join(path, sha256);
@@ -71,7 +76,26 @@ export function openDigestCache(
         ignoring(() => utimesSync(name, now() / 1_000, now() / 1_000));
         return { sizeBytes: status.size, pieces: piecesOf(handle) };
       }),
-    begin: (sha256) => beginEntry(init, pathOf(sha256), sha256),
+    begin: (sha256, sizeBytes) => {
+      const target = pathOf(sha256);
+      const reserve = () => {
+        const makingBytes = [...making.values()].reduce((sum, bytes) => sum + bytes, sizeBytes);
+        const isReserved = !making.has(sha256) && makingBytes <= init.bytesMax;
+        if (isReserved) making.set(sha256, sizeBytes);
+        return isReserved;
+      };
+      return Effect.gen(function* () {
+        const isReserved = yield* Effect.acquireRelease(
+          Effect.sync(reserve),
+          (held) => Effect.sync(() => void (held && making.delete(sha256))),
+        );
+        if (!isReserved) return undefined;
+        ignoring(() => mkdirSync(path, { recursive: true, mode: 0o700 }));
+        const freeBytes = yield* (yield* FreeSpace)(path);
+        if (freeBytes < 2 * sizeBytes) return undefined;
+        return yield* beginEntry(init, { target, sha256, announcedBytes: sizeBytes });
+      });
+    },
     drop: (sha256) => Effect.sync(() => ignoring(() => rmSync(pathOf(sha256), { force: true }))),
   };
 }
@@ -85,12 +109,14 @@ export function sweepDigestCache(path: string): void {
 
 function beginEntry(
   { path, bytesMax, uuid, now }: Parameters<typeof openDigestCache>[0],
-  target: string,
-  sha256: string,
+  { target, sha256, announcedBytes }: {
+    readonly target: string;
+    readonly sha256: string;
+    readonly announcedBytes: number;
+  },
 ): Effect.Effect<CacheWriter, never, Scope.Scope> {
   return Effect.gen(function* () {
     const aside = join(path, `.${uuid()}`);
-    ignoring(() => mkdirSync(path, { recursive: true, mode: 0o700 }));
     yield* Effect.addFinalizer(() => Effect.sync(() => ignoring(() => rmSync(aside, { force: true }))));
     const handle = yield* opened(() => open(aside, "wx", 0o600));
     const digest = createHash("sha256");
@@ -101,8 +127,11 @@ function beginEntry(
           if (!isWanted || handle === undefined) return;
           sizeBytes += bytes.length;
           digest.update(bytes);
-          const written = sizeBytes > bytesMax ? undefined : yield* quiet(() => handle.writeFile(bytes));
-          if (written === undefined) isWanted = false;
+          const written = sizeBytes > announcedBytes ? undefined : yield* quiet(() => handle.writeFile(bytes));
+          if (written !== undefined) return;
+          isWanted = false;
+          yield* quiet(() => handle.close());
+          ignoring(() => rmSync(aside, { force: true }));
         }),
       commit: Effect.sync(() => {
         if (!isWanted || digest.digest("hex") !== sha256) return;

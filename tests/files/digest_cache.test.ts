@@ -6,6 +6,7 @@ import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type DigestCache, openDigestCache, sweepDigestCache } from "../../actors/files/digest_cache.ts";
+import { FreeSpace } from "../../actors/files/free_space.ts";
 import { runOf, temporary } from "../support/job_world.ts";
 
 const digestOf = (text: string) => createHash("sha256").update(text).digest("hex");
@@ -24,7 +25,8 @@ function makeCache(bytesMax = 100) {
 /** Writes an entry in two pieces. */
 function store(cache: DigestCache, text: string, as = digestOf(text), commits = true): Promise<void> {
   return runOf(Effect.scoped(Effect.gen(function* () {
-    const writer = yield* cache.begin(as);
+    const writer = yield* cache.begin(as, text.length);
+    if (writer === undefined) return;
     yield* writer.write(bytesOf(text.slice(0, 3)));
     yield* writer.write(bytesOf(text.slice(3)));
     if (commits) yield* writer.commit;
@@ -93,7 +95,7 @@ test("follows no link, opens no directory, and takes no name but a digest", asyn
   mkdirSync(join(path, directory));
   assert.is(await load(cache, link), undefined);
   assert.is(await load(cache, directory), undefined);
-  assert.throws(() => Effect.runSync(Effect.scoped(cache.begin("../escape"))), /it is no SHA-256/);
+  assert.throws(() => Effect.runSync(Effect.scoped(cache.begin("../escape", 1))), /it is no SHA-256/);
   remove();
 });
 
@@ -106,6 +108,46 @@ test("a cache that cannot be written has nothing, and fails no one", async () =>
   assert.is(await load(cache, digestOf("weights")), undefined);
   sweepDigestCache(path);
   place.remove();
+});
+
+test("bug: entries in the making had no bound: each is announced, and one that finds no room is not begun", async () => {
+  const { cache, path, entries, remove } = makeCache(100);
+  const begun = (name: string, sizeBytes: number, freeBytes = 1_000) =>
+    Effect.map(
+      Effect.provideService(cache.begin(digestOf(name), sizeBytes), FreeSpace, () => Effect.succeed(freeBytes)),
+      (writer) => writer !== undefined,
+    );
+  assert.is(await runOf(Effect.scoped(begun("little is free", 50, 99))), false);
+  const seen = await runOf(Effect.scoped(Effect.gen(function* () {
+    return [
+      yield* begun("over the bound", 101),
+      yield* begun("no size", Number.NaN),
+      yield* begun("weights", 60, 120),
+      yield* begun("weights", 60),
+      yield* begun("over it with what is being made", 41),
+      yield* begun("other", 40),
+      readdirSync(path).length,
+    ];
+  })));
+  assert.equal(seen, [false, false, true, false, false, true, 2]);
+  assert.equal(entries(), []);
+  assert.is(await runOf(Effect.scoped(begun("weights", 60))), true, "its place is free again");
+  remove();
+});
+
+test("bug: an entry that turned out to be unwanted kept its bytes until the fetch ended", async () => {
+  const { cache, entries, remove } = makeCache(100);
+  await runOf(Effect.scoped(Effect.gen(function* () {
+    const writer = yield* cache.begin(digestOf("weights"), 7);
+    yield* writer!.write(bytesOf("weights"));
+    assert.is(entries().length, 1);
+    yield* writer!.write(bytesOf("+"));
+    assert.equal(entries(), [], "more than was announced");
+    yield* writer!.write(bytesOf("+"));
+    yield* writer!.commit;
+  })));
+  assert.equal(entries(), []);
+  remove();
 });
 
 test("a sweep removes what killed writers left, and keeps entries", async () => {

@@ -140,8 +140,8 @@ function fetchOnce(
     const announced = cached?.sizeBytes ?? facts.sizeBytes ?? lengthOf(response);
     if (announced !== undefined && announced > bytesMax) return yield* Effect.fail(tooLarge);
     const out = yield* Effect.mapError(directory.create(file.path, announced), pathProblem);
-    const copy = cached === undefined && named !== undefined
-      ? yield* web.cache?.begin(named) ?? Effect.undefined
+    const copy = cached === undefined && named !== undefined && announced !== undefined
+      ? yield* web.cache?.begin(named, announced) ?? Effect.undefined
       : undefined;
     const digest = createHash("sha256");
     let sizeBytes = 0;
