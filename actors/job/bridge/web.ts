@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import type { IncomingMessage } from "node:http";
-import { Effect, type Scope } from "effect";
+import { Data, Effect, type Scope } from "effect";
 import type { JobLimits } from "../limits.ts";
 import type { WritableFile } from "../../files/contained_files.ts";
 import type { CachedFile } from "../../files/digest_cache.ts";
@@ -103,7 +103,7 @@ export function fetchWebFile(
 ): Effect.Effect<FetchedWebFile, BridgeProblem> {
   const fetched = Effect.flatMap(
     fetchOnce(file, { directory, limits, web, onProgress }),
-    // What was cached has another content by now, and is gone: the second time it is fetched.
+    // What was cached is damaged, and is gone: the second time it is fetched.
     (first) => first === undefined ? fetchOnce(file, { directory, limits, web, onProgress }) : Effect.succeed(first),
   );
   return fetched.pipe(
@@ -124,7 +124,10 @@ interface Fetching {
   readonly onProgress: (sizeBytes: number) => void;
 }
 
-/** Undefined where a cached file has not the content that it is kept under. */
+/** A cached file cannot be read, or has not the content that it is kept under. */
+class CacheDamaged extends Data.TaggedClass("CacheDamaged")<{ readonly sha256: string }> {}
+
+/** Undefined where a cached file is damaged: it is removed. */
 function fetchOnce(
   file: WebFile,
   { directory, limits, web, onProgress }: Fetching,
@@ -134,11 +137,14 @@ function fetchOnce(
   return Effect.scoped(Effect.gen(function* () {
     const { response, cached, facts } = yield* follow(file, limits, web);
     const named = facts.sha256, otherCommit = isOfOtherCommit(facts, file.ofHub?.revision);
+    // What contradicts the hub is the cache's fault first.
+    const blamed = (problem: BridgeProblem): BridgeProblem | CacheDamaged =>
+      cached === undefined || named === undefined ? problem : new CacheDamaged({ sha256: named });
     if (otherCommit) return yield* Effect.fail(another(file, `it is of commit ${facts.commit}`));
     const pieces: AsyncIterator<Uint8Array> = cached?.pieces ?? response[Symbol.asyncIterator]();
     // A file that is too large is refused before the first of its bytes.
     const announced = cached?.sizeBytes ?? facts.sizeBytes ?? lengthOf(response);
-    if (announced !== undefined && announced > bytesMax) return yield* Effect.fail(tooLarge);
+    if (announced !== undefined && announced > bytesMax) return yield* Effect.fail(blamed(tooLarge));
     const out = yield* Effect.mapError(directory.create(file.path, announced), pathProblem);
     const copy = cached === undefined && named !== undefined && announced !== undefined
       ? yield* web.cache?.begin(named, announced) ?? Effect.undefined
@@ -146,13 +152,13 @@ function fetchOnce(
     const digest = createHash("sha256");
     let sizeBytes = 0;
     for (;;) {
-      const piece = yield* step(file.url, limits, () => pieces.next());
+      const piece = yield* Effect.mapError(step(file.url, limits, () => pieces.next()), blamed);
       if (piece.done === true) break;
       const before = sizeBytes;
       sizeBytes += piece.value.length;
-      if (sizeBytes > bytesMax) return yield* Effect.fail(tooLarge);
+      if (sizeBytes > bytesMax) return yield* Effect.fail(blamed(tooLarge));
       if (sizeBytes > (facts.sizeBytes ?? bytesMax)) {
-        return yield* Effect.fail(another(file, `the hub names ${facts.sizeBytes} bytes, and sends more`));
+        return yield* Effect.fail(blamed(another(file, `the hub names ${facts.sizeBytes} bytes, and sends more`)));
       }
       digest.update(piece.value);
       yield* Effect.mapError(out.write(piece.value), pathProblem);
@@ -160,19 +166,17 @@ function fetchOnce(
       if (Math.floor(before / progressBytes) !== Math.floor(sizeBytes / progressBytes)) onProgress(sizeBytes);
     }
     const sha256 = digest.digest("hex");
-    if (cached !== undefined && named !== undefined && sha256 !== named) {
-      yield* web.cache?.drop(named) ?? Effect.void;
-      return undefined;
-    }
     if (cached === undefined && !response.complete) {
       return yield* Effect.fail(connectorFailed(`${file.url.href} broke off`));
     }
     const other = contradicts(facts, { sizeBytes, sha256 });
-    if (other !== undefined) return yield* Effect.fail(another(file, other));
+    if (other !== undefined) return yield* Effect.fail(blamed(another(file, other)));
     yield* Effect.mapError(out.commit, pathProblem);
     yield* copy?.commit ?? Effect.void;
     return { sizeBytes, sha256, isCached: cached !== undefined };
-  }));
+  })).pipe(
+    Effect.catchTag("CacheDamaged", ({ sha256 }) => Effect.as(web.cache?.drop(sha256) ?? Effect.void, undefined)),
+  );
 }
 
 const another = ({ url }: WebFile, why: string) =>

@@ -4,10 +4,11 @@ import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer as createTlsServer } from "node:https";
 import { join } from "node:path";
+import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { fetchDefault } from "../../../actors/config/cell_config.ts";
-import { openDigestCache } from "../../../actors/files/digest_cache.ts";
+import { type DigestCache, openDigestCache } from "../../../actors/files/digest_cache.ts";
 import { askJson } from "../../support/bridge_client.ts";
 import { withBridge, withWeb } from "../../support/job_bridge.ts";
 import { openWeb, realPorts, temporary } from "../../support/job_world.ts";
@@ -166,6 +167,46 @@ test("a large file of the hub is fetched once for all jobs; each asks the hub, w
       assert.equal([await fetched("allowed", "claim"), blobs], ["500", 2]);
       assert.equal(readdirSync(cachePath), [sha256], "nothing is kept under a digest that it has not");
     });
+  });
+  place.remove();
+});
+
+test("bug: a cached file that is longer, or cannot be read, failed every later job, and the hub was blamed", async () => {
+  const place = temporary();
+  const cachePath = join(place.path, "cache");
+  let names = 0, blobs = 0, isBad = false;
+  const kept = openDigestCache({ path: cachePath, bytesMax: 1_000, uuid: () => `n${++names}`, now: () => names });
+  const sector = { next: () => Promise.reject(new Error("EIO: i/o error, read")) };
+  /** A disk with a bad sector, while `isBad`. */
+  const cache: DigestCache = {
+    ...kept,
+    find: (sha256) =>
+      Effect.map(kept.find(sha256), (file) => isBad && file !== undefined ? { ...file, pieces: sector } : file),
+  };
+  const sha256 = createHash("sha256").update("weights").digest("hex");
+  await withWeb((_, response) => {
+    blobs += 1;
+    response.writeHead(200, { "x-linked-etag": `"${sha256}"`, "x-linked-size": "7" }).end("weights");
+  }, async (hubUrl) => {
+    const fetched = async () => {
+      let text = "";
+      await withBridge({ web: { ...openWeb, hubUrl, cache } }, async ({ socket, path }) => {
+        const reference = {
+          ...{ type: "huggingface", repository: "a/b", revision: null, filenames: ["model.bin"], token: null },
+        };
+        const { status, body } = await askJson(socket, "/resources/fetch", reference);
+        text = status === 200 ? readFileSync(join(path, "artifacts/model.bin"), "utf8") : body;
+      });
+      return text;
+    };
+    assert.equal([await fetched(), blobs], ["weights", 1]);
+    for (const wrong of ["weights and more", "weight", "x".repeat(1_001)]) {
+      writeFileSync(join(cachePath, sha256), wrong);
+      assert.is(await fetched(), "weights", wrong.slice(0, 20));
+      assert.is(readFileSync(join(cachePath, sha256), "utf8"), "weights");
+    }
+    isBad = true;
+    assert.is(await fetched(), "weights");
   });
   place.remove();
 });
