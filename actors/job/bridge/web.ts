@@ -3,13 +3,14 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { Data, Effect, type Scope } from "effect";
 import type { JobLimits } from "../limits.ts";
 import type { WritableFile } from "../../files/contained_files.ts";
 import type { CachedFile } from "../../files/digest_cache.ts";
-import type { PathError } from "../../files/path_refused.ts";
+import { componentBytesMax, type PathError } from "../../files/path_refused.ts";
 import { contradicts, type HubFacts, isOfOtherCommit, noHubFacts, withHubFacts } from "./hub_facts.ts";
 import { type BridgeProblem, connectorFailed, invalidRequest, pathProblem } from "./problem.ts";
 import { openWebRequest, type Web } from "./web_request.ts";
@@ -73,10 +74,14 @@ export function hubFile(
   };
 }
 
-/** The name a file gets: the last segment of the path, decoded, with the query; `part-<n>.bin` where that is empty. */
+/**
+ * The name a file gets: the last segment of the path, decoded, with the query; `part-<n>.bin` where that is empty. Without the query where
+ * it makes the name too long: that of a presigned address has hundreds of bytes.
+ */
 export function webFileName(url: URL, index: number): string {
   const last = decoded(url.pathname.slice(url.pathname.lastIndexOf("/") + 1));
-  return `${last}${url.search}` || `part-${index}.bin`;
+  const whole = `${last}${url.search}`;
+  return (Buffer.byteLength(whole) > componentBytesMax ? last : whole) || `part-${index}.bin`;
 }
 
 /** Text of an address without its percent signs; as it is where the result could not be one name. */

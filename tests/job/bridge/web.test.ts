@@ -104,11 +104,37 @@ test("bug: hub files in sub-folders replaced each other, and names kept their pe
         ["%2e%2e", "part-0.bin"],
         ["a%ffb", "a%ffb"],
         ["x?y=%20", "x?y=%20"],
+        [`é?${"q".repeat(252)}`, `é?${"q".repeat(252)}`],
       ];
       for (const [asked, name] of names) {
         const { body } = await askJson(socket, "/resources/fetch", { type: "uri", value: `${hubUrl}/${asked}` });
         assert.is(JSON.parse(body)[0].path, `artifacts/${name}`, asked);
       }
+    });
+  });
+});
+
+test("bug: a presigned address could not be fetched: its query made the name too long", async () => {
+  await withWeb((_, response) => void response.end("weights"), async (url) => {
+    await withBridge({}, async ({ socket }) => {
+      const query = `?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=${"c".repeat(200)}&X-Amz-Signature=${
+        "0".repeat(64)
+      }`;
+      const names: [asked: string, name: string][] = [
+        ["model.safetensors", "model.safetensors"],
+        ["%C3%A9", "é"],
+        ["", "part-0.bin"],
+      ];
+      for (const [asked, name] of names) {
+        const value = `${url}/weights/${asked}${query}`;
+        const { body } = await askJson(socket, "/resources/fetch", { type: "uri", value });
+        assert.is(body, `[{"path":"artifacts/${name}","size":7}]`);
+      }
+      const long = await askJson(socket, "/resources/fetch", {
+        type: "uri",
+        value: `${url}/${"n".repeat(256)}${query}`,
+      });
+      assert.is(long.status, 400, "a name that is too long without it is refused");
     });
   });
 });
