@@ -51,7 +51,7 @@ export interface TransportInput {
   readonly listenAddresses: readonly AddressText[];
   /** Announced in addition to what is listened on. */
   readonly externalAddresses: readonly AddressText[];
-  /** Gateways: dialled by the node, relayed through where `relay` is `client`. With or without `/p2p/…`. */
+  /** Gateways: dialled by the node, relayed through where `relay` is `client`. Canonical text, with or without `/p2p/…`. */
   readonly gatewayAddresses: readonly AddressText[];
   /** Addresses of peers inside these ranges are not taken from the network, nor announced, nor dialled. */
   readonly excludeCidr: readonly string[];

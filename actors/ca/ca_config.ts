@@ -44,6 +44,7 @@ import { dirname, join, resolve } from "node:path";
 import { parse, TomlError } from "@std/toml";
 import { Data, Effect, Result, Schema } from "effect";
 import { isPkcs11Uri } from "../../pki/issue/pkcs11_uri.ts";
+import { canonicalAddress, readAddress } from "../config/addresses.ts";
 import { readConsolePlace } from "../config/console_schema.ts";
 import type { ListenPlace } from "../config/telemetry_values.ts";
 import { caProblem } from "./ca_problem.ts";
@@ -228,7 +229,8 @@ export function readGateway(
   text: string,
 ): { readonly name: string | undefined; readonly address: string } | undefined {
   const [, name, address] = /^(?:([A-Za-z0-9_-][\w.-]{0,63})=)?(\/.+)$/.exec(text) ?? [];
-  return address === undefined ? undefined : { name, address };
+  if (address === undefined) return undefined;
+  return { name, address: typeof readAddress(address, "gateway") === "string" ? address : canonicalAddress(address) };
 }
 
 function unreadable({ code, message }: NodeJS.ErrnoException): string {

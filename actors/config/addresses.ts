@@ -55,8 +55,19 @@ export function readAddress(text: string, use: AddressUse): AddressParts | strin
   if (transport !== "tcp") return "has no /tcp/PORT behind its host";
   const port = Number(portText);
   if (!/^\d{1,5}$/.test(portText) || port > 65_535) return "has no port between 0 and 65535 behind /tcp";
+  if (portText !== String(port)) return "has leading zeros in its port";
   if (port === 0 && use !== "listen") return "has port 0, which no peer can dial";
   return readTail(rest, use, { hostProtocol, host, port });
+}
+
+/**
+ * The one text of an address that was read, whatever its spelling, as `multiaddr(text).toString()` has it: IPv6 addresses in short
+ * form (RFC 5952), no slash at the end. The transport compares addresses as texts. A CA without gateways does not load multiaddr.
+ */
+export function canonicalAddress(text: string): string {
+  const [empty, protocol, host, ...rest] = text.replace(/\/$/, "").split("/");
+  const written = protocol === "ip6" ? new URL(`http://[${host}]`).hostname.slice(1, -1) : host;
+  return [empty, protocol, written, ...rest].join("/");
 }
 
 /**

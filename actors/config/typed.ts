@@ -5,6 +5,7 @@
  */
 import type { Role } from "../../pki/certificate.ts";
 import { defaultLimits } from "../../transport/core/admission.ts";
+import { canonicalAddress } from "./addresses.ts";
 import { cellDefault, type CellSettings, evaluatingCellDefault, fetchDefault } from "./cell_config.ts";
 import type {
   CommonConfig,
@@ -56,6 +57,8 @@ export function typeConfig(role: Role, decoded: Decoded<Role>): RoleConfig {
   }
 }
 
+const typeAddresses = (addresses: readonly string[]): readonly string[] => withoutQuic(addresses).map(canonicalAddress);
+
 type AnyDecoded = Decoded<"gateway"> | Decoded<"scheduler"> | Decoded<"worker"> | Decoded<"data">;
 
 function typeCommon(role: Role, decoded: AnyDecoded): CommonConfig {
@@ -76,9 +79,9 @@ function typeCommon(role: Role, decoded: AnyDecoded): CommonConfig {
       roles,
       ...(Object.keys(policy).length === 0 ? {} : { policy: camelled(policy) }),
     })),
-    listenAddresses: withoutQuic(decoded.listen_addresses),
-    externalAddresses: withoutQuic("external_addresses" in decoded ? decoded.external_addresses ?? [] : []),
-    gatewayAddresses: withoutQuic("gateway_addresses" in decoded ? decoded.gateway_addresses : []),
+    listenAddresses: typeAddresses(decoded.listen_addresses),
+    externalAddresses: typeAddresses("external_addresses" in decoded ? decoded.external_addresses ?? [] : []),
+    gatewayAddresses: typeAddresses("gateway_addresses" in decoded ? decoded.gateway_addresses : []),
     excludeCidr: decoded.exclude_cidr ?? excludeCidrDefault,
     relayCircuit: "gateway_addresses" in decoded &&
       (("relay_circuit" in decoded ? decoded.relay_circuit : undefined) ?? relayCircuitDefault),

@@ -53,6 +53,13 @@ test("paths are relative to the file, lifetimes belong to roles", () => {
   });
 });
 
+test("bug: a gateway in another spelling was kept so: a connection to it was not taken for the gateway's", () => {
+  const text = toml({ gateways: ["/ip6/2001:DB9:0:0::1/tcp/4001/", "gw-2=/ip6/0:0::1/tcp/1"] });
+  const { gateways, gatewayNames } = Result.getOrThrow(parseCaConfig("/srv/ca/ca.toml", text));
+  assert.equal(gateways, ["/ip6/2001:db9::1/tcp/4001", "/ip6/::1/tcp/1"]);
+  assert.equal(gatewayNames, { "gw-2": "/ip6/::1/tcp/1" });
+});
+
 test("the audit log's folder is relative to the file", () => {
   const text = toml({}, '[audit]\ndir = "../log"\nkeep = "24h"');
   const { audit } = Result.getOrThrow(parseCaConfig("/srv/ca/ca.toml", text));

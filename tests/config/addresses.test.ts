@@ -1,7 +1,8 @@
 /** Addresses and ranges: what each use allows, both sides of each boundary. */
+import { multiaddr } from "@multiformats/multiaddr";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { addressCharactersMax, type AddressUse, readAddress } from "../../actors/config/addresses.ts";
+import { addressCharactersMax, type AddressUse, canonicalAddress, readAddress } from "../../actors/config/addresses.ts";
 
 const peer = "12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5";
 const relayed = `/ip4/192.0.2.1/tcp/4001/p2p/${peer}/p2p-circuit/p2p/${peer}`;
@@ -63,5 +64,23 @@ for (const [text, perhaps] of meant) {
 test("gives an address's parts", () => {
   const [hostProtocol, host, port] = ["dns4", "gw.example", 4001];
   assert.equal(readAddress(`/dns4/gw.example/tcp/4001/p2p/${peer}`, "gateway"), { hostProtocol, host, port, peer });
+});
+test("bug: a port with leading zeros was read as a port here, and threw where the address was used", () => {
+  for (const port of ["04001", "00"]) {
+    assert.is(readAddress(`/ip4/192.0.2.1/tcp/${port}`, "listen"), "has leading zeros in its port");
+  }
+});
+
+test("an address has one canonical text, whatever its spelling", () => {
+  const spellings = [
+    ["/ip6/2001:DB8:0:0::1/tcp/4001", "/ip6/2001:db8::1/tcp/4001"],
+    ["/ip4/192.0.2.1/tcp/4001/", "/ip4/192.0.2.1/tcp/4001"],
+    ["/ip6/1:0:0:2:0:0:0:3/tcp/1", "/ip6/1:0:0:2::3/tcp/1"],
+    ["/ip6/0:0:0:0:0:FFFF:192.0.2.1/tcp/1", "/ip6/::ffff:c000:201/tcp/1"],
+    [`/dns4/GW.example/tcp/4001/p2p/${peer}/`, `/dns4/GW.example/tcp/4001/p2p/${peer}`],
+  ] as const;
+  for (const [text, canonical] of spellings) {
+    assert.equal([canonicalAddress(text), multiaddr(text).toString()], [canonical, canonical]);
+  }
 });
 test.run();

@@ -418,6 +418,15 @@ test("skips QUIC addresses with one warning, whatever list they are in", () => {
   }]);
 });
 
+test("bug: an address in another spelling was kept so: a connection to it was not taken for the gateway's", () => {
+  const text = joined.replace("/dns4/gw.example/tcp/4001", "/ip6/2001:DB9:0:0::1/tcp/4001/")
+    .replace("/ip4/0.0.0.0/tcp/4001", "/ip6/0:0::1/tcp/4001/") + 'dataset_path = "d"\n';
+  const { gatewayAddresses, listenAddresses } = load("data", text);
+  assert.equal([gatewayAddresses, listenAddresses], [["/ip6/2001:db9::1/tcp/4001"], ["/ip6/::1/tcp/4001"]]);
+  const { externalAddresses } = load("gateway", gateway.replace("/dns4/gw.example", "/ip6/2001:DB9::1"));
+  assert.equal(externalAddresses, ["/ip6/2001:db9::1/tcp/4001"]);
+});
+
 test("sends telemetry over HTTP where gRPC is asked for, with a warning", () => {
   const real = gateway.replace("gw.example", "gw.net");
   const asked = `${real}telemetry_endpoint = "http://collector:4317"\ntelemetry_protocol = "grpc"\n`;

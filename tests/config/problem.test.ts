@@ -67,6 +67,14 @@ const cases: Case[] = [
   ],
   ["unknown literal", "gateway", gateway, 6, 'key_exchange = "none"', "6:16 key_exchange"],
   ["empty list of algorithms", "gateway", gateway, 6, "leaf_algorithms = []", "6:19 leaf_algorithms"],
+  [
+    "a port with leading zeros",
+    "data",
+    data,
+    5,
+    'gateway_addresses = ["/ip4/10.0.0.1/tcp/04001"]',
+    "5:22 gateway_addresses[0]",
+  ],
   ["no multiaddr", "gateway", gateway, 4, 'listen_addresses = ["0.0.0.0:4001"]', "4:21 listen_addresses[0]"],
   [
     "nothing but QUIC",

@@ -294,9 +294,10 @@ const stopping = () => new HungUp({ detail: "this node stops" });
 function parseTarget(target: DialTarget): Result.Result<ParsedTarget, Unreachable> {
   try {
     if ("peer" in target) return Result.succeed({ peer: peerIdFromString(target.peer).toString() });
-    const last = multiaddr(target.address).getComponents().at(-1);
+    const address = multiaddr(target.address);
+    const last = address.getComponents().at(-1);
     const peer = last?.name === "p2p" ? last.value : undefined;
-    return Result.succeed({ address: target.address, ...(peer === undefined ? {} : { peer }) });
+    return Result.succeed({ address: address.toString(), ...(peer === undefined ? {} : { peer }) });
   } catch (error) {
     const detail = (error instanceof Error ? error.message : String(error)).slice(0, 200);
     return Result.fail(new Unreachable({ detail: `not something to dial: ${detail}` }));

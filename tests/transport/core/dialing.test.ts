@@ -185,6 +185,14 @@ test("a direct address is dialled although a relayed connection stands", () => {
   assert.equal(answers, ["done"]);
 });
 
+test("bug: an address in another spelling did not find the connection that leads there", () => {
+  const { clock, dialled, answers, dial, stand } = diallerWith();
+  Object.assign(stand(), { address: "/ip6/2001:db8::1/tcp/4001" });
+  dial({ address: "/ip6/2001:DB8:0:0::1/tcp/4001/" });
+  clock.settle();
+  assert.equal([answers, dialled], [["done"], []]);
+});
+
 test("what is no target is unreachable", () => {
   const { clock, answers, dial } = diallerWith();
   dial({ peer: "nobody" });
