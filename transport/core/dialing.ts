@@ -8,10 +8,11 @@ import { multiaddr } from "@multiformats/multiaddr";
 import { Result } from "effect";
 import { HandshakeTimeout, HungUp, type Refusal, Unreachable } from "../../pki/refusal.ts";
 import { type AddressText, type AskTarget, type PeerText, type TransportAsk, TransportError } from "../port.ts";
-import { namingPeer, withoutPeer } from "./addresses.ts";
+import { withoutPeer } from "./addresses.ts";
 import type { Clock, Timer } from "./clock.ts";
 import type { ConnectionTable } from "./connection_table.ts";
 import type { Connects } from "./parts.ts";
+import { PeerDial } from "./peer_dial.ts";
 import type { GiveUp, Wire, WireConnection } from "./wire.ts";
 
 /** The target of a dial: a peer or an address. */
@@ -220,31 +221,22 @@ export class Dialler implements Connects {
   }
 
   #open(dial: Dial): void {
-    const { wire } = this.#init;
+    const { wire, clock, table } = this.#init;
     const { peer, address, fresh } = dial.target;
     if (address !== undefined) {
       dial.giveUp = wire.dial({ address }, (outcome) => this.#ended(dial, outcome));
       return;
     }
     if (peer === undefined) return;
-    dial.giveUp = wire.dial({ peer, ...(fresh === undefined ? {} : { fresh }) }, (outcome) => {
-      if (Result.isSuccess(outcome) || this.#ownRefusal(dial) !== undefined) return this.#ended(dial, outcome);
-      this.#search(dial, peer, outcome.failure);
+    const peerDial = new PeerDial({
+      wire,
+      clock,
+      target: { peer, ...(fresh === undefined ? {} : { fresh }) },
+      isSecuring: () => table.isSecuring(dial.target),
+      isRefused: () => this.#ownRefusal(dial) !== undefined,
+      done: (outcome) => this.#ended(dial, outcome),
     });
-  }
-
-  /** The addresses that are remembered lead nowhere: the peer may have moved, and others know where to. */
-  #search(dial: Dial, peer: PeerText, before: Refusal): void {
-    const { wire } = this.#init;
-    dial.giveUp = wire.findPeer(peer, (found) => {
-      const addresses = found.map((address) => namingPeer(address, peer));
-      if (addresses.length === 0) return this.#ended(dial, Result.fail(before));
-      const { fresh } = dial.target;
-      dial.giveUp = wire.dial(
-        { peer, addresses, ...(fresh === undefined ? {} : { fresh }) },
-        (outcome) => this.#ended(dial, outcome),
-      );
-    });
+    dial.giveUp = () => peerDial.giveUp();
   }
 
   #ownRefusal({ mark, target }: Dial): Refusal | undefined {

@@ -29,8 +29,10 @@ import { pingingWithFirstStream } from "./first_ping.ts";
 import type { Listening } from "./listening.ts";
 import { libp2pKey } from "./key.ts";
 import { limitingMuxer } from "./negotiation_limit.ts";
+import { leavingSilent } from "./silent_addresses.ts";
 import type { TransportInput } from "../port.ts";
 import { reservationsMax, reservationTtlMs } from "../core/admission.ts";
+import type { Clock } from "../core/clock.ts";
 import { kadProtocol, type WireListener } from "../core/wire.ts";
 
 /** The services of a node. */
@@ -80,6 +82,7 @@ export async function createNode(input: TransportInput, parts: {
   readonly addresses: Pick<WireListener, "mayKnow" | "announced">;
   readonly turnsAway: TurnsAway;
   readonly listening: Listening;
+  readonly clock: Pick<Clock, "after" | "cancel">;
 }): Promise<Node> {
   const { addresses } = parts;
   const mayKnow: MayKnow = (peer, address) => addresses.mayKnow(peer.toString(), address.toString());
@@ -99,7 +102,10 @@ export async function createNode(input: TransportInput, parts: {
     },
     transports: [
       parts.listening.watching(
-        turningAway(tcp({ inboundSocketInactivityTimeout: 0, outboundSocketInactivityTimeout: 0 }), parts.turnsAway),
+        turningAway(
+          leavingSilent(tcp({ inboundSocketInactivityTimeout: 0, outboundSocketInactivityTimeout: 0 }), parts.clock),
+          parts.turnsAway,
+        ),
       ),
       ...(input.relay === "off" ? [] : [circuitRelayTransport()]),
     ],

@@ -118,6 +118,7 @@ export class Libp2pWire implements Wire {
     const libp2p = await createNode(this.#input, {
       addresses: listener,
       listening,
+      clock: this.#clock,
       gater: gaterOf(connections, listener),
       protector: protectorOf(connections),
       turnsAway: (address) => listener.turnsAway(address),

@@ -6,6 +6,7 @@ import { HungUp, type Refusal, TlsFailed, Unreachable } from "../../../pki/refus
 import { namingPeer, withoutPeer } from "../../../transport/core/addresses.ts";
 import type { ConnectionTable } from "../../../transport/core/connection_table.ts";
 import { Dialler, dialsMax, type DialTarget, unfitForMs } from "../../../transport/core/dialing.ts";
+import { silentMs } from "../../../transport/core/peer_dial.ts";
 import type { AskTarget } from "../../../transport/port.ts";
 import type { WireConnection, WireTarget } from "../../../transport/core/wire.ts";
 import { FakeConnection, fakeWire } from "../../support/fake_wire.ts";
@@ -173,6 +174,54 @@ test("a peer that no other node knows stays unreachable", () => {
   pending[0]?.(refused());
   clock.settle();
   assert.equal([answers, state.searches], [["unreachable"], 1]);
+});
+
+test("bug: one silent address took the whole time of a dial: the peer was not searched for", () => {
+  const { clock, dialled, pending, state, answers, connect, stand } = diallerWith(["/ip4/192.0.2.2/tcp/4001"]);
+  connect(10_000);
+  clock.pass(silentMs - 1);
+  assert.is(state.searches, 0);
+  clock.pass(1);
+  assert.equal([state.searches, dialled.length], [1, 2], "the first dial goes on");
+  assert.equal(dialled[1], { peer, addresses: [`/ip4/192.0.2.2/tcp/4001/p2p/${peer}`] });
+  pending[1]?.(Result.succeed(stand()));
+  clock.settle();
+  assert.equal([answers, state.givenUp, clock.waiting], [["done"], 1, 0]);
+});
+
+test("a search that finds nothing, or nothing that answers, leaves a silent dial its time", () => {
+  for (const known of [[], ["/ip4/192.0.2.2/tcp/4001"]]) {
+    const { dialler, clock, pending, state, answers, connect, stand } = diallerWith(known);
+    connect(10_000);
+    clock.pass(silentMs);
+    pending[1]?.(refused());
+    clock.pass(silentMs);
+    assert.equal([answers, state.searches, dialler.size], [[], 1, 1]);
+    pending[0]?.(Result.succeed(stand()));
+    clock.settle();
+    assert.equal([answers, dialler.size, clock.waiting], [["done"], 0, 0]);
+  }
+});
+
+test("a dial that fails while the peer is searched for waits for the search, and for the dial that follows it", () => {
+  const { clock, pending, state, answers, connect } = diallerWith(["/ip4/192.0.2.2/tcp/4001"]);
+  connect(10_000);
+  clock.pass(silentMs);
+  pending[0]?.(refused());
+  assert.equal([answers, state.searches], [[], 1]);
+  pending[1]?.(refused());
+  assert.equal([answers, state.searches, clock.waiting], [["not-connected"], 1, 0]);
+});
+
+test("an address that answers is not silent: nothing is searched during its handshake", () => {
+  const { clock, state, answers, connect } = diallerWith([]);
+  state.securing = true;
+  connect(10_000);
+  clock.pass(3 * silentMs - 1);
+  assert.is(state.searches, 0);
+  state.securing = false;
+  clock.pass(1);
+  assert.equal([answers, state.searches], [[], 1]);
 });
 
 test("a direct address is dialled although a relayed connection stands", () => {

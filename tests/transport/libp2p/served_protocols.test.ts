@@ -8,6 +8,7 @@ import { internalsOf } from "../../../transport/libp2p/node_internals.ts";
 import { judged, UnjudgedProtocol } from "../../../transport/libp2p/served_protocols.ts";
 import type { WireConnection } from "../../../transport/core/wire.ts";
 import { startWire } from "../../support/libp2p_wires.ts";
+import { ManualClock } from "../../support/manual_clock.ts";
 import { makeTestPki } from "../../support/pki.ts";
 import { transportInputOf } from "../../support/transports.ts";
 
@@ -22,6 +23,7 @@ test("a handler without a row fails the start, with the name of its protocol", a
     addresses: { mayKnow: () => true, announced: (own) => [...own] },
     turnsAway: () => false,
     listening: new Listening(),
+    clock: new ManualClock(),
   });
   const seen: string[] = [];
   internalsOf(libp2p).replaceHandlers((protocol, handler) => {
