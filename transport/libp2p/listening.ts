@@ -17,6 +17,11 @@ export interface ListenFailure {
   readonly why: string;
 }
 
+/** The component of a node that says which of its addresses are announced. */
+export interface ConfirmsAddresses {
+  readonly addressManager: { confirmObservedAddr(address: Multiaddr, how: { readonly type: "transport" }): void };
+}
+
 /** Ports below this want a right of their own on Linux (`net.ipv4.ip_unprivileged_port_start`). */
 const privilegedPortsEnd = 1_024;
 
@@ -57,12 +62,15 @@ export class Listening {
   }
 
   /** Watches the listeners of a TCP transport. */
-  watching<Components>(make: (components: Components) => Transport): (components: Components) => Transport {
+  watching<Components>(
+    make: (components: Components) => Transport,
+  ): (components: Components & ConfirmsAddresses) => Transport {
     return (components) => {
       const transport = make(components);
       const createListener = transport.createListener.bind(transport);
       return Object.assign(transport, {
-        createListener: (options: Parameters<typeof createListener>[0]) => this.#watch(createListener(options)),
+        createListener: (options: Parameters<typeof createListener>[0]) =>
+          this.#watch(confirming(createListener(options), components)),
       });
     };
   }
@@ -113,6 +121,17 @@ export class Listening {
     const detail = all.map(({ address, why }) => `Cannot listen on ${address}: ${why}`).join("; ");
     return new TransportError({ code: "not-listening", detail });
   }
+}
+
+/**
+ * libp2p keeps public addresses of a listener to itself until AutoNAT confirms them, which these nodes do not speak. Their own
+ * filter decides what is announced.
+ */
+function confirming(listener: Listener, { addressManager }: ConfirmsAddresses): Listener {
+  listener.addEventListener("listening", () => {
+    for (const address of listener.getAddrs()) addressManager.confirmObservedAddr(address, { type: "transport" });
+  });
+  return listener;
 }
 
 const isCircuit = (address: AddressText) => address.includes("/p2p-circuit");

@@ -105,10 +105,12 @@ async function played(code: string | undefined, address: string): Promise<Listen
   const error = Object.assign(new Error(`listen ${code}: it failed\n    at a stack`), { code });
   const listener = {
     server: { address: () => ({ port: 7 }) },
+    addEventListener: () => {},
     listen: () => code === undefined ? Promise.resolve() : Promise.reject(error),
   } as unknown as Listener;
   const make = listening.watching(() => ({ createListener: () => listener }) as unknown as Transport);
-  await make({}).createListener({} as never).listen(multiaddr(address)).catch(() => {});
+  const addressManager = { confirmObservedAddr: () => {} };
+  await make({ addressManager }).createListener({} as never).listen(multiaddr(address)).catch(() => {});
   return listening;
 }
 
