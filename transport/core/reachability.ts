@@ -7,6 +7,7 @@
 import { multiaddr } from "@multiformats/multiaddr";
 import type { AddressText, PeerText, TransportInput } from "../port.ts";
 import { addressFilter } from "./address_filter.ts";
+import { reservationTtlMs } from "./admission.ts";
 import { leadsToGateway } from "./addresses.ts";
 import type { Clock, Timer } from "./clock.ts";
 import type { Outbox } from "./outbox.ts";
@@ -16,6 +17,8 @@ import type { Wire, WireConnection } from "./wire.ts";
 /** First and longest wait before a relay is asked again for a reservation, in milliseconds. */
 const reserveAgainMs = 1_000;
 const reserveAgainMaxMs = 60_000;
+/** How long after its grant a reservation is renewed, in milliseconds. A relay names its end by wall time, and clocks differ. */
+const renewAfterMs = reservationTtlMs / 2;
 
 /** The input of a {@linkcode Reachability}. */
 export interface ReachabilityInit {
@@ -61,15 +64,22 @@ export class Reachability {
   }
 
   #reserve(connection: WireConnection, relay: PeerText, failures: number): void {
-    if (this.#stopped || !connection.isOpen || this.#reserving.has(relay) || this.#reserved.has(relay)) return;
+    if (!this.#reserved.has(relay)) this.#ask(connection, relay, failures);
+  }
+
+  /** Asks for a reservation, or for more time for the one that there is. */
+  #ask(connection: WireConnection, relay: PeerText, failures: number): void {
+    if (this.#stopped || !connection.isOpen || this.#reserving.has(relay)) return;
     this.#reserving.add(relay);
     this.#init.wire.reserve(connection, (reserved) => {
       this.#reserving.delete(relay);
       if (this.#stopped) return;
       if (reserved) {
         this.#reserved.add(relay);
+        this.#later(relay, renewAfterMs, (over) => this.#ask(over, relay, 0));
         return this.#look();
       }
+      this.#reserved.delete(relay);
       const spread = 0.75 + this.#init.input.random() / 2;
       const waitMs = Math.min(reserveAgainMaxMs, reserveAgainMs * 2 ** failures) * spread;
       this.#reserveLater(relay, failures + 1, waitMs);
@@ -90,14 +100,18 @@ export class Reachability {
     this.#reserveLater(relay, 1, reserveAgainMs);
   }
 
-  /** Asks a relay again, over the connection that there is then: the one before may have ended with what was asked over it. */
   #reserveLater(relay: PeerText, failures: number, waitMs: number): void {
+    this.#later(relay, waitMs, (over) => this.#reserve(over, relay, failures));
+  }
+
+  /** Asks a relay later, over the connection that there is then: the one before may have ended with what was asked over it. */
+  #later(relay: PeerText, waitMs: number, ask: (over: WireConnection) => void): void {
     const { clock, established } = this.#init;
     clock.cancel(this.#timers.get(relay));
     const task = () => {
       this.#timers.delete(relay);
       const connection = established.best(relay);
-      if (connection !== undefined && connection.relay === undefined) this.#reserve(connection, relay, failures);
+      if (connection !== undefined && connection.relay === undefined) ask(connection);
     };
     this.#timers.set(relay, clock.after(waitMs, task));
   }

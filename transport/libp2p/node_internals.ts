@@ -66,7 +66,8 @@ export interface GossipInternals {
 
 /** The relay client's reservations. */
 export interface Reservations {
-  hasReservation(relay: PeerId): boolean;
+  /** `expire`: its end, in seconds since the epoch, by the relay's clock. */
+  getReservation(relay: PeerId): { expire: bigint } | undefined;
   addRelay(relay: PeerId, type: "configured"): Promise<unknown>;
   addEventListener(type: "relay:removed", listener: (event: CustomEvent<{ relay: PeerId }>) => void): void;
 }
@@ -257,7 +258,7 @@ function relayTransportOf(transports: readonly object[]): RelayTransport | undef
   if (relay === undefined) return undefined;
   const store = need(relay.reservationStore, "@libp2p/circuit-relay-v2", "reservationStore in the relay's transport");
   needMethods(store, "@libp2p/circuit-relay-v2", "reservationStore", [
-    "hasReservation",
+    "getReservation",
     "addRelay",
     "addEventListener",
   ]);

@@ -245,7 +245,8 @@ export class Libp2pWire implements Wire {
     const { internals } = this.#node();
     const relay = (connection as Libp2pConnection).connection?.remotePeer;
     if (relay === undefined) throw new Error("the connection is not open");
-    if (internals.reservations?.hasReservation(relay) === true) return;
+    const kept = internals.reservations?.getReservation(relay);
+    if (kept !== undefined) kept.expire = 0n; // libp2p renews only what ends soon, by a wall clock that may differ from the relay's
     const name = relay.toString();
     if (this.#listening.has(name)) {
       await internals.reservations?.addRelay(relay, "configured");

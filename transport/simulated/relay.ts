@@ -49,7 +49,7 @@ export class SimulatedRelay {
   readonly #owner: RelayOwner;
   /**
    * Peers that can be reached through this node, and until when. As production's relays do it keeps the reservation of a peer that
-   * has left; one that stays renews it.
+   * has left; who asks again renews it.
    */
   readonly #granted = new Map<PeerText, number>();
   /** Relays through which this node can be reached. */
@@ -77,7 +77,7 @@ export class SimulatedRelay {
       if (granted && over.peer !== undefined && over.isOpen) {
         this.#held.set(over.peer, over);
         this.#owner.reservationsChanged();
-      }
+      } else if (over.peer !== undefined) this.#lose(over, over.peer);
       done(granted);
     });
     over.sendFrame({ type: "relay.reserve" });
@@ -140,13 +140,14 @@ export class SimulatedRelay {
       this.#endSide(side, { type: "relay.end", circuit, by: "lost", detail: "the relay's connection ended" });
     }
     if (peer === undefined) return;
-    if (this.#granted.has(peer) && this.#owner.direct(peer) === undefined) {
-      this.#granted.set(peer, this.#owner.monotonic() + reservationTtlMs);
-    }
-    if (this.#held.get(peer) !== over) return;
-    this.#held.delete(peer);
+    this.#lose(over, peer);
+  }
+
+  #lose(over: SimulatedConnection, relay: PeerText): void {
+    if (this.#held.get(relay) !== over) return;
+    this.#held.delete(relay);
     this.#owner.reservationsChanged();
-    this.#owner.reservationLost(peer);
+    this.#owner.reservationLost(relay);
   }
 
   // ── At the relay ──
@@ -157,7 +158,7 @@ export class SimulatedRelay {
     const hasRoom = peer !== undefined && (this.#granted.has(peer) || this.#granted.size < reservationsMax);
     const isPermitted = this.#owner.serves && this.#owner.listener.permits(from, "relay.reserve");
     const granted = isPermitted && from.relay === undefined && hasRoom;
-    if (granted) this.#granted.set(peer as PeerText, Number.POSITIVE_INFINITY);
+    if (granted) this.#granted.set(peer as PeerText, this.#owner.monotonic() + reservationTtlMs);
     from.sendFrame({ type: "relay.reserved", granted });
   }
 

@@ -1,6 +1,7 @@
 /** When a node says how it is reached, and how it asks again where a relay has no place for it. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { reservationTtlMs } from "../../../transport/core/admission.ts";
 import { Reachability } from "../../../transport/core/reachability.ts";
 import type { WireConnection } from "../../../transport/core/wire.ts";
 import type { TransportFact, TransportInput } from "../../../transport/port.ts";
@@ -135,6 +136,26 @@ test("a reservation that is lost is told, and asked for again where the relay is
   assert.is(asked.length, 1);
   clock.pass(1);
   assert.is(asked.length, 2);
+});
+
+test("bug: a wall clock that was set back ended a reservation for good: its renewal followed the wall clock", () => {
+  const { reachability, clock, asked, connection, facts, state } = nodeOf({}, (attempt) => attempt !== 3);
+  reachability.established(connection, relay);
+  clock.settle();
+  clock.wallAt -= 3_600_000;
+  clock.pass(reservationTtlMs / 2 - 1);
+  assert.is(asked.length, 1);
+  clock.pass(1);
+  assert.is(asked.length, 2);
+  clock.pass(reservationTtlMs / 2);
+  assert.is(asked.length, 3, "it is renewed again");
+  clock.pass(1_000);
+  assert.is(asked.length, 4, "a renewal that failed is tried again");
+  reachability.reservationLost(relay);
+  state.best = undefined;
+  clock.pass(reservationTtlMs);
+  assert.equal([asked.length, clock.waiting], [4, 0], "what was lost is not renewed");
+  assert.equal(facts, [{ type: "reservation.lost", relay }]);
 });
 
 test("seed 24,702,554: a gateway whose connection ended while it was asked was not asked again over the next one", () => {

@@ -79,7 +79,7 @@ for (const [path, name, what] of missing) {
 }
 
 test("a relay's transport without its reservations is named, not taken for a node without a relay", () => {
-  const store = { hasReservation: () => {}, addRelay: () => {}, addEventListener: () => {} };
+  const store = { getReservation: () => {}, addRelay: () => {}, addEventListener: () => {} };
   const withRelay = (relay: object) => () => internalsOf(node([{ [Symbol.toStringTag]: relayTag, ...relay }]));
   assert.is(withRelay({ reservationStore: store })().reservations, store as never);
   assert.throws(withRelay({}), /@libp2p\/circuit-relay-v2 \S+: it has no reservationStore in the relay's transport/);

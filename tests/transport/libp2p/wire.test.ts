@@ -126,11 +126,23 @@ test("bug: each reservation that a relay refused left a listener, for as long as
   assert.is(await reserve(), true);
   const announced = () => member.listener.announcements.at(-1)?.filter((address) => address.includes("/p2p-circuit"));
   await until("the relayed address", () => announced()?.length === 1);
-  assert.is(await reserve(), true, "the one that there is");
+  assert.is(await reserve(), true, "it is renewed");
   assert.is(listeners(), before + 1);
   connection.close("now", "enough");
   await until("the end of the relayed address", () => announced()?.length === 0);
   await Promise.all([member.stop(), relay.stop()]);
+});
+
+test("bug: a reservation that was there was not renewed, whatever its time by the relay's clock", async () => {
+  const [relay, client] = await Promise.all([startWire(pki, { relay: "server" }), startWire(pki, { relay: "client" })]);
+  const connection = await connected(client, relay);
+  const reserve = () => new Promise<boolean>((resolve) => client.wire.reserve(connection, resolve));
+  const asked = () => relay.listener.asked.filter(({ act }) => act === "relay.reserve").length;
+  assert.equal([await reserve(), asked()], [true, 1]);
+  assert.equal([await reserve(), asked()], [true, 2]);
+  relay.listener.denied.add("relay.reserve");
+  assert.is(await reserve(), false);
+  await Promise.all([relay.stop(), client.stop()]);
 });
 
 test("a member that calls itself the provider of anything fills no memory: providers are not kept, and none are named", async () => {

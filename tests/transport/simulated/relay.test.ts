@@ -100,6 +100,26 @@ test("a relay keeps the reservation of a peer that left, for its time, unless it
   assert.match(refused(), "no reservation", "it was taken back");
 });
 
+test("a reservation lasts for its time, unless it is renewed; one that is not renewed is lost", async () => {
+  const { relay, target, dialler, circuit, reserve, pass } = await three();
+  const wait = () => pass(reservationTtlMs / 2 + 1_000);
+  reserve();
+  wait();
+  assert.is(reserve(), true);
+  wait();
+  assert.is(codeOf(dialler, circuit, pass), "connected");
+  for (const connection of dialler.connections) connection.close("now", "enough");
+  wait();
+  assert.is(codeOf(dialler, circuit, pass), "unreachable");
+  relay.wire.stop(() => {});
+  reserve();
+  pass(10_000);
+  assert.equal([target.addressesNow, target.told.filter((told) => told.startsWith("reservation lost")).length], [
+    [],
+    1,
+  ]);
+});
+
 test("the end of either connection to the relay ends the circuit, and that of the target takes its address", async () => {
   for (const cut of ["target", "dialler"] as const) {
     const { relay, target, dialler, circuit, reserve, dial, pass, network } = await three();
