@@ -17,14 +17,17 @@ export function namingPeer(address: AddressText, peer: PeerText): AddressText {
   return `${address.replace(/\/p2p\/[^/]+$/, "")}/p2p/${peer}`;
 }
 
-/** Whether a connection leads straight to one of these addresses, which may name the peer or not. */
+/** Whether a connection with this peer leads straight to one of these addresses, or to the peer that one of them names. */
 export function leadsToGateway(
   { relay, address }: Pick<WireConnection, "relay" | "address">,
+  peer: PeerText | undefined,
   gatewayAddresses: readonly AddressText[],
 ): boolean {
   if (relay !== undefined) return false;
   const place = withoutPeer(address);
-  return gatewayAddresses.some((gateway) => withoutPeer(gateway) === place);
+  return gatewayAddresses.some((gateway) =>
+    withoutPeer(gateway) === place || (peer !== undefined && gateway.endsWith(`/p2p/${peer}`))
+  );
 }
 
 /** The peers at the ends of open connections that lead straight to one of these addresses. */
@@ -32,6 +35,10 @@ export function gatewaysAmong(
   table: Pick<ConnectionTable, "open" | "identityOf">,
   gatewayAddresses: readonly AddressText[],
 ): readonly PeerText[] {
-  const leading = [...table.open()].filter((connection) => leadsToGateway(connection, gatewayAddresses));
-  return [...new Set(leading.flatMap((connection) => table.identityOf(connection)?.peer ?? []))];
+  const peers = new Set<PeerText>();
+  for (const connection of table.open()) {
+    const peer = table.identityOf(connection)?.peer;
+    if (peer !== undefined && leadsToGateway(connection, peer, gatewayAddresses)) peers.add(peer);
+  }
+  return [...peers];
 }

@@ -36,10 +36,10 @@ export class Gateways {
     this.#init = init;
   }
 
-  /** Why a peer may not be at the end of a connection there; undefined unless it is a configured gateway's address. */
+  /** Why a peer may not be at the end of a connection there; undefined unless it is a configured gateway's address or PeerID. */
   refusalOf(place: Pick<WireConnection, "relay" | "address">, identity: PeerIdentity): NotAuthorized | undefined {
     const { input: { gatewayAddresses }, acts } = this.#init;
-    return leadsToGateway(place, gatewayAddresses) ? acts.refusalOf("gateway", identity) : undefined;
+    return leadsToGateway(place, identity.peer, gatewayAddresses) ? acts.refusalOf("gateway", identity) : undefined;
   }
 
   /** The same of a dial's target. A connection that there was may lead elsewhere: what is asked for as a gateway is one. */
@@ -53,7 +53,7 @@ export class Gateways {
   isGateway(peer: PeerText): boolean {
     const { input: { role, identity, gatewayAddresses }, table } = this.#init;
     if (role === "gateway") return peer === identity.peer;
-    return [...table.of(peer)].some((connection) => leadsToGateway(connection, gatewayAddresses));
+    return [...table.of(peer)].some((connection) => leadsToGateway(connection, peer, gatewayAddresses));
   }
 
   /**
@@ -64,9 +64,9 @@ export class Gateways {
     const { input: { role, gatewayAddresses }, table } = this.#init;
     if (role === "gateway") return false;
     for (const connection of table.open()) {
-      if (!leadsToGateway(connection, gatewayAddresses)) continue;
       const identity = table.identityOf(connection);
-      if (identity !== undefined && identity.role === undefined) return true;
+      if (identity === undefined || identity.role !== undefined) continue;
+      if (leadsToGateway(connection, identity.peer, gatewayAddresses)) return true;
     }
     return false;
   }
@@ -113,6 +113,7 @@ export class Gateways {
   }
 
   #leadsToGateway(connection: WireConnection): boolean {
-    return leadsToGateway(connection, this.#init.input.gatewayAddresses);
+    const { input: { gatewayAddresses }, table } = this.#init;
+    return leadsToGateway(connection, table.identityOf(connection)?.peer, gatewayAddresses);
   }
 }

@@ -60,7 +60,7 @@ export class Reachability {
   /** A connection was established: where it leads to a configured gateway, a relayed address is asked for. */
   established(connection: WireConnection, peer: PeerText): void {
     const { relay, gatewayAddresses } = this.#init.input;
-    if (relay === "client" && leadsToGateway(connection, gatewayAddresses)) this.#reserve(connection, peer, 0);
+    if (relay === "client" && leadsToGateway(connection, peer, gatewayAddresses)) this.#reserve(connection, peer, 0);
   }
 
   #reserve(connection: WireConnection, relay: PeerText, failures: number): void {

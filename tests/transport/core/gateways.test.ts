@@ -33,7 +33,8 @@ function gatewaysOf(
       input: { role, identity: { peer: "self" }, gatewayAddresses: [`${address}/p2p/named`] },
       table: {
         identityOf: (connection) => identities.get(connection),
-        of: () => [].values(),
+        of: (peer) =>
+          [...identities].filter(([, member]) => member.peer === peer).map(([connection]) => connection).values(),
         open: () => [...identities.keys()].values(),
         closeOne: (connection) => void closed.push(connection),
       },
@@ -77,6 +78,20 @@ test("at a configured address only a gateway is let in, whoever dialled; elsewhe
   for (const role of ["gateway", undefined] as const) {
     assert.is(gateways.refusalOf(dialled, identityOf("g", { role })), undefined);
   }
+});
+
+test("bug: a gateway that an address names was none over a connection to another address of its own", () => {
+  const announced = new FakeConnection({ direction: "outbound", address: "/ip4/10.0.0.9/tcp/4001/p2p/named" });
+  const relayed = new FakeConnection({ direction: "outbound", address: "/ip4/10.0.0.9/tcp/4001", relay: "relay" });
+  const named = identityOf("named", { role: "gateway" });
+  const { gateways, closed } = gatewaysOf(new Map([[announced, named]]));
+  assert.equal([gateways.isGateway("named"), gateways.peers()], [true, ["named"]]);
+  gateways.denied([announced], new Set(["gateway"]));
+  assert.equal(closed, [announced]);
+  assert.is(gateways.refusalOf(announced, identityOf("named", { role: "worker" }))?.code, "not-authorized");
+  assert.is(gateways.refusalOf(announced, identityOf("other", { role: "worker" })), undefined);
+  assert.equal(gatewaysOf(new Map([[relayed, named]])).gateways.peers(), [], "not through a relay");
+  assert.is(gatewaysOf(new Map([[announced, identityOf("named")]])).gateways.areExisting, true);
 });
 
 test("a circuit comes from a gateway at which this node has a reservation", () => {

@@ -122,6 +122,16 @@ test("only a direct connection to a configured gateway is asked, once while it h
   assert.is(asked.length, 1);
 });
 
+test("bug: a gateway that an address names was not asked over a connection to another address of its own", () => {
+  const { reachability, asked } = nodeOf({ gatewayAddresses: [`${gateway}/p2p/${relay}`] });
+  const elsewhere = new FakeConnection({ direction: "outbound", address: "/ip4/10.0.0.9/tcp/4001" });
+  elsewhere.isOpen = true;
+  reachability.established(elsewhere, "another");
+  assert.equal(asked, []);
+  reachability.established(elsewhere, relay);
+  assert.equal(asked, [0]);
+});
+
 test("a reservation that is lost is told, and asked for again where the relay is still connected", () => {
   const { reachability, clock, asked, facts, connection, state } = nodeOf();
   reachability.established(connection, relay);
