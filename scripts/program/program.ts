@@ -245,7 +245,7 @@ export function roleProgram(
   );
 }
 
-/** Runs the program and ends the process: with 0 on success, 1 on failure, 2 on wrong usage. */
+/** Runs the program and ends the process: with 0 on success, 1 on failure, 2 on wrong usage or a wrong configuration. */
 export async function runProgram(role: Role): Promise<void> {
   const exit = await Effect.runPromiseExit(roleProgram(role, process.argv.slice(2)));
   exitAfterOutput(Exit.isSuccess(exit) ? 0 : sayFailure(role, Cause.squash(exit.cause)));

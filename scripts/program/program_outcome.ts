@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { Cause, Exit } from "effect";
+import { Cause, Exit, Predicate } from "effect";
 import { CliError } from "effect/cli";
 import { type ExitCode, ProgramFailed } from "./failure.ts";
 import { escapeUnsafe } from "./log_line.ts";
 
-/** The exit code (0 done, 1 not done or refused, 2 wrong usage), and the failure where nothing printed it yet. */
+/** The exit code (0 done, 1 not done or refused, 2 wrong usage or configuration), and the failure where nothing printed it yet. */
 export interface ProgramOutcome {
   readonly code: ExitCode;
   readonly notice?: string;
@@ -21,5 +21,6 @@ export function outcomeOf(name: string, exit: Exit.Exit<unknown, unknown>): Prog
   if (CliError.isCliError(error)) return { code: 2 };
   if (error instanceof ProgramFailed) return { code: error.exitCode };
   const message = error instanceof Error ? error.message : String(error);
-  return { code: 1, notice: `${name}: ${escapeUnsafe(message)}` };
+  // By its tag: the module of a CA's configuration would be loaded by programs that have none.
+  return { code: Predicate.isTagged(error, "CaConfigError") ? 2 : 1, notice: `${name}: ${escapeUnsafe(message)}` };
 }

@@ -10,6 +10,7 @@ import { errorOfRules } from "../../actors/config/broken_rules.ts";
 import type { RoleConfig } from "../../actors/config/config.ts";
 import { telemetryLeaveMs } from "../../actors/config/defaults.ts";
 import { loadConfig } from "../../actors/config/load.ts";
+import type { ConfigError } from "../../actors/config/problem.ts";
 import { askHttps } from "../../actors/enrolment/ask_https.ts";
 import { makeGateFactory } from "../../actors/gate/gate.ts";
 import { nodeOfRole } from "../../actors/node/node_of_role.ts";
@@ -69,16 +70,17 @@ export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, Fil
     if (format === "json") log.report({ level: "error", event: "node.failed", message });
     return new ProgramFailed({ exitCode, notice: format === "json" ? undefined : message });
   };
+  /** A new start changes nothing. */
+  const misconfigured = ({ message }: ConfigError) => failed(message, 2);
   return Effect.gen(function* () {
-    const around = yield* surroundingsOf(flags, "run").pipe(Effect.mapError((error) => failed(error.message)));
-    const config = yield* loadConfig(role, file, around).pipe(Effect.mapError((error) => failed(error.message)));
+    const around = yield* Effect.mapError(surroundingsOf(flags, "run"), misconfigured);
+    const config = yield* Effect.mapError(loadConfig(role, file, around), misconfigured);
     for (const { event, message, keys } of config.warnings ?? []) {
       log.report({ level: "warn", event, message, fields: { keys } });
     }
     const broken = yield* checkPlaces(config, { searchPath: role === "worker" ? process.env["PATH"] ?? "" : "" });
     if (broken.length > 0) {
-      const error = yield* errorOfRules({ role, file, around }, broken);
-      return yield* Effect.fail(failed(error.message));
+      return yield* misconfigured(yield* errorOfRules({ role, file, around }, broken));
     }
     const read = Effect.map(loadConfig(role, file, around), ({ authorization }) => authorization?.rules ?? []);
     const lines = makeLineTally();

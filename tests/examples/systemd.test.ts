@@ -47,6 +47,15 @@ test("every program of the package that runs on and on has its unit", () => {
     const role = name.slice("hypha-".length, -".service".length);
     assert.match(text, `\nExecStart=hypha-${role} run -c %S/hypha-${role}/${role}.toml\n`);
     assert.match(text, "\nRestartPreventExitStatus=2 3\n");
+    assert.match(text, "\nRestartSec=5\n");
+    assert.match(
+      text,
+      "\nStartLimitIntervalSec=0\n",
+      "bug: a node that failed ten times was refused when it was mended",
+    );
+    assert.not.match(text, "StartLimitBurst");
+    assert.match(text, /\nAfter=.*\btime-sync\.target\b/, "bug: certificates were judged by a clock that was not set");
+    assert.match(text, /\nWants=.*\btime-sync\.target\b/);
     assert.not.match(text, "StateDirectory=", "join and run would have two state directories");
   }
 });

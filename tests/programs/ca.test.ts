@@ -191,7 +191,7 @@ test("the approvers change by the yes of the present ones; a configuration with 
   await stopped();
   writeFileSync(file, kept.replace('"threshold":2', '"threshold":1'));
   const refused = await command("run", ...config);
-  assert.equal([refused.code, /differs .*hypha-ca approvers -c /.test(refused.stderr)], [1, true], refused.stderr);
+  assert.equal([refused.code, /differs .*hypha-ca approvers -c /.test(refused.stderr)], [2, true], refused.stderr);
   assert.match(await done("approvers", ...config), /threshold {4}2 of 3/);
   assert.is(readFileSync(file, "utf8"), kept);
 });
@@ -232,12 +232,13 @@ async function issuerId(): Promise<string> {
   return createHash("sha256").update(publicKey.export({ type: "spki", format: "der" })).digest("hex");
 }
 
-test("wrong usage is 2, what cannot be run is 1 and says why", async () => {
+test("bug: a wrong configuration was 1. Wrong usage and a wrong configuration are 2, what cannot be run is 1 and says why", async () => {
   assert.is((await command("token", ...config, "--role", "ca", "--name", "x")).code, 2);
   chmodSync(file("ca-key.pem"), 0o640);
   const open = await command("run", ...config);
-  assert.equal([open.code, /chmod 600/.test(open.stderr)], [1, true]);
+  assert.equal([open.code, /chmod 600/.test(open.stderr)], [2, true]);
   chmodSync(file("ca-key.pem"), 0o600);
+  assert.is((await command("run", "-c", "no-ca.toml")).code, 2);
   writeFileSync(file("state/ca.db"), "rubbish".repeat(2_000));
   const broken = await command("run", ...config);
   assert.equal([broken.code, /register/.test(broken.stderr)], [1, true]);

@@ -58,7 +58,7 @@ test("says wrong usage in one line and where to read more, on standard error, an
   }
 });
 
-test("says everything that is wrong with a configuration on standard error, and exits 1", async () => {
+test("bug: exited 1, as a failure does. Says everything that is wrong with a configuration on standard error, and exits 2", async () => {
   const file = join(folder, "bad.toml");
   writeFileSync(
     file,
@@ -67,7 +67,7 @@ test("says everything that is wrong with a configuration on standard error, and 
   const { code, stdout, stderr } = await runProgramOnce("data", ["run", "-c", file, "--dataset-path", "d"], {
     env: { HYPHA_KEY_EXCHANGE: "none" },
   });
-  assert.is(code, 1);
+  assert.is(code, 2);
   assert.is(stdout, "");
   assert.equal(stderr.trim().split("\n").map((line) => line.replace(file, "F").split(": ").slice(0, 3).join(": ")), [
     "hypha-data: environment HYPHA_KEY_EXCHANGE: key_exchange",
@@ -79,7 +79,7 @@ test("says everything that is wrong with a configuration on standard error, and 
 
 test("names a missing configuration and how to make one", async () => {
   const { code, stderr } = await runProgramOnce("gateway", ["run", "-c", join(folder, "none.toml")]);
-  assert.is(code, 1);
+  assert.is(code, 2);
   assert.match(
     stderr,
     /none\.toml: there is no such file; expected .*; write one with: hypha-gateway init -o .*none\.toml\n$/,
@@ -267,7 +267,7 @@ test("says where in the job's own file a problem stands, or that the flag has it
   assert.match(inText.stderr, 'flag --job: scheduler.job.model.type: is "caussal-lm", perhaps "causal-lm"');
   assert.match(none.stderr, /flag --job: ".*no-job\.toml" is no file; expected a training job/);
   assert.match(noJson.stderr, /flag --job: is not JSON: /);
-  assert.equal([inFile, inText, none, noJson].map(({ code }) => code), [1, 1, 1, 1]);
+  assert.equal([inFile, inText, none, noJson].map(({ code }) => code), [2, 2, 2, 2]);
 });
 
 test.run();
