@@ -102,7 +102,7 @@ async function untilDone(
     listenToSignals({
       stop: () => actor.send({ type: "ca.stop" }),
       abort: () => exitAfterOutput(130),
-      reload: () => {},
+      reload: () => reportUnread(log),
       crash,
     });
   });
@@ -113,6 +113,13 @@ async function untilDone(
   await audit.end();
   await ports.dispose();
   return reason;
+}
+
+/** SIGHUP changes nothing. */
+function reportUnread(log: Log): void {
+  const message =
+    "Nothing was read again: a CA reads its configuration, keys and certificates when it starts. Restart it";
+  log.report({ level: "warn", event: "ca.unread", message });
 }
 
 /** Opens the console where one is configured; the result closes it. */

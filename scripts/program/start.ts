@@ -6,6 +6,7 @@
  */
 import process from "node:process";
 import { requireNode } from "./require_node.ts";
+import { rememberReload } from "./signals.ts";
 import { keepHeapSmall } from "./small_heap.ts";
 import { printsHelp } from "./written_help.ts";
 
@@ -35,6 +36,7 @@ export const programNames = Object.keys(programs) as readonly ProgramName[];
 /** Runs a program with the arguments of this process. */
 export async function startProgram(name: ProgramName): Promise<void> {
   requireNode(name);
+  if (process.argv[2] === "run") rememberReload();
   if (!await printsHelp(name)) await programs[name]();
 }
 

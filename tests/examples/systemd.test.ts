@@ -56,6 +56,9 @@ test("every program of the package that runs on and on has its unit", () => {
     assert.not.match(text, "StartLimitBurst");
     assert.match(text, /\nAfter=.*\btime-sync\.target\b/, "bug: certificates were judged by a clock that was not set");
     assert.match(text, /\nWants=.*\btime-sync\.target\b/);
+    const reloads = /\nExecReload=.*-HUP/.test(text);
+    assert.is(reloads, role !== "ca", "bug: systemctl reload of a CA succeeded and did nothing");
+    assert.is(text.includes("\nRestartForceExitStatus=SIGHUP\n"), reloads, "it came before the program listened");
     assert.not.match(text, "StateDirectory=", "join and run would have two state directories");
   }
 });

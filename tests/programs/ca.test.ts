@@ -158,6 +158,9 @@ test("a node enrols with a token, is listed, and is revoked; a restart forgets n
 
 test("a gateway enrols once two of three persons have approved it, one of them on another machine", async () => {
   await started();
+  running?.signal("SIGHUP");
+  const { message } = await running!.waitFor("ca.unread");
+  assert.match(message, "when it starts", "bug: it said nothing");
   const token = await done("token", ...config, "--role", "gateway", "--name", "g-1");
   const body = Buffer.from((await testCsr()).der).toString("base64");
   const enrol = () => ask(`${url}/.well-known/est/simpleenroll`, { method: "POST", auth: `g-1:${token}`, body });

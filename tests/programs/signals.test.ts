@@ -4,7 +4,8 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { listenToSignals } from "../../scripts/program/signals.ts";
+import { listenToSignals, rememberReload } from "../../scripts/program/signals.ts";
+import { startProgram } from "../support/program.ts";
 
 function listen() {
   const heard: string[] = [];
@@ -43,6 +44,32 @@ test("looks at the trust files again at SIGHUP, as often as it comes", async () 
   await until(() => heard.length === 2);
   quiet();
   assert.equal(heard, ["reload", "reload"]);
+});
+
+test("bug: SIGHUP ended a program that was still starting, and systemd took that for an orderly end", async () => {
+  const script = new URL("../support/early_hangup.ts", import.meta.url);
+  for (const name of ["hypha-gateway", "hypha-ca"] as const) {
+    const args = [name, "run", "-c", "no-such-file.toml"];
+    const { code, signal, stderr } = await startProgram("gateway", args, { script }).ended;
+    assert.equal([code, signal], [2, null], stderr);
+    assert.match(stderr, "no-such-file.toml");
+  }
+  const other = await startProgram("gateway", ["hypha-gateway", "status", "-c", "no.toml"], { script }).ended;
+  assert.is(other.signal, "SIGHUP", "other commands end with their terminal");
+});
+
+test("bug: a SIGHUP that came before was lost: it is taken up once", async () => {
+  const before = process.listenerCount("SIGHUP");
+  rememberReload();
+  process.kill(process.pid, "SIGHUP");
+  process.kill(process.pid, "SIGHUP");
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  const first = listen();
+  first.quiet();
+  const second = listen();
+  second.quiet();
+  assert.equal([first.heard, second.heard], [["reload"], []]);
+  assert.is(process.listenerCount("SIGHUP"), before);
 });
 
 test("hears of errors that nobody caught", () => {
