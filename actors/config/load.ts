@@ -9,6 +9,7 @@ import type { Role } from "../../pki/certificate.ts";
 import { deniedByDeno } from "../files/denied.ts";
 import { locateRenamed, problemsOfTwice, renameKeys } from "./aliases.ts";
 import type { RoleConfig } from "./config.ts";
+import { type ConfigReading, readingOf, writtenIn } from "./config_reading.ts";
 import { stateDirDefault } from "./defaults.ts";
 import { locateKeys } from "./locate.ts";
 import { problemOfOtherRole } from "./other_role.ts";
@@ -37,6 +38,21 @@ export function loadConfig<R extends Role>(
   file: string,
   around: Surroundings,
 ): Effect.Effect<ConfigOf<R>, ConfigError, FileSystem.FileSystem> {
+  return Effect.map(readConfig(role, file, around), ({ config }) => config);
+}
+
+/** A configuration, and what the file says to a node that runs already. */
+export interface ReadConfig<R extends Role> {
+  readonly config: ConfigOf<R>;
+  readonly reading: ConfigReading;
+}
+
+/** The same as {@linkcode loadConfig}, for a node that reads its file again while it runs. */
+export function readConfig<R extends Role>(
+  role: R,
+  file: string,
+  around: Surroundings,
+): Effect.Effect<ReadConfig<R>, ConfigError, FileSystem.FileSystem> {
   return Effect.gen(function* () {
     const files = yield* FileSystem.FileSystem;
     const { size, type } = yield* files.stat(file).pipe(Effect.mapError((error) => unreadable(role, file, error)));
@@ -50,7 +66,7 @@ export function loadConfig<R extends Role>(
       );
     }
     const text = yield* files.readFileString(file).pipe(Effect.mapError((error) => unreadable(role, file, error)));
-    const parsed = parseConfig(role, { file, text }, around);
+    const parsed = parseText(role, { file, text }, around);
     return Result.isSuccess(parsed) ? parsed.success : yield* Effect.fail(parsed.failure);
   });
 }
@@ -61,6 +77,14 @@ export function parseConfig<R extends Role>(
   { file, text }: { readonly file: string; readonly text: string },
   around: Surroundings,
 ): Result.Result<ConfigOf<R>, ConfigError> {
+  return Result.map(parseText(role, { file, text }, around), ({ config }) => config);
+}
+
+function parseText<R extends Role>(
+  role: R,
+  { file, text }: { readonly file: string; readonly text: string },
+  around: Surroundings,
+): Result.Result<ReadConfig<R>, ConfigError> {
   const values = parseToml(file, text);
   if (values instanceof ConfigError) return Result.fail(values);
   const written = locateKeys(text);
@@ -68,6 +92,7 @@ export function parseConfig<R extends Role>(
   const other = problemOfOtherRole(role, values, { file, locations: written });
   if (other !== undefined) return Result.fail(new ConfigError({ problems: [other] }));
   const renamed = renameKeys(values);
+  const inFile = writtenIn(text, values);
   const layered = layerSources(role, values, around);
   const decoded = Schema.decodeUnknownResult(roleSchemas[role] as unknown as Schema.Codec<Decoded<R>>, {
     errors: "all",
@@ -76,9 +101,10 @@ export function parseConfig<R extends Role>(
   const rules = checkRules(role, layered.values, around.purpose);
   const before = [...problemsOfTwice(file, written, renamed), ...layered.problems];
   if (Result.isSuccess(decoded) && rules.length === 0 && before.length === 0) {
-    const config = typeConfig(role, decoded.success);
-    const stateDir = config.stateDir ?? stateDirDefault(file, around.environment);
-    return Result.succeed({ ...config, stateDir } as ConfigOf<R>);
+    const typed = typeConfig(role, decoded.success);
+    const stateDir = typed.stateDir ?? stateDirDefault(file, around.environment);
+    const config = { ...typed, stateDir } as ConfigOf<R>;
+    return Result.succeed({ config, reading: readingOf(layered, inFile, config.authorization?.rules ?? []) });
   }
   const situation: Situation = { role, file, layered, locations: locateRenamed(written, renamed) };
   const problems = [

@@ -44,7 +44,8 @@ export function describeProblem({ origin, key, wrong, expected, mend }: ConfigPr
     .filter((part) => part !== "").join("; ");
 }
 
-function whereIs(origin: Origin): string {
+/** A place as messages name it. */
+export function whereIs(origin: Origin): string {
   switch (origin.type) {
     case "file":
       return origin.line === 0 ? origin.file : `${origin.file}:${origin.line}:${origin.column}`;

@@ -5,7 +5,7 @@
  */
 import { Effect } from "effect";
 import type { RuleText } from "../../transport/authorization/rules.ts";
-import { loadConfig } from "../config/load.ts";
+import { readConfig } from "../config/load.ts";
 import type { RuleSource } from "../node/rule_store.ts";
 import { nodePaths } from "./node_config.ts";
 
@@ -34,8 +34,5 @@ export function ruleFileOf(rules: readonly RuleText[]): string {
 /** How a process reads them again: with the loader of production. */
 export const simulatedRuleSource: RuleSource = {
   file: nodePaths.config,
-  read: Effect.map(
-    loadConfig("gateway", nodePaths.config, around),
-    ({ authorization }) => authorization?.rules ?? [],
-  ),
+  read: Effect.map(readConfig("gateway", nodePaths.config, around), ({ reading }) => reading),
 };

@@ -20,6 +20,8 @@ export const ruledName = "ruled";
 
 /** A changed file is in force after this, in milliseconds. */
 const inForceMs = 1_000;
+/** A rule that denies and that the file no longer has stays this much longer, in milliseconds. */
+const removalMs = 3_000;
 /** Where no event tells of a change, the file is looked at this often, in milliseconds. */
 const lookMs = 5_000;
 /** The member asks, and connects again, this often, in milliseconds. */
@@ -104,9 +106,10 @@ export class RuledMember implements SimulationWatch {
   }
 
   /** Since the file changed, or the process began: a change just after that, or unseen, waits for the next look. */
-  #isInForce({ startedAt }: SimulatedNode, { since, isUnseen }: FileState): boolean {
+  #isInForce({ startedAt }: SimulatedNode, { denies, since, isUnseen }: FileState): boolean {
     const isEarly = since >= startedAt && since < startedAt + inForceMs;
-    return this.#init.sim.time.now - since > inForceMs + (isUnseen || isEarly ? lookMs : 0);
+    const withinMs = inForceMs + (denies ? 0 : removalMs) + (isUnseen || isEarly ? lookMs : 0);
+    return this.#init.sim.time.now - since > withinMs;
   }
 
   #violate(node: SimulatedNode, what: string, { since }: FileState): void {

@@ -9,7 +9,7 @@ import { auditFolder } from "../../actors/config/audit_schema.ts";
 import { errorOfRules } from "../../actors/config/broken_rules.ts";
 import type { RoleConfig } from "../../actors/config/config.ts";
 import { telemetryLeaveMs } from "../../actors/config/defaults.ts";
-import { loadConfig } from "../../actors/config/load.ts";
+import { readConfig } from "../../actors/config/load.ts";
 import type { ConfigError } from "../../actors/config/problem.ts";
 import { askHttps } from "../../actors/enrolment/ask_https.ts";
 import { makeGateFactory } from "../../actors/gate/gate.ts";
@@ -74,7 +74,7 @@ export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, Fil
   const misconfigured = ({ message }: ConfigError) => failed(message, 2);
   return Effect.gen(function* () {
     const around = yield* Effect.mapError(surroundingsOf(flags, "run"), misconfigured);
-    const config = yield* Effect.mapError(loadConfig(role, file, around), misconfigured);
+    const { config, reading: started } = yield* Effect.mapError(readConfig(role, file, around), misconfigured);
     for (const { event, message, keys } of config.warnings ?? []) {
       log.report({ level: "warn", event, message, fields: { keys } });
     }
@@ -82,7 +82,7 @@ export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, Fil
     if (broken.length > 0) {
       return yield* misconfigured(yield* errorOfRules({ role, file, around }, broken));
     }
-    const read = Effect.map(loadConfig(role, file, around), ({ authorization }) => authorization?.rules ?? []);
+    const read = Effect.map(readConfig(role, file, around), ({ reading }) => reading);
     const lines = makeLineTally();
     const audit = auditOf(config);
     const tracing = yield* Effect.promise(() => beginTracing(config));
@@ -92,7 +92,7 @@ export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, Fil
       Effect.andThen(
         Effect.mapError(serveOperator(config, { log, ports, operated }), (error) => failed(error.message)),
         Effect.promise(() =>
-          runNode(config, { log, audit, lines, ports, tracing, ruleSource: { file, read }, operated })
+          runNode(config, { log, audit, lines, ports, tracing, ruleSource: { file, read, started }, operated })
         ),
       ),
     );

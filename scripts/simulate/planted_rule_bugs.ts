@@ -41,6 +41,7 @@ export const plantedRuleBugs: readonly PlantedBug[] = [
     name: "a configuration that does not load takes the rules away",
     file: "actors/node/rule_store.ts",
     find: "outcome: yield* Effect.result(read) }",
-    replace: "outcome: yield* Effect.result(Effect.orElseSucceed(read, () => [])) }",
+    replace: "outcome: yield* Effect.result(Effect.orElseSucceed(read, () => " +
+      '({ rules: [], rulesWritten: "", rulesFrom: undefined, others: new Map(), isEnded: true }))) }',
   },
 ];
