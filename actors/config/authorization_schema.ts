@@ -10,8 +10,8 @@ import { note, oneOf, optional, readable } from "./notes.ts";
 import type { BrokenRule } from "./rules.ts";
 
 const pattern = readable(readPattern, {
-  expected: "a pattern such as spiffe://partner.example/scheduler/*, peer:PEERID or name:NAME",
-  example: '"spiffe://partner.example/scheduler/*"',
+  expected: "a pattern such as spiffe://partner.example/scheduler/**, peer:PEERID or name:NAME",
+  example: '"spiffe://partner.example/scheduler/**"',
   description: "",
 });
 
@@ -34,7 +34,7 @@ const rule = Schema.Struct({
   ),
   peers: note(Schema.Array(pattern).check(Schema.isMinLength(1), Schema.isMaxLength(patternsMax)), {
     expected: `a list of 1 to ${patternsMax} patterns`,
-    example: '["spiffe://partner.example/scheduler/*"]',
+    example: '["spiffe://partner.example/scheduler/**"]',
     description:
       "Whom it is about: `spiffe://DOMAIN/ROLE/NAME` (`*` is one whole segment, a last `**` one or more), `peer:PEERID`, `name:NAME`.",
   }),
@@ -45,7 +45,7 @@ export const authorization = Schema.Struct({
   rules: optional(
     note(Schema.Array(rule).check(Schema.isMaxLength(rulesMax)), {
       expected: `a list of at most ${rulesMax} rules, each with effect, acts and peers`,
-      example: '[{ effect = "deny", acts = ["job.dispatch"], peers = ["spiffe://partner.example/scheduler/*"] }]',
+      example: '[{ effect = "deny", acts = ["job.dispatch"], peers = ["spiffe://partner.example/scheduler/**"] }]',
       description: "What members may do beyond or below the table of acts; taken up when the file changes.",
     }),
   ),

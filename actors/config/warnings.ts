@@ -28,6 +28,9 @@ export interface Warned {
   readonly telemetry_sampler?: string | undefined;
   readonly telemetry_sample_ratio?: number | undefined;
   readonly telemetry_logs?: string | undefined;
+  readonly authorization?: {
+    readonly rules?: readonly { readonly effect: string; readonly peers: readonly string[] }[] | undefined;
+  } | undefined;
 }
 
 /** Every warning of a configuration that is good. */
@@ -38,6 +41,7 @@ export function warningsOf(role: Role, values: Warned): readonly ConfigWarning[]
     ...announcedExamples(role, values),
     ...replacedProtocol(values),
     ...idleTelemetry(values),
+    ...evadedDenials(values),
   ];
 }
 
@@ -136,4 +140,24 @@ function idleTelemetry(values: Warned): readonly ConfigWarning[] {
   const message =
     "telemetry_sample_ratio has no effect: telemetry_sampler is not traceidratio or parentbased_traceidratio";
   return [{ event, message, keys: ["telemetry_sample_ratio"] }];
+}
+
+/** A CA that names a member `scheduler/team/a` takes it out of a rule that denies `scheduler/*`. */
+function evadedDenials({ authorization }: Warned): readonly ConfigWarning[] {
+  const found = (authorization?.rules ?? []).flatMap(({ effect, peers }, index) =>
+    peers.flatMap((pattern, at) =>
+      effect === "deny" && pattern.startsWith("spiffe://") && pattern.endsWith("/*")
+        ? [{ key: `authorization.rules[${index}].peers[${at}]`, pattern }]
+        : []
+    )
+  );
+  const [first] = found;
+  if (first === undefined) return [];
+  return [{
+    event: "config.one-segment",
+    message:
+      `A longer name evades a rule that denies, where its pattern ends in *, which is exactly one segment: write ` +
+      `${first.pattern}* in ${first.key}${found.length > 1 ? `, and so in ${found.length - 1} more` : ""}`,
+    keys: found.map(({ key }) => key),
+  }];
 }

@@ -159,7 +159,7 @@ const authorizationRules =
 #effect = "deny"
 #acts = ["job.dispatch", "lease.renew"]
 # A name of a certificate (* is one whole segment, a last ** one or more), peer:PEERID, or name:NAME.
-#peers = ["spiffe://partner.example/scheduler/*"]
+#peers = ["spiffe://partner.example/scheduler/**"]
 `;
 
 const gpus = ({ cell }: NonNullable<InitOptions["given"]>): string => {

@@ -1,4 +1,5 @@
 /** Operator's rules in a configuration: how they are read, and where each mistake is said to be. */
+import { readFileSync } from "node:fs";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -51,6 +52,19 @@ test("are read from the environment and a flag as JSON, in place of the file's",
   assert.equal(Result.getOrThrow(parse(rule({}), { ...nothing, flags })).authorization?.rules, rules);
   const wrong = { HYPHA_AUTHORIZATION__RULES: json.replace("kad", "cat") };
   assert.match(complaints("", { ...nothing, environment: wrong })[0] ?? "", /^environment HYPHA_.*perhaps "kad.query"/);
+});
+
+test("bug: a longer name evaded a denial that ends in *, as the examples had it. It is a warning", () => {
+  const peers = '["name:x", "spiffe://partner.example/scheduler/*", "spiffe://a.example/*/b", "spiffe://a.example/**"]';
+  const { warnings } = Result.getOrThrow(parse(rule({}) + rule({ peers }) + rule({ effect: '"allow"', peers })));
+  assert.equal(warnings?.map(({ event, keys }) => [event, keys]), [
+    ["config.one-segment", ["authorization.rules[1].peers[1]"]],
+  ]);
+  assert.match(warnings?.[0]?.message ?? "", "spiffe://partner.example/scheduler/**");
+  for (const file of ["docs/security.md", "docs/configuration.md", "scripts/program/init_text.ts"]) {
+    assert.not.match(readFileSync(file, "utf8"), 'partner.example/scheduler/*"', file);
+  }
+  assert.match(complaints(rule({ peers: '["spiffe://lab"]' }))[0] ?? "", "all of its members with a URI name");
 });
 
 const wrong: [name: string, text: string, start: string, expected: RegExp][] = [

@@ -3,7 +3,7 @@
  *
  * A pattern names members:
  *
- * - `spiffe://partner.example/scheduler/*`: the one URI name of their certificates. `*` stands for exactly one whole segment, a
+ * - `spiffe://partner.example/scheduler/**`: the one URI name of their certificates. `*` stands for exactly one whole segment, a
  *   last `**` for the rest, one segment or more. Domains compare in lower case, segments exactly. A name that the SPIFFE-ID
  *   specification does not spell (an encoded segment, `.` or `..`) fits no pattern.
  * - `peer:12D3KooW…`: the PeerID of their key.
@@ -79,7 +79,9 @@ function readNamePattern(text: string): NamePattern | string {
   const domain = domainText.toLowerCase();
   if (domainText.includes("*")) return "has a * in its trust domain, which must be named";
   if (!domainSpelling.test(domain)) return "has no trust domain behind spiffe://";
-  if (segments.length === 0) return "names a trust domain alone: write /** behind it for all of its members";
+  if (segments.length === 0) {
+    return "names a trust domain alone: write /** behind it for all of its members with a URI name";
+  }
   const isOpen = segments[segments.length - 1] === "**";
   const fixed = isOpen ? segments.slice(0, -1) : segments;
   for (const segment of fixed) {
