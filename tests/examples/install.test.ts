@@ -88,6 +88,12 @@ test("the page's commands are there", () => {
   assert.ok(shellBlocks.some((text) => text.includes("openssl pkeyutl -verify")));
 });
 
+test("bug: after an orderly restart of the machine no container came back, nor after the fifth failure of its life", () => {
+  const policies = [...readFileSync("docs/container/compose.yaml", "utf8").matchAll(/^ *restart: (.+)$/gm)];
+  assert.equal(policies.map(([, policy]) => policy), ["unless-stopped"]);
+  assert.match(readFileSync(page, "utf8"), "A container that ends is started again");
+});
+
 // The release is made with the pinned Node, whatever runs the tests.
 if (!("Deno" in globalThis)) {
   const installer = join(release, "install.sh");
