@@ -80,11 +80,13 @@ export function layerSources(role: Role, values: Record<string, unknown>, around
 
 function complain(key: ConfigKey, text: string, origin: Origin, wrong: string): ConfigProblem {
   const { expected } = key;
-  return { origin, key: key.key, wrong: `${showValue(text, key.secret)} ${wrong}`, expected, mend: mendOf(key) };
+  return { origin, key: key.key, wrong: `${showValue(text, key.secret)} ${wrong}`, expected, mend: mendOf(key, wrong) };
 }
 
-const mendOf = ({ kind, example }: ConfigKey): string =>
-  kind === "tables"
+const mendOf = ({ kind, example }: ConfigKey, wrong: string): string =>
+  wrong === empty
+    ? "write [] for an empty list"
+    : kind === "tables"
     ? "write it as JSON, or into the file"
     : kind === "texts" || kind === "numbers"
     ? `separate entries with commas, or write JSON: ${example}`
@@ -116,9 +118,13 @@ type ReadText =
 const value = (read: unknown): ReadText => ({ type: "value", value: read });
 const complaint = (wrong: string): ReadText => ({ type: "complaint", wrong });
 
+/** Such as of a variable that was to be filled in: the empty list may turn a guard off, so it is written. */
+const empty = "is empty";
+
 /** Text as a value: the schema checks it afterwards. */
 function readText(text: string, kind: KeyKind): ReadText {
   const trimmed = text.trim();
+  if (trimmed === "" && isList(kind)) return complaint(empty);
   switch (kind) {
     case "text":
       return value(text);
@@ -141,7 +147,7 @@ function readText(text: string, kind: KeyKind): ReadText {
 
 /** A list that was given in parts, as a flag may be repeated; of anything else, what was given last. */
 function readAll(texts: readonly string[], kind: KeyKind): ReadText {
-  if (kind !== "texts" && kind !== "numbers" && kind !== "tables") return readText(texts[texts.length - 1] ?? "", kind);
+  if (!isList(kind)) return readText(texts[texts.length - 1] ?? "", kind);
   const parts: unknown[] = [];
   for (const text of texts) {
     const read = readText(text, kind);
@@ -151,7 +157,9 @@ function readAll(texts: readonly string[], kind: KeyKind): ReadText {
   return value(parts);
 }
 
-const splitList = (text: string): string[] => text === "" ? [] : text.split(",").map((entry) => entry.trim());
+const isList = (kind: KeyKind): boolean => kind === "texts" || kind === "numbers" || kind === "tables";
+
+const splitList = (text: string): string[] => text.split(",").map((entry) => entry.trim());
 
 function readNumber(text: string): ReadText {
   const number = Number(text);

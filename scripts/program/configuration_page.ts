@@ -51,7 +51,7 @@ Made by \`npm run configuration\` from the schema that checks configurations; a 
 file with all of a role's keys.
 
 - **Order.** The file, then \`OTEL_*\` variables, then \`HYPHA_*\` variables, then flags: what comes later holds. Lists are written with commas
-  or as JSON in variables and flags; a flag of a list may be given several times.
+  or as JSON in variables and flags; an empty list is \`[]\`. A flag of a list may be given several times.
 - **Paths** are relative to the directory in which the program is started. \`~\` is not expanded.
 - **Files** of certificates, keys and revocation lists are PEM; DER is read too.
 - **Addresses** are \`/ip4/HOST/tcp/PORT\`, with \`ip6\`, \`dns4\`, \`dns6\` or \`dns\` in place of \`ip4\`. Addresses of QUIC are skipped, with a warning.

@@ -5,6 +5,7 @@ import * as assert from "uvu/assert";
 import { excludeCidrDefault } from "../../actors/config/defaults.ts";
 import { keysOf } from "../../actors/config/keys.ts";
 import { type ConfigOf, parseConfig } from "../../actors/config/load.ts";
+import { describeProblem } from "../../actors/config/problem.ts";
 import type { Surroundings } from "../../actors/config/sources.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { policyOf, trustPathsOf } from "../../actors/node/inputs.ts";
@@ -75,6 +76,11 @@ function load<R extends Role>(role: R, text: string, around: Surroundings = noth
       throw error;
     },
   });
+}
+
+function complaints(role: Role, text: string, around: Surroundings = nothing): readonly string[] {
+  const read = parseConfig(role, { file: "c.toml", text }, around);
+  return Result.isFailure(read) ? read.failure.problems.map(describeProblem) : [];
 }
 
 const test = suite("parseConfig()");
@@ -283,12 +289,32 @@ test("makes the tables that environment and flags need", () => {
   assert.is(config.limits.handshakesPerSecond, 0.5);
 });
 
-test("reads lists as commas or as JSON, empty ones too", () => {
+test("reads lists as commas or as JSON", () => {
   const flags = { "exclude-cidr": "10.0.0.0/8, fc00::/7", "leaf-algorithms": '["rsa","ed25519"]' };
   const config = load("gateway", gateway, { environment: {}, flags });
   assert.equal(config.excludeCidr, ["10.0.0.0/8", "fc00::/7"]);
   assert.equal(config.leafAlgorithms, ["rsa", "ed25519"]);
-  assert.equal(load("gateway", gateway, { environment: { HYPHA_EXCLUDE_CIDR: "" }, flags: {} }).excludeCidr, []);
+});
+
+test("bug: an empty variable of a list was an empty list, and turned a guard off. It is a problem; [] is the empty list", () => {
+  const lists = ["HYPHA_FETCH__DENY_CIDR", "HYPHA_EXCLUDE_CIDR", "HYPHA_EXECUTORS"];
+  for (const variable of lists) {
+    for (const text of ["", " "]) {
+      const said = complaints("worker", worker, { environment: { [variable]: text }, flags: {} });
+      assert.is(said.length, 1, variable);
+      assert.match(said[0] ?? "", new RegExp(`^environment ${variable}: .* is empty; .*write \\[\\]`));
+    }
+  }
+  const numbers = { HYPHA_SCHEDULER__JOB__INNER_OPTIMIZER__BETAS: "" };
+  assert.match(complaints("scheduler", scheduler, { environment: numbers, flags: {} })[0] ?? "", "is empty");
+  for (const text of ["[]", " [ ] "]) {
+    const config = load("worker", worker, { environment: { HYPHA_FETCH__DENY_CIDR: text }, flags: {} });
+    assert.equal(config.fetch?.denyCidr, []);
+  }
+  for (const flags of [{ "exclude-cidr": "" }, { "exclude-cidr": ["10.0.0.0/8", ""] }]) {
+    const [said = ""] = complaints("gateway", gateway, { environment: {}, flags });
+    assert.match(said, /^flag --exclude-cidr: exclude_cidr: .*is empty/);
+  }
 });
 
 test("reads executors from the environment as JSON", () => {
