@@ -6,8 +6,10 @@
 import process from "node:process";
 import { Effect, type FileSystem } from "effect";
 import { readJob } from "../../actors/config/job_source.ts";
+import { keysOf } from "../../actors/config/keys.ts";
 import type { ConfigError } from "../../actors/config/problem.ts";
 import type { Surroundings } from "../../actors/config/sources.ts";
+import type { Role } from "../../pki/certificate.ts";
 
 /** Keys of a configuration as flags. */
 export interface GivenFlags {
@@ -24,4 +26,9 @@ export function surroundingsOf(
 ): Effect.Effect<Surroundings, ConfigError, FileSystem.FileSystem> {
   const read = job === undefined ? Effect.succeed(undefined) : readJob(job);
   return Effect.map(read, (source) => ({ environment: process.env, flags: keys, job: source, purpose }));
+}
+
+/** Whether a value that the flags give is a secret; a job may hold a token. */
+export function holdsSecret(role: Role, { keys, job }: GivenFlags): boolean {
+  return job !== undefined || keysOf(role).some(({ flag, secret }) => secret && keys[flag] !== undefined);
 }

@@ -5,7 +5,6 @@
  */
 import process from "node:process";
 import { Effect, type FileSystem, type Path, Result } from "effect";
-import { keysOf } from "../../actors/config/keys.ts";
 import { parseConfig } from "../../actors/config/load.ts";
 import { ConfigError } from "../../actors/config/problem.ts";
 import { layerSources } from "../../actors/config/sources.ts";
@@ -14,7 +13,7 @@ import { readBytes } from "../../actors/files/read_whole.ts";
 import { type FileNotWritten, writeWhole } from "../../actors/files/write_whole.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { ProgramFailed } from "./failure.ts";
-import { type GivenFlags, surroundingsOf } from "./given_flags.ts";
+import { type GivenFlags, holdsSecret, surroundingsOf } from "./given_flags.ts";
 import { domainNamedBy, findFiles, type InitFiles } from "./init_files.ts";
 import { initText } from "./init_text.ts";
 
@@ -75,11 +74,6 @@ function checkReplaced(output: string): Effect.Effect<void, ProgramFailed, FileS
     const notice = `Cannot replace ${output}: it holds ${kindNames[kind]}, not a configuration; name another file`;
     return yield* Effect.fail(new ProgramFailed({ exitCode: 1, notice }));
   });
-}
-
-/** Whether a value that the flags give is a secret; a job may hold a token. */
-function holdsSecret(role: Role, { keys, job }: GivenFlags): boolean {
-  return job !== undefined || keysOf(role).some(({ flag, secret }) => secret && keys[flag] !== undefined);
 }
 
 const failed = (exitCode: 1 | 2) => (error: ConfigError) => new ProgramFailed({ exitCode, notice: error.message });

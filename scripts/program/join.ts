@@ -33,7 +33,7 @@ import { superviseRoot } from "../../actors/runtime/supervise.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { defaultPolicy } from "../../pki/trust.ts";
 import { ProgramFailed } from "./failure.ts";
-import { type GivenFlags, surroundingsOf } from "./given_flags.ts";
+import { type GivenFlags, holdsSecret, surroundingsOf } from "./given_flags.ts";
 import { initText } from "./init_text.ts";
 import { escapeUnsafe } from "./log_line.ts";
 import { makePorts } from "./ports.ts";
@@ -82,8 +82,7 @@ export function join(
       Effect.fromResult(parseConfig(role, { file: output, text }, alone)),
       ({ message }) => failed(message),
     );
-    // A job and the URI of a key may hold secrets.
-    const mode = flags.job === undefined && paths.identityKey === undefined ? {} : { mode: 0o600 };
+    const mode = holdsSecret(role, flags) ? { mode: 0o600 } : {};
     yield* Effect.mapError(
       writeWhole([{ path: output, content: text, ...mode }], "keep"),
       ({ message }) => failed(message),

@@ -220,6 +220,17 @@ test("a flag that is no good is noticed before the token is used, or goes on wit
   succeeded(await join_("worker", file, "-o", "seven.toml"));
 });
 
+test("bug: a secret given as a flag was written into a file that all users could read", async () => {
+  const headers = ["--telemetry-headers", "authorization=Bearer abc"];
+  const pin = ["--audit-key", "pkcs11:token=none;object=none?module-path=/none.so&pin-value=1234"];
+  for (const [index, secret] of [headers, pin].entries()) {
+    const file = await token("worker", `worker-secret-${index}`);
+    succeeded(await join_("worker", file, "-o", `secret-${index}.toml`, ...secret));
+    assert.match(read(`secret-${index}.toml`), index === 0 ? "Bearer abc" : "pin-value=1234");
+    assert.is(statSync(join(folder, `secret-${index}.toml`)).mode & 0o777, 0o600, secret[0]);
+  }
+});
+
 test("a configuration that is there is not replaced, and the token stays unused", async () => {
   const file = await token("worker", "worker-06");
   const { code, stderr } = await join_("worker", file);
