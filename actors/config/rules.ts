@@ -43,18 +43,28 @@ export function checkRules(
   ];
 }
 
-/** A domain is the node's own or another's. */
+/** A domain is the node's own or another's, and is there once. */
 function checkDomains({ trust_domain: own, trust_domains: others }: Readonly<Record<string, unknown>>): BrokenRule[] {
-  if (typeof own !== "string" || !Array.isArray(others)) return [];
-  return others.flatMap((domain: unknown, index): BrokenRule[] => {
-    if (typeof domain !== "object" || domain === null || (domain as { readonly name?: unknown }).name !== own) {
-      return [];
+  const names = (Array.isArray(others) ? others : []).map((domain: unknown) =>
+    (domain as { readonly name?: unknown } | null | undefined)?.name
+  );
+  return names.flatMap((name, index): BrokenRule[] => {
+    if (typeof name !== "string") return [];
+    const path = ["trust_domains", index, "name"];
+    if (name === own) {
+      return [{
+        path,
+        wrong: "is this node's own trust_domain",
+        expected: "the name of another organisation's",
+        mend: "put the CAs of the own domain into trust_pem, or correct trust_domain",
+      }];
     }
+    if (names.indexOf(name) === index) return [];
     return [{
-      path: ["trust_domains", index, "name"],
-      wrong: "is this node's own trust_domain",
-      expected: "the name of another organisation's",
-      mend: "put the CAs of the own domain into trust_pem, or correct trust_domain",
+      path,
+      wrong: `${JSON.stringify(name)} is there already`,
+      expected: "each domain once",
+      mend: "put its CAs into one file, or correct the name",
     }];
   });
 }

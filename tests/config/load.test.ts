@@ -174,6 +174,20 @@ test("reads the node's own trust domain, and the policy of another one where it 
   assert.ok(Result.isFailure(read("Home.example", "")));
 });
 
+test("bug: a domain that is there twice was reported as a fault of the first one's file", () => {
+  const domain = (name: string) => `[[trust_domains]]\nname = "${name}"\ntrust_pem = "a.pem"\n`;
+  for (const own of ["", 'trust_domain = "home.example"\n']) {
+    const text = `${own}${gateway}${domain("a.example")}${domain("b.example")}${domain("a.example")}`;
+    const said = complaints("gateway", text);
+    const line = text.slice(0, text.lastIndexOf("name =")).split("\n").length;
+    assert.is(said.length, 1, said.join("\n"));
+    assert.match(
+      said[0] ?? "",
+      new RegExp(`^c\\.toml:${line}:8: trust_domains\\[2\\]\\.name: "a\\.example" is there already`),
+    );
+  }
+});
+
 test("reads a worker with its executors", () => {
   const config = load("worker", worker);
   assert.equal(config.resources, { cpu: 4, memory: 8, storage: 10, gpu: 0 });
