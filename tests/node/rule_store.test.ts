@@ -96,7 +96,7 @@ test("bug: a file whose writing had stopped in the middle lost its denials at on
   const { file, store } = await start({
     text: head + rule("ping") + rule("kad.query"),
     rules: [ping, query],
-    removalMs: 400,
+    removalMs: 2_000,
   });
   // In place, in pieces: what is there loads as it stands.
   await writeFile(file, head);
@@ -104,7 +104,7 @@ test("bug: a file whose writing had stopped in the middle lost its denials at on
   await writeFile(file, head + rule("ping"));
   await new Promise((resolve) => setTimeout(resolve, 250));
   assert.equal(sent(store), [], "neither was missing for long");
-  await store.hear("rules.changed", 1, 2_000);
+  await store.hear("rules.changed");
   assert.equal(sent(store), [["ping"]], "it stayed");
   assert.match((await store.see("rules.loaded")).message, "Loaded 1 rules of authorization in place of 2");
 });
