@@ -143,8 +143,12 @@ export interface CaConfig {
 }
 
 /** The configuration cannot be used. */
-export class CaConfigError
-  extends Data.TaggedError("CaConfigError")<{ readonly file: string; readonly detail: string }> {
+export class CaConfigError extends Data.TaggedError("CaConfigError")<{
+  readonly file: string;
+  readonly detail: string;
+  /** A new start with the same configuration may succeed. */
+  readonly mayPass?: boolean;
+}> {
   override get message(): string {
     return `Cannot use configuration ${this.file}: ${this.detail}`;
   }

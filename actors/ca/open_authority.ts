@@ -9,6 +9,7 @@ import { Effect, Result } from "effect";
 import { fileSigner, IssueError, type Signer } from "../../pki/issue/mod.ts";
 import { isPkcs11Uri } from "../../pki/issue/pkcs11_uri.ts";
 import { parsePem } from "../../pki/pem.ts";
+import { SignerError, type SignerProblem } from "../pkcs11/signer_error.ts";
 import { openPkcs11Signer, type Pkcs11Signer } from "../pkcs11/pkcs11_signer.ts";
 import type { TokenTiming } from "../pkcs11/token_process.ts";
 import type { CaAlarm } from "./alarm.ts";
@@ -96,6 +97,9 @@ function readFiles({ chainPem, keyPem }: CaFiles, opening: Opening): Effect.Effe
   });
 }
 
+/** A token that is away may come back. A wrong PIN is not presented again: tokens lock. */
+const passing: ReadonlySet<SignerProblem> = new Set(["token-missing", "signer-unavailable"]);
+
 function openKey(uri: string, { opened, tokenTiming }: Opening): Effect.Effect<Signer, CaConfigError> {
   return Effect.tryPromise({
     try: async () => {
@@ -103,7 +107,10 @@ function openKey(uri: string, { opened, tokenTiming }: Opening): Effect.Effect<S
       opened.push(signer);
       return signer;
     },
-    catch: (error) => new CaConfigError({ file: "key_pem", detail: (error as Error).message }),
+    catch: (error) => {
+      const mayPass = error instanceof SignerError && passing.has(error.code);
+      return new CaConfigError({ file: "key_pem", detail: (error as Error).message, mayPass });
+    },
   });
 }
 

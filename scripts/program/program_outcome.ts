@@ -22,5 +22,6 @@ export function outcomeOf(name: string, exit: Exit.Exit<unknown, unknown>): Prog
   if (error instanceof ProgramFailed) return { code: error.exitCode };
   const message = error instanceof Error ? error.message : String(error);
   // By its tag: the module of a CA's configuration would be loaded by programs that have none.
-  return { code: Predicate.isTagged(error, "CaConfigError") ? 2 : 1, notice: `${name}: ${escapeUnsafe(message)}` };
+  const isConfig = Predicate.isTagged(error, "CaConfigError") && (error as { mayPass?: boolean }).mayPass !== true;
+  return { code: isConfig ? 2 : 1, notice: `${name}: ${escapeUnsafe(message)}` };
 }

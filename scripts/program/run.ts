@@ -80,7 +80,9 @@ export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, Fil
     }
     const broken = yield* checkPlaces(config, { searchPath: role === "worker" ? process.env["PATH"] ?? "" : "" });
     if (broken.length > 0) {
-      return yield* misconfigured(yield* errorOfRules({ role, file, around }, broken));
+      // It may be mounted or installed later: a new start may change it.
+      const error = yield* errorOfRules({ role, file, around }, broken);
+      return yield* Effect.fail(failed(error.message));
     }
     const read = Effect.map(readConfig(role, file, around), ({ reading }) => reading);
     const lines = makeLineTally();

@@ -4,9 +4,10 @@ import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { setTimeout } from "node:timers/promises";
-import { Effect, Result } from "effect";
+import { Effect, Exit, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { outcomeOf } from "../../scripts/program/program_outcome.ts";
 import { answer } from "../../actors/ca/answer.ts";
 import { parseCaConfig } from "../../actors/ca/ca_config.ts";
 import { openAuthority } from "../../actors/ca/open_authority.ts";
@@ -112,16 +113,17 @@ test("it issues and lists; without its token it refuses with 503, and afterwards
   ca.register.close();
 });
 
-const wrong: [name: string, change: (uri: string) => string, said: RegExp][] = [
-  ["a wrong PIN", (uri) => uri.replace(/&pin.*/, "&pin-value=4321"), /\(pin-wrong\).*not tried again/],
-  ["a token that is not there", (uri) => uri.replace("acme", "b"), /\(token-missing\).*pkcs11-tool/],
-  ["a URI without a module", (uri) => uri.replace(/\?.*/, ""), /\(uri\).*module-path/],
+const wrong: [name: string, change: (uri: string) => string, said: RegExp, code: 1 | 2][] = [
+  ["a wrong PIN", (uri) => uri.replace(/&pin.*/, "&pin-value=4321"), /\(pin-wrong\).*not tried again/, 2],
+  ["a token that is not there", (uri) => uri.replace("acme", "b"), /\(token-missing\).*pkcs11-tool/, 1],
+  ["a URI without a module", (uri) => uri.replace(/\?.*/, ""), /\(uri\).*module-path/, 2],
 ];
-for (const [name, change, said] of wrong) {
-  test(`${name} ends the start with one line`, async () => {
+for (const [name, change, said, code] of wrong) {
+  test(`${name} ends the start with one line, and with code ${code}`, async () => {
     const error = await Effect.runPromise(Effect.flip(open(change(token.uri("ca")))));
     assert.match(error.message, said);
     assert.not.match(error.message, /4321|\n/);
+    assert.is(outcomeOf("hypha-ca", Exit.fail(error)).code, code);
   });
 }
 
