@@ -20,9 +20,9 @@ import { type CrlHighWaterMarks, domainKey } from "./crl_marks.ts";
 import { covers } from "./crl_scope.ts";
 import { type DomainCrls, isUnclear, joinCrls, type RollbackPolicy, type SeenBefore } from "./domain_crls.ts";
 import { CrlReader, type LocatedCrl } from "./crl_reader.ts";
+import { foreignCas, hasSigned } from "./foreign_cas.ts";
 import { parsePem } from "./pem.ts";
 import type { Policy } from "./policy.ts";
-import { verifySignature } from "./signature.ts";
 import { parseSpiffeBundle } from "./spiffe_bundle.ts";
 import { identifyAnchors, identifyDomains, type TrustDomain, type TrustSnapshot } from "./trust_snapshot.ts";
 import { trustDomainNamePattern } from "./trust_domain_name.ts";
@@ -89,6 +89,8 @@ export interface DomainInput {
   readonly name: string;
   /** Its CA certificates in PEM, or its SPIFFE bundle (JSON). Undefined where none is known yet: its peers are refused. */
   readonly trust: string | undefined;
+  /** `trust` is a bundle of its server, which must have the root with the pin (`markKey`); undefined: a file of the operator. */
+  readonly fetched?: TrustDomain["fetched"];
   /** Its revocation lists. */
   readonly crlsPem?: CrlSource | undefined;
   /** How to treat a list in `crlsPem` that is older than its mark: see {@linkcode RollbackPolicy}. */
@@ -139,7 +141,7 @@ export function makeTrustSnapshot(input: TrustInput): Result.Result<TrustMade, T
     for (const domain of given) {
       made.push(yield* makeDomain({ ...domain, claims: domain.name, policy: domain.policy ?? policy }, before));
     }
-    const all = made.map((each) => withoutRevoked(each, made));
+    const all = withoutForeign(made.map((each) => withoutRevoked(each, made)));
     const [own, ...others] = all.map(({ domain }) => domain) as [TrustDomain, ...TrustDomain[]];
     const { anchors, anchorsId: ownAnchorsId, revocation } = own;
     const anchorsId = identifyDomains([own, ...others]);
@@ -186,9 +188,31 @@ function withoutRevoked(made: Made, all: readonly Made[]): Made {
     all.some((other) => other !== made && isRevokedByBundle(ca, other.cas, other.arranged))
   );
   if (revoked.length === 0) return made;
-  const anchors = domain.anchors.filter((ca) => !revoked.includes(ca));
-  const left = { ...domain, anchors };
-  return { ...made, domain: { ...left, anchorsId: identifyAnchors(left) }, revoked: [...made.revoked, ...revoked] };
+  return { ...withAnchors(made, (ca) => !revoked.includes(ca)), revoked: [...made.revoked, ...revoked] };
+}
+
+/** Fetched domains without the CAs of other fetched domains. A bundle is judged when it is fetched too, by what is known then. */
+function withoutForeign(all: readonly Made[]): readonly Made[] {
+  const foreign = foreignCas(all.map(({ domain }) => domain).filter(({ fetched }) => fetched !== undefined));
+  return all.map((made) => {
+    const { domain: { name, fetched, anchors } } = made;
+    if (name === undefined || fetched === undefined) return made;
+    const holders = new Map(anchors.map((ca) => [ca, foreign(ca, { name, ...fetched })?.name]));
+    const dropped = anchors.filter((ca) => holders.get(ca) !== undefined);
+    if (dropped.length === 0) return made;
+    const warnings = dropped.map((ca): TrustWarning => {
+      const { text } = ca.subject;
+      const message = `${text} in the bundle of ${name} is a CA of ${holders.get(ca)}, so it is no anchor of ${name}`;
+      return { code: "anchor-foreign", level: "warn", subject: text, domain: name, message };
+    });
+    const left = withAnchors(made, (ca) => !dropped.includes(ca));
+    return { ...left, warnings: [...made.warnings, ...warnings] };
+  });
+}
+
+function withAnchors(made: Made, isKept: (ca: Certificate) => boolean): Made {
+  const left = { ...made.domain, anchors: made.domain.anchors.filter(isKept) };
+  return { ...made, domain: { ...left, anchorsId: identifyAnchors(left) } };
 }
 
 /** Reads the CA certificates of a bundle: those from which lists are checked while they are read. */
@@ -239,7 +263,8 @@ function makeDomain(
     }));
     const warnings = [...joined.warnings, ...unclear];
     const identified = { name, claims, ...(foreign === undefined ? {} : { foreign }), anchors, policy, ...limits };
-    const domain = { ...identified, anchorsId: identifyAnchors(identified), revocation };
+    const fetched = input.fetched === undefined ? {} : { fetched: input.fetched };
+    const domain = { ...identified, ...fetched, anchorsId: identifyAnchors(identified), revocation };
     return { domain, cas, lists, arranged, marks, warnings, leaves, revoked };
   });
 }
@@ -336,10 +361,6 @@ function crlsAbout(ca: Certificate, cas: readonly Certificate[], lists: readonly
     issuer,
     own: newestOfEach(named.filter((list) => covers(list.scope, ca) && isSignedBy(list, issuer))),
   }));
-}
-
-function hasSigned(issuer: Certificate, { tbs: data, signatureAlgorithm: algorithm, signature }: Certificate): boolean {
-  return verifySignature({ data, algorithm, signature }, issuer.publicKey);
 }
 
 function refuse(

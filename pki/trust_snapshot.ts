@@ -16,6 +16,8 @@ export interface TrustDomain {
   readonly claims?: string | undefined;
   /** Domains that its certificates may not claim: the others' names, where it is the node's own bundle. */
   readonly foreign?: readonly string[] | undefined;
+  /** Its server says which CAs it has, if one is the root with the pin (`markKey`); undefined: files of the operator do. */
+  readonly fetched?: { readonly pin: string | undefined } | undefined;
   /** Its CA certificates. */
   readonly anchors: readonly Certificate[];
   /** Changes exactly when what decides about its paths changes: its CAs, its policy, its roles, the names it may claim. */
@@ -94,7 +96,7 @@ export function changedDomains(before: TrustSnapshot, after: TrustSnapshot): Rea
 
 /** A hash over everything that decides which paths exist in a domain. The order of its bundle does not count. */
 export function identifyAnchors(
-  { name, claims, foreign, anchors, policy, roles }: Omit<TrustDomain, "anchorsId" | "revocation">,
+  { name, claims, foreign, anchors, policy, roles }: Omit<TrustDomain, "anchorsId" | "revocation" | "fetched">,
 ): string {
   const prints = anchors.map(({ fingerprint }) => fingerprint).sort();
   const names = [name, claims, foreign?.toSorted()];

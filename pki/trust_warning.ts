@@ -43,6 +43,7 @@ export interface TrustWarning {
     | "anchor-expired"
     | "anchor-revoked"
     | "anchor-unclear"
+    | "anchor-foreign"
     | "no-anchors"
     | "leaf-in-bundle"
     | "crl-rollback"

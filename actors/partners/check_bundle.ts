@@ -6,6 +6,7 @@
 import { Result } from "effect";
 import type { Certificate } from "../../pki/certificate.ts";
 import { markKey } from "../../pki/crl_marks.ts";
+import { foreignCas } from "../../pki/foreign_cas.ts";
 import { parseSpiffeBundle, type SpiffeBundle } from "../../pki/spiffe_bundle.ts";
 import { domainOf, domainsOf, type TrustSnapshot } from "../../pki/trust.ts";
 import type { BundleProfile } from "../config/config.ts";
@@ -69,7 +70,7 @@ export function checkBundle(
     if (pin === undefined && kept !== undefined && !hasCommon(kept, bundle)) {
       return yield* refuse("bundle-replaced", "it has no CA of the last one");
     }
-    const foreign = bundle.authorities.map((each) => foreignClaim(each, terms)).find((claim) => claim !== undefined);
+    const foreign = foreignClaim(bundle, terms);
     if (foreign !== undefined) return yield* refuse("bundle-foreign", foreign);
     if (kept === undefined) return { bundle, news: "new" };
     const order = compareSequence(kept, bundle);
@@ -108,18 +109,19 @@ function judgeServer(chain: readonly Uint8Array[], root: Certificate, { domain, 
   );
 }
 
-/** What a CA of the bundle claims of another domain. */
-function foreignClaim(authority: Certificate, { domain, snapshot }: BundleTerms): string | undefined {
-  const { subject: { text }, subjectAltNames } = authority;
-  const other = subjectAltNames.find(({ type, value }) =>
-    type === "uri" && value !== `spiffe://${domain}` && !value.startsWith(`spiffe://${domain}/`)
-  );
-  if (other !== undefined) return `${text} in it names ${other.value}`;
-  const key = markKey(authority);
-  const holder = domainsOf(snapshot).find(({ name, anchors }) =>
-    name !== domain && anchors.some((anchor) => markKey(anchor) === key)
-  );
-  return holder === undefined ? undefined : `${text} in it is a CA of ${holder.name ?? "this node's own domain"}`;
+/** What the CAs of the bundle claim of another domain. */
+function foreignClaim({ authorities }: SpiffeBundle, { domain, pin, snapshot }: BundleTerms): string | undefined {
+  const holderOf = foreignCas(domainsOf(snapshot));
+  for (const authority of authorities) {
+    const { subject: { text }, subjectAltNames } = authority;
+    const other = subjectAltNames.find(({ type, value }) =>
+      type === "uri" && value !== `spiffe://${domain}` && !value.startsWith(`spiffe://${domain}/`)
+    );
+    if (other !== undefined) return `${text} in it names ${other.value}`;
+    const holder = holderOf(authority, { name: domain, pin });
+    if (holder !== undefined) return `${text} in it is a CA of ${holder.name ?? "this node's own domain"}`;
+  }
+  return undefined;
 }
 
 /** How the sequences follow each other. A bundle without one does not follow a bundle that has one. */

@@ -296,7 +296,8 @@ function loadFiles(paths: TrustPaths, terms: OpenedTerms, known: StandIns) {
     const domains: DomainInput[] = [];
     for (const { name, roles, policy, crls, ...files } of paths.domains ?? []) {
       const loaded = Effect.mapError(take(files, name), (error) => named(error, name));
-      domains.push({ name, roles, policy, crls, ...yield* loaded });
+      const fetched = files.fetched === true ? { fetched: { pin: files.pin } } : {};
+      domains.push({ name, roles, policy, crls, ...fetched, ...yield* loaded });
     }
     const crlMarks = mergeMarks(opened?.marks ?? {}, terms.crlMarks ?? {});
     const { ownName, crls } = paths;

@@ -18,7 +18,7 @@ import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
 import { markKey } from "../../pki/crl_marks.ts";
 import { issueIntermediate } from "../../pki/issue/mod.ts";
 import { formatSpiffeBundle, parseSpiffeBundle } from "../../pki/spiffe_bundle.ts";
-import { defaultPolicy, makeTrustSnapshot } from "../../pki/trust.ts";
+import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../pki/trust.ts";
 import { forge } from "../support/forge.ts";
 import { makeTestPki, type TestNode, type TestPki } from "../support/pki.ts";
 
@@ -99,9 +99,10 @@ async function outcomeOf(
   url: string,
   server: Pick<BundleTerms, "profile" | "pin"> = { profile: "https_ca", pin },
   files: (real: FileSystem) => FileSystem = (real) => real,
+  trust: TrustSnapshot = snapshot,
 ): Promise<string> {
   const ask = httpsWithin({ askMs: 2_000, answerBytesMax: 64 * 1024 * 1024, webRoots: [third.root.certPem] });
-  const place = { ask, domain: "partner.example", url, path, snapshot, at: new Date(), ...server };
+  const place = { ask, domain: "partner.example", url, path, snapshot: trust, at: new Date(), ...server };
   const fetched = Effect.flatMap(
     FileSystem,
     (real) => Effect.provideService(Effect.result(fetchBundle(place)), FileSystem, files(real)),
@@ -313,6 +314,73 @@ test("what a server of the web may not put into a bundle changes nothing", async
   const slow = await serve(www, (response) => void response.write("{"));
   assert.is(await outcomeOf(slow.url, unpinned), "bundle-unreachable");
   assert.is(readFileSync(path, "utf8"), before);
+});
+
+/** What the node trusts where `third` has these CAs of a bundle that was fetched; the partner has those of the test before. */
+function fetchedBy(
+  pinned: string | undefined,
+  thirds: readonly { readonly der: Uint8Array }[],
+  partners = cas(partner),
+) {
+  const trust = (authorities: readonly { readonly der: Uint8Array }[]) =>
+    authorities.length === 0 ? undefined : bundleOf(authorities, 1);
+  const terms = {
+    trustPem: own.trustPem,
+    policy: defaultPolicy,
+    ownName: "own.example",
+    generation: 1,
+    at: new Date(),
+  };
+  const domains = [
+    { name: "third.example", trust: trust(thirds), fetched: { pin: pinned } },
+    { name: "partner.example", trust: trust(partners), fetched: { pin } },
+  ];
+  return Result.getOrThrow(makeTrustSnapshot({ ...terms, domains })).snapshot;
+}
+
+test("bug: a partner froze another partner's bundle by having its CAs first", async () => {
+  const newRoot = forge("Partner Root CA 2", { ca: true });
+  const now = [...cas(partner), second, newRoot];
+  const [https, www] = [
+    await serve(ca, text(bundleOf(now, 30))),
+    await serve(await host("IP:127.0.0.1"), text(bundleOf(now, 30))),
+  ];
+  for (const pinned of [markKey(certificate(third.root)), undefined]) {
+    for (const partners of [cas(partner), []]) {
+      const trust = fetchedBy(pinned, [...cas(third), ...now], partners);
+      for (const [server, { url }] of [[{ profile: "https_ca", pin }, https], [web, www], [unpinned, www]] as const) {
+        rmSync(path, { force: true });
+        assert.is(
+          await outcomeOf(url, server, undefined, trust),
+          "new",
+          `${pinned} ${partners.length} ${server.profile}`,
+        );
+        assert.is(await outcomeOf(url, server, undefined, trust), "same");
+      }
+    }
+  }
+});
+
+test("a CA that another partner's pin vouches for is refused, whoever had it first", async () => {
+  const pinned = markKey(certificate(third.root));
+  const outcome = async (more: { readonly der: Uint8Array }, trust: TrustSnapshot) => {
+    rmSync(path, { force: true });
+    return await outcomeOf(
+      (await serve(ca, text(bundleOf([...cas(partner), more], 31)))).url,
+      undefined,
+      undefined,
+      trust,
+    );
+  };
+  assert.is(await outcome(third.root, fetchedBy(pinned, [])), "bundle-foreign", "before the other's first fetch");
+  assert.is(await outcome(third.root, fetchedBy(pinned, [], [...cas(partner), third.root])), "bundle-foreign");
+  assert.is(await outcome(third.intermediate, fetchedBy(pinned, cas(third))), "bundle-foreign");
+  assert.is(
+    await outcome(third.intermediate, fetchedBy(pinned, cas(third), [...cas(partner), third.intermediate])),
+    "bundle-foreign",
+  );
+  assert.is(await outcome(own.root, fetchedBy(pinned, [])), "bundle-foreign");
+  writeFileSync(path, bundleOf(cas(partner), 20));
 });
 
 test("a place that cannot be written is told", async () => {

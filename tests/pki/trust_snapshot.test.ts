@@ -4,17 +4,20 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { authorityKeyId, subjectKeyId } from "../../pki/issue/extensions.ts";
+import { markKey } from "../../pki/crl_marks.ts";
 import { memberOf } from "../../pki/member.ts";
 import { signatureChecksMax } from "../../pki/checks/find_paths.ts";
 import { verifyPath } from "../../pki/path.ts";
 import {
   defaultPolicy,
   type DomainInput,
+  domainOf,
   makeTrustSnapshot,
   type TrustInput,
   type TrustMade,
 } from "../../pki/trust.ts";
 import { changedDomains } from "../../pki/trust_snapshot.ts";
+import { formatSpiffeBundle } from "../../pki/spiffe_bundle.ts";
 import { VerificationCache } from "../../pki/verification_cache.ts";
 import { at, forge, type Forged, forgeListPem } from "../support/forge.ts";
 
@@ -146,6 +149,50 @@ for (const rollback of ["report", "refuse"] as const) {
     assert.is(evaluate(fourth, [leaf, ours]), "certificate-revoked");
   });
 }
+
+test("bug: a CA of a partner stayed an anchor of another one that had put it into its bundle", () => {
+  const [root, other, rival] = [partner, forge("other", { ca: true }), forge("rival", { ca: true })];
+  const below = forge("partner 2", { ca: true, issuer: root });
+  const pinOf = (ca: Forged) => ({ pin: markKey(certificate(ca)) });
+  const bundle = (...cas: Forged[]) => formatSpiffeBundle(cas.map(certificate));
+  const partnerIs = (trust: string | undefined): DomainInput => ({
+    name: "partner.example",
+    trust,
+    fetched: pinOf(root),
+  });
+  const otherIs = (trust: string, fetched: DomainInput["fetched"] = pinOf(other)): DomainInput => ({
+    name: "other.example",
+    trust,
+    fetched,
+  });
+  const anchors = (name: string, domains: readonly DomainInput[]) =>
+    domainOf(make({ domains }).snapshot, name).anchors.map(({ subject }) => subject.text).join();
+  const copied = bundle(other, root, below, rival);
+  for (const fetched of [pinOf(other), { pin: undefined }]) {
+    const both = [otherIs(copied, fetched), partnerIs(bundle(root, below, rival))];
+    for (const domains of [both, both.toReversed()]) {
+      assert.is(anchors("partner.example", domains), "CN=partner,CN=partner 2,CN=rival");
+      assert.is(anchors("other.example", domains), "CN=other,CN=rival", "no pin says whose the last one is");
+      const told = make({ domains }).warnings.filter(({ code }) => code === "anchor-foreign");
+      assert.equal(told.map(({ domain, subject }) => [domain, subject]), [
+        ["other.example", "CN=partner"],
+        ["other.example", "CN=partner 2"],
+      ]);
+    }
+  }
+  assert.is(anchors("other.example", [otherIs(copied), partnerIs(undefined)]), "CN=other,CN=partner 2,CN=rival");
+  // A certificate that another CA made for a CA's key takes nothing from that CA.
+  const crossed = forge("rival", { ca: true, issuer: root, keyOf: rival });
+  const crossing = [otherIs(bundle(other, rival)), partnerIs(bundle(root, crossed))];
+  assert.is(anchors("other.example", crossing), "CN=other,CN=rival");
+  assert.is(anchors("partner.example", crossing), "CN=partner,CN=rival");
+  // What the operator wrote into a file is not judged by what a partner serves.
+  const file = { name: "other.example", trust: copied };
+  assert.is(
+    anchors("other.example", [file, partnerIs(bundle(root, below))]),
+    "CN=other,CN=partner,CN=partner 2,CN=rival",
+  );
+});
 
 test("a domain's candidate paths use up no other domain's budget, and take no other's places", () => {
   // As many namesakes of the partner's CA as the budget has checks.
