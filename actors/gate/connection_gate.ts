@@ -26,6 +26,7 @@ import { holds, pkiChecks } from "../../pki/checks/check_table.ts";
 import { HandshakeTimeout, HungUp, Internal, type Refusal } from "../../pki/refusal.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import type { CloseReason, GateCommand, GateEvent, GatePhase } from "../../transport/port.ts";
+import { timerMaxMs } from "../runtime/ports.ts";
 import {
   evaluateAdmission,
   evaluateChecks,
@@ -34,15 +35,9 @@ import {
   type VerifyingCheckName,
   verifyingChecks,
 } from "./gate_checks.ts";
-import {
-  type ConnectionGateContext,
-  type ConnectionGateInput,
-  contextFrom,
-  timerMaxMs,
-  untilExpiryMs,
-} from "./gate_context.ts";
+import { type ConnectionGateContext, type ConnectionGateInput, contextFrom, untilExpiryMs } from "./gate_context.ts";
 
-export { type ConnectionGateContext, type ConnectionGateInput, expiryCheckMinMs, timerMaxMs } from "./gate_context.ts";
+export { type ConnectionGateContext, type ConnectionGateInput, expiryCheckMinMs } from "./gate_context.ts";
 
 /** The refusal of a failed check; a check without an outcome is a defect, and refuses. */
 function refusalOf(context: ConnectionGateContext, check: GateCheckName): Refusal {

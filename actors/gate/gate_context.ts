@@ -6,6 +6,7 @@
 import { type CheckFunctions, holds } from "../../pki/checks/check_table.ts";
 import type { Refusal } from "../../pki/refusal.ts";
 import type { CloseReason, GateInput } from "../../transport/port.ts";
+import { timerMaxMs } from "../runtime/ports.ts";
 import type { CheckInput, GateEvidence } from "./gate_checks.ts";
 
 /** The input of a gate: what the transport tells of the connection, and the node's clock. */
@@ -37,8 +38,6 @@ export interface ConnectionGateConstants extends CheckInput {
   readonly checks: CheckFunctions | undefined;
 }
 
-/** The longest delay that a timer of either runtime keeps: a longer one fires after a millisecond. */
-export const timerMaxMs = 2 ** 31 - 1;
 /** The shortest time between two checks of an expiry, in milliseconds: a clock that stands still is not read in a loop. */
 export const expiryCheckMinMs = 50;
 

@@ -19,9 +19,8 @@ import { type ActorRef, assign, enqueueActions, sendTo, setup, type Snapshot } f
 import type { Rule } from "../../transport/authorization/authorize.ts";
 import type { DrainAnswer, NodeIdentity, TransportFact } from "../../transport/port.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
-import { timerMaxMs } from "../gate/connection_gate.ts";
 import type { HasParent } from "../runtime/parent.ts";
-import type { Ports } from "../runtime/ports.ts";
+import { type Ports, timerMaxMs } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 import type { MemberConnected, RoleEvent, TransportRef } from "../runtime/role.ts";
 

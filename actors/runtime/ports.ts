@@ -51,6 +51,9 @@ export interface Ports {
   readonly run: Run;
 }
 
+/** The longest delay that a timer of either runtime keeps: a longer one fires after a millisecond. */
+export const timerMaxMs = 2 ** 31 - 1;
+
 /** Milliseconds by a clock that makes no steps: differences are durations, and nothing that a peer or a file names compares with it. */
 export function monotonicNow({ now, monotonic = now }: Pick<Ports, "now" | "monotonic">): number {
   return monotonic();

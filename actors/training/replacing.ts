@@ -5,7 +5,8 @@
  */
 import type { RequestAnswer } from "../../transport/port.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
-import { answerAs } from "../runtime/role.ts";
+import { monotonicNow } from "../runtime/ports.ts";
+import { answerAs, type RoleOutcome } from "../runtime/role.ts";
 import {
   type ChangeAnswered,
   minTrainersDefault,
@@ -106,6 +107,13 @@ function lackOf({ training, config }: TrainingContext): string {
   return training.aggregator === undefined ? `no aggregator, and ${trainers}` : trainers;
 }
 
+/** When a training that begins to wait for members has waited long enough. */
+export function waitEnd(
+  { ports, config: { job: { resources: { waitS = waitSecondsDefault } } } }: TrainingContext,
+): number {
+  return monotonicNow(ports) + waitS * 1_000;
+}
+
 /** The training waits for members. */
 export function reportWaiting({ context }: { readonly context: TrainingContext }): void {
   const { ports, id, training, config } = context;
@@ -135,7 +143,7 @@ export function reportStrong({ context: { ports, id, training } }: { readonly co
 }
 
 /** Why a training that waited too long failed. */
-export function failedWaiting({ context }: { readonly context: TrainingContext }) {
+export function failedWaiting(context: TrainingContext): RoleOutcome {
   const { waitS = waitSecondsDefault } = context.config.job.resources;
-  return { type: "failed", reason: `it has ${lackOf(context)}, and waited ${waitS} s` } as const;
+  return { type: "failed", reason: `it has ${lackOf(context)}, and waited ${waitS} s` };
 }

@@ -26,7 +26,16 @@ import {
 } from "./participants.ts";
 import { find, noteLookup, noteProvider, noteProviderGone, seek, takeProvider } from "./provider.ts";
 import { keptWeights } from "./repository_weights.ts";
-import { changeAgain, changeTrainers, forgive, noteChange, reportStrong, reportWaiting } from "./replacing.ts";
+import {
+  changeAgain,
+  changeTrainers,
+  failedWaiting,
+  forgive,
+  noteChange,
+  reportStrong,
+  reportWaiting,
+  waitEnd,
+} from "./replacing.ts";
 import { type LostParticipant, type TrainingArgs, type TrainingContext, trainingSetup } from "./training_setup.ts";
 import { announceRun, noteRun, releaseAll, releaseEnded, releaseUnanswered } from "./releasing.ts";
 
@@ -103,8 +112,10 @@ export const trainingWithActions = trainingSetup.extend({
     noteChange: enqueueActions(noteChange),
     changeAgain: enqueueActions(changeAgain),
     forgive: enqueueActions(forgive),
+    beginWait: assign(({ context }) => ({ waitEndsAt: waitEnd(context) })),
     reportWaiting,
     reportStrong,
+    failWaiting: assign(({ context }) => ({ outcome: failedWaiting(context) })),
     raiseLost: raise((_, lost: LostParticipant) => ({ type: "participant.lost", ...lost })),
     noteEvaluated: assign((
       _,

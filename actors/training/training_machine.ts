@@ -36,7 +36,6 @@ import {
   tailMs,
 } from "./training_setup.ts";
 import { aggregatorAllocation, trainerAllocation, trainersAtStart } from "./seeking.ts";
-import { failedWaiting } from "./replacing.ts";
 import { unrememberedRun } from "./run_number.ts";
 import { firstSlice } from "./slices.ts";
 import { emptyTraining } from "./training.ts";
@@ -54,6 +53,7 @@ export const trainingMachine = trainingWithActions.createMachine({
     isRestart: false,
     first: "trainers",
     turnEndsAt: 0,
+    waitEndsAt: 0,
     excluded: {},
     barred: [],
     evaluation: "none",
@@ -370,13 +370,15 @@ export const trainingMachine = trainingWithActions.createMachine({
         strength: {
           initial: "enough",
           states: {
-            enough: { always: { guard: "isTooFew", target: "waiting" } },
+            enough: {
+              always: { guard: "isTooFew", target: "waiting", actions: ["beginWait", "reportWaiting"] },
+            },
             waiting: {
-              entry: "reportWaiting",
-              always: { guard: "isStrong", target: "enough", actions: "reportStrong" },
-              after: {
-                wait: { target: "#training.failed", actions: { type: "setOutcome", params: failedWaiting } },
-              },
+              always: [
+                { guard: "isStrong", target: "enough", actions: "reportStrong" },
+                { guard: "hasWaited", target: "#training.failed", actions: "failWaiting" },
+              ],
+              after: { wait: { target: "waiting", reenter: true } },
             },
           },
         },

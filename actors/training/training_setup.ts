@@ -14,7 +14,7 @@ import { evaluationMachine } from "./evaluation.ts";
 import type { Evaluator } from "./evaluator.ts";
 import { heldLeaseMachine } from "./held_lease.ts";
 import type { EventsOf } from "../runtime/effect_actor.ts";
-import { monotonicNow, type Ports } from "../runtime/ports.ts";
+import { monotonicNow, type Ports, timerMaxMs } from "../runtime/ports.ts";
 import type { HasParent } from "../runtime/parent.ts";
 import type { RoleEvent, RoleInput, RoleOutcome } from "../runtime/role.ts";
 import { type FoundDataset, readDatasetRecord } from "../data/dataset_record.ts";
@@ -125,6 +125,8 @@ export interface TrainingContext extends TrainingInput {
   readonly first: "trainers" | "aggregator";
   /** When its turn to look for workers is over, in milliseconds since the epoch. */
   readonly turnEndsAt: number;
+  /** When it has waited for members long enough, by the clock without steps. */
+  readonly waitEndsAt: number;
   /** Workers that refused or failed, and until when they are not leased again, in milliseconds since the epoch. */
   readonly excluded: Readonly<Record<Peer, number>>;
   /** Members whose updates or results were rejected: not leased again in this run, under no key. */
@@ -346,6 +348,7 @@ export const trainingSetup = setup({
     hasUntold: ({ context }) => untoldTrainers(context.training).length > 0,
     isTooFew: ({ context }) => isTooFew(context),
     isStrong: ({ context }) => !isTooFew(context),
+    hasWaited: ({ context: { ports, waitEndsAt } }) => monotonicNow(ports) >= waitEndsAt,
     isAggregatorBehind: ({ context }) => isAggregatorBehind(context.training),
     isAggregated: ({ context }) => context.training.aggregator?.state === "done",
     isResultSent: ({ context: { training: { aggregator } } }) =>
@@ -363,7 +366,7 @@ export const trainingSetup = setup({
       const [least, most] = patience?.restMs ?? [0, 0];
       return Math.round(least + (most - least) * ports.random());
     },
-    wait: ({ context }) => (context.config.job.resources.waitS ?? waitSecondsDefault) * 1_000,
+    wait: ({ context: { ports, waitEndsAt } }) => Math.min(timerMaxMs, Math.max(0, waitEndsAt - monotonicNow(ports))),
   },
 });
 

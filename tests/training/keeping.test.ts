@@ -6,6 +6,8 @@ import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { layoutDigest } from "../../actors/learning/mod.ts";
+import type { DilocoJobConfig } from "../../actors/config/config.ts";
+import { timerMaxMs } from "../../actors/runtime/ports.ts";
 import { eventually, streamPair, temporary } from "../support/job_world.ts";
 import { configIn, tensors, trained } from "../support/kept_training.ts";
 import { changeAgainMs } from "../../actors/training/replacing.ts";
@@ -92,6 +94,26 @@ test("an aggregator whose result does not fit is lost; the round is done again w
   assert.equal(world.reported("round.finished"), []);
   assert.equal(world.reported("training.waiting").length, 1);
   actor.send({ type: "role.drain" });
+  folder.remove();
+});
+
+test("bug: a training that may wait for members longer than a timer of the runtime lasts failed at once", async () => {
+  const folder = temporary();
+  const { job, ...config } = configIn(folder.path, 2) as ReturnType<typeof configIn> & { job: DilocoJobConfig };
+  const dayMs = 86_400_000;
+  const waiting = { ...config, job: { ...job, resources: { ...job.resources, waitS: 60 * dayMs / 1_000 } } };
+  const { world, scheduler, actor } = await trained(waiting as ReturnType<typeof configIn>);
+  const start = world.clock.setTimeout.bind(world.clock);
+  world.clock.setTimeout = (task, ms) => start(task, ms > timerMaxMs ? 1 : ms);
+  actor.send({ type: "peer.closed", peer: "a", identity: identityOf("a"), reason: revoked });
+  for (const ms of [10, 20 * dayMs, 20 * dayMs, 20 * dayMs - 1_000]) {
+    world.clock.increment(ms);
+    assert.is(scheduler.getSnapshot().status, "active", `after ${ms} ms more`);
+  }
+  assert.is(world.reported("training.waiting").length, 1);
+  world.clock.increment(1_000);
+  const { output } = scheduler.getSnapshot();
+  assert.match(JSON.stringify(output), /waited 5184000 s/);
   folder.remove();
 });
 
