@@ -14,6 +14,7 @@ import { startThread } from "../runtime/thread.ts";
 import { LoadError } from "./load_error.ts";
 import type { KeepTarget } from "./crl_finder.ts";
 import type { CrlWork, CrlWorkEvent, HashWork, KeepWork, WrittenFile } from "./crl_worker.ts";
+import { readingMs, withinDeadline } from "./patient_files.ts";
 import { readBytes, type ReadOptions } from "./read_whole.ts";
 
 /** A file of at least this many bytes is read apart. Smaller ones are read in less time than a thread takes to start. */
@@ -40,13 +41,13 @@ export function readCrls(
   const whole = Effect.map(readBytes(options), ({ bytes }) => bytes);
   return Effect.gen(function* () {
     const files = yield* FileSystem;
-    const size = yield* files.stat(options.path).pipe(
+    const size = yield* withinDeadline(options.path, Effect.uninterruptible(files.stat(options.path))).pipe(
       Effect.map(({ type, size }) => type === "File" ? Number(size) : 0),
       Effect.catch(() => Effect.succeed(0)), // the reading itself reports the problem
     );
     if (size < apartBytesMin || size > options.bytesMax) return yield* whole;
-    return yield* readApart(options, trust).pipe(
-      Effect.catchTag("ApartFailed", (): Effect.Effect<CrlSource, LoadError, FileSystem> => whole),
+    return yield* withinDeadline(options.path, readApart(options, trust), readingMs(size)).pipe(
+      Effect.catchTag(["ApartFailed", "PlatformError"], (): Effect.Effect<CrlSource, LoadError, FileSystem> => whole),
     );
   });
 }
@@ -117,9 +118,10 @@ function askThread(work: CrlWork | HashWork | KeepWork): Effect.Effect<CrlWorkEv
     thread.once("exit", (code) => fail(`it ended with ${code}`));
     thread.ref();
     thread.postMessage(work);
-    return Effect.sync(() => {
+    // It ends only when a call of the system in it does.
+    return Effect.promise(() => {
       leave();
-      void thread.terminate();
+      return thread.terminate();
     });
   }).pipe(Effect.catchDefect((error) => Effect.fail(new ApartFailed({ detail: String(error) }))));
 }

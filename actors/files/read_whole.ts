@@ -9,6 +9,7 @@ import { type File, FileSystem } from "effect/FileSystem";
 import type { PlatformError } from "effect/PlatformError";
 import { LoadError } from "./load_error.ts";
 import { deniedByDeno } from "./denied.ts";
+import { readingMs, withinDeadline } from "./patient_files.ts";
 import { placeTried } from "./place_tried.ts";
 
 /** A file as it was read. */
@@ -60,26 +61,31 @@ function readChunks(
     if (Number(size) <= bytesMax) return Effect.void;
     return refuse("too-large", `the ${what} has ${size} bytes, more than ${bytesMax}`, `Check ${options.key}.`);
   };
-  const read = Effect.gen(function* () {
+  const read = (files: FileSystem) =>
+    Effect.gen(function* () {
+      const file = yield* files.open(path, { flag: "r" });
+      const info = yield* Effect.uninterruptible(file.stat);
+      yield* checkSize(info);
+      const chunks: Uint8Array[] = [];
+      let left = bytesMax + 1;
+      for (;;) {
+        const size = Math.min(left, Math.max(Number(info.size), 1) + 1);
+        const chunk = Option.getOrUndefined(yield* Effect.uninterruptible(file.readAlloc(size)));
+        if (chunk === undefined || chunk.length === 0) break;
+        chunks.push(chunk);
+        left -= chunk.length;
+        if (left <= 0) {
+          yield* refuse("too-large", `the ${what} grows beyond ${bytesMax} bytes`, `Check ${options.key}.`);
+        }
+      }
+      return { chunks, mode: info.mode & 0o777 };
+    });
+  return Effect.gen(function* () {
     const files = yield* FileSystem;
-    yield* checkSize(yield* files.stat(path));
-    const file = yield* files.open(path, { flag: "r" });
-    const info = yield* file.stat;
+    const info = yield* withinDeadline(path, Effect.uninterruptible(files.stat(path)));
     yield* checkSize(info);
-    const chunks: Uint8Array[] = [];
-    let left = bytesMax + 1;
-    for (;;) {
-      const chunk = Option.getOrUndefined(yield* file.readAlloc(Math.min(left, Math.max(Number(info.size), 1) + 1)));
-      if (chunk === undefined || chunk.length === 0) break;
-      chunks.push(chunk);
-      left -= chunk.length;
-      if (left <= 0) yield* refuse("too-large", `the ${what} grows beyond ${bytesMax} bytes`, `Check ${options.key}.`);
-    }
-    return { chunks, mode: info.mode & 0o777 };
-  });
-  return Effect.scoped(read).pipe(
-    Effect.mapError((error) => error._tag === "LoadError" ? error : unreadable(error, options)),
-  );
+    return yield* withinDeadline(path, Effect.scoped(read(files)), readingMs(Number(info.size)));
+  }).pipe(Effect.mapError((error) => error._tag === "LoadError" ? error : unreadable(error, options)));
 }
 
 function textOf(chunks: readonly Uint8Array[]): string {
@@ -110,6 +116,13 @@ function unreadable(error: PlatformError, { path, what, key }: ReadOptions): Loa
         detail: `this user may not read the ${what}`,
         mend: `Give it to the node's user: chown "$(id -un)" ${path}`,
       });
+    case "TimedOut":
+      return new LoadError({
+        ...common,
+        problem: "unreadable",
+        detail: `its file system does not answer, so the ${what} cannot be read`,
+        mend: `Bring the server of its mount back, or put the file on a local disk and correct ${key}.`,
+      });
     default:
       return new LoadError({
         ...common,
@@ -122,16 +135,19 @@ function unreadable(error: PlatformError, { path, what, key }: ReadOptions): Loa
 
 /**
  * What tells one state of a file from another without reading it: device, inode, size and time of the last change.
- * A file that is not there, or cannot be looked at, has a signature too. Links are followed.
+ * A file that is not there, cannot be looked at, or does not answer, has a signature too. Links are followed.
  */
 export function signatureOf(path: string): Effect.Effect<string, never, FileSystem> {
-  return Effect.flatMap(FileSystem, (files) =>
-    Effect.match(files.stat(path), {
-      onSuccess: ({ dev, ino, size, mtime, mode }) => {
-        const changedAt = Option.isSome(mtime) ? mtime.value.getTime() : "-";
-        const inode = Option.isSome(ino) ? ino.value : "-";
-        return `${dev}/${inode}/${size}/${changedAt}/${mode}`;
-      },
-      onFailure: (error) => error.reason._tag,
-    }));
+  return Effect.flatMap(
+    FileSystem,
+    (files) =>
+      Effect.match(withinDeadline(path, Effect.uninterruptible(files.stat(path))), {
+        onSuccess: ({ dev, ino, size, mtime, mode }) => {
+          const changedAt = Option.isSome(mtime) ? mtime.value.getTime() : "-";
+          const inode = Option.isSome(ino) ? ino.value : "-";
+          return `${dev}/${inode}/${size}/${changedAt}/${mode}`;
+        },
+        onFailure: (error) => error.reason._tag,
+      }),
+  );
 }

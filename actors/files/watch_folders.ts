@@ -3,9 +3,10 @@
  *
  * @module
  */
-import { Cause, Effect, Exit, Stream } from "effect";
+import { Cause, Effect, Exit, Schedule, Stream } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import { type EffectInput, fromSource, type SendingLogic } from "../runtime/effect_actor.ts";
+import { answerMs, withinDeadline } from "./patient_files.ts";
 
 /** Folders are watched, not files: a file that is replaced by a rename is another file. */
 export interface WatchInput extends EffectInput {
@@ -24,8 +25,17 @@ export const watchFoldersLogic: SendingLogic<WatchEvent, WatchInput> = fromSourc
   const touched = () => send({ type: "files.touched" });
   const watch = Effect.gen(function* () {
     const files = yield* FileSystem;
+    // A folder that does not answer would hold a thread for each watch of it. The others are watched meanwhile.
+    const look = (folder: string) =>
+      Effect.retry(withinDeadline(folder, Effect.uninterruptible(files.stat(folder))), {
+        while: ({ reason }) => reason._tag === "TimedOut",
+        schedule: Schedule.spaced(answerMs),
+      });
     const watchOne = (folder: string) =>
-      Stream.runForEach(files.watch(folder, { onReady: touched }), () => Effect.sync(touched));
+      Effect.andThen(
+        look(folder),
+        Stream.runForEach(files.watch(folder, { onReady: touched }), () => Effect.sync(touched)),
+      );
     yield* Effect.forEach([...new Set(input.folders)], watchOne, { concurrency: "unbounded", discard: true });
   });
   return input.ports.run(watch, (exit) => {

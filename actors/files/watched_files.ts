@@ -106,7 +106,10 @@ export interface WatchedFilesContext extends WatchedFilesInput {
  */
 export const settleRoundsMax = 7;
 
-/** Looks at files: each has a signature that changes with the file. Never fails. */
+/**
+ * Looks at files: each has a signature that changes with the file. Never fails. A file that does not answer holds up the others once, until
+ * its deadline.
+ */
 export function lookAtFiles(paths: readonly string[]): Effect.Effect<FilesLook, never, FileSystem> {
   return Effect.map(
     Effect.forEach(paths, (path) => Effect.map(signatureOf(path), (signature) => [path, signature] as const)),

@@ -30,7 +30,8 @@ export function makeVirtualRun({ clock, disk, random }: VirtualRunOptions): Run 
       nextDoubleUnsafe: random,
       nextIntUnsafe: () => Math.floor(random() * 2 ** 53) - 2 ** 52,
     }),
-    Context.add(FileSystem, disk),
+    // One for each process: operations under way end with it, and those of the next do not wait for them.
+    Context.add(FileSystem, { ...disk }),
     Context.add(Path, posixPath),
     Context.add(ChildProcessSpawner, noProcesses),
     // A full disk shows when it is written to.

@@ -4,13 +4,15 @@ import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { Result } from "effect";
+import { Effect, Result } from "effect";
+import { FileSystem } from "effect/FileSystem";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { checkOwnChain, type IdentityPair, makeIdentity, type TrustWatch, watchTrust } from "../../mod.ts";
+import type { Ports, Report } from "../../actors/runtime/ports.ts";
 import { makePorts } from "../../actors/runtime/real_ports.ts";
 import type { WatchTrustOptions } from "../../actors/trust/watch_trust.ts";
-import type { TrustSnapshot } from "../../pki/trust.ts";
+import { domainOf, type TrustSnapshot } from "../../pki/trust.ts";
 import { makeTestPki } from "../support/pki.ts";
 import { until } from "../support/transports.ts";
 
@@ -152,6 +154,77 @@ watching("a trust store that dies is a failure of the watch: revocations would b
   await trust.close();
   await real.dispose();
 });
+
+watching(
+  "bug: a file on a mount whose server is gone held up the node's own revocations, and each reload took a thread",
+  async () => {
+    const paths = await files();
+    const mount = join(folder, "mount");
+    await mkdir(mount);
+    const partner = await makeTestPki({ organization: "Partner", domain: "partner.example" });
+    const [trustPem, crlsPem] = [join(folder, "partner.pem"), join(mount, "crls.pem")];
+    await writeFile(trustPem, partner.trustPem);
+    await writeFile(crlsPem, await partner.crls());
+    const back = Promise.withResolvers<void>();
+    let gone = false;
+    const hanging: string[] = [];
+    /** Operations on the mount that are not answered until the server is back. */
+    const held = <A, E, R>(path: string, operation: Effect.Effect<A, E, R>) =>
+      Effect.suspend(() => {
+        if (!gone || !path.startsWith(mount)) return operation;
+        hanging.push(path);
+        return Effect.andThen(Effect.promise(() => back.promise), operation);
+      });
+    const services = new Map<FileSystem, FileSystem>();
+    const holding = (real: FileSystem): FileSystem => {
+      const known = services.get(real) ??
+        {
+          ...real,
+          stat: (path) => held(path, real.stat(path)),
+          open: (path, options) => held(path, real.open(path, options)),
+        };
+      services.set(real, known);
+      return known;
+    };
+    const real = makePorts(() => {});
+    const ports: Ports = {
+      ...real,
+      run: (effect, onExit) => real.run(Effect.updateService(effect, FileSystem, holding), onExit),
+    };
+    const changes: TrustSnapshot[] = [];
+    const warnings: Report[] = [];
+    const domains = [{ name: "partner.example", trust: trustPem, crlsPem }];
+    const options = {
+      ports,
+      onChange: (each: TrustSnapshot) => changes.push(each),
+      onWarning: (each: Report) => warnings.push(each),
+    };
+    const trust = await watch({ ...paths, domains }, options);
+    gone = true;
+    for (const number of [2n, 3n]) {
+      await replace(paths.crlsPem, await pki.crls({ number, revoked: [node] }));
+      for (let reloads = 0; reloads < 3; reloads++) trust.reload();
+      await until("the node's own list", () => numberOf(changes.at(-1)) === number);
+    }
+    assert.equal(hanging.toSorted(), [mount, crlsPem], "one operation of each");
+    assert.equal([...new Set(warnings.map(({ event }) => event))], ["trust.broken"]);
+    assert.match(warnings[0]?.message ?? "", `Cannot load ${crlsPem}: its file system does not answer`);
+    assert.is(numberOf(changes.at(-1), "partner.example"), 1n, "the previous content stays");
+    await replace(crlsPem, await partner.crls({ number: 2n }));
+    gone = false;
+    back.resolve();
+    await until("the partner's list", () => numberOf(changes.at(-1), "partner.example") === 2n);
+    await trust.close();
+    await real.dispose();
+  },
+);
+
+/** The number of a domain's list. */
+function numberOf(snapshot: TrustSnapshot | undefined, domain?: string): bigint | undefined {
+  const lists = snapshot === undefined ? [] : domainOf(snapshot, domain).revocation?.lists ?? [];
+  const numbers = lists.map(({ number }) => BigInt(number ?? 0n)).toSorted((a, b) => a < b ? -1 : 1);
+  return numbers.at(-1);
+}
 
 watching("without onFailed such an error ends the process", async () => {
   const paths = await files();
