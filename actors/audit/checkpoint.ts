@@ -112,12 +112,15 @@ export function openCheckpoint(note: string, key: AuditKey): TreeHead | Checkpoi
       [];
   const head: TreeHead = { origin, size: Number(size), root: Buffer.from(root, "base64") };
   if (origin === "" || !Number.isSafeInteger(head.size) || head.root.length !== hashBytes) return "malformed";
+  // A decoder ignores the unused bits of a last character: one value has one text.
+  if (textOf(head) !== note.slice(0, note.indexOf("\n\n") + 1)) return "malformed";
   const id = keyId(key);
   let problem: CheckpointProblem = "unsigned";
   for (const line of lines.split("\n").slice(0, -1)) {
     const [, name, encoded = ""] = line.split(" ");
     const bytes = Buffer.from(encoded, "base64");
     if (name !== key.name || !sameBytes(bytes.subarray(0, 4), id)) continue;
+    if (bytes.toString("base64") !== encoded) return "malformed";
     if (isSigned(textOf(head), bytes.subarray(4), key)) return head;
     problem = "forged";
   }

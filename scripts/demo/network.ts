@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { once } from "node:events";
+import { randomInt } from "node:crypto";
 import { mkdirSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
+import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import type { Runtime } from "../check/runtimes.ts";
 import { permissionsFor } from "../program/deno_permissions.ts";
@@ -23,15 +23,25 @@ const resultTimeoutMs = 60_000;
 /** The demo's own certificate: it probes as an operator would. */
 export const operator = "operator";
 
-/** Free ports of the loopback interface, now: all are held until the last is found, so that none comes twice. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  const ports = await Promise.all(servers.map(async (server) => {
-    await once(server.listen(0, "127.0.0.1"), "listening");
-    return (server.address() as AddressInfo).port;
-  }));
-  await Promise.all(servers.map((server) => new Promise((closed) => server.close(closed))));
-  return ports;
+/**
+ * Free ports of the loopback interface, now. None of those that the system gives to outgoing connections: another program could get one
+ * before its node starts.
+ */
+async function freePorts(count: number): Promise<readonly number[]> {
+  const ports = new Set<number>();
+  while (ports.size < count) {
+    const port = randomInt(20_000, 32_000);
+    if (await isFree(port)) ports.add(port);
+  }
+  return [...ports];
+}
+
+function isFree(port: number): Promise<boolean> {
+  const server = createServer();
+  return new Promise((resolve) => {
+    server.once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+  });
 }
 
 /** What runs, before it runs. */

@@ -75,7 +75,7 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
 }
 
 const failures: [name: string, args: readonly string[], code: number, said: RegExp][] = [
-  ["a node that cannot start", ["run", "-c", "missing.toml"], 1, /missing\.toml/],
+  ["a node without its configuration", ["run", "-c", "missing.toml"], 2, /missing\.toml/],
   ["wrong usage", ["run", "--no-such-flag"], 2, /no-such-flag/],
 ];
 for (const [name, args, expected, said] of failures) {

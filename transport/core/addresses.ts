@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { standsFor } from "../../pki/member.ts";
+import type { PeerIdentity } from "../../pki/path.ts";
 import type { AddressText, PeerText } from "../port.ts";
 import type { ConnectionTable } from "./connection_table.ts";
 import type { WireConnection } from "./wire.ts";
@@ -17,16 +19,20 @@ export function namingPeer(address: AddressText, peer: PeerText): AddressText {
   return `${address.replace(/\/p2p\/[^/]+$/, "")}/p2p/${peer}`;
 }
 
-/** Whether a connection with this peer leads straight to one of these addresses, or to the peer that one of them names. */
+/**
+ * Whether a connection with this member leads straight to one of these addresses, or to the gateway that one of them names. The key of a
+ * gateway may have certificates of other roles: those members are none.
+ */
 export function leadsToGateway(
   { relay, address }: Pick<WireConnection, "relay" | "address">,
-  peer: PeerText | undefined,
+  member: Pick<PeerIdentity, "peer" | "role"> | undefined,
   gatewayAddresses: readonly AddressText[],
 ): boolean {
   if (relay !== undefined) return false;
   const place = withoutPeer(address);
+  const named = member !== undefined && standsFor(member.role, "gateway") ? `/p2p/${member.peer}` : undefined;
   return gatewayAddresses.some((gateway) =>
-    withoutPeer(gateway) === place || (peer !== undefined && gateway.endsWith(`/p2p/${peer}`))
+    withoutPeer(gateway) === place || (named !== undefined && gateway.endsWith(named))
   );
 }
 
@@ -37,8 +43,8 @@ export function gatewaysAmong(
 ): readonly PeerText[] {
   const peers = new Set<PeerText>();
   for (const connection of table.open()) {
-    const peer = table.identityOf(connection)?.peer;
-    if (peer !== undefined && leadsToGateway(connection, peer, gatewayAddresses)) peers.add(peer);
+    const member = table.identityOf(connection);
+    if (member !== undefined && leadsToGateway(connection, member, gatewayAddresses)) peers.add(member.peer);
   }
   return [...peers];
 }

@@ -36,10 +36,10 @@ export class Gateways {
     this.#init = init;
   }
 
-  /** Why a peer may not be at the end of a connection there; undefined unless it is a configured gateway's address or PeerID. */
+  /** Why a peer may not be at the end of a connection there; undefined unless it is a configured gateway's address, or the gateway that one names. */
   refusalOf(place: Pick<WireConnection, "relay" | "address">, identity: PeerIdentity): NotAuthorized | undefined {
     const { input: { gatewayAddresses }, acts } = this.#init;
-    return leadsToGateway(place, identity.peer, gatewayAddresses) ? acts.refusalOf("gateway", identity) : undefined;
+    return leadsToGateway(place, identity, gatewayAddresses) ? acts.refusalOf("gateway", identity) : undefined;
   }
 
   /** The same of a dial's target. A connection that there was may lead elsewhere: what is asked for as a gateway is one. */
@@ -51,9 +51,9 @@ export class Gateways {
 
   /** Whether a peer is a configured gateway that is connected; at a gateway, whether it is this node itself. */
   isGateway(peer: PeerText): boolean {
-    const { input: { role, identity, gatewayAddresses }, table } = this.#init;
+    const { input: { role, identity }, table } = this.#init;
     if (role === "gateway") return peer === identity.peer;
-    return [...table.of(peer)].some((connection) => leadsToGateway(connection, peer, gatewayAddresses));
+    return [...table.of(peer)].some((connection) => this.#leadsToGateway(connection));
   }
 
   /**
@@ -66,7 +66,7 @@ export class Gateways {
     for (const connection of table.open()) {
       const identity = table.identityOf(connection);
       if (identity === undefined || identity.role !== undefined) continue;
-      if (leadsToGateway(connection, identity.peer, gatewayAddresses)) return true;
+      if (leadsToGateway(connection, identity, gatewayAddresses)) return true;
     }
     return false;
   }
@@ -114,6 +114,6 @@ export class Gateways {
 
   #leadsToGateway(connection: WireConnection): boolean {
     const { input: { gatewayAddresses }, table } = this.#init;
-    return leadsToGateway(connection, table.identityOf(connection)?.peer, gatewayAddresses);
+    return leadsToGateway(connection, table.identityOf(connection), gatewayAddresses);
   }
 }

@@ -8,6 +8,7 @@ import { multiaddr } from "@multiformats/multiaddr";
 import type { AddressText, PeerText, TransportInput } from "../port.ts";
 import { addressFilter } from "./address_filter.ts";
 import { reservationTtlMs } from "./admission.ts";
+import type { PeerIdentity } from "../../pki/path.ts";
 import { leadsToGateway } from "./addresses.ts";
 import type { Clock, Timer } from "./clock.ts";
 import type { Outbox } from "./outbox.ts";
@@ -58,9 +59,11 @@ export class Reachability {
   }
 
   /** A connection was established: where it leads to a configured gateway, a relayed address is asked for. */
-  established(connection: WireConnection, peer: PeerText): void {
+  established(connection: WireConnection, member: Pick<PeerIdentity, "peer" | "role">): void {
     const { relay, gatewayAddresses } = this.#init.input;
-    if (relay === "client" && leadsToGateway(connection, peer, gatewayAddresses)) this.#reserve(connection, peer, 0);
+    if (relay === "client" && leadsToGateway(connection, member, gatewayAddresses)) {
+      this.#reserve(connection, member.peer, 0);
+    }
   }
 
   #reserve(connection: WireConnection, relay: PeerText, failures: number): void {

@@ -161,7 +161,7 @@ export class Session {
     this.#links.established(identity.peer);
     this.#init.outbox.tell({ type: first ? "peer.established" : "peer.reconnected", peer: identity.peer, identity });
     this.#verified.seen(identity);
-    this.#reachability.established(connection, identity.peer);
+    this.#reachability.established(connection, identity);
   }
 
   #left(identity: PeerIdentity, reason: CloseReason, last: boolean): void {

@@ -53,6 +53,9 @@ function nodeOf(input: Partial<TransportInput> = {}, places: (attempt: number) =
   return { reachability, clock, facts, serves, asked, over, state, connection };
 }
 
+/** A gateway of this PeerID. */
+const at = (peer: string) => ({ peer, role: "gateway" }) as const;
+
 test("a gateway's DHT is ready at once, another node's when it has searched for itself; each tells it once", () => {
   const { reachability, facts } = nodeOf({ role: "gateway" });
   reachability.started();
@@ -102,7 +105,7 @@ test("a node that waits for a relay is not reachable by an address that only its
 
 test("a relay without a place is asked again after one second, then after twice as long each time, up to a minute", () => {
   const { reachability, clock, asked, connection } = nodeOf({}, () => false);
-  reachability.established(connection, relay);
+  reachability.established(connection, at(relay));
   clock.pass(1_000 + 2_000 + 4_000 + 8_000 + 16_000 + 32_000 + 60_000 + 60_000);
   const waits = asked.map((at, index) => at - (asked[index - 1] ?? 0));
   assert.equal(waits, [0, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
@@ -112,13 +115,13 @@ test("a relay without a place is asked again after one second, then after twice 
 
 test("only a direct connection to a configured gateway is asked, once while it holds the reservation", () => {
   const { reachability, clock, asked, connection } = nodeOf();
-  reachability.established(new FakeConnection({ address: "/ip4/127.0.0.1/tcp/4002" }), relay);
-  reachability.established(new FakeConnection({ address: gateway, relay }), relay);
+  reachability.established(new FakeConnection({ address: "/ip4/127.0.0.1/tcp/4002" }), at(relay));
+  reachability.established(new FakeConnection({ address: gateway, relay }), at(relay));
   assert.equal(asked, []);
-  reachability.established(connection, relay);
-  reachability.established(connection, relay);
+  reachability.established(connection, at(relay));
+  reachability.established(connection, at(relay));
   clock.settle();
-  reachability.established(connection, relay);
+  reachability.established(connection, at(relay));
   assert.is(asked.length, 1);
 });
 
@@ -126,15 +129,15 @@ test("bug: a gateway that an address names was not asked over a connection to an
   const { reachability, asked } = nodeOf({ gatewayAddresses: [`${gateway}/p2p/${relay}`] });
   const elsewhere = new FakeConnection({ direction: "outbound", address: "/ip4/10.0.0.9/tcp/4001" });
   elsewhere.isOpen = true;
-  reachability.established(elsewhere, "another");
+  reachability.established(elsewhere, at("another"));
   assert.equal(asked, []);
-  reachability.established(elsewhere, relay);
+  reachability.established(elsewhere, at(relay));
   assert.equal(asked, [0]);
 });
 
 test("a reservation that is lost is told, and asked for again where the relay is still connected", () => {
   const { reachability, clock, asked, facts, connection, state } = nodeOf();
-  reachability.established(connection, relay);
+  reachability.established(connection, at(relay));
   clock.settle();
   state.best = undefined;
   reachability.reservationLost(relay);
@@ -150,7 +153,7 @@ test("a reservation that is lost is told, and asked for again where the relay is
 
 test("bug: a wall clock that was set back ended a reservation for good: its renewal followed the wall clock", () => {
   const { reachability, clock, asked, connection, facts, state } = nodeOf({}, (attempt) => attempt !== 3);
-  reachability.established(connection, relay);
+  reachability.established(connection, at(relay));
   clock.settle();
   clock.wallAt -= 3_600_000;
   clock.pass(reservationTtlMs / 2 - 1);
@@ -170,10 +173,10 @@ test("bug: a wall clock that was set back ended a reservation for good: its rene
 
 test("seed 24,702,554: a gateway whose connection ended while it was asked was not asked again over the next one", () => {
   const { reachability, clock, over, state, connection } = nodeOf({}, (attempt) => attempt > 1);
-  reachability.established(connection, relay);
+  reachability.established(connection, at(relay));
   const next = new FakeConnection({ direction: "inbound", address: `${gateway}/p2p/${relay}` });
   next.isOpen = true;
-  reachability.established(next, relay);
+  reachability.established(next, at(relay));
   connection.isOpen = false;
   state.best = next;
   clock.settle();
