@@ -1,9 +1,9 @@
 /**
  * CAs in a partner's fetched bundle that are another domain's. Pure.
  *
- * Whoever serves a bundle can copy a public CA of another organisation into it. So it does not count who has a CA, nor since when, but
- * who can vouch for it: the operator with a file or a pin, or a pinned root with its signature. Where nobody can, both domains have the
- * CA, each for its own names: to refuse it would let either hold up the other.
+ * A partner can copy a public CA of another organisation into its bundle. So a CA does not belong to the domain that had it first, but to
+ * the one that the operator names with a file or a pin, or whose pinned root signed it. Without any of these, both domains keep the CA,
+ * each for its own names: a refusal would let either partner block the other.
  *
  * @module
  */

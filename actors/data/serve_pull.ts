@@ -14,7 +14,7 @@ import {
   type GrantedPullHeader,
   pullHeaderMaxBytes,
 } from "../../transport/protocols/mod.ts";
-import { GrowingBytes } from "../files/growing_bytes.ts";
+import { GrowingBytes } from "../../transport/core/growing_bytes.ts";
 import { isFramed, pieceBytes, writeRefusal, writeStreamFile } from "../files/stream_file.ts";
 import { type GrantRules, judgePull } from "./may_read.ts";
 import type { Dataset } from "./slices_directory.ts";
@@ -84,13 +84,13 @@ export function readPullHeader(stream: StreamHandle): Effect.Effect<GrantedPullH
   return Effect.gen(function* () {
     const held = new GrowingBytes();
     while (true) {
-      const decoded = decode(held.all);
+      const decoded = decode(held.view());
       if (Result.isFailure(decoded)) return decoded.failure.message;
       if (decoded.success !== undefined) return decoded.success.header;
       const chunk = yield* stream.read;
       if (chunk.type === "end") return "stream ended inside the header";
-      if (held.all.length + chunk.bytes.length > 2 * pullHeaderMaxBytes) return "header too long";
-      held.add(chunk.bytes);
+      if (held.sizeBytes + chunk.bytes.length > 2 * pullHeaderMaxBytes) return "header too long";
+      held.append(chunk.bytes);
     }
   });
 }

@@ -7,7 +7,7 @@ import { Effect, Result } from "effect";
 import type { StreamChunk, StreamHandle, TransportError } from "../../transport/port.ts";
 import { decodeFileHead, fileHeadMaxBytes } from "../../transport/protocols/mod.ts";
 import type { PushLabel } from "../../transport/protocols/messages.ts";
-import { GrowingBytes } from "./growing_bytes.ts";
+import { GrowingBytes } from "../../transport/core/growing_bytes.ts";
 import { type CopyLimits, isFramed, withinIdle } from "./stream_file.ts";
 
 /** A stream and the label of its file; undefined for a file without one. */
@@ -38,18 +38,18 @@ export function peekHead<Head>(
   const peeked = Effect.gen(function* () {
     const held = new GrowingBytes();
     const peekedAt = (head: Head | undefined, ...ends: StreamChunk[]) => {
-      const bytes = held.all;
+      const bytes = held.view();
       const chunks: StreamChunk[] = bytes.length === 0 ? ends : [{ type: "bytes", bytes }, ...ends];
       return { stream: replayed(stream, chunks), head };
     };
     for (;;) {
       const chunk = yield* stream.read;
       if (chunk.type === "end") return peekedAt(undefined, chunk);
-      held.add(chunk.bytes);
-      const read = decode(held.all);
+      held.append(chunk.bytes);
+      const read = decode(held.view());
       if (Result.isFailure(read)) return peekedAt(undefined);
       if (read.success !== undefined) return peekedAt(read.success);
-      if (held.all.length > bytesMax) return peekedAt(undefined);
+      if (held.sizeBytes > bytesMax) return peekedAt(undefined);
     }
   });
   return withinIdle(peeked, limits, "read");

@@ -20,7 +20,7 @@ export const readingMs = (bytes: number): number => answerMs + bytes / bytesPerM
 
 interface Operation {
   readonly fiber: Fiber.Fiber<unknown, unknown>;
-  /** Abandoned: nobody waits for its result, and it may end yet. Late: it did not end within its time. */
+  /** Abandoned: no caller waits for its result, and it may still end. Late: it did not end within its time. */
   state: "awaited" | "abandoned" | "late";
 }
 
@@ -30,7 +30,7 @@ const underWay = new WeakMap<FileSystem, Map<string, Operation>>();
 /**
  * Runs an operation on a file, after those of the same file. Fails with `TimedOut` where it takes too long, or an earlier one does.
  *
- * An operation that is late, or that nobody waits for any more, is interrupted and not waited for. It counts until it has ended: calls
+ * An operation that is late, or whose callers were interrupted, is interrupted and not waited for. It counts until it has ended: calls
  * of the system in it must be uninterruptible.
  */
 export function withinDeadline<A, E>(

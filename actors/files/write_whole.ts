@@ -20,8 +20,8 @@ export interface OutputFile {
   readonly path: string;
   readonly content: string | Uint8Array;
   /**
-   * Permission bits from the first byte on, less the umask. 0o644 when absent; keys want 0o600. Whoever could read a file goes on
-   * reading what replaces it, unless these bits are its owner's alone.
+   * Permission bits from the first byte on, less the umask. 0o644 when absent; keys want 0o600. Users who could read a file can
+   * read what replaces it, unless these bits are its owner's alone.
    */
   readonly mode?: number;
   /** What happens where this file exists already; overrides the option of all files. */

@@ -95,7 +95,7 @@ test("bug: an empty file was announced as a slice, and every puller of it failed
 
 test("bug: a name that is not UTF-8 kept the node from starting, and a file that cannot be read was announced", async () => {
   const odd = (datasetPath: string) => {
-    // Deno replaces what is not UTF-8 in a path.
+    // Deno changes bytes of a path that are not UTF-8.
     assert.is(spawnSync("sh", ["-c", `printf second > "$1/b-$(printf '\\377')"`, "sh", datasetPath]).status, 0);
     chmodSync(join(datasetPath, "c.csv"), 0);
   };

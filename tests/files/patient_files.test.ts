@@ -52,7 +52,7 @@ test("a second one of a file begins when the first has ended; that it has no tim
   assert.is(await outcome(third), "a");
 });
 
-test("one that nobody waits for any more still counts: whoever gives up like that holds no more threads", async () => {
+test("an operation whose caller was interrupted still counts: repeated interruption holds no more threads", async () => {
   const { calls, fork, outcome } = makeWorld();
   for (let times = 0; times < 3; times++) {
     const fiber = fork("a", 60_000);

@@ -361,7 +361,7 @@ test("bug: a partner froze another partner's bundle by having its CAs first", as
   }
 });
 
-test("a CA that another partner's pin vouches for is refused, whoever had it first", async () => {
+test("a CA that is another partner's pin is refused, in either order of the fetches", async () => {
   const pinned = markKey(certificate(third.root));
   const outcome = async (more: { readonly der: Uint8Array }, trust: TrustSnapshot) => {
     rmSync(path, { force: true });

@@ -10,7 +10,7 @@ import { namingPeer } from "./addresses.ts";
 import type { Clock, Timer } from "./clock.ts";
 import type { GiveUp, Wire, WireConnection, WireTarget } from "./wire.ts";
 
-/** How long no address may answer before the peer is searched for, in milliseconds. Those who asked wait a few times as long. */
+/** How long no address may answer before the peer is searched for, in milliseconds. Callers wait a few times as long. */
 export const silentMs = 2_000;
 
 type Outcome = Result.Result<WireConnection, Refusal>;
@@ -44,7 +44,7 @@ export class PeerDial {
   constructor(init: PeerDialInit) {
     this.#init = init;
     this.#dial(init.target);
-    this.#watch();
+    if (this.#underWay.size > 0) this.#watch();
   }
 
   /** Ends what is under way; `done` is not called any more. */
