@@ -101,6 +101,7 @@ export class Oracle {
    */
   processBegan(node: SimulatedNode, { number, kept }: { readonly number: number; readonly kept: number }, at: number) {
     const newest = Math.max(number, kept);
+    this.#newest = Math.max(this.#newest, newest);
     const seen = Math.max(newest, this.#lists.get(node.name)?.seen ?? 0);
     this.#lists.set(node.name, { number: newest, since: at, slow: true, seen, before: undefined });
   }

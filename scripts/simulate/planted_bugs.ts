@@ -90,10 +90,9 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: "a list with a lower number is taken",
-    file: "actors/trust/trust_reading.ts",
-    find: "return { policy, crlMarks, seenLists, stateDir, learned, generation, at: new Date(ports.now()) };",
-    replace:
-      "return { policy, crlMarks: crlMarks && {}, seenLists: seenLists && new Map(), stateDir, learned, generation, at: new Date(ports.now()) };",
+    file: "pki/crl.ts",
+    find: "return a.length - b.length || (a === b ? 0 : a > b ? 1 : -1);",
+    replace: "return a === b ? 0 : 1;",
   },
   {
     name: "the trust store misses a change, and waits for its poll",
@@ -188,11 +187,11 @@ export const plantedBugs: readonly PlantedBug[] = [
     replace: "",
   },
   {
-    name: "the parameter server waits for ever for an update that broke off",
+    name: "an update that broke off counts as arriving for ever",
     file: "actors/job/parameter_server/actions.ts",
-    find: `    enqueue.raise({ type: "update.overdue", peer }, { delay: brokenPatienceMs, id: \`overdue/\${peer}\` });
-`,
-    replace: "",
+    find: "enqueue.assign({ saving: context.saving.filter((other) => other !== peer) });",
+    replace:
+      'if (saved.type !== "broken") enqueue.assign({ saving: context.saving.filter((other) => other !== peer) });',
   },
   ...plantedCoreBugs,
   ...plantedWitnessBugs,

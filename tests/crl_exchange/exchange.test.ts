@@ -422,17 +422,27 @@ test("bug: what was pulled of a list that is wanted no longer stayed on the disk
 });
 
 test("a list from the future is kept aside until its time", async () => {
-  const { bad, member, end } = await between("future");
-  // A loaded machine may need more than a second to receive the list.
-  const from = new Date(Math.ceil(Date.now() / 1_000) * 1_000 + 4_000);
-  const list = await world.list(9n, { thisUpdate: from });
-  bad.answer = honestAnswers([list]);
-  assert.equal(await bad.request(member.peer, { Announce: [list.notice] }), { Announced: ["want"] });
-  await until("the list aside", () => member.reports.some(({ event }) => event === "crl.ahead"), 4_000);
+  const clock = new SimulatedClock();
+  let aheadMs = 0;
+  const member = await world.member("future", "worker", { clock, aheadMs: () => aheadMs });
+  const source = await world.played("future-source");
+  const from = Date.now() + 3_600_000;
+  const list = await world.list(9n, { thisUpdate: new Date(from), nextUpdate: new Date(from + 3_600_000) });
+  source.answer = honestAnswers([list]);
+  await member.dial({ address: source.bound[0]! });
+  const announce = async (answer: "want" | "have") =>
+    assert.equal(await source.request(member.peer, { Announce: [list.notice] }), { Announced: [answer] });
+  await announce("want");
+  await until("the list aside", () => member.reports.some(({ event }) => event === "crl.ahead"), 20_000);
+  // Two seconds before its time, less than the period of looks.
+  aheadMs = from - Date.now() - 2_000;
+  clock.increment(aheadLookMs);
+  await announce("have");
   assert.not(member.taken.has(list.notice.sha256));
-  assert.equal(await bad.request(member.peer, { Announce: [list.notice] }), { Announced: ["have"] });
-  assert.ok(await member.has(list) >= from.getTime());
-  await end(await world.list(10n));
+  aheadMs += 2_000;
+  clock.increment(2_000);
+  await member.has(list);
+  await Promise.all([source, member].map((each) => each.stop()));
 });
 
 test("bug: a list from the future was kept aside for up to an hour after the node's clock was set right", async () => {

@@ -1,6 +1,9 @@
 /** What the oracle holds a node to whose clock jumped: what has ended by that clock is closed by the next sweep. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import type { Credential } from "../../actors/simulation/authority.ts";
+import type { SimulatedNode } from "../../actors/simulation/node.ts";
+import { Oracle } from "../../actors/simulation/oracle.ts";
 import { runScenario, type Scenario, scenarioOf } from "../../actors/simulation/mod.ts";
 import { expirySweepMs } from "../../transport/core/reverification.ts";
 
@@ -31,6 +34,16 @@ test("a clock that steps past the end of a certificate closes its connections wi
   const { violations, faults } = await runScenario(scenario());
   assert.equal(violations, []);
   assert.is(faults["clock-jump"], 2);
+});
+
+test("bug: a list that a node found at its start could not have travelled from there", () => {
+  const oracle = new Oracle();
+  const [gateway, worker] = [{ name: "gateway-1" }, { name: "worker-1" }] as [SimulatedNode, SimulatedNode];
+  const revoked = { credential: {} as Credential, never: undefined, notAfter: Infinity, revokedBy: 2 };
+  oracle.processBegan(gateway, { number: 1, kept: 1 }, 0);
+  assert.not(oracle.mayRefuse(gateway, revoked, 1_000));
+  oracle.processBegan(worker, { number: 2, kept: 1 }, 2_000);
+  assert.ok(oracle.mayRefuse(gateway, revoked, 3_000));
 });
 
 test.run();

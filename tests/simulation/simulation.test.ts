@@ -287,6 +287,7 @@ once("seeds that failed once violate no invariant", async () => {
       27_300_658,
       34_001_817,
       34_002_194,
+      35_000_334,
     ]
   ) {
     await runSeeds(seed, 1);
