@@ -68,6 +68,7 @@ interface Examination {
   readonly at: Date;
 }
 
+const newKey = "hypha-certutil csr --common-name NAME --out-key NEW-KEY.pem --out-csr NEW.csr";
 const mends = {
   key: "hypha-certutil csr --common-name NAME --out-key KEY.pem --out-csr REQUEST.csr",
   cert:
@@ -108,8 +109,9 @@ const readFiles = Effect.fnUntraced(function* (settings: NodeSettings) {
 
 const examineFiles = Effect.fnUntraced(
   function* ({ key, cert, trust, crls, identity, findings }: NodeFiles, { config, settings, at }: Examination) {
-    const { policy, role, crlsPem, ownName } = settings;
-    const keyed = key && examineKey(key, policy.leafAlgorithms);
+    const { policy, role, crlsPem, ownName, membership } = settings;
+    const another = membership ? joinAgain : newKey;
+    const keyed = key && examineKey(key, { allowed: policy.leafAlgorithms, another });
     const chain = cert && readCertificates(cert, "certificate-format");
     const bundle = trust && readCertificates(trust, "bundle-format");
     const own = chain?.certificates;
@@ -120,9 +122,7 @@ const examineFiles = Effect.fnUntraced(
       ...keyed?.findings ?? [],
       ...cert === undefined ? [] : [examineMode("certificate-permissions", cert)],
       ...chain?.findings ?? [],
-      ...own === undefined
-        ? []
-        : examineChain(cert!.path, own, { key: keyed?.key, at, membership: settings.membership }),
+      ...own === undefined ? [] : examineChain(cert!.path, own, { key: keyed?.key, at, membership }),
       ...trust === undefined ? [] : [examineMode("bundle-permissions", trust)],
       ...bundle?.findings ?? [],
       ...anchors === undefined ? [] : examineBundle(trust!.path, anchors, at),
@@ -133,7 +133,7 @@ const examineFiles = Effect.fnUntraced(
       ...identity === undefined ? [] : examineIdentity(identity, at),
       ...own === undefined || trust === undefined
         ? []
-        : examineOwnTrust(own, { config, role, cert: cert!, trust, crls, namesLists, policy, ownName, at }),
+        : examineOwnTrust(own, { config, role, cert: cert!, trust, crls, namesLists, policy, ownName, membership, at }),
     ];
     const loading = key === undefined || cert === undefined ? [] : yield* examineLoading({ key, cert, at }, all);
     return { findings: [...all, ...loading], chain: own };

@@ -8,7 +8,7 @@ import { Flag } from "effect/cli";
 import { loadCaConfig } from "../../actors/ca/ca_config.ts";
 import { socketPath } from "../../actors/ca/open_authority.ts";
 import { askAdmin } from "../../actors/admin/ask_admin.ts";
-import { escapeUnsafe } from "../program/log_line.ts";
+import { escapeUnsafe, shownJson } from "../program/log_line.ts";
 
 /** The running CA refused a command. */
 export class CommandRefused extends Data.TaggedError("CommandRefused")<{ readonly detail: string }> {
@@ -47,4 +47,4 @@ export function ask(config: string, route: string, body: unknown = {}) {
 /** Prints a line. */
 export const print = (text: string) => Console.log(escapeUnsafe(text));
 /** Prints an answer. */
-export const printJson = (value: unknown) => Console.log(JSON.stringify(value, undefined, 2));
+export const printJson = (value: unknown) => Console.log(shownJson(value));

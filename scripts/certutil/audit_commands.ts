@@ -9,7 +9,7 @@ import type { AuditRecord } from "../../actors/audit/audit_record.ts";
 import type { AuditFinding } from "../../actors/audit/finding.ts";
 import type { VerifiedLog } from "../../actors/audit/verify_log.ts";
 import { ProgramFailed } from "../program/failure.ts";
-import { escapeUnsafe } from "../program/log_line.ts";
+import { escapeUnsafe, shownJson } from "../program/log_line.ts";
 import { fileFlag, optionalFlag } from "./flags.ts";
 
 const jsonFlag = Flag.Boolean("json").pipe(
@@ -49,7 +49,7 @@ const verify = Command.make(
       const { verifyAudit } = yield* load;
       const verified = yield* verifyAudit(options);
       const ok = !isFinding(verified);
-      if (json) yield* Console.log(JSON.stringify(ok ? { ok, ...verified } : findingJson(verified), undefined, 2));
+      if (json) yield* Console.log(shownJson(ok ? { ok, ...verified } : findingJson(verified)));
       else for (const line of ok ? verifiedLines(verified) : [verified.message]) yield* print(line);
       if (!ok) yield* Effect.fail(notMet);
     }),
@@ -89,7 +89,7 @@ const prove = Command.make(
     Effect.gen(function* () {
       const { proveAudit } = yield* load;
       const proof = yield* proveAudit({ ...options, seq: Option.getOrUndefined(seq) });
-      yield* Console.log(JSON.stringify(proof, undefined, 2));
+      yield* Console.log(shownJson(proof));
     }),
 ).pipe(Command.withDescription("Print a proof that a record is in the log, as JSON; audit check reads it."));
 

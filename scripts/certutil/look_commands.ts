@@ -9,7 +9,7 @@ import type { CertutilError } from "../../actors/certutil/certutil_error.ts";
 import { actNames } from "../../transport/authorization/acts.ts";
 import { ProgramFailed } from "../program/failure.ts";
 import { fileFlag, optionalFlag, passinFlag } from "./flags.ts";
-import { escapeUnsafe } from "../program/log_line.ts";
+import { escapeUnsafe, shownJson } from "../program/log_line.ts";
 
 const jsonFlag = Flag.Boolean("json").pipe(
   Flag.withDescription("Print one JSON object and nothing else (default: text)."),
@@ -31,7 +31,7 @@ const inspect = Command.make(
       const { inspect } = yield* Effect.promise(() => import("../../actors/certutil/inspect.ts"));
       const { inspectionLines } = yield* Effect.promise(() => import("./look_lines.ts"));
       const inspection = yield* inspect(file, passin);
-      const lines = json ? [JSON.stringify(inspection, undefined, 2)] : inspectionLines(inspection).map(escapeUnsafe);
+      const lines = json ? [shownJson(inspection)] : inspectionLines(inspection).map(escapeUnsafe);
       yield* Console.log(lines.join("\n"));
       if (!inspection.ok) yield* Effect.fail(notMet);
     }),
@@ -52,9 +52,7 @@ const verify = Command.make(
       const { verdictLines } = yield* Effect.promise(() => import("./look_lines.ts"));
       const verdict = yield* verifyChain(options);
       const { ok, code, path, reason } = verdict;
-      const lines = json
-        ? [JSON.stringify({ ok, code, path, reason }, undefined, 2)]
-        : verdictLines(verdict).map(escapeUnsafe);
+      const lines = json ? [shownJson({ ok, code, path, reason })] : verdictLines(verdict).map(escapeUnsafe);
       yield* Console.log(lines.join("\n"));
       if (!ok) yield* Effect.fail(notMet);
     }),
@@ -72,7 +70,7 @@ const doctor = Command.make(
       const { examine } = yield* Effect.promise(() => import("../../actors/certutil/doctor.ts"));
       const { diagnosisLines } = yield* Effect.promise(() => import("./look_lines.ts"));
       const diagnosis = yield* examine(options);
-      const lines = json ? [JSON.stringify(diagnosis, undefined, 2)] : diagnosisLines(diagnosis).map(escapeUnsafe);
+      const lines = json ? [shownJson(diagnosis)] : diagnosisLines(diagnosis).map(escapeUnsafe);
       yield* Console.log(lines.join("\n"));
       if (!diagnosis.ok) yield* Effect.fail(notMet);
     }),
@@ -101,7 +99,7 @@ const explain = Command.make(
       const [first, ...more] = explanation.acts;
       const shown = options.act === undefined ? explanation.acts : first;
       const lines = json
-        ? [JSON.stringify(shown, undefined, 2)]
+        ? [shownJson(shown)]
         : explanationLines(explanation, options.act === undefined ? "table" : "act").map(escapeUnsafe);
       yield* Console.log(lines.join("\n"));
       const isMet = more.length > 0 ? explanation.acts.some(({ by }) => by !== "gate") : first?.allowed === true;

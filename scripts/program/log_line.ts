@@ -47,6 +47,11 @@ export function escapeUnsafe(text: string): string {
   });
 }
 
+/** JSON for people and programs, on several lines. */
+export function shownJson(value: unknown): string {
+  return JSON.stringify(value, undefined, 2).split("\n").map(escapeUnsafe).join("\n");
+}
+
 const bound = (text: string, max: number): string => text.length > max ? `${text.slice(0, max)}…` : text;
 
 /** One line, without its end. */

@@ -144,6 +144,20 @@ const memberCases: typeof cases = [
     /hypha-ca token --replace/,
   ],
   ["a member without a key", { gone: "key.pem", more: member }, "key-file", "error", /^hypha-ca token --replace/],
+  [
+    "bug: a member's RSA key was to be replaced by hand",
+    { key: rsa, more: member },
+    "key-algorithm",
+    "error",
+    /^hypha-ca token/,
+  ],
+  [
+    "bug: a member's unreadable key was to be replaced by hand",
+    { key: "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", more: member },
+    "key-format",
+    "error",
+    /^hypha-ca token/,
+  ],
   ["a member with another key", { key: soon.keyPem, more: member }, "key-match", "error", /hypha-ca token --replace/],
 ];
 

@@ -2,7 +2,7 @@
 import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { formatLine, lineLimits, type LogEntry } from "../../scripts/program/log_line.ts";
+import { formatLine, lineLimits, type LogEntry, shownJson } from "../../scripts/program/log_line.ts";
 import { openConsole } from "../../scripts/program/console.ts";
 import { makeLog } from "../../scripts/program/log.ts";
 
@@ -107,6 +107,14 @@ test("makes something of every value", () => {
     none: null,
   });
 });
+test("bug: commands with --json printed control and format characters of names as they were", () => {
+  const value = { name: "a\u009b2Jb\u202ec", lines: ["x\ny"] };
+  const text = shownJson(value);
+  assert.not.match(text, /[\u0080-\uffff]/);
+  assert.equal(JSON.parse(text), value);
+  assert.is(text.split("\n").length, 6);
+});
+
 test.run();
 
 const log = suite("makeLog()");

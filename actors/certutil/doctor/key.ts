@@ -14,8 +14,11 @@ export interface KeyExamined {
   readonly key: PrivateKey | undefined;
 }
 
-/** Examines permissions, format and algorithm. */
-export function examineKey({ path, text, mode }: NodeFile, allowed: readonly string[]): KeyExamined {
+/** Examines permissions, format and algorithm. `another`: how the node gets another key. */
+export function examineKey(
+  { path, text, mode }: NodeFile,
+  { allowed, another }: { readonly allowed: readonly string[]; readonly another: string },
+): KeyExamined {
   const octal = mode.toString(8).padStart(4, "0");
   const permissions = (mode & 0o077) === 0
     ? fine("key-permissions", path, `only its owner can read it (mode ${octal})`)
@@ -23,7 +26,10 @@ export function examineKey({ path, text, mode }: NodeFile, allowed: readonly str
   const parsed = parsePrivateKey(text);
   if (Result.isFailure(parsed)) {
     const { detail, problem } = parsed.failure;
-    return { findings: [permissions, wrong("key-format", path, detail, mendOf(problem, path))], key: undefined };
+    return {
+      findings: [permissions, wrong("key-format", path, detail, mendOf(problem, { path, another }))],
+      key: undefined,
+    };
   }
   const key = parsed.success;
   const format = fine("key-format", path, "PKCS#8, not encrypted");
@@ -31,19 +37,19 @@ export function examineKey({ path, text, mode }: NodeFile, allowed: readonly str
     "key-algorithm",
     path,
     `${key.label}, and peers take ${allowed.join(", ")}`,
-    "hypha-certutil csr --common-name NAME --out-key NEW-KEY.pem --out-csr NEW.csr",
+    another,
   );
   return { findings: [permissions, format, algorithm], key };
 }
 
-function mendOf(problem: string, path: string): string {
+function mendOf(problem: string, { path, another }: { readonly path: string; readonly another: string }): string {
   switch (problem) {
     case "encrypted":
       return `openssl pkcs8 -in ${path} -out NEW-KEY.pem && chmod 600 NEW-KEY.pem`;
     case "traditional-format":
       return `openssl pkcs8 -topk8 -nocrypt -in ${path} -out NEW-KEY.pem && chmod 600 NEW-KEY.pem`;
     default:
-      return "hypha-certutil csr --common-name NAME --out-key NEW-KEY.pem --out-csr NEW.csr";
+      return another;
   }
 }
 

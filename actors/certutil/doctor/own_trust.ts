@@ -25,6 +25,8 @@ export interface OwnTrust {
   readonly policy: Policy;
   /** The node's own trust domain, where the configuration names it. */
   readonly ownName?: string | undefined;
+  /** Whether the node gets its certificate from a `hypha-ca`. */
+  readonly membership: boolean;
   readonly at: Date;
 }
 
@@ -68,7 +70,7 @@ function listFindings({ config, trust, namesLists }: OwnTrust, { warnings }: Tru
 
 function verdict(
   chain: readonly Certificate[],
-  { cert, role, crls, at }: OwnTrust,
+  { cert, role, crls, membership, at }: OwnTrust,
   { snapshot }: TrustMade,
 ): readonly Finding[] {
   const outcome = verifyPath(chain.map(({ der }) => der), snapshot, { at });
@@ -83,7 +85,9 @@ function verdict(
   if (role === null || identity.role === undefined || identity.role === role) return [accepted];
   const detail =
     `it grants the role ${identity.role}, and the configuration is a ${role}'s: this node does not start (role-not-allowed)`;
-  const mend = `hypha-certutil sign --role ${role} --domain DOMAIN --common-name NAME …`;
+  const mend = membership
+    ? `hypha-ca token --role ${role} --replace at the CA, then join with it in an empty folder`
+    : `hypha-certutil sign --role ${role} --domain DOMAIN --common-name NAME …`;
   return [accepted, wrong("certificate-role", cert.path, detail, mend)];
 }
 

@@ -114,6 +114,13 @@ test("finds that the certificate is for another role than the configuration", as
   const [error] = found(diagnosis, "error");
   assert.is(error?.check, "certificate-role");
   assert.match(error?.detail ?? "", "it grants the role gateway, and the configuration is a worker's");
+  assert.match(error?.mend ?? "", /^hypha-certutil sign --role worker /);
+});
+
+test("bug: a member of another role was to be certified by hand", async () => {
+  const diagnosis = await diagnose({ role: "worker", domain: '[membership]\nca = ["https://ca.example"]\n' });
+  const error = found(diagnosis, "error").find(({ check }) => check === "certificate-role");
+  assert.match(error?.mend ?? "", /^hypha-ca token --role worker --replace /);
 });
 
 test("warns of a trust domain without lists, by its name", async () => {
