@@ -69,6 +69,8 @@ export interface Reservations {
   /** `expire`: its end, in seconds since the epoch, by the relay's clock. */
   getReservation(relay: PeerId): { expire: bigint } | undefined;
   addRelay(relay: PeerId, type: "configured"): Promise<unknown>;
+  /** Relays that could not be dialled, or had no relay service: they are not tried again, as long as the node runs. */
+  readonly relayFilter: { remove(relay: Uint8Array): boolean };
   addEventListener(type: "relay:removed", listener: (event: CustomEvent<{ relay: PeerId }>) => void): void;
 }
 
@@ -262,6 +264,8 @@ function relayTransportOf(transports: readonly object[]): RelayTransport | undef
     "addRelay",
     "addEventListener",
   ]);
+  const filter = need(store.relayFilter, "@libp2p/circuit-relay-v2", "reservationStore.relayFilter");
+  needMethods(filter, "@libp2p/circuit-relay-v2", "reservationStore.relayFilter", ["remove"]);
   return relay;
 }
 

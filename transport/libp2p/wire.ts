@@ -247,6 +247,7 @@ export class Libp2pWire implements Wire {
     if (relay === undefined) throw new Error("the connection is not open");
     const kept = internals.reservations?.getReservation(relay);
     if (kept !== undefined) kept.expire = 0n; // libp2p renews only what ends soon, by a wall clock that may differ from the relay's
+    internals.reservations?.relayFilter.remove(relay.toMultihash().bytes);
     const name = relay.toString();
     if (this.#listening.has(name)) {
       await internals.reservations?.addRelay(relay, "configured");

@@ -79,12 +79,17 @@ for (const [path, name, what] of missing) {
 }
 
 test("a relay's transport without its reservations is named, not taken for a node without a relay", () => {
-  const store = { getReservation: () => {}, addRelay: () => {}, addEventListener: () => {} };
+  const relayFilter = { remove: () => {} };
+  const store = { getReservation: () => {}, addRelay: () => {}, addEventListener: () => {}, relayFilter };
   const withRelay = (relay: object) => () => internalsOf(node([{ [Symbol.toStringTag]: relayTag, ...relay }]));
   assert.is(withRelay({ reservationStore: store })().reservations, store as never);
   assert.throws(withRelay({}), /@libp2p\/circuit-relay-v2 \S+: it has no reservationStore in the relay's transport/);
   const moved = { ...store, addRelay: undefined };
   assert.throws(withRelay({ reservationStore: moved }), /it has no reservationStore.addRelay\(\)/);
+  for (const [filter, what] of [[undefined, "relayFilter"], [{}, "relayFilter.remove()"]] as const) {
+    const unfiltered = { ...store, relayFilter: filter };
+    assert.throws(withRelay({ reservationStore: unfiltered }), `it has no reservationStore.${what}, which`);
+  }
 });
 
 test("a relay's server whose reservations were moved is named", () => {

@@ -18,6 +18,7 @@ import { descriptors, until } from "../../support/transports.ts";
 const test = suite("Libp2pWire");
 const pki = await makeTestPki();
 const utf8 = (text: string) => new TextEncoder().encode(text);
+const hopProtocol = "/libp2p/circuit/relay/0.2.0/hop";
 const twoPorts = ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/tcp/0"];
 
 /** A connection of libp2p answers the streams that its multiplexer brings. */
@@ -29,6 +30,17 @@ interface AnswersStreams {
 /** A connection of libp2p has the components of its node. */
 interface HasListeners {
   readonly components: { readonly transportManager: { getListeners(): readonly object[] } };
+}
+
+/** A connection of libp2p has the components of its node. */
+interface HasHandlers {
+  readonly components: {
+    readonly registrar: {
+      getHandler(protocol: string): { readonly handler: object; readonly options: object };
+      unhandle(protocol: string): Promise<void>;
+      handle(protocol: string, handler: object, options: object): Promise<void>;
+    };
+  };
 }
 
 /** Tries until it succeeds, with a deadline. */
@@ -131,6 +143,21 @@ test("bug: each reservation that a relay refused left a listener, for as long as
   connection.close("now", "enough");
   await until("the end of the relayed address", () => announced()?.length === 0);
   await Promise.all([member.stop(), relay.stop()]);
+});
+
+test("bug: a relay that had no relay service for a while was used again only after a restart", async () => {
+  const [relay, member] = await Promise.all([startWire(pki, { relay: "server" }), startWire(pki, { relay: "client" })]);
+  const connection = await connected(member, relay);
+  const reserve = () => new Promise<boolean>((resolve) => member.wire.reserve(connection, resolve));
+  const { components: { registrar } } = (relay.listener.opens[0] as Libp2pConnection)
+    .connection as unknown as HasHandlers;
+  const { handler, options } = registrar.getHandler(hopProtocol);
+  await registrar.unhandle(hopProtocol);
+  assert.is(await reserve(), false, "its first reservation");
+  assert.is(await reserve(), false, "a later one");
+  await registrar.handle(hopProtocol, handler, options);
+  await eventually("a reservation", reserve, 5_000);
+  await Promise.all([relay, member].map((each) => each.stop()));
 });
 
 test("bug: a reservation that was there was not renewed, whatever its time by the relay's clock", async () => {
