@@ -31,6 +31,8 @@ export interface BridgeFile {
 export interface ReceivedFile extends BridgeFile {
   /** PeerID of the sender. */
   readonly from_peer: string;
+  /** Of a result of a training whose model the scheduler keeps. */
+  readonly round?: number;
 }
 
 /** An open receive: the loaded files, in the order of their arrival. */
@@ -101,9 +103,12 @@ export class BridgeClient {
    * Reports progress to the scheduler.
    *
    * @param parameters With `update-received`: SHA-256 of the parameters, hexadecimal, as a file with the header of the fetched one.
+   * @param round With `update-received`: that of the last result that was applied.
    */
-  async report(progress: Progress, parameters?: string): Promise<ProgressResponse> {
-    const route = parameters === undefined ? "/status/send" : `/status/send?parameters=${parameters}`;
+  async report(progress: Progress, parameters?: string, round?: number): Promise<ProgressResponse> {
+    const given = Object.entries({ parameters, round }).filter(([, value]) => value !== undefined);
+    const query = given.map(([name, value]) => `${name}=${value}`).join("&");
+    const route = query === "" ? "/status/send" : `/status/send?${query}`;
     const read = fromJson(progressResponseSchema, await this.post(route, progress));
     if (Result.isSuccess(read)) return read.success;
     throw new BridgeFailed({ doing: `post ${route}`, status: 200, detail: read.failure.message });

@@ -66,8 +66,13 @@ export interface TrainerLink {
   receiveInto(directory: string): void;
   /** The executor fetches the parameters of a round: older results are not for it. */
   begin(round: number): Effect.Effect<void>;
-  /** The executor applied what was handed to it: what it has read is removed. Returns the round of its parameters. */
-  applied(): Effect.Effect<number>;
+  /**
+   * The executor applied results up to that of this round, as it says; undefined: those that were handed to it. What it has read is
+   * removed. Returns the round of its parameters.
+   */
+  applied(round?: number): Effect.Effect<number>;
+  /** Whether the executor may have parameters of this round: not older than those it had, nor newer than what was handed to it. */
+  mayHave(round: number): boolean;
   /** The executor processed so many samples in this round. */
   countSamples(samples: number): void;
   /** Another aggregator took over: it gets the update again. */
@@ -257,24 +262,29 @@ class Link implements TrainerLink {
     });
   }
 
-  applied(): Effect.Effect<number> {
+  mayHave(round: number): boolean {
+    return round >= this.#applied && round <= this.#handed;
+  }
+
+  applied(round?: number): Effect.Effect<number> {
     return Effect.suspend(() => {
-      const read = this.#takeRead();
-      this.#applied = this.#handed;
+      const read = this.#takeRead(round);
+      this.#applied = round ?? this.#handed;
       this.#samples = 0;
       return Effect.as(this.#remove(read), this.#applied);
     });
   }
 
   /**
-   * Results that the executor has read. After an update it waits for a result and takes those that have come: what it had before this
-   * update, or else the oldest. One that came just before its report may be unread.
+   * Results that the executor has read: those up to the round that it names. Where it names none: after an update it waits for a result
+   * and takes those that have come, which are what it had before this update, or else the oldest. One that came just before its report
+   * may be unread.
    */
-  #takeRead(): readonly SavedResult[] {
+  #takeRead(applied?: number): readonly SavedResult[] {
     // A report is repeated where its answer was lost.
-    if (this.#reported === this.#kept) return [];
+    if (applied === undefined && this.#reported === this.#kept) return [];
     this.#reported = this.#kept;
-    const upTo = Math.max(this.#unread[0]?.round ?? 0, this.#applied);
+    const upTo = applied ?? Math.max(this.#unread[0]?.round ?? 0, this.#applied);
     const read = this.#unread.filter(({ round }) => round <= upTo);
     this.#unread = this.#unread.filter(({ round }) => round > upTo);
     return read;

@@ -86,7 +86,7 @@ export function applyNext(
       if (integers !== undefined) integers[at] = (integers[at] ?? 0) + value;
     }
     const parameters = createHash("sha256").update(encodeParameters(values, integers)).digest("hex");
-    return { round: yield* link.applied(), parameters };
+    return { round: yield* link.applied(result.round), parameters };
   });
 }
 

@@ -9,8 +9,7 @@ import { join } from "node:path";
 import * as Result from "effect/Result";
 import { decodeTensors, encodeTensors, type NamedTensors } from "../../actors/learning/mod.ts";
 import { seededRandom, seedOf, shuffled } from "../../actors/runtime/random.ts";
-import { fromJson, progressResponseSchema } from "../../transport/protocols/mod.ts";
-import type { JobSpec, Progress, ProgressResponse, TrainConfig } from "../../transport/protocols/messages.ts";
+import type { JobSpec, ProgressResponse, TrainConfig } from "../../transport/protocols/messages.ts";
 import type { BridgeClient, BridgeFile, Receiving } from "../../actors/executor/bridge_client.ts";
 import { type DigitRow, parseDigits } from "./digits.ts";
 import { builtinModel, type Model, modelOf } from "./model.ts";
@@ -42,7 +41,10 @@ export async function runTraining({ bridge, spec, workDir, report }: TrainingInp
   const trainer = await trainerOf(bridge, config, workDir);
   const batches = makeBatches({ bridge, spec, workDir, report }, config);
   // The worker accepts pushes only while a receive is open: open one before the first difference is sent.
-  const results = await bridge.receive(config.results, (file) => readFile(join(workDir, file.path)));
+  const results = await bridge.receive(config.results, async ({ path, round }): Promise<RoundResult> => ({
+    round,
+    bytes: await readFile(join(workDir, path)),
+  }));
   try {
     for (let round = (spec.training?.round ?? 0) + 1;; round++) {
       const loss = await trainRound(bridge, trainer, batches);
@@ -52,12 +54,12 @@ export async function runTraining({ bridge, spec, workDir, report }: TrainingInp
       await writeFile(join(workDir, path), encodeTensors(orThrow(trainer.difference())), { mode: 0o600 });
       await bridge.send(config.updates, path);
       await say(bridge, "update");
-      await takeResults(results, trainer);
+      const applied = await takeResults(results, trainer);
       await rm(join(workDir, path), { force: true });
       report(`round ${round}: mean loss ${loss.toFixed(4)}`);
       // Where the scheduler keeps the model, it compares the parameters of all members.
       const parameters = config.model.artifact.type === "scheduler" ? digestOf(trainer.shared()) : undefined;
-      if ((await say(bridge, "update-received", parameters)).type === "Done") return;
+      if ((await say(bridge, "update-received", parameters, applied)).type === "Done") return;
     }
   } finally {
     results.close();
@@ -120,22 +122,30 @@ function digestOf(parameters: NamedTensors): string {
   return createHash("sha256").update(encodeTensors(parameters)).digest("hex");
 }
 
-async function say(bridge: BridgeClient, progress: Progress, parameters?: string): Promise<ProgressResponse> {
-  const route = parameters === undefined ? "/status/send" : `/status/send?parameters=${parameters}`;
-  const answer = orThrow(fromJson(progressResponseSchema, await bridge.post(route, progress)));
+async function say(bridge: BridgeClient, ...report: Parameters<BridgeClient["report"]>): Promise<ProgressResponse> {
+  const answer = await bridge.report(...report);
   if (answer.type === "Error") throw new TrainingFailed("Cannot go on: the scheduler cannot place this job's progress");
   return answer;
 }
 
-/** Waits for the update of the round. Also applies late updates of earlier rounds: the other trainers have them too. */
-async function takeResults(results: Receiving<Uint8Array>, trainer: Trainer): Promise<void> {
-  for (
-    let bytes: Uint8Array | undefined = await results.next(resultTimeoutMs);
-    bytes !== undefined;
-    bytes = await results.waiting()
-  ) {
-    orThrow(trainer.receive(orThrow(decodeTensors(bytes))));
+/** A result, and its round where the scheduler keeps the model. */
+interface RoundResult {
+  readonly round: number | undefined;
+  readonly bytes: Uint8Array;
+}
+
+/**
+ * Waits for the update of the round. Also applies late updates of earlier rounds: the other trainers have them too.
+ *
+ * @returns The round of the last one.
+ */
+async function takeResults(results: Receiving<RoundResult>, trainer: Trainer): Promise<number | undefined> {
+  let last = await results.next(resultTimeoutMs);
+  for (let next: RoundResult | undefined = last; next !== undefined; next = await results.waiting()) {
+    orThrow(trainer.receive(orThrow(decodeTensors(next.bytes))));
+    last = next;
   }
+  return last.round;
 }
 
 // ── Batches ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -70,14 +70,18 @@ requests(
   "fetches, sends and reports with the token, in the shapes of the bridge",
   () =>
     answering(
-      [[200, '[{"path":"artifacts/0","size":3}]'], [200, ""], [200, '{"type":"Done"}']],
+      [[200, '[{"path":"artifacts/0","size":3}]'], [200, ""], ...Array(3).fill([200, '{"type":"Done"}'])],
       async (client, heard) => {
         assert.equal(await client.fetch(slice), [{ path: "artifacts/0", size: 3 }]);
         await client.send(peers, "update-1");
-        assert.equal(await client.report("update-received", "ab"), { type: "Done" });
+        assert.equal(await client.report("update-received", "ab", 3), { type: "Done" });
+        await client.report("update-received", undefined, 3);
+        await client.report("update-received", "ab");
         assert.equal(heard, [
           `/resources/fetch Bearer secret ${JSON.stringify(slice)}`,
           `/resources/send Bearer secret ${JSON.stringify({ resource: peers, path: "update-1" })}`,
+          '/status/send?parameters=ab&round=3 Bearer secret "update-received"',
+          '/status/send?round=3 Bearer secret "update-received"',
           '/status/send?parameters=ab Bearer secret "update-received"',
         ]);
       },

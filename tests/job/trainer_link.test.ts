@@ -220,6 +220,28 @@ test("a result that came as the executor reported is kept until the report of th
   await end();
 });
 
+test("bug: a result that came after the executor's last look counted as added", async () => {
+  const { link, work, pushed, result, take, write, end } = await start();
+  write("u", "update 5");
+  await Effect.runPromise(link.send("u"));
+  await eventually("it is sent", () => pushed.length === 1);
+  for (const round of [5, 6]) {
+    assert.ok(await result("agg-1", round));
+    await take();
+  }
+  assert.equal([3, 4, 5, 6, 7].map((round) => link.mayHave(round)), [false, true, true, true, false]);
+  for (const report of ["the first", "its repetition"]) {
+    assert.is(await Effect.runPromise(link.applied(5)), 5, report);
+    assert.equal(readdirSync(join(work, "incoming")), ["round-6.safetensors"], report);
+  }
+  await Effect.runPromise(link.send("u"));
+  await eventually("it is sent", () => pushed.length === 2);
+  assert.is(pushed[1]?.round, 6, "it begins from the parameters of round 5");
+  assert.is(await Effect.runPromise(link.applied(6)), 6);
+  assert.equal(readdirSync(join(work, "incoming")), []);
+  await end();
+});
+
 test("parameters of a later round make the results up to it void, and the next one is taken", async () => {
   const { link, work, result, take, write, end } = await start();
   assert.ok(await result("agg-1", 5));

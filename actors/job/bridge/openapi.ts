@@ -33,7 +33,7 @@ const document = {
     "/resources/receive": post(
       "receive",
       "Receives files from peers: `{resource, path?}`",
-      "Server-sent events, one a file: `{path, size, from_peer}`",
+      "Server-sent events, one a file: `{path, size, from_peer}`, with `round` where it is a result of a training whose model the scheduler keeps",
     ),
     "/status/send": {
       ...post("status", "Reports progress to the scheduler", "The scheduler's response"),
@@ -42,6 +42,11 @@ const document = {
         in: "query",
         description: "With `update-received`: SHA-256 of the parameters, as a file with the header of the fetched one",
         schema: { type: "string", pattern: "^[0-9a-f]{64}$" },
+      }, {
+        name: "round",
+        in: "query",
+        description: "With `update-received`: the round of the last result that was applied",
+        schema: { type: "integer", minimum: 0 },
       }],
     },
   },

@@ -98,7 +98,8 @@ function results(
     yield* Effect.forkScoped(keepalive(response, written, limits.keepaliveMs));
     while (!response.destroyed) {
       const result = yield* link.next;
-      const data = JSON.stringify({ path: result.path, size: result.sizeBytes, from_peer: result.peer });
+      const { path, sizeBytes: size, peer: from_peer, round } = result;
+      const data = JSON.stringify({ path, size, from_peer, round });
       yield* write(response, `data: ${data}\n\n`, limits.readerMs);
       link.handed(result);
       written.at = yield* Clock.currentTimeMillis;

@@ -141,13 +141,21 @@ function receiptOf(
   { url = "" }: IncomingMessage,
   { link }: BridgeContext,
 ): Effect.Effect<{ readonly receipt?: Receipt }, BridgeProblem> {
-  const parameters = new URLSearchParams(url.split("?")[1]).get("parameters");
+  const query = new URLSearchParams(url.split("?")[1]);
+  const parameters = query.get("parameters");
+  const round = query.get("round");
   if (parameters !== null && !/^[0-9a-f]{64}$/.test(parameters)) {
     return Effect.fail(wrongShape("parameters", "expected 64 hexadecimal digits"));
   }
+  if (round !== null && !/^[0-9]{1,9}$/.test(round)) {
+    return Effect.fail(wrongShape("round", "expected a round's number"));
+  }
   if (progress !== "update-received" || link === undefined) return Effect.succeed({});
+  if (round !== null && !link.mayHave(Number(round))) {
+    return Effect.fail(wrongShape("round", `no result of round ${round} was received since the last report`));
+  }
   return Effect.map(
-    link.applied(),
+    link.applied(round === null ? undefined : Number(round)),
     (round) => ({ receipt: { round, ...(parameters === null ? {} : { parameters }) } }),
   );
 }

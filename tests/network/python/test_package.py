@@ -171,7 +171,7 @@ class World:
         request.wfile.write(b": keepalive\n\n")
         while True:
             self._pushed.acquire()
-            request.wfile.write(b'data: {"path":"incoming/peer","size":1,"from_peer":"peer"}\n\n')
+            request.wfile.write(b'data: {"path":"incoming/peer","size":1,"from_peer":"peer","round":5}\n\n')
 
     def answer(self, route: str, body: Any) -> bytes:
         if route == "/resources/fetch":
@@ -255,7 +255,7 @@ class JobTest(unittest.TestCase):
             '{"metrics": {"round": 5, "metrics": {"loss": 1.5}}}', "send update-5.safetensors", '"update"', heard[7],
         ])  # fmt: skip
         self.assertIn('{"metrics": {"round": 6, "metrics": {"loss": 1.5}}}', heard)
-        self.assertRegex(heard[7], "^received parameters=[0-9a-f]{64}$")
+        self.assertRegex(heard[7], "^received parameters=[0-9a-f]{64}&round=5$")
         self.assertEqual([*self.folder.glob("update-*")], [])
         self.assertEqual(set(self.world.tokens), {"Bearer secret"})
 
@@ -275,7 +275,7 @@ class JobTest(unittest.TestCase):
         self.assertEqual((int(kept["i"]), kept["u"].tolist(), kept["b"].tolist()), (5, [1, 254], [True, False]))
         save(self.folder / "kept", kept)
         digest = hashlib.sha256((self.folder / "kept").read_bytes()).hexdigest()
-        self.assertEqual(self.world.heard[-1], f"received parameters={digest}")
+        self.assertEqual(self.world.heard[-1], f"received parameters={digest}&round=5")
 
     def test_done_in_the_middle_ends_the_round_and_nothing_is_sent(self) -> None:
         self.world.changes = lambda route, _: (200, b'{"type":"Done"}') if route == "/status/send" else None

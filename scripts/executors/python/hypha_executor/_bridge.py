@@ -105,7 +105,8 @@ class Receiving(Generic[T]):
     """An open receive: the files that were taken, in the order in which they came."""
 
     def __init__(self, answer: http.client.HTTPResponse, take: Callable[[str], T]) -> None:
-        self._taken: "queue.Queue[Union[Tuple[T], ExecutorError]]" = queue.Queue(WAITING_MAX)
+        self.round: Optional[int] = None  # of the file that next() returned last, where the scheduler keeps the model
+        self._taken: "queue.Queue[Union[Tuple[T, Optional[int]], ExecutorError]]" = queue.Queue(WAITING_MAX)
         threading.Thread(target=self._read, args=(answer, take), daemon=True).start()
 
     def next(self, timeout_s: float) -> T:
@@ -117,7 +118,8 @@ class Receiving(Generic[T]):
         if isinstance(taken, ExecutorError):
             self._taken.put(taken)
             raise taken
-        return taken[0]
+        result, self.round = taken
+        return result
 
     def waiting(self) -> bool:
         """Whether something is here already."""
@@ -127,7 +129,8 @@ class Receiving(Generic[T]):
         try:
             for line in iter(lambda: answer.readline(EVENT_MAX_BYTES), b""):
                 if line.startswith(b"data:"):
-                    self._taken.put((take(json.loads(line[5:])["path"]),))
+                    event = json.loads(line[5:])
+                    self._taken.put((take(event["path"]), event.get("round")))
             raise BridgeFailed("Cannot receive: the bridge ended the stream")
         except ExecutorError as error:
             self._taken.put(error)

@@ -145,8 +145,10 @@ class Job:
         while self._results.waiting():  # of earlier rounds: the other members have them too
             self._apply(self._results.next(0))
         (self.work_dir / path).unlink()
-        digest = "" if self._served is None else f"?parameters={self.digest()}"
-        self.done = self._report("update-received", digest)["type"] == "Done"
+        query = "" if self._served is None else f"?parameters={self.digest()}"
+        if self._served is not None and self._results.round is not None:
+            query += f"&round={self._results.round}"
+        self.done = self._report("update-received", query)["type"] == "Done"
         self.round += 1
 
     def digest(self) -> str:
