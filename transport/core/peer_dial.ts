@@ -15,6 +15,9 @@ export const silentMs = 2_000;
 
 type Outcome = Result.Result<WireConnection, Refusal>;
 
+/** Answers of a search that are dialled at most. */
+export const answersMax = 4;
+
 /** What the dial of a peer is made with. */
 export interface PeerDialInit {
   readonly wire: Pick<Wire, "dial" | "findPeer">;
@@ -30,7 +33,8 @@ export interface PeerDialInit {
 
 /**
  * Dials a peer. It is searched for once: when the addresses that are remembered lead nowhere, or when none of them has answered
- * for {@linkcode silentMs}. The peer may have moved, and others know where to.
+ * for {@linkcode silentMs}. The peer may have moved, and others know where to. The first answer may be wrong, so the addresses of later
+ * ones are dialled, too.
  */
 export class PeerDial {
   readonly #init: PeerDialInit;
@@ -38,6 +42,9 @@ export class PeerDial {
   readonly #underWay = new Set<{ giveUp: GiveUp }>();
   #timer: Timer | undefined;
   #isSearched = false;
+  /** Addresses that the search found. */
+  readonly #found = new Set<AddressText>();
+  #answers = 0;
   #outcome: Outcome | undefined;
 
   /** Begins it. */
@@ -76,11 +83,16 @@ export class PeerDial {
     this.#isSearched = true;
     const { wire, clock, target } = this.#init;
     clock.cancel(this.#timer);
-    this.#begin<readonly AddressText[]>((ended) => wire.findPeer(target.peer, ended), (found) => {
-      const addresses = found.map((address) => namingPeer(address, target.peer));
-      if (addresses.length > 0) this.#dial({ ...target, addresses });
-      this.#endWithLast();
-    });
+    const dialFound = (found: readonly AddressText[]) => {
+      const addresses = found.map((address) => namingPeer(address, target.peer)).filter((each) =>
+        !this.#found.has(each)
+      );
+      if (addresses.length === 0 || this.#answers === answersMax) return;
+      this.#answers += 1;
+      for (const address of addresses) this.#found.add(address);
+      this.#dial({ ...target, addresses });
+    };
+    this.#begin<void>((ended) => wire.findPeer(target.peer, dialFound, ended), () => this.#endWithLast());
   }
 
   #begin<T>(start: (ended: (result: T) => void) => GiveUp, done: (result: T) => void): void {

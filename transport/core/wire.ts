@@ -247,8 +247,11 @@ export interface Wire {
   dial(target: WireTarget, done: (outcome: Result.Result<WireConnection, Refusal>) => void): GiveUp;
   /** Addresses of a peer that the wire remembers. */
   addressesOf(peer: PeerText, done: (addresses: readonly AddressText[]) => void): void;
-  /** Searches the DHT for a peer's addresses, without those that the wire remembers. */
-  findPeer(peer: PeerText, done: (addresses: readonly AddressText[]) => void): GiveUp;
+  /**
+   * Searches the DHT for a peer's addresses, without those that the wire remembers. `found` receives the addresses of each answer, which
+   * may be wrong; `done` is called at the end.
+   */
+  findPeer(peer: PeerText, found: (addresses: readonly AddressText[]) => void, done: () => void): GiveUp;
   /** Lets peers open streams of a protocol. Serving a protocol twice does nothing. */
   serve(protocol: string): void;
   unserve(protocol: string): void;

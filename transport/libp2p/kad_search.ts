@@ -7,7 +7,7 @@ import type { KadDHT } from "@libp2p/kad-dht";
 import type { Libp2p, PeerId } from "@libp2p/interface";
 import { Result } from "effect";
 import { type GiveUp, kadProtocol, type WireListener } from "../core/wire.ts";
-import { type PeerText, TransportError } from "../port.ts";
+import { type AddressText, type PeerText, TransportError } from "../port.ts";
 import type { KadMessage, KadPeer } from "../protocols/kad_record.ts";
 import type { KadDhtMessage, KadInternals } from "./node_internals.ts";
 
@@ -30,6 +30,27 @@ export function searchClosest(
   const over = () => {
     found.delete(self);
     if (!signal.aborted) done([...found]);
+  };
+  search().then(over, over);
+  return () => controller.abort(new Error("the search was given up"));
+}
+
+/** Searches the DHT for a peer. `found` receives the addresses of each answer that knows it. */
+export function searchPeer(
+  { dht, peer }: { readonly dht: Pick<KadDHT, "findPeer">; readonly peer: PeerId },
+  found: (addresses: readonly AddressText[]) => void,
+  done: () => void,
+): GiveUp {
+  const controller = new AbortController();
+  const { signal } = controller;
+  const search = async () => {
+    for await (const event of dht.findPeer(peer, { signal, useCache: false })) {
+      if (signal.aborted) return;
+      if (event.name === "FINAL_PEER") found(event.peer.multiaddrs.map((address) => address.toString()));
+    }
+  };
+  const over = () => {
+    if (!signal.aborted) done();
   };
   search().then(over, over);
   return () => controller.abort(new Error("the search was given up"));

@@ -29,7 +29,7 @@ import { limitedFirstMessage } from "./first_message_limit.ts";
 import { refusalOfDialError } from "./dial_refusal.ts";
 import { defaultFrameLimits, FrameBudgets } from "./frame_guard.ts";
 import { GossipTopics } from "./gossip_topics.ts";
-import { answerKad, type KadAnswer, searchClosest, servesDht } from "./kad_search.ts";
+import { answerKad, type KadAnswer, searchClosest, searchPeer, servesDht } from "./kad_search.ts";
 import { addressesPerPeerMax, limitKnownAddresses } from "./known_addresses.ts";
 import { Listening } from "./listening.ts";
 import { mtls } from "./mtls.ts";
@@ -292,17 +292,9 @@ export class Libp2pWire implements Wire {
     look().then(done, () => done([]));
   }
 
-  findPeer(peer: PeerText, done: (addresses: readonly AddressText[]) => void): GiveUp {
-    const controller = new AbortController();
-    const { signal } = controller;
-    const end = (addresses: readonly AddressText[]) => signal.aborted || done(addresses);
-    const find = async () => {
-      const { peerRouting } = this.#node().libp2p;
-      const { multiaddrs } = await peerRouting.findPeer(peerIdFromString(peer), { signal, useCache: false });
-      return multiaddrs.map((address) => address.toString());
-    };
-    find().then(end, () => end([]));
-    return () => controller.abort(new Error("the search was given up"));
+  findPeer(peer: PeerText, found: (addresses: readonly AddressText[]) => void, done: () => void): GiveUp {
+    const { dht } = this.#node().libp2p.services;
+    return searchPeer({ dht, peer: peerIdFromString(peer) }, found, done);
   }
 
   // ── Streams ──

@@ -146,8 +146,8 @@ export class SimulatedWire implements Wire, ConnectionOwner, DhtNode, DialOwner,
     this.clock.soon(() => done(this.knownAddresses(peer)));
   }
 
-  findPeer(peer: PeerText, done: (addresses: readonly AddressText[]) => void): GiveUp {
-    return this.#search(() => done(this.#peers.size === 0 ? [] : this.knownAddresses(peer)));
+  findPeer(peer: PeerText, found: (addresses: readonly AddressText[]) => void, done: () => void): GiveUp {
+    return this.#search(() => found(this.#peers.size === 0 ? [] : this.knownAddresses(peer)), done);
   }
 
   serve(protocol: string): void {
@@ -376,8 +376,8 @@ export class SimulatedWire implements Wire, ConnectionOwner, DhtNode, DialOwner,
     return connection;
   }
 
-  #search(done: () => void): GiveUp {
-    const timer = this.clock.after(searchMs, done);
+  #search(...steps: (() => void)[]): GiveUp {
+    const timer = this.clock.after(searchMs, () => steps.forEach((step) => step()));
     return () => this.clock.cancel(timer);
   }
 

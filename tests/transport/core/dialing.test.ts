@@ -41,9 +41,12 @@ function diallerWith(known: readonly string[] = []) {
       pending.push(done);
       return () => void (state.givenUp += 1);
     },
-    findPeer: (_peer, done) => {
+    findPeer: (_peer, found, done) => {
       state.searches += 1;
-      clock.soon(() => done(known));
+      clock.soon(() => {
+        found(known);
+        done();
+      });
       return () => void (state.givenUp += 1);
     },
   });

@@ -273,7 +273,7 @@ test("a dial that is given up reports nothing", async () => {
   const [a, b] = await Promise.all([startWire(pki), startWire(pki)]);
   let done = 0;
   a.wire.dial({ address: b.started.bound[0]! }, () => done++)();
-  a.wire.findPeer(b.peer, () => done++)();
+  a.wire.findPeer(b.peer, () => done++, () => done++)();
   a.wire.closestPeers(utf8("key"), () => done++)();
   await new Promise((resolve) => setTimeout(resolve, 100));
   assert.is(done, 0);
