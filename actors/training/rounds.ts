@@ -2,7 +2,8 @@
  * When a trainer stops for a round's update, and the answer to each progress message.
  *
  * The trainers of a round together process `avg_samples_between_updates` samples. Each one's share follows its speed, so that
- * a fast trainer does more and all stop at about the same time; until speeds are known, shares are equal.
+ * a fast trainer does more and all stop at about the same time; until speeds are known, shares are equal. Speeds are what trainers
+ * claim: none counts as more than four times their median.
  *
  * @module
  */
@@ -35,6 +36,12 @@ export const freshPace: TrainerPace = {
 
 /** `ScheduleUpdate` is sent this many batches before the share, or fewer: later, the speeds are known better. */
 export const batchesAheadMax = 3;
+
+/**
+ * A speed counts at most this many times the median of all. With h honest trainers of one speed, and at most as many that claim any,
+ * each honest one has at least the part 1 / (h + speedsMax · h) of a round: a fifth of its part without them.
+ */
+const speedsMax = 4;
 
 /** A trainer that goes on for so many batches longer than its `ScheduleUpdate` said did not get it: the answer was lost. */
 const batchesLateMax = 2;
@@ -120,8 +127,11 @@ function shareOf(
   const speeds = all.map((pace) => speedOf(pace, now));
   const ownSpeed = speedOf(own, now);
   if (ownSpeed === undefined || speeds.some((speed) => speed === undefined)) return equal;
-  const total = speeds.reduce<number>((sum, speed) => sum + (speed ?? 0), 0);
-  return total > 0 ? samplesPerRound * (ownSpeed / total) : equal;
+  const known = speeds.filter((speed) => speed !== undefined).toSorted((one, other) => one - other);
+  // The lower one of two: with two trainers, the slower one's.
+  const most = speedsMax * (known[Math.floor((known.length - 1) / 2)] as number);
+  const total = known.reduce((sum, speed) => sum + Math.min(speed, most), 0);
+  return total > 0 ? samplesPerRound * (Math.min(ownSpeed, most) / total) : equal;
 }
 
 /** Samples a millisecond since the round's first report; undefined before a second one. */

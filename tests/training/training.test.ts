@@ -3,7 +3,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Result } from "effect";
 import { readDatasetRecord } from "../../actors/data/dataset_record.ts";
-import { answerStatus, freshPace, type TrainerPace } from "../../actors/training/rounds.ts";
+import { answerStatus, batchesAheadMax, freshPace, type TrainerPace } from "../../actors/training/rounds.ts";
 import { firstSlice, takeSlice } from "../../actors/training/slices.ts";
 import { silentTrainers } from "../../actors/training/round_wait.ts";
 import {
@@ -82,6 +82,40 @@ test("shares are equal until speeds are known, then follow them", () => {
   assert.equal(ofFast.answer, { type: "Continue" }, "three quarters and more of 100 are its own");
   const ofLame = answerStatus({ fast, lame }, { peer: "lame", ...at }, plan);
   assert.is(ofLame.answer.type, "ScheduleUpdate");
+});
+
+/** Batches of 32 rows that each trainer makes in a round of 12,000, by the milliseconds between two of its reports. */
+function batchesOf(everyMs: Readonly<Record<string, number>>): Record<string, number> {
+  let paces: Record<string, TrainerPace> = Object.fromEntries(Object.keys(everyMs).map((peer) => [peer, freshPace]));
+  const made: Record<string, number> = {}, stops: Record<string, number> = {};
+  for (let now = 0; Object.keys(stops).length < Object.keys(everyMs).length || now % 1_000 > 0; now++) {
+    for (const [peer, ms] of Object.entries(everyMs)) {
+      if (now % ms > 0 || (made[peer] ?? 0) >= (stops[peer] ?? Number.POSITIVE_INFINITY)) continue;
+      made[peer] = (made[peer] ?? 0) + 1;
+      const round = { rounds: 1, samplesPerRound: 12_000 };
+      const { pace, answer } = answerStatus(paces, { peer, batchSize: 32, now }, round);
+      paces = { ...paces, [peer]: pace };
+      if (answer.type === "ScheduleUpdate") stops[peer] ??= made[peer] + answer.counter;
+    }
+  }
+  return made;
+}
+
+test("bug: a trainer that claimed 140 batches a second left the others a few batches of each round", () => {
+  const { liar = 0, ...honest } = batchesOf({ a: 1_000, b: 1_000, c: 1_000, liar: 7 });
+  for (const [peer, batches] of Object.entries(honest)) {
+    assert.ok(batches >= 12_000 / 32 / 7, `${peer} makes its seventh part, not ${batches} batches`);
+  }
+  assert.ok(liar <= 4 / 7 * 12_000 / 32 + batchesAheadMax, `four parts of seven are the most: ${liar}`);
+  const alone = batchesOf({ a: 1_000, liar: 7 });
+  assert.ok((alone["a"] ?? 0) >= 12_000 / 32 / 5 - batchesAheadMax, JSON.stringify(alone));
+});
+
+test("a trainer that is three times as fast makes three times as many batches; a slow one holds no fast ones back", () => {
+  const { a = 0, fast = 0 } = batchesOf({ a: 999, b: 999, fast: 333 });
+  assert.ok(fast >= 2.9 * a && fast <= 3.1 * a, `${fast} and ${a}`);
+  const { slow = 0, c = 0 } = batchesOf({ c: 100, d: 100, e: 100, slow: 1_000 });
+  assert.ok(slow <= 0.15 * c, `${slow} and ${c}`);
 });
 
 test("a share that is reached already still gets one batch: 0 was never seen on the wire", () => {
