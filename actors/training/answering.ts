@@ -177,8 +177,10 @@ function answerProgressRequest(args: TrainingArgs, request: RequestWith<Progress
   const received = { peer, member: memberOf(identity), jobId, progress, report, receipt, namesTraining, now };
   const { training, answer } = answerProgress(context.training, received, planOf(context));
   if (answer === undefined) return decline(args, request);
-  const isStatus = typeof progress === "object" && "status" in progress && answer.type !== "Done";
-  enqueue.assign({ training, samples: context.samples + (isStatus ? progress.status.batch_size : 0) });
+  const isStatus = typeof progress === "object" && "status" in progress &&
+    (answer.type === "Continue" || answer.type === "ScheduleUpdate");
+  const samples = context.samples + (isStatus ? progress.status.batch_size : 0);
+  enqueue.assign({ training, samples: Math.min(samples, Number.MAX_SAFE_INTEGER) });
   if (context.workers().speakers[peer] === undefined) {
     enqueue.sendTo(context.parent, { type: "worker.known", peer, as: namesTraining ? "ours" : "foreign" });
   }
@@ -192,11 +194,15 @@ function answerProgressRequest(args: TrainingArgs, request: RequestWith<Progress
   else if (report.round === training.roundsDone + 1) judgeEarly(args, peer, report);
 }
 
-/** A status counts at most the rows of a batch as the trainer's job has them: the sum of all is kept, and must stay a number. */
+/**
+ * A status counts at most the rows of a batch as the trainer's job has them, and the samples of a round: of how much memory a batch is
+ * made, the trainer itself claims.
+ */
 function withinBatch({ training, config: { job } }: TrainingContext, peer: Peer, progress: Progress): Progress {
   const trainer = training.trainers[peer];
   if (trainer === undefined || typeof progress !== "object" || !("status" in progress)) return progress;
-  return { status: { batch_size: Math.min(progress.status.batch_size, batchSize(trainer.gpu, job)) } };
+  const most = Math.min(batchSize(trainer.gpu, job), job.rounds.avgSamplesBetweenUpdates);
+  return { status: { batch_size: Math.min(progress.status.batch_size, most) } };
 }
 
 /** Why a member whose worker is of the existing network cannot take part; undefined where it can. */

@@ -1,5 +1,5 @@
 /** A scheduler that keeps the model of its training: what members are told, and when a round is finished. */
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { Effect, Result } from "effect";
@@ -245,6 +245,41 @@ test("bug: a trainer that reported batches of any size made every later record o
   progress("a", "update-received");
   status();
   assert.is(actor.getSnapshot().context.samples, 2 * most, "its training is over");
+  folder.remove();
+});
+
+test("bug: a worker that offered endless GPU memory reported endless batches, and no record or job of a later round was readable", async () => {
+  const folder = temporary();
+  const { job, ...config } = configIn(folder.path, 3) as ReturnType<typeof configIn> & { job: DilocoJobConfig };
+  const large = { ...config, job: { ...job, rounds: { ...job.rounds, maxBatchSize: 1_000_000 } } };
+  const start = async () => {
+    const world = await trained(large as ReturnType<typeof configIn>);
+    const status = (peer: string) => {
+      const job_id = world.jobs.find((each) => each.peer === peer)?.spec.job_id ?? "";
+      world.say(peer, { job_id, progress: { status: { batch_size: 2 ** 32 - 1 } }, training: world.run });
+      return world.actor.getSnapshot().context.samples;
+    };
+    return { ...world, status };
+  };
+  const first = await start();
+  assert.is(first.status("a"), 100, "a report counts at most the samples of a round");
+  assert.is(first.status("s"), 100, "an aggregator trains nothing");
+  first.progress("a", "update");
+  first.progress("s", "updated");
+  assert.ok(await first.push(tensors(1, 1), "r1"));
+  const record = `${first.actor.getSnapshot().context.model?.checkpoint.parameters.replace(/\.safetensors$/, "")}.json`;
+  first.scheduler.send({ type: "role.drain" });
+  const most = Number.MAX_SAFE_INTEGER;
+  writeFileSync(record, readFileSync(record, "utf8").replace('"samples": 100', `"samples": ${most - 1}`));
+  const second = await start();
+  assert.is(second.status("a"), most);
+  second.progress("a", "update");
+  second.progress("s", "updated");
+  assert.ok(await second.push(tensors(1, 1), "r2"));
+  second.scheduler.send({ type: "role.drain" });
+  const third = await start();
+  assert.equal(third.jobs[0]?.spec.training, { ...third.run, round: 2, samples: most, rounds: 3 });
+  third.scheduler.send({ type: "role.drain" });
   folder.remove();
 });
 
