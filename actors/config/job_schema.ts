@@ -6,6 +6,7 @@
 import { Schema } from "effect";
 import { readPattern } from "../../transport/authorization/rules.ts";
 import { modelTasks, preprocessorTasks } from "../../transport/protocols/schemas.ts";
+import { updatesMax } from "../learning/mod.ts";
 import { aggregationDefault, executorsDefault, roundsDefault } from "./defaults.ts";
 import { tomlOf } from "./settings.ts";
 import {
@@ -132,11 +133,11 @@ export const job = Schema.Struct({
     momentum: fraction("0.9", "Nesterov's momentum."),
   }),
   resources: Schema.Struct({
-    num_workers: integer(1, 1_000, "2", "Trainers to look for."),
+    num_workers: integer(1, updatesMax, "2", "Trainers to look for."),
     min_trainers: optional(
       integer(
         1,
-        1_000,
+        updatesMax,
         "1",
         "With fewer trainers a training whose model the scheduler keeps waits for others. Where it is set, such a training begins with so many if no more are found.",
       ),

@@ -32,7 +32,7 @@ export class CheckpointFailed extends Data.TaggedError("CheckpointFailed")<{
   }
 }
 
-/** A record has some hundred bytes for each member, of at most 1,000. */
+/** A record has some hundred bytes for each member, of at most 257. */
 export const recordBytesMax = 1_048_576;
 /** A finished round in the folder. */
 export interface FoundCheckpoint {

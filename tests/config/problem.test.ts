@@ -5,6 +5,7 @@ import * as assert from "uvu/assert";
 import { parseConfig } from "../../actors/config/load.ts";
 import { ConfigError, type ConfigProblem, describeProblem, problemsMax } from "../../actors/config/problem.ts";
 import type { Surroundings } from "../../actors/config/sources.ts";
+import { updatesMax } from "../../actors/learning/mod.ts";
 import type { Role } from "../../pki/certificate.ts";
 
 const nothing: Surroundings = { environment: {}, flags: {} };
@@ -255,6 +256,16 @@ test("sends a key of the top back there from the table below which it was writte
     `c.toml:${worker.length + 2}:1: limits.crls_pem: is no key of limits; expected it at the top of the file; ` +
       "move it above the first [table]",
   );
+});
+
+test("bug: a job might have 1,000 trainers, and an aggregator rejected each update after the 256th", () => {
+  const [head, table] = [data.slice(0, 5), "[scheduler.job.resources]"];
+  for (const key of ["num_workers", "min_trainers"]) {
+    const of = (count: number) =>
+      problems("scheduler", [...head, table, `${key} = ${count}`]).filter((problem) => problem.key.endsWith(`.${key}`));
+    assert.equal(of(updatesMax), []);
+    assert.is(of(updatesMax + 1)[0]?.expected, `a whole number from 1 to ${updatesMax}`);
+  }
 });
 
 test("finds addresses and executors that are there twice", () => {
