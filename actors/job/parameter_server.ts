@@ -51,7 +51,7 @@ import {
   save,
   setDeadline,
 } from "./parameter_server/actions.ts";
-import { aggregateConfig, firstRound, ResultCopies } from "./parameter_server/effects.ts";
+import { aggregateConfig, AveragingSteps, firstRound, ResultCopies } from "./parameter_server/effects.ts";
 import { type ParameterServerContext, serverSetup } from "./parameter_server/setup.ts";
 
 export { brokenPatienceMs } from "./parameter_server/actions.ts";
@@ -63,8 +63,8 @@ export const reportAgainMs = 1_000;
 export const missingMs = 60_000;
 /** Between two tries of handing a result to a scheduler that keeps the model, in milliseconds. */
 export const handAgainMs = 5_000;
-/** Averaging and the outer step of one round, in milliseconds. */
-const aggregateMs = 600_000;
+/** Averaging that makes no step for so long stands still, in milliseconds: the sync of a large result is one step. */
+export const aggregateStepMs = 600_000;
 
 const resultFile = ({ round }: ParameterServerContext): string => `outer/${round}.safetensors`;
 
@@ -93,6 +93,7 @@ const server = serverSetup.extend({
     countTry: assign({ tries: ({ context }) => context.tries + 1 }),
     countHanding: assign({ handings: ({ context }) => context.handings + 1 }),
     reportUnhanded,
+    noteSteps: assign({ stepsSeen: ({ context }) => context.averaging.steps }),
     failOf: assign((_, reason: string) => ({ outcome: { type: "failed", reason } })),
     failOfError: assign((_, { error }: { readonly error: unknown }) => ({
       outcome: { type: "failed", reason: messageOf(error) },
@@ -107,6 +108,8 @@ export const parameterServerMachine = server.createMachine({
     job: input,
     receiver: undefined,
     copies: new ResultCopies(),
+    averaging: new AveragingSteps(),
+    stepsSeen: 0,
     expected: aggregateConfig(input.spec).updates.peers,
     results: aggregateConfig(input.spec).results.peers,
     rejected: [],
@@ -230,6 +233,21 @@ export const parameterServerMachine = server.createMachine({
                   ],
                 },
                 aggregating: {
+                  entry: "noteSteps",
+                  initial: "averaging",
+                  states: {
+                    averaging: {
+                      after: {
+                        [aggregateStepMs]: [
+                          { guard: "hasStepped", target: "averaging", reenter: true, actions: "noteSteps" },
+                          {
+                            target: "#parameterServer.failed",
+                            actions: { type: "failOf", params: "averaging stands still" },
+                          },
+                        ],
+                      },
+                    },
+                  },
                   invoke: {
                     src: "aggregated",
                     input: ({ context }) => ({
@@ -237,6 +255,7 @@ export const parameterServerMachine = server.createMachine({
                       job: context.job,
                       batch: context.batch,
                       out: resultFile(context),
+                      averaging: context.averaging,
                     }),
                   },
                   on: {
@@ -255,12 +274,6 @@ export const parameterServerMachine = server.createMachine({
                         actions: { type: "failOfError", params: ({ event }) => event },
                       },
                     ],
-                  },
-                  after: {
-                    [aggregateMs]: {
-                      target: "#parameterServer.failed",
-                      actions: { type: "failOf", params: "averaging takes too long" },
-                    },
                   },
                 },
                 // Before the result is sent: a scheduler of the existing network that hears of receipts first waits for ever.

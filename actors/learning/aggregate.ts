@@ -63,6 +63,8 @@ export interface AggregateOptions extends OuterOptions {
   readonly trim?: number | undefined;
   /** The defaults where undefined. */
   readonly norms?: NormRules | undefined;
+  /** Called when the updates are open, for each chunk that was judged or averaged, and when a file is on disk. */
+  readonly onStep?: (() => void) | undefined;
 }
 
 /**
@@ -75,16 +77,19 @@ export function aggregateUpdates(
   files: AggregateFiles,
   options: AggregateOptions,
 ): Effect.Effect<Aggregated, UpdateRejected | PathError> {
+  const { onStep = () => {} } = options;
   return Effect.scoped(Effect.gen(function* () {
     const updates = yield* openUpdates(directory, files.updates);
     const [first] = updates;
     if (first === undefined) throw new TypeError("Cannot aggregate: no updates");
     const velocity = yield* openVelocity(directory, files.velocity);
+    onStep();
     // One of each update, then the velocity's and the mean's.
     const scratch = chunkMemory(first.tensors, { bytes: 1, values: updates.length + 2 });
     const measured: MeasuredUpdate[] = [];
     for (const update of updates) {
-      measured.push({ file: update.path, layout: layoutDigest(update.tensors), norm: yield* normOf(update, scratch) });
+      const norm = yield* normOf(update, scratch, onStep);
+      measured.push({ file: update.path, layout: layoutDigest(update.tensors), norm });
     }
     const verdict = judgeUpdates(measured, {
       layout: options.layout ?? (velocity === undefined ? undefined : layoutDigest(velocity.tensors)),
@@ -105,9 +110,11 @@ export function aggregateUpdates(
         sizeBytes += chunk.size * elementBytes[typeIn("F32", { dtype })];
         if (isFloat(dtype)) yield* stepChunk({ updates, factors, velocity, out, next, scratch }, chunk, options);
         else yield* medianChunk({ updates, out, next }, chunk, dtype);
+        onStep();
       }
     }
     yield* next.commit;
+    onStep();
     yield* out.commit;
     return { sizeBytes, updates: measured.map(({ file, norm }, i) => ({ file, norm, factor: factors[i] ?? 1 })) };
   }));
@@ -189,7 +196,11 @@ function rejected(file: string, code: RejectionCode, reason: string): Effect.Eff
 }
 
 /** The length of an update's floats; not finite where one of its values is not. */
-function normOf(update: Open, scratch: ChunkMemory): Effect.Effect<number, UpdateRejected | PathError> {
+function normOf(
+  update: Open,
+  scratch: ChunkMemory,
+  onStep: () => void,
+): Effect.Effect<number, UpdateRejected | PathError> {
   return Effect.gen(function* () {
     let sum = 0;
     for (const tensor of update.tensors) {
@@ -198,6 +209,7 @@ function normOf(update: Open, scratch: ChunkMemory): Effect.Effect<number, Updat
         const part = yield* readChunk(update, chunk, scratch, 0);
         // By index: an iterator takes five times as long.
         for (let i = 0; i < part.length; i++) sum += (part[i] as number) ** 2;
+        onStep();
       }
       if (!Number.isFinite(sum)) return sum;
     }

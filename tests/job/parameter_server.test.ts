@@ -9,11 +9,17 @@ import { Effect } from "effect";
 import { networkOf } from "../../actors/job/training_network.ts";
 import { makeJobNetworkHost } from "../../actors/job/job_network.ts";
 import { makeWorkDirectory } from "../../actors/job/work_directory.ts";
+import type { WorkDirectory } from "../../actors/files/contained_files.ts";
 import type { JobOutcome } from "../../actors/job/messages.ts";
 import { NodeClock } from "../../actors/simulation/node_clock.ts";
 import { VirtualTime } from "../../actors/simulation/virtual_time.ts";
 import { decodeTensors, encodeTensors, layoutDigest } from "../../actors/learning/mod.ts";
-import { brokenPatienceMs, missingMs, parameterServerMachine } from "../../actors/job/parameter_server.ts";
+import {
+  aggregateStepMs,
+  brokenPatienceMs,
+  missingMs,
+  parameterServerMachine,
+} from "../../actors/job/parameter_server.ts";
 import { type StreamHandle, type TransportAsk, TransportError } from "../../transport/port.ts";
 import type {
   JobSpec,
@@ -68,6 +74,24 @@ async function start(spec: JobSpec, training?: TrainingKey, time?: VirtualTime) 
   const missed: (number | string)[][] = [];
   const reports: { answer(response: ProgressResponse): void; fail(): void }[] = [];
   const hanging: StreamHandle[] = [];
+  /** Reads of updates wait here while the disk is slow. */
+  const reads: (() => void)[] = [];
+  let isSlow = false;
+  const directory: WorkDirectory = {
+    ...held.value,
+    openForReading: (path) =>
+      Effect.map(held.value.openForReading(path), (file) => ({
+        ...file,
+        read: (into, position) => {
+          const turn = Effect.promise(() => new Promise<void>((go) => isSlow ? void reads.push(go) : go()));
+          return Effect.andThen(turn, file.read(into, position));
+        },
+      })),
+  };
+  const slowDisk = (slow: boolean) => {
+    isSlow = slow;
+    for (const go of slow ? [] : reads.splice(0)) go();
+  };
   let exchanges = 0;
   const accepted = new Map<string, Uint8Array | "cut" | "hang" | "defect">();
   const host = makeJobNetworkHost({ send: (ask: TransportAsk) => hear(ask) }, ports);
@@ -129,7 +153,7 @@ async function start(spec: JobSpec, training?: TrainingKey, time?: VirtualTime) 
   }
   const actor = createActor(parameterServerMachine, {
     clock,
-    input: { ports, spec, scheduler: "scheduler", network: networkOf(host.network, training), directory: held.value },
+    input: { ports, spec, scheduler: "scheduler", network: networkOf(host.network, training), directory },
   });
   actor.subscribe({ error: () => {} });
   actor.start();
@@ -195,6 +219,8 @@ async function start(spec: JobSpec, training?: TrainingKey, time?: VirtualTime) 
     unreachable,
     unsaving,
     slow,
+    reads,
+    slowDisk,
     hanging,
     left,
     end,
@@ -664,6 +690,40 @@ test("bug: while a result went to a slow trainer that said it had it, the schedu
     await eventually("the scheduler is told", () => server.missed.length > 0);
     assert.equal(server.missed.splice(0), [[2, "b"]]);
   }
+  await server.end();
+});
+
+test("bug: averaging a model for longer than ten minutes ended the job, and the next aggregator began the round again", async () => {
+  const server = await start(specOf(["a"]));
+  server.slowDisk(true);
+  server.push("a", largeUpdate(1));
+  let seconds = 0;
+  for (; seconds < 3_000; seconds += 250) {
+    await eventually("a piece is read", () => server.reads.length === 1);
+    server.clock.increment(250_000);
+    assert.is(server.actor.getSnapshot().status, "active", `after ${seconds} s`);
+    server.reads.pop()?.();
+  }
+  server.slowDisk(false);
+  await server.round(1);
+  assert.is(server.valuesFor("a")[0]?.[0], 1);
+  await server.end();
+});
+
+test("averaging that stands still ends the job", async () => {
+  const server = await start(specOf(["a"]));
+  server.slowDisk(true);
+  server.push("a", largeUpdate(1));
+  for (let pieces = 0; pieces < 5; pieces++) {
+    await eventually("a piece is read", () => server.reads.length === 1);
+    server.reads.pop()?.();
+  }
+  await eventually("it waits for the next", () => server.reads.length === 1);
+  server.clock.increment(aggregateStepMs);
+  assert.is(server.actor.getSnapshot().status, "active", "it went on since");
+  server.clock.increment(aggregateStepMs);
+  assert.equal(await server.outcome(), { type: "failed", reason: "averaging stands still" });
+  server.slowDisk(false);
   await server.end();
 });
 

@@ -83,14 +83,28 @@ export const saved = fromEffect(
     ),
 );
 
+/** Counts what averaging has read and written: a large model takes long, and shows that it goes on. */
+export class AveragingSteps {
+  #steps = 0;
+
+  get steps(): number {
+    return this.#steps;
+  }
+
+  count(): void {
+    this.#steps++;
+  }
+}
+
 /** The mean of a round's updates and the outer step. */
 export const aggregated = fromEffect(
   "aggregated",
-  ({ job, batch, out }: {
+  ({ job, batch, out, averaging }: {
     readonly ports: Ports;
     readonly job: AggregatorInput;
     readonly batch: Readonly<Record<PeerText, string>>;
     readonly out: string;
+    readonly averaging: AveragingSteps;
   }) => {
     const { optimizer } = aggregateConfig(job.spec);
     const rules = job.spec.aggregation ?? {};
@@ -98,6 +112,7 @@ export const aggregated = fromEffect(
     return aggregateUpdates(job.directory, { updates, velocity: velocityFile, out }, {
       learningRate: optimizer["learning-rate"],
       momentum: optimizer.momentum,
+      onStep: () => averaging.count(),
       layout: rules.layout,
       trim: rules.method === "trimmed-mean" ? rules.trim ?? aggregationDefault.trim : undefined,
       norms: {

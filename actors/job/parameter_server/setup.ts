@@ -12,6 +12,7 @@ import type { AggregatorInput, JobOutcome, JobUpdated } from "../messages.ts";
 import type { PushReceiver } from "../network.ts";
 import {
   aggregated,
+  type AveragingSteps,
   distributed,
   firstRound,
   handed,
@@ -34,6 +35,9 @@ export interface ParameterServerContext {
   readonly receiver: PushReceiver | undefined;
   /** Those of the newest result. */
   readonly copies: ResultCopies;
+  readonly averaging: AveragingSteps;
+  /** Its steps when it was last looked at. */
+  readonly stepsSeen: number;
   readonly expected: readonly PeerText[];
   readonly results: readonly PeerText[];
   /** Peers that are out for good. */
@@ -118,6 +122,7 @@ export const serverSetup = setup({
     hasCulprit: ({ context }, params: { readonly error: unknown }) =>
       culpritOf(context.batch, params.error) !== undefined,
     isOverdue: ({ context }, params: { readonly peer: PeerText }) => allowedNow(context).includes(params.peer),
+    hasStepped: ({ context: { averaging, stepsSeen } }) => averaging.steps > stepsSeen,
     isLast: ({ context }) => context.isLast,
     /** The training was trained before: its velocity is at the scheduler. */
     goesOn: ({ context }) => firstRound(context.job.spec) > 1,
