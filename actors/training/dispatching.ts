@@ -201,7 +201,7 @@ export function noteDispatch(
       : context.training;
     const began = withParticipant(training, peer, { state: "running" });
     const isNew = participant.state === "leased";
-    enqueue.assign({ training: isNew ? { ...began, changedAt: monotonicNow(context.ports) } : training });
+    enqueue.assign({ training: isNew ? began : training });
     return;
   }
   const why = answer.type === "request.failed" ? answer.error.message : "it refused";

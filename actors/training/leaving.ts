@@ -13,7 +13,6 @@ import { monotonicNow } from "../runtime/ports.ts";
 import type { MemberConnected } from "../runtime/role.ts";
 import { removeParticipant } from "./participants.ts";
 import { noteDataNode } from "./provider.ts";
-import { roundWait } from "./round_wait.ts";
 import {
   isAllDone,
   isKeeping,
@@ -92,8 +91,8 @@ function isOverdue(context: TrainingContext): boolean {
   const { training, ports } = context;
   const counted = Object.values(training.trainers).filter(({ isCounted, state }) => isCounted && state !== "done");
   if (isKeeping(context) || counted.some(({ waiting }) => !waiting)) return false;
-  const wait = roundWait(training);
-  return wait !== undefined && monotonicNow(ports) - wait.since > leavingRoundMs;
+  const newest = Math.max(...counted.map(({ lastMessageAt }) => lastMessageAt));
+  return counted.length > 0 && monotonicNow(ports) - newest > leavingRoundMs;
 }
 
 /** The next participant that leaves now: a trainer that has done nothing for the round under way, an aggregator that has no update of it, or is {@linkcode isOverdue}. */

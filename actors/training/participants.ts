@@ -4,9 +4,10 @@
  * @module
  */
 import type { ActorRefFrom } from "xstate";
-import { isRekeyed, memberOf } from "../../pki/member.ts";
+import { isRekeyed, memberOf, nodeOf } from "../../pki/member.ts";
 import type { Act } from "../../transport/authorization/acts.ts";
 import type { TransportFact } from "../../transport/port.ts";
+import type { Peer } from "../../transport/protocols/messages.ts";
 import { monotonicNow } from "../runtime/ports.ts";
 import type { allocationMachine } from "./allocation.ts";
 import type { heldLeaseMachine } from "./held_lease.ts";
@@ -15,14 +16,17 @@ import {
   absenceSecondsDefault,
   isKeeping,
   keptRoundOf,
+  lossesMax,
   type LostParticipant,
+  restDoublingsMax,
   restMs,
+  silenceCheckMs,
   silenceSecondsDefault,
   type TrainingArgs,
   type TrainingContext,
 } from "./training_setup.ts";
 import { withoutAggregator } from "./roster.ts";
-import { type RoundWait, roundWait, silentTrainers } from "./round_wait.ts";
+import { silentTrainers, waitedPeers, withWaited } from "./round_wait.ts";
 import {
   allParticipants,
   emptyTraining,
@@ -42,7 +46,7 @@ export function loseParticipant(args: TrainingArgs, { peer, reason, isRejected =
   if (participant === undefined) return;
   const part = removeParticipant(args, participant);
   enqueue.assign({
-    excluded: { ...context.excluded, [participant.peer]: monotonicNow(context.ports) + restMs },
+    ...withLoss(context, participant),
     barred: isRejected ? [...context.barred, participant.member] : context.barred,
   });
   const left = trainersOf(context.training).filter((other) => other !== participant.peer).length;
@@ -54,6 +58,19 @@ export function loseParticipant(args: TrainingArgs, { peer, reason, isRejected =
       fields: { peer: participant.peer, job: participant.jobId, reason, left },
     })
   );
+}
+
+/** Until when a lost worker rests. */
+function withLoss({ ports, config, excluded, losses }: TrainingContext, { peer, member, waitedMs }: Participant) {
+  const deadlineMs = config.job.aggregation.roundDeadlineS * 1_000;
+  const node = nodeOf(member);
+  const { [node]: before = 0, ...others } = losses;
+  const rest = (waitedMs > deadlineMs ? waitedMs : restMs) * 2 ** Math.min(before, restDoublingsMax);
+  const remembered = Object.entries(others).slice(1 - lossesMax);
+  return {
+    excluded: { ...excluded, [peer]: monotonicNow(ports) + rest },
+    losses: { ...Object.fromEntries(remembered), [node]: before + 1 },
+  };
 }
 
 /** Whether a worker that offers may not be leased now: it rests, or its node is barred, whatever its key is now. */
@@ -80,7 +97,7 @@ export function removeParticipant(args: TrainingArgs, participant: Participant):
   const left = part === "aggregator" && context.model !== undefined
     ? withoutAggregator(context.training, keptRoundOf(context))
     : withoutParticipant(context.training, peer);
-  enqueue.assign({ training: { ...left, changedAt: monotonicNow(context.ports) }, stalledAt: undefined });
+  enqueue.assign({ training: left });
   if (part === "aggregator") settleResults(args);
   enqueue.cancel(`dispatch/${taskId}`);
   enqueue.cancel(`absence/${peer}`);
@@ -168,45 +185,43 @@ export function loseSilent({ context, self, enqueue }: TrainingArgs): void {
 }
 
 /** Whom a round waits for. While the disk is full it waits for none; a round that was reported waits for the aggregator's result. */
-function waitOf(context: TrainingContext): RoundWait | undefined {
+function waitedNow(context: TrainingContext): readonly Peer[] {
   const { training, model } = context;
-  if (!isKeeping(context)) return roundWait(training);
-  if (model?.isPaused === true || training.aggregator === undefined) return undefined;
-  return { peers: [training.aggregator.peer], since: training.changedAt };
+  if (!isKeeping(context)) return waitedPeers(training);
+  return model?.isPaused === true || training.aggregator === undefined ? [] : [training.aggregator.peer];
 }
 
 /**
- * No round for too long: names the members that it waits for, and loses them when the wait is twice as long. Foreign trainers are lost
- * when they are named: what they do is not known here.
+ * Counts how long the round has waited for whom. No round for too long: names the members that it waits for, and loses them when the
+ * wait is twice as long. Foreign trainers are lost when they are named: what they do is not known here.
  */
 export function watchRound({ context, enqueue }: TrainingArgs): void {
-  const { training, ports, stalledAt } = context;
+  const { ports } = context;
   const { speakers } = context.workers();
-  const wait = waitOf(context);
-  if (wait === undefined) return;
   const deadlineMs = context.config.job.aggregation.roundDeadlineS * 1_000;
-  const waitedMs = monotonicNow(ports) - wait.since;
-  if (waitedMs <= deadlineMs) return;
+  const peers = waitedNow(context);
+  const training = withWaited(context.training, peers, silenceCheckMs);
+  enqueue.assign({ training });
   const round = training.roundsDone + 1;
-  const seconds = Math.round(waitedMs / 1_000);
-  for (const peer of wait.peers) {
+  for (const peer of peers) {
+    const { waitedMs = 0, jobId } = participantOf(training, peer) ?? {};
     const part = training.trainers[peer] === undefined ? "aggregator" : "trainer";
     const patience = part === "trainer" && speakers[peer] === "foreign" ? 1 : 2;
+    const seconds = Math.round(waitedMs / 1_000);
     if (waitedMs > patience * deadlineMs) {
       const reason = `round ${round} has waited ${seconds} s for it`;
       enqueue.raise({ type: "participant.lost", peer, reason });
-    } else if (stalledAt !== training.roundsDone) {
+    } else if (waitedMs > deadlineMs && waitedMs - silenceCheckMs <= deadlineMs) {
       enqueue(() =>
         ports.report({
           level: "warn",
           event: "round.stalled",
           message: `Round ${round} has waited ${seconds} s for ${part} ${peer}`,
-          fields: { round, peer, part, job: participantOf(training, peer)?.jobId, waitedMs },
+          fields: { round, peer, part, job: jobId, waitedMs },
         })
       );
     }
   }
-  enqueue.assign({ stalledAt: training.roundsDone });
 }
 
 /** Participants that did not answer their dispatch are lost. */

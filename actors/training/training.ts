@@ -38,6 +38,8 @@ export interface Participant {
   readonly ended: boolean;
   /** Its node took another key: it leaves after a round, and may be leased again under the new PeerID. */
   readonly isLeaving: boolean;
+  /** How long the round under way has waited for it, in milliseconds: what others do does not shorten it. */
+  readonly waitedMs: number;
 }
 
 /** A participant that trains. */
@@ -90,8 +92,6 @@ export interface Training {
   readonly digests: Readonly<Record<number, string | undefined>>;
   /** The nodes whose parameters were others, and under which aggregators. */
   readonly divergence: Divergence;
-  /** When a round was last finished, or a participant began or was lost, in milliseconds since the epoch. */
-  readonly changedAt: number;
 }
 
 /** A training without participants. */
@@ -101,7 +101,6 @@ export const emptyTraining: Training = {
   roundsDone: 0,
   digests: {},
   divergence: noDivergence,
-  changedAt: 0,
 };
 
 /** One progress message. */
@@ -237,9 +236,11 @@ function answerAggregator(
   );
   const isLast = roundsDone >= plan.rounds;
   const state = isLast && plan.keepsModel !== true ? "done" : aggregator.state;
-  const ahead: Aggregator = { ...aggregator, state, missing: [], isForeign: !namesTraining };
-  const after: Training = { ...training, trainers, aggregator: ahead, roundsDone, changedAt: now };
-  return { training: after, answer: { type: isLast ? "Done" : "Ok" } };
+  const ahead: Aggregator = { ...aggregator, state, missing: [], isForeign: !namesTraining, waitedMs: 0 };
+  return {
+    training: { ...training, trainers, aggregator: ahead, roundsDone },
+    answer: { type: isLast ? "Done" : "Ok" },
+  };
 }
 
 /**
@@ -258,15 +259,16 @@ export function withKept(
   const trainers = Object.fromEntries(
     Object.entries(training.trainers).map(([peer, trainer]) => {
       const after = isUnreported ? withResult(trainer, { roundsDone, now }) : trainer;
-      return [peer, { ...after, lastMessageAt: now }];
+      return [peer, { ...after, lastMessageAt: now, waitedMs: 0 }];
     }),
   );
   const remembered = Object.entries(training.digests).filter(([at]) => Number(at) > round - digestsMax);
   const digests = { ...Object.fromEntries(remembered), [round]: sha256 };
   const divergence = withMaker(training.divergence, round, aggregator && nodeOf(aggregator.member));
-  const after: Training = { ...training, trainers, roundsDone, digests, divergence, changedAt: now };
-  if (aggregator === undefined || round < plan.rounds) return after;
-  return { ...after, aggregator: { ...aggregator, state: "done" as const } };
+  const after: Training = { ...training, trainers, roundsDone, digests, divergence };
+  if (aggregator === undefined) return after;
+  const state = round < plan.rounds ? aggregator.state : "done";
+  return { ...after, aggregator: { ...aggregator, state, waitedMs: 0 } };
 }
 
 /** The trainers whose updates an aggregator misses in the round under way. */
@@ -276,13 +278,13 @@ function missingIn({ trainers, roundsDone }: Training, { round, members }: Round
   return [...new Set(missing.map(({ peer }) => peer))];
 }
 
-/** A trainer after the aggregator sent the round's result: its silence counts again from now until it confirms. */
+/** A trainer after the aggregator sent the round's result: its silence counts again from now until it confirms, the wait for it from 0. */
 function withResult(
   trainer: Trainer,
   { roundsDone, now }: { readonly roundsDone: number; readonly now: number },
 ): Trainer {
   const isBehind = trainer.waiting && trainer.pace.roundsDone < roundsDone;
-  return isBehind ? { ...trainer, waiting: false, lastMessageAt: now } : trainer;
+  return { ...trainer, waitedMs: 0, ...(isBehind ? { waiting: false, lastMessageAt: now } : {}) };
 }
 
 /** Paces of the trainers that rounds wait for. */
@@ -359,6 +361,7 @@ export function leasedTrainer(
     state: "leased",
     ended: false,
     isLeaving: false,
+    waitedMs: 0,
     pace,
     waiting: false,
     lastMessageAt: now,
@@ -373,7 +376,7 @@ export function leasedAggregator(
 ): Aggregator {
   const rosters = { sent: emptyRoster, knows: emptyRoster, dispatch: 0 };
   const flags = { ended: false, isLeaving: false, isForeign: false };
-  return { ...participant, ...rosters, ...flags, state: "leased", missing: [] };
+  return { ...participant, ...rosters, ...flags, state: "leased", missing: [], waitedMs: 0 };
 }
 
 /** PeerIDs of the trainers. */

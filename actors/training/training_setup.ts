@@ -53,8 +53,14 @@ export const seeksAtData = 3;
  * hold the missing workers.
  */
 export const regroupMs = 20_000;
-/** A worker that refused or failed is not leased again for this long, in milliseconds. */
+/**
+ * A worker that refused or failed is not leased again for this long, in milliseconds; one that a round waited for longer than its
+ * deadline, for as long as that. With each loss of the node in a run the time doubles, so many times at most.
+ */
 export const restMs = regroupMs;
+export const restDoublingsMax = 4;
+/** Nodes whose losses are remembered; with more, the one that was lost first is forgotten. */
+export const lossesMax = 1_024;
 /** A dispatch is answered within this (`docs/wire.md`, "Protocols": 10 s), in milliseconds. */
 export const dispatchTimeoutMs = 10_000;
 export const dispatchDeadlineMs = dispatchTimeoutMs + 2_000;
@@ -131,6 +137,8 @@ export interface TrainingContext extends TrainingInput {
   readonly excluded: Readonly<Record<Peer, number>>;
   /** Members whose updates or results were rejected: not leased again in this run, under no key. */
   readonly barred: readonly Member[];
+  /** How often each node was lost in this run. */
+  readonly losses: Readonly<Record<string, number>>;
   readonly evaluation: "none" | "on" | "broken";
   readonly roundsEvaluated: number;
   readonly accuracy: number | undefined;
@@ -142,8 +150,6 @@ export interface TrainingContext extends TrainingInput {
   /** Remaining look-ups of the data set's record. */
   readonly seeks: number;
   readonly dispatches: number;
-  /** The round of the last report that no round is finished. */
-  readonly stalledAt: number | undefined;
   /** The newest round when its scheduler took another key; undefined while it has its own. */
   readonly retiredAt: number | undefined;
   readonly outcome: RoleOutcome;

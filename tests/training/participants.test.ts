@@ -2,6 +2,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { offersInMs } from "../../actors/training/allocation.ts";
+import { monotonicNow } from "../../actors/runtime/ports.ts";
 import { restMs } from "../../actors/training/training_setup.ts";
 import { identityOf } from "../support/fake_transport.ts";
 import { eventually, temporary } from "../support/job_world.ts";
@@ -22,6 +23,69 @@ test("a worker that failed rests, and is leased again afterwards", async () => {
   offer("a");
   assert.equal(trainers(), ["a"]);
   assert.equal(world.reported("allocation.forgiven").map(({ forgiven }) => forgiven), [["a"]]);
+  actor.send({ type: "role.drain" });
+  folder.remove();
+});
+
+const deadlineMs = configOf(1, 1).job.aggregation.roundDeadlineS * 1_000;
+
+test("bug: workers that ended their jobs at once, one after the other, kept an aggregator that stood still for ever", async () => {
+  const folder = temporary();
+  const { actor, live, offer, join, progress, world } = await trained(configIn(folder.path, 3, 2), ["a", "b"]);
+  actor.send({ type: "participant.lost", peer: "b", reason: "test" });
+  progress("a", "update");
+  let leased = 0;
+  const lost = () => world.reported("aggregator.lost").map(({ peer }) => peer);
+  for (let passed = 0; passed < 2 * deadlineMs + 60_000 && lost().length === 0; passed += 30_000) {
+    const peer = `h-${passed}`;
+    live(1_000);
+    offer(peer);
+    live(1_000);
+    join();
+    if (actor.getSnapshot().context.training.trainers[peer]?.state === "running") leased++;
+    actor.send({ type: "participant.lost", peer, reason: "its job ended before the last round" });
+    progress("a", "update");
+    live(28_000);
+  }
+  assert.ok(leased > 30, `${leased}`);
+  assert.equal(world.reported("round.stalled").map(({ peer }) => peer), ["s"]);
+  assert.equal(lost(), ["s"]);
+  actor.send({ type: "role.drain" });
+  folder.remove();
+});
+
+test("a worker that fails again and again rests twice as long each time, and no longer than sixteen times", async () => {
+  const folder = temporary();
+  const { actor, live, offer, world } = await trained(configIn(folder.path, 3));
+  const trainers = () => Object.keys(actor.getSnapshot().context.training.trainers);
+  for (const times of [1, 2, 4, 8, 16, 16]) {
+    assert.equal(trainers(), ["a"]);
+    actor.send({ type: "participant.lost", peer: "a", reason: "test" });
+    live(times * restMs - 1_000);
+    offer("a");
+    assert.equal(trainers(), [], `it rests ${times} times as long`);
+    live(32_000);
+    offer("a");
+  }
+  assert.equal(trainers(), ["a"]);
+  assert.is(world.reported("trainer.lost").length, 6);
+  actor.send({ type: "role.drain" });
+  folder.remove();
+});
+
+test("bug: a trainer that held a round for two deadlines was leased again after twenty seconds, and held the next one", async () => {
+  const folder = temporary();
+  const { actor, live, progress, say, jobs, run, world } = await trained(configIn(folder.path, 3, 2), ["a", "b"]);
+  const trainers = () => Object.keys(actor.getSnapshot().context.training.trainers);
+  const job_id = jobs.find(({ peer }) => peer === "b")?.spec.job_id ?? "";
+  progress("a", "update");
+  for (let passed = 0; trainers().includes("b"); passed += 10_000) {
+    assert.ok(passed <= 2 * deadlineMs + 20_000);
+    say("b", { job_id, progress: { status: { batch_size: 0 } }, training: run });
+    live(10_000);
+  }
+  const restsUntil = actor.getSnapshot().context.excluded["b"] ?? 0;
+  assert.ok(restsUntil - monotonicNow(world.ports) > 2 * deadlineMs - 20_000, "it rests as long as it was waited for");
   actor.send({ type: "role.drain" });
   folder.remove();
 });
