@@ -19,7 +19,7 @@ import { pullProtocols, pushProtocols } from "../files/stream_file.ts";
 import { present } from "../runtime/present.ts";
 import { answerAs } from "../runtime/role.ts";
 import type { Checkpoint } from "./checkpoints.ts";
-import { noteTaken, pause } from "./model_store_actions.ts";
+import { goOn, noteTaken, pause } from "./model_store_actions.ts";
 import { type ModelStoreCommand, type OfferedPull, type OfferedResult, storeSetup } from "./model_store_setup.ts";
 import { acceptStream, type OfferedStream, rejectStream } from "./offered_stream.ts";
 import type { ModelPull } from "./serve_model.ts";
@@ -78,6 +78,7 @@ const store = storeSetup.extend({
     },
     noteTaken: enqueueActions(noteTaken),
     pause: enqueueActions(pause),
+    goOn: enqueueActions(goOn),
     countHubTry: assign({ hubTries: ({ context }) => context.hubTries + 1 }),
     acceptPull: enqueueActions(({ context, self, enqueue }, offered: OfferedPull) => {
       const { exchange } = offered;
@@ -150,6 +151,7 @@ export const modelStoreMachine = store.createMachine({
     isGone: false,
     pulls: [],
     paused: undefined,
+    pausedAt: 0,
     hubTries: 0,
   }),
   initial: "opening",
@@ -221,7 +223,29 @@ export const modelStoreMachine = store.createMachine({
         ],
       },
       states: {
-        waiting: { always: { guard: "isWaitedFor", target: "accepting" } },
+        waiting: {
+          always: { guard: "isWaitedFor", target: "accepting" },
+          // Its aggregator may hand nothing over: the training waits for it then, and no longer for room.
+          after: { roomAgain: { guard: "isPaused", target: "looking" } },
+        },
+        looking: {
+          always: { guard: "isWaitedFor", target: "accepting" },
+          invoke: {
+            src: "room",
+            input: ({ context: { ports, folder, checkpoint } }) => ({
+              ports,
+              folder,
+              checkpoint: present(checkpoint, "the model"),
+            }),
+          },
+          on: {
+            "effect.done.room": { target: "waiting", actions: "goOn" },
+            "effect.failed.room": {
+              target: "waiting",
+              actions: { type: "pause", params: ({ event }) => ({ reason: event.error.message }) },
+            },
+          },
+        },
         accepting: {
           entry: "acceptNext",
           on: {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { monotonicNow } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 import type { ModelStoreContext, StoreArgs } from "./model_store_setup.ts";
 import type { FailedResult, TakenResult } from "./take_result.ts";
@@ -16,7 +17,14 @@ export function pause(
     enqueue(() => reportPaused(context, reason, hint));
     enqueue.sendTo(context.parent, { type: "model.paused", isPaused: true });
   }
-  enqueue.assign({ paused: reason });
+  enqueue.assign({ paused: reason, pausedAt: monotonicNow(context.ports) });
+}
+
+/** There is room again, and no result has come: the training waits for its aggregator. */
+export function goOn({ context, enqueue }: StoreArgs): void {
+  enqueue.assign({ paused: undefined });
+  enqueue(() => reportGoesOn(context, `there is room for round ${roundNext(context)}`));
+  enqueue.sendTo(context.parent, { type: "model.paused", isPaused: false });
 }
 
 /** Takes the outcome of a push. */
@@ -24,8 +32,10 @@ export function noteTaken(args: StoreArgs, outcome: TakenResult | FailedResult):
   const { context, enqueue } = args;
   if (outcome.type === "kept") {
     const { checkpoint, resultBytes, shortage } = outcome;
-    enqueue.assign({ checkpoint, paused: shortage });
-    if (context.paused !== undefined && shortage === undefined) enqueue(() => reportGoesOn(context));
+    enqueue.assign({ checkpoint, paused: shortage, pausedAt: monotonicNow(context.ports) });
+    if (context.paused !== undefined && shortage === undefined) {
+      enqueue(() => reportGoesOn(context, `round ${roundNext(context)} is kept`));
+    }
     enqueue.sendTo(context.parent, { type: "round.kept", checkpoint, resultBytes });
     if (shortage === undefined) return;
     if (context.paused === undefined) enqueue(() => reportPaused({ ...context, checkpoint }, shortage));
@@ -74,11 +84,11 @@ function reportPaused(
   });
 }
 
-function reportGoesOn(context: ModelStoreContext): void {
+function reportGoesOn(context: ModelStoreContext, why: string): void {
   context.ports.report({
     level: "info",
     event: "training.resumed",
-    message: `Training ${context.training.id} goes on: round ${roundNext(context)} is kept`,
+    message: `Training ${context.training.id} goes on: ${why}`,
     fields: { training: context.training.id, round: roundNext(context) },
   });
 }

@@ -11,10 +11,10 @@ import type { OuterOptions } from "../learning/mod.ts";
 import { EffectDied, type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
 import type { HasParent } from "../runtime/parent.ts";
 import type { Web } from "../job/bridge/web_request.ts";
-import type { Ports } from "../runtime/ports.ts";
+import { monotonicNow, type Ports } from "../runtime/ports.ts";
 import type { TransportRef } from "../runtime/role.ts";
 import type { Checkpoint } from "./checkpoints.ts";
-import { type ModelPlace, openModel, type RoundFacts } from "./keep_model.ts";
+import { checkNextRound, type ModelPlace, openModel, type RoundFacts } from "./keep_model.ts";
 import type { OfferedStream } from "./offered_stream.ts";
 import { HubFailed, weightsIn, WeightsRefused, type WeightsSource } from "./repository_weights.ts";
 import { type Puller, serveModel } from "./serve_model.ts";
@@ -29,6 +29,8 @@ export const pullsOfPeerMax = 4;
 
 /** Between two tries of opening the model, in milliseconds. */
 export const openAgainMs = 5_000;
+/** Since the last result that could not be kept, before the room is looked at, in milliseconds: our aggregators hand it over more often. */
+export const roomAgainMs = 30_000;
 /** Longest time between two tries at a model hub that does not give the weights, in milliseconds. */
 export const hubAgainMsMax = 300_000;
 
@@ -70,6 +72,8 @@ export interface ModelStoreContext extends ModelStoreInput {
   readonly pulls: readonly OfferedPull[];
   /** Why the training is paused. */
   readonly paused: string | undefined;
+  /** When that was last seen, by the clock without steps. */
+  readonly pausedAt: number;
   /** Tries in a row in which the model hub did not give the weights. */
   readonly hubTries: number;
 }
@@ -80,8 +84,8 @@ export type ModelStoreEvent =
   | { readonly type: "round.kept"; readonly checkpoint: Checkpoint; readonly resultBytes: number }
   /** The aggregator's result does not fit the model. */
   | { readonly type: "result.rejected"; readonly peer: PeerText; readonly reason: string }
-  /** The disk has no room for the next round. `round.kept` says that it has. */
-  | { readonly type: "model.paused"; readonly isPaused: true }
+  /** The disk has no room for the next round, or has room again. `round.kept` says the latter too. */
+  | { readonly type: "model.paused"; readonly isPaused: boolean }
   /** The answer to `aggregator.gone`: no result of that aggregator is being taken any more. */
   | { readonly type: "model.settled" }
   | { readonly type: "model.broken"; readonly reason: string };
@@ -121,7 +125,16 @@ const pull = fromEffect(
     ),
 );
 
-const actors = { opened, taken, pull };
+const room = fromEffect(
+  "room",
+  ({ folder, checkpoint }: {
+    readonly ports: Ports;
+    readonly folder: string;
+    readonly checkpoint: Checkpoint;
+  }) => checkNextRound(folder, checkpoint.record),
+);
+
+const actors = { opened, taken, pull, room };
 
 /** The events that a model store receives. */
 export type ModelStoreCommand =
@@ -146,9 +159,11 @@ export const storeSetup = setup({
   actors,
   delays: {
     /** The disk is looked at every five seconds, the hub ever more seldom. */
+    roomAgain: ({ context: { ports, pausedAt } }) => Math.max(0, pausedAt + roomAgainMs - monotonicNow(ports)),
     openAgain: ({ context: { hubTries } }) => Math.min(openAgainMs * 2 ** Math.max(0, hubTries - 1), hubAgainMsMax),
   },
   guards: {
+    isPaused: ({ context }) => context.paused !== undefined,
     isWaitedFor: ({ context }) => context.waiting.length > 0,
     hasRoom: ({ context }) => context.waiting.length < waitingMax,
     canServe: ({ context: { checkpoint, pulls } }, { peer }: OfferedPull) =>

@@ -11,7 +11,7 @@ import { realServices } from "../../actors/runtime/real_ports.ts";
 import { Disk } from "../../actors/simulation/disk.ts";
 import { makeMemoryDirectory } from "../../actors/simulation/work_directory.ts";
 import { modelStoreMachine } from "../../actors/training/model_store.ts";
-import { openAgainMs, pullsOfPeerMax } from "../../actors/training/model_store_setup.ts";
+import { openAgainMs, pullsOfPeerMax, roomAgainMs } from "../../actors/training/model_store_setup.ts";
 import type { WeightsSource } from "../../actors/training/repository_weights.ts";
 import type { Web } from "../../actors/job/bridge/web_request.ts";
 import { encodeGrantedPullHeader } from "../../transport/protocols/mod.ts";
@@ -206,6 +206,41 @@ test("no room for the next round pauses the training when it begins, and its res
   assert.ok(await push(tensors(1, 1), label(3)));
   assert.equal([world.reported("training.paused").length, world.reported("training.resumed").length], [1, 1]);
   assert.is(types().at(-1), "round.kept", "the last one: the next one needs no room");
+});
+
+test("bug: there was room again, the aggregator handed nothing over, and the training stayed paused for ever", async () => {
+  const { store, push, world, space } = await opened();
+  assert.ok(await push(tensors(1, 1), label(1)));
+  space.freeBytes = 1;
+  assert.not.ok(await push(tensors(1, 1), label(2)));
+  const pauses = () =>
+    (store.said as { readonly type: string; readonly isPaused?: boolean }[])
+      .filter(({ type }) => type === "model.paused").map(({ isPaused }) => isPaused);
+  const pass = async () => {
+    world.pass(roomAgainMs);
+    await settle();
+  };
+  await pass();
+  assert.equal(pauses(), [true], "there is no room");
+  space.freeBytes = 1_000;
+  await pass();
+  await eventually("it looks again", () => pauses().length === 2);
+  assert.equal([pauses(), world.reported("training.resumed").length], [[true, false], 1]);
+  await pass();
+  assert.ok(await push(tensors(1, 1), label(2)));
+  assert.equal([pauses().length, world.reported("training.resumed").length], [2, 1]);
+});
+
+test("while an aggregator hands over what cannot be written, the training stays paused, whatever room there is", async () => {
+  const { disk, store, push, world } = await opened();
+  disk.full = true;
+  for (let tries = 0; tries < 4; tries++) {
+    assert.not.ok(await push(tensors(1, 1), label(1)));
+    world.pass(roomAgainMs - 1_000);
+    await settle();
+  }
+  assert.equal(store.said.map(({ type }) => type), ["model.opened", "model.paused"]);
+  assert.is(world.reported("training.paused").length, 1);
 });
 
 test("a training that goes on is opened when its next round has room", async () => {
