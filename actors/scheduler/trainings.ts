@@ -3,12 +3,14 @@
  *
  * @module
  */
-import type { Ports } from "../runtime/ports.ts";
+import { monotonicNow, type Ports } from "../runtime/ports.ts";
 import type { RoleEvent } from "../runtime/role.ts";
 import type { DilocoJobConfig } from "../config/config.ts";
 import { trainingFolder } from "../training/checkpoints.ts";
 import { trainingIdOf } from "../training/run_number.ts";
+import { allParticipants } from "../training/training.ts";
 import { emptyWatch } from "../training/watch.ts";
+import { foreignWaitMs } from "../training/workers.ts";
 import type { LoadedTrainings } from "./load_trainings.ts";
 import type { Kept } from "./journal.ts";
 import { patience } from "./queue.ts";
@@ -22,6 +24,7 @@ import {
   trainingActorId,
   type TrainingCrashed,
   type TrainingEnded,
+  type TrainingRef,
 } from "./scheduler_setup.ts";
 import { nameOfPeer } from "./status.ts";
 import { metricsIn } from "./status_bridge.ts";
@@ -188,10 +191,18 @@ export function noteEnded(args: SchedulerArgs, { type, output }: TrainingEnded):
   );
 }
 
-/** A training's actor died of an error: the others go on. */
+/** A training's actor died of an error: its leases are released, and the others go on. */
 export function noteCrashed(args: SchedulerArgs, { type, error }: TrainingCrashed): void {
-  const id = endedTraining(args.context, type);
+  const { context, self, enqueue } = args;
+  const id = endedTraining(context, type);
   if (id === undefined) return;
+  const dead = self.getSnapshot().children[trainingActorId(id)] as TrainingRef | undefined;
+  const { children = {}, context: last } = dead?.getSnapshot() ?? {};
+  // xstate stops the children of an actor that ends, and leaves those of one that dies: leases would be renewed for ever.
+  for (const child of Object.values(children)) enqueue(() => child?.send({ type: "xstate.stop" }));
+  const until = monotonicNow(context.ports) + foreignWaitMs;
+  const members = last === undefined ? [] : allParticipants(last.training);
+  for (const { peer, leaseId } of members) enqueue.raise({ type: "worker.left", peer, leaseId, until });
   const reason = `an unexpected error: ${error instanceof Error ? error.message : String(error)}`;
   noteEnded(args, { type: `xstate.done.actor.${trainingActorId(id)}`, output: { type: "failed", reason } });
 }

@@ -8,6 +8,7 @@ import { eventually, temporary } from "../support/job_world.ts";
 import { configOf, startDaemon, startScheduler } from "../support/scheduler_world.ts";
 import type { AdminAnswer } from "../../actors/admin/serve_admin.ts";
 import type { AdminAsk } from "../../actors/scheduler/admin_routes.ts";
+import { runningTrainings } from "../../actors/scheduler/scheduler_setup.ts";
 import type { ShownStatus, ShownTraining } from "../../actors/scheduler/status.ts";
 import { executorEndMs } from "../../actors/training/workers.ts";
 
@@ -45,11 +46,16 @@ async function running(are: "ours" | "foreign") {
       writeFileSync(state, before);
     };
   };
+  /** An action of the training throws: the event has no identity. */
+  const crash = () => {
+    const found = runningTrainings(scheduler).find(({ snapshot }) => snapshot.context.id === "t-a");
+    found?.ref.send({ type: "peer.closed" } as Parameters<typeof found.ref.send>[0]);
+  };
   const stop = () => {
     scheduler.stop();
     place.remove();
   };
-  return { ...daemon, told, kept, refuseDisk, stop, ask, answerTraining };
+  return { ...daemon, told, kept, refuseDisk, stop, ask, answerTraining, crash };
 }
 
 const answerOf = (are: "ours" | "foreign") =>
@@ -168,12 +174,22 @@ test("a training's failure is its own: the others go on, and the scheduler serve
 });
 
 test("bug: an error in one training's actor ended the scheduler", async () => {
-  const { ask, submit, training, stop, scheduler } = await running("ours");
+  const { ask, submit, training, stop, scheduler, crash } = await running("ours");
   submit("t-b", { ...configOf(1, 1).job, dataset: "other" });
-  scheduler.send({ type: "xstate.error.actor.training/t-a", error: new Error("a mistake") });
+  crash();
   const { state, reason } = ask({ type: "status", id: "t-a" }).body as { state: string; reason: string };
-  assert.equal([state, reason], ["failed", "an unexpected error: a mistake"]);
+  assert.match(`${state}: ${reason}`, /^failed: an unexpected error: Cannot/);
   assert.ok(training("t-b") !== undefined && scheduler.getSnapshot().status === "active");
+  stop();
+});
+
+test("bug: the leases of a training whose actor died were renewed for ever, and its workers trained on", async () => {
+  const { stop, told, world, crash } = await running("ours");
+  told();
+  crash();
+  assert.equal(told().toSorted(), ["s Release", "w Release"]);
+  world.pass(30_000);
+  assert.equal(world.take("request").map(({ message }) => Object.keys(message)), []);
   stop();
 });
 
