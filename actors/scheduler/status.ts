@@ -5,7 +5,9 @@
  */
 import type { StateValue } from "xstate";
 import type { Member } from "../../pki/member.ts";
+import { monotonicNow, type Ports } from "../runtime/ports.ts";
 import { allParticipants, type Participant, type Trainer, type Training } from "../training/training.ts";
+import type { TrainingContext } from "../training/training_setup.ts";
 import { type TrainingWatch, watchedMember } from "../training/watch.ts";
 import { journalOf, type RunningTraining, type SchedulerArgs, trainingOf } from "./scheduler_setup.ts";
 import type { KnownTraining } from "./training_record.ts";
@@ -84,6 +86,11 @@ export function stateNow({ state }: KnownTraining, running: RunningTraining | un
 
 const timeOf = (ms: number): string => new Date(ms).toISOString();
 
+/** The date of a time by the clock without steps; to the second, so that two looks give the same. */
+function dateOf({ ports }: { readonly ports: Ports }, at: number): string {
+  return timeOf(at + 1_000 * Math.round((ports.now() - monotonicNow(ports)) / 1_000));
+}
+
 /** A training in one line. */
 export function showTraining(args: Pick<SchedulerArgs, "self">, known: KnownTraining): ShownTraining {
   const { members, ...rest } = showStatus(args, known);
@@ -96,7 +103,7 @@ export function showStatus({ self }: Pick<SchedulerArgs, "self">, known: KnownTr
   const running = trainingOf(self, known.id);
   const watch = journalOf(self, known.id)?.getSnapshot().context.watch ?? known.watch;
   const training = running?.snapshot.context.training;
-  const members = training === undefined ? [] : membersOf(training, watch);
+  const members = running === undefined ? [] : membersOf(running.snapshot.context, watch);
   const names = new Set(members.map(({ name }) => name));
   const out = Object.entries(watch.members).filter(([name, { is }]) =>
     !names.has(name) && (is === "out" || training === undefined)
@@ -130,7 +137,8 @@ function roundOf(running: RunningTraining | undefined): number {
   return model === undefined ? training.roundsDone : model.checkpoint.record.round;
 }
 
-function membersOf(training: Training, watch: TrainingWatch): readonly ShownMember[] {
+function membersOf(context: TrainingContext, watch: TrainingWatch): readonly ShownMember[] {
+  const { training } = context;
   return allParticipants(training).map((participant) => {
     const name = nameOfMember(participant.member);
     const watched = watchedMember(watch, name);
@@ -139,7 +147,9 @@ function membersOf(training: Training, watch: TrainingWatch): readonly ShownMemb
       name,
       part: trainer === undefined ? "aggregator" : "trainer",
       last: trainer === undefined ? aggregates(participant, training) : trains(trainer, training.roundsDone),
-      at: trainer === undefined ? watched === undefined ? null : timeOf(watched.at) : timeOf(trainer.lastMessageAt),
+      at: trainer === undefined
+        ? watched === undefined ? null : timeOf(watched.at)
+        : dateOf(context, trainer.lastMessageAt),
       loss: watched?.loss ?? null,
     };
   });

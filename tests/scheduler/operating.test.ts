@@ -193,6 +193,19 @@ test("bug: the leases of a training whose actor died were renewed for ever, and 
   stop();
 });
 
+test("bug: a status showed a trainer's last message by the clock without steps, as a date of another year", async () => {
+  const { ask, stop, world } = await running("ours");
+  const lastOf = () => {
+    const { members } = ask({ type: "status", id: "t-a" }).body as ShownStatus;
+    return Date.parse(members.find(({ part }) => part === "trainer")?.at ?? "");
+  };
+  const before = lastOf();
+  const hourMs = 3_600_000;
+  world.step(hourMs);
+  assert.is(lastOf(), before + hourMs);
+  stop();
+});
+
 test("there are 256 trainings at most", async () => {
   const { ask, submit, stop } = await running("ours");
   for (let more = 1; more < 255; more++) submit(`t-${more}`, { ...configOf(1, 1).job, dataset: `d-${more}` });
