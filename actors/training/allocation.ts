@@ -30,7 +30,7 @@ import {
 import type { HasParent } from "../runtime/parent.ts";
 import { monotonicNow, type Ports } from "../runtime/ports.ts";
 import { answerAs, type TransportRef } from "../runtime/role.ts";
-import { allocationWindowMs, chooseOffers, offersMax, type ReceivedOffer } from "./offers.ts";
+import { allocationWindowMs, chooseOffers, offersMax, offersOfPeerMax, type ReceivedOffer } from "./offers.ts";
 import { offerLifeMs } from "../worker/requests.ts";
 import { instantFromMs } from "../runtime/instant.ts";
 
@@ -184,8 +184,9 @@ export const allocationMachine = setup({
     }),
     keepOffer: enqueueActions(({ context, enqueue }, { exchange, peer, member, offer }: OfferedExchange) => {
       const received: ReceivedOffer = { from: peer, member, offer, at: monotonicNow(context.ports) };
-      const kept = freshOffers(context).filter(({ offer: other }) => other.id !== offer.id);
-      enqueue.assign({ offers: [...kept, received].slice(-offersMax) });
+      const fresh = freshOffers(context).filter(({ offer: other }) => other.id !== offer.id);
+      const [own, others] = [fresh.filter(({ from }) => from === peer), fresh.filter(({ from }) => from !== peer)];
+      enqueue.assign({ offers: [...others, ...own.slice(1 - offersOfPeerMax), received].slice(-offersMax) });
       enqueue.sendTo(context.transport, { type: "respond", exchange, message: { WorkerOffer: {} } });
     }),
     declineOffer: sendTo(

@@ -11,6 +11,8 @@ import { fitsResources, pricePerUnit } from "../worker/resources.ts";
 export const allocationWindowMs = 5_000;
 /** Offers kept for one allocation; further ones are dropped. */
 export const offersMax = 1_024;
+/** Those of one worker: an honest one makes one to each request, and that has lapsed when the request is repeated. */
+export const offersOfPeerMax = 4;
 
 /** An offer and the worker that made it. */
 export interface ReceivedOffer {

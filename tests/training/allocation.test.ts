@@ -2,6 +2,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { allocationMachine, offersInMs } from "../../actors/training/allocation.ts";
+import { offersMax } from "../../actors/training/offers.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
 import { failedWith, type FakeWorld, makeFakeWorld, startUnderParent } from "../support/fake_transport.ts";
 
@@ -119,6 +120,16 @@ test("an offer to nobody's request is declined, an excluded worker's not taken, 
   assert.is(world.take("request").length, 0, "two peers are wanted");
   offer("c", 50, message.id);
   assert.equal(world.take("request").map(({ peer }) => peer), ["b", "c"]);
+});
+
+test("bug: one worker's 1,024 offers pushed those of all others out", () => {
+  const { world, offer } = allocate(3);
+  const { message } = world.takeOne("publish");
+  offer("a", 10, message.id);
+  offer("b", 11, message.id);
+  for (let more = 0; more < offersMax; more++) offer("liar", 100.01, message.id);
+  offer("c", 12, message.id);
+  assert.equal(world.take("request").map(({ peer }) => peer), ["a", "b", "c"]);
 });
 
 test("asks again each second while there are too few, and says so each five", () => {
