@@ -13,7 +13,7 @@ import { readPublicKey } from "./public_key.ts";
 import { type CertificateLabel, MalformedCertificate } from "./refusal.ts";
 import { readTime } from "./time.ts";
 
-/** Size of one certificate in bytes. A node's has 350; the largest with hundreds of names stay under this. */
+/** Size of one certificate in bytes. A node's has 350; those of CAs with hundreds of constrained names stay under this. */
 export const certificateBytesMax = 64 * 1024;
 /** Octets of a serial number (RFC 5280 §4.1.2.2). */
 export const serialOctetsMax = 20;

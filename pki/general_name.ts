@@ -9,11 +9,17 @@ import { toHex } from "./bytes.ts";
 import { type DerCursor, tags } from "./der.ts";
 import { readName } from "./distinguished_name.ts";
 
-/** Reads GeneralNames: at least one (RFC 5280 §4.2.1.6). */
+/** Alternative names of one certificate. The CA issues up to a hundred, the usual ones and the role on top of them. */
+export const alternativeNamesMax = 128;
+
+/** Reads GeneralNames: at least one (RFC 5280 §4.2.1.6), at most {@linkcode alternativeNamesMax}. */
 export function readGeneralNames(cursor: DerCursor): readonly SubjectAltName[] {
   const list = cursor.enter(tags.sequence, "subjectAltName");
   const names: SubjectAltName[] = [];
-  while (!list.done) names.push(readGeneralName(list, "subject"));
+  while (!list.done) {
+    if (names.length === alternativeNamesMax) list.fail(`subjectAltName has more than ${alternativeNamesMax} names`);
+    names.push(readGeneralName(list, "subject"));
+  }
   if (names.length === 0) list.fail("subjectAltName is empty");
   return names;
 }

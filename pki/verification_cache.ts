@@ -12,7 +12,7 @@ import type { Certificate } from "./certificate.ts";
 import { type CheckFunctions, pkiChecks } from "./checks/check_table.ts";
 import { findPaths, type Path, type PathLimits, type PathsFound, withoutSearch } from "./checks/find_paths.ts";
 import { checkValidity, type WithinValidity } from "./checks/validity.ts";
-import { type ChainLimits, checkWellFormed, type WellFormed } from "./checks/well_formed.ts";
+import { type ChainLimits, checkWellFormed, refuseSize, type WellFormed } from "./checks/well_formed.ts";
 import type { Refusal } from "./refusal.ts";
 import { domainsOf, type TrustSnapshot } from "./trust.ts";
 
@@ -70,11 +70,11 @@ export class VerificationCache {
 
   /** As the function of that name; a cached chain is not parsed again. */
   checkWellFormed(chain: readonly Uint8Array[], limits: ChainLimits = {}): ReturnType<typeof checkWellFormed> {
+    // A chain that is too large is not hashed either.
+    if (refuseSize(chain, limits) !== undefined) return checkWellFormed(chain, limits);
     const name = nameOf(chain);
     const known = this.#cached(name);
-    if (known !== undefined && chain.length <= (limits.certificatesMax ?? chain.length)) {
-      return Result.succeed(known.wellFormed);
-    }
+    if (known !== undefined) return Result.succeed(known.wellFormed);
     return Result.map(checkWellFormed(chain, limits), (wellFormed) => {
       const octets = chain.reduce((sum, der) => sum + der.length, 0);
       if (octets <= chainBytesMax) this.#names.set(wellFormed, name);

@@ -14,7 +14,7 @@ import { pathLengthMax, pathsMax, signatureChecksMax } from "../../pki/checks/fi
 import { nameComparisonsMax } from "../../pki/checks/name_constraints.ts";
 import { refuseBare } from "../../pki/checks/profile.ts";
 import { expiryOf } from "../../pki/checks/validity.ts";
-import { chainCertificatesMax } from "../../pki/checks/well_formed.ts";
+import { chainCertificatesMax, chainOctetsMax } from "../../pki/checks/well_formed.ts";
 import { crlBytesMax } from "../../pki/crl.ts";
 import {
   checkAlgorithm,
@@ -26,6 +26,7 @@ import {
   type PathsFound,
   type PeerIdentity,
 } from "../../pki/path.ts";
+import { alternativeNamesMax } from "../../pki/general_name.ts";
 import { entrySerialOctetsMax } from "../../pki/serial_index.ts";
 import { anchorsMax, crlsMax, defaultPolicy, domainsMax, type Policy } from "../../pki/trust.ts";
 import { at, forge, type Forged, later } from "../support/forge.ts";
@@ -56,6 +57,8 @@ test("an RSA key has 2048 to 8192 bits, in whole octets", () => {
 /** Limits are policy: who changes one changes what a peer can cost or get away with, and says so here. */
 const limits: [name: string, limit: number, value: number][] = [
   ["certificates of a chain", chainCertificatesMax, 10],
+  ["octets of a chain", chainOctetsMax(chainCertificatesMax), 30_720],
+  ["alternative names of a certificate", alternativeNamesMax, 128],
   ["certificates of a path", pathLengthMax, 8],
   ["signatures of a search", signatureChecksMax, 100],
   ["paths of a search", pathsMax, 16],

@@ -7,9 +7,9 @@ import { Buffer } from "node:buffer";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { certificateBytesMax } from "../../../pki/certificate.ts";
 import { findPaths, pathsMax, signatureChecksMax } from "../../../pki/checks/find_paths.ts";
-import { checkWellFormed } from "../../../pki/checks/well_formed.ts";
+import { chainCertificatesMax, chainOctetsMax, checkWellFormed } from "../../../pki/checks/well_formed.ts";
+import { alternativeNamesMax } from "../../../pki/general_name.ts";
 import { nameConstraints } from "../../../pki/issue/extensions.ts";
 import { verifyPath } from "../../../pki/path.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../../pki/trust.ts";
@@ -126,8 +126,7 @@ test("a thousand intermediates are refused before one of them is parsed", () => 
 
 /** Verifies by a budget of its own, whose spending is read afterwards. */
 function spendingOf(leaf: Forged, issuers: readonly Forged[], snapshot: TrustSnapshot) {
-  const chain = [leaf, ...issuers].map(({ der }) => der);
-  const outcome = verifyPath(chain, snapshot, { at, certificatesMax: chain.length });
+  const outcome = verifyPath([leaf, ...issuers].map(({ der }) => der), snapshot, { at });
   return Result.isSuccess(outcome) ? "accepted" : outcome.failure.code;
 }
 
@@ -155,26 +154,47 @@ test("a link that several paths share costs one signature check", () => {
   assert.equal([both.paths, both.checks], [2, 2 + 2 + 1], "top's link to the root was checked for both");
 });
 
+test("bug: the certificates of a stranger's chain were parsed, ten of 64 KiB, before any signature was checked", () => {
+  const octets = chainOctetsMax(chainCertificatesMax);
+  const padded = (size: number) => {
+    const frame = forge("fat", { add: [{ oid: "1.2.3", critical: false, value: Buffer.alloc(10_000) }] });
+    const value = Buffer.alloc(10_000 + size - frame.der.length);
+    return forge("fat", { add: [{ oid: "1.2.3", critical: false, value }] }).der;
+  };
+  const chain = (size: number) => [...Array.from({ length: 9 }, () => padded(3_000)), padded(size - 27_000)];
+  const evaluate = (size: number) => {
+    const outcome = checkWellFormed(chain(size));
+    return Result.isSuccess(outcome) ? "well formed" : outcome.failure.message;
+  };
+  assert.is(evaluate(octets), "well formed");
+  assert.is(evaluate(octets + 1), `Cannot verify chain within its budget: more than ${octets} octets in a chain`);
+  // Not one is parsed: the second is no certificate.
+  const junk = [forge("leaf", { issuer: root }).der, new Uint8Array(65_536)];
+  const outcome = checkWellFormed(junk);
+  assert.is(Result.isFailure(outcome) && outcome.failure.code, "budget-exceeded");
+});
+
 test("a bomb of name constraints ends at the budget of comparisons", () => {
   const subtrees = Array.from(
-    { length: 1_200 },
-    (_, index) => ({ tag: 2 as const, content: Buffer.from(`c${index}.example`) }),
+    { length: 2_000 },
+    (_, index) => ({ tag: 2 as const, content: Buffer.from(`c${index}.x`) }),
   );
   const bomb = forge("bomb", { ca: true, issuer: root, add: [nameConstraints(subtrees)] });
-  const names = Array.from({ length: 1_200 }, (_, index) => `DNS:x.c${1_199 - index % 3}.example`);
+  const names = Array.from({ length: alternativeNamesMax }, (_, index) => `DNS:x.c${1_999 - index % 3}.x`);
   assert.is(spendingOf(forge("node", { issuer: bomb, san: names }), [bomb], trust(root)), "budget-exceeded");
   assert.is(spendingOf(forge("node", { issuer: bomb, san: names.slice(0, 100) }), [bomb], trust(root)), "accepted");
 });
 
-test("10,000 names, and names of 64 kB, are refused by their size before anything else is done", () => {
-  const many = Array.from({ length: 10_000 }, (_, index) => `DNS:n${index}.example`);
-  assert.is(spendingOf(forge("node", { issuer: root, san: many }), [], trust(root)), "malformed-certificate");
+test("bug: a certificate had as many alternative names as 64 KiB hold", () => {
+  const many = Array.from({ length: alternativeNamesMax }, (_, index) => `DNS:n${index}.example`);
+  assert.is(spendingOf(forge("node", { issuer: root, san: many }), [], trust(root)), "accepted");
+  const more = forge("node", { issuer: root, san: [...many, "DNS:more.example"] });
+  assert.is(spendingOf(more, [], trust(root)), "malformed-certificate");
+});
+
+test("names of 64 kB are refused by their size before anything else is done", () => {
   const long = Buffer.alloc(65_536, "a").toString();
-  assert.is(spendingOf(forge(long, { issuer: root }), [], trust(root)), "malformed-certificate");
-  const most = many.slice(0, 3_500);
-  const large = forge("node", { issuer: root, san: most });
-  assert.ok(large.der.length < certificateBytesMax);
-  assert.is(spendingOf(large, [], trust(root)), "accepted");
+  assert.is(spendingOf(forge(long, { issuer: root }), [], trust(root)), "budget-exceeded");
 });
 
 test.run();

@@ -201,7 +201,7 @@ test("holds to an anchor's own constraints", () => {
 
 test("stops at its budget of comparisons, not before", () => {
   const many = (count: number) => Array.from({ length: count }, (_, index) => subtree(`DNS:${index}.x`));
-  const names = 500;
+  const names = 125;
   const san = Array.from({ length: names }, (_, index) => `DNS:n${index}.y`);
   const verdict = (subtrees: number) => {
     const ca = forge("ca", { ca: true, issuer: root, add: [nameConstraints([], many(subtrees))] });
@@ -212,7 +212,7 @@ test("stops at its budget of comparisons, not before", () => {
 });
 
 test("spends one comparison on each permitted name up to the one that fits", () => {
-  const names = 500;
+  const names = 125;
   const san = Array.from({ length: names }, (_, index) => `DNS:n${index}.y`);
   const verdict = (...permitted: Subtree[]) => {
     const ca = forge("ca", { ca: true, issuer: root, add: [nameConstraints(permitted)] });
