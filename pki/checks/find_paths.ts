@@ -1,8 +1,9 @@
 /**
  * Which paths lead from the leaf to an anchor?
  *
- * A depth-first search over the anchors and what the peer sent. Every signature it verifies is counted against a
- * budget, and it goes on from a certificate only after a signature verified, so the budget bounds the whole search.
+ * A depth-first search over the anchors and what the peer sent. Every signature it verifies is counted against a budget, and
+ * every link it tries against another: a link whose signature is known costs no check, but leads to as many orders of the
+ * certificates.
  *
  * @module
  */
@@ -18,7 +19,6 @@ import {
   NotACa,
   PathTooLong,
   type Refusal,
-  type RefusalCode,
   RoleNotAllowed,
   SelfSigned,
   UnknownCriticalExtension,
@@ -28,6 +28,7 @@ import {
 import { isKnownSignature, verifySignature } from "../signature.ts";
 import { domainsOf, type Policy, type TrustDomain, type TrustSnapshot } from "../trust.ts";
 import { refuseKey, refuseSignatureAlgorithm } from "./algorithm.ts";
+import { moreTelling } from "./more_telling.ts";
 import { type ComparisonBudget, refuseNames } from "./name_constraints.ts";
 import { type Place, refuseBare } from "./profile.ts";
 import type { Proof } from "./proof.ts";
@@ -65,6 +66,11 @@ export interface DomainSearch {
 export const pathLengthMax = 8;
 /** Signatures verified in one search, of one trust domain (Go crypto/x509: `maxChainSignatureChecks`; webpki has the same). */
 export const signatureChecksMax = 100;
+/**
+ * Links tried in one search, those included whose signature is known: of each trust domain, and between certificates that the
+ * peer sent, of all domains together.
+ */
+export const linksTriedMax = 500;
 /** Candidates kept, of each trust domain. More than one comes of renewed and cross-signed CAs only. */
 export const pathsMax = 16;
 
@@ -103,7 +109,7 @@ export function findPaths(
 ): Result.Result<PathsFound, Refusal> {
   const { leaf } = wellFormed;
   const { isKnownLink = () => false, before } = limits;
-  const links: Links = { verified: new Map(), isKnownLink };
+  const links: Links = { verified: new Map(), isKnownLink, tried: 0 };
   const paths: Path[] = [];
   const domains: (string | undefined)[] = [];
   const searches: DomainSearch[] = [];
@@ -141,12 +147,15 @@ export function withoutSearch(found: PathsFound): PathsFound {
 interface Links {
   readonly verified: Map<Certificate, Map<Certificate, boolean>>;
   readonly isKnownLink: NonNullable<PathLimits["isKnownLink"]>;
+  /** Links tried between certificates that the peer sent, of all domains: each domain tries the same ones again. */
+  tried: number;
 }
 
 /** The budget of the search in one trust domain: no domain spends another's. */
 interface Spent {
   readonly names: ComparisonBudget;
   signatureChecks: number;
+  linksTried: number;
   exhausted: boolean;
 }
 
@@ -190,7 +199,7 @@ function startSearch(
     seen.add(fingerprint);
     return true;
   });
-  const spent: Spent = { names: { comparisons: 0 }, signatureChecks: 0, exhausted: false };
+  const spent: Spent = { names: { comparisons: 0 }, signatureChecks: 0, linksTried: 0, exhausted: false };
   return {
     domain,
     policy: domain.policy,
@@ -257,6 +266,7 @@ function refuseLink(
 ): Refusal | undefined {
   const certificate = labelOf(issuer);
   const child = path.at(-1)!;
+  if (isExhausting(search, anchored)) return new BudgetExceeded({ what: "links tried", max: linksTriedMax });
   if (path.length >= pathLengthMax) return new PathTooLong({ certificate, max: pathLengthMax - 2 });
   const { caAlgorithms } = search.policy;
   const algorithm = refuseSignatureAlgorithm(child, caAlgorithms) ?? refuseKey(issuer, caAlgorithms);
@@ -279,6 +289,15 @@ function refuseLink(
   }
   return refusePurposes(search.policy, issuer) ?? refuseCritical(issuer) ??
     refuseForm(search, issuer, anchored && isSelfIssued(issuer) ? "root" : "intermediate");
+}
+
+/** Counts a link that is tried. Whether it is one too many: then the search in this domain ends. */
+function isExhausting({ spent, links }: Search, anchored: boolean): boolean {
+  spent.linksTried += 1;
+  if (!anchored) links.tried += 1;
+  // A domain whose anchor issued the leaf needs none of the links that the peer sent.
+  spent.exhausted ||= spent.linksTried > linksTriedMax || (!anchored && links.tried > linksTriedMax);
+  return spent.exhausted;
 }
 
 /**
@@ -371,28 +390,6 @@ function unknownIssuer(of: Certificate): UnknownIssuer {
   return new UnknownIssuer({ certificate: labelOf(of), issuer: of.issuer.text });
 }
 
-/** From the least specific to the most specific: of several refusals the last in this list is returned. */
-const tellingOrder: readonly RefusalCode[] = [
-  "unknown-issuer",
-  "bad-signature",
-  "unsupported-key-algorithm",
-  "self-signed",
-  "not-a-ca",
-  "key-usage",
-  "path-too-long",
-  "extended-key-usage",
-  "unknown-critical-extension",
-  "malformed-certificate",
-  "role-not-allowed",
-  "name-constraint",
-  "budget-exceeded",
-];
-
 function note(search: Search, refusal: Refusal, path: Path): void {
   search.refusal = moreTelling(search.refusal, withTried(refusal, path));
-}
-
-function moreTelling(before: Refusal | undefined, next: Refusal | undefined): Refusal | undefined {
-  if (before === undefined || next === undefined) return before ?? next;
-  return tellingOrder.indexOf(next.code) > tellingOrder.indexOf(before.code) ? next : before;
 }

@@ -10,7 +10,7 @@ import * as assert from "uvu/assert";
 import { type Certificate, type KeyAlgorithm, parseCertificate } from "../../pki/certificate.ts";
 import { chainBytesMax, chainsMax, linksMax } from "../../pki/verification_cache.ts";
 import { refuseKey, rsaBitsMax, rsaBitsMin } from "../../pki/checks/algorithm.ts";
-import { pathLengthMax, pathsMax, signatureChecksMax } from "../../pki/checks/find_paths.ts";
+import { linksTriedMax, pathLengthMax, pathsMax, signatureChecksMax } from "../../pki/checks/find_paths.ts";
 import { nameComparisonsMax } from "../../pki/checks/name_constraints.ts";
 import { refuseBare } from "../../pki/checks/profile.ts";
 import { expiryOf } from "../../pki/checks/validity.ts";
@@ -61,6 +61,7 @@ const limits: [name: string, limit: number, value: number][] = [
   ["alternative names of a certificate", alternativeNamesMax, 128],
   ["certificates of a path", pathLengthMax, 8],
   ["signatures of a search", signatureChecksMax, 100],
+  ["links that a search tries", linksTriedMax, 500],
   ["paths of a search", pathsMax, 16],
   ["comparisons of names in a search", nameComparisonsMax, 250_000],
   ["chains remembered", chainsMax, 1_024],

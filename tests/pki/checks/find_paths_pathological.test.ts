@@ -7,7 +7,7 @@ import { Buffer } from "node:buffer";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { findPaths, pathsMax, signatureChecksMax } from "../../../pki/checks/find_paths.ts";
+import { findPaths, linksTriedMax, pathsMax, signatureChecksMax } from "../../../pki/checks/find_paths.ts";
 import { chainCertificatesMax, chainOctetsMax, checkWellFormed } from "../../../pki/checks/well_formed.ts";
 import { alternativeNamesMax } from "../../../pki/general_name.ts";
 import { nameConstraints } from "../../../pki/issue/extensions.ts";
@@ -172,6 +172,44 @@ test("bug: the certificates of a stranger's chain were parsed, ten of 64 KiB, be
   const junk = [forge("leaf", { issuer: root }).der, new Uint8Array(65_536)];
   const outcome = checkWellFormed(junk);
   assert.is(Result.isFailure(outcome) && outcome.failure.code, "budget-exceeded");
+});
+
+/** How many links a search of a chain tries where every signature is known to be good, and what comes of it. */
+function linksTried(chain: readonly Forged[], snapshot: TrustSnapshot) {
+  const wellFormed = Result.getOrThrow(checkWellFormed(chain.map(({ der }) => der)));
+  let links = 0;
+  const found = findPaths(wellFormed, snapshot, { isKnownLink: () => ++links > 0 });
+  return { links, verdict: Result.isSuccess(found) ? "found" : found.failure.code };
+}
+
+test("bug: links that are known cost nothing, so that nine CAs of one name were tried in each of their orders", () => {
+  const namesakes = Array.from({ length: 9 }, () => forge("same", { ca: true }));
+  const chain = [forge("node", { issuer: namesakes[0]! }), ...namesakes];
+  const isBounded = ({ links, verdict }: ReturnType<typeof linksTried>) => {
+    assert.is(verdict, "budget-exceeded");
+    assert.ok(links > linksTriedMax / 10 && links <= linksTriedMax, `${links} links`);
+  };
+  isBounded(linksTried(chain, trust(root)));
+  // All domains together try as many links between certificates of the chain.
+  const domains = Array.from({ length: 50 }, (_, index) => ({
+    name: `d${index}.example`,
+    trust: forge("stranger", { ca: true }).pem,
+  }));
+  const { snapshot } = Result.getOrThrow(
+    makeTrustSnapshot({ trustPem: root.pem, domains, policy: defaultPolicy, generation: 1, at }),
+  );
+  isBounded(linksTried(chain, snapshot));
+});
+
+test("a chain whose links used up the budget is still found by a domain whose anchor issued its leaf", () => {
+  const namesakes = Array.from({ length: 9 }, () => forge("same", { ca: true }));
+  const partner = forge("same", { ca: true });
+  const chain = [forge("node", { issuer: partner }), ...namesakes];
+  const domains = [{ name: "partner.example", trust: partner.pem }];
+  const { snapshot } = Result.getOrThrow(
+    makeTrustSnapshot({ trustPem: root.pem, domains, policy: defaultPolicy, generation: 1, at }),
+  );
+  assert.is(linksTried(chain, snapshot).verdict, "found");
 });
 
 test("a bomb of name constraints ends at the budget of comparisons", () => {
