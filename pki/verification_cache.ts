@@ -36,7 +36,8 @@ type Chains = Map<string, CachedChain>;
 
 /**
  * The cache is bounded in chains and in the size of each; the key is the hash of a chain's certificates. Only chains with a
- * path to an anchor are cached, so that strangers cannot evict honest peers. The least recently used chain is evicted first, of
+ * path to an anchor are cached, so that strangers cannot evict honest peers, and only those whose every certificate is on a
+ * path, so that a member cannot with certificates that no CA of the network issued. The least recently used chain is evicted first, of
  * the trust domain that has the most: a partner with many peers pushes out no other domain's below its share.
  *
  * Entries made under other anchors or another policy (`TrustSnapshot.anchorsId`) are not used: of these chains, only the domains
@@ -105,6 +106,7 @@ export class VerificationCache {
     const found = withoutSearch(outcome.success);
     for (const [index, path] of found.paths.entries()) this.#cacheLinks(found.domains?.[index], path);
     this.#lastFound.set(wellFormed, found);
+    if (!isAllOnPaths(wellFormed, found)) return outcome;
     this.#put(name, { wellFormed, anchorsId, found });
     this.#namesOfPaths.set(found, name);
     this.#namesOfPaths.set(outcome.success, name);
@@ -170,6 +172,12 @@ export function cachedChecks(cache: VerificationCache): CheckFunctions {
     path: (wellFormed, snapshot, limits) => cache.findPaths(wellFormed, snapshot, limits),
     validity: (found, at) => cache.checkValidity(found, at),
   };
+}
+
+/** Whether all that the peer sent is on the paths, each certificate once. */
+function isAllOnPaths({ leaf, others }: WellFormed, { paths }: PathsFound): boolean {
+  const left = new Set(paths.flatMap((path) => path.map(({ fingerprint }) => fingerprint)));
+  return [leaf, ...others].every(({ fingerprint }) => left.delete(fingerprint));
 }
 
 /** Fingerprints are hashes of the whole certificates, key and signature with them. */

@@ -1,4 +1,5 @@
 /** What a cache of chains must not become: a store for whatever a peer sends, or a way round time, trust or policy. */
+import { Buffer } from "node:buffer";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -28,15 +29,37 @@ function evaluate(
 
 test("keeps no chain larger than an honest one, however valid", () => {
   const [cache, snapshot] = [new VerificationCache(), trust()];
-  const ballast = (octets: number) => forge("x".repeat(octets), { ca: true, issuer: root });
+  const large = (octets: number) =>
+    forge("middle", {
+      ca: true,
+      issuer: root,
+      keyOf: middle,
+      add: [{ oid: "1.2.3", critical: false, value: Buffer.alloc(octets) }],
+    });
   const size = (chain: readonly Forged[]) => chain.reduce((sum, { der }) => sum + der.length, 0);
-  const frame = size([leaf, middle, ballast(8_000)]) - 8_000;
+  const frame = size([leaf, large(8_000)]) - 8_000;
   for (const [octets, checks] of [[chainBytesMax, 0], [chainBytesMax + 1, 2]] as const) {
-    const chain = [leaf, middle, ballast(octets - frame)];
+    const chain = [leaf, large(octets - frame)];
     assert.is(size(chain), octets);
     assert.is(evaluate(cache, snapshot, {}, chain), 2);
     assert.is(evaluate(cache, snapshot, {}, chain), checks);
   }
+  assert.is(cache.size, 1);
+});
+
+test("bug: a member filled the cache with chains of its own certificate and another one each, which was parsed and kept", () => {
+  const [cache, snapshot] = [new VerificationCache(), trust()];
+  const junk = () => forge("junk", { ca: true, san: Array.from({ length: 100 }, () => "DNS:a") });
+  for (const chain of [[leaf, middle, junk()], [leaf, middle, junk()], [leaf, junk(), middle]]) {
+    assert.type(evaluate(cache, snapshot, {}, chain), "number");
+    assert.is(cache.size, 0);
+  }
+  // One that is sent twice makes no other chain either.
+  assert.is(evaluate(cache, snapshot, {}, [leaf, middle, middle]), 1);
+  assert.is(cache.size, 0);
+  // The signature between the CAs is known; a root that is sent is on the path.
+  assert.is(evaluate(cache, snapshot, {}, [leaf, middle, root]), 1);
+  assert.is(evaluate(cache, snapshot, {}, [leaf, middle, root]), 0);
   assert.is(cache.size, 1);
 });
 
