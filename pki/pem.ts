@@ -32,9 +32,13 @@ export class PemError extends Data.TaggedError("PemError")<{ readonly line: numb
 
 const begin = "-----BEGIN ";
 const dashes = "-----";
+const byteOrderMark = "\uFEFF";
+/** Files that end without a line end make this when they are joined. To pass over it would lose the block. */
+export const beginInsideLine = "-----BEGIN stands inside of a line: put a line end before it";
 
 /**
- * Reads every block of a PEM file. Text between blocks is passed over, as tools write comments there.
+ * Reads every block of a PEM file. Text between blocks is passed over, as tools write comments there; a BEGIN that does not
+ * begin its line is an error.
  *
  * Checks no label and parses no content.
  *
@@ -57,8 +61,10 @@ export function parsePem(text: string): Result.Result<readonly PemBlock[], PemEr
   }
   const blocks: PemBlock[] = [];
   const lines = lineCounter(text);
-  for (let at = findBoundary(text, 0); at >= 0;) {
+  const first = text.startsWith(byteOrderMark) ? byteOrderMark.length : 0;
+  for (let at = text.indexOf(begin); at >= 0;) {
     const line = lines(at);
+    if (at > first && text[at - 1] !== "\n") return Result.fail(new PemError({ line, detail: beginInsideLine }));
     if (blocks.length === pemBlocksMax) {
       return Result.fail(new PemError({ line, detail: `more than ${pemBlocksMax} blocks` }));
     }
@@ -66,7 +72,7 @@ export function parsePem(text: string): Result.Result<readonly PemBlock[], PemEr
     if (Result.isFailure(read)) return Result.fail(read.failure);
     const { label, der, end } = read.success;
     blocks.push({ label, der, line });
-    at = findBoundary(text, end);
+    at = text.indexOf(begin, end - dashes.length);
   }
   return Result.succeed(blocks);
 }
@@ -76,14 +82,6 @@ export function formatPem(label: string, der: Uint8Array): string {
   const base64 = Buffer.from(der.buffer, der.byteOffset, der.byteLength).toString("base64");
   const lines = base64.match(/.{1,64}/g) ?? [];
   return [`-----BEGIN ${label}-----`, ...lines, `-----END ${label}-----`, ""].join("\n");
-}
-
-/** Where the next opening boundary begins: only at the start of a line. */
-function findBoundary(text: string, from: number): number {
-  for (let at = text.indexOf(begin, from); at >= 0; at = text.indexOf(begin, at + 1)) {
-    if (at === 0 || text[at - 1] === "\n") return at;
-  }
-  return -1;
 }
 
 /** Reads the block that begins at `at`, on this line; `end` is where the text goes on. */

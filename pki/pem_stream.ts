@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { PemError } from "./pem.ts";
+import { beginInsideLine, PemError } from "./pem.ts";
 
 /** Longest label of a block. `X509 CRL` has 8 characters. */
 export const labelCharactersMax = 80;
@@ -13,10 +13,11 @@ export type BlockListener = (
   block: { readonly label: string; readonly der: Uint8Array; readonly line: number },
 ) => void;
 
-type State = "line start" | "skipping" | "label" | "label end" | "body" | "closing";
+type State = "start" | "outside" | "label" | "label end" | "body" | "closing";
 
-const begin = "-----BEGIN ";
+const begin = Uint8Array.from("-----BEGIN ", (character) => character.charCodeAt(0));
 const dashes = "-----";
+const byteOrderMark = [0xef, 0xbb, 0xbf];
 const [newline, dash, equals, colon] = [0x0a, 0x2d, 0x3d, 0x3a];
 /** Values of the base64 alphabet by octet; 64 is white space, 255 anything else. */
 const values = new Uint8Array(256).fill(255);
@@ -33,8 +34,11 @@ export function release(array: Uint8Array): Uint8Array<ArrayBuffer> {
 /** Decodes PEM from chunks of any size. Memory: the largest block's content, once. */
 export class PemStream {
   readonly #listener: BlockListener;
-  #state: State = "line start";
+  #state: State = "start";
   #line = 1;
+  /** How many octets of a BEGIN were read last, outside of blocks, and whether they are the first of their line. */
+  #matched = 0;
+  #isFirst = true;
   #text = "";
   #label = "";
   #blockLine = 0;
@@ -53,7 +57,9 @@ export class PemStream {
   /** Reads the next chunk. @throws {PemError} */
   push(chunk: Uint8Array): void {
     for (let at = 0; at < chunk.length;) {
-      at = this.#state === "body" ? this.#readBody(chunk, at) : this.#readText(chunk, at);
+      if (this.#state === "body") at = this.#readBody(chunk, at);
+      else if (this.#state === "outside") at = this.#readOutside(chunk, at);
+      else at = this.#readText(chunk, at);
     }
   }
 
@@ -74,22 +80,12 @@ export class PemStream {
     throw new PemError({ line: this.#blockLine, detail });
   }
 
-  /** Reads one octet of anything but base64; returns where to go on. */
+  /** Reads one octet of a boundary; returns where to go on. */
   #readText(chunk: Uint8Array, at: number): number {
     const octet = chunk[at]!;
     switch (this.#state) {
-      case "line start":
-        if (octet === newline || octet !== begin.charCodeAt(this.#text.length)) return this.#skip(octet) ?? at + 1;
-        this.#text += String.fromCharCode(octet);
-        if (this.#text === begin) this.#enter("label");
-        break;
-      case "skipping": {
-        const end = chunk.indexOf(newline, at);
-        if (end < 0) return chunk.length;
-        this.#line += 1;
-        this.#enter("line start");
-        return end + 1;
-      }
+      case "start":
+        return this.#readStart(octet) ? at + 1 : at;
       case "label":
         this.#readLabel(octet);
         break;
@@ -103,9 +99,37 @@ export class PemStream {
     return at + 1;
   }
 
-  #skip(octet: number): undefined {
-    this.#enter(octet === newline ? "line start" : "skipping");
-    if (octet === newline) this.#line += 1;
+  /** Passes over a byte order mark at the start of the text. Whether the octet is a part of it. */
+  #readStart(octet: number): boolean {
+    const isMark = octet === byteOrderMark[this.#text.length];
+    if (isMark) this.#text += " ";
+    // A part of a mark is other text.
+    this.#isFirst = this.#text.length % byteOrderMark.length === 0;
+    if (!isMark || this.#isFirst) this.#enter("outside");
+    return isMark;
+  }
+
+  /** Passes over text up to behind the next BEGIN; returns where to go on. */
+  #readOutside(chunk: Uint8Array, from: number): number {
+    let [at, matched, isFirst] = [from, this.#matched, this.#isFirst];
+    for (; at < chunk.length && matched < begin.length; at++) {
+      const octet = chunk[at]!;
+      if (octet === begin[matched]) matched += 1;
+      else if (octet === newline) {
+        this.#line += 1;
+        [matched, isFirst] = [0, true];
+      } else {
+        // Of more than five dashes the last five may begin a boundary.
+        if (octet !== dash) matched = 0;
+        else if (matched !== dashes.length) matched = 1;
+        isFirst = false;
+      }
+    }
+    [this.#matched, this.#isFirst] = [matched, isFirst];
+    if (matched < begin.length) return at;
+    this.#enter("label");
+    if (!isFirst) this.#fail(beginInsideLine);
+    return at;
   }
 
   #enter(state: State): void {
@@ -141,7 +165,9 @@ export class PemStream {
     if (!closing.startsWith(this.#text)) this.#fail(`the block ${this.#label} does not end with ${closing}`);
     if (this.#text.length < closing.length) return;
     this.#close();
-    this.#enter("skipping");
+    this.#enter("outside");
+    // The dashes that end the block may begin a boundary, too.
+    [this.#matched, this.#isFirst] = [dashes.length, false];
   }
 
   #close(): void {

@@ -45,6 +45,22 @@ function parsed(text: string): Outcome {
   return outcome.success.map(({ label, der, line }) => `${label} ${line} ${Buffer.from(der).toString("hex")}`);
 }
 
+/** The line at which the stream refuses a text; undefined where it takes it. */
+function lineOfError(text: string, chunkMax: number): number | undefined {
+  const stream = new PemStream(() => {});
+  try {
+    for (let at = 0; at < Buffer.byteLength(text); at += chunkMax) {
+      stream.push(Buffer.from(text).subarray(at, at + chunkMax));
+    }
+    stream.finish();
+  } catch (error) {
+    assert.instance(error, PemError);
+    return (error as PemError).line;
+  }
+  return undefined;
+}
+
+const one = formatPem("X509 CRL", Uint8Array.of(0x30, 0));
 const block = (size: number) => formatPem("X509 CRL", Uint8Array.from({ length: size }, () => random(256)));
 const whole = () =>
   `# a comment\n${block(1 + random(200))}${block(1 + random(5))}between\r\n${block(48).replaceAll("\n", "\r\n")}`;
@@ -59,7 +75,7 @@ test("reads whole files alike, however they are cut", () => {
 });
 
 test("refuses what parsePem refuses, and takes what it takes, in 20,000 altered files", () => {
-  const odd = [..."-=:+/_ \t\r\nAZaz09", "-----", "-----BEGIN ", "-----END X509 CRL-----", "\n\n"];
+  const odd = [..."-=:+/_ \t\r\nAZaz09", "-----", "-----BEGIN ", "\uFEFF", "-----END X509 CRL-----", "\n\n"];
   const verdicts = { refused: 0, taken: 0 };
   for (let round = 0; round < 20_000; round++) {
     let text = `${round % 3 === 0 ? "x\n" : ""}${block(1 + random(30))}${round % 2 === 0 ? block(3) : ""}`;
@@ -73,6 +89,25 @@ test("refuses what parsePem refuses, and takes what it takes, in 20,000 altered 
   }
   assert.ok(verdicts.refused > 1_000 && verdicts.taken > 1_000, JSON.stringify(verdicts));
 });
+
+const joined: [name: string, text: string, expected: readonly string[] | number][] = [
+  ["whose file before it ends without a line end", one.trimEnd() + one, 3],
+  ["that shares its dashes", one.trimEnd() + one.slice(5), 3],
+  ["that other text precedes", `# list\n see ${one}`, 2],
+  ["that a sixth dash precedes", `-${one}`, 1],
+  ["behind a byte order mark", `\uFEFF${one}${one}`, ["X509 CRL 1 3000", "X509 CRL 4 3000"]],
+  ["behind a part of a byte order mark, or two", `\uFEFF\uFEFF${one}`, 1],
+  ["behind a later byte order mark", `${one}\uFEFF${one}`, 4],
+];
+for (const [name, text, expected] of joined) {
+  test(`bug: a block was lost ${name}`, () => {
+    assert.equal(parsed(text), typeof expected === "number" ? "refused" : expected);
+    for (const chunkMax of [1, 2, 7, 1_000]) {
+      const outcome = lineOfError(text, chunkMax) ?? streamed(text, chunkMax);
+      assert.equal(outcome, expected);
+    }
+  });
+}
 
 test("says what is wrong with a block as parsePem says it", () => {
   const detailOf = (text: string) => {
