@@ -9,7 +9,7 @@ import type { AdminAnswer, AdminRoutes } from "../admin/serve_admin.ts";
 import type { Ports, Services } from "../runtime/ports.ts";
 import { trainingFolder } from "../training/checkpoints.ts";
 import { readEvents } from "./read_events.ts";
-import { type Pieces, receiveTraining, type SubmissionRefused } from "./receive_training.ts";
+import { type Pieces, receiveTraining, type SubmissionRefused, withdrawTraining } from "./receive_training.ts";
 import { type KnownTraining, trainingIdPattern } from "./training_record.ts";
 
 /** What the operator asks of the scheduler itself. */
@@ -50,9 +50,12 @@ export function adminRoutes({ ports, stateDir, ask }: AdminRoutesInit): AdminRou
     const name = `t-${ports.uuid().replaceAll("-", "").slice(0, 8)}`;
     const place = { stateDir, id: name, now: ports.now() };
     const received = await valueOf(ports, Effect.result(receiveTraining(body, place)));
-    return Result.isFailure(received)
-      ? refusal(received.failure)
-      : await ask({ type: "submit", training: received.success });
+    if (Result.isFailure(received)) return refusal(received.failure);
+    const answer = await ask({ type: "submit", training: received.success });
+    if (answer.status === 200) return answer;
+    // The scheduler began to end, or got another key, during the upload.
+    const withdrawn = await valueOf(ports, Effect.result(withdrawTraining(place)));
+    return Result.isFailure(withdrawn) ? refusal(withdrawn.failure) : answer;
   };
   return {
     "GET /trainings": jsonRoute({ summary: "List the trainings.", body: emptyBody }, () => ask({ type: "list" })),

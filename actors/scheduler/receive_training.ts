@@ -93,6 +93,24 @@ export function receiveTraining(
   }));
 }
 
+/** Removes a training that was received and not taken up: after the rename, no start of the scheduler finds it. */
+export function withdrawTraining(
+  { stateDir, id }: Pick<Receiving, "stateDir" | "id">,
+): Effect.Effect<void, SubmissionRefused, FileSystem> {
+  const [place, folder] = [trainingFolder(stateDir, id), incomingFolder(stateDir, id)];
+  const remaining = (error: PlatformError) =>
+    new SubmissionRefused({
+      code: "not-written",
+      detail: `${place} cannot be removed (${fileProblem(error)}): move it away, or it runs with the next start`,
+    });
+  return Effect.gen(function* () {
+    const files = yield* FileSystem;
+    const renamed = Effect.andThen(files.rename(place, folder), syncFolder(files, trainingsFolder(stateDir)));
+    yield* Effect.mapError(renamed, remaining);
+    yield* Effect.ignore(files.remove(folder, { recursive: true }));
+  });
+}
+
 const refuse = (code: SubmissionRefused["code"], detail: string) =>
   Effect.fail(new SubmissionRefused({ code, detail }));
 const refused = <A>(code: SubmissionRefused["code"], result: Result.Result<A, string>) =>

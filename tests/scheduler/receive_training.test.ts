@@ -14,35 +14,12 @@ import { receiveTraining } from "../../actors/scheduler/receive_training.ts";
 import { formatState, statePath } from "../../actors/scheduler/training_record.ts";
 import { emptyWatch } from "../../actors/training/watch.ts";
 import { temporary } from "../support/job_world.ts";
+import { bodyOf, submittedJob as job } from "../support/submission.ts";
 
 const test = suite("receiveTraining()");
 const services = Layer.merge(NodeFileSystem.layer, NodePath.layer);
 const weights = encodeTensors(new Map([["w", { shape: [2], values: Float32Array.of(1, 2) }]]));
-const part = { cpu: 1, memory: 1, storage: 1, gpu: 0 };
-const price = { bid: 1, max: 2 };
-const job = {
-  type: "diloco",
-  model: { weights: "init.safetensors", type: "image-classification", input_names: ["x"] },
-  dataset: { dataset: "digits" },
-  inner_optimizer: { "learning-rate": 0.1 },
-  outer_optimizer: { "learning-rate": 0.7, momentum: 0.9 },
-  resources: {
-    num_workers: 1,
-    worker: part,
-    parameter_server: part,
-    worker_price: price,
-    parameter_server_price: price,
-  },
-  rounds: { update_rounds: 2, avg_samples_between_updates: 10 },
-};
 const head = { name: "digits", job, weights: weights.length };
-
-/** The body in pieces of so many bytes. */
-async function* bodyOf(line: unknown, files: Uint8Array, pieceBytes = 7): AsyncGenerator<Uint8Array> {
-  const first = new TextEncoder().encode(typeof line === "string" ? line : `${JSON.stringify(line)}\n`);
-  const all = new Uint8Array([...first, ...files]);
-  for (let at = 0; at < all.length; at += pieceBytes) yield await Promise.resolve(all.subarray(at, at + pieceBytes));
-}
 
 const receive = (stateDir: string, body: AsyncIterator<Uint8Array>, id = "t-1") =>
   Effect.runPromise(Effect.provide(Effect.result(receiveTraining(body, { stateDir, id, now: 5 })), services));
