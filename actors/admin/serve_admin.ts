@@ -53,6 +53,8 @@ export type AdminRoutes = Readonly<Record<string, AdminRoute | AdminUpload | Adm
 export class AdminNotServed extends Data.TaggedError("AdminNotServed")<{
   readonly path: string;
   readonly detail: string;
+  /** Whether another process listens on it. */
+  readonly isTaken: boolean;
 }> {
   override get message(): string {
     return `Cannot open admin socket ${this.path}: ${this.detail}`;
@@ -64,7 +66,7 @@ export class AdminNotServed extends Data.TaggedError("AdminNotServed")<{
  * enter; one that a dead process left is replaced, one that a process listens on is not.
  */
 export function serveAdmin(path: string, routes: AdminRoutes): Effect.Effect<void, AdminNotServed, Scope.Scope> {
-  const fail = (detail: string) => new AdminNotServed({ path, detail });
+  const fail = (detail: string) => new AdminNotServed({ path, detail, isTaken: false });
   const wrong = (error: unknown) => fail(deniedByDeno(error) ?? (error instanceof Error ? error.message : `${error}`));
   const open = new Map<Socket, Timer>();
   const listen = Effect.callback<Server, AdminNotServed>((resume) => {
@@ -104,7 +106,9 @@ export function serveAdmin(path: string, routes: AdminRoutes): Effect.Effect<voi
     const folder = yield* Effect.try({ try: () => statSync(dirname(path), { throwIfNoEntry: false }), catch: wrong });
     if (folder === undefined) return yield* fail("its folder does not exist");
     if ((folder.mode & 0o077) !== 0) return yield* fail(`others can enter its folder: chmod 700 ${dirname(path)}`);
-    if (yield* Effect.mapError(isServed(path), wrong)) return yield* fail("another process serves it");
+    if (yield* Effect.mapError(isServed(path), wrong)) {
+      return yield* new AdminNotServed({ path, detail: "another process serves it", isTaken: true });
+    }
     yield* Effect.try({ try: () => rmSync(path, { force: true }), catch: wrong });
     yield* Effect.acquireRelease(listen, release);
   });
@@ -123,8 +127,8 @@ function described(routes: AdminRoutes): AdminRoutes {
   return all;
 }
 
-/** What `connect` says of a path on which no process listens. Another error, such as that of a full queue, does not say so. */
-const dead: ReadonlySet<string | undefined> = new Set(["ENOENT", "ECONNREFUSED"]);
+/** What `connect` says of a path on which no process listens, and of one whose process has a full queue. */
+const verdicts: Readonly<Record<string, boolean>> = { ENOENT: false, ECONNREFUSED: false, EAGAIN: true };
 
 /** Whether a process listens on a socket; an error that does not tell is the failure. */
 function isServed(path: string): Effect.Effect<boolean, unknown> {
@@ -135,10 +139,10 @@ function isServed(path: string): Effect.Effect<boolean, unknown> {
       resume(served);
     };
     socket.on("connect", () => done(Effect.succeed(true)));
-    socket.on(
-      "error",
-      (error: NodeJS.ErrnoException) => done(dead.has(error.code) ? Effect.succeed(false) : Effect.fail(error)),
-    );
+    socket.on("error", (error: NodeJS.ErrnoException) => {
+      const served = verdicts[error.code ?? ""];
+      done(served === undefined ? Effect.fail(error) : Effect.succeed(served));
+    });
     try {
       socket.connect(path);
     } catch (error) { // Deno, without the permission

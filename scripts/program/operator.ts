@@ -40,7 +40,7 @@ interface OperatorInit {
 
 /**
  * Serves until the scope closes. A node goes on without its operator's commands where the socket cannot be opened; a scheduler that
- * takes its trainings over it does not.
+ * takes its trainings over it does not, nor one whose socket another process serves: both would write the same models.
  */
 export function serveOperator(
   config: RoleConfig,
@@ -49,7 +49,7 @@ export function serveOperator(
   const { stateDir, role } = config;
   if (stateDir === undefined) return Effect.void;
   const goOn = (error: AdminNotServed) => {
-    if (config.role === "scheduler" && config.job === undefined) return Effect.fail(error);
+    if (config.role === "scheduler" && (config.job === undefined || error.isTaken)) return Effect.fail(error);
     const message = `${error.message}. The node goes on; hypha-${role} status and the other commands to it do not work`;
     return Effect.sync(() => ports.report({ level: "warn", event: "admin.unserved", message }));
   };

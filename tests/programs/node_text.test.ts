@@ -2,11 +2,12 @@
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Effect } from "effect";
+import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { askAdmin } from "../../actors/admin/ask_admin.ts";
 import type { ShownNode } from "../../actors/node/shown_node.ts";
+import type { Role } from "../../pki/certificate.ts";
 import { nodeServices } from "../../scripts/program/node_services.ts";
 import { nodeText } from "../../scripts/program/node_text.ts";
 import { type Operated, serveOperator } from "../../scripts/program/operator.ts";
@@ -142,6 +143,29 @@ test("bug: while a scheduler could not answer, its status said that there were n
   rmSync(stateDir, { recursive: true });
   const lines = nodeText(body as ShownNode, { now, columns: 200, colour: false }).split("\n");
   assert.equal(lines.slice(lines.indexOf("trainings:")), ["trainings:", "  not known: the scheduler is not ready"]);
+});
+
+test("bug: two schedulers of one [scheduler.job] wrote one folder of models: the second only warned", async () => {
+  const stateDir = mkdtempSync(join(tmpdir(), "hypha-status-"));
+  chmodSync(stateDir, 0o700);
+  const operated = { node: undefined, connections: {} } as unknown as Operated;
+  const ports = { now: () => now, report: () => {} } as never;
+  const serve = (role: Role) =>
+    serveOperator({ role, stateDir, job: {} } as never, { log: {} as never, ports, operated });
+  const outcomes = await Effect.runPromise(Effect.provide(
+    Effect.scoped(
+      Effect.andThen(
+        serve("scheduler"),
+        Effect.all([Effect.result(serve("scheduler")), Effect.result(serve("worker"))]),
+      ),
+    ),
+    nodeServices,
+  ));
+  rmSync(stateDir, { recursive: true });
+  assert.equal(outcomes.map((each) => Result.isFailure(each) ? each.failure.detail : "goes on"), [
+    "another process serves it",
+    "goes on",
+  ]);
 });
 
 test.run();
