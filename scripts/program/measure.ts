@@ -18,7 +18,7 @@ import { EvaluationFailed, type MeasuredParameters, type Metrics } from "../../a
 
 /** What a scheduler does with its evaluating programs. */
 export interface Measuring {
-  /** Whether a program can be started in its cell. Tries all of them once, and reports those that cannot. */
+  /** Whether a program can be started in its cell. Tries all of them, and again where it could not; reports those that cannot. */
   readonly check: (executor: string) => Effect.Effect<void, EvaluationFailed, Services>;
   readonly measure: (measured: MeasuredParameters) => Effect.Effect<Metrics, EvaluationFailed, Services>;
 }
@@ -32,27 +32,39 @@ export function measureIn(
   ports: Pick<Ports, "uuid" | "now" | "report">,
 ): Measuring {
   const workDir = join(stateDir, "evaluations");
-  const prepared = Effect.runSync(Effect.cached(Effect.gen(function* () {
+  const cellOnce = Effect.runSync(Effect.cached(Effect.gen(function* () {
     // Of a scheduler that was killed.
     yield* Effect.ignore(sweepLeftovers(workDir));
     const cell = yield* findCell({ ports, config: jobCell(settings, { memory: 1, storage: 1 }), workDir });
     const { level, notes } = cell;
     const message = `${describeCell(cell)}; these evaluate`;
     ports.report({ level: "info", event: "evaluation.cell", message, fields: { level, notes } });
-    const programs = executors.map((executor) => ({ ...executor, runtime: "process" as const }));
-    const tried = yield* tryExecutors(cell, { ports, workDir }, { settings, executors: programs });
-    for (const problem of tried.missing) reportProblem(ports, "error", "cannot be started", problem);
-    for (const problem of tried.unread) reportProblem(ports, "warn", "may miss a file", problem);
-    return { cell, missing: tried.missing };
+    return cell;
   })));
+  const programs = executors.map((executor) => ({ ...executor, runtime: "process" as const }));
+  let lacking: readonly ExecutorProblem<TriedExecutor>[] = [];
+  const [tried, forget] = Effect.runSync(Effect.cachedInvalidateWithTTL(
+    Effect.gen(function* () {
+      const cell = yield* cellOnce;
+      const { missing, unread } = yield* tryExecutors(cell, { ports, workDir }, { settings, executors: programs });
+      for (const problem of missing) reportProblem(ports, "error", "cannot be started", problem);
+      for (const problem of unread) reportProblem(ports, "warn", "may miss a file", problem);
+      lacking = missing;
+      return { cell, missing };
+    }),
+    Infinity,
+  ));
   const startable = (name: string) =>
     Effect.gen(function* () {
       const executor = executors.find((each) => each.name === name);
       if (executor === undefined) {
         return yield* new EvaluationFailed({ detail: `[[executors]] has none of class evaluate named ${name}` });
       }
-      const { cell, missing } = yield* prepared;
-      const problem = missing.find((each) => each.executor.name === name);
+      const isOf = (problem: ExecutorProblem<TriedExecutor>) => problem.executor.name === name;
+      // It may have been installed since.
+      if (lacking.some(isOf)) yield* forget;
+      const { cell, missing } = yield* tried;
+      const problem = missing.find(isOf);
       if (problem === undefined) return { executor, cell };
       return yield* new EvaluationFailed({ detail: `executor ${name} cannot be started: ${problem.reason}` });
     });

@@ -34,8 +34,8 @@ const reasonOf = async (effect: Effect.Effect<unknown, Error, Services>) => {
 
 test("bug: a program that cannot be started was noticed at the first round's end; it is at the scheduler's start", async () => {
   assert.is(await reasonOf(programs.check("hangs")), "none");
+  assert.equal(reported("evaluation.executor").map(({ name }) => name), ["gone"]);
   assert.match(await reasonOf(programs.check("gone")), /executor gone cannot be started: .*\/no\/such\/program/);
-  assert.equal(reported("evaluation.executor").map(({ name }) => name), ["gone"], "once");
   assert.match(await reasonOf(programs.check("other")), /none of class evaluate named other/);
   assert.match(
     await reasonOf(programs.measure({ executor: "gone", parameters, heldOut, training })),
@@ -47,6 +47,27 @@ test("bug: a program that hangs held all later evaluations for thirty days; it h
   assert.is(evaluatingCellDefault.wallSeconds, 3_600);
   const reason = await reasonOf(programs.measure({ executor: "hangs", parameters, heldOut, training }));
   assert.match(reason, /executor hangs: .*run time limit of 1 s reached/);
+});
+
+test("bug: a program that was installed after it was tried could not be started until the scheduler started again", async () => {
+  const { ports, reported } = makeFakeWorld();
+  const cmd = join(place.path, "evaluate");
+  const late = measureIn({
+    executors: [{ name: "late", cmd, args: [] }, ...executors],
+    cell,
+    stateDir: place.path,
+  }, ports);
+  assert.is(await reasonOf(late.check("hangs")), "none");
+  assert.match(await reasonOf(late.check("late")), /executor late cannot be started/);
+  writeFileSync(cmd, "#!/bin/sh\n", { mode: 0o755 });
+  assert.is(await reasonOf(late.check("late")), "none");
+  const told = reported("evaluation.executor").length;
+  assert.is(await reasonOf(late.check("late")), "none");
+  assert.equal(
+    [reported("evaluation.executor").length, reported("evaluation.cell").length],
+    [told, 1],
+    "it is known now",
+  );
 });
 
 test.run();
