@@ -6,6 +6,7 @@
 import { Effect } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
+import type { PlatformError } from "effect/PlatformError";
 import { checkRoom } from "../files/free_space.ts";
 import { makeStateDirectory } from "../files/state_directory.ts";
 import { type FileNotWritten, writeWhole } from "../files/write_whole.ts";
@@ -53,8 +54,8 @@ export interface ModelPlace {
 /**
  * Opens the newest finished round of a training; where there is none, makes round 0 of its weights. Removes what was left half done.
  *
- * Fails where the folder holds rounds of other weights, which are another model, and where the disk has no room: a training that has no
- * round yet is refused then, and one that goes on can be opened when there is room for its next round.
+ * Fails where the weights are gone, where the folder holds rounds of other weights, which are another model, and where the disk has no
+ * room: a training that has no round yet is refused then, and one that goes on can be opened when there is room for its next round.
  */
 export function openModel(
   { folder, keepRounds, rounds }: ModelPlace,
@@ -63,7 +64,7 @@ export function openModel(
   const refuse = (detail: string) => Effect.fail(new WeightsRefused({ path: weights, detail }));
   return Effect.scoped(Effect.gen(function* () {
     yield* Effect.mapError(makeStateDirectory(folder), failedAt(folder));
-    const { sha256 } = yield* Effect.catch(measureFile(weights), (error) => refuse(failedAt(weights)(error).detail));
+    const { sha256 } = yield* Effect.mapError(measureFile(weights), unmeasured(weights));
     const newest = yield* newestCheckpoint(folder);
     if (newest !== undefined && newest.record.weights !== sha256) {
       return yield* refuse(
@@ -105,6 +106,14 @@ export function openModel(
     yield* writeRecord(folder, record);
     return { record, parameters, velocity: velocityPath(folder, 0), result: resultPath(folder, 0), layout };
   }));
+}
+
+/** Weights that are gone come back by no other try. */
+function unmeasured(weights: string) {
+  return (error: PlatformError): WeightsRefused | CheckpointFailed => {
+    const failed = failedAt(weights)(error);
+    return error.reason._tag === "NotFound" ? new WeightsRefused({ path: weights, detail: failed.detail }) : failed;
+  };
 }
 
 /** Checks that the round after one has room. */

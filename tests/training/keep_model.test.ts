@@ -199,8 +199,14 @@ for (const [name, damage] of damages) {
     }));
 }
 
-for (const name of ["round-2.json", "round-2.safetensors", "round-2.velocity.safetensors", "training"]) {
-  test(`bug: a finished round was removed because ${name} could not be read for a moment`, () =>
+const unreadable: readonly (readonly [name: string, wrong: string])[] = [
+  ...["round-2.json", "round-2.safetensors", "round-2.velocity.safetensors", "training"].map((name) =>
+    [name, "a finished round was removed"] as const
+  ),
+  ["init.safetensors", "a training failed"],
+];
+for (const [name, wrong] of unreadable) {
+  test(`bug: ${wrong} because ${name} could not be read for a moment`, () =>
     inFolder(async (folder) => {
       await run(nextRound(folder));
       await run(nextRound(folder));
@@ -238,6 +244,13 @@ test("bug: a training whose only round was damaged lost all of its files, and be
     assert.is(outcome.failure._tag, "WeightsRefused");
     assert.match(outcome.failure.message, /round 1 .* damaged.*move that folder away/);
     assert.equal(names(folder), before);
+  }));
+
+test("weights that are gone are refused: no other try finds them", () =>
+  inFolder(async (folder) => {
+    rmSync(weightsOf(folder));
+    const outcome = await run(Effect.result(openModel(placeOf(folder), { weights: weightsOf(folder), run: 2 })));
+    assert.is(Result.isFailure(outcome) ? outcome.failure._tag : "opened", "WeightsRefused");
   }));
 
 test("a round of another training is refused, and not removed", () =>
