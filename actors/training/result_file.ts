@@ -4,12 +4,12 @@
  * @module
  */
 import { basename, dirname, join } from "node:path";
-import { Data, Effect } from "effect";
+import { Data, Effect, Result, type Scope } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import * as Random from "effect/Random";
 import type { FileNotWritten } from "../files/write_whole.ts";
-import { castTensors, type MalformedSafetensors, type ResultRejected } from "../learning/mod.ts";
-import { type CheckpointFailed, newestCheckpoint } from "./checkpoints.ts";
+import { castTensors, type MalformedSafetensors, type ResultRejected, type TensorFile } from "../learning/mod.ts";
+import { CheckpointFailed, type FoundCheckpoint, newestCheckpoint, recordedRounds } from "./checkpoints.ts";
 import { readLayoutFile } from "./layout_file.ts";
 import type { FileFit } from "./round_record.ts";
 import { createTensors, openTensors } from "./tensors_on_disk.ts";
@@ -26,6 +26,14 @@ export interface WrittenModel extends FileFit {
   readonly round: number;
 }
 
+type OpenFailure = NoModel | CheckpointFailed | MalformedSafetensors;
+
+/** A finished round whose parameters are open. */
+interface OpenRound {
+  readonly newest: FoundCheckpoint;
+  readonly parameters: TensorFile<CheckpointFailed | MalformedSafetensors>;
+}
+
 /**
  * Writes the newest finished round. A scheduler may run meanwhile.
  *
@@ -37,18 +45,38 @@ export function writeModel(
   out: string,
 ): Effect.Effect<
   WrittenModel,
-  NoModel | CheckpointFailed | FileNotWritten | MalformedSafetensors | ResultRejected,
+  OpenFailure | FileNotWritten | ResultRejected,
   FileSystem
 > {
   return Effect.scoped(Effect.gen(function* () {
-    const newest = yield* newestCheckpoint(folder);
-    if (newest === undefined) return yield* Effect.fail(new NoModel({ folder }));
-    const types = yield* Effect.catch(readLayoutFile(folder), () => Effect.succeed(new Map<string, never>()));
-    const parameters = yield* openTensors(newest.parameters);
+    const types = yield* Effect.catch(
+      readLayoutFile(folder),
+      ({ file, detail, problem }) =>
+        problem === "missing"
+          ? Effect.succeed(new Map<string, never>())
+          : Effect.fail(new CheckpointFailed({ path: file, detail })),
+    );
+    const { newest, parameters } = yield* openNewest(folder);
     // Two commands may write one path at once.
     const mark = (yield* Random.nextIntBetween(0, Number.MAX_SAFE_INTEGER)).toString(36);
     const file = yield* createTensors(out, join(dirname(out), `.${basename(out)}.${mark}.tmp`));
     yield* castTensors(parameters, ({ name, dtype }) => types.get(name) ?? dtype, (bytes) => file.write(bytes));
     return { round: newest.record.round, ...yield* file.commit };
   }));
+}
+
+/** Opens the newest finished round. Looks again where another one was finished meanwhile: the former ones may be gone. */
+function openNewest(folder: string): Effect.Effect<OpenRound, OpenFailure, FileSystem | Scope.Scope> {
+  const open = Effect.gen(function* () {
+    const newest = yield* newestCheckpoint(folder);
+    if (newest === undefined) return yield* new NoModel({ folder });
+    return { newest, parameters: yield* openTensors(newest.parameters) };
+  });
+  return Effect.gen(function* () {
+    const [before] = yield* recordedRounds(folder);
+    const opened = yield* Effect.result(open);
+    if (Result.isSuccess(opened)) return opened.success;
+    const [after] = yield* recordedRounds(folder);
+    return after === before ? yield* Effect.fail(opened.failure) : yield* openNewest(folder);
+  });
 }

@@ -1,9 +1,10 @@
 /** The model of a training as its user gets it, on disk. */
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Effect, Result } from "effect";
 import { FileSystem } from "effect/FileSystem";
+import { type PlatformError, systemError } from "effect/PlatformError";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { Services } from "../../actors/runtime/ports.ts";
@@ -53,6 +54,52 @@ test("bug: of two writers of one file, one succeeded with its digest, and the fi
     written.resolve();
   }
   assert.equal(readdirSync(path).toSorted(), ["model.safetensors", "one", "other"], "nothing else remains");
+  remove();
+});
+
+/** Writes a model while something happens before a file is opened. */
+const meanwhile = (
+  write: ReturnType<typeof writeModel>,
+  before: (path: string) => Effect.Effect<void, PlatformError>,
+) =>
+  Effect.gen(function* () {
+    const files = yield* FileSystem;
+    const open: FileSystem["open"] = (path, options) => Effect.andThen(before(path), files.open(path, options));
+    return yield* Effect.provideService(Effect.result(write), FileSystem, { ...files, open });
+  });
+
+test("bug: the model was written in F32 without a word where its layout could not be read for a moment", async () => {
+  const { path, remove } = temporary();
+  const folder = await trained(path, 1);
+  const fault = systemError({ _tag: "Unknown", module: "FileSystem", method: "open", cause: { code: "EIO" } });
+  const written = await run(meanwhile(
+    writeModel(folder, join(path, "model.safetensors")),
+    (path) => path.endsWith("layout.json") ? Effect.fail(fault) : Effect.void,
+  ));
+  assert.ok(Result.isFailure(written));
+  assert.match(written.failure.message, /layout.json/);
+  assert.not(existsSync(join(path, "model.safetensors")));
+  remove();
+});
+
+test("bug: no finished round was found while the only one was replaced by the next", async () => {
+  const { path, remove } = temporary();
+  const folder = await trained(path, 1);
+  const out = join(path, "model.safetensors");
+  let isNext = false;
+  const written = await run(meanwhile(writeModel(folder, out), (opened) => {
+    if (isNext || !opened.endsWith("round-1.safetensors")) return Effect.void;
+    isNext = true;
+    return Effect.promise(async () => void await run(nextRound(path)));
+  }));
+  assert.is(Result.getOrThrow(written).round, 2);
+  remove();
+});
+
+test("a folder without a finished round has no model", async () => {
+  const { path, remove } = temporary();
+  const written = await run(Effect.result(writeModel(path, join(path, "model.safetensors"))));
+  assert.is(Result.isFailure(written) ? written.failure._tag : "written", "NoModel");
   remove();
 });
 
