@@ -5,6 +5,7 @@
  */
 import { parse, TomlError } from "@std/toml";
 import { Effect, FileSystem, Result } from "effect";
+import { isThere } from "../files/is_there.ts";
 import { type KeyPath, locateKeys, type Locations } from "./locate.ts";
 import { ConfigError, type Origin } from "./problem.ts";
 
@@ -31,6 +32,10 @@ export function readJob(given: string): Effect.Effect<JobSource, ConfigError, Fi
   if (isText(given)) return Effect.fromResult(parseJob(given, undefined));
   return Effect.gen(function* () {
     const files = yield* FileSystem.FileSystem;
+    // A path may have an equals sign too.
+    if (given.includes("=") && !(yield* Effect.orElseSucceed(isThere(given), () => false))) {
+      return yield* Effect.fromResult(parseJob(given, undefined));
+    }
     const unreadable = (reason: string) =>
       problem(
         { type: "flag", flag: "job" },
@@ -50,8 +55,8 @@ export function readJob(given: string): Effect.Effect<JobSource, ConfigError, Fi
   });
 }
 
-/** Whether it is the job itself: no path has a line end, an equals sign or begins with a brace. */
-const isText = (given: string): boolean => /^\s*\{|[\n=]/.test(given);
+/** Whether it is the job itself whatever files there are: no path has a line end or begins with a brace. */
+const isText = (given: string): boolean => /^\s*\{|\n/.test(given);
 
 function parseJob(text: string, file: string | undefined): Result.Result<JobSource, ConfigError> {
   const at = (line: number, column: number): Origin =>
