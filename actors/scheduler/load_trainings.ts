@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { Effect, Result } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { PlatformError } from "effect/PlatformError";
+import type { LoadError } from "../files/load_error.ts";
 import { readWhole } from "../files/read_whole.ts";
 import { makeStateDirectory } from "../files/state_directory.ts";
 import { fromEffect } from "../runtime/effect_actor.ts";
@@ -25,10 +26,19 @@ export const trainingsFolder = (stateDir: string): string => join(stateDir, "tra
 export const incomingFolder = (stateDir: string, id: string): string =>
   join(trainingsFolder(stateDir), `.${id}.incoming`);
 
+/** A training whose files are damaged, or cannot be read now. */
+export interface BrokenTraining {
+  readonly id: string;
+  readonly folder: string;
+  readonly detail: string;
+  /** The files may be whole: another try may read them. */
+  readonly isUnreadable: boolean;
+}
+
 /** The trainings, and what is wrong with the others. */
 export interface LoadedTrainings {
   readonly trainings: readonly KnownTraining[];
-  readonly broken: readonly { readonly folder: string; readonly detail: string }[];
+  readonly broken: readonly BrokenTraining[];
 }
 
 /** Reads all trainings that were submitted. Those of `[scheduler.job]` have no job of their own and are left alone. */
@@ -38,7 +48,7 @@ export function loadTrainings(stateDir: string): Effect.Effect<LoadedTrainings, 
     yield* makeStateDirectory(trainingsFolder(stateDir));
     const names = (yield* files.readDirectory(trainingsFolder(stateDir))).sort();
     const trainings: KnownTraining[] = [];
-    const broken: { readonly folder: string; readonly detail: string }[] = [];
+    const broken: BrokenTraining[] = [];
     for (const id of names) {
       if (/^\..*\.incoming$/.test(id)) {
         yield* Effect.ignore(files.remove(join(trainingsFolder(stateDir), id), { recursive: true }));
@@ -47,29 +57,30 @@ export function loadTrainings(stateDir: string): Effect.Effect<LoadedTrainings, 
       const read = yield* loadTraining(stateDir, id);
       if (read === undefined) continue;
       if (Result.isSuccess(read)) trainings.push(read.success);
-      else broken.push({ folder: trainingFolder(stateDir, id), detail: read.failure });
+      else broken.push(read.failure);
     }
     return { trainings: trainings.sort((one, other) => one.queuedAt - other.queuedAt), broken };
   });
 }
 
 /** Reads one; undefined where nothing was submitted. */
-function loadTraining(
+export function loadTraining(
   stateDir: string,
   id: string,
-): Effect.Effect<Result.Result<KnownTraining, string> | undefined, never, FileSystem> {
+): Effect.Effect<Result.Result<KnownTraining, BrokenTraining> | undefined, never, FileSystem> {
   const folder = trainingFolder(stateDir, id);
+  const broken = (detail: string): BrokenTraining => ({ id, folder, detail, isUnreadable: false });
+  const unread = ({ message, problem }: LoadError) =>
+    Result.fail({ ...broken(message), isUnreadable: problem === "unreadable" });
   const read = (path: string) =>
     Effect.result(readWhole({ path, what: "training", bytesMax: fileBytesMax, key: "state_dir" }));
   return Effect.gen(function* () {
     const job = yield* read(jobPath(folder));
-    if (Result.isFailure(job)) {
-      return job.failure.problem === "missing" ? undefined : Result.fail(job.failure.message);
-    }
+    if (Result.isFailure(job)) return job.failure.problem === "missing" ? undefined : unread(job.failure);
     const state = yield* read(statePath(folder));
-    if (Result.isFailure(state) && state.failure.problem !== "missing") return Result.fail(state.failure.message);
+    if (Result.isFailure(state) && state.failure.problem !== "missing") return unread(state.failure);
     const texts = { job: job.success.text, state: Result.isSuccess(state) ? state.success.text : undefined };
-    return parseTraining(stateDir, id, texts);
+    return Result.mapError(parseTraining(stateDir, id, texts), broken);
   });
 }
 

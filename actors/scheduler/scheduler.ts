@@ -102,7 +102,10 @@ export const schedulerMachine = scheduler.createMachine({
       on: {
         "effect.done.loaded": {
           target: "serving",
-          actions: { type: "takeLoaded", params: ({ event }) => event.value },
+          actions: [
+            { type: "takeLoaded", params: ({ event }) => event.value },
+            { type: "readAgain", params: ({ event }) => event.value },
+          ],
         },
         "effect.failed.loaded": {
           target: "failed",
@@ -123,6 +126,7 @@ export const schedulerMachine = scheduler.createMachine({
     },
     serving: {
       on: {
+        "training.found": { actions: { type: "takeFound", params: ({ event }) => event } },
         "admin.asked": { actions: { type: "answerOperator", params: ({ event }) => event } },
         "xstate.error.actor.*": {
           guard: { type: "isSubmitted", params: ({ event }) => event },

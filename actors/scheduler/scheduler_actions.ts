@@ -7,11 +7,15 @@ import { assign, enqueueActions } from "xstate";
 import { withConnected, withoutConnected } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { RoleOutcome } from "../runtime/role.ts";
+import { trainingFolder } from "../training/checkpoints.ts";
+import type { TrainingFound } from "./late_training.ts";
+import type { LoadedTrainings } from "./load_trainings.ts";
 import { answerLeaving, answerOperator } from "./operating.ts";
 import { giveTurn, noteTurnOver, noteWanting } from "./queue.ts";
 import { passFact, passSorted, routeRequest, routeStream, serveRequests, startSorting } from "./routing.ts";
 import {
   endedTraining,
+  journalActorId,
   type SchedulerArgs,
   schedulerSetup,
   type TrainingCrashed,
@@ -19,6 +23,7 @@ import {
 } from "./scheduler_setup.ts";
 import { endBygoneAt, noteAnswer, noteBegan, noteKnown, noteLeased, noteLeft, tellWorker } from "./telling.ts";
 import {
+  beginTraining,
   noteCrashed,
   noteEnded,
   noteRunning,
@@ -39,6 +44,45 @@ function startStatusBridge({ context: { ports, config: { statusBridge: address }
   if (address !== undefined) enqueue.spawnChild("statusBridge", { id: "statusBridge", input: { ports, address } });
 }
 
+/** Reads those trainings again whose files could not be read. */
+function readAgain({ context: { ports, config }, self, enqueue }: SchedulerArgs, { broken }: LoadedTrainings): void {
+  for (const { id } of broken.filter(({ isUnreadable }) => isUnreadable)) {
+    const input = { ports, parent: self, stateDir: config.stateDir ?? "", id };
+    enqueue.spawnChild("lateTraining", { id: `late/${id}`, input });
+  }
+}
+
+/** A training is read at last: it goes on as it would have at the start. */
+function takeFound(args: SchedulerArgs, { training }: TrainingFound): void {
+  const { context, enqueue } = args;
+  const { id, name, state, reason, since, queuedAt, watch } = training;
+  if (state === "queued" || state === "running") {
+    // What it left at workers is not taken for new work.
+    if (watch.run !== null) enqueue.assign({ restarted: { ...context.restarted, [id]: watch.run + 1 } });
+    beginTraining(args, training);
+  } else {
+    enqueue.assign({ trainings: { ...context.trainings, [id]: training } });
+    const folder = trainingFolder(context.config.stateDir ?? "", id);
+    const input = {
+      ports: context.ports,
+      id,
+      folder,
+      standing: { state, reason, since, queuedAt },
+      watch,
+      isKept: true,
+    };
+    enqueue.spawnChild("journal", { id: journalActorId(id), input });
+  }
+  enqueue(() =>
+    context.ports.report({
+      level: "info",
+      event: "training.readable",
+      message: `Training ${id} (${name}) can be read again: it is ${state}`,
+      fields: { training: id, name, state },
+    })
+  );
+}
+
 /** The setup of the scheduler's machine, with its actions. */
 export const scheduler = schedulerSetup.extend({
   actions: {
@@ -46,6 +90,8 @@ export const scheduler = schedulerSetup.extend({
     startStatusBridge: enqueueActions(startStatusBridge),
     startConfigured: enqueueActions(startConfigured),
     takeLoaded: enqueueActions(takeLoaded),
+    readAgain: enqueueActions(readAgain),
+    takeFound: enqueueActions(takeFound),
     answerOperator: enqueueActions(answerOperator),
     answerLeaving: enqueueActions(answerLeaving),
     routeRequest: enqueueActions(routeRequest),

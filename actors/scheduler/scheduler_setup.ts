@@ -15,6 +15,7 @@ import type { ReceivedStream, TrainingFact } from "../training/training_setup.ts
 import type { Workers } from "../training/workers.ts";
 import type { AdminAsked } from "./admin_routes.ts";
 import { journalMachine, type JournalRef } from "./journal.ts";
+import { lateTrainingMachine, type TrainingFound } from "./late_training.ts";
 import { loadedActor } from "./load_trainings.ts";
 import { sortedActor } from "./sort_stream.ts";
 import { statusBridgeMachine, type StatusBridgeRef } from "./status_bridge.ts";
@@ -50,6 +51,7 @@ export interface SchedulerContext extends SchedulerInput {
 const actors = {
   training: trainingMachine,
   journal: journalMachine,
+  lateTraining: lateTrainingMachine,
   statusBridge: statusBridgeMachine,
   sorted: sortedActor,
   loaded: loadedActor,
@@ -73,6 +75,7 @@ export type SchedulerEvent =
   | TrainingFact
   | EventsOf<typeof actors>
   | AdminAsked
+  | TrainingFound
   | TrainingEnded
   | TrainingCrashed
   | { readonly type: "training.answered"; readonly peer: Peer; readonly answer: RequestAnswer }

@@ -1,5 +1,5 @@
 /** A training that is submitted: whole with its files, or nothing of it. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem";
 import * as NodePath from "@effect/platform-node-shared/NodePath";
@@ -9,11 +9,14 @@ import * as assert from "uvu/assert";
 import { FreeSpace } from "../../actors/files/free_space.ts";
 import { encodeTensors } from "../../actors/learning/mod.ts";
 import { writeHeader } from "../../actors/learning/safetensors.ts";
+import { readAgainMs } from "../../actors/scheduler/late_training.ts";
 import { loadTrainings } from "../../actors/scheduler/load_trainings.ts";
 import { receiveTraining } from "../../actors/scheduler/receive_training.ts";
+import type { ShownTraining } from "../../actors/scheduler/status.ts";
 import { formatState, statePath } from "../../actors/scheduler/training_record.ts";
 import { emptyWatch } from "../../actors/training/watch.ts";
-import { temporary } from "../support/job_world.ts";
+import { eventually, temporary } from "../support/job_world.ts";
+import { startDaemon } from "../support/scheduler_world.ts";
 import { bodyOf, submittedJob as job } from "../support/submission.ts";
 
 const test = suite("receiveTraining()");
@@ -155,6 +158,33 @@ test("damaged trainings are named, and the others are there; folders of others a
   ]);
   assert.not(existsSync(folder(".t-9.incoming")));
   assert.ok(existsSync(folder("not an id!")));
+  place.remove();
+});
+
+test("bug: a training whose files could not be read for a moment at a start stopped until the next start", async () => {
+  const place = temporary();
+  for (const id of ["t-1", "t-2"]) Result.getOrThrow(await receive(place.path, bodyOf(head, weights), id));
+  const standing = { state: "failed", reason: "no trainer is left", since: 7, queuedAt: 6 } as const;
+  writeFileSync(statePath(join(place.path, "trainings", "t-2")), formatState(standing, emptyWatch));
+  const jobs = ["t-1", "t-2"].map((id) => join(place.path, "trainings", id, "job.json"));
+  // A link to itself cannot be read, also not by root.
+  for (const path of jobs) {
+    renameSync(path, `${path}.away`);
+    symlinkSync("job.json", path);
+  }
+  const { ask, scheduler, world } = await startDaemon(place.path);
+  const known = () => (ask({ type: "list" }).body as { trainings: readonly ShownTraining[] }).trainings;
+  assert.equal(known(), []);
+  assert.is(world.reported("training.unreadable").length, 2);
+  const late = () => scheduler.getSnapshot().children["late/t-1"]?.getSnapshot() as { readonly value: string };
+  world.pass(readAgainMs);
+  assert.is(late().value, "reading");
+  await eventually("it cannot be read", () => late().value === "waiting");
+  for (const path of jobs) renameSync(`${path}.away`, path);
+  world.pass(readAgainMs);
+  await eventually("they are known", () => known().length === 2);
+  assert.equal(known().map(({ id, state }) => [id, state]).toSorted(), [["t-1", "queued"], ["t-2", "failed"]]);
+  scheduler.stop();
   place.remove();
 });
 
