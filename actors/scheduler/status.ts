@@ -75,11 +75,11 @@ export function nameOfPeer(
 /** The state of a training now. */
 export function stateNow({ state }: KnownTraining, running: RunningTraining | undefined): string {
   if (running === undefined) return state;
-  const { value, context: { training, model } } = running.snapshot;
+  const { value, context: { training, model, isUnopened } } = running.snapshot;
   const phase = typeof value === "string" ? value : Object.keys(value)[0] ?? "";
   // Members are sought while there are too few (`running`, below).
   if (phase === "running" && JSON.stringify(value).includes('"waiting"')) return "waiting";
-  if (model?.isPaused === true) return "paused";
+  if (model?.isPaused ?? isUnopened) return "paused";
   if (["dispatching", "running", "concluding"].includes(phase)) return "running";
   return allParticipants(training).length > 0 ? "allocating" : "queued";
 }

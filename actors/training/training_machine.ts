@@ -6,7 +6,7 @@
  *  preparing ──▶ finding ──▶ allocating ──▶ dispatching ──▶ running ───▶ concluding ──▶ finished
  *      │            ▲ │      (trainers ─▶    (aggregator ─▶      │
  *      │            └─┘       aggregator)     trainers)          ├── no trainer left, no aggregator ──▶ failed
- *      └── held-out rows unreadable ──▶ failed                   │   (with a model: waiting, until there are others)
+ *      └── evaluation broken, no round yet ──▶ failed            │   (with a model: waiting, until there are others)
  *                                                                └── a member lost or new: the aggregator is dispatched again
  *
  *  role.drain, in every state ──▶ drained; role.retire ──▶ drained before rounds begin, or after a round that is kept
@@ -61,6 +61,7 @@ export const trainingMachine = trainingWithActions.createMachine({
     roundsEvaluated: 0,
     accuracy: undefined,
     model: undefined,
+    isUnopened: false,
     samples: 0,
     lookups: 0,
     seeks: 0,
@@ -128,7 +129,7 @@ export const trainingMachine = trainingWithActions.createMachine({
     },
     "model.broken": {
       target: ".failed",
-      actions: { type: "setOutcome", params: ({ event }) => ({ type: "failed", reason: event.reason }) },
+      actions: { type: "fail", params: ({ event }) => event.reason },
     },
   },
   states: {
@@ -142,7 +143,7 @@ export const trainingMachine = trainingWithActions.createMachine({
         "effect.done.run": { actions: { type: "noteRun", params: ({ event }) => event.value } },
         "effect.failed.run": {
           target: "failed",
-          actions: { type: "setOutcome", params: ({ event }) => ({ type: "failed", reason: event.error.message }) },
+          actions: { type: "fail", params: ({ event }) => event.error.message },
         },
       },
     },
@@ -159,6 +160,7 @@ export const trainingMachine = trainingWithActions.createMachine({
           },
           { target: "preparing", actions: { type: "takeModel", params: ({ event }) => event } },
         ],
+        "model.paused": { actions: "noteUnopened" },
       },
     },
     preparing: {
@@ -166,10 +168,10 @@ export const trainingMachine = trainingWithActions.createMachine({
       entry: "startEvaluation",
       on: {
         "evaluation.ready": { target: "finding", actions: { type: "noteEvaluation", params: "on" } },
-        "evaluation.broken": {
-          target: "failed",
-          actions: { type: "setOutcome", params: ({ event }) => ({ type: "failed", reason: event.reason }) },
-        },
+        "evaluation.broken": [
+          { guard: "hasRounds", target: "finding", actions: { type: "noteEvaluation", params: "broken" } },
+          { target: "failed", actions: { type: "fail", params: ({ event }) => event.reason } },
+        ],
       },
     },
     finding: {
@@ -270,16 +272,8 @@ export const trainingMachine = trainingWithActions.createMachine({
       always: [
         { guard: "isConcluded", target: "concluding" },
         { guard: "isLeftWithModel", target: "concluding", actions: "reportUnconfirmed" },
-        {
-          guard: "isWithoutTrainers",
-          target: "failed",
-          actions: { type: "setOutcome", params: { type: "failed", reason: "no trainer is left" } },
-        },
-        {
-          guard: "isWithoutAggregator",
-          target: "failed",
-          actions: { type: "setOutcome", params: { type: "failed", reason: "the aggregator is lost" } },
-        },
+        { guard: "isWithoutTrainers", target: "failed", actions: { type: "fail", params: "no trainer is left" } },
+        { guard: "isWithoutAggregator", target: "failed", actions: { type: "fail", params: "the aggregator is lost" } },
         { guard: "isRetired", target: "drained" },
         { guard: "hasLeaver", actions: "letLeave" },
         { guard: "isAggregatorBehind", actions: "dispatchAggregator" },

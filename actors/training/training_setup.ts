@@ -144,6 +144,8 @@ export interface TrainingContext extends TrainingInput {
   readonly accuracy: number | undefined;
   /** The model; undefined where the scheduler does not keep it. */
   readonly model: KeptModel | undefined;
+  /** The model could not be opened yet: the disk has no room, or the hub does not give the weights. */
+  readonly isUnopened: boolean;
   /** Samples that the trainers reported, earlier runs included. */
   readonly samples: number;
   readonly lookups: number;
@@ -319,6 +321,8 @@ export const trainingSetup = setup({
     keepsNoModel: ({ context }) => keptWeights(context.config.job) === undefined,
     isAllKept: ({ context }, { checkpoint }: { readonly checkpoint: Checkpoint }) =>
       checkpoint.record.round >= context.config.job.rounds.updateRounds,
+    /** A training that has begun goes on without its evaluation, as it does where the evaluation breaks later. */
+    hasRounds: ({ context: { model } }) => (model?.checkpoint.record.round ?? 0) > 0,
     doesNotEvaluate: ({ context }) => context.config.job.evaluation === undefined,
     isStaleLookup: ({ context }, params: { readonly lookup: number }) => params.lookup !== context.lookups,
     isFound: (_, params: { readonly answer: RecordAnswer }) => Result.isSuccess(readDatasetRecord(params.answer)),

@@ -1,15 +1,17 @@
 /** What a scheduler's operator asks, and what it is answered: cancel, resume, and what is refused. */
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { failedWith } from "../support/fake_transport.ts";
 import { eventually, temporary } from "../support/job_world.ts";
+import { tensors } from "../support/kept_training.ts";
 import { configOf, startDaemon, startScheduler } from "../support/scheduler_world.ts";
 import type { AdminAnswer } from "../../actors/admin/serve_admin.ts";
 import type { AdminAsk } from "../../actors/scheduler/admin_routes.ts";
 import { runningTrainings } from "../../actors/scheduler/scheduler_setup.ts";
 import type { ShownStatus, ShownTraining } from "../../actors/scheduler/status.ts";
+import { openAgainMs } from "../../actors/training/model_store_setup.ts";
 import { executorEndMs } from "../../actors/training/workers.ts";
 
 const test = suite("operating a scheduler");
@@ -62,6 +64,26 @@ const answerOf = (are: "ours" | "foreign") =>
   are === "ours"
     ? { type: "response", id: "", message: { answer: "Ok" } } as const
     : { type: "request.failed", id: "", error: failedWith("unsupported") } as const;
+
+test("bug: a training whose model could not be opened yet was shown as queued; it is paused", async () => {
+  const place = temporary();
+  const { submit, ask, scheduler, training, world } = await startDaemon(place.path);
+  const weights = join(place.path, "init.safetensors");
+  symlinkSync("init.safetensors", weights); // a link to itself cannot be read, also not by root
+  const model = { weights, type: "image-classification", inputNames: ["x"] } as const;
+  const { job } = configOf(1, 2);
+  submit("t-a", { ...job, model, rounds: { ...job.rounds, keepRounds: 1 } });
+  await eventually("it is paused", () => world.reported("training.paused").length === 1);
+  const stateOf = () => (ask({ type: "list" }).body as { trainings: readonly ShownTraining[] }).trainings[0]?.state;
+  assert.is(stateOf(), "paused");
+  rmSync(weights);
+  writeFileSync(weights, tensors(1, 2));
+  world.pass(openAgainMs);
+  await eventually("its model is open", () => training("t-a")?.context.model !== undefined);
+  assert.is(stateOf(), "queued");
+  scheduler.stop();
+  place.remove();
+});
 
 test("cancel ends jobs and leases by message, and says it before anything else is asked", async () => {
   const { askLater, told, training, stop, world } = await running("ours");

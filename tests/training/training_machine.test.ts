@@ -5,6 +5,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Effect } from "effect";
 import { encodeTensors } from "../../actors/learning/mod.ts";
+import { present } from "../../actors/runtime/present.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
 import { digitsEvaluator } from "../../scripts/executors/evaluator.ts";
 import { builtinModel } from "../../scripts/executors/model.ts";
@@ -13,6 +14,8 @@ import { memberOf } from "../../pki/member.ts";
 import type { StreamChunk } from "../../transport/port.ts";
 import { type FakeWorld, identityOf, requestFrom, settle } from "../support/fake_transport.ts";
 import { eventually, streamPair, temporary } from "../support/job_world.ts";
+import { configIn, tensors, trained } from "../support/kept_training.ts";
+import { EvaluationFailed } from "../../actors/training/evaluator.ts";
 import { offerOverMs } from "../../actors/training/workers.ts";
 import { configOf, resources, startScheduler, training } from "../support/scheduler_world.ts";
 import { revoked } from "../support/worker_world.ts";
@@ -505,6 +508,29 @@ test("a job with an evaluation fails at its start where the node was given no ev
   });
   assert.is(world.take("record.get").length, 0);
   await settle(2);
+});
+
+test("bug: a training with rounds on disk failed at a restart because its evaluation could not begin", async () => {
+  const folder = temporary();
+  const first = await trained(configIn(folder.path, 2));
+  first.progress("a", "update");
+  first.progress("s", "updated");
+  assert.ok(await first.push(tensors(1, 1), "r1"));
+  first.actor.send({ type: "role.drain" });
+  const { job, ...config } = configIn(folder.path, 2);
+  const evaluation = { heldOut: join(folder.path, "rows.csv"), executor: "away" };
+  const evaluated = { ...config, job: { ...present(job, "the job"), evaluation } };
+  const evaluator = {
+    ...digitsEvaluator,
+    programs: ["away"],
+    check: () => Effect.fail(new EvaluationFailed({ detail: "executor away cannot be started" })),
+  };
+  const { world, actor } = startScheduler(evaluated, evaluator);
+  await eventually("it looks for its data set", () => world.take("record.get").length > 0);
+  assert.is(actor.getSnapshot().context.evaluation, "broken");
+  assert.is(world.reported("evaluation.broken").length, 1);
+  actor.send({ type: "role.drain" });
+  folder.remove();
 });
 
 test.run();
