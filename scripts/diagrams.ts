@@ -9,6 +9,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { dirname } from "node:path";
 import type { AnyStateMachine, AnyStateNode } from "xstate";
+import { lateTrainingMachine } from "../actors/scheduler/late_training.ts";
 import { enrolmentMachine } from "../actors/enrolment/enrolment.ts";
 import { simulatedMachines, witnessMachines } from "../actors/simulation/mod.ts";
 
@@ -78,7 +79,7 @@ function labelOf(eventType: string): string {
   return eventType.replace(/^xstate\.done\.actor\./, "done ").replace(/^xstate\.error\.actor\./, "error of ");
 }
 
-const text = textOf([...simulatedMachines, ...witnessMachines, enrolmentMachine]);
+const text = textOf([...simulatedMachines, ...witnessMachines, enrolmentMachine, lateTrainingMachine]);
 const isCurrent = existsSync(page) && readFileSync(page, "utf8") === text;
 if (process.argv.includes("--check")) {
   process.stdout.write(

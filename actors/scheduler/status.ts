@@ -48,6 +48,8 @@ export interface ShownStatus extends Omit<ShownTraining, "members"> {
   readonly out: readonly ShownMember[];
   readonly losses: TrainingWatch["losses"];
   readonly accuracy: number | null;
+  /** The round of the accuracy. */
+  readonly accuracyRound: number | null;
   readonly rejections: TrainingWatch["rejections"];
   readonly bytes: TrainingWatch["bytes"];
   readonly roundSeconds: number | null;
@@ -80,7 +82,7 @@ export function stateNow({ state }: KnownTraining, running: RunningTraining | un
   // Members are sought while there are too few (`running`, below).
   if (phase === "running" && JSON.stringify(value).includes('"waiting"')) return "waiting";
   if (model?.isPaused ?? isUnopened) return "paused";
-  if (["dispatching", "running", "concluding"].includes(phase)) return "running";
+  if (["dispatching", "running", "measuring", "concluding"].includes(phase)) return "running";
   return allParticipants(training).length > 0 ? "allocating" : "queued";
 }
 
@@ -121,6 +123,7 @@ export function showStatus({ self }: Pick<SchedulerArgs, "self">, known: KnownTr
     out: out.map(([name, { part, last, at, loss }]) => ({ name, part, last, at: timeOf(at), loss })),
     losses: watch.losses,
     accuracy: watch.accuracy,
+    accuracyRound: watch.accuracyRound ?? null,
     rejections: watch.rejections,
     bytes: watch.bytes,
     roundSeconds: watch.roundSeconds,

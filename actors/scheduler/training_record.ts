@@ -73,6 +73,7 @@ const watchSchema = Schema.Struct({
   roundSeconds: Schema.NullOr(count),
   losses: Schema.Array(Schema.Struct({ round: count, loss: count })),
   accuracy: Schema.NullOr(count),
+  accuracyRound: Schema.optionalKey(count),
   members: Schema.Record(
     text,
     Schema.Struct({

@@ -35,13 +35,22 @@ export function reportUnconfirmed({ context: { ports, training } }: Args): void 
 }
 
 /** Reports the end of the training. */
-export function reportDone({ context: { ports, training, accuracy } }: Args): void {
+export function reportDone({ context: { ports, training, model, accuracy, roundsEvaluated } }: Args): void {
   const rounds = training.roundsDone;
-  const measured = accuracy === undefined ? "" : `, accuracy ${(accuracy * 100).toFixed(1)} %`;
+  const measured = accuracy === undefined
+    ? ""
+    : `, accuracy ${(accuracy * 100).toFixed(1)} % after round ${roundsEvaluated}`;
+  // They were let go where the last round was measured for long. One member of a round is its aggregator.
+  const trainers = trainersOf(training).length || Math.max(0, (model?.checkpoint.record.members.length ?? 0) - 1);
   ports.report({
     level: "info",
     event: "training.done",
     message: `Training done after ${rounds} rounds${measured}`,
-    fields: { rounds, accuracy: accuracy ?? null, trainers: trainersOf(training).length },
+    fields: {
+      rounds,
+      accuracy: accuracy ?? null,
+      accuracyRound: accuracy === undefined ? null : roundsEvaluated,
+      trainers,
+    },
   });
 }

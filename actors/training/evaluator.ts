@@ -66,6 +66,8 @@ export interface Evaluator {
   check?(executor: string): Effect.Effect<void, EvaluationFailed, Services>;
   /** Runs a program of the operator's. */
   measure?(measured: MeasuredParameters): Effect.Effect<Metrics, EvaluationFailed, Services>;
+  /** The longest time of one such run, in milliseconds. */
+  readonly measureMs?: number;
   /** Builds the model that trainers start from, or of parameters, and reads the held-out rows. Fails where the file has no rows. */
   load(heldOut: HeldOutFile, model: ModelReference | NamedTensors): Result.Result<EvaluatedModel, EvaluationFailed>;
 }

@@ -55,6 +55,14 @@ export function releaseEnded(args: TrainingArgs): void {
   }
 }
 
+/** The same while the last round is still measured: no member is needed for that. Leases of jobs that have not ended lapse. */
+export function letGo(args: TrainingArgs): void {
+  const { context: { training }, enqueue } = args;
+  releaseEnded(args);
+  for (const { leaseId } of allParticipants(training)) enqueue.stopChild(`lease/${leaseId}`);
+  enqueue.assign({ training: { ...training, trainers: {}, aggregator: undefined } });
+}
+
 /** Gives the training up: releases all leases, which ends all jobs. */
 export function releaseAll(args: TrainingArgs): void {
   for (const participant of allParticipants(args.context.training)) release(args, participant);

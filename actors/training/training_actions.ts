@@ -37,7 +37,7 @@ import {
   waitEnd,
 } from "./replacing.ts";
 import { type LostParticipant, type TrainingArgs, type TrainingContext, trainingSetup } from "./training_setup.ts";
-import { announceRun, noteRun, releaseAll, releaseEnded, releaseUnanswered } from "./releasing.ts";
+import { announceRun, letGo, noteRun, releaseAll, releaseEnded, releaseUnanswered } from "./releasing.ts";
 
 /** Starts the evaluation where the job has one. */
 function startEvaluation({ context, self, enqueue }: TrainingArgs): void {
@@ -78,6 +78,7 @@ export const trainingWithActions = trainingSetup.extend({
     tellResting: sendTo(({ context }) => context.parent, ({ context: { id } }) => ({ type: "training.resting", id })),
     tellRunning: sendTo(({ context }) => context.parent, ({ context: { id } }) => ({ type: "training.running", id })),
     releaseEnded: enqueueActions(releaseEnded),
+    letGo: enqueueActions(letGo),
     releaseAll: enqueueActions(releaseAll),
     releaseUnanswered: enqueueActions(releaseUnanswered),
     noteHere: assign(({ context }, { identity }: { readonly identity: PeerIdentity }) => ({

@@ -3,7 +3,7 @@
  * round until the last. When a trainer is lost, it continues with the others.
  *
  * ```
- *  preparing ──▶ finding ──▶ allocating ──▶ dispatching ──▶ running ───▶ concluding ──▶ finished
+ *  preparing ──▶ finding ──▶ allocating ──▶ dispatching ──▶ running ──▶ measuring ──▶ concluding ──▶ finished
  *      │            ▲ │      (trainers ─▶    (aggregator ─▶      │
  *      │            └─┘       aggregator)     trainers)          ├── no trainer left, no aggregator ──▶ failed
  *      └── evaluation broken, no round yet ──▶ failed            │   (with a model: waiting, until there are others)
@@ -270,8 +270,8 @@ export const trainingMachine = trainingWithActions.createMachine({
     running: {
       type: "parallel",
       always: [
-        { guard: "isConcluded", target: "concluding" },
-        { guard: "isLeftWithModel", target: "concluding", actions: "reportUnconfirmed" },
+        { guard: "isConcluded", target: "measuring" },
+        { guard: "isLeftWithModel", target: "measuring", actions: "reportUnconfirmed" },
         { guard: "isWithoutTrainers", target: "failed", actions: { type: "fail", params: "no trainer is left" } },
         { guard: "isWithoutAggregator", target: "failed", actions: { type: "fail", params: "the aggregator is lost" } },
         { guard: "isRetired", target: "drained" },
@@ -321,10 +321,10 @@ export const trainingMachine = trainingWithActions.createMachine({
                       target: "receiving",
                     },
                   },
-                  after: { [sendingMs]: { target: "#training.concluding", actions: "reportUnconfirmed" } },
+                  after: { [sendingMs]: { target: "#training.measuring", actions: "reportUnconfirmed" } },
                 },
                 // Trainers' receipts and the last evaluation are still missing.
-                receiving: { after: { [tailMs]: { target: "#training.concluding", actions: "reportUnconfirmed" } } },
+                receiving: { after: { [tailMs]: { target: "#training.measuring", actions: "reportUnconfirmed" } } },
               },
             },
           },
@@ -377,6 +377,12 @@ export const trainingMachine = trainingWithActions.createMachine({
           },
         },
       },
+    },
+    // The last round is on disk, and its evaluation takes longer than the members are needed.
+    measuring: {
+      always: { guard: "isMeasured", target: "concluding" },
+      on: { "role.retire": {} },
+      after: { [lingerMs]: { actions: "letGo" }, measuring: "concluding" },
     },
     concluding: {
       entry: ["reportDone", "reportModel"],

@@ -270,6 +270,12 @@ export function isAllDone({ model, config }: TrainingContext): boolean {
   return model !== undefined && model.checkpoint.record.round >= config.job.rounds.updateRounds;
 }
 
+/** Whether the last round is on disk, and not measured yet. */
+function isMeasuring(context: TrainingContext): boolean {
+  const { evaluation, roundsEvaluated, config } = context;
+  return evaluation === "on" && isAllDone(context) && roundsEvaluated < config.job.rounds.updateRounds;
+}
+
 /** Whether another aggregator has to be found. */
 function needsAggregator(context: TrainingContext): boolean {
   const { model, training } = context;
@@ -365,10 +371,15 @@ export const trainingSetup = setup({
       aggregator?.ended === true || aggregator?.isForeign === true,
     isConcluded: ({ context }) =>
       isTrained(context.training) &&
-      (context.evaluation !== "on" || context.roundsEvaluated >= context.config.job.rounds.updateRounds),
+      (isMeasuring(context) || context.evaluation !== "on" ||
+        context.roundsEvaluated >= context.config.job.rounds.updateRounds),
+    isMeasured: ({ context }) => !isMeasuring(context),
     isAllEnded: ({ context }) => isAllEnded(context.training),
   },
   delays: {
+    /** The round before may still be measured. */
+    measuring: ({ context: { evaluator, config: { job } } }) =>
+      Math.min(tailMs + 2 * (job.evaluation?.executor === undefined ? 0 : evaluator?.measureMs ?? 0), timerMaxMs),
     regroup: ({ context: { ports, patience, turnEndsAt } }) =>
       patience === undefined ? aboutMs(regroupMs, ports) : Math.max(0, turnEndsAt - monotonicNow(ports)),
     seekAgain: ({ context: { ports } }) => aboutMs(regroupMs, ports),

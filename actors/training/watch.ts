@@ -39,6 +39,8 @@ export interface TrainingWatch {
   /** Mean of the members' losses in each round, the newest last. */
   readonly losses: readonly { readonly round: number; readonly loss: number }[];
   readonly accuracy: number | null;
+  /** The round of the accuracy. */
+  readonly accuracyRound?: number;
   readonly members: Readonly<Record<string, WatchedMember>>;
   /** Updates that were rejected, as the aggregator claims, by code. */
   readonly rejections: Readonly<Record<string, number>>;
@@ -80,7 +82,11 @@ const changes: Readonly<Record<string, Change>> = {
     return withMember(watch, line, { last: `reports round ${countOf(round)}`, ...(loss === null ? {} : { loss }) });
   },
   "round.finished": finishRound,
-  "round.evaluated": (watch, { accuracy }) => ({ ...watch, accuracy: numberOf(accuracy) }),
+  "round.evaluated": (watch, { accuracy, round }) => ({
+    ...watch,
+    accuracy: numberOf(accuracy),
+    accuracyRound: countOf(round),
+  }),
   "update.rejected": (watch, { code, round }, line) =>
     withRejection(withMember(watch, line, { last: `its update of round ${countOf(round)} was rejected` }), code),
   "update.clipped": (watch, { round }, line) =>

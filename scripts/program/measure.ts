@@ -21,6 +21,8 @@ export interface Measuring {
   /** Whether a program can be started in its cell. Tries all of them, and again where it could not; reports those that cannot. */
   readonly check: (executor: string) => Effect.Effect<void, EvaluationFailed, Services>;
   readonly measure: (measured: MeasuredParameters) => Effect.Effect<Metrics, EvaluationFailed, Services>;
+  /** The longest time of one evaluation, in milliseconds. */
+  readonly measureMs: number;
 }
 
 /** The programs of a scheduler. Their cell is found with the first use. */
@@ -69,6 +71,7 @@ export function measureIn(
       return yield* new EvaluationFailed({ detail: `executor ${name} cannot be started: ${problem.reason}` });
     });
   return {
+    measureMs: settings.wallSeconds * 1_000,
     check: (name) => Effect.asVoid(startable(name)),
     measure: ({ executor: name, parameters, heldOut, training }) =>
       Effect.flatMap(startable(name), ({ executor, cell }) => {

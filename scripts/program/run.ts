@@ -200,10 +200,10 @@ async function loadEvaluator(config: RoleConfig, ports: Ports): Promise<Evaluato
   if (config.executors === undefined || config.executors.length === 0) return digitsEvaluator;
   const { measureIn } = await import("./measure.ts");
   const programs = config.executors.map(({ name }) => name);
-  const { check, measure } = measureIn(config, ports);
+  const { check, ...measuring } = measureIn(config, ports);
   // What cannot be started is reported now, not at the end of a training's first round.
   for (const name of programs) ports.run(Effect.ignore(check(name)), () => {});
-  return { ...digitsEvaluator, programs, check, measure };
+  return { ...digitsEvaluator, programs, check, ...measuring };
 }
 
 /** Loads tracing only where it is configured. */

@@ -43,6 +43,7 @@ export function listText(trainings: readonly ShownTraining[], now: number): stri
 /** All of one training. */
 export function statusText(shown: ShownStatus, now: number): string {
   const { id, name, state, reason, round, rounds, run, losses, accuracy, members, out, rejections, bytes } = shown;
+  const measured = typeof shown.accuracyRound === "number" ? ` (round ${shown.accuracyRound})` : "";
   const rejected = Object.entries(rejections).map(([code, count]) => `${code} ${count}`).join(", ");
   const recent = losses.slice(-5).map((each) => `${lossText(each.loss)} (round ${each.round})`).join(", ");
   const lines = [
@@ -51,7 +52,7 @@ export function statusText(shown: ShownStatus, now: number): string {
       shown.roundSeconds === null ? "" : `, ${shown.roundSeconds.toFixed(1)} s for the newest`
     }`,
     ...(recent === "" ? [] : [`loss: ${recent}`]),
-    ...(accuracy === null ? [] : [`accuracy on held-out rows: ${(accuracy * 100).toFixed(1)} %`]),
+    ...(accuracy === null ? [] : [`accuracy on held-out rows: ${(accuracy * 100).toFixed(1)} %${measured}`]),
     ...(rejected === "" ? [] : [`rejected updates, as the aggregator claims: ${rejected}`]),
     ...(bytes.received + bytes.sent === 0
       ? []

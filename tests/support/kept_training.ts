@@ -11,6 +11,7 @@ import type { SchedulerConfig } from "../../actors/config/config.ts";
 import { handOver } from "../../actors/job/copy.ts";
 import { jobLimits } from "../../actors/job/limits.ts";
 import { encodeTensors } from "../../actors/learning/mod.ts";
+import type { Evaluator } from "../../actors/training/evaluator.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { Receipt } from "../../transport/protocols/messages.ts";
 import { identityOf, settle } from "./fake_transport.ts";
@@ -36,8 +37,8 @@ export function configIn(folder: string, rounds: number, trainers = 1): Schedule
 }
 
 /** A training of trainer `a`, or of several, and aggregator `s`, all dispatched. */
-export async function trained(config: SchedulerConfig, trainers: readonly string[] = ["a"]) {
-  const started = startScheduler(config);
+export async function trained(config: SchedulerConfig, trainers: readonly string[] = ["a"], evaluator?: Evaluator) {
+  const started = startScheduler(config, evaluator);
   const { world, actor, offer, dispatches, say, answerTraining } = started;
   await eventually("the model is open", () => world.take("record.get").length > 0);
   actor.send({ type: "dataset.answered", lookup: actor.getSnapshot().context.lookups, answer: recordOf(3) });

@@ -1,9 +1,16 @@
 /** The end of a training: what its scheduler waits for after the last round. */
+import { join } from "node:path";
+import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { present } from "../../actors/runtime/present.ts";
+import type { Evaluator, Metrics } from "../../actors/training/evaluator.ts";
+import { digitsEvaluator } from "../../scripts/executors/evaluator.ts";
 import { tailMs } from "../../actors/training/training_setup.ts";
 import type { CloseReason } from "../../transport/port.ts";
 import { identityOf } from "../support/fake_transport.ts";
+import { eventually, temporary } from "../support/job_world.ts";
+import { configIn, tensors, trained } from "../support/kept_training.ts";
 import { training } from "../support/scheduler_world.ts";
 import { revoked } from "../support/worker_world.ts";
 
@@ -62,6 +69,49 @@ test("an aggregator that is back in time goes on sending the last result", () =>
   live(2_500);
   assert.equal(unconfirmed(), []);
   assert.equal(actor.getSnapshot().output, { type: "finished" });
+});
+
+/** A training of one round, which is on disk; a program measures it, until `end`. */
+async function measuring() {
+  const folder = temporary();
+  const { job, ...config } = configIn(folder.path, 1);
+  const evaluation = { heldOut: join(folder.path, "rows.csv"), executor: "slow" };
+  let end: (metrics: Effect.Effect<Metrics>) => void = () => {};
+  const evaluator: Evaluator = {
+    ...digitsEvaluator,
+    programs: ["slow"],
+    measureMs: 600_000,
+    measure: () => Effect.callback<Metrics>((resume) => void (end = resume)),
+  };
+  const started = await trained({ ...config, job: { ...present(job, "the job"), evaluation } }, ["a"], evaluator);
+  started.progress("a", "update");
+  started.progress("s", "updated");
+  assert.ok(await started.push(tensors(1, 1), "r1"));
+  started.progress("a", "update-received");
+  const done = () =>
+    started.world.reported("training.done").map(({ accuracy, accuracyRound }) => [accuracy, accuracyRound]);
+  return { ...started, done, end: (metrics: Metrics) => end(Effect.succeed(metrics)), remove: folder.remove };
+}
+
+test("bug: the last round was not measured where that took longer than half a minute; no member is held for it", async () => {
+  const { actor, done, end, live, remove } = await measuring();
+  live(10 * tailMs);
+  actor.send({ type: "role.retire", withinMs: 600_000 });
+  assert.equal([actor.getSnapshot().value, done()], ["measuring", []]);
+  assert.equal(Object.keys(actor.getSnapshot().children).filter((id) => id.startsWith("lease/")), []);
+  end({ accuracy: 0.75 });
+  await eventually("it is measured", () => done().length === 1);
+  assert.equal([done(), actor.getSnapshot().output], [[[0.75, 1]], { type: "finished" }]);
+  remove();
+});
+
+test("a program that measures the last round for ever is waited for as long as it may run", async () => {
+  const { actor, done, live, remove } = await measuring();
+  live(tailMs + 2 * 600_000 - 1_000);
+  assert.equal(done(), []);
+  live(2_000);
+  assert.equal([done(), actor.getSnapshot().output], [[[null, null]], { type: "finished" }]);
+  remove();
 });
 
 test.run();
