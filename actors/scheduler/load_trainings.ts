@@ -71,7 +71,11 @@ export function loadTraining(
   const folder = trainingFolder(stateDir, id);
   const broken = (detail: string): BrokenTraining => ({ id, folder, detail, isUnreadable: false });
   const unread = ({ message, problem }: LoadError) =>
-    Result.fail({ ...broken(message), isUnreadable: problem === "unreadable" });
+    Result.fail(
+      problem === "unreadable"
+        ? { ...broken(`${message} It is read again until it can be.`), isUnreadable: true }
+        : broken(message),
+    );
   const read = (path: string) =>
     Effect.result(readWhole({ path, what: "training", bytesMax: fileBytesMax, key: "state_dir" }));
   return Effect.gen(function* () {

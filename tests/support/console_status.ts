@@ -124,7 +124,7 @@ const training: ShownStatus = {
   out: [{ name: "worker-02", part: "trainer", last: "its connection was closed", at: at(-0.1), loss: 0.9 }],
   losses: Array.from({ length: 24 }, (_, index) => ({ round: index + 1, loss: 2.3 * Math.exp(-index / 10) + 0.1 })),
   accuracy: 0.914,
-  accuracyRound: 2,
+  accuracyRound: 24,
   rejections: { "norm-too-large": 2 },
   bytes: { received: 1e6, sent: 1e6 },
   roundSeconds: 4.2,

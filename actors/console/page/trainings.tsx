@@ -163,7 +163,10 @@ function One({ id }: { readonly id: string }) {
         </div>
         <div>
           <dt>Accuracy</dt>
-          <dd>{status.accuracy === null ? "–" : `${few(100 * status.accuracy)} %`}</dd>
+          <dd>
+            {status.accuracy === null ? "–" : `${few(100 * status.accuracy)} %`}
+            {status.accuracyRound === null ? "" : ` (round ${status.accuracyRound})`}
+          </dd>
         </div>
         <div>
           <dt>Last round took</dt>
