@@ -24,6 +24,7 @@ import {
   silenceSecondsDefault,
   type TrainingArgs,
   type TrainingContext,
+  waitSecondsDefault,
 } from "./training_setup.ts";
 import { withoutAggregator } from "./roster.ts";
 import { silentTrainers, waitedPeers, withWaited } from "./round_wait.ts";
@@ -60,12 +61,14 @@ export function loseParticipant(args: TrainingArgs, { peer, reason, isRejected =
   );
 }
 
-/** Until when a lost worker rests. */
+/** Until when a lost worker rests: for half of the wait for workers at most, so that no training fails where it is the only one. */
 function withLoss({ ports, config, excluded, losses }: TrainingContext, { peer, member, waitedMs }: Participant) {
-  const deadlineMs = config.job.aggregation.roundDeadlineS * 1_000;
+  const { aggregation, resources: { waitS = waitSecondsDefault } } = config.job;
+  const deadlineMs = aggregation.roundDeadlineS * 1_000;
   const node = nodeOf(member);
   const { [node]: before = 0, ...others } = losses;
-  const rest = (waitedMs > deadlineMs ? waitedMs : restMs) * 2 ** Math.min(before, restDoublingsMax);
+  const doubled = (waitedMs > deadlineMs ? waitedMs : restMs) * 2 ** Math.min(before, restDoublingsMax);
+  const rest = Math.min(doubled, waitS * 1_000 / 2);
   const remembered = Object.entries(others).slice(1 - lossesMax);
   return {
     excluded: { ...excluded, [peer]: monotonicNow(ports) + rest },

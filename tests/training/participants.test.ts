@@ -54,24 +54,33 @@ test("bug: workers that ended their jobs at once, one after the other, kept an a
   folder.remove();
 });
 
-test("a worker that fails again and again rests twice as long each time, and no longer than sixteen times", async () => {
-  const folder = temporary();
-  const { actor, live, offer, world } = await trained(configIn(folder.path, 3));
-  const trainers = () => Object.keys(actor.getSnapshot().context.training.trainers);
-  for (const times of [1, 2, 4, 8, 16, 16]) {
+const rests: [name: string, waitS: number | undefined, times: readonly number[]][] = [
+  ["twice as long each time, and no longer than sixteen times", undefined, [1, 2, 4, 8, 16, 16]],
+  ["no longer than half of the wait for workers", 120, [1, 2, 3, 3]],
+];
+for (const [name, waitS, timesOfRest] of rests) {
+  test(`a worker that fails again and again rests ${name}`, async () => {
+    const folder = temporary();
+    const config = configIn(folder.path, 3);
+    const job = config.job!;
+    const resources = { ...job.resources, ...(waitS === undefined ? {} : { waitS }) };
+    const { actor, live, offer, world } = await trained({ ...config, job: { ...job, resources } });
+    const trainers = () => Object.keys(actor.getSnapshot().context.training.trainers);
+    for (const times of timesOfRest) {
+      assert.equal(trainers(), ["a"]);
+      actor.send({ type: "participant.lost", peer: "a", reason: "test" });
+      live(times * restMs - 1_000);
+      offer("a");
+      assert.equal(trainers(), [], `it rests ${times} times as long`);
+      live(32_000);
+      offer("a");
+    }
     assert.equal(trainers(), ["a"]);
-    actor.send({ type: "participant.lost", peer: "a", reason: "test" });
-    live(times * restMs - 1_000);
-    offer("a");
-    assert.equal(trainers(), [], `it rests ${times} times as long`);
-    live(32_000);
-    offer("a");
-  }
-  assert.equal(trainers(), ["a"]);
-  assert.is(world.reported("trainer.lost").length, 6);
-  actor.send({ type: "role.drain" });
-  folder.remove();
-});
+    assert.is(world.reported("trainer.lost").length, timesOfRest.length);
+    actor.send({ type: "role.drain" });
+    folder.remove();
+  });
+}
 
 test("bug: a trainer that held a round for two deadlines was leased again after twenty seconds, and held the next one", async () => {
   const folder = temporary();
