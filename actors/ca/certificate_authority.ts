@@ -14,14 +14,16 @@ import { trustDomainNamePattern } from "../../pki/trust_domain_name.ts";
 import type { CaAlarm } from "./alarm.ts";
 import { CaRefused } from "./ca_refused.ts";
 import type { IssuedRole } from "./certificate_rows.ts";
-import { FailureLimit } from "./failure_limit.ts";
+import { addressKey, FailureLimit } from "./failure_limit.ts";
 import { Nonces } from "./nonces.ts";
 import { PublishedLists } from "./published_lists.ts";
 import type { Register } from "./register.ts";
 import { isCaUrl } from "./token.ts";
 
-/** Operations that wait for their turn; each takes a few milliseconds. */
+/** Operations of clients that wait for their turn, and as many of the operator; each takes a few milliseconds. */
 export const operationsWaitingMax = 256;
+/** Operations of clients of one address that wait: many nodes may share one. */
+export const operationsPerAddressMax = 32;
 
 /** What an operator decides about a CA. */
 export interface AuthorityTerms {
@@ -52,6 +54,8 @@ export interface ListSigner {
   readonly issuerId: string;
 }
 
+type InTurn = <A, E>(operation: Effect.Effect<A, E>) => Effect.Effect<A, E | CaRefused>;
+
 /** A CA, ready to issue. */
 export interface CertificateAuthority extends AuthorityTerms, ListSigner {
   readonly register: Register;
@@ -73,8 +77,10 @@ export interface CertificateAuthority extends AuthorityTerms, ListSigner {
   readonly published: PublishedLists;
   /** Why the CA's key cannot sign now; undefined while it can, as far as is known. */
   readonly keyFailure: () => Error | undefined;
-  /** One operation at a time; refuses when too many wait. */
-  readonly inTurn: <A, E>(operation: Effect.Effect<A, E>) => Effect.Effect<A, E | CaRefused>;
+  /** One operation at a time, for the CA itself and its operator: they wait for one operation of a client at most. */
+  readonly inTurn: InTurn;
+  /** The same for a client: it waits in line. Refuses when too many wait, in all or of its address. */
+  readonly inLine: (address: string) => InTurn;
 }
 
 /** A CA that no longer issues. */
@@ -132,7 +138,7 @@ export function makeAuthority(parts: AuthorityParts): Result.Result<CertificateA
       nonces: new Nonces(),
       published: new PublishedLists(register),
       keyFailure: () => signer.failure?.(),
-      inTurn: makeTurns(),
+      ...makeTurns(),
     };
   });
 }
@@ -213,15 +219,41 @@ function checkChain(certificates: readonly Certificate[]): Result.Result<void, I
   return Result.void;
 }
 
-function makeTurns(): CertificateAuthority["inTurn"] {
+function makeTurns(): Pick<CertificateAuthority, "inTurn" | "inLine"> {
   const turn = Semaphore.makeUnsafe(1);
-  let waiting = 0;
-  return <A, E>(operation: Effect.Effect<A, E>) =>
-    Effect.suspend((): Effect.Effect<A, E | CaRefused> => {
-      if (waiting >= operationsWaitingMax) {
-        return Effect.fail(new CaRefused({ code: "busy", detail: `${waiting} operations are waiting` }));
+  // Of the clients only the first in line waits for the turn, so that one of them at most is before an operator.
+  const line = Semaphore.makeUnsafe(1);
+  const [operators, clients, byAddress] = [new Waiting(), new Waiting(), new Waiting()];
+  return {
+    inTurn: (operation) => operators.counted("", operationsWaitingMax, turn.withPermit(operation)),
+    inLine: (address) => (operation) => {
+      const inLine = clients.counted("", operationsWaitingMax, line.withPermit(turn.withPermit(operation)));
+      return byAddress.counted(addressKey(address), operationsPerAddressMax, inLine);
+    },
+  };
+}
+
+/** Counts operations that wait or run, by key. */
+class Waiting {
+  readonly #counts = new Map<string, number>();
+
+  /** Refuses an operation where as many of its key wait. */
+  counted<A, E>(key: string, most: number, operation: Effect.Effect<A, E>): Effect.Effect<A, E | CaRefused> {
+    const of = key === "" ? "" : ` of ${key}`;
+    return Effect.suspend((): Effect.Effect<A, E | CaRefused> => {
+      const count = this.#counts.get(key) ?? 0;
+      if (count >= most) {
+        return Effect.fail(new CaRefused({ code: "busy", detail: `${count} operations${of} are waiting` }));
       }
-      waiting += 1;
-      return Effect.ensuring(turn.withPermit(operation), Effect.sync(() => waiting -= 1));
+      this.#counts.set(key, count + 1);
+      return Effect.ensuring(
+        operation,
+        Effect.sync(() => {
+          const left = this.#counts.get(key)! - 1;
+          if (left > 0) this.#counts.set(key, left);
+          else this.#counts.delete(key);
+        }),
+      );
     });
+  }
 }

@@ -50,7 +50,7 @@ export function enrol(
     ca.failures.enrolments,
     request.address,
     at,
-    ca.inTurn(Effect.gen(function* () {
+    ca.inLine(request.address)(Effect.gen(function* () {
       const row = yield* readToken(ca, request, at);
       const read = yield* Effect.fromResult(readRequest(ca, request.csr));
       const before = yield* Effect.fromResult(

@@ -23,13 +23,13 @@ export class FailureLimit {
 
   /** Whether an address has failed too often. */
   isReached(address: string, now: number): boolean {
-    const window = this.#windows.get(keyOf(address));
+    const window = this.#windows.get(addressKey(address));
     return window !== undefined && isOpen(window, now) && window.count >= failuresMax;
   }
 
   /** Counts a failure. */
   count(address: string, now: number): void {
-    const key = keyOf(address);
+    const key = addressKey(address);
     const window = this.#windows.get(key);
     if (window !== undefined && isOpen(window, now)) {
       window.count += 1;
@@ -48,4 +48,5 @@ export class FailureLimit {
 
 const isOpen = ({ since }: Window, now: number) => now >= since && now - since < failureWindowMs;
 
-const keyOf = (address: string) => sourceOf(`/${address.includes(":") ? "ip6" : "ip4"}/${address}`);
+/** What an address counts as: an IPv4 address, or an IPv6 /64. */
+export const addressKey = (address: string): string => sourceOf(`/${address.includes(":") ? "ip6" : "ip4"}/${address}`);

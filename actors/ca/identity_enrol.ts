@@ -75,7 +75,7 @@ export function enrolIdentity(
   { body, address }: IdentityEnrolRequest,
   at: Date,
 ): Effect.Effect<IssuedDer, Failure> {
-  const issue = ca.inTurn(Effect.gen(function* () {
+  const issue = ca.inLine(address)(Effect.gen(function* () {
     const claim = yield* Effect.fromResult(readBody(body));
     const proved = yield* Effect.fromResult(prove(ca, claim, at));
     const isOwnKey = sameBytes(proved.read.csr.publicKey.spki, proved.certificate.publicKey.spki);

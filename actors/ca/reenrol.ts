@@ -67,7 +67,7 @@ export function reenrol(
   request: ReenrolRequest,
   at: Date,
 ): Effect.Effect<IssuedDer, CaRefused | RegisterFailure> {
-  const renewal = ca.inTurn(Effect.gen(function* () {
+  const renewal = ca.inLine(request.address)(Effect.gen(function* () {
     const row = yield* rowOf(ca, request, at);
     const former = yield* Effect.fromResult(readFormer(request.certificate));
     const read = yield* Effect.fromResult(readRequest(ca, request.csr));

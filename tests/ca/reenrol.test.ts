@@ -2,6 +2,7 @@
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { operationsPerAddressMax } from "../../actors/ca/certificate_authority.ts";
 import { certificateOf, liveCertificateOf } from "../../actors/ca/certificate_rows.ts";
 import { enrol } from "../../actors/ca/enrol.ts";
 import { failuresMax, failureWindowMs } from "../../actors/ca/failure_limit.ts";
@@ -279,6 +280,30 @@ test("a node that fails to enrol keeps no other at its address from renewing, an
   assert.is(await codeOf(reenrol(world.ca, { certificate, csr, ...at }, minute)), "too-many-failures");
   const token = await world.token("worker-02");
   assert.is(await codeOf(enrol(world.ca, { token, csr: (await testCsr()).der, ...at }, minute)), "done");
+  world.close();
+});
+
+test("bug: a member that sent one renewal hundreds of times kept the operator from revoking it, and all others waiting", async () => {
+  let isHeld = false;
+  const held = Promise.withResolvers<void>();
+  const world = await testAuthority({
+    signer: (real) => ({ ...real, sign: async (bytes) => (isHeld && await held.promise, await real.sign(bytes)) }),
+  });
+  const { certificate, keyPem } = await enrolled(world);
+  const { der: csr } = await testCsr("worker-01", keyPem);
+  const other = { token: await world.token("worker-02"), csr: (await testCsr()).der, address: "10.0.0.2" };
+  isHeld = true;
+  const evil = Array.from({ length: 300 }, () => codeOf(reenrol(world.ca, { certificate, csr, address }, start)));
+  const revoked = codeOf(revoke(world.ca, { name: identity }, "keyCompromise", start));
+  const enrolment = codeOf(enrol(world.ca, other, start));
+  held.resolve();
+  assert.equal([await revoked, await enrolment], ["done", "done"]);
+  const codes = await Promise.all(evil);
+  const count = (code: string) => codes.filter((each) => each === code).length;
+  assert.is(count("busy"), evil.length - operationsPerAddressMax);
+  assert.ok(count("done") <= 2, "the operator waits for the one that is done and the first in line alone");
+  const last = reenrol(world.ca, { certificate, csr, address: "10.0.0.3" }, start);
+  assert.is(await codeOf(last), "certificate-revoked", "none is left");
   world.close();
 });
 
