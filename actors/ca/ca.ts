@@ -25,6 +25,7 @@ import { adminRoutes } from "./admin_routes.ts";
 import { answer, renewAfterPart } from "./answer.ts";
 import { resumeApproved } from "./approval_ceremony.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
+import { certificateOf } from "./certificate_rows.ts";
 import { type HttpsPort, openHttpsPort } from "./https_port.ts";
 import { type CaWatch, failedStatus, watchRoutes } from "./ca_watch.ts";
 import { issueOwn, type ServerIdentity } from "./own_certificate.ts";
@@ -130,9 +131,11 @@ const maintain = fromEffect(
       const at = new Date(ports.now());
       ca.register.tryAgain();
       yield* resumeApproved(ca, at);
-      const { notBefore, notAfter } = identity;
+      const { notBefore, notAfter, fingerprint } = identity;
+      const row = yield* Effect.fromResult(ca.register.read((rows) => certificateOf(rows, fingerprint)));
       // It is not valid yet where the clock was ahead.
-      const due = +at < +notBefore || +at >= +notBefore + (+notAfter - +notBefore) * renewAfterPart;
+      const due = +at < +notBefore || +at >= +notBefore + (+notAfter - +notBefore) * renewAfterPart ||
+        row?.revoked !== null;
       // Once a day.
       if ((yield* renewLists(ca, at)) === "renewed") yield* warnOfRootList(input, at);
       return due ? yield* issueOwn(ca, name, at) : undefined;

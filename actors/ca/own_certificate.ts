@@ -22,6 +22,8 @@ export interface ServerIdentity {
   readonly keyPem: string;
   readonly notBefore: Date;
   readonly notAfter: Date;
+  /** SHA-256 of the certificate's DER, hexadecimal. */
+  readonly fingerprint: string;
 }
 
 /**
@@ -52,6 +54,7 @@ export function issueOwn(
       ),
     );
     const issuers = ca.intermediates.map(({ der }) => formatPem("CERTIFICATE", der));
-    return { certPem: [issued.certPem, ...issuers].join(""), keyPem: issued.keyPem, notBefore, notAfter };
+    const { fingerprint } = certificate;
+    return { certPem: [issued.certPem, ...issuers].join(""), keyPem: issued.keyPem, notBefore, notAfter, fingerprint };
   }));
 }

@@ -11,6 +11,7 @@ import { SimulatedClock } from "xstate";
 import { caMachine, maintenanceMs, retryMs } from "../../actors/ca/ca.ts";
 import { crlOf } from "../../actors/ca/crl_rows.ts";
 import { askAdmin } from "../../actors/admin/ask_admin.ts";
+import { revoke } from "../../actors/ca/revoke.ts";
 import { makePorts } from "../../actors/runtime/real_ports.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
 import { start, testAuthority, type TestAuthorityOptions } from "../support/authority.ts";
@@ -124,6 +125,19 @@ test("bug: a list and a certificate of a clock that was ahead at the start staye
   assert.is.not(renewed, serial);
   await ca.maintain();
   assert.is(await servedSerial(ca.port), renewed, "once");
+  await ca.stop();
+});
+
+test("bug: an operator who revoked the CA's own name cut the running CA off until its certificate was due", async () => {
+  const ca = await runningCa();
+  await ca.reaches("serving", ca.isServing);
+  const serial = await servedSerial(ca.port);
+  await Effect.runPromise(revoke(ca.ca, { name: "ca-01" }, "unspecified", start));
+  await ca.maintain();
+  const next = await servedSerial(ca.port);
+  assert.is.not(next, serial);
+  await ca.maintain();
+  assert.is(await servedSerial(ca.port), next, "once");
   await ca.stop();
 });
 
