@@ -32,7 +32,7 @@ export const caRefusals = {
     hint: "Change the approvers with hypha-ca change-approvers: the present ones approve it.",
   },
   "too-many-requests": { status: 429, hint: "Approve or deny the requests that wait: hypha-ca requests." },
-  "too-many-certificates": { status: 409, hint: "Revoke fewer names at once." },
+  "too-many-certificates": { status: 409, hint: "Revoke fewer names at once; a single one never waits for approvals." },
   "too-many-failures": { status: 429, hint: "Wait a minute." },
   "csr-malformed": { status: 400, hint: "Send a PKCS#10 request in base64, signed by the key that it is about." },
   "csr-not-allowed": { status: 403, hint: "Leave subject and names out of the request." },

@@ -16,7 +16,7 @@ import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
 import { revocableOf, type RevocationTarget, revoke, type Revoked } from "./revoke.ts";
 
-/** Names or serials that operators revoke within an hour without approvals, where `revoke-many` waits for them. */
+/** Names or serials that operators revoke within an hour with commands of several, where `revoke-many` waits for approvals. */
 export const unapprovedRevocationsMax = 10;
 const hourMs = 3_600_000;
 
@@ -25,7 +25,7 @@ type Failure = CaRefused | RegisterFailure;
 /** What became of a command: it was done, or a request waits. */
 export type Acted<A> = { readonly done: A } | { readonly waits: CeremonyStanding };
 
-/** Revokes targets; above {@linkcode unapprovedRevocationsMax} within an hour all of them wait for approvals. */
+/** Revokes targets; several that make more than {@linkcode unapprovedRevocationsMax} within an hour wait for approvals, all of them. */
 export function revokeByOperator(
   ca: CertificateAuthority,
   targets: readonly RevocationTarget[],
@@ -54,7 +54,8 @@ function enterAct(rows: RegisterRows, names: number, at: Date): number | undefin
   if (!needsApprovals(rows, "revoke-many")) return 0;
   rows.change("DELETE FROM revocation_acts WHERE at <= ?", +at - hourMs);
   const before = rows.first<{ n: number | null }>("SELECT sum(names) AS n FROM revocation_acts")?.n ?? 0;
-  if (before + names > unapprovedRevocationsMax) return undefined;
+  // A stolen key must not wait.
+  if (names > 1 && before + names > unapprovedRevocationsMax) return undefined;
   rows.change("INSERT INTO revocation_acts VALUES (?, ?)", +at, names);
   return rows.first<{ id: number }>("SELECT last_insert_rowid() AS id")!.id;
 }

@@ -89,8 +89,7 @@ function revokeName(
       ca.register.transaction((rows) => identitiesNamed(ca, rows, { name, since: new Date(since) }, at)),
     );
     yield* Effect.fromResult(ca.register.transaction<void, never>((rows) => {
-      if (gapOf(rows, at) === undefined) return Result.void;
-      for (const identity of identities) enterRevokedName(rows, identity, at);
+      enterRevokedNames(rows, identities, at);
       return Result.void;
     }));
     const revoked: ListedRow[] = [];
@@ -110,6 +109,12 @@ function revokeName(
     }
     return revoked;
   });
+}
+
+/** Of a restored register: what these names got in its gap is revoked when it comes. */
+function enterRevokedNames(rows: RegisterRows, identities: readonly string[], at: Date): void {
+  if (gapOf(rows, at) === undefined) return;
+  for (const identity of identities) enterRevokedName(rows, identity, at);
 }
 
 /** Revokes the certificates for TLS that an identity's certificate got and that are in force. */
@@ -213,7 +218,7 @@ export interface ApprovedRevocations {
 }
 
 /**
- * Revokes certificates and those that renew them, for callers whose turn it is. Called again after it was broken off, it revokes what is
+ * Revokes certificates, those that renew them, and of identities in hardware those for TLS that they got, for callers whose turn it is. Called again after it was broken off, it revokes what is
  * left.
  */
 export function revokeListed(
@@ -237,12 +242,20 @@ export function revokeListed(
         yield* nextTurn;
       }
     }
-    const fresh = [...seen.values()].filter((row) => row.revoked === null);
+    const enrolled = new Set<string>();
+    for (const row of [...seen.values()].filter(({ identity }) => isHardwareIdentity(identity))) {
+      for (const { fingerprint } of yield* revokeEnrolled(ca, { row, reason }, at)) enrolled.add(fingerprint);
+    }
+    const fresh = [...seen.values()].filter((row) => row.revoked === null && !enrolled.has(row.fingerprint));
     let from = 0;
     for (; fresh.length - from > pageRows; from += pageRows) {
       yield* revokePage(ca, { fresh: fresh.slice(from, from + pageRows), reason, voids: [] }, at);
     }
-    yield* revokePage(ca, { fresh: fresh.slice(from), reason, voids: identities, finish }, at);
+    const last = (rows: RegisterRows) => {
+      enterRevokedNames(rows, identities, at);
+      finish(rows);
+    };
+    yield* revokePage(ca, { fresh: fresh.slice(from), reason, voids: identities, finish: last }, at);
     yield* removePieces(ca.register);
   });
 }

@@ -29,7 +29,7 @@ export interface IssueRole {
 /** Revocations. */
 export interface RevokeMany {
   readonly name: "revoke-many";
-  /** Each of them, and those that renew it by then. `issuer` is the SHA-256 of the issuing CA's key, serials are plain. */
+  /** Each of them, those that renew it by then, and of an identity in hardware those for TLS that it got. `issuer` is the SHA-256 of the issuing CA's key, serials are plain. */
   readonly certificates: readonly RevokedCertificate[];
   /** Identities that are revoked as a whole: their unused tokens are void too. */
   readonly identities: readonly string[];

@@ -301,14 +301,16 @@ test("some revocations within an hour go at once; more wait, and are done with t
       world.ca.register.read((rows) => rows.first<{ n: number }>("SELECT count(*) AS n FROM revocations")!.n),
     );
   assert.is(revoked(), unapprovedRevocationsMax);
+  assert.is(await outcome([names[0]!]), "done", "bug: the eleventh single revocation within an hour waited");
   const token = await world.token(names.at(-1)!, { replaces: "yes" });
   await world.approve(id, "bob", start);
   assert.is(await world.approve(id, "alice", start), "executed");
   assert.is(revoked(), names.length);
   const late = { token, csr: (await testCsr()).der, address };
   assert.is(await codeOf(enrol(world.ca, late, start)), "token-unknown", "the tokens of a whole name are void");
-  assert.match(await outcome([names[0]!], later(3_599_999)), "CaRefused", "nothing is left to ask for");
-  assert.is(await outcome([names[0]!], later(3_600_000)), "done", "an hour later the count begins again");
+  const two = names.slice(0, 2);
+  assert.is(await outcome(two, later(3_599_999)), "CaRefused", "nothing is left to ask for");
+  assert.is(await outcome(two, later(3_600_000)), "done", "an hour later the count begins again");
   assert.equal([unapprovedRevocationsMax, openApprovalsMax, endedApprovalsMax], [10, 256, 1_000]);
   world.close();
 });

@@ -6,14 +6,20 @@ import * as assert from "uvu/assert";
 import { requestApprovals } from "../../actors/ca/approval_ceremony.ts";
 import { arePermitted, configuredCas } from "../../actors/ca/authorities_fact.ts";
 import type { CertificateAuthority } from "../../actors/ca/certificate_authority.ts";
+import { certificateOf } from "../../actors/ca/certificate_rows.ts";
 import { enrol } from "../../actors/ca/enrol.ts";
-import { requestPolicy } from "../../actors/ca/operator_acts.ts";
+import { requestPolicy, revokeByOperator, unapprovedRevocationsMax } from "../../actors/ca/operator_acts.ts";
 import { openRequests } from "../../actors/ca/request_rows.ts";
+import { reenrol } from "../../actors/ca/reenrol.ts";
 import type { RegisterRows } from "../../actors/ca/register.ts";
+import { enterRestored } from "../../actors/ca/restored_rows.ts";
+import type { OperationName } from "../../pki/approval/approval_policy.ts";
 import type { OperationParts } from "../../pki/approval/approval_request.ts";
+import { parseCertificate } from "../../pki/certificate.ts";
 import { composeCsrTbs, issueCsr } from "../../pki/issue/mod.ts";
 import { parsePem } from "../../pki/pem.ts";
-import { codeOf, start, testAuthority, type TestAuthorityOptions } from "../support/authority.ts";
+import { codeOf, start, testAuthority, type TestAuthorityOptions, testCsr } from "../support/authority.ts";
+import { testIdentity } from "../support/hardware_identity.ts";
 import { policyOfKeys, testApprovers } from "../support/approvers.ts";
 
 const test = suite("doApproved()");
@@ -27,9 +33,9 @@ const change = ({ register }: CertificateAuthority, sql: string, ...values: (str
   Result.getOrThrow(register.transaction((rows) => Result.succeed(rows.change(sql, ...values))));
 
 /** A CA with approvers, and what a request ends with when two of them have approved it. */
-async function made(options?: TestAuthorityOptions) {
+async function made(options?: TestAuthorityOptions, operations?: readonly OperationName[]) {
   const world = await testAuthority(options);
-  const approvers = await testApprovers(world.ca);
+  const approvers = await testApprovers(world.ca, operations);
   const endOf = async (operation: OperationParts) => {
     const { id } = await Effect.runPromise(requestApprovals(world.ca, operation, start));
     await approvers.approve(id, "alice", start);
@@ -145,6 +151,48 @@ test("an answer that was approved late stays for a day from then, and no longer"
   assert.is(await world.approve(id, "bob", at), "executed");
   assert.is(await ask(new Date(+at + dayMs - 1)), "done");
   assert.is(await ask(new Date(+at + dayMs)), "token-expired");
+  world.close();
+});
+
+/** Names that wait to be revoked: those given, and as many as make one command wait. */
+async function revocationOf(world: Awaited<ReturnType<typeof made>>, name: string) {
+  const names = Array.from({ length: unapprovedRevocationsMax }, (_, index) => `other-${index}`);
+  for (const each of names) {
+    const request = { token: await world.token(each), csr: (await testCsr()).der, address };
+    await Effect.runPromise(enrol(world.ca, request, start));
+  }
+  const targets = [name, ...names].map((each) => ({ name: each }));
+  const acted = await Effect.runPromise(revokeByOperator(world.ca, targets, "superseded", start));
+  assert.ok("waits" in acted);
+  return async () => {
+    await world.approve(acted.waits.id, "alice", start);
+    assert.is(await world.approve(acted.waits.id, "bob", start), "executed");
+  };
+}
+
+test("bug: an approved revocation of an identity in hardware left the certificates for TLS that it got after the request", async () => {
+  const world = await made({}, ["change-approvers", "revoke-many"]);
+  const identity = await testIdentity(world, "w-1");
+  await Effect.runPromise(identity.enrol());
+  const execute = await revocationOf(world, "w-1");
+  const { fingerprint } = Result.getOrThrow(parseCertificate(await Effect.runPromise(identity.enrol())));
+  await execute();
+  assert.is(read(world.ca, (rows) => certificateOf(rows, fingerprint))?.revoked, +start);
+  assert.is(await codeOf(identity.enrol()), "certificate-revoked");
+  world.close();
+});
+
+test("bug: in a restored register, a certificate of the gap was renewed although an approved revocation had its name", async () => {
+  const world = await made({}, ["change-approvers", "revoke-many"]);
+  const { der: csr, keyPem } = await testCsr("w-1");
+  const first = await Effect.runPromise(enrol(world.ca, { token: await world.token("w-1"), csr, address }, start));
+  const next = await Effect.runPromise(reenrol(world.ca, { certificate: first, csr, address }, start));
+  const { fingerprint } = Result.getOrThrow(parseCertificate(next));
+  change(world.ca, "DELETE FROM certificates WHERE fingerprint = ?", fingerprint);
+  Result.getOrThrow(world.ca.register.transaction((rows) => Result.succeed(enterRestored(rows, later(60_000)))));
+  await (await revocationOf(world, "w-1"))();
+  const renewal = { certificate: next, csr: (await testCsr("w-1", keyPem)).der, address };
+  assert.is(await codeOf(reenrol(world.ca, renewal, later(120_000))), "certificate-revoked");
   world.close();
 });
 

@@ -40,7 +40,7 @@ function describeOnline(operation: OnlineOperation): readonly string[] {
     case "revoke-many": {
       const { certificates, identities, reason } = operation;
       return [
-        `revoke-many: revoke ${certificates.length} certificates and those that renew them, reason ${reason}`,
+        `revoke-many: revoke ${certificates.length} certificates and those that renew them or that they got, reason ${reason}`,
         ...certificates.map(({ identity, issuer, serial }) => `  certificate  ${serial} of ${identity}, by ${issuer}`),
         ...identities.map((identity) => `  whole name   ${identity}: its unused tokens are void`),
       ];
