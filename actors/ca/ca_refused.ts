@@ -53,7 +53,7 @@ export const caRefusals = {
     hint: "Two nodes renew one certificate: hypha-ca revoke NAME, then token --replace for the right one.",
   },
   "renewal-replaced": { status: 403, hint: "Enrol with a new token: the name belongs to a later certificate." },
-  "renewed-too-often": { status: 429, hint: "Wait an hour." },
+  "renewed-too-often": { status: 429, hint: "Wait an hour, and renew after two thirds of a certificate's life." },
   "jws-malformed": { status: 400, hint: "Compose the request as docs/ca.md describes it: canonical JSON, one JWS." },
   "jws-algorithm": { status: 400, hint: "Sign with Ed25519: alg is EdDSA." },
   "jws-signature": { status: 403, hint: "Sign with the key of the certificate in x5c." },

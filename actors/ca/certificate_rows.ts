@@ -69,6 +69,15 @@ export function countSince(rows: RegisterRows, identity: string, begin: Date): n
   return rows.first<{ readonly count: number }>(sql, identity, +begin)?.count ?? 0;
 }
 
+/** How many unexpired, unrevoked certificates an identity has; counted up to `most`. */
+export function countLive(rows: RegisterRows, identity: string, at: Date, most: number): number {
+  const live = `
+SELECT 1 FROM certificates c LEFT JOIN revocations r ON r.issuer = c.issuer AND r.serial = c.serial
+WHERE c.identity = ? AND c.not_after >= ? AND r.revoked IS NULL LIMIT ?`;
+  const sql = `SELECT count(*) AS count FROM (${live})`;
+  return rows.first<{ readonly count: number }>(sql, identity, +at, most)?.count ?? 0;
+}
+
 /** Identities of one name are looked at up to this number: one a role. */
 const identitiesMax = 8;
 

@@ -13,6 +13,7 @@ import type { CertificateAuthority } from "./certificate_authority.ts";
 import {
   certificateOf,
   type CertificateRow,
+  countLive,
   countSince,
   enterCertificate,
   isCompromisedKey,
@@ -40,6 +41,8 @@ export interface ReenrolRequest {
 
 /** Certificates that one name can get in {@linkcode renewalsWindowMs}: each stays in the register. */
 export const renewalsMax = 240;
+/** Unexpired and unrevoked certificates with which a name gets no other by renewal: all of them are revoked in a page or two. */
+export const unexpiredMax = 500;
 /** Milliseconds in which they are counted. */
 export const renewalsWindowMs = 60 * 60_000;
 /** Certificates in a row whose answers were lost: each is read for a renewal. */
@@ -197,8 +200,13 @@ function decideLink(
   if (isCompromisedKey(rows, key)) return refuse("csr-not-allowed", "the request's key is compromised");
   if (successor === undefined) {
     const recent = countSince(rows, identity, new Date(+at - renewalsWindowMs - backdateMs));
-    if (recent < renewalsMax) return Result.succeed({ kind: "sign", predecessor: row.fingerprint });
-    return refuse("renewed-too-often", `${identity} has ${recent} certificates of the last hour`);
+    if (recent >= renewalsMax) {
+      return refuse("renewed-too-often", `${identity} has ${recent} certificates of the last hour`);
+    }
+    if (countLive(rows, identity, at, unexpiredMax) < unexpiredMax) {
+      return Result.succeed({ kind: "sign", predecessor: row.fingerprint });
+    }
+    return refuse("renewed-too-often", `${identity} has ${unexpiredMax} certificates that have not ended`);
   }
   // No peer accepts it: it was issued while this CA's clock was ahead, or it has ended and the answer that had it was lost.
   const isUsable = successor.not_before <= +at && +at <= successor.not_after;

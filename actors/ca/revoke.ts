@@ -66,7 +66,6 @@ export function revoke(
       ? revokeName(ca, { name: target.name, reason }, at)
       : revokeSerial(ca, { serial: target.serial, reason }, at);
     const certificates = yield* pages;
-    yield* removePieces(ca.register);
     const listers = new Set(signersOf(ca).map(({ issuerId }) => issuerId));
     const unlisted = certificates.filter(({ issuer }) => !listers.has(issuer));
     return yield* Effect.fromResult(ca.register.read((rows) => {
@@ -256,7 +255,6 @@ export function revokeListed(
       finish(rows);
     };
     yield* revokePage(ca, { fresh: fresh.slice(from), reason, voids: identities, finish: last }, at);
-    yield* removePieces(ca.register);
   });
 }
 
@@ -339,6 +337,8 @@ function revokePage(
       finish?.(rows);
       return Result.void;
     }));
+    // Not after the last page alone: the lists of many pages would fill the disk.
+    yield* removePieces(ca.register);
     yield* nextTurn;
   });
 }

@@ -79,6 +79,23 @@ test("a name of many certificates is revoked as a whole, those that ended lately
   world.close();
 });
 
+test("bug: while a name of many certificates was revoked, the lists of each page stayed in the register to its end", async () => {
+  const counts: number[] = [];
+  let world: TestAuthority | undefined;
+  const pieces = () =>
+    Result.getOrThrow(
+      world!.ca.register.read((rows) => rows.first<{ n: number }>("SELECT count(*) AS n FROM crl_pieces")!.n),
+    );
+  world = await testAuthority({
+    signer: (real) => ({ ...real, sign: (bytes) => (counts.push(pieces()), real.sign(bytes)) }),
+  });
+  line(world, "a", 0);
+  line(world, "b", count);
+  for (const name of ["b", "a"]) await Effect.runPromise(revoke(world.ca, { name }, "superseded", start));
+  assert.ok(Math.max(...counts) <= 3, `${counts}: a complete list, a base and a delta`);
+  world.close();
+});
+
 test("a serial takes all that renew it along, over many pages", async () => {
   const world = await testAuthority();
   line(world, "a", 0);

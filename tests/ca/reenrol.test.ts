@@ -7,7 +7,7 @@ import { certificateOf, liveCertificateOf } from "../../actors/ca/certificate_ro
 import { enrol } from "../../actors/ca/enrol.ts";
 import { failuresMax, failureWindowMs } from "../../actors/ca/failure_limit.ts";
 import { issueOwn } from "../../actors/ca/own_certificate.ts";
-import { reenrol, renewalsMax, renewalsWindowMs, unseenMax } from "../../actors/ca/reenrol.ts";
+import { reenrol, renewalsMax, renewalsWindowMs, unexpiredMax, unseenMax } from "../../actors/ca/reenrol.ts";
 import { revoke } from "../../actors/ca/revoke.ts";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { parsePem } from "../../pki/pem.ts";
@@ -170,6 +170,26 @@ test("a name gets so many certificates an hour and no more: each stays in the re
   }
   assert.is(await codeOf(reenrol(world.ca, { certificate, csr, address }, start)), "renewed-too-often");
   assert.is(await codeOf(reenrol(world.ca, { certificate, csr, address }, later(renewalsWindowMs + 1))), "done");
+  world.close();
+});
+
+test("bug: a name could have any number of unexpired certificates, each of them an entry of every list once it was revoked", async () => {
+  const world = await testAuthority();
+  const { certificate, keyPem } = await enrolled(world);
+  const { der: csr } = await testCsr("worker-01", keyPem);
+  const change = (sql: string, ...values: readonly (string | number)[]) =>
+    Result.getOrThrow(world.ca.register.transaction((rows) => Result.succeed(rows.change(sql, ...values))));
+  const insert = "INSERT INTO certificates VALUES (?, ?, ?, ?, 'worker-01', 'key', ?, ?, NULL, NULL, NULL)";
+  const own = [world.ca.issuerId, identity, +start - dayMs];
+  for (let index = 1; index < unexpiredMax; index++) {
+    const [issuer, whose, begin] = own;
+    change(insert, `f${index}`, issuer!, `5${index}`, whose!, begin!, +start + dayMs);
+  }
+  const renewed = (at = start) => codeOf(reenrol(world.ca, { certificate, csr, address }, at));
+  assert.is(await renewed(), "renewed-too-often");
+  assert.is(await renewed(later(dayMs)), "renewed-too-often", "they end a moment later");
+  change("INSERT INTO revocations VALUES (1, ?, '51', 0, 'superseded', NULL)", world.ca.issuerId);
+  assert.is(await renewed(), "done", "a revoked one does not count");
   world.close();
 });
 
