@@ -30,6 +30,7 @@ import {
 import { listsDue, makeLists, nextTurn, removePieces } from "./make_lists.ts";
 import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
+import { identitiesWithTokens, voidTokens } from "./token_rows.ts";
 import { enrolledBy, isHardwareIdentity, linkedIdentities } from "./hardware_rows.ts";
 import { enterRevokedName, type Gap, gapLifetimeMs, gapOf } from "./restored_rows.ts";
 
@@ -93,10 +94,11 @@ function revokeName(
     }));
     const revoked: ListedRow[] = [];
     for (const identity of identities) {
-      for (let before = Number.MAX_SAFE_INTEGER;;) {
+      // One without certificates may have tokens.
+      for (let before = Number.MAX_SAFE_INTEGER, isFirst = true;; isFirst = false) {
         const page = yield* Effect.fromResult(ca.register.read((rows) => certificatesBefore(rows, identity, before)));
-        if (page.length === 0) break;
-        before = page.at(-1)!.rowid;
+        if (page.length === 0 && !isFirst) break;
+        before = page.at(-1)?.rowid ?? 0;
         const fresh = page.filter((row) => row.revoked === null && row.not_after >= since);
         yield* revokePage(ca, { fresh, reason, voids: [identity] }, at);
         revoked.push(...fresh);
@@ -133,17 +135,18 @@ function revokeEnrolled(
   });
 }
 
-/** The identity that a name stands for; with one in hardware, those that it gets certificates for. The one in hardware comes first. */
+/** The identity that a name stands for, by its certificates, else by its unused tokens; with one in hardware, those that it gets certificates for. The one in hardware comes first. */
 function identitiesNamed(
-  { domain }: CertificateAuthority,
+  ca: CertificateAuthority,
   rows: RegisterRows,
   { name, since }: { readonly name: string; readonly since: Date },
   at: Date,
 ): Result.Result<readonly string[], CaRefused> {
-  const isInGap = gapOf(rows, at) !== undefined && roleOf(name, domain) !== undefined;
-  const found = identitiesOf(rows, name, since);
+  const isInGap = gapOf(rows, at) !== undefined && roleOf(name, ca.domain) !== undefined;
+  const certified = identitiesOf(rows, name, since);
+  const found = certified.length > 0 ? certified : identitiesWithTokens(ca, rows, name, at);
   const identity = found[0] ?? (isInGap ? name : undefined);
-  if (identity === undefined) return unknown(`no certificate is ${name}'s`);
+  if (identity === undefined) return unknown(`no certificate and no unused token is ${name}'s`);
   const linked = linkedIdentities(rows, identity);
   if (found.every((each) => each === identity || linked.includes(each))) return Result.succeed(linked);
   return unknown(`${name} is ambiguous: ${found.join(", ")}`);
@@ -330,10 +333,7 @@ function revokePage(
     yield* Effect.fromResult(ca.register.transaction<void, never>((rows) => {
       enterRevocations(rows, added);
       enterLists(rows, lists);
-      for (const identity of voids) {
-        const isUnused = "NOT EXISTS (SELECT 1 FROM certificates c WHERE c.token = tokens.id)";
-        rows.change(`UPDATE tokens SET void = 1 WHERE identity = ? AND ${isUnused}`, identity);
-      }
+      for (const identity of voids) voidTokens(rows, ca.domain, identity);
       finish?.(rows);
       return Result.void;
     }));

@@ -14,7 +14,7 @@ import { encodeName } from "../../pki/issue/name.ts";
 import { namesOf } from "../certutil/node_names.ts";
 import { CaRefused } from "./ca_refused.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
-import { liveCertificateOf, lockOf } from "./certificate_rows.ts";
+import { liveCertificateOf, lockOf, nameOf, roleOf } from "./certificate_rows.ts";
 import { boundTo, hardwareIdentity, identityPart, isHardwareIdentity } from "./hardware_rows.ts";
 import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
@@ -143,6 +143,34 @@ export function unlock(rows: RegisterRows, row: TokenRow): void {
 /** The row of a token. */
 export function tokenOf(rows: RegisterRows, id: string): TokenRow | undefined {
   return rows.first("SELECT * FROM tokens WHERE id = ?", id);
+}
+
+/** Tokens that give an identity: its own, and those of an identity in hardware in its role. */
+const givingTokens = `(identity = ? OR (identity = ? AND role = ?)) AND void = 0
+AND NOT EXISTS (SELECT 1 FROM certificates c WHERE c.token = tokens.id)`;
+const givingValues = (domain: string, identity: string) => [
+  identity,
+  hardwareIdentity(domain, nameOf(identity)),
+  roleOf(identity, domain) ?? null,
+];
+
+/** Makes the unused tokens of an identity void. */
+export function voidTokens(rows: RegisterRows, domain: string, identity: string): void {
+  rows.change(`UPDATE tokens SET void = 1 WHERE ${givingTokens}`, ...givingValues(domain, identity));
+}
+
+/** The identities that have unused tokens, by the whole SPIFFE ID or by its last part: then those of nodes. */
+export function identitiesWithTokens(
+  { domain }: CertificateAuthority,
+  rows: RegisterRows,
+  name: string,
+  at: Date,
+): readonly string[] {
+  const nodes = nodeRoles.map((role) => `spiffe://${domain}/${role}/${nameOf(name)}`);
+  const all = [...nodes, hardwareIdentity(domain, nameOf(name))];
+  const named = all.includes(name) ? [name] : name === nameOf(name) ? nodes : [];
+  const sql = `SELECT 1 FROM tokens WHERE ${givingTokens} AND expires > ? LIMIT 1`;
+  return named.filter((each) => rows.first(sql, ...givingValues(domain, each), +at) !== undefined);
 }
 
 const notAllowed = (detail: string) => Result.fail(new CaRefused({ code: "name-not-allowed", detail }));

@@ -81,14 +81,13 @@ test("a name of many certificates is revoked as a whole, those that ended lately
 
 test("bug: while a name of many certificates was revoked, the lists of each page stayed in the register to its end", async () => {
   const counts: number[] = [];
-  let world: TestAuthority | undefined;
-  const pieces = () =>
-    Result.getOrThrow(
-      world!.ca.register.read((rows) => rows.first<{ n: number }>("SELECT count(*) AS n FROM crl_pieces")!.n),
-    );
-  world = await testAuthority({
+  let pieces = () => 0;
+  const world = await testAuthority({
     signer: (real) => ({ ...real, sign: (bytes) => (counts.push(pieces()), real.sign(bytes)) }),
   });
+  const { register } = world.ca;
+  const sql = "SELECT count(*) AS n FROM crl_pieces";
+  pieces = () => Result.getOrThrow(register.read((rows) => rows.first<{ n: number }>(sql)!.n));
   line(world, "a", 0);
   line(world, "b", count);
   for (const name of ["b", "a"]) await Effect.runPromise(revoke(world.ca, { name }, "superseded", start));

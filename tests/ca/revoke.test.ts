@@ -96,6 +96,40 @@ test("a name of two roles has to be said whole, and an unknown one is refused", 
   world.close();
 });
 
+test("bug: the token of a name without a certificate could not be made void, nor one for an identity in hardware of a name that had", async () => {
+  const world = await testAuthority();
+  const revoked = (name: string) => codeOf(revoke(world.ca, { name }, "unspecified", start));
+  const used = async (token: string) =>
+    await codeOf(enrol(world.ca, { token, csr: (await testCsr()).der, address }, start));
+  const whole = "spiffe://acme.example/worker/w9";
+  for (const [name, key] of [["w9", "tls"], [whole, "tls"], ["w9", "hardware"], [whole, "hardware"]] as const) {
+    const token = await world.token("w9", { key });
+    assert.is(await revoked(name), "done", `${name} ${key}`);
+    assert.is(await used(token), "token-unknown", `${name} ${key}`);
+    assert.is(await revoked(name), "name-unknown", "none is left");
+  }
+  const hardware = await world.token("w9", { key: "hardware" });
+  assert.is(await revoked("spiffe://acme.example/identity/w9"), "done");
+  assert.is(await used(hardware), "token-unknown");
+  await node(world, "a");
+  const tokens = [
+    await world.token("a", { key: "hardware", replaces: "yes" }),
+    await world.token("a", { role: "data" }),
+  ];
+  assert.is(await revoked("a"), "done");
+  assert.equal(
+    [await used(tokens[0]!), await used(tokens[1]!)],
+    ["token-unknown", "done"],
+    "another role is another name",
+  );
+  await world.token("two");
+  await world.token("two", { role: "data" });
+  assert.is(await revoked("two"), "name-unknown", "it is ambiguous");
+  await world.token("expired", { lifetimeMs: 1 }, later(-1));
+  assert.is(await revoked("expired"), "name-unknown");
+  world.close();
+});
+
 test("numbers are the seconds since 1970, or one more than the last, also with a clock that goes back", async () => {
   const world = await testAuthority();
   await node(world, "a");
