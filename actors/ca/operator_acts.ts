@@ -13,8 +13,8 @@ import { arePermitted, type ConfiguredCas, configuredCas, enterConfiguredCas } f
 import { CaRefused } from "./ca_refused.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
 import type { RegisterRows } from "./register.ts";
-import type { RegisterFailure } from "./register_failure.ts";
-import { revocableOf, type RevocationTarget, revoke, type Revoked } from "./revoke.ts";
+import { RegisterFailure } from "./register_failure.ts";
+import { checkTargets, revocableOf, type RevocationTarget, revoke, type Revoked } from "./revoke.ts";
 
 /** Names or serials that operators revoke within an hour with commands of several, where `revoke-many` waits for approvals. */
 export const unapprovedRevocationsMax = 10;
@@ -33,20 +33,32 @@ export function revokeByOperator(
   at: Date,
 ): Effect.Effect<Acted<readonly Revoked[]>, Failure> {
   return Effect.gen(function* () {
+    yield* Effect.fromResult(checkTargets(ca, targets, at));
     const act = yield* Effect.fromResult(
       ca.register.transaction<number | undefined, never>((rows) => Result.succeed(enterAct(rows, targets.length, at))),
     );
     if (act === undefined) return { waits: yield* requestRevocations(ca, { targets, reason }, at) };
     const done: Revoked[] = [];
     for (const target of targets) {
-      const revoked = yield* Effect.tapError(
-        revoke(ca, target, reason, at),
-        () => Effect.sync(() => undo(ca, act, done.length)),
-      );
-      done.push(revoked);
+      const revoked = yield* Effect.result(revoke(ca, target, reason, at));
+      if (Result.isFailure(revoked)) {
+        undo(ca, act, done.length);
+        return yield* Effect.fail(afterSome(revoked.failure, targets.slice(0, done.length)));
+      }
+      done.push(revoked.success);
     }
     return { done };
   });
+}
+
+/** A failure that names what was revoked before it. */
+function afterSome(failure: Failure, targets: readonly RevocationTarget[]): Failure {
+  if (targets.length === 0) return failure;
+  const names = targets.map((target) => "name" in target ? target.name : target.serial).join(", ");
+  const detail = `${failure.detail}; revoked before: ${names}`;
+  return failure._tag === "CaRefused"
+    ? new CaRefused({ code: failure.code, detail })
+    : new RegisterFailure({ problem: failure.problem, file: failure.file, detail });
 }
 
 /** Counts an act; undefined where it has to wait. Where nothing waits, nothing is counted: 0. */

@@ -152,6 +152,22 @@ function identitiesNamed(
   return unknown(`${name} is ambiguous: ${found.join(", ")}`);
 }
 
+/** Refuses targets of which a name is unknown, before any is revoked. */
+export function checkTargets(
+  ca: CertificateAuthority,
+  targets: readonly RevocationTarget[],
+  at: Date,
+): Result.Result<void, Failure> {
+  const since = new Date(+at - listedAfterEndMs);
+  return ca.register.transaction((rows) =>
+    Result.gen(function* () {
+      for (const target of targets) {
+        if ("name" in target) yield* identitiesNamed(ca, rows, { name: target.name, since }, at);
+      }
+    })
+  );
+}
+
 const unknown = (detail: string) => Result.fail(new CaRefused({ code: "name-unknown", detail }));
 
 function revokeSerial(

@@ -9,7 +9,7 @@ import { enrol } from "../../actors/ca/enrol.ts";
 import { askAdmin } from "../../actors/admin/ask_admin.ts";
 import { serveAdmin } from "../../actors/admin/serve_admin.ts";
 import { makePorts } from "../../actors/runtime/real_ports.ts";
-import { start, type TestAuthority, testAuthority, testCsr } from "../support/authority.ts";
+import { start, type TestAuthority, testAuthority, type TestAuthorityOptions, testCsr } from "../support/authority.ts";
 
 interface NodesAnswer {
   readonly nodes: readonly { readonly identity: string; readonly serial: string; readonly revoked?: string }[];
@@ -22,8 +22,9 @@ async function operated(
     ask: (route: string, body?: unknown) => Promise<{ status: number; body: unknown }>,
     world: TestAuthority,
   ) => Promise<void>,
+  options: TestAuthorityOptions = {},
 ): Promise<void> {
-  const world = await testAuthority();
+  const world = await testAuthority(options);
   const real = makePorts(() => {});
   const path = join(world.folder, "admin.sock");
   const routes = adminRoutes(world.ca, { ...real, now: () => +start });
@@ -60,6 +61,31 @@ test("token, nodes, revoke and status", () =>
     const status = (await ask("GET /status")).body as { certificates: number; crl: { number: string } };
     assert.equal([status.certificates, status.crl.number], [0, (body as { number: string }).number]);
   }));
+
+test("bug: names that were revoked before an unknown one were not in the answer", async () => {
+  let away = Infinity;
+  await operated(async (ask, { ca, token }) => {
+    const names = ["a", "b", "c"];
+    for (const name of names) {
+      const csr = (await testCsr()).der;
+      await Effect.runPromise(enrol(ca, { token: await token(name), csr, address: "::1" }, start));
+    }
+    const revoked = async () =>
+      ((await ask("POST /ca/nodes")).body as NodesAnswer).nodes.filter((each) => each.revoked !== undefined).length;
+    const typo = await ask("POST /ca/revoke", { names: ["a", "b", "typo", "c"] });
+    assert.equal([typo.status, (typo.body as { code: string }).code, await revoked()], [404, "name-unknown", 0]);
+    away = 2;
+    const { status, body } = await ask("POST /ca/revoke", { names });
+    const { code, error } = body as { code: string; error: string };
+    assert.equal([status, code, await revoked()], [503, "signer-unavailable", 2]);
+    assert.match(error, /the key is away; revoked before: a, b$/);
+  }, {
+    signer: (real) => ({
+      ...real,
+      sign: (bytes) => away-- > 0 ? real.sign(bytes) : Promise.reject(new Error("the key is away")),
+    }),
+  });
+});
 
 test("a backup goes to an absolute path, 0600, and over nothing", () =>
   operated(async (ask, { folder }) => {
