@@ -255,7 +255,14 @@ async function reply(
 function drained(response: ServerResponse): Promise<boolean> {
   return new Promise((resolve) => {
     if (response.destroyed) return resolve(false);
-    response.once("drain", () => resolve(true));
-    response.once("close", () => resolve(false));
+    const settle = (isDrained: boolean) => {
+      response.off("drain", onDrain);
+      response.off("close", onClose);
+      resolve(isDrained);
+    };
+    const onDrain = () => settle(true);
+    const onClose = () => settle(false);
+    response.on("drain", onDrain);
+    response.on("close", onClose);
   });
 }

@@ -26,7 +26,7 @@ import {
 } from "./crl_rows.ts";
 import type { ListMessage, ListWork, SignatureAnswer } from "./list_thread.ts";
 import type { Register } from "./register.ts";
-import type { RegisterFailure } from "./register_failure.ts";
+import { type RegisterFailure, registerFailureOf } from "./register_failure.ts";
 
 /** The most entries that are encoded here. Each holds the event loop for 8 µs on Node and 24 µs on Deno. */
 export const shortEntriesMax = 200;
@@ -117,12 +117,15 @@ function askThread(
   register: Register,
   issuer: Issuer,
   work: ListWork,
-): Effect.Effect<readonly MadeCrl[], CaRefused> {
+): Effect.Effect<readonly MadeCrl[], CaRefused | RegisterFailure> {
+  let refused: CaRefused | undefined;
   const sign = (bytes: Uint8Array): Promise<SignatureAnswer> =>
     issuer.key.sign(bytes).then(
       (signature) => ({ type: "signature", bytes: signature }),
-      (error) => ({ type: "unsigned", detail: error instanceof Error ? error.message : String(error) }),
+      (error) => ({ type: "unsigned", detail: (refused = unsigned(error)).detail }),
     );
+  // Without a refusal of the key, the thread could not read the register, or has ended.
+  const failed = (error: unknown) => refused ?? registerFailureOf(register.file, error);
   const answered = Effect.tryPromise({
     try: () =>
       register.lists.ask<Exclude<ListMessage, { type: "sign" }>>(work, (message, send) => {
@@ -130,10 +133,11 @@ function askThread(
         void sign(message.bytes).then(send);
         return undefined;
       }),
-    catch: unsigned,
+    catch: failed,
   });
   return Effect.flatMap(
     answered,
-    (message) => message.type === "made" ? Effect.succeed(message.lists) : Effect.fail(unsigned(message.detail)),
+    (message) =>
+      message.type === "made" ? Effect.succeed(message.lists) : Effect.fail(failed(new Error(message.detail))),
   );
 }

@@ -28,16 +28,20 @@ export function takeRootList(
       Result.mapError(readLists(file), ({ message }) => new CaRefused({ code: "list-not-allowed", detail: message })),
     );
     const above = [ca.anchor, ...ca.intermediates.slice(1)];
-    const made: MadeCrl[] = [];
-    for (const each of read) made.push(yield* Effect.fromResult(listOf(each, above, at)));
-    yield* Effect.fromResult(ca.register.transaction((rows) => {
-      for (const { issuer, number, sha256 } of made) {
+    const found: MadeCrl[] = [];
+    for (const each of read) found.push(yield* Effect.fromResult(listOf(each, above, at)));
+    // Whatever their order in the file, the newest of an issuer is the last.
+    const made = found.toSorted((a, b) => Number(BigInt(a.number) - BigInt(b.number)));
+    yield* Effect.fromResult(ca.register.transaction<void, CaRefused>((rows) => {
+      for (const list of made) {
+        const { issuer, number, sha256 } = list;
         const held = crlOf(rows, issuer, "complete");
         if (held !== undefined && held.sha256 !== sha256 && BigInt(number) <= BigInt(held.number)) {
           return refuse(`list ${number} is not above the published one, ${held.number}`);
         }
+        enterLists(rows, [list]);
       }
-      return Result.succeed(enterLists(rows, made));
+      return Result.void;
     }));
     yield* removePieces(ca.register);
     return made;

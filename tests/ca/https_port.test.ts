@@ -1,12 +1,14 @@
 /** Hostile clients of the CA's port: each is cut off in time and costs the others nothing. */
 import { Buffer } from "node:buffer";
 import { connect as connectTcp, type Socket } from "node:net";
+import process from "node:process";
 import { connect, type ConnectionOptions, type TLSSocket } from "node:tls";
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { enrol } from "../../actors/ca/enrol.ts";
-import { httpsHandshakesPerAddressMax } from "../../actors/ca/https_port.ts";
+import { httpsHandshakesPerAddressMax, openHttpsPort } from "../../actors/ca/https_port.ts";
+import { issueOwn } from "../../actors/ca/own_certificate.ts";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { formatPem } from "../../pki/pem.ts";
 import { hostileClient } from "../../scripts/attack/gate/hostile_tls.ts";
@@ -111,6 +113,27 @@ for (const [what, text, received] of sent) {
     assert.ok(visit.ms < 4_000);
   });
 }
+
+test("bug: a long answer left a listener for each of its pieces, and Node warned of a leak", async () => {
+  const warnings: string[] = [];
+  const hear = ({ name }: Error) => void warnings.push(name);
+  process.on("warning", hear);
+  const length = 4_000_000;
+  const answered = Effect.gen(function* () {
+    const port = yield* openHttpsPort({
+      host: "127.0.0.1",
+      port: 0,
+      identity: yield* issueOwn(world.ca, "ca-02", new Date()),
+      answer: () => Promise.resolve({ status: 200, headers: {}, body: new Uint8Array(length) }),
+      now: () => performance.now(),
+    });
+    return yield* Effect.promise(() => ask(`https://127.0.0.1:${port.port}/`));
+  });
+  const { body } = await Effect.runPromise(Effect.scoped(answered));
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  process.off("warning", hear);
+  assert.equal([body.length, warnings], [length, []]);
+});
 
 test("TLS 1.2", async () => {
   const visit = await ended(

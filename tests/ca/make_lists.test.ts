@@ -128,6 +128,7 @@ test("a thread that dies fails its question and is started again", async () => {
   lists.end();
   const failed = await renewing;
   assert.ok(Result.isFailure(failed));
+  assert.is(failed.failure._tag, "RegisterFailure", "bug: it was called signer-unavailable");
   assert.is(await Effect.runPromise(renewLists(world.ca, due)), "renewed");
   world.close();
 });

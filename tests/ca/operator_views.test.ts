@@ -4,6 +4,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { pageRows } from "../../actors/ca/certificate_rows.ts";
 import { type NodesPage, operatorStatus, pageOfNodes } from "../../actors/ca/operator_views.ts";
+import { enterRestored } from "../../actors/ca/restored_rows.ts";
 import { renewLists, revoke } from "../../actors/ca/revoke.ts";
 import { start, type TestAuthority, testAuthority } from "../support/authority.ts";
 
@@ -92,6 +93,19 @@ test("bug: while a name of many certificates was revoked, the lists of each page
   line(world, "b", count);
   for (const name of ["b", "a"]) await Effect.runPromise(revoke(world.ca, { name }, "superseded", start));
   assert.ok(Math.max(...counts) <= 3, `${counts}: a complete list, a base and a delta`);
+  world.close();
+});
+
+test("bug: serials of a restored register's gap made the number of certificates too low", async () => {
+  const world = await testAuthority();
+  line(world, "a", 0);
+  Result.getOrThrow(world.ca.register.transaction((rows) => Result.succeed(enterRestored(rows, start))));
+  for (const serial of ["abc", serialOf(count - 1)]) {
+    await Effect.runPromise(revoke(world.ca, { serial }, "superseded", start));
+  }
+  const certificates = async (at = start) => (await Effect.runPromise(operatorStatus(world.ca, at))).certificates;
+  assert.is(await certificates(), count - 1);
+  assert.is(await certificates(new Date(+start + 2 * dayMs)), 0, "all have ended");
   world.close();
 });
 

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { crlOf } from "../../actors/ca/crl_rows.ts";
 import { operatorStatus } from "../../actors/ca/operator_views.ts";
 import { rootListState } from "../../actors/ca/published_cas.ts";
 import { takeRootList } from "../../actors/ca/take_root_list.ts";
@@ -33,6 +34,24 @@ test("is silent for nine months, warns for three, and is loud in the last one", 
   const status = await Effect.runPromise(operatorStatus(ca, new Date(+nextUpdate - 50 * dayMs)));
   assert.equal([status["root_list_days"], status["root_list_ends"]], [50, nextUpdate.toISOString()]);
   assert.match(String(status["root_list"]), "in 50 days: make the next one");
+  close();
+});
+
+test("bug: of a file with the new list before the old one, the old one was published", async () => {
+  const { ca, root, folder, close } = await testAuthority();
+  const file = join(folder, "root.pem");
+  const list = (number: bigint) =>
+    issueCrl({ issuer: root, revoked: [], number, thisUpdate: start, nextUpdate: new Date(+start + dayMs) });
+  const published = () => {
+    const row = ca.register.read((rows) => crlOf(rows, ca.anchorId, "complete"));
+    return Result.getOrThrow(row)?.number;
+  };
+  writeFileSync(file, await list(2n) + await list(1n));
+  await Effect.runPromise(takeRootList(ca, file, start));
+  assert.is(published(), "2");
+  writeFileSync(file, await list(4n) + await list(3n));
+  await Effect.runPromise(takeRootList(ca, file, start));
+  assert.is(published(), "4");
   close();
 });
 
