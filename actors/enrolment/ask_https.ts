@@ -7,7 +7,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import type { IncomingMessage } from "node:http";
+import type { ClientRequest, IncomingMessage } from "node:http";
 import { request, type RequestOptions } from "node:https";
 import { getCACertificates, type TLSSocket } from "node:tls";
 import { Effect } from "effect";
@@ -66,41 +66,62 @@ export type AskHttps = (ask: HttpsAsk) => Effect.Effect<HttpsAnswer, EnrolmentRe
 export const httpsWithin = ({ askMs, answerBytesMax, webRoots }: AskLimits): AskHttps => (ask) =>
   Effect.callback<HttpsAnswer, EnrolmentRefused>((resume) => {
     let isOver = false;
+    let sent: ClientRequest | undefined;
     const end = (outcome: Effect.Effect<HttpsAnswer, EnrolmentRefused>) => {
       if (isOver) return;
       isOver = true;
       clearTimeout(timer);
       resume(outcome);
-      sent.destroy();
+      sent?.destroy();
     };
-    const fail = (code: "ca-unreachable" | "ca-not-trusted" | "answer-malformed", detail: string) =>
-      end(Effect.fail(enrolmentRefused(code, `${ask.url}: ${detail}`)));
+    const fail = (
+      code: "ca-unreachable" | "ca-not-trusted" | "answer-malformed" | "key-unreadable",
+      detail: string,
+    ) => end(Effect.fail(enrolmentRefused(code, `${ask.url}: ${detail}`)));
     const timer = setTimeout(() => fail("ca-unreachable", `no answer within ${askMs} ms`), askMs);
     const bytesMax = Math.min(answerBytesMax, ask.answerBytesMax ?? answerBytesMax);
-    const sent = request(
-      new URL(ask.path, ask.url),
-      optionsOf(ask, webRoots),
-      (response) =>
-        readAnswer(response, bytesMax, {
-          done: (answer) => end(Effect.succeed(answer)),
-          tooLarge: () => fail("answer-malformed", `an answer of more than ${bytesMax} bytes`),
-          broken: (detail) => fail("ca-unreachable", detail),
-        }),
-    );
-    sent.on("error", (error) => fail(isVerdict(error) ? "ca-not-trusted" : "ca-unreachable", error.message));
-    // Nothing is written before `end`: the request waits for the verdict.
-    sent.on("socket", (socket) =>
-      socket.once("secureConnect", () => {
-        const refusal = judgeConnection(socket as TLSSocket, ask);
-        if (refusal !== undefined) return end(Effect.fail(refusal));
-        sent.end(ask.body);
-      }));
+    try {
+      sent = request(
+        new URL(ask.path, ask.url),
+        optionsOf(ask, webRoots),
+        (response) =>
+          readAnswer(response, bytesMax, {
+            done: (answer) => end(Effect.succeed(answer)),
+            tooLarge: () => fail("answer-malformed", `an answer of more than ${bytesMax} bytes`),
+            broken: (detail) => fail("ca-unreachable", detail),
+          }),
+      );
+      judgedBeforeSent(sent, ask, {
+        refused: (refusal) => end(Effect.fail(refusal)),
+        broken: (error) => fail(isVerdict(error) ? "ca-not-trusted" : "ca-unreachable", error.message),
+      });
+    } catch (error) {
+      const detail = error instanceof Error ? error.message : String(error);
+      if (ask.pair === undefined) fail("ca-unreachable", detail);
+      else fail("key-unreadable", `the TLS library does not take cert_pem and key_pem: ${detail}`);
+    }
     return Effect.sync(() => {
       isOver = true;
       clearTimeout(timer);
-      sent.destroy();
+      sent?.destroy();
     });
   });
+
+interface Verdict {
+  readonly refused: (refusal: EnrolmentRefused) => void;
+  readonly broken: (error: Error) => void;
+}
+
+/** Sends the body when the server was judged. Nothing is written before `end`: the request waits for the verdict. */
+function judgedBeforeSent(sent: ClientRequest, ask: HttpsAsk, { refused, broken }: Verdict): void {
+  sent.on("error", broken);
+  sent.on("socket", (socket) =>
+    socket.once("secureConnect", () => {
+      const refusal = judgeConnection(socket as TLSSocket, ask);
+      if (refusal !== undefined) return refused(refusal);
+      sent.end(ask.body);
+    }));
+}
 
 /** The port over the real network. */
 export const askHttps: AskHttps = httpsWithin(askLimits);

@@ -6,7 +6,7 @@
 import { Result } from "effect";
 import { sameBytes } from "../../pki/bytes.ts";
 import type { Certificate, Role } from "../../pki/certificate.ts";
-import { keyMatches, parsePrivateKey } from "../../pki/key.ts";
+import { keyMatches, parsePrivateKey, toTlsPem } from "../../pki/key.ts";
 import { formatPem } from "../../pki/pem.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import { checkOwnChain } from "../trust/load_identity.ts";
@@ -20,7 +20,7 @@ export interface HeldPair {
   readonly leaf: Certificate;
   /** The leaf, then its issuers. */
   readonly chain: readonly Certificate[];
-  /** As it lies there. */
+  /** Both as the TLS libraries take them: the files may be indented, or hold more. */
   readonly certPem: string;
   readonly keyPem: string;
   /** When the key was written, in milliseconds since the epoch; undefined where that is not known. */
@@ -35,13 +35,16 @@ export function pairOf({ certPem, keyPem, keyWrittenAt, next }: HeldFiles): Held
   const chain = certificatesOf(certPem);
   const [leaf] = chain;
   if (leaf === undefined) return undefined;
-  const isKeyOf = (pem: string | undefined): pem is string => {
+  const keyOf = (pem: string | undefined): string | undefined => {
     const key = pem === undefined ? undefined : parsePrivateKey(pem);
-    return key !== undefined && Result.isSuccess(key) && keyMatches(leaf, key.success);
+    const isIts = key !== undefined && Result.isSuccess(key) && keyMatches(leaf, key.success);
+    return isIts ? toTlsPem(key.success) : undefined;
   };
-  if (isKeyOf(keyPem)) return { leaf, chain, certPem, keyPem, keyWrittenAt, isTorn: false };
-  const spare = next?.keyPem;
-  return isKeyOf(spare) ? { leaf, chain, certPem, keyPem: spare, keyWrittenAt: undefined, isTorn: true } : undefined;
+  const made = { leaf, chain, certPem: chainText(chain) };
+  const own = keyOf(keyPem);
+  if (own !== undefined) return { ...made, keyPem: own, keyWrittenAt, isTorn: false };
+  const spare = keyOf(next?.keyPem);
+  return spare === undefined ? undefined : { ...made, keyPem: spare, keyWrittenAt: undefined, isTorn: true };
 }
 
 /** Trust domain and role of a certificate's one URI SAN, `spiffe://<domain>/<role>/<name>`; undefined where it has another form. */

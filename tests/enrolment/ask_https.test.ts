@@ -126,6 +126,20 @@ test("a server that speaks TLS 1.2, none at all, or something else is not reache
   assert.is(await codeOf(quick(get(rubbish))), "ca-unreachable");
 });
 
+test("bug: a pair that the TLS library cannot read ended the process when the request's time was over", async () => {
+  const url = await listening(createHttps(open, (_, response) => response.end("x")));
+  const indented = (pem: string) => pem.replaceAll(/\n(?=.)/g, "\n    ");
+  const [certPem, keyPem] = [member.chainPem, member.keyPem];
+  for (const pair of [{ certPem: indented(certPem), keyPem }, { certPem, keyPem: indented(keyPem) }]) {
+    const code = await codeOf(quick(get(url, { pair })));
+    // Deno looks at the pair later, or shows none.
+    if (!("Deno" in globalThis)) assert.is(code, "key-unreadable");
+  }
+  assert.is(await codeOf(quick(get("https://in valid"))), "ca-unreachable");
+  // Beyond the time of the requests.
+  await new Promise((wake) => setTimeout(wake, 500));
+});
+
 test("follows no redirect: the status is the answer", async () => {
   const url = await listening(createHttps(open, (_, response) => {
     response.writeHead(302, { location: "https://127.0.0.1:1/" });

@@ -114,6 +114,20 @@ test("a certificate that is due is renewed with the same key; the key's file sta
   assert.is(statSync(made.paths.keyPem).mtimeMs, written);
 });
 
+for (const file of ["certPem", "keyPem"] as const) {
+  test(`bug: a node whose ${file} is indented, as YAML does, died when it asked its CA`, async () => {
+    const made = await joined();
+    const before = made.leaf!;
+    const path = made.paths[file];
+    writeFileSync(path, readFileSync(path, "utf8").replaceAll(/\n(?=.)/g, "\n    "));
+    const now = late(made);
+    const actor = made.start([url], { now: () => made.leaf?.serial === before.serial ? now : Date.now() });
+    await until(() => made.leaf!.serial !== before.serial && actor.getSnapshot().matches("resting"));
+    assert.equal(made.leaf!.publicKey.spki, before.publicKey.spki);
+    assert.ok(isPair(made));
+  });
+}
+
 test("an operator renews before it is due, also where nothing renews by itself; a CA that is away is tried again", async () => {
   const made = await joined();
   const before = made.leaf!;
