@@ -12,6 +12,9 @@
  *            └── due ──────────────▶
  * ```
  *
+ * The files are read before each request, and again before a file is written: what an operator put there meanwhile stays, and the request
+ * is made again with it.
+ *
  * A pair that has ended is renewed too, as long as the CA takes it. Where a file is there and cannot be read, the node keeps what it has
  * and reads the files again.
  *
@@ -71,6 +74,7 @@ export const enrolmentMachine = enrolmentSetup.createMachine({
     revocation: undefined,
     obtained: undefined,
     renewAt: 0,
+    isWanted: false,
     installedAt: undefined,
     failures: 0,
     isPending: false,
@@ -97,7 +101,7 @@ export const enrolmentMachine = enrolmentSetup.createMachine({
     deciding: {
       always: [
         { guard: "isTorn", target: "installing", actions: "takeTorn" },
-        { guard: "hasPair", target: "resting" },
+        { guard: "hasPair", target: "resting", actions: "spendToken" },
         { guard: "hasToken", target: "choosingWay" },
         { guard: "isInHardware", target: "identifying" },
         { target: "absent" },
@@ -162,12 +166,20 @@ export const enrolmentMachine = enrolmentSetup.createMachine({
     installing: {
       invoke: {
         src: "install",
-        input: ({ context }) => ({ ...context, files: present(context.obtained, "what was obtained").files }),
+        input: ({ context: { ports, store, files, obtained } }) => ({
+          ...{ ports, store, before: files },
+          files: present(obtained, "what was obtained").files,
+        }),
       },
       on: {
         "effect.done.install": [
+          {
+            guard: { type: "isStale", params: ({ event }) => ({ isWritten: event.value }) },
+            target: "reading",
+            actions: "dropObtained",
+          },
           { guard: "isTrust", target: "waiting", actions: ["noteUnusable", "reportRetry"] },
-          { target: "clearing", actions: ["reportInstalled", "spendToken"] },
+          { target: "clearing", actions: ["reportInstalled", "spendToken", "noteInstalled"] },
         ],
         "effect.failed.install": [
           { guard: "isJoining", target: "refused", actions: { type: "noteRefusal", params: failure } },
@@ -180,14 +192,27 @@ export const enrolmentMachine = enrolmentSetup.createMachine({
       on: { "effect.done.forgetNext": "reading", "effect.failed.forgetNext": "reading" },
     },
     resting: {
-      on: { "pair.changed": "reading", "pair.renew": { target: "choosing", actions: "makeDue" } },
+      on: { "pair.changed": "reading", "pair.renew": { target: "refreshing", actions: "makeDue" } },
       initial: "deciding",
       states: {
         deciding: { always: [{ guard: "renews", target: "scheduled" }, { target: "idle" }] },
-        scheduled: { after: { look: "#enrolment.choosing" } },
+        scheduled: { after: { look: "#enrolment.refreshing" } },
         idle: {},
       },
     },
+    /** What is asked of the CA, and written, follows from the files as they are now. */
+    refreshing: {
+      invoke: { src: "readFiles", input: ({ context }) => context },
+      on: {
+        "pair.changed": "reading",
+        "effect.done.readFiles": {
+          target: "refreshed",
+          actions: { type: "takeFiles", params: ({ event }) => ({ files: event.value }) },
+        },
+        "effect.failed.readFiles": unread,
+      },
+    },
+    refreshed: { always: [{ guard: "isWhole", target: "choosing" }, { target: "deciding" }] },
     choosing: {
       always: [
         { guard: "isDueInHardware", target: "identifying" },
@@ -246,7 +271,7 @@ export const enrolmentMachine = enrolmentSetup.createMachine({
     },
     refused: { entry: "reportFailure", always: "failed" },
     failed: {
-      on: { "pair.changed": "reading", "pair.renew": { guard: "isHeld", target: "choosing", actions: "makeDue" } },
+      on: { "pair.changed": "reading", "pair.renew": { guard: "isHeld", target: "refreshing", actions: "makeDue" } },
     },
   },
 });

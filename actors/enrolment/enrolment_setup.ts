@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Effect } from "effect";
 import { assign, setup } from "xstate";
 import type { Role } from "../../pki/certificate.ts";
 import type { Policy, TrustSnapshot } from "../../pki/trust.ts";
@@ -13,7 +14,7 @@ import type { AskHttps } from "./ask_https.ts";
 import { keyIdOf } from "./ca_trust.ts";
 import { type EnrolmentRefused, refusalOf } from "./enrolment_refused.ts";
 import { reportAbsent, reportFailure, reportInstalled, reportPending, reportRetry } from "./enrolment_reports.ts";
-import type { EnrolmentStore, HeldFiles, NewFiles } from "./enrolment_store.ts";
+import { type EnrolmentStore, type HeldFiles, type NewFiles, writeOver } from "./enrolment_store.ts";
 import type { NetworkDocument } from "./est_client.ts";
 import { type HeldPair, pairOf } from "./held_pair.ts";
 import { certifyIdentity, enrolWithIdentity } from "./identify.ts";
@@ -76,6 +77,8 @@ export interface EnrolmentContext extends EnrolmentInput {
   readonly obtained: Exclude<Obtained, { type: "pending" }> | undefined;
   /** When the pair is renewed, in milliseconds since the epoch. */
   readonly renewAt: number;
+  /** The operator wants a renewal: until one is over the pair counts as due. */
+  readonly isWanted: boolean;
   /** When a renewal brought the pair; undefined for one that lay there. */
   readonly installedAt: number | undefined;
   /** Attempts that failed since the last one that did not. */
@@ -123,7 +126,12 @@ export const enrolmentActors = {
   ),
   renew: fromEffect("renew", ({ pair, files, terms }: ForRenewal) => renew(pair, files, terms)),
   look: fromEffect("look", ({ pair, files, terms }: ForRenewal) => lookAtNetwork(pair, files, terms)),
-  install: fromEffect("install", ({ store, files }: WithFiles & { readonly files: NewFiles }) => store.write(files)),
+  /** Gives whether the files are still those that the certificate was obtained with, and were written. */
+  install: fromEffect(
+    "install",
+    ({ store, before, files }: WithFiles & { readonly before: HeldFiles; readonly files: NewFiles }) =>
+      writeOver(store, before, files),
+  ),
   certify: fromEffect(
     "certify",
     ({ token, files, terms, hardware }: ForIdentity & { readonly token: GivenToken }) =>
@@ -133,7 +141,12 @@ export const enrolmentActors = {
     "identify",
     ({ pair, files, terms, hardware }: ForIdentity) => enrolWithIdentity(pair, files, { ...terms, hardware }),
   ),
-  forgetNext: fromEffect("forgetNext", ({ store }: WithFiles) => store.forgetNext),
+  /** The key of a request may be the last copy of the key of the certificate in place. */
+  forgetNext: fromEffect(
+    "forgetNext",
+    ({ store }: WithFiles) =>
+      Effect.flatMap(store.read, (files) => pairOf(files)?.isTorn === false ? store.forgetNext : Effect.void),
+  ),
 };
 
 /** Whether a renewal now makes another key. */
@@ -172,7 +185,7 @@ const leftMs = ({ pair, ports }: EnrolmentContext) => pair === undefined ? 0 : +
 
 /** A key that has grown old is replaced as soon as the role is idle, before the certificate is due. */
 const isDue = (context: EnrolmentContext) =>
-  context.ports.now() >= context.renewAt ||
+  context.isWanted || context.ports.now() >= context.renewAt ||
   (context.membership.key === "same" && keyOfRenewal(context) === "new");
 
 export const enrolmentSetup = setup({
@@ -186,7 +199,7 @@ export const enrolmentSetup = setup({
     hasToken: ({ context }) => context.token !== undefined,
     isInHardware: ({ context }) => context.hardware !== undefined,
     isDueInHardware: ({ context }) => context.hardware !== undefined && isDue(context),
-    renews: ({ context }) => context.membership.renew,
+    renews: ({ context }) => context.membership.renew || context.isWanted,
     isDue: ({ context }) => isDue(context),
     isPending: (_, { type }: Obtained) => type === "pending",
     isTrust: ({ context }) => context.obtained?.type === "trust",
@@ -196,6 +209,9 @@ export const enrolmentSetup = setup({
     mayTryAgain: (_, { error }: { error: unknown }) => refusalOf(error).again === "later",
     isJoining: ({ context }) => context.token !== undefined,
     isHeld: ({ context }) => context.pair !== undefined,
+    isWhole: ({ context }) => context.pair?.isTorn === false,
+    /** Others changed the files since they were read. */
+    isStale: (_, { isWritten }: { isWritten: boolean }) => !isWritten,
   },
   actions: {
     takeFiles: assign(({ context }, { files }: { files: HeldFiles }) => {
@@ -225,8 +241,11 @@ export const enrolmentSetup = setup({
       return { failures, error: refusal, waitMs };
     }),
     spendToken: assign({ token: undefined }),
-    makeDue: assign({ renewAt: ({ context }) => context.ports.now() }),
-    noteRefusal: assign((_, { error }: { error: unknown }) => ({ error: refusalOf(error) })),
+    makeDue: assign({ isWanted: true }),
+    noteInstalled: assign({ isWanted: false }),
+    /** What came does not follow from the files that lie there. */
+    dropObtained: assign({ obtained: undefined }),
+    noteRefusal: assign((_, { error }: { error: unknown }) => ({ error: refusalOf(error), isWanted: false })),
     noteUnusable: assign(({ context }) => {
       const failures = context.failures + 1;
       const error = context.obtained?.type === "trust" ? context.obtained.refusal : undefined;

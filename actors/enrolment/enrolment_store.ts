@@ -40,7 +40,9 @@ export interface HeldFiles {
 }
 
 /** What is written: files that stay as they are are undefined. */
-export type NewFiles = Partial<Record<"trustPem" | "identityPem" | "certPem" | "keyPem", string>>;
+export type NewFiles = Partial<Record<(typeof written)[number], string>>;
+/** In the order of their renames. */
+const written = ["trustPem", "identityPem", "certPem", "keyPem"] as const;
 
 /** The port: {@linkcode enrolmentFiles}, or one in memory. */
 export interface EnrolmentStore {
@@ -52,6 +54,25 @@ export interface EnrolmentStore {
   readonly writeNext: (next: NextKey) => Effect.Effect<void, EnrolmentRefused, Services>;
   /** Removes it: its certificate is in place. */
   readonly forgetNext: Effect.Effect<void, never, Services>;
+}
+
+/**
+ * Writes files, unless another has changed them since they were read.
+ *
+ * @param before What the new files follow from.
+ * @returns Whether they were written.
+ */
+export function writeOver(
+  store: EnrolmentStore,
+  before: HeldFiles,
+  files: NewFiles,
+): Effect.Effect<boolean, EnrolmentRefused, Services> {
+  return Effect.gen(function* () {
+    const now = yield* store.read;
+    if (written.some((name) => now[name] !== before[name])) return false;
+    yield* store.write(files);
+    return true;
+  });
 }
 
 /** Where the files lie. */
@@ -91,13 +112,13 @@ export function enrolmentFiles({ certPem, keyPem, trustPem, identityPem, stateDi
       };
     }),
     write: (files) => {
-      const written = (["trustPem", "identityPem", "certPem", "keyPem"] as const).flatMap((name) => {
+      const whole = written.flatMap((name) => {
         const content = files[name];
         const mode = name === "keyPem" ? { mode: 0o600 } : {};
         return content === undefined ? [] : [{ path: paths[name], content, ...mode }];
       });
       const made = Effect.forEach(folders, makeStateDirectory, { discard: true });
-      return Effect.mapError(Effect.andThen(made, writeWhole(written, "replace")), unwritable);
+      return Effect.mapError(Effect.andThen(made, writeWhole(whole, "replace")), unwritable);
     },
     writeNext: ({ purpose, keyPem: key_pem }) => {
       if (stateDir === undefined) return Effect.fail(enrolmentRefused("files-unwritable", "there is no state_dir"));

@@ -22,6 +22,7 @@ import { keyMatches, parsePrivateKey } from "../../pki/key.ts";
 import { formatPem } from "../../pki/pem.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import { testCaPort } from "../support/ca_port.ts";
+import { makeTestPki } from "../support/pki.ts";
 import { EnrollingNode, losing, reaches, SkippingClock } from "../support/enrolment_world.ts";
 
 const test = suite("enrolmentMachine");
@@ -147,6 +148,65 @@ test("an operator renews before it is due, also where nothing renews by itself; 
   away.send({ type: "pair.renew" });
   await until(() => away.getSnapshot().matches("waiting") && away.getSnapshot().context.failures === 2);
 });
+
+/** A node that trusts its root alone, so that each renewal writes the bundle. */
+async function joinedWithRoot() {
+  const made = await joined();
+  const [root] = made.certificates(made.paths.trustPem).filter(({ subject }) => subject.text === "CN=Root");
+  writeFileSync(made.paths.trustPem, formatPem("CERTIFICATE", root!.der));
+  return made;
+}
+
+for (const when of ["before the request", "during the request"] as const) {
+  test(`bug: a renewal wrote trust_pem over what an operator had put there ${when}`, async () => {
+    const made = await joinedWithRoot();
+    const before = made.leaf!;
+    const { root: { certPem } } = await makeTestPki({ organization: "partner" });
+    let hasEdited = false;
+    const edit = () => {
+      if (!hasEdited) writeFileSync(made.paths.trustPem, readFileSync(made.paths.trustPem, "utf8") + certPem);
+      hasEdited = true;
+    };
+    const ask: AskHttps = (asked) => {
+      if (asked.path.endsWith("simplereenroll")) edit();
+      return askHttps(asked);
+    };
+    const actor = made.start([url], { ask });
+    await reaches(actor, "resting");
+    if (when === "before the request") edit();
+    actor.send({ type: "pair.renew" });
+    await until(() => made.leaf!.serial !== before.serial && actor.getSnapshot().matches("resting"));
+    const names = made.certificates(made.paths.trustPem).map(({ subject }) => subject.text);
+    assert.is(names.length, 3);
+    assert.equal(names.filter((name) => name.includes("partner")).length, 1, names.join());
+    assert.equal(world.alarms, [], "no fork");
+  });
+}
+
+for (const when of ["before the request", "during the request"] as const) {
+  test(`bug: a renewal tore the pair that an operator had put there ${when}`, async () => {
+    const [made, other] = [await joined(), await joined()];
+    const put = () => {
+      for (const file of ["certPem", "keyPem"] as const) {
+        writeFileSync(made.paths[file], readFileSync(other.paths[file]));
+      }
+    };
+    let asks = 0;
+    const ask: AskHttps = (asked) => {
+      if (asked.path.endsWith("simplereenroll") && asks++ === 0 && when === "during the request") put();
+      return askHttps(asked);
+    };
+    const actor = made.start([url], { ask });
+    await reaches(actor, "resting");
+    if (when === "before the request") put();
+    actor.send({ type: "pair.renew" });
+    await until(() =>
+      made.leaf!.serial !== other.leaf!.serial && isPair(made) && actor.getSnapshot().matches("resting")
+    );
+    assert.is(made.leaf!.subject.text, other.leaf!.subject.text, "the pair of the operator was renewed");
+    assert.equal(world.alarms, [], "no fork");
+  });
+}
 
 test("an operator's renewal after a refusal asks the CA again", async () => {
   const made = await joined();
