@@ -11,7 +11,7 @@ import type { CrlNotice } from "../../transport/protocols/messages.ts";
 import { crlNoticesMax } from "../../transport/protocols/mod.ts";
 import { slotOf } from "./travelling_crls.ts";
 
-/** Slots for which a peer's newest list is remembered, and that it is told. Most networks have two. */
+/** Slots for which a peer's newest list is remembered. Most networks have two. */
 export const slotsPerPeerMax = 64;
 /** Useless lists after which a peer is not heard, and for how long, in milliseconds. */
 export const strikesMax = 3;
@@ -170,18 +170,20 @@ export class Neighbours {
   // ── What they are told ──
 
   /** The lists that a peer is to be told now; none while an announcement is not answered. They count as told from here on. */
-  announcementTo(peer: PeerText, lists: Iterable<CrlNotice>): readonly CrlNotice[] {
+  announcementTo(peer: PeerText, lists: readonly CrlNotice[]): readonly CrlNotice[] {
     const known = this.#peers.get(peer);
     if (known === undefined || known.isAsked || known.isUnable) return [];
     const news: CrlNotice[] = [];
+    // Each list that the node has is remembered: one that is forgotten is announced again, and another one is forgotten for it.
+    const slotsMax = Math.max(slotsPerPeerMax, lists.length);
     for (const list of lists) {
       const slot = slotOf(list);
       if (known.announced.get(slot) === list.sha256) continue;
       // What it tells is no reason to tell it again what it was told: two peers that keep to different lists would never end.
-      if (known.has.get(slot) === list.sha256) put(known.announced, slot, list.sha256);
+      if (known.has.get(slot) === list.sha256) put(known.announced, slot, list.sha256, slotsMax);
       else if (news.length < crlNoticesMax) news.push(list);
     }
-    for (const list of news) put(known.announced, slotOf(list), list.sha256);
+    for (const list of news) put(known.announced, slotOf(list), list.sha256, slotsMax);
     known.isAsked = news.length > 0;
     return news;
   }
@@ -262,9 +264,9 @@ export class Neighbours {
 }
 
 /** Puts the newest last; over the limit the oldest goes. */
-function put<Value>(slots: Map<string, Value>, slot: string, value: Value): void {
+function put<Value>(slots: Map<string, Value>, slot: string, value: Value, slotsMax = slotsPerPeerMax): void {
   slots.delete(slot);
   slots.set(slot, value);
-  const [oldest] = slots.size > slotsPerPeerMax ? slots.keys() : [];
+  const [oldest] = slots.size > slotsMax ? slots.keys() : [];
   if (oldest !== undefined) slots.delete(oldest);
 }

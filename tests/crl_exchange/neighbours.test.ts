@@ -108,6 +108,29 @@ test("many lists go out in several announcements", () => {
   assert.is(neighbours.announcementTo("p", lists).length, 2);
 });
 
+test("bug: two peers with more lists than slots are remembered announced to each other without end", () => {
+  const ends = [made().neighbours, made().neighbours] as const;
+  const lists = Array.from({ length: slotsPerPeerMax + 1 }, (_, index) => list(`${index}`, { scope: `s${index}` }));
+  const counts = [0, 0];
+  for (let turn = 0; turn < 200; turn++) {
+    for (const [end, other] of [[0, 1], [1, 0]] as const) {
+      const news = ends[end].announcementTo("p", lists);
+      counts[end]! += news.length;
+      for (const notice of news) ends[other].noteTold("p", notice);
+      ends[end].answered("p");
+    }
+  }
+  assert.ok(counts.every((count) => count <= lists.length), counts.join());
+  // Slots that are no longer in use go first.
+  const later = lists.map(({ sha256 }) => list(sha256, { scope: `later${sha256}` }));
+  let announced = 0;
+  for (let turn = 0; turn < 200; turn++) {
+    announced += ends[0].announcementTo("p", later).length;
+    ends[0].answered("p");
+  }
+  assert.is(announced, later.length);
+});
+
 test("an announcement that failed is repeated, but to a peer that does not speak the protocol", () => {
   const { neighbours } = made();
   const lists = neighbours.announcementTo("p", [list("a")]);
