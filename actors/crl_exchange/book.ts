@@ -37,6 +37,8 @@ export interface Arrival {
   readonly sizeBytes: number;
   /** The peer that brought the bytes along with its announcement; undefined: the bytes were pulled or fetched. */
   readonly peer: PeerText | undefined;
+  /** Where they were fetched, into a file of their own; undefined: they came from peers. */
+  readonly urls?: readonly string[] | undefined;
   /** They are not in the file yet. */
   readonly bytes?: Uint8Array | undefined;
 }
@@ -212,6 +214,11 @@ export class CrlBook {
   placedNumberOf(slot: Pick<CrlNotice, "issuer" | "scope" | "base">): string | undefined {
     const notice = this.#newest.get(slotOf(slot))?.notice;
     return notice !== undefined && this.#lost.has(notice.sha256) ? String(BigInt(notice.number) - 1n) : notice?.number;
+  }
+
+  /** Whether the node has this list, and its bytes were not lost. */
+  isHeld(sha256: string): boolean {
+    return !this.#lost.has(sha256) && (this.#others.has(sha256) || this.pathOf(sha256) !== undefined);
   }
 
   /** The SHA-256 of the newest list of an issuer that covers all certificates; undefined where its bytes were lost. */

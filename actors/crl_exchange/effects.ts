@@ -32,6 +32,8 @@ export interface TakeInput extends EffectInput {
   readonly arrival: Arrival;
   /** The key that must have signed it; undefined: the node takes no lists of that key any more. */
   readonly issuer: CrlIssuer | undefined;
+  /** The node has this list. */
+  readonly isHeld: boolean;
   readonly newest: (list: { readonly scope: string; readonly kind: "complete" | "delta" }) => string | undefined;
   readonly at: Date;
 }
@@ -46,9 +48,9 @@ export interface Taken {
 /** Verifies a list that has arrived and moves it into its place. */
 export const take = fromEffect(
   "take",
-  ({ stateDir, arrival, issuer, newest, at }: TakeInput) =>
+  ({ stateDir, arrival, issuer, isHeld, newest, at }: TakeInput) =>
     Effect.gen(function* () {
-      const { sha256, sizeBytes, bytes } = arrival;
+      const { sha256, sizeBytes, urls, bytes } = arrival;
       // The file may hold what was pulled of the list: nothing else may take its place.
       if (bytes !== undefined && createHash("sha256").update(bytes).digest("hex") !== sha256) {
         return {
@@ -62,7 +64,10 @@ export const take = fromEffect(
         yield* dropIncoming(stateDir, sha256);
         return { arrival, outcome: { type: "old" }, bytes: undefined } satisfies Taken;
       }
-      const outcome = yield* takeCrl({ stateDir, sha256, sizeBytes, issuer, newest, at });
+      const outcome = yield* takeCrl({
+        ...{ stateDir, sha256, sizeBytes, isFetched: urls !== undefined, isHeld },
+        ...{ issuer, newest, at },
+      });
       if (outcome.type !== "taken" || sizeBytes > crlInlineBytesMax) return { arrival, outcome, bytes: undefined };
       const { path } = outcome.crl;
       const piece = yield* readPiece({ path, sha256, offset: 0, unchanged: undefined }, crlInlineBytesMax);

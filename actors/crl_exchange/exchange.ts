@@ -105,6 +105,7 @@ export const crlExchangeMachine = exchange.createMachine({
     pausedUntil: 0,
     isUnstored: false,
     etags: new Map(),
+    useless: new Map(),
     isReached: false,
     hurriedAt: 0,
     isToldFetched: false,

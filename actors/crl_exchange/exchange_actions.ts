@@ -8,10 +8,11 @@ import type { TrustSnapshot } from "../../pki/trust.ts";
 import type { PeerText, RequestAnswer, TransportFact } from "../../transport/port.ts";
 import { answerAs, type TransportRef } from "../runtime/role.ts";
 import { backoffMs } from "../runtime/backoff.ts";
-import type { SeenList } from "./book.ts";
+import type { Arrival, SeenList } from "./book.ts";
 import type { Taken } from "./effects.ts";
 import { aheadLookMs, type CrlsLost, type ExchangeArgs, lookMs, type OwnEvent, pauseMs } from "./exchange_setup.ts";
 import type { Fetched } from "./fetch_lists.ts";
+import { HttpFailed } from "./http_get.ts";
 import type { PullEvent, PullRef } from "./pull.ts";
 
 /** How long an answer to an announcement is waited for, in milliseconds. */
@@ -225,11 +226,13 @@ export function pause({ context, enqueue }: ExchangeArgs, { detail }: { readonly
 }
 
 /** Stops pulls of lists that the node has by now. */
-function dropUnwanted({ context: { book, pulls }, enqueue }: ExchangeArgs): void {
-  for (const sha256 of book.dropUnwanted()) {
-    const id = pulls.get(sha256);
-    if (id !== undefined) enqueue.sendTo<PullRef>(id, { type: "pull.stop" });
-  }
+function dropUnwanted(args: ExchangeArgs): void {
+  for (const sha256 of args.context.book.dropUnwanted()) stopPull(args, sha256);
+}
+
+function stopPull({ context: { pulls }, enqueue }: ExchangeArgs, sha256: string): void {
+  const id = pulls.get(sha256);
+  if (id !== undefined) enqueue.sendTo<PullRef>(id, { type: "pull.stop" });
 }
 
 // ── Arrivals ──
@@ -238,12 +241,13 @@ function dropUnwanted({ context: { book, pulls }, enqueue }: ExchangeArgs): void
 export function takeInput({ ports, stateDir, book }: ExchangeArgs["context"]) {
   const arrival = book.nextArrival;
   if (arrival === undefined) throw new Error("Cannot take a list: none arrived");
-  const { issuer } = arrival;
+  const { issuer, sha256 } = arrival;
   return {
     ports,
     stateDir,
     arrival,
     issuer: book.issuerOf(issuer),
+    isHeld: book.isHeld(sha256),
     newest: (list: { readonly scope: string; readonly kind: "complete" | "delta" }) =>
       book.placedNumberOf({ issuer, scope: list.scope, base: list.kind === "delta" ? "" : null }),
     at: new Date(ports.now()),
@@ -254,14 +258,15 @@ export function takeInput({ ports, stateDir, book }: ExchangeArgs["context"]) {
 export function endArrival(args: ExchangeArgs, { arrival, outcome, bytes }: Taken): void {
   const { context, enqueue } = args;
   const { book, ports } = context;
-  const { sha256, peer } = arrival;
+  const { sha256, peer, urls } = arrival;
   book.arrivalDone();
   enqueue.assign({ isUnstored: false });
+  if (urls !== undefined) endFetched(context, arrival, outcome);
   switch (outcome.type) {
     case "taken": {
       const { crl } = outcome;
       for (const giver of peer === undefined ? book.wants.giversOf(sha256) : [peer]) book.neighbours.forgive(giver);
-      book.wants.remove(sha256);
+      if (book.wants.remove(sha256)) stopPull(args, sha256);
       book.learned(crl, bytes);
       dropUnwanted(args);
       tellAll(args);
@@ -277,6 +282,8 @@ export function endArrival(args: ExchangeArgs, { arrival, outcome, bytes }: Take
     case "old":
       return void book.wants.remove(sha256);
     case "wrong": {
+      // Of bytes that a server gave no peer is to blame, and what was pulled of the list is another file.
+      if (urls !== undefined) return;
       const giver = peer ?? book.wants.wasWrong(sha256);
       if (giver !== undefined) blame(args, giver, outcome.detail);
       // Others may have told the same list while false bytes of it waited.
@@ -327,6 +334,26 @@ export function fetchInput({ ports, stateDir, urls, etags, book }: ExchangeArgs[
   const issuers = book.issuersOf(ownDomain).map(({ key }) => key);
   const held = (issuer: string, kind: "complete" | "delta") => book.heldOf(issuer, kind);
   return { ports, stateDir, urls, issuers, held, etags };
+}
+
+/** A list that was fetched is in its place, or is none: then its server's ETag must not keep the list away that it is of. */
+function endFetched(
+  { book, ports, etags, useless }: ExchangeArgs["context"],
+  { sha256, urls = [] }: Arrival,
+  outcome: Taken["outcome"],
+): void {
+  const isOfUse = outcome.type === "taken" || outcome.type === "ahead" || book.isHeld(sha256);
+  for (const url of urls) {
+    if (!isOfUse) etags.delete(url);
+    if (outcome.type !== "wrong") {
+      useless.delete(url);
+      continue;
+    }
+    if (useless.get(url) === outcome.detail) continue;
+    useless.set(url, outcome.detail);
+    const { message } = new HttpFailed({ url, detail: outcome.detail });
+    ports.report({ level: "warn", event: "crl.unfetched", message, fields: { url } });
+  }
 }
 
 /** A round of fetching is over. */

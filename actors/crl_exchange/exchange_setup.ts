@@ -109,6 +109,8 @@ export interface CrlExchangeContext extends CrlExchangeInput {
   readonly isUnstored: boolean;
   /** ETags that servers gave, by URL. */
   readonly etags: Map<string, string>;
+  /** Why what servers gave is no list, by URL: that was reported. */
+  readonly useless: Map<string, string>;
   /** Whether the last round of fetching reached a server for each issuer. */
   readonly isReached: boolean;
   /** When lists were fetched because files were lost, in milliseconds since the epoch: a disk that tears each file must not hurry it. */

@@ -65,8 +65,11 @@ export function fetchLists(input: FetchInput): Effect.Effect<Fetched, CrlNotStor
     // Not before: a server does not send again what a failed round brought.
     for (const { url, etag } of lists) if (etag !== undefined) input.etags.set(url, etag);
     // Two origins may have had the same list.
-    const arrivals = [...new Map(lists.map(({ arrival }) => [arrival.sha256, arrival])).values()];
-    return { arrivals, failures };
+    const arrivals = new Map<string, Arrival>();
+    for (const { url, arrival } of lists) {
+      arrivals.set(arrival.sha256, { ...arrival, urls: [...arrivals.get(arrival.sha256)?.urls ?? [], url] });
+    }
+    return { arrivals: [...arrivals.values()], failures };
   });
 }
 
@@ -132,7 +135,7 @@ function fetchList(
   }));
 }
 
-/** Writes a body into a file aside, and names that by its SHA-256. */
+/** Writes a body into a file of its own aside, and names that by its SHA-256. */
 function download(stateDir: string, url: string, { next }: HttpAnswer, bytesMax: number) {
   return Effect.gen(function* () {
     const hash = createHash("sha256");

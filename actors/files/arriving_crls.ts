@@ -2,8 +2,9 @@
  * Revocation lists that came from peers or by HTTP, in the state directory: gathered aside, verified, moved into place.
  *
  * ```
- * state_dir/crls/.incoming/SHA256      pieces so far
- * state_dir/crls/DOMAIN/…              verified lists (`state_directory.ts`)
+ * state_dir/crls/.incoming/SHA256          pieces so far
+ * state_dir/crls/.incoming/SHA256-fetched  by HTTP, whole: pieces may come meanwhile
+ * state_dir/crls/DOMAIN/…                  verified lists (`state_directory.ts`)
  * ```
  *
  * A list gets into place only with the signature of the key that it is asked for. What it then means is the trust store's to decide.
@@ -85,19 +86,24 @@ const stored = <A, R>(effect: Effect.Effect<A, Error, R>): Effect.Effect<A, CrlN
 const incomingFolder = (stateDir: string) => join(stateDir, "crls", ".incoming");
 /** Where the pieces of a list are gathered. */
 export const incomingPath = (stateDir: string, sha256: string): string => join(incomingFolder(stateDir), sha256);
+const fetchedName = (sha256: string) => `${sha256}-fetched`;
 
 /** Makes the folder for lists that arrive, and removes what an earlier run left in it. */
 export function clearIncoming(stateDir: string): Effect.Effect<void, CrlNotStored, FileSystem> {
   return stored(Effect.gen(function* () {
     const files = yield* FileSystem;
     const folder = incomingFolder(stateDir);
-    yield* makeStateDirectory(stateDir);
-    yield* files.makeDirectory(folder, { recursive: true, mode: 0o700 });
+    yield* makeIncoming(stateDir);
     for (const name of yield* files.readDirectory(folder)) yield* files.remove(join(folder, name), { force: true });
   }));
 }
 
-/** Puts a piece at its offset, behind which nothing stays: a write that broke off before is overwritten. */
+const makeIncoming = Effect.fnUntraced(function* (stateDir: string) {
+  yield* makeStateDirectory(stateDir);
+  yield* (yield* FileSystem).makeDirectory(incomingFolder(stateDir), { recursive: true, mode: 0o700 });
+});
+
+/** Puts a piece at its offset, behind which nothing stays: a write that broke off before is overwritten. The first one makes the folder. */
 export function addPiece(
   stateDir: string,
   { sha256, offset, bytes }: { readonly sha256: string; readonly offset: number; readonly bytes: Uint8Array },
@@ -105,6 +111,7 @@ export function addPiece(
   const path = incomingPath(stateDir, sha256);
   return stored(Effect.scoped(Effect.gen(function* () {
     const files = yield* FileSystem;
+    if (offset === 0 && !(yield* isThere(dirname(path)))) yield* makeIncoming(stateDir);
     const file = yield* files.open(path, { flag: offset === 0 ? "w" : "r+", mode: 0o600 });
     const { size } = yield* file.stat;
     if (Number(size) < offset) yield* new CrlNotStored({ detail: `${path} has ${size} bytes, not ${offset}` });
@@ -114,21 +121,24 @@ export function addPiece(
   })));
 }
 
-/** Names a list whose SHA-256 was not known before it was whole. */
+/** Names a list that was fetched: its SHA-256 was not known before it was whole. */
 export function nameIncoming(
   stateDir: string,
   before: string,
   sha256: string,
 ): Effect.Effect<void, CrlNotStored, FileSystem> {
-  const [from, to] = [incomingPath(stateDir, before), incomingPath(stateDir, sha256)];
+  const [from, to] = [incomingPath(stateDir, before), incomingPath(stateDir, fetchedName(sha256))];
   return stored(Effect.flatMap(FileSystem, (files) => files.rename(from, to)));
 }
 
 /** Removes what arrived of a list. */
 export function dropIncoming(stateDir: string, sha256: string): Effect.Effect<void, never, FileSystem> {
-  const path = incomingPath(stateDir, sha256);
-  return Effect.ignore(Effect.flatMap(FileSystem, (files) => files.remove(path, { force: true })));
+  const paths = [sha256, fetchedName(sha256)].map((name) => incomingPath(stateDir, name));
+  return Effect.forEach(paths, removeFile, { discard: true });
 }
+
+const removeFile = (path: string) =>
+  Effect.ignore(Effect.flatMap(FileSystem, (files) => files.remove(path, { force: true })));
 
 /** What {@linkcode takeCrl} compares a list with. */
 export interface CrlTerms {
@@ -137,6 +147,10 @@ export interface CrlTerms {
   readonly sha256: string;
   /** Bytes that arrived. */
   readonly sizeBytes: number;
+  /** It was fetched by HTTP, into a file of its own. */
+  readonly isFetched?: boolean | undefined;
+  /** The node has this list: what arrived is removed. */
+  readonly isHeld?: boolean | undefined;
   /** The key that must have signed it. */
   readonly issuer: CrlIssuer;
   /** The newest list that the node has in its place, complete or delta. */
@@ -149,13 +163,17 @@ export interface CrlTerms {
  * one that the node has, and other content, is put beside it: its entries count too.
  */
 export function takeCrl(terms: CrlTerms): Effect.Effect<CrlArrival, CrlNotStored, FileSystem | Path> {
-  const { stateDir, sha256, issuer, at } = terms;
-  const path = incomingPath(stateDir, sha256);
+  const { stateDir, sha256, isFetched = false, isHeld = false, issuer, at } = terms;
+  const path = incomingPath(stateDir, isFetched ? fetchedName(sha256) : sha256);
   return stored(Effect.gen(function* () {
     if (!(yield* isThere(path))) return { type: "old" } as const;
-    const read = yield* readVerified(path, terms);
-    const arrival = typeof read === "string" ? { type: "wrong", detail: read } as const : judge(read, terms);
-    if (arrival.type === "wrong" || arrival.type === "old") yield* dropIncoming(stateDir, sha256);
+    const read = isHeld ? undefined : yield* readVerified(path, terms);
+    const arrival = read === undefined
+      ? { type: "old" } as const
+      : typeof read === "string"
+      ? { type: "wrong", detail: read } as const
+      : judge(read, terms);
+    if (arrival.type === "wrong" || arrival.type === "old") yield* removeFile(path);
     if (arrival.type !== "fits") return arrival;
     const { list, scope, kind } = arrival;
     if (list.thisUpdate > at) return { type: "ahead", until: list.thisUpdate } as const;

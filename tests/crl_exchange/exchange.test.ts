@@ -1,12 +1,14 @@
 /** Revocation lists that travel over real connections: stars, lines, and members that misbehave. */
 import { randomBytes } from "node:crypto";
-import { existsSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import process from "node:process";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { SimulatedClock } from "xstate";
-import { aheadLookMs } from "../../actors/crl_exchange/exchange_setup.ts";
+import { aheadLookMs, pauseMs } from "../../actors/crl_exchange/exchange_setup.ts";
 import { aheadMax, crlTakenBytesMax } from "../../actors/crl_exchange/book.ts";
 import { incomingPath } from "../../actors/files/arriving_crls.ts";
 import { keptPath } from "../../actors/files/state_directory.ts";
@@ -337,6 +339,78 @@ test("a list whose file is lost is asked of a peer that has it, and of the serve
   await until("the list from the peer", () => taken() === 3 || undefined, 5_000);
   assert.equal([...readFileSync(path)], [...list.der]);
   await Promise.all([peer, member].map((each) => each.stop()));
+});
+
+test("bug: a list that was pulled and fetched at once was destroyed, and its ETag kept the server from sending it again", async () => {
+  const list = await world.list(13n, { revoked: revokedMany(40_000) });
+  assert.ok(list.der.length > 3 * crlPieceBytesMax);
+  const later = () => new Promise((wake) => setTimeout(wake, 300));
+  const [secondPiece, wholeList] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const server = createServer(async (request, response) => {
+    const isOwn = request.url?.includes(list.notice.issuer) === true;
+    const isBase = request.url?.endsWith("-base.crl") === true;
+    // The whole list comes when a piece of it is there, and the next piece before the round is over.
+    if (isOwn && isBase) await secondPiece.promise;
+    if (isOwn && (isBase || !/-/.test(request.url ?? ""))) {
+      return void response.writeHead(200, { etag: '"one"' }).end(list.der);
+    }
+    if (!isOwn) {
+      wholeList.resolve();
+      await later();
+    }
+    response.writeHead(404).end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const urls = [`http://127.0.0.1:${(server.address() as { port: number }).port}`];
+  const gateway = await world.played("holds-back", "gateway");
+  const answers = honestAnswers([list]);
+  gateway.answer = (request, peer) => {
+    if (!("Pull" in request) || request.Pull.offset === 0) return answers(request, peer);
+    const isSecond = request.Pull.offset === crlPieceBytesMax;
+    void (async () => {
+      if (isSecond) secondPiece.resolve();
+      await wholeList.promise;
+      // The third one comes when the round is over.
+      if (!isSecond) await later().then(later);
+      const asked = gateway.facts.findLast((fact) => fact.type === "request.received");
+      assert.ok(asked?.type === "request.received");
+      gateway.send({ type: "respond", exchange: asked.exchange, message: answers(request, peer)! });
+    })();
+    return undefined;
+  };
+  const member = await world.member("pulls-and-fetches", "worker", { urls });
+  await member.dial({ address: gateway.bound[0]! });
+  assert.equal(await gateway.request(member.peer, { Announce: [list.notice] }), { Announced: ["want"] });
+  await member.has(list);
+  await until("the end of the first round", member.fetched, 5_000);
+  await later().then(later);
+  const events = member.reports.map(({ event }) => event);
+  assert.equal(events.filter((event) => event === "crl.unstored" || event === "crl.useless"), []);
+  assert.is(events.filter((event) => event === "crl.taken").length, 1);
+  await Promise.all([gateway, member].map((each) => each.stop()));
+  server.close();
+  server.closeAllConnections();
+});
+
+test("bug: where the folder for lists could not be made at the start, none arrived until a restart", async () => {
+  const list = await world.list(13n);
+  const stateDir = mkdtempSync(join(tmpdir(), "hypha-unstored-"));
+  writeFileSync(join(stateDir, "crls"), "no folder");
+  const clock = new SimulatedClock();
+  let aheadMs = 0;
+  const member = await world.member("unstored", "worker", { stateDir, clock, aheadMs: () => aheadMs });
+  const source = await world.played("unstored-source", "gateway");
+  source.answer = honestAnswers([list]);
+  await member.dial({ address: source.bound[0]! });
+  await until("the report", () => member.reports.some(({ event }) => event === "crl.unstored"), 5_000);
+  const { bytes: _bytes, ...told } = list.notice;
+  assert.equal(await source.request(member.peer, { Announce: [told] }), { Announced: ["want"] });
+  rmSync(join(stateDir, "crls"));
+  aheadMs += pauseMs;
+  clock.increment(pauseMs);
+  await member.has(list);
+  await Promise.all([source, member].map((each) => each.stop()));
+  rmSync(stateDir, { recursive: true });
 });
 
 test("a peer whose list was replaced before it sent any bytes of it gets no strike", async () => {

@@ -10,7 +10,9 @@ import { FileSystem } from "effect/FileSystem";
 import { systemError } from "effect/PlatformError";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { SimulatedClock } from "xstate";
 import { crlTakenBytesMax, wholeBytesMax } from "../../actors/crl_exchange/book.ts";
+import { fetchEveryMs } from "../../actors/crl_exchange/exchange_setup.ts";
 import { fetchLists } from "../../actors/crl_exchange/fetch_lists.ts";
 import { clearIncoming } from "../../actors/files/arriving_crls.ts";
 import { realServices } from "../../actors/runtime/real_ports.ts";
@@ -163,6 +165,71 @@ test("bug: lists of a round whose last one could not be stored were never sent a
   const { arrivals } = await Effect.runPromise(Effect.provide(fetching, realServices));
   assert.equal(arrivals.map(({ sha256 }) => sha256), lists.map(({ notice: { sha256 } }) => sha256));
   rmSync(folder, { recursive: true });
+});
+
+/** A server that answers its first requests otherwise, with the ETag of the list. */
+async function servedLater(list: TestList, first: Uint8Array | string, times: number, etag?: string) {
+  let rounds = 0;
+  const { url } = await serve({
+    answer: (request, response) => {
+      if (request.url !== pathOf(list)) return void response.writeHead(404).end();
+      const isFirst = rounds++ < times;
+      const isKnown = etag !== undefined && request.headers["if-none-match"]?.includes(etag) === true;
+      response.writeHead(isKnown ? 304 : 200, etag === undefined ? {} : { etag });
+      response.end(isKnown ? undefined : isFirst ? first : list.der);
+    },
+  });
+  return { url, rounds: () => rounds };
+}
+
+/** The next rounds of a member, one after the other. */
+async function moreRounds(clock: SimulatedClock, rounds: () => number, last: number) {
+  while (rounds() < last) {
+    const before = rounds();
+    clock.increment(2 * fetchEveryMs);
+    await until("the next round", () => rounds() > before, 5_000);
+    await new Promise((wake) => setTimeout(wake, 100));
+  }
+}
+
+test("bug: a server in the middle that answered once with another list and the ETag of the list kept it away for good", async () => {
+  const list = await world.list(3n);
+  for (const [name, first] of [["none", "<html>"], ["older", (await world.list(1n)).der]] as const) {
+    const clock = new SimulatedClock();
+    const { url, rounds } = await servedLater(list, first, 1, '"real"');
+    const lists = name === "older" ? [await world.list(2n)] : [];
+    const member = await world.member(`etag-${name}`, "worker", { urls: [url], clock, lists });
+    await until("the end of the first round", member.fetched, 5_000);
+    await moreRounds(clock, rounds, 2);
+    await member.has(list);
+    await member.stop();
+  }
+});
+
+test("bug: a list by HTTP that is none was reported nowhere", async () => {
+  const list = await world.list(3n);
+  const clock = new SimulatedClock();
+  const { url, rounds } = await servedLater(list, "<html>", 3);
+  const member = await world.member("none-at-all", "worker", { urls: [url], clock });
+  await until("the end of the first round", member.fetched, 5_000);
+  await moreRounds(clock, rounds, 3);
+  const reports = member.reports.filter(({ event }) => event === "crl.unfetched");
+  assert.equal(reports.map(({ fields }) => fields?.["url"]), [`${url}${pathOf(list)}`], "once");
+  await moreRounds(clock, rounds, 4);
+  await member.has(list);
+  await member.stop();
+});
+
+test("bug: a list that the node has was taken again each minute from a server without ETags", async () => {
+  const list = await world.list(3n);
+  const clock = new SimulatedClock();
+  const { url, rounds } = await servedLater(list, list.der, 3);
+  const member = await world.member("again-and-again", "worker", { urls: [url], clock });
+  await member.has(list);
+  await until("the end of the first round", member.fetched, 5_000);
+  await moreRounds(clock, rounds, 3);
+  assert.is(member.reports.filter(({ event }) => event === "crl.taken").length, 1);
+  await member.stop();
 });
 
 test("where there is no base the large list itself is fetched", async () => {
