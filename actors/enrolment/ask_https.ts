@@ -12,11 +12,12 @@ import { request, type RequestOptions } from "node:https";
 import { getCACertificates, type TLSSocket } from "node:tls";
 import { Effect } from "effect";
 import { peerChain } from "../../transport/libp2p/peer_chain.ts";
+import { pullMs } from "../crl_exchange/wants.ts";
 import { EnrolmentRefused, enrolmentRefused } from "./enrolment_refused.ts";
 
 /** Limits of one request. */
 export interface AskLimits {
-  /** From the first packet to the last byte of the answer, in milliseconds. */
+  /** From the first packet to the last byte of the answer, in milliseconds; to the head of one that may be large. */
   readonly askMs: number;
   /** Octets of an answer. */
   readonly answerBytesMax: number;
@@ -39,6 +40,8 @@ export interface HttpsAsk {
   readonly body?: string;
   /** Octets of the answer at most, where they are fewer than the port's own limit. */
   readonly answerBytesMax?: number;
+  /** The answer may be large: from its head on it has as much time as its bytes take at the least rate. */
+  readonly isLarge?: true;
   /** The certificate to show, with its chain, and its key (PEM). */
   readonly pair?: { readonly certPem: string; readonly keyPem: string } | undefined;
   /** A server of the web: the runtime verifies it under the web's roots and its host name, before `judge`. */
@@ -78,18 +81,25 @@ export const httpsWithin = ({ askMs, answerBytesMax, webRoots }: AskLimits): Ask
       code: "ca-unreachable" | "ca-not-trusted" | "answer-malformed" | "key-unreadable",
       detail: string,
     ) => end(Effect.fail(enrolmentRefused(code, `${ask.url}: ${detail}`)));
-    const timer = setTimeout(() => fail("ca-unreachable", `no answer within ${askMs} ms`), askMs);
+    const within = (ms: number) =>
+      setTimeout(() => fail("ca-unreachable", `no whole answer within ${Math.ceil(ms)} ms`), ms);
+    let timer = within(askMs);
     const bytesMax = Math.min(answerBytesMax, ask.answerBytesMax ?? answerBytesMax);
     try {
       sent = request(
         new URL(ask.path, ask.url),
         optionsOf(ask, webRoots),
-        (response) =>
+        (response) => {
+          if (ask.isLarge === true && !isOver) {
+            clearTimeout(timer);
+            timer = within(pullMs(Math.min(bytesMax, Number(response.headers["content-length"] ?? bytesMax))));
+          }
           readAnswer(response, bytesMax, {
             done: (answer) => end(Effect.succeed(answer)),
             tooLarge: () => fail("answer-malformed", `an answer of more than ${bytesMax} bytes`),
             broken: (detail) => fail("ca-unreachable", detail),
-          }),
+          });
+        },
       );
       judgedBeforeSent(sent, ask, {
         refused: (refusal) => end(Effect.fail(refusal)),

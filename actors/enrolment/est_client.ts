@@ -139,7 +139,7 @@ export function askNetwork(ca: CaServer, credential: Credential): Effect.Effect<
  */
 export function askList(ca: CaServer, issuer: string): Effect.Effect<Uint8Array | undefined, EnrolmentRefused> {
   return Effect.map(
-    send(ca, { path: `/crl/${issuer}.crl`, method: "GET" }, [404]),
+    send(ca, { path: `/crl/${issuer}.crl`, method: "GET", isLarge: true }, [404]),
     ({ status, body }) => status === 404 ? undefined : body,
   );
 }

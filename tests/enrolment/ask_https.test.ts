@@ -126,6 +126,23 @@ test("a server that speaks TLS 1.2, none at all, or something else is not reache
   assert.is(await codeOf(quick(get(rubbish))), "ca-unreachable");
 });
 
+test("bug: a list that took longer than other answers may was given up: a large one has time in proportion to its size", async () => {
+  const drip = (ms: number) =>
+    createHttps(open, (_, response) => {
+      response.writeHead(200, { "content-length": "2" });
+      response.write("a");
+      setTimeout(() => response.end("b"), ms).unref();
+    });
+  const slow = await listening(drip(800));
+  assert.is(await codeOf(quick(get(slow))), "ca-unreachable");
+  assert.is(await codeOf(quick(get(slow, { isLarge: true }))), 200);
+  assert.is(await codeOf(quick(get(await listening(silent("")), { isLarge: true }))), "ca-unreachable");
+  const began = performance.now();
+  assert.is(await codeOf(quick(get(await listening(drip(60_000)), { isLarge: true }))), "ca-unreachable");
+  const tookMs = performance.now() - began;
+  assert.ok(tookMs > 4_500 && tookMs < 15_000, `${tookMs} ms`);
+});
+
 test("bug: a pair that the TLS library cannot read ended the process when the request's time was over", async () => {
   const url = await listening(createHttps(open, (_, response) => response.end("x")));
   const indented = (pem: string) => pem.replaceAll(/\n(?=.)/g, "\n    ");
