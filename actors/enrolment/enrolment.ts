@@ -2,7 +2,7 @@
  * How a node gets its certificate, and renews it as long as it runs. Writes files; `identity` and the trust store take them up.
  *
  * ```
- * reading ─▶ absent       (no pair, no token: waits for files)
+ * reading ─▶ absent       (no pair, no token: waits for files, reads again every minute)
  *    │  └──▶ requesting ─▶ pending ─▶ requesting      (a token: the first certificate; an approval may be awaited)
  *    │           │  └────▶ refused ─▶ failed          (says which command helps; waits for other files)
  *    │           ▼             ▲
@@ -108,7 +108,32 @@ export const enrolmentMachine = enrolmentSetup.createMachine({
       ],
     },
     choosingWay: { always: [{ guard: "isInHardware", target: "certifying" }, { target: "requesting" }] },
-    absent: { entry: "reportAbsent", on: { "pair.changed": "reading" } },
+    /** A pair that `identity` does not take, because it has ended, is not announced. */
+    absent: {
+      entry: "reportAbsent",
+      on: { "pair.changed": "reading" },
+      initial: "idle",
+      states: {
+        idle: { after: { readAgain: "looking" } },
+        looking: {
+          invoke: { src: "readFiles", input: ({ context }) => context },
+          on: {
+            "effect.done.readFiles": [
+              {
+                guard: { type: "holdPair", params: ({ event }) => ({ files: event.value }) },
+                target: "#enrolment.deciding",
+                actions: { type: "takeFiles", params: ({ event }) => ({ files: event.value }) },
+              },
+              { target: "idle" },
+            ],
+            "effect.failed.readFiles": {
+              target: "#enrolment.waiting",
+              actions: [{ type: "noteFailure", params: failure }, "reportRetry"],
+            },
+          },
+        },
+      },
+    },
     requesting: {
       invoke: {
         src: "enrol",

@@ -91,6 +91,9 @@ export interface EnrolmentContext extends EnrolmentInput {
   readonly error: EnrolmentRefused | undefined;
 }
 
+/** How often a node without a pair reads the files again, in milliseconds. */
+const readAgainMs = 60_000;
+
 export const noFiles: HeldFiles = {
   certPem: undefined,
   keyPem: undefined,
@@ -209,6 +212,7 @@ export const enrolmentSetup = setup({
     mayTryAgain: (_, { error }: { error: unknown }) => refusalOf(error).again === "later",
     isJoining: ({ context }) => context.token !== undefined,
     isHeld: ({ context }) => context.pair !== undefined,
+    holdPair: (_, { files }: { files: HeldFiles }) => pairOf(files) !== undefined,
     isWhole: ({ context }) => context.pair?.isTorn === false,
     /** Others changed the files since they were read. */
     isStale: (_, { isWritten }: { isWritten: boolean }) => !isWritten,
@@ -267,6 +271,7 @@ export const enrolmentSetup = setup({
   },
   delays: {
     wait: ({ context }) => context.waitMs,
+    readAgain: readAgainMs,
     look: ({ context }) => {
       const { ports, renewAt } = context;
       return isDue(context) ? 0 : Math.min(lookAfterMs(ports.random()), renewAt - ports.now());

@@ -68,7 +68,7 @@ export function operatorRoutes(
 
 /** Enrolment as it is operated. */
 interface OperatedEnrolment {
-  getSnapshot(): { can(command: EnrolmentCommand): boolean };
+  getSnapshot(): { can(command: EnrolmentCommand): boolean; matches(state: "absent" | "failed"): boolean };
   send(command: EnrolmentCommand): void;
 }
 
@@ -80,7 +80,12 @@ function renew(running: OperatedNode): AdminAnswer {
     const hint = "Name its CA in [membership] of the configuration, or replace the files: the node takes them up";
     return { status: 409, body: { code: "no-membership", error, hint } };
   }
-  if (!enrolment.getSnapshot().can({ type: "pair.renew" })) {
+  const snapshot = enrolment.getSnapshot();
+  if (!snapshot.can({ type: "pair.renew" })) {
+    if (snapshot.matches("absent") || snapshot.matches("failed")) {
+      const hint = "Get the first one with the command join, or put certificate and key in their places";
+      return { status: 409, body: { code: "no-certificate", error: "there is no certificate to renew", hint } };
+    }
     return { status: 409, body: { code: "busy", error: "the node is getting a certificate already" } };
   }
   enrolment.send({ type: "pair.renew" });

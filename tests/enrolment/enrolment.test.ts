@@ -208,6 +208,43 @@ for (const when of ["before the request", "during the request"] as const) {
   });
 }
 
+test("bug: a pair that came late, and is not in force, was never renewed", async () => {
+  const [made, other] = [node(), await joined()];
+  const before = other.leaf!;
+  const now = late(other);
+  const { clock } = new SkippingClock();
+  const isOld = () => made.leaf === undefined || made.leaf.serial === before.serial;
+  const actor = made.start([url], { clock, now: () => isOld() ? now : Date.now() });
+  await reaches(actor, "absent");
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  for (const file of ["trustPem", "keyPem", "certPem"] as const) {
+    writeFileSync(made.paths[file], readFileSync(other.paths[file]));
+  }
+  await until(() => !isOld());
+  assert.is(made.reports.filter(({ event }) => event === "enrolment.absent").length, 1);
+});
+
+test("bug: an operator's renewal was forgotten while the CA was away, where nothing renews by itself", async () => {
+  const made = await joined();
+  const before = made.leaf!;
+  const { clock } = new SkippingClock();
+  let isAway = true;
+  let asks = 0;
+  const ask: AskHttps = (asked) => {
+    asks += 1;
+    return isAway ? enrolmentRefused("ca-unreachable", "in a test") : askHttps(asked);
+  };
+  const actor = made.start([url], { clock, ask, membership: { renew: false } });
+  await reaches(actor, "resting");
+  actor.send({ type: "pair.renew" });
+  await until(() => asks >= 3);
+  isAway = false;
+  await until(() => made.leaf!.serial !== before.serial && actor.getSnapshot().matches("resting"));
+  const asked = asks;
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.is(asks, asked, "once");
+});
+
 test("an operator's renewal after a refusal asks the CA again", async () => {
   const made = await joined();
   await Effect.runPromise(revoke(ca, { name: `worker-${count}` }, "unspecified", new Date()));

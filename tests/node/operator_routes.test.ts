@@ -8,10 +8,10 @@ import { operatorRoutes, type OperatorRoutesInit } from "../../actors/node/opera
 const test = suite("an operator's routes");
 
 /** Routes of a node whose enrolment takes a renewal, or not; what was done. */
-function world(enrolment: "idle" | "busy" | "none", more: Partial<OperatorRoutesInit> = {}) {
+function world(enrolment: "idle" | "busy" | "absent" | "failed" | "none", more: Partial<OperatorRoutesInit> = {}) {
   const done: string[] = [];
   const child = {
-    getSnapshot: () => ({ can: () => enrolment === "idle" }),
+    getSnapshot: () => ({ can: () => enrolment === "idle", matches: (state: string) => state === enrolment }),
     send: ({ type }: { readonly type: string }) => void done.push(type),
   };
   const node = {
@@ -56,6 +56,10 @@ test("what it does not understand, and what it cannot do now, changes nothing", 
   ];
   for (const [route, body] of wrong) assert.equal(await ask(route, body), [400, "wrong-body"], JSON.stringify(body));
   assert.equal(await ask("POST /renew"), [409, "busy"]);
+  // bug: a node without a certificate was called busy.
+  for (const state of ["absent", "failed"] as const) {
+    assert.equal(await world(state).ask("POST /renew"), [409, "no-certificate"]);
+  }
   assert.equal(await world("none").ask("POST /renew"), [409, "no-membership"]);
   const early = world("idle", { node: () => undefined });
   for (const route of ["GET /status", "POST /renew", "POST /reload"]) {
