@@ -121,7 +121,9 @@ export function noteSeen(args: ExchangeArgs, { value }: { readonly value: readon
 /** Begins pulls where there are places, and stops those that hold up better ones. */
 export function look({ context, self, enqueue }: ExchangeArgs): void {
   const { book, ports, stateDir, transport, pulls, pausedUntil } = context;
-  if (transport === undefined || ports.now() < pausedUntil) return;
+  const pausedMs = pausedUntil - ports.now();
+  // A longer pause than there is: the clock was ahead, and was set right.
+  if (transport === undefined || (pausedMs > 0 && pausedMs <= pauseMs)) return;
   const running = new Map(pulls);
   for (let next = book.wants.next(); next !== undefined; next = book.wants.next()) {
     const id = `pull/${book.id()}`;

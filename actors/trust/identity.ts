@@ -189,8 +189,9 @@ const machine = setup({
   guards: {
     loads: (_, { outcome }: IdentityReading) => Result.isSuccess(outcome),
     isNew: ({ context }, reading: IdentityReading) => isNew(context, reading),
+    /** Either way: the clock may have been ahead, and was set right. */
     isReviewDue: ({ context: { ports, reviewedAt, lifeMs } }) =>
-      ports.now() >= reviewedAt + Math.min(reviewEveryMs, lifeMs * reviewPart),
+      Math.abs(ports.now() - reviewedAt) >= Math.min(reviewEveryMs, lifeMs * reviewPart),
     waits: ({ context }, { outcome }: IdentityReading) =>
       context.missing === "wait" && Result.isFailure(outcome) && awaitedProblems.has(outcome.failure.problem),
   },

@@ -14,13 +14,13 @@ import type { TrustStoreContext } from "./trust_store.ts";
 /** How often the store checks the dates of the lists for warnings, in milliseconds. */
 export const reviewEveryMs = 60_000;
 
-/** Whether a list's grace ended since the snapshot was announced, in any trust domain. */
+/** Whether a list's grace ended since the snapshot was announced, in any trust domain; also where the clock was ahead then, and was set right. */
 export function ranOut({ snapshot, announcedAt, ports }: TrustStoreContext): boolean {
   const now = ports.now();
   return (snapshot === undefined ? [] : domainsOf(snapshot)).some(({ revocation, policy }) =>
     (revocation?.requirement === "optional" ? [] : revocation?.lists ?? []).some(({ nextUpdate }) => {
       const end = nextUpdate.getTime() + policy.crlGraceMs;
-      return announcedAt <= end && end < now;
+      return (announcedAt <= end || announcedAt > now) && end < now;
     })
   );
 }
@@ -44,9 +44,9 @@ function dataOf(refusal: TrustWarning["refusal"]): Readonly<Record<string, unkno
     : { issuer, number, sha256: refusal.sha256 };
 }
 
-/** Whether the dates are to be looked at for warnings. */
+/** Whether the dates are to be looked at for warnings. The clock may have been ahead at the last look, and was set right. */
 export function isReviewDue({ ports, reviewedAt }: TrustStoreContext): boolean {
-  return ports.now() >= reviewedAt + reviewEveryMs;
+  return Math.abs(ports.now() - reviewedAt) >= reviewEveryMs;
 }
 
 /** Warnings that time brings. Those about content that did not get into the snapshot were reported when it was loaded. */

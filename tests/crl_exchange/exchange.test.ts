@@ -392,26 +392,33 @@ test("bug: a list that was pulled and fetched at once was destroyed, and its ETa
   server.closeAllConnections();
 });
 
-test("bug: where the folder for lists could not be made at the start, none arrived until a restart", async () => {
-  const list = await world.list(13n);
-  const stateDir = mkdtempSync(join(tmpdir(), "hypha-unstored-"));
-  writeFileSync(join(stateDir, "crls"), "no folder");
-  const clock = new SimulatedClock();
-  let aheadMs = 0;
-  const member = await world.member("unstored", "worker", { stateDir, clock, aheadMs: () => aheadMs });
-  const source = await world.played("unstored-source", "gateway");
-  source.answer = honestAnswers([list]);
-  await member.dial({ address: source.bound[0]! });
-  await until("the report", () => member.reports.some(({ event }) => event === "crl.unstored"), 5_000);
-  const { bytes: _bytes, ...told } = list.notice;
-  assert.equal(await source.request(member.peer, { Announce: [told] }), { Announced: ["want"] });
-  rmSync(join(stateDir, "crls"));
-  aheadMs += pauseMs;
-  clock.increment(pauseMs);
-  await member.has(list);
-  await Promise.all([source, member].map((each) => each.stop()));
-  rmSync(stateDir, { recursive: true });
-});
+const unmade = [["could not be made at the start, none arrived until a restart", 0, pauseMs], [
+  "could not be made while the clock was ahead, none arrived until that time",
+  24 * 3_600_000,
+  0,
+]] as const;
+for (const [name, before, after] of unmade) {
+  test(`bug: where the folder for lists ${name}`, async () => {
+    const list = await world.list(13n);
+    const stateDir = mkdtempSync(join(tmpdir(), "hypha-unstored-"));
+    writeFileSync(join(stateDir, "crls"), "no folder");
+    const clock = new SimulatedClock();
+    let aheadMs: number = before;
+    const member = await world.member(`unstored-${before}`, "worker", { stateDir, clock, aheadMs: () => aheadMs });
+    const source = await world.played(`unstored-source-${before}`, "gateway");
+    source.answer = honestAnswers([list]);
+    await member.dial({ address: source.bound[0]! });
+    await until("the report", () => member.reports.some(({ event }) => event === "crl.unstored"), 5_000);
+    const { bytes: _bytes, ...told } = list.notice;
+    assert.equal(await source.request(member.peer, { Announce: [told] }), { Announced: ["want"] });
+    rmSync(join(stateDir, "crls"));
+    aheadMs = after;
+    clock.increment(pauseMs);
+    await member.has(list);
+    await Promise.all([source, member].map((each) => each.stop()));
+    rmSync(stateDir, { recursive: true });
+  });
+}
 
 test("a peer whose list was replaced before it sent any bytes of it gets no strike", async () => {
   const { bad: source, member, useless, end } = await between("replaced");

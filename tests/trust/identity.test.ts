@@ -308,6 +308,17 @@ test("warns in the last tenth of its life, alarms in the last three hundredths, 
   assert.is((await (await at(expiryAlarmPart)).identity.see("identity.expiring")).level, "error");
 });
 
+test("bug: after a clock that was ahead was set right, nothing was said of the pair's end until that time", async () => {
+  const notAfter = new Date(Date.UTC(2026, 0, 2));
+  const short = await pki.node("short", { role: "worker", notBefore: new Date(Date.UTC(2026, 0, 1)), notAfter });
+  const at = (part: number) => +notAfter - 86_400_000 * part;
+  let now = at(expiryAlarmPart);
+  const { identity } = await start({ ...pair(short), now: () => now, timing: quick });
+  assert.is((await identity.see("identity.expiring")).level, "error");
+  now = at(expiryWarningPart);
+  assert.is((await identity.see("identity.expiring", 2)).level, "warn");
+});
+
 for (const [name, written] of [["missing", { cert: "missing", key: "missing" }], ["expired", pair(expired)]] as const) {
   test(`waits for a pair where it is told to, and takes it up when it comes: before, it is ${name}`, async () => {
     const { identity, certPem, keyPem } = await start({ ...written, timing: quick, missing: "wait" });

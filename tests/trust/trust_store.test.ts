@@ -13,6 +13,7 @@ import { defaultPolicy, type TrustSnapshot } from "../../pki/trust.ts";
 import { type Host, host, type Said } from "../support/child_host.ts";
 import { at, forge, type Forged, forgeListPem } from "../support/forge.ts";
 import { makeTestPki, type TestNode } from "../support/pki.ts";
+import { until } from "../support/transports.ts";
 import { unprivileged } from "../support/unprivileged.ts";
 
 const test = suite("trustStoreMachine");
@@ -359,6 +360,22 @@ test("a list whose grace ends is announced again, and its coming end said before
   assert.is(snapshotOf(changed).anchorsId, snapshotOf(loaded).anchorsId);
   await new Promise((resolve) => setTimeout(resolve, 100));
   assert.is(store.said.filter(({ type }) => type === "trust.changed").length, 1);
+});
+
+test("bug: after a clock that was ahead was set right, no list's end was said or announced until that time", async () => {
+  const from = Date.now();
+  const clock = { ms: from + 12 * monthMs };
+  const crls = await pki.crls({ nextUpdate: new Date(from + 3_600_000) });
+  const { store } = await start({ crls, timing: { pollMs: 20 }, now: () => clock.ms });
+  await store.hear("trust.loaded");
+  clock.ms = from;
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  const overdue = () => store.reports.filter(({ fields }) => fields?.["code"] === "list-overdue").length;
+  const before = overdue();
+  clock.ms = from + 3_700_000;
+  await until("the warnings", () => overdue() === before + 2, 5_000);
+  clock.ms += defaultPolicy.crlGraceMs;
+  await store.hear("trust.changed");
 });
 
 test("without a revocation list it warns once and loads", async () => {
