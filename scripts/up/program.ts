@@ -11,15 +11,17 @@ import type { ProgramOutcome } from "../program/program_outcome.ts";
 import { type Around, runCommandLine } from "../program/run_command_line.ts";
 import { version } from "../program/version.ts";
 
+/** The folder of the network where none is named. In a clone, git and the container's build leave it out: it has keys. */
+export const defaultFolder = "hypha-network";
 const workersMax = 32;
 
 const flags = {
   dir: Flag.String("dir").pipe(
     Flag.withAlias("d"),
     Flag.withMetavar("DIR"),
-    Flag.withDefault("hypha-network"),
+    Flag.withDefault(defaultFolder),
     Flag.withDescription(
-      "Folder of the network, hypha-network where none is named. A network that is there starts again.",
+      `Folder of the network, ${defaultFolder} where none is named. A network that is there starts again.`,
     ),
   ),
   workers: Flag.Int("workers").pipe(
