@@ -3,12 +3,11 @@
  *
  * @module
  */
-import { randomInt } from "node:crypto";
 import { mkdirSync } from "node:fs";
-import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import type { Runtime } from "../check/runtimes.ts";
 import { permissionsFor } from "../program/deno_permissions.ts";
+import { freePorts } from "../program/free_ports.ts";
 import { BrokenPromise } from "./broken_promise.ts";
 import type { Certifier, Place } from "./certifier.ts";
 import type { Layout, NodePlan } from "./configuration.ts";
@@ -22,27 +21,6 @@ const probeTimeoutMs = 60_000;
 const resultTimeoutMs = 60_000;
 /** The demo's own certificate: it probes as an operator would. */
 export const operator = "operator";
-
-/**
- * Free ports of the loopback interface, now. None of those that the system gives to outgoing connections: another program could get one
- * before its node starts.
- */
-async function freePorts(count: number): Promise<readonly number[]> {
-  const ports = new Set<number>();
-  while (ports.size < count) {
-    const port = randomInt(20_000, 32_000);
-    if (await isFree(port)) ports.add(port);
-  }
-  return [...ports];
-}
-
-function isFree(port: number): Promise<boolean> {
-  const server = createServer();
-  return new Promise((resolve) => {
-    server.once("error", () => resolve(false));
-    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
-  });
-}
 
 /** What runs, before it runs. */
 export interface NetworkPlan {

@@ -21,6 +21,7 @@ import { ask as askProgram, bodyOf, notAsked } from "./asking.ts";
 import { type ExitCode, ProgramFailed } from "./failure.ts";
 import { surroundingsOf } from "./given_flags.ts";
 import { escapeUnsafe } from "./log_line.ts";
+import { endWithReader } from "./shown_output.ts";
 import { cancelText, listText, logText, statusText } from "./trainings_text.ts";
 
 /** What all these commands are given. */
@@ -118,6 +119,7 @@ async function* piecesOf(head: string, attached: readonly Attached[]): AsyncGene
 
 /** Lists the trainings. */
 export function list(options: TrainingOptions) {
+  endWithReader();
   return Effect.map(
     ask<{ readonly trainings: readonly ShownTraining[] }>(options, "GET /trainings"),
     ({ trainings }) =>
@@ -132,6 +134,7 @@ const isOver = (state: string): boolean => ["done", "failed", "cancelled"].inclu
 /** Shows one training; with `watch`, whenever it changed, until it is over. */
 export function status(options: TrainingOptions & { readonly id: string; readonly watch: boolean }) {
   const { id, format, watch } = options;
+  endWithReader();
   return Effect.gen(function* () {
     yield* checkId(id);
     let shown = "";
@@ -151,6 +154,7 @@ export function status(options: TrainingOptions & { readonly id: string; readonl
 /** Prints a training's log. */
 export function logs(options: TrainingOptions & { readonly id: string; readonly worker: string | undefined }) {
   const { id, worker, format } = options;
+  endWithReader();
   return Effect.gen(function* () {
     yield* checkId(id);
     const body = { id, ...(worker === undefined ? {} : { worker }) };

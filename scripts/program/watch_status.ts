@@ -7,6 +7,7 @@ import process from "node:process";
 import { Effect } from "effect";
 import { wantsColour } from "./log.ts";
 import { escapeUnsafe } from "./log_line.ts";
+import { endWithReader } from "./shown_output.ts";
 
 /** How lines for people are written. */
 export interface StatusTextOptions {
@@ -34,6 +35,7 @@ const columnsDefault = 120;
 /** Prints the status; with `watch`, whenever it changed. */
 export function showStatus<A, E, R>({ look, asText, format, watch }: StatusShown<A, E, R>): Effect.Effect<void, E, R> {
   const { isTTY = false, columns = columnsDefault } = process.stdout;
+  endWithReader();
   const colour = isTTY && wantsColour(process.env);
   return Effect.gen(function* () {
     let before = "";

@@ -7,12 +7,12 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join, resolve } from "node:path";
 import process from "node:process";
 import { Result } from "effect";
 import { parseConfig } from "../../actors/config/load.ts";
 import type { Role } from "../../pki/certificate.ts";
+import { freePorts } from "../program/free_ports.ts";
 import { escapeUnsafe } from "../program/log_line.ts";
 import { ownCommand } from "./own_command.ts";
 import { EndedEarly, type LogLine, revokedCode, Supervised } from "./supervised.ts";
@@ -48,6 +48,8 @@ export async function up(options: UpOptions, signal: AbortSignal, atOnce: AbortS
   signal.addEventListener("abort", () => void network.stop());
   // Whatever ends this process, its programs do not outlive it; only SIGKILL cannot be noticed.
   process.on("exit", () => network.kill());
+  // The terminal is closed, or the reader of a pipe gone: the programs are ended in order all the same.
+  for (const output of [process.stdout, process.stderr]) output.on("error", () => {});
   atOnce.addEventListener("abort", () => network.kill());
   try {
     network.checkDataset(options.dataset);
@@ -123,7 +125,7 @@ class LocalNetwork {
     const [folder, made] = [join(this.dir, "ca"), join(this.dir, "ca.new")];
     if (existsSync(folder)) throw new Error(`${folder} has no ca.toml: move it away, or name another --dir`);
     rmSync(made, { recursive: true, force: true });
-    const [port, gatewayPort] = [await freePort(), await freePort()];
+    const [port, gatewayPort] = await freePorts(2);
     const [url, gateway] = [`https://${loopback}:${port}`, `gateway-01=/ip4/${loopback}/tcp/${gatewayPort}`];
     await this.#run("ca", ["init", "--domain", domain, "--url", url, "--gateway", gateway, "-d", made]);
     const config = join(made, "ca.toml");
@@ -274,14 +276,4 @@ function printUp({ dir, consoles }: LocalNetwork, { dataset }: UpOptions): void 
     "Ctrl-C ends it.",
   ];
   for (const line of lines) print(line);
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer().on("error", reject);
-    server.listen(0, loopback, () => {
-      const { port } = server.address() as { readonly port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }

@@ -38,6 +38,8 @@ test.after(() => {
 
 interface Session {
   readonly text: () => string;
+  /** The terminal, or the reader of a pipe, is gone: what is written from now on fails. */
+  readonly lose: () => void;
   readonly until: (shown: RegExp, times?: number) => Promise<void>;
   readonly stop: (by?: NodeJS.Signals) => Promise<number | null>;
   /** Ctrl-C in a terminal: each process of its group gets the signal. */
@@ -59,6 +61,7 @@ function hypha(...args: readonly string[]): Session & { readonly ended: Promise<
   };
   return {
     text: () => shown,
+    lose: () => [child.stdout, child.stderr].forEach((output) => output?.destroy()),
     until,
     ended,
     stop: async (by = "SIGINT") => {
@@ -135,6 +138,27 @@ test("a second start takes the network that is there; a revoked node is named, a
   assert.is(certificate(), before);
   assert.is(await up.stop("SIGHUP"), 0, "the terminal was closed");
   assert.equal(programs(), []);
+});
+
+test("bug: a port that the system gives to others was a node's for ever; two could be one", () => {
+  const port = (file: string, text: RegExp) => Number(text.exec(readFileSync(join(network, file), "utf8"))?.[1]);
+  const ca = port("ca/ca.toml", /"127\.0\.0\.1:([1-9]\d+)"/);
+  const gateway = port("gateway-01/gateway.toml", /\/ip4\/127\.0\.0\.1\/tcp\/(\d+)/);
+  assert.ok(ca > 1_024 && gateway > 1_024 && ca !== gateway, `${ca} ${gateway}`);
+  const [first = 0] = readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "utf8").split(/\s+/).map(Number);
+  assert.ok(ca < first && gateway < first, `${ca} ${gateway}: the system gives ${first} and more`);
+});
+
+test("bug: when its terminal was closed, nothing was drained: it failed to write and killed all", async () => {
+  const up = hypha("up", "--dir", network, "--workers", "1");
+  await up.until(/Cannot start the network|Ctrl-C ends it\./);
+  up.lose();
+  assert.is(await up.stop("SIGHUP"), 0, up.text());
+  assert.equal(programs(), []);
+  const scheduler = readFileSync(join(network, "logs/scheduler-01.log"), "utf8").trim().split("\n").slice(-12).join(
+    "\n",
+  );
+  assert.match(scheduler, /SIGTERM was received/);
 });
 
 test("bug: another --dataset at a later start was ignored", async () => {
