@@ -63,7 +63,7 @@ function lineOf({ kind, moment, victim, seconds, finished, difference, problem }
 const { runtime, json, kills } = parsed();
 const say = json ? console.error : console.log;
 const network = await SupervisedNetwork.make(runtime);
-for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]] as const) {
   process.on(signal, () => {
     network.end();
     process.exit(code);

@@ -52,6 +52,15 @@ function parsed() {
   }
 }
 
+function formerTree(): ReturnType<typeof makeFormerTree> {
+  try {
+    return makeFormerTree(from);
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : String(error));
+    return process.exit(2);
+  }
+}
+
 /** Upgrades a node once the first round of a training is finished; the training goes on to its end. */
 async function upgradeInTraining(
   network: SupervisedNetwork,
@@ -100,10 +109,10 @@ function lineOf({ node, seconds, finished, difference, problem }: UpgradeRow): s
 
 const { from, runtime, json } = parsed();
 const say = json ? console.error : console.log;
-const former = makeFormerTree(from);
+const former = formerTree();
 const removeFormer = () => rmSync(dirname(former.tree), { recursive: true, force: true });
 const network = await SupervisedNetwork.make(runtime, { ...plan, former: former.tree });
-for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]] as const) {
   process.on(signal, () => {
     network.end();
     removeFormer();

@@ -1,5 +1,5 @@
 /**
- * Child processes for the build tools: bounded in time, output kept.
+ * Child processes for the build tools: bounded in time, output kept. None runs on after its tool.
  *
  * @module
  */
@@ -28,13 +28,63 @@ interface CommandOptions {
 
 const outputMax = 4_000_000;
 
-/** Runs a command to its end; kills its whole process group when its time is over. */
+/** How long commands may take to end after the tool got a signal, in milliseconds. */
+const leaveMs = 3_000;
+/** The processes of the commands that run: each leads a group. */
+const running = new Set<number>();
+/** Ends this process. Undefined until a signal came. */
+let finish: (() => never) | undefined;
+
+function signalGroups(groups: Iterable<number>, signal: NodeJS.Signals): void {
+  for (const group of groups) {
+    try {
+      process.kill(-group, signal);
+    } catch {
+      // It ended in the meantime.
+    }
+  }
+}
+
+/** Commands end in order first: tests and tools have programs of their own, in other groups. A second signal kills what is left. */
+function leave(code: number): void {
+  finish?.();
+  const groups = [...running];
+  finish = () => {
+    signalGroups(groups, "SIGKILL");
+    process.exit(code);
+  };
+  signalGroups(groups, "SIGTERM");
+  setTimeout(finish, leaveMs);
+}
+
+const listeners: readonly (readonly [string, () => void])[] = [
+  ["SIGINT", () => leave(130)],
+  ["SIGTERM", () => leave(143)],
+  ["SIGHUP", () => leave(129)],
+  ["exit", () => signalGroups(running, "SIGKILL")],
+];
+
+/** While no command runs, signals are the caller's. */
+function follow(pid: number): void {
+  if (running.size === 0) { for (const [event, listener] of listeners) process.on(event, listener); }
+  running.add(pid);
+}
+
+function forget(pid: number): void {
+  running.delete(pid);
+  if (running.size > 0) return;
+  finish?.();
+  for (const [event, listener] of listeners) process.off(event, listener);
+}
+
+/** Runs a command to its end; kills its whole process group when its time is over. After a signal to this process it does not come back. */
 export function runCommand(
   command: string,
   args: readonly string[],
   { cwd, env, timeoutMs, onStderr = () => {} }: CommandOptions,
 ): Promise<CommandResult> {
   return new Promise((resolve) => {
+    if (finish !== undefined) return;
     const start = performance.now();
     const child = spawn(command, args, {
       ...(cwd === undefined ? {} : { cwd }),
@@ -54,15 +104,13 @@ export function runCommand(
     });
     const timer = setTimeout(() => {
       late = true;
-      try {
-        if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
-      } catch {
-        // It ended in the meantime.
-      }
+      if (child.pid !== undefined) signalGroups([child.pid], "SIGKILL");
     }, timeoutMs);
+    if (child.pid !== undefined) follow(child.pid);
     const end = (code: number) => {
       clearTimeout(timer);
-      resolve({ code, stdout, stderr, ms: performance.now() - start });
+      if (child.pid !== undefined) forget(child.pid);
+      if (finish === undefined) resolve({ code, stdout, stderr, ms: performance.now() - start });
     };
     child.on("error", (error) => {
       stderr += `Cannot run ${command}: ${error.message}\n`;

@@ -210,7 +210,7 @@ export async function run(options: RunOptions): Promise<void> {
     rmSync(tree, { recursive: true, force: true, maxRetries: 5 });
     process.exit(130);
   };
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, stop);
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, stop);
   try {
     const tests = [...new Set(options.mutants.flatMap(({ file }) => options.testsOf(file)))];
     const start = performance.now();
@@ -221,7 +221,7 @@ export async function run(options: RunOptions): Promise<void> {
     );
     await working.evaluate();
   } finally {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, stop);
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.off(signal, stop);
     killWorkers();
     rmSync(tree, { recursive: true, force: true, maxRetries: 5 });
   }

@@ -1,10 +1,11 @@
-/** The short form of `npm run kills`: an aggregator that is killed in the middle of a push. */
+/** The short form of `npm run kills`: an aggregator that is killed in the middle of a push. Wrong usage of `npm run upgrade`. */
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { isPossible, kinds, moments } from "../../scripts/kills/moments.ts";
 import type { KillRow } from "../../scripts/kills/kill.ts";
+import { runCommand } from "../../scripts/check/command.ts";
 import { findRuntime, ownRuntime, scriptCommand } from "../../scripts/check/runtimes.ts";
 
 const test = suite("npm run kills");
@@ -29,6 +30,14 @@ test("a kill that is not known is a wrong usage", async () => {
   const { code, stderr } = await run("executor:leasing");
   assert.is(code, 2);
   assert.match(stderr, "there is no executor:leasing");
+});
+
+test("bug: upgrade from a commit that is not there ended with a stack trace", async () => {
+  const [command, ...before] = scriptCommand(ownRuntime);
+  const upgrade = fileURLToPath(new URL("../../scripts/upgrade.ts", import.meta.url));
+  const { code, stderr } = await runCommand(command, [...before, upgrade, "--from", "no-such"], { timeoutMs: 60_000 });
+  assert.is(code, 2, stderr);
+  assert.match(stderr, /^Cannot read commit no-such: .+ or name another with --from\n$/);
 });
 
 // On Deno the programs' own tests kill members; one kill of the matrix is enough here.
