@@ -1,12 +1,14 @@
 /**
- * `npm run build`: writes `dist/`, all that the package has besides documents: types, the library, the programs, their pages for `man`, licences.
+ * `npm run build [-- --out DIR]`: writes `dist/`, or a new folder: all that the package has besides documents: types, the library, the
+ * programs, their pages for `man`, licences.
  *
  * @module
  */
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { join, relative } from "node:path";
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join, relative, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 import { bundleLibrary, bundlePrograms, librarySources, readManifest } from "./build/bundles.ts";
 import { programHelp } from "./build/help.ts";
 import { keepReachable } from "./build/declarations.ts";
@@ -16,11 +18,25 @@ import { runCommand } from "./check/command.ts";
 
 const compilerMs = 180_000;
 const root = fileURLToPath(new URL("..", import.meta.url));
-const dist = join(root, "dist");
+const usual = join(root, "dist");
+const dist = resolve(outOf());
+
+function outOf(): string {
+  try {
+    const { out } = parseArgs({ options: { out: { type: "string", default: usual } } }).values;
+    // A former build is replaced; nothing else is removed.
+    if (out !== usual && existsSync(out)) throw new Error(`${out} is there already: name a new folder`);
+    return out;
+  } catch (error) {
+    console.error(`Cannot run: ${error instanceof Error ? error.message : String(error)}
+Usage: npm run build [-- --out DIR]`);
+    return process.exit(2);
+  }
+}
 
 async function writeTypes(): Promise<void> {
   const compiler = join(root, "node_modules/typescript/bin/tsc");
-  const args = [compiler, "-p", join(root, "tsconfig.build.json")];
+  const args = [compiler, "-p", join(root, "tsconfig.build.json"), "--outDir", join(dist, "types")];
   const { code, stdout, stderr } = await runCommand(process.execPath, args, { cwd: root, timeoutMs: compilerMs });
   if (code !== 0) throw new Error(`Cannot write the types: tsc ended with ${code}\n${stdout}${stderr}`);
   const manifest = readManifest(root);

@@ -9,9 +9,8 @@
  *
  * @module
  */
-import { rmSync } from "node:fs";
-import { resolve } from "node:path";
 import process from "node:process";
+import { builtPrograms } from "./check/built_programs.ts";
 import { changedTests } from "./check/changed.ts";
 import { coverageLines } from "./check/coverage.ts";
 import { checkOptions, usage } from "./check/options.ts";
@@ -69,15 +68,11 @@ async function budget(): Promise<void> {
   });
 }
 
-/** The programs as the package has them, for the tests on Node. */
-const builtPrograms = resolve("node_modules/.cache/hypha/programs");
-
-async function buildPrograms(): Promise<Counts> {
-  rmSync(builtPrograms, { recursive: true, force: true });
+async function buildPrograms(outdir: string): Promise<Counts> {
   try {
     // Where Deno is all there is, nothing is bundled.
     const { bundlePrograms } = await import("./build/bundles.ts");
-    await bundlePrograms({ root: process.cwd(), outdir: builtPrograms });
+    await bundlePrograms({ root: process.cwd(), outdir });
     return { passed: 1, failed: 0, skipped: 0 };
   } catch (error) {
     run.say(`Cannot build the programs: ${error instanceof Error ? error.message : String(error)}`);
@@ -87,8 +82,9 @@ async function buildPrograms(): Promise<Counts> {
 
 /** All test files: on both runtimes, but for the slow ones, which run on the first alone unless `--all` is given. */
 async function wholeTests(): Promise<void> {
+  const programs = builtPrograms();
   if (runtimes.includes("node")) {
-    await run.part("programs", buildPrograms);
+    await run.part("programs", () => buildPrograms(programs));
   }
   const slow = slowFiles();
   const files = slowFirst(testFiles("tests"));
@@ -96,7 +92,7 @@ async function wholeTests(): Promise<void> {
   const [first] = runtimes;
   for (const runtime of runtimes) {
     const chosen = options.all || runtime === first ? files : files.filter((file) => !(file in slow));
-    await run.tests(runtime, chosen, { group, env: { BUILT_PROGRAMS: builtPrograms } });
+    await run.tests(runtime, chosen, { group, env: { BUILT_PROGRAMS: programs } });
     const left = files.length - chosen.length;
     if (left > 0) {
       run.say(`Left out on ${runtime}: ${left} slow files, which ran on ${first} (npm test -- --all runs them)`);

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runCommand } from "./command.ts";
@@ -26,8 +26,17 @@ const binary = (runtime: Runtime) => startable(findRuntime(runtime) ?? runtime);
 
 interface Manifest {
   readonly name: string;
+  readonly files: readonly string[];
   readonly exports: Readonly<Record<string, unknown>>;
   readonly bin: Readonly<Record<string, string>>;
+}
+
+/** Copies what the package holds besides `dist/`, and what npm reads to pack it. */
+function layDocuments(folder: string): Manifest {
+  const manifest = JSON.parse(readFileSync("package.json", "utf8")) as Manifest;
+  const names = manifest.files.filter((name) => name !== "dist");
+  for (const name of ["package.json", ".gitignore", ...names]) cpSync(name, join(folder, name), { recursive: true });
+  return manifest;
 }
 
 function importer(manifest: Manifest): string {
@@ -72,14 +81,15 @@ export async function smokePackage(runtimes: readonly Runtime[]): Promise<SmokeR
     return error === undefined;
   };
   try {
-    if (!(await attempt("build", binary("node"), ["--no-warnings", "scripts/build.ts"]))) {
-      return results;
-    }
+    // Not in the clone: another process may use its dist/.
+    const packed = join(folder, "packed");
+    const manifest = layDocuments(packed);
+    const buildArgs = ["--no-warnings", "scripts/build.ts", "--out", join(packed, "dist")];
+    if (!(await attempt("build", binary("node"), buildArgs))) return results;
     const packArgs = ["pack", "--ignore-scripts", "--pack-destination", folder];
-    if (!(await attempt("pack", "npm", packArgs))) return results;
+    if (!(await attempt("pack", "npm", packArgs, packed))) return results;
     const tarball = readdirSync(folder).find((name) => name.endsWith(".tgz"));
     if (tarball === undefined) return [...results, { what: "pack", error: "no tarball was written" }];
-    const manifest = JSON.parse(readFileSync("package.json", "utf8")) as Manifest;
     writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "consumer", private: true, type: "module" }));
     writeFileSync(join(folder, "import.mjs"), `import process from "node:process";\n${importer(manifest)}`);
     const install = ["install", `./${tarball}`, "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error"];

@@ -1,8 +1,10 @@
 /** `npm test` as a program reads it: counts, exit codes, and with `--json` one object and nothing else. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import process from "node:process";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { builtPrograms } from "../../scripts/check/built_programs.ts";
 import { runCommand } from "../../scripts/check/command.ts";
 import { needing } from "../support/prerequisites.ts";
 
@@ -42,6 +44,16 @@ test("wrong usage exits 2 and says how", async () => {
   const { code, stdout, stderr } = await npmTest("--runtime", "bun", "--json");
   assert.equal([code, stdout], [2, ""]);
   assert.match(stderr, "Usage: npm test");
+});
+
+npm("bug: two npm test at once removed each other's programs", () => {
+  const [own, other] = [builtPrograms(), builtPrograms()];
+  assert.not.equal(own, other);
+  const [removeOwn, removeOther] = process.listeners("exit").slice(-2) as [() => void, () => void];
+  removeOwn();
+  assert.equal([existsSync(own), existsSync(other)], [false, true]);
+  removeOther();
+  assert.not.ok(existsSync(other));
 });
 
 npm.run();

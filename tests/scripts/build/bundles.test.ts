@@ -116,4 +116,19 @@ test("each export has a file, and together they import each package of dependenc
   assert.equal([...packages].sort(), Object.keys(manifest.dependencies).sort());
 });
 
+if (!("Deno" in globalThis)) {
+  test("bug: the package that npm test tries was built in the clone, over the dist/ of others", async () => {
+    const out = join(folder, "out");
+    const before = existsSync("dist") ? statSync("dist").ino : 0;
+    const [command, ...flags] = scriptCommand("node");
+    const build = [...flags, "scripts/build.ts", "--out", out];
+    const { code, stderr } = await runCommand(command, build, { timeoutMs: 180_000 });
+    assert.is(code, 0, stderr);
+    assert.equal(readdirSync(out).toSorted(), ["LICENSES.txt", "library", "man", "programs", "types"]);
+    const again = await runCommand(command, build, { timeoutMs: 60_000 });
+    assert.is(again.code, 2, "nothing that is there is removed");
+    assert.is(existsSync("dist") ? statSync("dist").ino : 0, before);
+  });
+}
+
 test.run();
