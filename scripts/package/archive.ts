@@ -5,7 +5,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { copyFileSync, cpSync, createReadStream, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, createReadStream, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { pipeline } from "node:stream/promises";
@@ -48,9 +48,10 @@ export async function layOut(
     }));
   }
   cpSync(join(root, "docs/systemd"), join(folder, "systemd"), { recursive: true });
-  cpSync(join(root, "docs"), join(folder, "doc/docs"), { recursive: true });
-  for (const name of ["README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE"]) {
-    copyFileSync(join(root, name), join(folder, "doc", name));
+  // The documents of the npm package: together they have what their pages link to.
+  const { files } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { files: readonly string[] };
+  for (const name of files.filter((each) => each !== "dist")) {
+    cpSync(join(root, name), join(folder, "doc", name), { recursive: true });
   }
   writeFileSync(join(folder, "doc/LICENSES.txt"), licenses);
 }

@@ -4,7 +4,7 @@
 #   sh install.sh [--prefix DIR] [--units]
 #
 # --prefix DIR   where: programs to DIR/bin, pages for man to DIR/share/man (default /usr/local)
-# --units        the units of systemd too, to DIR/lib/systemd/system
+# --units        the units of systemd too, to DIR/lib/systemd/system; DIR is /usr or /usr/local, or ends so (the root of an image)
 #
 # An installed version is replaced; programs that run keep theirs until they are restarted.
 set -eu
@@ -18,11 +18,22 @@ prefix=/usr/local
 units=no
 while [ $# -gt 0 ]; do
   case $1 in
-    --prefix) [ $# -ge 2 ] || fail "--prefix needs a folder"; prefix=$2; shift 2 ;;
+    --prefix) [ -n "${2-}" ] || fail "--prefix needs a folder"; prefix=$2; shift 2 ;;
     --units) units=yes; shift ;;
     *) fail "unknown argument $1; known are --prefix DIR and --units" ;;
   esac
 done
+
+prefix=${prefix%/}
+case $prefix in
+  /*) ;;
+  *) prefix=$PWD/$prefix ;;
+esac
+# systemd looks for units and for programs in its own folders alone.
+case $units$prefix in
+  no* | */usr | */usr/local) ;;
+  *) fail "--units needs the prefix /usr or /usr/local: systemd finds no unit and no program in $prefix" ;;
+esac
 
 command -v sha256sum > /dev/null || fail "sha256sum is missing (Debian: coreutils)"
 here=$(cd "$(dirname "$0")" && pwd)
@@ -45,6 +56,10 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 tar -xzf "$archive" -C "$work" --strip-components 1
 
+# Also of a libc that is too old, or a file system that runs no programs: what is installed stays then.
+version=$("$work/bin/hypha" certutil --version 2> "$work/said") ||
+  fail "the program of $here/$archive does not run on this machine: $(cat "$work/said")"
+
 # The executable first, in one step: the links of a former version start the new one.
 mv -f "$work/bin/hypha" "$prefix/bin/hypha"
 for link in "$work"/bin/hypha-*; do
@@ -63,7 +78,7 @@ rm -rf "$prefix/share/doc/hypha"
 place doc "$prefix/share/doc/hypha"
 [ "$units" = no ] || place systemd "$prefix/lib/systemd/system"
 
-printf 'Installed %s in %s\n' "$("$prefix/bin/hypha" certutil --version | sed 's/hypha-certutil v/hypha /')" "$prefix"
+printf 'Installed %s in %s\n' "hypha ${version#hypha-certutil v}" "$prefix"
 case :$PATH: in
   *:"$prefix/bin":*) ;;
   *) printf 'Put it on the path: export PATH="%s/bin:$PATH"\n' "$prefix" ;;

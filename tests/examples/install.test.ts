@@ -18,6 +18,7 @@ import process from "node:process";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { runCommand } from "../../scripts/check/command.ts";
+import { linksOutside } from "../../scripts/check/package_links.ts";
 import { findProgram } from "../../scripts/check/prerequisites.ts";
 import { argumentsOf, copiesOf, type Stage, stagesOf } from "../support/containerfile.ts";
 import { needing } from "../support/prerequisites.ts";
@@ -80,6 +81,57 @@ test("bug: install.sh took the names of several archives for one", async () => {
   assert.match(await complaint(other, own), `${own} is not the file that SHA256SUMS names`);
   assert.match(await complaint(own, next, other), `names several archives for this machine: ${own} ${next}`);
   assert.match(await complaint(other), `${other} is for another machine than this one`);
+});
+
+/** A release whose program is this script. */
+async function scriptedRelease(name: string, script: string): Promise<string> {
+  const place = join(folder, name);
+  const packed = join(place, "packed");
+  const parts = ["bin", "man", "completions/bash", "completions/zsh", "completions/fish", "doc", "systemd"];
+  for (const part of parts) {
+    mkdirSync(join(packed, part), { recursive: true });
+    writeFileSync(join(packed, part, part === "bin" ? "hypha-gateway" : "file"), "");
+  }
+  writeFileSync(join(packed, "bin/hypha"), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  const archive = `hypha-1.0.0-${process.platform}-${process.arch}.tar.gz`;
+  await must("tar", "-czf", join(place, archive), "-C", place, "packed");
+  copyFileSync("scripts/package/install.sh", join(place, "install.sh"));
+  await must("sh", "-c", `cd '${place}' && sha256sum ${archive} > SHA256SUMS`);
+  return join(place, "install.sh");
+}
+
+needing(test, "tar")(
+  "bug: a relative prefix was taken from the installer's folder, not from the caller's",
+  async () => {
+    const script = await scriptedRelease("relative", "echo hypha-certutil v1.0.0");
+    const printed = await must("sh", "-c", `cd '${folder}' && sh '${script}' --prefix here/usr/local/ --units`);
+    const prefix = join(folder, "here/usr/local");
+    assert.match(printed, `Installed hypha 1.0.0 in ${prefix}\n`);
+    assert.equal(readdirSync(join(prefix, "bin")).toSorted(), ["hypha", "hypha-gateway"]);
+    assert.equal(readdirSync(join(prefix, "lib/systemd/system")), ["file"]);
+    const { code, stderr } = await run("sh", script, "--prefix", "");
+    assert.equal([code, stderr], [1, "Cannot install: --prefix needs a folder\n"]);
+  },
+);
+
+needing(test, "tar")("bug: a program that does not run replaced one that did, and was called installed", async () => {
+  const prefix = join(folder, "kept");
+  await must("sh", await scriptedRelease("running", "echo hypha-certutil v1.0.0"), "--prefix", prefix);
+  const broken = await scriptedRelease("broken", "echo GLIBC_2.99 not found >&2; exit 1");
+  const { code, stdout, stderr } = await run("sh", broken, "--prefix", prefix);
+  assert.equal([code, stdout], [1, ""]);
+  assert.match(stderr, /^Cannot install: .* does not run on this machine: GLIBC_2\.99 not found\n$/);
+  assert.is(await must(join(prefix, "bin/hypha")), "hypha-certutil v1.0.0\n");
+  assert.equal(readdirSync(prefix).toSorted(), ["bin", "share"]);
+});
+
+needing(test, "tar")("bug: units went where systemd reads none, with programs that it does not find", async () => {
+  const script = await scriptedRelease("units", "echo hypha-certutil v1.0.0");
+  const prefix = join(folder, "opt");
+  const { code, stderr } = await run("sh", script, "--prefix", prefix, "--units");
+  assert.is(code, 1);
+  assert.match(stderr, /^Cannot install: --units needs the prefix \/usr or \/usr\/local/);
+  assert.throws(() => readdirSync(prefix), /ENOENT/);
 });
 
 test("the page's commands are there", () => {
@@ -154,6 +206,8 @@ if (!("Deno" in globalThis)) {
       const { bin } = JSON.parse(readFileSync("package.json", "utf8")) as { bin: object };
       assert.equal(readdirSync(join(prefix, "bin")).toSorted(), Object.keys(bin).toSorted());
       assert.equal(readdirSync(join(prefix, "lib/systemd/system")).toSorted(), readdirSync("docs/systemd").toSorted());
+      // bug: README's links to the architecture, to the examples and others led nowhere.
+      assert.equal(linksOutside(join(prefix, "share/doc/hypha")), []);
       assert.match(await must("man", "-l", join(prefix, "share/man/man1/hypha-ca.1")), "hypha-ca init");
       await must("bash", "-n", join(prefix, "share/bash-completion/completions/hypha-ca"));
       for (const library of await librariesOf(join(prefix, "bin/hypha"))) {
