@@ -57,7 +57,7 @@ async function install() {
   const flags = ["--include=dev", "--ignore-scripts=false", "--engine-strict=false", "--loglevel=error"];
   const status = await run("npm", ["ci", "--no-audit", "--no-fund", ...flags], { stdio: ["inherit", 2, 2] });
   if (status === 0) return writeFileSync(stamp, locked);
-  console.error("Cannot install: npm ci failed (see the reason above). Try again with: npm ci");
+  console.error("Cannot install: npm ci failed (see the reason above). Try again with: node scripts/ensure.mjs");
   process.exit(status);
 }
 

@@ -14,7 +14,8 @@ export const publicHalfHint =
 const remedies = {
   "uri":
     "Write it as pkcs11:token=LABEL;object=KEY?module-path=/PATH/TO/MODULE.so&pin-source=file:/PATH/TO/PIN (RFC 7512).",
-  "package-missing": "Install the package koffi, which calls the token's module: npm install koffi.",
+  "package-missing":
+    "Install the package koffi, which calls the token's module: npm install koffi; npm install -g koffi where hypha-runtime is installed with -g.",
   "not-supported-here": "Use the programs of the npm package hypha-runtime.",
   "not-permitted": "Give Deno this permission, or start the program on Node.",
   "module-missing": "Correct module-path: the library of the token's vendor, such as /usr/lib/softhsm/libsofthsm2.so.",

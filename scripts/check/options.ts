@@ -35,7 +35,7 @@ function runtimesFor(asked: string | undefined, fast: boolean): readonly Runtime
   const here = availableRuntimes();
   if (asked === undefined) return fast ? here.slice(0, 1) : here;
   if (asked !== "node" && asked !== "deno") return usage(`--runtime ${asked} is not known`);
-  if (!here.includes(asked)) return usage(`--runtime ${asked}: it is not here (npm ci installs it)`);
+  if (!here.includes(asked)) return usage(`--runtime ${asked}: it is not here (node scripts/ensure.mjs installs it)`);
   return [asked];
 }
 

@@ -46,7 +46,7 @@ export function findBinary(runtime: Runtime): string | undefined {
 export function missing(runtime: Runtime): string {
   return runtime === "node"
     ? `no Node ${nodeMin} or newer in PATH: https://nodejs.org/en/download`
-    : `no Deno ${denoMin} or newer in PATH: npm ci installs one`;
+    : `no Deno ${denoMin} or newer in PATH: node scripts/ensure.mjs installs one`;
 }
 
 /** The absolute path of a runtime's binary, for those that cannot go on without it. */

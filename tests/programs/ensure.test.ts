@@ -63,6 +63,8 @@ test("an installation that fails gives its lock up", async () => {
   const { code, stderr } = await ensure(tree);
   assert.is(code, 7);
   assert.match(stderr, "Cannot install: npm ci failed");
+  // bug: it advised npm ci, which says nothing here (loglevel=silent), and after which the next command installed once more.
+  assert.match(stderr, "Try again with: node scripts/ensure.mjs\n");
   assert.not.ok(existsSync(join(tree, ".installing")));
 });
 
