@@ -14,6 +14,7 @@ import { NoScenario, readScenario } from "./simulate/read_scenario.ts";
 import { replay } from "./simulate/replay.ts";
 import { chooseScenario, simulate, type SimulateOptions, textOf } from "./simulate/simulate.ts";
 import { runtimeOf, startUnder } from "./simulate/runtime.ts";
+import { unreadFlag } from "./simulate/unread_flags.ts";
 import { simulateWideRevocation } from "./simulate/wide_revocation.ts";
 import { replayWitnesses, simulateWitnesses } from "./simulate/witnesses.ts";
 import { tracePage } from "./simulate/trace_page.ts";
@@ -95,6 +96,12 @@ function readOptions(args: readonly string[]) {
   const hunting = numberOf("hunt", values.hunt, 0);
   const { json, trace, runtime, replay, scenario, help, witnesses, revocation } = values;
   if (revocation && !values.wide) throw new Usage("--revocation takes --wide too");
+  const ofAll = ["json", "runtime", "help"];
+  const unread = unreadFlag(
+    Object.entries(values).filter(([name, value]) => value !== undefined && value !== false && !ofAll.includes(name))
+      .map(([name]) => name),
+  );
+  if (unread !== undefined) throw new Usage(unread);
   const members = isOfMembers ? { ...options, approvals, hardware, faults: membersFaultsOf(values.faults) } : undefined;
   return { options, members, witnesses, revocation, json, trace, runtime, replay, scenario, hunting, help };
 }
