@@ -7,12 +7,14 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { isToCheck } from "./program/check_flag.ts";
 import { configurationPage } from "./program/configuration_page.ts";
 
+const check = isToCheck("configuration");
 const page = fileURLToPath(new URL("../docs/configuration.md", import.meta.url));
 const text = configurationPage();
 const isCurrent = existsSync(page) && readFileSync(page, "utf8") === text;
-if (process.argv.includes("--check")) {
+if (check) {
   const message = isCurrent
     ? "docs/configuration.md is current"
     : "docs/configuration.md is out of date: npm run configuration";

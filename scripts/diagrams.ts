@@ -12,7 +12,9 @@ import type { AnyStateMachine, AnyStateNode } from "xstate";
 import { lateTrainingMachine } from "../actors/scheduler/late_training.ts";
 import { enrolmentMachine } from "../actors/enrolment/enrolment.ts";
 import { simulatedMachines, witnessMachines } from "../actors/simulation/mod.ts";
+import { isToCheck } from "./program/check_flag.ts";
 
+const check = isToCheck("diagrams");
 const page = fileURLToPath(new URL("../docs/machines.md", import.meta.url));
 
 interface Transition {
@@ -81,7 +83,7 @@ function labelOf(eventType: string): string {
 
 const text = textOf([...simulatedMachines, ...witnessMachines, enrolmentMachine, lateTrainingMachine]);
 const isCurrent = existsSync(page) && readFileSync(page, "utf8") === text;
-if (process.argv.includes("--check")) {
+if (check) {
   process.stdout.write(
     isCurrent ? "docs/machines.md is current\n" : "docs/machines.md is out of date: npm run diagrams\n",
   );

@@ -8,8 +8,10 @@ import { readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { withTable } from "./attack/cell/table.ts";
+import { isToCheck } from "./program/check_flag.ts";
 import { executorsTables } from "./program/executors_tables.ts";
 
+const check = isToCheck("executors");
 const path = fileURLToPath(new URL("../docs/executors.md", import.meta.url));
 const page = readFileSync(path, "utf8");
 let made = page;
@@ -22,7 +24,7 @@ for (const [marks, table] of executorsTables()) {
   made = next;
 }
 if (made === page) process.exit(0);
-if (process.argv.includes("--check")) {
+if (check) {
   console.error("docs/executors.md is out of date: npm run executors");
   process.exit(1);
 }

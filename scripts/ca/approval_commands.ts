@@ -11,7 +11,7 @@ import { loadCaConfig } from "../../actors/ca/ca_config.ts";
 import type { StatedPolicy } from "../../actors/certutil/approval/approvers.ts";
 import type { ApprovalPolicy, OperationName } from "../../pki/approval/approval_policy.ts";
 import { optionalFlag, passinFlag } from "../certutil/flags.ts";
-import { ask, CommandRefused, configFlag, print, printJson } from "./asking.ts";
+import { ask, CommandRefused, configFlag, print, printJson, WrongUsage } from "./asking.ts";
 
 /** A request that waits, as the CA answers. */
 export interface WaitingAnswer {
@@ -68,7 +68,7 @@ export interface GivenPolicy extends Omit<StatedPolicy, "threshold"> {
 export const statedPolicy = Effect.fnUntraced(function* ({ approvers, threshold, operations }: GivenPolicy) {
   if (approvers.length === 0 && threshold === undefined && operations === undefined) return undefined;
   if (approvers.length === 0 || threshold === undefined) {
-    return yield* new CommandRefused({ detail: "--approver and --threshold go together." });
+    return yield* new WrongUsage({ detail: "--approver and --threshold go together." });
   }
   const { policyFrom } = yield* Effect.promise(() => import("../../actors/certutil/approval/approvers.ts"));
   return yield* policyFrom({ approvers, threshold, operations: operations ?? operationFlags });
@@ -131,7 +131,7 @@ const change = Command.make(
     Effect.gen(function* () {
       const policy = yield* statedPolicy(stated);
       if (policy === undefined) {
-        return yield* new CommandRefused({ detail: "Give all approvers of the new policy, and --threshold." });
+        return yield* new WrongUsage({ detail: "Give all approvers of the new policy, and --threshold." });
       }
       const waits = yield* ask(config, "POST /ca/change-approvers", { policy: policy.line });
       yield* print(waitingText(waits as WaitingAnswer));
@@ -186,9 +186,7 @@ const requests = Command.make(
   ({ config, id, out }) =>
     Effect.gen(function* () {
       if (id._tag === "None") {
-        return yield* out === undefined
-          ? listRequests(config)
-          : new CommandRefused({ detail: "Give an ID with --out." });
+        return yield* out === undefined ? listRequests(config) : new WrongUsage({ detail: "Give an ID with --out." });
       }
       const { answer, request } = yield* readRequest(config, id.value);
       const { describeRequest } = yield* loadDescription;
@@ -261,7 +259,7 @@ const approve = Command.make(
     Effect.gen(function* () {
       const { config, key, approval } = flags;
       if (key !== undefined && approval !== undefined) {
-        return yield* new CommandRefused({ detail: "Give --key or --approval." });
+        return yield* new WrongUsage({ detail: "Give --key or --approval." });
       }
       if (key === undefined && approval === undefined) return yield* decide("approved", { config, id, by: userName() });
       const line = yield* approvalFor(id, flags);

@@ -17,6 +17,13 @@ export class CommandRefused extends Data.TaggedError("CommandRefused")<{ readonl
   }
 }
 
+/** Flags and arguments that do not go together, or that are missing. */
+export class WrongUsage extends Data.TaggedError("WrongUsage")<{ readonly detail: string }> {
+  override get message(): string {
+    return this.detail;
+  }
+}
+
 /** The configuration's path. */
 export const configFlag = Flag.String("config").pipe(
   Flag.withAlias("c"),

@@ -11,7 +11,7 @@ import { revocationReasons } from "../../pki/issue/mod.ts";
 import { optionalFlag, splitNames } from "../certutil/flags.ts";
 import { escapeUnsafe } from "../program/log_line.ts";
 import { approvalCommands, policyFlags, statedPolicy, type WaitingAnswer, waitingText } from "./approval_commands.ts";
-import { ask, CommandRefused, configFlag, print, printJson, requiredFlag } from "./asking.ts";
+import { ask, configFlag, print, printJson, requiredFlag, WrongUsage } from "./asking.ts";
 import { lifeCommands } from "./life_commands.ts";
 
 const init = Command.make(
@@ -197,7 +197,7 @@ const revoke = Command.make(
   ({ config, names, serial, reason }) =>
     Effect.gen(function* () {
       if ((names.length > 0) === (serial !== undefined)) {
-        return yield* new CommandRefused({ detail: "Give names or --serial." });
+        return yield* new WrongUsage({ detail: "Give names or --serial." });
       }
       const target = serial === undefined ? { names } : { serial };
       const done = yield* ask(config, "POST /ca/revoke", { ...target, reason });

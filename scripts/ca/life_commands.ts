@@ -11,7 +11,7 @@ import type { ConfiguredCas } from "../../actors/ca/authorities_fact.ts";
 import { loadCaConfig } from "../../actors/ca/ca_config.ts";
 import { optionalFlag } from "../certutil/flags.ts";
 import { type WaitingAnswer, waitingText } from "./approval_commands.ts";
-import { ask, CommandRefused, configFlag, print } from "./asking.ts";
+import { ask, configFlag, print, WrongUsage } from "./asking.ts";
 
 const backup = Command.make(
   "backup",
@@ -70,7 +70,7 @@ const rotate = Command.make(
   ({ config, cert, key }) =>
     Effect.gen(function* () {
       if ((cert === undefined) !== (key === undefined)) {
-        return yield* new CommandRefused({ detail: "--cert and --key go together." });
+        return yield* new WrongUsage({ detail: "--cert and --key go together." });
       }
       const { rotate, RotationRefused } = yield* Effect.promise(() => import("../../actors/ca/rotate.ts"));
       const isRevoked = (id: string) =>
@@ -105,7 +105,7 @@ const restore = Command.make(
     Effect.gen(function* () {
       const isNumber = above !== undefined && /^\d{1,40}$/.test(above);
       if (alone ? crls.length > 0 || !isNumber : crls.length === 0 || above !== undefined) {
-        return yield* new CommandRefused({ detail: "Give --crl FILE, or --alone with --above NUMBER." });
+        return yield* new WrongUsage({ detail: "Give --crl FILE, or --alone with --above NUMBER." });
       }
       const { restore } = yield* Effect.promise(() => import("../../actors/ca/restore.ts"));
       const newest = alone ? { above: BigInt(above ?? "") } : { files: crls };

@@ -23,5 +23,8 @@ export function outcomeOf(name: string, exit: Exit.Exit<unknown, unknown>): Prog
   const message = error instanceof Error ? error.message : String(error);
   // By its tag: the module of a CA's configuration would be loaded by programs that have none.
   const isConfig = Predicate.isTagged(error, "CaConfigError") && (error as { mayPass?: boolean }).mayPass !== true;
-  return { code: isConfig ? 2 : 1, notice: `${name}: ${escapeUnsafe(message)}` };
+  return {
+    code: isConfig || Predicate.isTagged(error, "WrongUsage") ? 2 : 1,
+    notice: `${name}: ${escapeUnsafe(message)}`,
+  };
 }

@@ -237,6 +237,22 @@ async function issuerId(): Promise<string> {
 
 test("bug: a wrong configuration was 1. Wrong usage and a wrong configuration are 2, what cannot be run is 1 and says why", async () => {
   assert.is((await command("token", ...config, "--role", "ca", "--name", "x")).code, 2);
+  // bug: flags that do not go together, and those that are missing, exited 1.
+  for (
+    const [complaint, ...args] of [
+      ["Give names or --serial", "revoke"],
+      ["--cert and --key go together", "rotate", "--cert", "next.pem"],
+      ["Give --crl FILE", "restore", "backup.sqlite"],
+      ["--approver and --threshold go together", "approvers", "--threshold", "2"],
+      ["Give all approvers", "change-approvers"],
+      ["Give an ID with --out", "requests", "--out", "request.json"],
+      ["Give --key or --approval", "approve", "1", "--key", "a.pem", "--approval", "b.json"],
+    ]
+  ) {
+    const { code, stderr } = await command(...args, ...config);
+    assert.is(code, 2, `${args.join(" ")}: ${stderr}`);
+    assert.match(stderr, complaint ?? "");
+  }
   chmodSync(file("ca-key.pem"), 0o640);
   const open = await command("run", ...config);
   assert.equal([open.code, /chmod 600/.test(open.stderr)], [2, true]);

@@ -1,8 +1,11 @@
 /** The page of all configuration keys is that of the schema. */
+import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { keysOf } from "../../actors/config/keys.ts";
+import { ownRuntime, scriptCommand } from "../../scripts/check/runtimes.ts";
 import { configurationPage } from "../../scripts/program/configuration_page.ts";
 
 const test = suite("configurationPage()");
@@ -14,6 +17,16 @@ test("docs/configuration.md is current", () => {
   const written = readFileSync(new URL("../../docs/configuration.md", import.meta.url), "utf8");
   assert.ok(written === page, "docs/configuration.md is out of date: npm run configuration");
 });
+
+for (const name of ["configuration", "diagrams", "executors_page", "outcomes"]) {
+  test(`bug: ${name} with a misspelt --check wrote its page`, () => {
+    const [command, ...before] = scriptCommand(ownRuntime);
+    const script = fileURLToPath(new URL(`../../scripts/${name}.ts`, import.meta.url));
+    const { status, stderr } = spawnSync(command, [...before, script, "--chek"], { encoding: "utf8", timeout: 60_000 });
+    assert.is(status, 2, stderr);
+    assert.match(stderr, /^Cannot run: .*--chek/);
+  });
+}
 
 for (const role of ["gateway", "scheduler", "worker", "data"] as const) {
   test(`has a row for every key of a ${role}`, () => {
