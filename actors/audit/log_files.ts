@@ -19,6 +19,7 @@ import {
 } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
+import { syncFolderNow } from "../files/sync_folder.ts";
 import type { Chunk } from "./log_chain.ts";
 import { segmentFile } from "./segments.ts";
 
@@ -85,17 +86,5 @@ export function cutFile(path: string, length: number): void {
     fsyncSync(file);
   } finally {
     closeSync(file);
-  }
-}
-
-/** Makes a new file last through a power cut where the file system can; not every one lets a folder be synced. */
-function syncFolderNow(dir: string): void {
-  const folder = openSync(dir, "r");
-  try {
-    fsyncSync(folder);
-  } catch {
-    // The file itself is synced.
-  } finally {
-    closeSync(folder);
   }
 }

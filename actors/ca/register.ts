@@ -180,6 +180,20 @@ export class Register {
     }
   }
 
+  /**
+   * Moves what was committed from the log into the file, synced. Fails where a part of it stays: closing would say nothing, and the file
+   * alone is no register then.
+   */
+  settle(): Result.Result<void, RegisterFailure> {
+    return Result.try({
+      try: () => {
+        const { busy, log } = this.#database.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get() ?? {};
+        if (busy !== 0 || log !== 0) throw failure(this.file, "unusable", "its log could not be moved into it");
+      },
+      catch: (error) => registerFailureOf(this.file, error),
+    });
+  }
+
   /** Closes the file and ends the threads. */
   close(): void {
     this.lists.end();

@@ -7,10 +7,12 @@
  * @module
  */
 import { chmodSync, constants, copyFileSync, existsSync, renameSync, rmSync } from "node:fs";
+import { dirname } from "node:path";
 import { Data, Effect, Result } from "effect";
 import { isSignedBy } from "../../pki/crl.ts";
 import { revokedEntries } from "../../pki/issue/revoked_entries.ts";
 import { plainSerial } from "../certutil/revocation_record.ts";
+import { syncFolderNow } from "../files/sync_folder.ts";
 import { lapseAll } from "./approval_rows.ts";
 import type { CaConfig, CaConfigError } from "./ca_config.ts";
 import type { CaRefused } from "./ca_refused.ts";
@@ -75,10 +77,18 @@ export function restore({ config, backup, newest }: RestoreRequest, at: Date): E
     });
     const restored = yield* Effect.acquireUseRelease(
       openAuthority(config, () => {}, { file: aside }),
-      (ca) => mergeAndPublish(ca, newest, at),
+      (ca) => Effect.tap(mergeAndPublish(ca, newest, at), () => Effect.fromResult(ca.register.settle())),
       (ca) => Effect.sync(() => ca.register.close()),
     );
-    renameSync(aside, target);
+    yield* Effect.try({
+      try: () => {
+        // The file moves alone.
+        if (existsSync(`${aside}-wal`)) throw new Error(`${aside}-wal is left`);
+        renameSync(aside, target);
+        syncFolderNow(dirname(target));
+      },
+      catch: (error) => new RestoreFailed({ detail: (error as Error).message }),
+    });
     return restored;
   }).pipe(Effect.ensuring(Effect.sync(() => removeAside(aside))));
 }

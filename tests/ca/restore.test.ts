@@ -1,5 +1,5 @@
 /** A restored register: no lower number, no lost revocation, and what was issued since its backup is learnt. */
-import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
@@ -8,7 +8,7 @@ import type { CaAlarm } from "../../actors/ca/alarm.ts";
 import { type CaConfig, parseCaConfig } from "../../actors/ca/ca_config.ts";
 import type { CertificateAuthority } from "../../actors/ca/certificate_authority.ts";
 import { certificateOf } from "../../actors/ca/certificate_rows.ts";
-import { crlOf, derOf, enterRevocations } from "../../actors/ca/crl_rows.ts";
+import { crlOf, derOf, enterRevocations, lastPosition } from "../../actors/ca/crl_rows.ts";
 import { enrol } from "../../actors/ca/enrol.ts";
 import { openAuthority } from "../../actors/ca/open_authority.ts";
 import { reenrol } from "../../actors/ca/reenrol.ts";
@@ -20,6 +20,7 @@ import { parseCertificate } from "../../pki/certificate.ts";
 import { parseCrl } from "../../pki/crl.ts";
 import { revokedEntries } from "../../pki/issue/revoked_entries.ts";
 import { codeOf, type TestAuthority, testAuthority, testCsr } from "../support/authority.ts";
+import { programCommand, startCommand } from "../support/program.ts";
 
 const test = suite("a restored register");
 const address = "10.0.0.1";
@@ -48,15 +49,18 @@ const serialsOf = (ca: CertificateAuthority) =>
 
 /** Revocations of an earlier time. */
 function crowd({ register, issuerId: issuer }: CertificateAuthority, count: number, at: Date): void {
-  const rows = Array.from({ length: count }, (_, index) => ({
-    ...{ position: index + 1, issuer, serial: (0x4000_0000 + index).toString(16).padEnd(40, "7") },
-    ...{ revoked: +at, reason: "superseded" as const, not_after: null },
+  Result.getOrThrow(register.transaction((all) => {
+    const before = lastPosition(all);
+    const rows = Array.from({ length: count }, (_, index) => ({
+      ...{ position: before + 1 + index, issuer, serial: (0x4000_0000 + before + index).toString(16).padEnd(40, "7") },
+      ...{ revoked: +at, reason: "superseded" as const, not_after: null },
+    }));
+    return Result.succeed(enterRevocations(all, rows));
   }));
-  Result.getOrThrow(register.transaction((all) => Result.succeed(enterRevocations(all, rows))));
 }
 
 /** A CA that lost its register an hour after a backup, and revoked and issued meanwhile. */
-async function lost(revokedBefore = 0) {
+async function lost(revokedBefore = 0, revokedSince = 0) {
   const from = new Date();
   const world = await testAuthority({ from });
   crowd(world.ca, revokedBefore, from);
@@ -67,6 +71,7 @@ async function lost(revokedBefore = 0) {
   Result.getOrThrow(world.ca.register.transaction((rows) => Result.succeed(enterBackup(rows, from))));
   Result.getOrThrow(await world.ca.register.backup(backup));
   const at = (minutes: number) => new Date(+from + minutes * minuteMs);
+  crowd(world.ca, revokedSince, at(5));
   const since = { unknown: await node(world, "unknown", at(10)), other: await node(world, "other", at(11)) };
   const csr = (await testCsr("known", before.known.keyPem)).der;
   const renewed = await Effect.runPromise(
@@ -94,7 +99,9 @@ async function lost(revokedBefore = 0) {
     'key_pem = "key.pem"',
     'state_dir = "state"',
   ];
-  const config = Result.getOrThrow(parseCaConfig(join(world.folder, "ca.toml"), [...lines, ...more].join("\n")));
+  const [configFile, toml] = [join(world.folder, "ca.toml"), [...lines, ...more].join("\n")];
+  writeFileSync(configFile, toml);
+  const config = Result.getOrThrow(parseCaConfig(configFile, toml));
   const newest = { files: [join(world.folder, "newest.crl")] };
   return { ...world, ...before, ...since, ahead, renewed, unused, backup, config, newest, last, at };
 }
@@ -246,6 +253,21 @@ test("nothing is restored without the newest list, from an older one, or over a 
   renameSync(join(config.stateDir, "ca.db"), join(folder, "away.db"));
   copyFileSync(backup, join(folder, "again.db"));
   assert.is(await detailOf(world.newest, join(folder, "again.db")), "restored");
+  rmSync(folder, { recursive: true });
+});
+
+test("bug: restored was said of a register whose changes were in a log that was deleted: no room for them in its file", async () => {
+  const { config, backup, folder } = await lost(3_000, 200);
+  // The backup and the log have room under this limit, the restored register has not.
+  const kib = Math.ceil(statSync(backup).size / 1_024) + 4;
+  const args = ["restore", "-c", join(folder, "ca.toml"), backup, "--crl", join(folder, "newest.crl")];
+  const { code, stderr } = await startCommand("bash", [
+    ...["-c", 'trap "" XFSZ; ulimit -f "$0"; exec "$@"', String(kib)],
+    ...programCommand("gateway", args, { script: new URL("../../scripts/hypha_ca.ts", import.meta.url) }),
+  ]).ended;
+  assert.is(code, 1, stderr);
+  assert.match(stderr, /Cannot use register .*ca\.db\.restoring/);
+  assert.equal(readdirSync(config.stateDir), [], "no part of it is left");
   rmSync(folder, { recursive: true });
 });
 

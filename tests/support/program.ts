@@ -73,12 +73,22 @@ process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
 
 /** Starts a role's program. */
 export function startProgram(role: Role, args: readonly string[], options: StartOptions = {}): Running {
+  const [command = "", ...rest] = programCommand(role, args, options);
+  return startCommand(command, rest, options);
+}
+
+/** The command that starts a role's program. */
+export function programCommand(
+  role: Role,
+  args: readonly string[],
+  options: Pick<StartOptions, "permissions" | "script"> = {},
+): readonly string[] {
   const script = programFile(options.script ?? new URL(`../../scripts/hypha_${role}.ts`, import.meta.url));
   const deno = "Deno" in globalThis;
   const before = deno ? ["run", "--quiet", "--no-check", ...(options.permissions ?? ["-A"])] : ["--no-warnings"];
   // Deno's node:child_process rewrites command lines that begin with its own path.
   const self = deno ? `${dirname(process.execPath)}/./${basename(process.execPath)}` : process.execPath;
-  return startCommand(self, [...before, script, ...args], options);
+  return [self, ...before, script, ...args];
 }
 
 /** Starts a command that becomes a role's program. */
