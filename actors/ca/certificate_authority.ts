@@ -4,7 +4,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { Effect, Result, Semaphore } from "effect";
+import { Data, Effect, Result, Semaphore } from "effect";
 import { sameBytes } from "../../pki/bytes.ts";
 import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
 import { IssueError, type Issuer, issuerWith, type Signer } from "../../pki/issue/mod.ts";
@@ -106,25 +106,33 @@ export interface AuthorityParts extends AuthorityTerms {
   readonly newWithOld?: readonly Uint8Array[] | undefined;
 }
 
+/** What a CA cannot be put together of. */
+export class AuthorityUnusable extends Data.TaggedError("AuthorityUnusable")<{
+  /** The terms with the CA that issues, one of those retired, by its place, the next one, or what is about the root. */
+  readonly part: "issuing" | "next" | "newWithOld" | number;
+  readonly detail: string;
+}> {
+  override get message(): string {
+    return this.detail;
+  }
+}
+
 /**
  * Puts a CA together.
  *
  * Checks that the key is the issuer's, that each certificate is signed by the next one, and that the terms can be used. Dates are
  * checked when something is issued.
  */
-export function makeAuthority(parts: AuthorityParts): Result.Result<CertificateAuthority, IssueError> {
+export function makeAuthority(parts: AuthorityParts): Result.Result<CertificateAuthority, AuthorityUnusable> {
   return Result.gen(function* () {
     const { register, signer, chain, retired = [], next = [], newWithOld = [], ...terms } = parts;
-    if (!isCaUrl(terms.url)) return yield* unusable(`${JSON.stringify(terms.url)} is not https://HOST[:PORT]`);
-    if (!trustDomainNamePattern.test(terms.domain)) {
-      return yield* unusable(`${JSON.stringify(terms.domain)} is no trust domain's name`);
-    }
-    const own = yield* readCa(chain, signer);
+    yield* checkTerms(terms);
+    const own = yield* partOf("issuing", readCa(chain, signer));
     const read: RetiredCa[] = [];
-    for (const each of retired) read.push(yield* readCa(each.chain, each.signer));
-    const nextChain = next.length === 0 ? [] : yield* readChain(next);
+    for (const [index, each] of retired.entries()) read.push(yield* partOf(index, readCa(each.chain, each.signer)));
+    const nextChain = next.length === 0 ? [] : yield* partOf("next", readChain(next));
     if (next.length > 0 && nextChain.at(-1)?.fingerprint !== own.anchor.fingerprint) {
-      return yield* unusable("the next CA is not below the root");
+      return yield* partOf("next", unusable("the next CA is not below the root"));
     }
     return {
       ...terms,
@@ -133,7 +141,7 @@ export function makeAuthority(parts: AuthorityParts): Result.Result<CertificateA
       anchorId: keyHash(own.anchor.publicKey.spki),
       retired: read,
       next: nextChain.slice(0, -1),
-      newWithOld: yield* readLinks(newWithOld, own.anchor),
+      newWithOld: yield* partOf("newWithOld", readLinks(newWithOld, own.anchor)),
       failures: { enrolments: new FailureLimit(), renewals: new FailureLimit() },
       nonces: new Nonces(),
       published: new PublishedLists(register),
@@ -143,12 +151,22 @@ export function makeAuthority(parts: AuthorityParts): Result.Result<CertificateA
   });
 }
 
+function checkTerms({ url, domain }: Pick<AuthorityTerms, "url" | "domain">): Result.Result<void, AuthorityUnusable> {
+  const fail = (detail: string) => Result.fail(new AuthorityUnusable({ part: "issuing", detail }));
+  if (!isCaUrl(url)) return fail(`${JSON.stringify(url)} is not https://HOST[:PORT]`);
+  if (!trustDomainNamePattern.test(domain)) return fail(`${JSON.stringify(domain)} is no trust domain's name`);
+  return Result.void;
+}
+
+const partOf = <A>(part: AuthorityUnusable["part"], read: Result.Result<A, IssueError>) =>
+  Result.mapError(read, ({ detail }) => new AuthorityUnusable({ part, detail }));
+
 interface ReadCa extends RetiredCa {
   readonly anchor: Certificate;
 }
 
-/** A CA with its key. */
-function readCa(chain: readonly Uint8Array[], signer: Signer): Result.Result<ReadCa, IssueError> {
+/** Reads a CA with its key: what signs as it, and that each certificate is signed by the next one. */
+export function readCa(chain: readonly Uint8Array[], signer: Signer): Result.Result<ReadCa, IssueError> {
   return Result.gen(function* () {
     const certificates = yield* readChain(chain);
     const own = certificates[0]!;

@@ -20,7 +20,13 @@ import {
   identityLifetimeDefaultMs,
   lifetimeDefaultMs,
 } from "./ca_config.ts";
-import { type AuthorityParts, type CertificateAuthority, makeAuthority } from "./certificate_authority.ts";
+import {
+  type AuthorityParts,
+  type AuthorityUnusable,
+  type CertificateAuthority,
+  makeAuthority,
+  readCa,
+} from "./certificate_authority.ts";
 import { Register } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
 
@@ -77,8 +83,38 @@ function openWith(
       config.lifetimesMs[role ?? ""] ?? (role === "identity" ? identityLifetimeDefaultMs : lifetimeDefaultMs);
     const made = makeAuthority({ ...config, ...parts, register, newWithOld, lifetimeMs });
     if (Result.isFailure(made)) register.close();
-    return yield* Result.mapError(made, ({ detail }) => new CaConfigError({ file: config.chainPem, detail }));
+    return yield* Result.mapError(
+      made,
+      ({ part, detail }) => new CaConfigError({ file: fileOf(config, part), detail }),
+    );
   });
+}
+
+/** The file that is at fault. */
+function fileOf({ chainPem, next, retired, newWithOldPem }: CaConfig, part: AuthorityUnusable["part"]): string {
+  if (typeof part === "number") return retired[part]?.chainPem ?? chainPem;
+  return { issuing: undefined, next: next?.chainPem, newWithOld: newWithOldPem }[part] ?? chainPem;
+}
+
+/** Checks a CA that a configuration is to name: that it is one, with this key, and below the root. */
+export function checkCa(
+  { chain, key, file }: {
+    /** DER: its certificate, and those above it. */
+    readonly chain: readonly Uint8Array[];
+    /** A file or a URI. */
+    readonly key: string;
+    /** The file with its certificate. */
+    readonly file: string;
+  },
+): Effect.Effect<void, CaConfigError> {
+  const opened: Pkcs11Signer[] = [];
+  return Effect.ensuring(
+    Effect.flatMap(openSigner(key, { opened }), (signer) => {
+      const read = Result.mapError(readCa(chain, signer), ({ detail }) => new CaConfigError({ file, detail }));
+      return Effect.asVoid(Effect.fromResult(read));
+    }),
+    Effect.sync(() => opened.forEach((each) => each.end())),
+  );
 }
 
 type CaParts = Pick<AuthorityParts, "signer" | "chain">;
@@ -92,9 +128,13 @@ interface Opening extends Pick<OpenOptions, "tokenTiming"> {
 function readFiles({ chainPem, keyPem }: CaFiles, opening: Opening): Effect.Effect<CaParts, CaConfigError> {
   return Effect.gen(function* () {
     const chain = yield* Effect.fromResult(readChain(chainPem));
-    const signer = isPkcs11Uri(keyPem) ? yield* openKey(keyPem, opening) : yield* Effect.fromResult(readKey(keyPem));
-    return { chain, signer };
+    return { chain, signer: yield* openSigner(keyPem, opening) };
   });
+}
+
+/** A key: a file, or the URI of one in a token. */
+function openSigner(key: string, opening: Opening): Effect.Effect<Signer, CaConfigError> {
+  return isPkcs11Uri(key) ? openKey(key, opening) : Effect.fromResult(readKey(key));
 }
 
 /** A token that is away may come back. A wrong PIN is not presented again: tokens lock. */

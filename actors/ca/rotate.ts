@@ -15,8 +15,9 @@ import { formatPem, parsePem } from "../../pki/pem.ts";
 import { locateKeys } from "../config/locate.ts";
 import { writeWhole } from "../files/write_whole.ts";
 import type { ConfiguredCas } from "./authorities_fact.ts";
-import { type CaConfig, type CaConfigError, parseCaConfig } from "./ca_config.ts";
+import { type CaConfig, type CaConfigError, type CaFiles, parseCaConfig } from "./ca_config.ts";
 import { keyHash } from "./certificate_authority.ts";
+import { checkCa } from "./open_authority.ts";
 
 /** The CA that is to issue next. Made offline, by the root. */
 export interface NextCa {
@@ -59,7 +60,7 @@ export function rotate(request: RotateRequest): Effect.Effect<Rotated, Failure, 
     const toml = yield* Effect.fromResult(readText(file));
     const config = yield* Effect.fromResult(parseCaConfig(file, toml));
     if (next !== undefined) return yield* publish(request, { toml, config }, next);
-    if (config.next !== undefined) return yield* switchOver(request, { toml, config });
+    if (config.next !== undefined) return yield* switchOver(request, { toml, config }, config.next);
     const [retired] = config.retired;
     if (retired !== undefined) return yield* remove(request, { toml, config });
     return yield* refuse("nothing has begun: give --cert and --key of the next CA");
@@ -90,6 +91,7 @@ function publish(
     if (own === undefined || anchor === undefined) return yield* refuse(`${cert} has no certificate`);
     const id = keyHash(own.publicKey.spki);
     if (id === keyHash(chain[0]!.publicKey.spki)) return yield* refuse(`${cert} has the key of the CA that issues`);
+    yield* checkCa({ chain: [own.der, anchor.der], key, file: cert });
     const chainFile = join(dirname(file), `ca-${id.slice(0, 8)}-cert.pem`);
     const content = [own, anchor].map(({ der }) => formatPem("CERTIFICATE", der)).join("");
     const lines = [
@@ -106,22 +108,25 @@ function publish(
 function switchOver(
   { config: file, permit }: RotateRequest,
   { toml, config }: Before,
+  next: CaFiles,
 ): Effect.Effect<Rotated, Failure, FileSystem | Path> {
   return Effect.gen(function* () {
-    const [own] = yield* Effect.fromResult(readCertificates(config.next!.chainPem));
+    const chain = yield* Effect.fromResult(readCertificates(next.chainPem));
+    // Its key is not used before: it may have gone since it was published.
+    yield* checkCa({ chain: chain.map(({ der }) => der), key: next.keyPem, file: next.chainPem });
     const line = (name: string, path: string) => `${name} = ${JSON.stringify(fromFile(file, path))}`;
-    const { next, chainPem, keyPem } = config;
+    const { chainPem, keyPem } = config;
     const retired = ["", "[[ca.retired]]", line("chain_pem", chainPem), line("key_pem", keyPem)];
     const changed = yield* Effect.fromResult(edited(toml, [
-      { replaces: ["ca", "chain_pem"], lines: [line("chain_pem", next!.chainPem)] },
-      { replaces: ["ca", "key_pem"], lines: [line("key_pem", next!.keyPem)] },
+      { replaces: ["ca", "chain_pem"], lines: [line("chain_pem", next.chainPem)] },
+      { replaces: ["ca", "key_pem"], lines: [line("key_pem", next.keyPem)] },
       { replaces: ["ca", "next_chain_pem"], lines: [] },
       { replaces: ["ca", "next_key_pem"], lines: [] },
     ]));
     const before = yield* casOf(config);
     yield* permit({ issues: before.next[0] ?? "", next: [], retired: [...before.retired, before.issues] });
     yield* write(file, `${changed.trimEnd()}\n${retired.join("\n")}\n`);
-    return { step: "issuing", subject: own?.subject.text ?? "" };
+    return { step: "issuing", subject: chain[0]?.subject.text ?? "" };
   });
 }
 

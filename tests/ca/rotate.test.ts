@@ -29,23 +29,35 @@ import { renewLists, revoke } from "../../actors/ca/revoke.ts";
 import { rotate, type RotateRequest } from "../../actors/ca/rotate.ts";
 import { takeRootList } from "../../actors/ca/take_root_list.ts";
 import { createToken } from "../../actors/ca/token_rows.ts";
+import { generatePkcs11Key, openPkcs11Signer } from "../../actors/pkcs11/pkcs11_signer.ts";
 import { realServices } from "../../actors/runtime/real_ports.ts";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { parseCrl } from "../../pki/crl.ts";
-import { issueCrl, issueIntermediate, issueRoot } from "../../pki/issue/mod.ts";
+import { certifyIntermediate, issueCrl, issueIntermediate, issueNode, issueRoot } from "../../pki/issue/mod.ts";
 import { revokedEntries } from "../../pki/issue/revoked_entries.ts";
 import { formatPem } from "../../pki/pem.ts";
 import { parseSpiffeBundle } from "../../pki/spiffe_bundle.ts";
 import { codeOf, testCsr } from "../support/authority.ts";
+import { needing } from "../support/prerequisites.ts";
+import { makeSoftToken, type SoftToken } from "../support/soft_token.ts";
 
 const test = suite("the rotation of the CA that issues");
+const inToken = needing(suite("the rotation to a CA with a key in a token"), "softhsm2-util");
 const address = "10.0.0.1";
 const dayMs = 24 * 3_600_000;
 let folder = "";
-test.before.each(() => {
-  folder = mkdtempSync(join(tmpdir(), "hypha-rotate-"));
+for (const each of [test, inToken]) {
+  each.before.each(() => {
+    folder = mkdtempSync(join(tmpdir(), "hypha-rotate-"));
+  });
+  each.after.each(() => rmSync(folder, { recursive: true }));
+}
+let token: SoftToken;
+inToken.before(async () => {
+  token = makeSoftToken();
+  await generatePkcs11Key(token.uri("ca2"), "ed25519");
 });
-test.after.each(() => rmSync(folder, { recursive: true }));
+inToken.after(() => token.remove());
 const file = (name: string) => join(folder, "ca", name);
 const text = (name: string) => readFileSync(file(name), "utf8");
 const at = new Date();
@@ -92,6 +104,17 @@ async function makeNext(): Promise<void> {
   writeFileSync(file("ca2-key.pem"), next.keyPem, { mode: 0o600 });
 }
 
+/** A next CA with its key in the token. */
+async function nextInToken() {
+  const uri = token.uri("ca2");
+  const issuer = { certPem: text("root-cert.pem"), keyPem: text("root-key.pem") };
+  const signer = await openPkcs11Signer(uri);
+  const period = { notBefore: at, notAfter: new Date(+at + 700 * dayMs) };
+  const { certPem } = await certifyIntermediate({ issuer, commonName: "Issuing CA 2", ...period }, signer);
+  signer.end();
+  return { certPem, uri };
+}
+
 const body = (ca: CertificateAuthority, path: string, certificate?: Uint8Array) =>
   Effect.runPromise(Effect.map(
     answer(ca, {
@@ -124,10 +147,11 @@ async function revokedByRoot(certPem: string): Promise<string> {
 const derIn = (pem: string) =>
   Uint8Array.from(atob(pem.split("-----")[2]!.replace(/\s/g, "")), (each) => each.charCodeAt(0));
 
-test("the next CA's key may be in a token: its URI stands in the configuration as it was given", async () => {
+inToken("the next CA's key may be in a token: its URI stands in the configuration as it was given", async () => {
   await make();
-  await makeNext();
-  const uri = "pkcs11:token=acme;object=ca2?module-path=/usr/lib/m.so&pin-source=file:/etc/hypha/pin";
+  const { certPem, uri } = await nextInToken();
+  writeFileSync(file("ca2-cert.pem"), certPem);
+  assert.match(await step({ next: { cert: file("ca2-cert.pem"), key: uri.replace("ca2", "ca3") } }), /ca3/);
   assert.is(await step({ next: { cert: file("ca2-cert.pem"), key: uri } }), "published");
   assert.is((await Effect.runPromise(loadCaConfig(file("ca.toml")))).next?.keyPem, uri);
   assert.is(await step(), "issuing");
@@ -257,13 +281,67 @@ test("bug: a rotation opened the configuration to all, and put a file in the pla
   assert.is(mode(), 0o640);
 });
 
-test("bug: a configuration that got a PIN with its next key stayed open to all", async () => {
+inToken("bug: a configuration that got a PIN with its next key stayed open to all", async () => {
   await make();
-  await makeNext();
+  const { certPem, uri } = await nextInToken();
+  writeFileSync(file("ca2-cert.pem"), certPem);
   chmodSync(file("ca.toml"), 0o644);
-  const key = "pkcs11:token=acme;object=ca?module-path=/m.so&pin-value=0000";
+  const key = uri.replace(/&pin-source=.*/, "&pin-value=1234");
   assert.is(await step({ next: { cert: file("ca2-cert.pem"), key } }), "published");
   assert.is(statSync(file("ca.toml")).mode & 0o777, 0o600);
 });
 
+test("bug: a certificate or a key that no CA starts with was published, and there was no way back", async () => {
+  await make();
+  await makeNext();
+  const before = text("ca.toml");
+  const { certPem, keyPem } = await issueRoot({
+    commonName: "Other Root",
+    notBefore: at,
+    notAfter: new Date(+at + dayMs),
+  });
+  const period = { notBefore: at, notAfter: new Date(+at + dayMs) };
+  const foreign = await issueIntermediate({ commonName: "CA 3", issuer: { certPem, keyPem }, ...period });
+  const issuer = { certPem: text("root-cert.pem"), keyPem: text("root-key.pem") };
+  const leaf = await issueNode({ issuer, commonName: "w-1", san: ["URI:spiffe://acme.example/worker/w-1"], ...period });
+  for (const [name, made] of Object.entries({ foreign, leaf })) {
+    writeFileSync(file(`${name}-cert.pem`), made.certPem);
+    writeFileSync(file(`${name}-key.pem`), made.keyPem, { mode: 0o600 });
+  }
+  writeFileSync(file("open-key.pem"), text("ca2-key.pem"), { mode: 0o644 });
+  const next = (cert: string, key: string) =>
+    step({ next: { cert: file(`${cert}-cert.pem`), key: file(`${key}-key.pem`) } });
+  assert.match(await next("foreign", "foreign"), /foreign-cert\.pem: .*is not signed by CN=Root CA/);
+  assert.match(await next("leaf", "leaf"), /leaf-cert\.pem: .*is not a CA/);
+  assert.match(await next("ca2", "foreign"), /the CA's key is not the key of the CA's certificate/);
+  assert.match(await next("ca2", "open"), /open-key\.pem: others can read it/);
+  assert.match(await next("ca2", "none"), /none-key\.pem: ENOENT/);
+  assert.is(text("ca.toml"), before);
+  assert.is(await next("ca2", "ca2"), "published");
+  chmodSync(file("ca2-key.pem"), 0o644);
+  assert.match(await step(), /ca2-key\.pem: others can read it/, "before it issues");
+});
+
+test("bug: what was wrong with another file was said of the chain of the CA that issues", async () => {
+  await make();
+  await makeNext();
+  const config = text("ca.toml");
+  const period = { notBefore: at, notAfter: new Date(+at + dayMs) };
+  const other = await issueRoot({ commonName: "Other Root", ...period });
+  writeFileSync(file("other.pem"), other.certPem);
+  const failure = async (line: string) => {
+    writeFileSync(file("ca.toml"), config.replace("[ca]", `[ca]\n${line}`));
+    const opened = Effect.flatMap(loadCaConfig(file("ca.toml")), (each) => openAuthority(each, () => {}));
+    return (await Effect.runPromise(Effect.flip(opened))).message;
+  };
+  assert.match(await failure('new_with_old_pem = "other.pem"'), /other\.pem: /);
+  assert.match(await failure('next_chain_pem = "other.pem"\nnext_key_pem = "ca2-key.pem"'), /other\.pem: /);
+  writeFileSync(file("retired.pem"), text("ca2-cert.pem") + text("root-cert.pem"));
+  const retired = '[[ca.retired]]\nchain_pem = "retired.pem"\nkey_pem = "ca-key.pem"';
+  writeFileSync(file("ca.toml"), `${config}\n${retired}\n`);
+  const opened = Effect.flatMap(loadCaConfig(file("ca.toml")), (each) => openAuthority(each, () => {}));
+  assert.match((await Effect.runPromise(Effect.flip(opened))).message, /retired\.pem: .*not the key/);
+});
+
 test.run();
+inToken.run();
