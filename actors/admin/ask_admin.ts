@@ -30,11 +30,17 @@ export class AdminNotAsked extends Data.TaggedError("AdminNotAsked")<{
  * @param path The socket.
  * @param route Method and path: `POST /ca/token`.
  * @param body Becomes JSON; GET sends none.
+ * @param timeoutMs How long the answer may take.
  */
-export function askAdmin(path: string, route: string, body: unknown = {}): Effect.Effect<AdminAnswer, AdminNotAsked> {
+export function askAdmin(
+  path: string,
+  route: string,
+  body: unknown = {},
+  timeoutMs: number = adminTimeoutMs,
+): Effect.Effect<AdminAnswer, AdminNotAsked> {
   const isRead = route.startsWith("GET ");
   return send(
-    { path, route, timeoutMs: adminTimeoutMs },
+    { path, route, timeoutMs },
     (sent) => void sent.end(isRead ? undefined : JSON.stringify(body)),
   );
 }

@@ -20,8 +20,10 @@ export const adminBodyBytesMax = 65_536;
 const socketPathBytesMax = 107;
 /** A connection without a request ends after this, in milliseconds. */
 export const adminHeadMs = 5_000;
-/** Time limit of a request, in milliseconds. A backup is written within it. */
+/** Time limit of a request, in milliseconds. */
 export const adminTimeoutMs = 60_000;
+/** That of a backup: a register of gigabytes on a slow disk takes minutes. */
+export const adminBackupMs = 600_000;
 /** An upload is given up when nothing comes for this long, in milliseconds; its files are synced within it. */
 export const adminUploadMs = 600_000;
 
@@ -38,6 +40,8 @@ export interface AdminRoute {
   readonly summary?: string;
   /** Checks the body. */
   readonly schema?: Schema.Top;
+  /** Time limit in milliseconds, where it is another than {@linkcode adminTimeoutMs}. */
+  readonly timeoutMs?: number;
 }
 
 /** Takes a body of any length, piece by piece. What it leaves of the body is read and dropped. */
@@ -173,7 +177,6 @@ function makeServer(routes: AdminRoutes, open: Map<Socket, Timer>): Server {
       clearTimeout(open.get(request.socket));
       open.set(request.socket, setTimeout(() => request.socket.destroy(), ms));
     };
-    const extend = () => allow(adminUploadMs);
     const stream = (events: AdminEvents) => {
       if (streams >= adminStreamsMax) return reply(response, tooManyStreams);
       streams += 1;
@@ -181,7 +184,7 @@ function makeServer(routes: AdminRoutes, open: Map<Socket, Timer>): Server {
       streamEvents(events, response, () => streams -= 1);
     };
     allow(adminTimeoutMs);
-    handle(routes, { request, response, extend, stream }).catch(() => response.destroy());
+    handle(routes, { request, response, allow, stream }).catch(() => response.destroy());
   });
   return server;
 }
@@ -194,13 +197,13 @@ const tooManyStreams: AdminAnswer = {
 interface Handled {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  /** Gives the connection the time of an upload, from now on. */
-  readonly extend: () => void;
+  /** Gives the connection this time, in milliseconds, from now on. */
+  readonly allow: (ms: number) => void;
   /** Streams events over the connection, which has no time limit from now on. */
   readonly stream: (events: AdminEvents) => void;
 }
 
-async function handle(routes: AdminRoutes, { request, response, extend, stream }: Handled): Promise<void> {
+async function handle(routes: AdminRoutes, { request, response, allow, stream }: Handled): Promise<void> {
   const name = `${request.method} ${(request.url ?? "").split("?", 1)[0]}`;
   const route = Object.hasOwn(routes, name) ? routes[name] : undefined;
   if (route === undefined) return reply(response, { status: 404, body: { error: "no such route" } });
@@ -209,7 +212,7 @@ async function handle(routes: AdminRoutes, { request, response, extend, stream }
     return stream(route);
   }
   if ("upload" in route) {
-    const body = touching(request, extend);
+    const body = touching(request, () => allow(adminUploadMs));
     const answer = await route.upload(body);
     while ((await body.next()).done !== true);
     return reply(response, answer);
@@ -222,6 +225,7 @@ async function handle(routes: AdminRoutes, { request, response, extend, stream }
   } catch {
     return reply(response, { status: 400, body: { error: "the body is not JSON" } });
   }
+  if (route.timeoutMs !== undefined) allow(route.timeoutMs);
   reply(response, await route(body));
 }
 

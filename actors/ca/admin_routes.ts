@@ -7,7 +7,7 @@ import { isAbsolute } from "node:path";
 import { Effect, Result, Schema } from "effect";
 import { revocationReasons } from "../../pki/issue/mod.ts";
 import { emptyBody, jsonRoute } from "../admin/json_route.ts";
-import type { AdminAnswer, AdminRoutes } from "../admin/serve_admin.ts";
+import { type AdminAnswer, adminBackupMs, type AdminRoutes } from "../admin/serve_admin.ts";
 import type { Ports } from "../runtime/ports.ts";
 import type { KnownFork } from "../witness/known_forks.ts";
 import { caRefusals, CaRefused } from "./ca_refused.ts";
@@ -88,7 +88,9 @@ export function adminRoutes(
       decideRequest,
     ),
     ...approvalRoutes(route),
-    "POST /ca/backup": route("Copy the register to a file.", fileBody, backUp),
+    "POST /ca/backup": Object.assign(route("Copy the register to a file.", fileBody, backUp), {
+      timeoutMs: adminBackupMs,
+    }),
   };
 }
 

@@ -9,7 +9,7 @@
  *
  * @module
  */
-import { closeSync, openSync, rmSync, statSync } from "node:fs";
+import { closeSync, existsSync, openSync, statSync } from "node:fs";
 import { DatabaseSync, type SQLInputValue } from "node:sqlite";
 import { Result } from "effect";
 import type { AuditInbox } from "../audit/audit_inbox.ts";
@@ -166,16 +166,13 @@ export class Register {
 
   /** Writes a consistent copy, 0600, while the register is in use; the whole or none. Fails where the file exists. */
   async backup(file: string): Promise<Result.Result<void, RegisterFailure>> {
-    let isOurs = false;
     try {
       if (!this.#database.isOpen) throw failure(this.file, "unusable", "it is closed");
-      closeSync(openSync(file, "wx", 0o600));
-      isOurs = true;
+      if (existsSync(file)) throw failure(file, "unusable", "it exists");
       const error = await this.#backups.ask({ source: this.file, target: file }, (message) => message);
       if (error.type === "failed") throw error;
       return Result.void;
     } catch (error) {
-      if (isOurs) rmSync(file, { force: true });
       return Result.fail(registerFailureOf(file, error));
     }
   }

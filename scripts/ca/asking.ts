@@ -8,6 +8,7 @@ import { Flag } from "effect/cli";
 import { loadCaConfig } from "../../actors/ca/ca_config.ts";
 import { socketPath } from "../../actors/ca/open_authority.ts";
 import { askAdmin } from "../../actors/admin/ask_admin.ts";
+import { adminTimeoutMs } from "../../actors/admin/serve_admin.ts";
 import { escapeUnsafe, shownJson } from "../program/log_line.ts";
 
 /** The running CA refused a command. */
@@ -36,9 +37,9 @@ export const requiredFlag = (name: string, metavar: string, description: string)
   Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(`${description} (required)`));
 
 /** Asks the running CA; its answer's body. */
-export function ask(config: string, route: string, body: unknown = {}) {
+export function ask(config: string, route: string, body: unknown = {}, timeoutMs: number = adminTimeoutMs) {
   return Effect.gen(function* () {
-    const answer = yield* askAdmin(socketPath(yield* loadCaConfig(config)), route, body).pipe(
+    const answer = yield* askAdmin(socketPath(yield* loadCaConfig(config)), route, body, timeoutMs).pipe(
       Effect.mapError((error) =>
         error.problem === "not-running"
           ? new CommandRefused({ detail: `The CA is not running. Start it: hypha-ca run -c ${config}` })

@@ -7,6 +7,7 @@ import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { Effect } from "effect";
 import { Argument, Command, Flag } from "effect/cli";
+import { adminBackupMs } from "../../actors/admin/serve_admin.ts";
 import type { ConfiguredCas } from "../../actors/ca/authorities_fact.ts";
 import { loadCaConfig } from "../../actors/ca/ca_config.ts";
 import { optionalFlag } from "../certutil/flags.ts";
@@ -16,7 +17,11 @@ import { ask, configFlag, print, WrongUsage } from "./asking.ts";
 const backup = Command.make(
   "backup",
   { config: configFlag, file: Argument.String("file").pipe(Argument.withDescription("Where the copy goes (0600).")) },
-  ({ config, file }) => Effect.andThen(ask(config, "POST /ca/backup", { file: resolve(file) }), print(`wrote ${file}`)),
+  ({ config, file }) =>
+    Effect.andThen(
+      ask(config, "POST /ca/backup", { file: resolve(file) }, adminBackupMs),
+      print(`wrote ${file}`),
+    ),
 ).pipe(Command.withDescription("Write a copy of the running CA's register."));
 
 const rootList = Command.make(

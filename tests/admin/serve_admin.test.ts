@@ -7,7 +7,13 @@ import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { askAdmin, uploadAdmin } from "../../actors/admin/ask_admin.ts";
-import { adminBodyBytesMax, adminHeadMs, type AdminRoutes, serveAdmin } from "../../actors/admin/serve_admin.ts";
+import {
+  type AdminAnswer,
+  adminBodyBytesMax,
+  adminHeadMs,
+  type AdminRoutes,
+  serveAdmin,
+} from "../../actors/admin/serve_admin.ts";
 
 const test = suite("admin socket");
 let folder = "";
@@ -103,6 +109,23 @@ test("what it does not know, too long a body and a route that breaks end in answ
     ];
   }));
   assert.equal(statuses, [404, 404, 404, 413, "no-answer", 200]);
+});
+
+test("bug: a backup that took longer than a minute was written, and its command said that it failed", async () => {
+  const late = (timeoutMs: number) =>
+    Object.assign(
+      () => new Promise<AdminAnswer>((answer) => setTimeout(() => answer({ status: 200, body: {} }), 300)),
+      { timeoutMs },
+    );
+  const own: AdminRoutes = { "POST /short": late(20), "POST /long": late(10_000) };
+  const answers = await Effect.runPromise(Effect.scoped(Effect.gen(function* () {
+    yield* serveAdmin(path(), own);
+    const asked = (route: string, timeoutMs: number) => failure(askAdmin(path(), route, {}, timeoutMs));
+    return [yield* asked("POST /short", 10_000), yield* asked("POST /long", 20), yield* asked("POST /long", 10_000)];
+  })));
+  assert.match(answers[0] ?? "", /Cannot ask/, "the socket's limit");
+  assert.match(answers[1] ?? "", /takes too long/, "the command's limit");
+  assert.is(answers[2], "done");
 });
 
 test("connections that ask nothing are gone in time, and leave the operator room", async () => {

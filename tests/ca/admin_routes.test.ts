@@ -7,7 +7,7 @@ import * as assert from "uvu/assert";
 import { adminRoutes } from "../../actors/ca/admin_routes.ts";
 import { enrol } from "../../actors/ca/enrol.ts";
 import { askAdmin } from "../../actors/admin/ask_admin.ts";
-import { serveAdmin } from "../../actors/admin/serve_admin.ts";
+import { adminBackupMs, type AdminRoute, serveAdmin } from "../../actors/admin/serve_admin.ts";
 import { makePorts } from "../../actors/runtime/real_ports.ts";
 import { start, type TestAuthority, testAuthority, type TestAuthorityOptions, testCsr } from "../support/authority.ts";
 
@@ -88,12 +88,14 @@ test("bug: names that were revoked before an unknown one were not in the answer"
 });
 
 test("a backup goes to an absolute path, 0600, and over nothing", () =>
-  operated(async (ask, { folder }) => {
+  operated(async (ask, { ca, folder }) => {
     const file = join(folder, "copy.db");
     assert.is((await ask("POST /ca/backup", { file })).status, 200);
     assert.is(statSync(file).mode & 0o777, 0o600);
     assert.is((await ask("POST /ca/backup", { file })).status, 503);
     assert.is((await ask("POST /ca/backup", { file: "copy.db" })).status, 403);
+    const { "POST /ca/backup": route } = adminRoutes(ca, makePorts(() => {}));
+    assert.is((route as AdminRoute).timeoutMs, adminBackupMs);
   }));
 
 const wrong: [what: string, route: string, body: unknown][] = [

@@ -63,6 +63,46 @@ test("every program of the package that runs on and on has its unit", () => {
   }
 });
 
+/** Runs the commands of the backup's unit with a `hypha-ca` that ends with this code; gives the first code that is not 0. */
+function backUp(state: string, code: 0 | 1): number | null {
+  const bin = join(folder, "own");
+  mkdirSync(bin, { recursive: true });
+  writeFileSync(join(bin, "hypha-ca"), `#!/bin/sh\n[ ${code} = 1 ] || echo copy > "$4"\nexit ${code}\n`, {
+    mode: 0o755,
+  });
+  const text = readFileSync(join(units, "hypha-ca-backup.service"), "utf8");
+  for (const [, command = ""] of text.matchAll(/^Exec[A-Za-z]+=\/bin\/sh (.*)$/gm)) {
+    const line = `/bin/sh ${command.replace(/%([%S])/g, (_, each) => each === "S" ? state : "%")}`;
+    const env = { ...process.env, PATH: `${bin}:${process.env["PATH"]}` };
+    const { status } = spawnSync("/bin/sh", ["-c", line], { env });
+    if (status !== 0) return status;
+  }
+  return 0;
+}
+
+test("bug: a copy that failed was not tried again that day, and kept old copies from making room", async () => {
+  const text = readFileSync(join(units, "hypha-ca-backup.service"), "utf8");
+  assert.match(text, "\nRestart=on-failure\n");
+  assert.match(text, "\nRestartSec=5min\n");
+  const state = join(folder, "state");
+  const backups = join(state, "hypha-ca", "backups");
+  const copies = () => readdirSync(backups).toSorted();
+  mkdirSync(join(state, "hypha-ca"), { recursive: true });
+  assert.is(backUp(state, 0), 0, "the first");
+  assert.is(copies().length, 1);
+  await new Promise((wake) => setTimeout(wake, 1_100));
+  assert.is(backUp(state, 0), 0, "a second one on the same day");
+  const newest = copies();
+  assert.is(newest.length, 2);
+  for (let day = 1; day <= 31; day++) {
+    writeFileSync(join(backups, `register-2020-01-${`${day}`.padStart(2, "0")}.db`), "");
+  }
+  writeFileSync(join(backups, "register-2020-02-01.db.part"), "torn");
+  for (let run = 0; run < 2; run++) assert.is(backUp(state, 1), 1);
+  assert.is(copies().length, 30, "a place is free, and a CA that is away for a month keeps its copies");
+  assert.equal(copies().slice(-2), newest);
+});
+
 withSystemd("systemd finds nothing wrong", () => {
   const { status, output } = analyze("verify", "--man=no", ...names.map(copied));
   assert.equal([status, output], [0, ""]);
