@@ -58,17 +58,25 @@ const decideBody = Schema.Struct({
 
 type Outcome = RouteOutcome;
 
+/** What a program knows of a CA that its register does not. */
+export interface ProgramView {
+  /** The forks of audit logs that the CA's witness knows. */
+  readonly forks?: (() => readonly KnownFork[]) | undefined;
+  /** Why its port is not open; undefined where it is, or nothing went wrong. */
+  readonly problem?: (() => string | undefined) | undefined;
+}
+
 const notAbsolute = Effect.fail(new CaRefused({ code: "name-not-allowed", detail: "the file's path is not absolute" }));
 
 /**
  * All of them. Bodies and answers are JSON; times are RFC 3339.
  *
- * @param forks The forks of audit logs that the CA's witness knows.
+ * @param seen What the program sees of the CA beside it.
  */
 export function adminRoutes(
   ca: CertificateAuthority,
   ports: Pick<Ports, "now" | "run">,
-  forks: () => readonly KnownFork[] = () => [],
+  { forks = () => [], problem = () => undefined }: ProgramView = {},
 ): AdminRoutes {
   const route: MakeRoute = (summary, body, act) =>
     jsonRoute({ summary, body }, (asked) => {
@@ -76,7 +84,11 @@ export function adminRoutes(
       return answerOf(ports, Effect.suspend(() => act(ca, asked, at)));
     });
   return {
-    "GET /status": route("Show how the CA stands.", emptyBody, (_, _body, at) => operatorStatus(ca, at, forks())),
+    "GET /status": route(
+      "Show how the CA stands.",
+      emptyBody,
+      (_, _body, at) => operatorStatus(ca, at, { forks: forks(), problem: problem() }),
+    ),
     "POST /ca/nodes": route("List certificates that have not ended, a page at a time.", nodesBody, pageOfNodes),
     "POST /ca/token": route("Make a token with which one node gets its certificate.", tokenBody, makeToken),
     "POST /ca/revoke": route("Revoke a name, or a certificate and those that renew it.", revokeBody, revokeTarget),

@@ -4,11 +4,11 @@
  * ```
  *  waiting ◀── failed ── preparing ── done ──▶ listening: opening ── port, socket ──▶ serving ⇄ maintaining (each minute)
  *     └── 10 s ──────────────▲                     │
- *                              no port, no socket ──┴──▶ failed         ca.stop, from everywhere ──▶ stopped
+ *                                          no port ──┴──▶ failed         ca.stop, from everywhere ──▶ stopped
  * ```
  *
  * What cannot be prepared is tried again: a full disk or a key that is away end no CA. A port or an admin socket that cannot be
- * opened does.
+ * opened does. The admin socket is open in all states: an operator sees there why the port is not, and what needs no key can be done.
  *
  * @module
  */
@@ -59,6 +59,9 @@ export interface CaInput {
 export interface CaContext extends CaInput {
   readonly identity: ServerIdentity | undefined;
   readonly open: HttpsPort | undefined;
+  readonly isAdministrated: boolean;
+  /** Why the port is not open yet; undefined where nothing went wrong. */
+  readonly problem: string | undefined;
   /** Why the port or the socket could not be opened. */
   readonly reason: string | undefined;
 }
@@ -86,10 +89,14 @@ const prepare = fromEffect("prepare", (input: CaInput) =>
     ca.register.prepareThreads();
     // The first request would pay for it: 80 ms of the event loop.
     yield* Effect.promise(() => loadLibrary());
-    yield* resumeApproved(ca, at);
-    yield* renewLists(ca, at);
+    const renewed = yield* Effect.result(Effect.andThen(resumeApproved(ca, at), renewLists(ca, at)));
+    const identity = yield* issueOwn(ca, name, at);
+    // They are tried again each minute; meanwhile the lists in force are served.
+    if (Result.isFailure(renewed)) {
+      ports.report({ level: "error", event: "ca.failed", message: renewed.failure.message });
+    }
     yield* warnOfRootList(input, at);
-    return yield* issueOwn(ca, name, at);
+    return identity;
   }));
 
 const listen = fromScoped(
@@ -115,8 +122,12 @@ const listen = fromScoped(
 
 const administrate = fromScoped(
   "administrate",
-  ({ ports, ca, socket, programRoutes, watch, forks }: CaInput) => {
-    const routes = adminRoutes(ca, ports, forks);
+  (
+    { ports, ca, socket, programRoutes, watch, forks, problem }: CaInput & {
+      readonly problem: () => string | undefined;
+    },
+  ) => {
+    const routes = adminRoutes(ca, ports, { forks, problem });
     return serveAdmin(socket, { ...(watch === undefined ? routes : watchRoutes(routes, watch)), ...programRoutes });
   },
 );
@@ -151,6 +162,8 @@ const running = setup({
   actions: {
     takeIdentity: assign((_, { identity }: { identity: ServerIdentity }) => ({ identity })),
     takePort: assign((_, { open }: { open: HttpsPort }) => ({ open })),
+    takeSocket: assign({ isAdministrated: true }),
+    takeProblem: assign((_, { problem }: { problem: string | undefined }) => ({ problem })),
     takeReason: assign((_, { reason }: { reason: string }) => ({ reason })),
     useIdentity: ({ context }, { identity }: { identity: ServerIdentity | undefined }) => {
       if (identity !== undefined) present(context.open, "the port").renew(identity);
@@ -163,14 +176,33 @@ const running = setup({
       context.ports.report({ level: "info", event: "ca.listening", message, fields: { port } });
     },
   },
+  guards: { isAdministrated: ({ context }) => context.isAdministrated },
   delays: { maintenance: maintenanceMs, retry: retryMs },
 });
 
 /** The CA as a machine. The context of `failed` has the reason. */
 export const caMachine = running.createMachine({
   id: "ca",
-  context: ({ input }) => ({ ...input, identity: undefined, open: undefined, reason: undefined }),
-  on: { "ca.stop": { target: ".stopped" } },
+  context: ({ input }) => ({
+    ...input,
+    identity: undefined,
+    open: undefined,
+    isAdministrated: false,
+    problem: undefined,
+    reason: undefined,
+  }),
+  invoke: {
+    src: "administrate",
+    input: ({ context, self }) => ({ ...context, problem: () => self.getSnapshot().context.problem }),
+  },
+  on: {
+    "ca.stop": { target: ".stopped" },
+    "effect.done.administrate": { actions: "takeSocket" },
+    "effect.failed.administrate": {
+      target: ".failed",
+      actions: { type: "takeReason", params: ({ event }) => ({ reason: event.error.message }) },
+    },
+  },
   initial: "preparing",
   states: {
     preparing: {
@@ -178,28 +210,27 @@ export const caMachine = running.createMachine({
       on: {
         "effect.done.prepare": {
           target: "listening",
-          actions: { type: "takeIdentity", params: ({ event }) => ({ identity: event.value }) },
+          actions: [
+            { type: "takeIdentity", params: ({ event }) => ({ identity: event.value }) },
+            { type: "takeProblem", params: { problem: undefined } },
+          ],
         },
         "effect.failed.prepare": {
           target: "waiting",
-          actions: { type: "report", params: ({ event }) => ({ message: event.error.message }) },
+          actions: [
+            { type: "takeProblem", params: ({ event }) => ({ problem: event.error.message }) },
+            { type: "report", params: ({ event }) => ({ message: event.error.message }) },
+          ],
         },
       },
     },
     waiting: { after: { retry: "preparing" } },
     listening: {
-      invoke: [
-        {
-          src: "listen",
-          input: ({ context }) => ({ ...context, identity: present(context.identity, "the identity") }),
-        },
-        { src: "administrate", input: ({ context }) => context },
-      ],
+      invoke: {
+        src: "listen",
+        input: ({ context }) => ({ ...context, identity: present(context.identity, "the identity") }),
+      },
       on: {
-        "effect.failed.administrate": {
-          target: "failed",
-          actions: { type: "takeReason", params: ({ event }) => ({ reason: event.error.message }) },
-        },
         "effect.failed.listen": {
           target: "failed",
           actions: { type: "takeReason", params: ({ event }) => ({ reason: event.error.message }) },
@@ -207,25 +238,16 @@ export const caMachine = running.createMachine({
       },
       initial: "opening",
       states: {
-        // Who reads that the CA listens can ask it over its socket: both are open.
         opening: {
           on: {
             "effect.done.listen": {
               target: "awaitingSocket",
               actions: { type: "takePort", params: ({ event }) => ({ open: event.value }) },
             },
-            "effect.done.administrate": { target: "awaitingPort" },
           },
         },
-        awaitingSocket: { on: { "effect.done.administrate": { target: "serving", actions: "reportOpen" } } },
-        awaitingPort: {
-          on: {
-            "effect.done.listen": {
-              target: "serving",
-              actions: [{ type: "takePort", params: ({ event }) => ({ open: event.value }) }, "reportOpen"],
-            },
-          },
-        },
+        // Who reads that the CA listens can ask it over its socket: both are open.
+        awaitingSocket: { always: { guard: "isAdministrated", target: "serving", actions: "reportOpen" } },
         serving: { after: { maintenance: "maintaining" } },
         maintaining: {
           invoke: {

@@ -71,11 +71,11 @@ export interface ShownIssuer {
   readonly revoked: boolean;
 }
 
-/** How a CA stands, with the forks of audit logs that its witness knows. */
+/** How a CA stands, with the forks of audit logs that its witness knows, and why its port is not open. */
 export function operatorStatus(
   ca: CertificateAuthority,
   at: Date,
-  forks: readonly KnownFork[] = [],
+  { forks = [], problem }: { readonly forks?: readonly KnownFork[]; readonly problem?: string | undefined } = {},
 ): View<ShownCa> {
   return Effect.gen(function* () {
     const unexpired = yield* countInPieces(ca, { table: "certificates" }, at);
@@ -105,7 +105,7 @@ export function operatorStatus(
       return {
         domain: ca.domain,
         url: ca.url,
-        problem: whyNotIssuing(ca, list, at) ?? null,
+        problem: [whyNotIssuing(ca, list, at), problem].filter((each) => each !== undefined).join("; ") || null,
         issuer_ends: ca.issuer.certificate.period.notAfter.toISOString(),
         issuers,
         certificates: unexpired - revoked,

@@ -137,7 +137,12 @@ async function beginConsole(
   const scope = Effect.runSync(Scope.make());
   await Effect.runPromise(
     Scope.provide(
-      openConsole(place, { routes: { ...adminRoutes(ca, ports, forks), ...auditRoutes(dir) }, ports, log, kind: "ca" }),
+      openConsole(place, {
+        routes: { ...adminRoutes(ca, ports, { forks }), ...auditRoutes(dir) },
+        ports,
+        log,
+        kind: "ca",
+      }),
       scope,
     ),
   );

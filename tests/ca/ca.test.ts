@@ -15,6 +15,7 @@ import { revoke } from "../../actors/ca/revoke.ts";
 import { makePorts } from "../../actors/runtime/real_ports.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
 import { start, testAuthority, type TestAuthorityOptions } from "../support/authority.ts";
+import { testApprovers } from "../support/approvers.ts";
 import { ask } from "../support/https_client.ts";
 import { freePort } from "../support/program.ts";
 
@@ -181,6 +182,61 @@ test("a key that is away is waited for", async () => {
     ["ca.failed", "ca.root-list-ends", "ca.listening", "ca.failed", "ca.failed"],
     "it keeps serving",
   );
+  assert.is((await ask(`${ca.url}/healthz`)).status, 200);
+  await ca.stop();
+});
+
+/** Why it cannot issue, over its socket. */
+async function problemOf({ socket, reaches }: Awaited<ReturnType<typeof runningCa>>): Promise<string | null> {
+  await reaches("the socket", () => existsSync(socket));
+  const { body } = await Effect.runPromise(askAdmin(socket, "GET /status"));
+  return (body as { readonly problem: string | null }).problem;
+}
+
+test("bug: a CA that started while its key was away opened no admin socket, and its commands said that it did not run", async () => {
+  let away = true;
+  const ca = await runningCa({
+    signer: (real) => ({
+      spki: real.spki,
+      sign: (bytes) => away ? Promise.reject(new Error("token removed")) : real.sign(bytes),
+    }),
+  });
+  await ca.reaches("waiting", () => ca.actor.getSnapshot().matches("waiting"));
+  assert.match(await problemOf(ca) ?? "", /token removed/);
+  const backup = await Effect.runPromise(askAdmin(ca.socket, "POST /ca/backup", { file: join(ca.folder, "copy.db") }));
+  assert.is(backup.status, 200);
+  away = false;
+  ca.clock.increment(retryMs);
+  await ca.reaches("serving", ca.isServing);
+  assert.is(await problemOf(ca), null);
+  await ca.stop();
+});
+
+test("bug: a CA whose certificate has ended could not be rotated where that waits for approvals", async () => {
+  const ca = await runningCa({ notAfter: new Date(+start - 3_600_000) });
+  await ca.reaches("waiting", () => ca.actor.getSnapshot().matches("waiting"));
+  assert.match(await problemOf(ca) ?? "", /the issuer ended at/);
+  const { approve } = await testApprovers(ca.ca, ["change-approvers", "rotate-ca"]);
+  const wanted = { issues: "ab".repeat(32), next: [], retired: [ca.ca.issuerId] };
+  const rotate = async () => (await Effect.runPromise(askAdmin(ca.socket, "POST /ca/rotate", wanted))).body;
+  const { waits } = await rotate() as { readonly waits: { readonly id: string } };
+  for (const person of ["alice", "bob"] as const) await approve(waits.id, person, start);
+  assert.equal(await rotate(), { permitted: true });
+  await ca.stop();
+});
+
+test("bug: a CA that could not make its lists at its start served none of those in force", async () => {
+  let signed = 0;
+  const ca = await runningCa({
+    signer: (real) => ({
+      spki: real.spki,
+      sign: (bytes) => ++signed === 1 ? Promise.reject(new Error("not now")) : real.sign(bytes),
+    }),
+  });
+  await ca.reaches("serving", ca.isServing);
+  assert.equal(ca.events, ["ca.failed", "ca.root-list-ends", "ca.listening"]);
+  assert.is((await ask(`${ca.url}/healthz`)).status, 503, "it has none yet");
+  await ca.maintain();
   assert.is((await ask(`${ca.url}/healthz`)).status, 200);
   await ca.stop();
 });
