@@ -61,7 +61,8 @@ export function readMemberLists(terms: MemberListsTerms) {
 const takeLists = Effect.fnUntraced(
   function* ({ ca, stateDir, before, at }: MemberListsTerms, rows: ReadonlyMap<string, ListRow>) {
     const files = yield* FileSystem;
-    const cas = [...ca.intermediates, ca.anchor];
+    const retired = ca.retired.flatMap(({ intermediates }) => intermediates);
+    const cas = [...ca.intermediates, ...retired, ca.anchor];
     const known = new Map([...before?.files.values() ?? []].map((file) => [file.sha256, file.list]));
     const next = new Map<string, { readonly sha256: string; readonly list: LocatedCrl }>();
     for (const [path, row] of rows) {
