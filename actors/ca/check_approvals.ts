@@ -37,8 +37,7 @@ export function checkApprovals(
       }
       if (needsApprovals(rows, "rotate-ca") && !arePermitted(rows, cas, at)) {
         const detail = "its CAs were changed without approvals, or the approved request has expired. " +
-          "Put the earlier CAs back, start the CA, and take the step with " +
-          `hypha-ca rotate -c ${configFile}`;
+          `Request the approvals: hypha-ca rotate -c ${configFile}; or put the earlier CAs back`;
         return Result.fail(new CaConfigError({ file: configFile, detail }));
       }
       return Result.void;

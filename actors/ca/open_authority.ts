@@ -6,6 +6,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { Effect, Result } from "effect";
+import { parseCertificate } from "../../pki/certificate.ts";
 import { fileSigner, IssueError, type Signer } from "../../pki/issue/mod.ts";
 import { isPkcs11Uri } from "../../pki/issue/pkcs11_uri.ts";
 import { parsePem } from "../../pki/pem.ts";
@@ -41,18 +42,20 @@ export interface OpenOptions {
   readonly file?: string | undefined;
   /** Time limits of tokens. */
   readonly tokenTiming?: TokenTiming | undefined;
+  /** `none` opens no key: the CA signs nothing. */
+  readonly keys?: "none" | undefined;
 }
 
 /** Opens a CA. The caller closes its register. Keys in tokens are opened: a wrong PIN or a missing token is told at the start. */
 export function openAuthority(
   config: CaConfig,
   onAlarm: (alarm: CaAlarm) => void,
-  { file = registerPath(config), tokenTiming }: OpenOptions = {},
+  { file = registerPath(config), tokenTiming, keys }: OpenOptions = {},
 ): Effect.Effect<CertificateAuthority, CaConfigError | RegisterFailure> {
   return Effect.gen(function* () {
     const opened: Pkcs11Signer[] = [];
     const release = Effect.sync(() => opened.forEach((each) => each.end()));
-    const partsOf = (files: CaFiles) => readFiles(files, { opened, tokenTiming });
+    const partsOf = (files: CaFiles) => readFiles(files, { opened, tokenTiming, keys });
     return yield* Effect.onError(
       Effect.gen(function* () {
         const own = yield* partsOf(config);
@@ -119,7 +122,7 @@ export function checkCa(
 
 type CaParts = Pick<AuthorityParts, "signer" | "chain">;
 
-interface Opening extends Pick<OpenOptions, "tokenTiming"> {
+interface Opening extends Pick<OpenOptions, "tokenTiming" | "keys"> {
   /** Takes the keys in tokens that were opened. */
   readonly opened: Pkcs11Signer[];
 }
@@ -128,7 +131,19 @@ interface Opening extends Pick<OpenOptions, "tokenTiming"> {
 function readFiles({ chainPem, keyPem }: CaFiles, opening: Opening): Effect.Effect<CaParts, CaConfigError> {
   return Effect.gen(function* () {
     const chain = yield* Effect.fromResult(readChain(chainPem));
-    return { chain, signer: yield* openSigner(keyPem, opening) };
+    const keyless = opening.keys === "none" ? Effect.fromResult(noSigner(chain, chainPem)) : undefined;
+    return { chain, signer: yield* keyless ?? openSigner(keyPem, opening) };
+  });
+}
+
+/** In a key's place: it has the certificate's public half, and signs nothing. */
+function noSigner([own]: readonly Uint8Array[], file: string): Result.Result<Signer, CaConfigError> {
+  return Result.mapBoth(parseCertificate(own ?? new Uint8Array()), {
+    onFailure: ({ message: detail }) => new CaConfigError({ file, detail }),
+    onSuccess: ({ publicKey: { spki } }) => ({
+      spki: () => spki,
+      sign: () => Promise.reject(new Error("the CA's key is not opened")),
+    }),
   });
 }
 

@@ -63,6 +63,8 @@ export function rotate(request: RotateRequest): Effect.Effect<Rotated, Failure, 
     if (config.next !== undefined) return yield* switchOver(request, { toml, config }, config.next);
     const [retired] = config.retired;
     if (retired !== undefined) return yield* remove(request, { toml, config });
+    // Where the key was lost, the configuration was changed by hand.
+    yield* request.permit(yield* casOf(config));
     return yield* refuse("nothing has begun: give --cert and --key of the next CA");
   });
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Console, Data, Effect } from "effect";
+import { Console, Data, Effect, Result } from "effect";
 import { Flag } from "effect/cli";
 import { loadCaConfig } from "../../actors/ca/ca_config.ts";
 import { socketPath } from "../../actors/ca/open_authority.ts";
@@ -36,21 +36,35 @@ export const configFlag = Flag.String("config").pipe(
 export const requiredFlag = (name: string, metavar: string, description: string) =>
   Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(`${description} (required)`));
 
-/** Asks the running CA; its answer's body. */
+/** What a rotation needs. A CA whose key is lost cannot run before these are answered. */
+const rotationRoutes: ReadonlySet<string> = new Set([
+  "POST /ca/rotate",
+  "POST /ca/requests",
+  "POST /ca/request",
+  "POST /ca/approve",
+  "POST /ca/decide",
+]);
+
+/** Asks the running CA, or about its rotation the register of one that does not run; the answer's body. */
 export function ask(config: string, route: string, body: unknown = {}, timeoutMs: number = adminTimeoutMs) {
   return Effect.gen(function* () {
-    const answer = yield* askAdmin(socketPath(yield* loadCaConfig(config)), route, body, timeoutMs).pipe(
-      Effect.mapError((error) =>
-        error.problem === "not-running"
-          ? new CommandRefused({ detail: `The CA is not running. Start it: hypha-ca run -c ${config}` })
-          : error
-      ),
-    );
+    const asked = yield* Effect.result(askAdmin(socketPath(yield* loadCaConfig(config)), route, body, timeoutMs));
+    if (Result.isFailure(asked) && asked.failure.problem !== "not-running") return yield* asked.failure;
+    const answer = Result.isSuccess(asked) ? asked.success : yield* askNotRunning(config, route, body);
     if (answer.status === 200) return answer.body;
     const { error = "refused", hint = "" } = answer.body as { readonly error?: string; readonly hint?: string };
     return yield* new CommandRefused({ detail: `${error}. ${hint}`.trim() });
   });
 }
+
+const askNotRunning = Effect.fnUntraced(function* (config: string, route: string, body: unknown) {
+  if (rotationRoutes.has(route)) {
+    const { askStopped } = yield* Effect.promise(() => import("./stopped.ts"));
+    const answer = yield* askStopped(config, route, body);
+    if (answer !== undefined) return answer;
+  }
+  return yield* new CommandRefused({ detail: `The CA is not running. Start it: hypha-ca run -c ${config}` });
+});
 
 /** Prints a line. */
 export const print = (text: string) => Console.log(escapeUnsafe(text));

@@ -49,7 +49,7 @@ const stepTexts = {
   removed: "is taken out. Restart the CA",
 } as const;
 
-/** Without approvers the CA need not run. */
+/** Without approvers nothing waits. */
 const permitted = Effect.fnUntraced(function* (config: string, cas: ConfiguredCas) {
   const { RotationRefused } = yield* Effect.promise(() => import("../../actors/ca/rotate.ts"));
   const asked = Effect.gen(function* () {

@@ -1,0 +1,108 @@
+/** A CA whose key is lost, where `rotate-ca` waits for approvals: they are given while it does not run. */
+import { generateKeyPairSync } from "node:crypto";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { certutilHere } from "../support/commands.ts";
+import { type Ended, freePort, type Running, runProgramOnce, startProgram } from "../support/program.ts";
+
+const test = suite("a CA whose key is lost");
+const script = new URL("../../scripts/hypha_ca.ts", import.meta.url);
+const folder = mkdtempSync(join(tmpdir(), "hypha-ca-lost-"));
+const file = (name: string) => join(folder, "ca", name);
+const config = ["-c", join("ca", "ca.toml")];
+let running: Running | undefined;
+test.after(() => {
+  running?.signal("SIGKILL");
+  rmSync(folder, { recursive: true });
+});
+
+const command = (...args: readonly string[]): Promise<Ended> =>
+  runProgramOnce("gateway", args, { script, cwd: folder });
+async function done(...args: readonly string[]): Promise<string> {
+  const { code, stdout, stderr } = await command(...args);
+  assert.is(code, 0, stderr);
+  return stdout.trim();
+}
+
+async function started(): Promise<void> {
+  running = startProgram("gateway", ["run", ...config, "--log-format", "json"], {
+    script,
+    cwd: folder,
+    lifeMs: 90_000,
+  });
+  await running.waitFor("ca.listening");
+}
+async function stopped(): Promise<void> {
+  running?.signal("SIGTERM");
+  assert.is((await running?.ended)?.code, 0);
+}
+
+test("bug: it could not be recovered: its rotation was to be approved by the CA that could not start", async () => {
+  for (const name of ["alice", "bob"]) {
+    const { publicKey, privateKey } = generateKeyPairSync("ed25519");
+    writeFileSync(join(folder, `${name}.pub`), publicKey.export({ type: "spki", format: "pem" }));
+    writeFileSync(join(folder, `${name}.key`), privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
+  }
+  const policy = ["--threshold", "2", "--approver", "alice=alice.pub", "--approver", "bob=bob.pub"];
+  const url = `https://127.0.0.1:${await freePort()}`;
+  await done("init", "--domain", "acme.example", "--url", url, "-d", "ca", ...policy);
+  writeFileSync(file("ca.toml"), readFileSync(file("ca.toml"), "utf8").replace("0.0.0.0", "127.0.0.1"));
+  await started();
+  await done("backup", ...config, "copy.db");
+  await stopped();
+
+  rmSync(file("ca-key.pem"));
+  for (const name of readdirSync(file("state"))) {
+    if (name.startsWith("ca.db")) rmSync(file(`state/${name}`));
+  }
+  const root = ["--ca-cert", "ca/root-cert.pem", "--ca-key", "ca/root-key.pem"];
+  const next = ["--out-cert", "ca/ca2-cert.pem", "--out-key", "ca/ca2-key.pem"];
+  const made = await certutilHere(folder, "gen-intermediate-ca", ...root, "--common-name", "Issuing CA 2", ...next);
+  assert.is(made.code, 0, made.stderr);
+  writeFileSync(
+    file("chain.pem"),
+    `${readFileSync(file("ca2-cert.pem"), "utf8")}${readFileSync(file("root-cert.pem"), "utf8")}`,
+  );
+  const toml = readFileSync(file("ca.toml"), "utf8").replace("ca-cert.pem", "chain.pem").replace(
+    "ca-key.pem",
+    "ca2-key.pem",
+  );
+  writeFileSync(file("ca.toml"), toml);
+  await done("restore", ...config, "copy.db", "--alone", "--above", "9999999999");
+  const refused = await command("run", ...config);
+  assert.is(refused.code, 2);
+  assert.match(refused.stderr, /changed without approvals.*hypha-ca rotate -c /);
+
+  const waits = await command("rotate", ...config);
+  assert.is(waits.code, 1);
+  const [, id = ""] = /rotate-ca waits for 2 approvals.*hypha-ca approve ([0-9a-f]{16})/.exec(waits.stderr) ?? [];
+  assert.match(await done("requests", ...config), id);
+  assert.match(await done("approve", ...config, id, "--key", "alice.key"), /waits for 1 approvals/);
+  assert.match(await done("approve", ...config, id, "--key", "bob.key"), /executed rotate-ca, approved by alice, bob/);
+  assert.match((await command("rotate", ...config)).stderr, /nothing has begun/);
+  await started();
+  await stopped();
+  const audit = readdirSync(file("state/audit")).map((name) => readFileSync(file(`state/audit/${name}`), "latin1"))
+    .join("");
+  for (const type of ["approval.requested", "approval.given", "ca.rotated"]) assert.match(audit, type);
+});
+
+test("a CA that does not run decides nothing but rotations", async () => {
+  await started();
+  const policy = ["--threshold", "2", "--approver", "alice=alice.pub", "--approver", "carol=bob.pub"];
+  const waits = await done("change-approvers", ...config, ...policy);
+  const [, id = ""] = /hypha-ca approve ([0-9a-f]{16})/.exec(waits) ?? [];
+  await stopped();
+  for (
+    const act of [["approve", id, "--key", "alice.key"], ["deny", id], ["token", "--role", "worker", "--name", "w"]]
+  ) {
+    const { code, stderr } = await command(...act, ...config);
+    assert.is(code, 1);
+    assert.match(stderr, /The CA is not running\. Start it/, act[0]);
+  }
+});
+
+test.run();
