@@ -68,6 +68,9 @@ const measurements = 3;
 const isFair = (ratio: number) => ratio >= 0.5 && ratio <= 2;
 const acts: readonly [kind: string, count: number][] = [
   ["request", 150],
+  ["request of 8,000 keys", 20],
+  ["job for 250 peers", 20],
+  ["4,000 metrics", 20],
   ["crl piece", 20],
   ["audit proof", 6],
   ["audit heads", 10],

@@ -35,7 +35,7 @@ export interface FloodedOptions extends TestTransportOptions {
   readonly answerAudit?: (request: AuditRequest) => Promise<AuditResponse>;
 }
 
-/** A transport that answers health and subscribes to nothing, with what its members cost it. */
+/** A transport that answers health, jobs and progress, and subscribes to nothing, with what its members cost it. */
 export async function flooded(
   { workLimits, answerAudit, ...options }: FloodedOptions,
 ): Promise<{ readonly transport: TestTransport; readonly costs: MemberCosts }> {
@@ -50,12 +50,19 @@ export async function flooded(
         if (fact.type !== "request.received") return;
         const respond = (message: Message) => transport.send({ type: "respond", exchange: fact.exchange, message });
         if (fact.protocol === "/hypha-audit/1") return void answerAudit?.(fact.message as AuditRequest).then(respond);
+        if (fact.protocol === "/hypha-api/0.0.1") return respond({ DispatchJob: "Failed" });
+        if (fact.protocol === "/hypha-progress/0.0.1") return respond({ type: "Ok" });
         respond(fact.protocol === "/hypha-crl/1" ? { Piece: piece } : { healthy: true });
       },
     },
   });
   const transport: TestTransport = await startTransport({ ...options, logic });
-  const served: MessageProtocol[] = ["/hypha-health/0.0.1", "/hypha-crl/1"];
+  const served: MessageProtocol[] = [
+    "/hypha-health/0.0.1",
+    "/hypha-api/0.0.1",
+    "/hypha-progress/0.0.1",
+    "/hypha-crl/1",
+  ];
   if (answerAudit !== undefined) served.push("/hypha-audit/1");
   for (const protocol of served) transport.send({ type: "serve", protocol });
   if (costs === undefined) throw new Error("Cannot see the session");

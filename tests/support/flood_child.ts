@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { randomBytes, randomUUID } from "node:crypto";
 import process from "node:process";
 import { createInterface } from "node:readline";
@@ -24,8 +25,9 @@ import { workerTopic } from "../../transport/protocols/messages.ts";
 import { auditHeadsMax, encodeMessage, encodeWorkerRequest } from "../../transport/protocols/mod.ts";
 import { headMessage } from "../../actors/witness/held_head.ts";
 import { headOf } from "./held_heads.ts";
-import { framed, kadMessage } from "./kad_peers.ts";
+import { framed, kadMessage, kadPeer } from "./kad_peers.ts";
 import { identityOf, snapshotOf } from "./transports.ts";
+import { aggregateSpec } from "./worker_world.ts";
 
 const lines = createInterface({ input: process.stdin });
 const commands = lines[Symbol.asyncIterator]();
@@ -157,10 +159,25 @@ async function circuits(count: number, to = ""): Promise<void> {
 }
 
 const health = "/hypha-health/0.0.1";
+const api = "/hypha-api/0.0.1";
+const progress = "/hypha-progress/0.0.1";
 const crl = "/hypha-crl/1";
 const audit = "/hypha-audit/1";
 const floods: Readonly<Record<string, (count: number, to?: string) => Promise<void>>> = {
   request: (count) => exchanges(health, count, encodeMessage(health, "request", {})),
+  "job for 250 peers": (count) => {
+    const spec = aggregateSpec(Array.from({ length: 250 }, (_, each) => kadPeer(each)), randomUUID(), kadPeer(250));
+    return exchanges(api, count, encodeMessage(api, "request", { DispatchJob: { id: randomUUID(), spec } }));
+  },
+  "request of 8,000 keys": (count) => {
+    const keys = Array.from({ length: 8_000 }, (_, each) => [0x64, ...Buffer.from(String(each).padStart(4)), 0]);
+    return exchanges(health, count, Uint8Array.from([0xb9, 8_000 >> 8, 8_000 & 0xff, ...keys.flat()]));
+  },
+  "4,000 metrics": (count) => {
+    const metrics = Object.fromEntries(Array.from({ length: 4_000 }, (_, each) => [`metric ${each}`, each]));
+    const message = { job_id: randomUUID(), progress: { metrics: { round: 1, metrics } } };
+    return exchanges(progress, count, encodeMessage(progress, "request", message));
+  },
   "crl piece": (count) =>
     exchanges(crl, count, encodeMessage(crl, "request", { Pull: { sha256: "00".repeat(32), offset: 0 } })),
   "audit proof": (count) =>

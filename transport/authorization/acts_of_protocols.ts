@@ -3,7 +3,10 @@
  *
  * @module
  */
+import { Result } from "effect";
 import type { ApiRequest, Message, MessageProtocol } from "../protocols/messages.ts";
+import { MalformedMessage, quoted } from "../protocols/malformed.ts";
+import { variantOf } from "../protocols/mod.ts";
 import type { StreamProtocol } from "../protocols/stream_protocols.ts";
 import type { MemberRole } from "../../pki/certificate.ts";
 import { type Act, actNames, rowOf } from "./acts.ts";
@@ -34,7 +37,22 @@ const streamActs = {
   "/hypha-tensor-stream/push/2": "file.push",
 } as const satisfies Readonly<Record<StreamProtocol, Act>>;
 
-/** The act of a request that was decoded; undefined where it has no row, so that it is refused. */
+/**
+ * The act of a request of a peer. Its content isn't decoded: that takes time, which no request gets whose sender may not send it.
+ *
+ * @returns A failure where the request names no variant that has an act.
+ */
+export function actOfBytes(protocol: MessageProtocol, bytes: Uint8Array): Result.Result<Act, MalformedMessage> {
+  const entry: Act | Readonly<Record<string, Act>> = requestActs[protocol];
+  if (typeof entry === "string") return Result.succeed(entry);
+  return Result.flatMap(variantOf(bytes), (variant) => {
+    const act = Object.hasOwn(entry, variant) ? entry[variant] : undefined;
+    if (act !== undefined) return Result.succeed(act);
+    return Result.fail(new MalformedMessage({ path: "", reason: `unknown variant ${quoted(variant)}` }));
+  });
+}
+
+/** The act of a request of ours; undefined where it has no row, so that it is refused. */
 export function actOfRequest(protocol: MessageProtocol, request: Message): Act | undefined {
   const entry: Act | Readonly<Record<string, Act>> = requestActs[protocol];
   if (typeof entry === "string") return entry;

@@ -6,10 +6,16 @@
 import { Result } from "effect";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { Act } from "../authorization/acts.ts";
-import { actOfRequest, receiversOf } from "../authorization/acts_of_protocols.ts";
+import { actOfBytes, actOfRequest, receiversOf } from "../authorization/acts_of_protocols.ts";
 import { type PeerText, type TransportAsk, TransportError } from "../port.ts";
 import type { Message, MessageProtocol, ProtocolMessages } from "../protocols/messages.ts";
-import { decodeMessage, encodeMessage, requestMaxBytes } from "../protocols/mod.ts";
+import {
+  decodeMessage,
+  encodeMessage,
+  type MalformedMessage,
+  type ReadCounts,
+  requestMaxBytes,
+} from "../protocols/mod.ts";
 import { traceContextOf, withTraceContext } from "../protocols/traced_message.ts";
 import type { AskStream } from "./ask_stream.ts";
 import { askRequest } from "./asked_request.ts";
@@ -189,21 +195,33 @@ export class Requests {
     bytes: Uint8Array,
   ): void {
     const { protocol } = request;
-    const decoded = decodeMessage(protocol, "request", bytes);
-    if (Result.isFailure(decoded)) {
-      // A malformed request ends without a byte; the connection lives on.
-      this.#reportMalformed(identity, protocol, decoded.failure.message);
-      return request.answer();
-    }
-    if (this.#waiting.size >= requestsMax) return request.abort("too many requests");
-    const act = actOfRequest(protocol, decoded.success);
-    // A refused request ends as a declined one does: without a byte.
-    if (act === undefined || !this.#parts.acts.allows(act, identity)) return request.answer();
     const { peer } = identity;
-    const context = traceContextOf(protocol, decoded.success);
-    const trace = this.#parts.traces?.received({ identity, protocol, message: decoded.success, context });
-    this.#waiting.set(exchange, { request, identity, act, trace });
-    this.#parts.outbox.tell({ type: "request.received", exchange, peer, identity, protocol, message: decoded.success });
+    const act = actOfBytes(protocol, bytes);
+    // A malformed request ends without a byte; the connection lives on.
+    const malformed = ({ message }: MalformedMessage) => {
+      this.#reportMalformed(identity, protocol, message);
+      request.answer();
+    };
+    if (Result.isFailure(act)) return malformed(act.failure);
+    // A refused request ends as a declined one does: without a byte.
+    if (!this.#parts.acts.allows(act.success, identity)) return request.answer();
+    if (this.#waiting.size >= requestsMax) return request.abort("too many requests");
+    const decoded = this.#decode(peer, protocol, bytes);
+    if (Result.isFailure(decoded)) return malformed(decoded.failure);
+    const message = decoded.success;
+    const context = traceContextOf(protocol, message);
+    const trace = this.#parts.traces?.received({ identity, protocol, message, context });
+    this.#waiting.set(exchange, { request, identity, act: act.success, trace });
+    this.#parts.outbox.tell({ type: "request.received", exchange, peer, identity, protocol, message });
+  }
+
+  /** Decodes a request, and charges for what is in it: how much that is, its bytes do not tell. */
+  #decode(peer: PeerText, protocol: MessageProtocol, bytes: Uint8Array): ReturnType<typeof decodeMessage> {
+    const counts: ReadCounts = { items: 0, peers: 0 };
+    const decoded = decodeMessage(protocol, "request", bytes, counts);
+    const us = counts.items * priceOf("request.item") + counts.peers * priceOf("request.peer");
+    this.#parts.work.charge(peer, us);
+    return decoded;
   }
 
   #reportMalformed(identity: PeerIdentity, protocol: MessageProtocol, reason: string): void {

@@ -84,7 +84,7 @@ async function answer(kad: KadInternals, peer: PeerId, message: KadMessage): Pro
   const { type, key, clusterLevel } = message;
   switch (type) {
     case "PING":
-      return message;
+      return { type, closer: [], providers: [] }; // not its content: peers in an answer cost this node time
     case "GET_VALUE": {
       if (key === undefined || key.byteLength === 0) throw new Error("a question without a key");
       const closest = await kad.closestPeersOffline(key);

@@ -8,8 +8,19 @@ import { MalformedMessage } from "./malformed.ts";
 
 /** Nesting of lists and maps: the deepest message of this network has 10 levels. */
 export const depthMax = 32;
-/** Items in one message, keys included: a job for ten thousand peers has about 40,000. Keeps 1 MiB of bytes from becoming 100 MB of objects. */
-export const itemsMax = 65_536;
+/**
+ * Items in one message, keys included: the report of a round with the most members has about 11,000. Keeps 1 MiB of bytes from becoming
+ * 100 MB of objects.
+ */
+export const itemsMax = 16_384;
+
+/** What reading took so far: time goes by these, not by bytes. */
+export interface ReadCounts {
+  /** Items of CBOR. */
+  items: number;
+  /** PeerIDs, whose text is base58. */
+  peers: number;
+}
 
 export type CborItem =
   /** A number as far as it is exact, a bigint beyond 2^53 − 1. */
@@ -28,8 +39,8 @@ export type CborItem =
 interface Cursor {
   readonly bytes: Uint8Array;
   readonly view: DataView;
+  readonly counts: ReadCounts;
   offset: number;
-  itemsLeft: number;
 }
 
 /** A `break`, which ends a list or map of indefinite length and stands nowhere else. */
@@ -40,14 +51,36 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 /**
  * Reads the first item.
  *
+ * @param counts Grows with what is read, also where that fails.
  * @returns The item and how many bytes it took; what follows is the caller's business.
  * @throws {MalformedMessage} Cut short, not well-formed, duplicate text keys, or over a bound.
  */
-export function readCbor(bytes: Uint8Array): { readonly item: CborItem; readonly sizeBytes: number } {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const cursor: Cursor = { bytes, view, offset: 0, itemsLeft: itemsMax };
+export function readCbor(
+  bytes: Uint8Array,
+  counts: ReadCounts = { items: 0, peers: 0 },
+): { readonly item: CborItem; readonly sizeBytes: number } {
+  const cursor = cursorOn(bytes, counts);
   const item = readItem(cursor, 0);
   return { item, sizeBytes: cursor.offset };
+}
+
+/**
+ * The key of a map of one entry, whose value is not read; undefined where the item is none, or its key is no text.
+ *
+ * @throws {MalformedMessage} As {@linkcode readCbor}.
+ */
+export function readOnlyKey(bytes: Uint8Array): string | undefined {
+  const cursor = cursorOn(bytes, { items: 0, peers: 0 });
+  need(cursor, 1);
+  const initial = bytes[cursor.offset++] as number;
+  if (initial >> 5 !== 5 || (initial & 0x1f) === 31 || readArgument(cursor, initial & 0x1f) !== 1) return undefined;
+  if ((bytes[cursor.offset] ?? 0) >> 5 !== 3) return undefined;
+  const key = readItem(cursor, 1);
+  return key.kind === "text" ? key.value : undefined;
+}
+
+function cursorOn(bytes: Uint8Array, counts: ReadCounts): Cursor {
+  return { bytes, view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), counts, offset: 0 };
 }
 
 function fail(cursor: Cursor, reason: string): never {
@@ -60,7 +93,7 @@ function need(cursor: Cursor, count: number): void {
 
 function readItem(cursor: Cursor, depth: number): CborItem {
   if (depth > depthMax) fail(cursor, `more than ${depthMax} levels`);
-  if (cursor.itemsLeft-- === 0) fail(cursor, `more than ${itemsMax} items`);
+  if (cursor.counts.items++ >= itemsMax) fail(cursor, `more than ${itemsMax} items`);
   need(cursor, 1);
   const initial = cursor.bytes[cursor.offset++] as number;
   const major = initial >> 5;

@@ -42,6 +42,9 @@ export interface KadMessage {
 
 /** Largest message that is read, in bytes: what the existing nodes allow is 16 KiB; a record of ours fits easily. */
 export const kadMessageMaxBytes = 65_536;
+/** Peers in a message, and fields in it and its peers and records, at most: an answer names 20 peers (Kademlia's k). */
+export const kadPeersMax = 64;
+export const kadFieldsMax = 4_096;
 
 const publisherField = 666;
 const ttlField = 777;
@@ -75,9 +78,9 @@ export function decodeKadRecord(bytes: Uint8Array): Result.Result<KadRecord, Mal
   return guarded(() => recordFrom(bytes));
 }
 
-function recordFrom(bytes: Uint8Array): KadRecord {
+function recordFrom(bytes: Uint8Array, bound?: { left: number }): KadRecord {
   const record: { -readonly [K in keyof KadRecord]?: KadRecord[K] } = {};
-  for (const field of protobufFields(bytes)) {
+  for (const field of protobufFields(bytes, bound)) {
     if (field.field === 1) record.key = bytesOf(field);
     else if (field.field === 2) record.value = bytesOf(field);
     else if (field.field === 5) record.timeReceived = new TextDecoder().decode(bytesOf(field));
@@ -117,13 +120,15 @@ export function decodeKadMessage(bytes: Uint8Array): Result.Result<KadMessage, M
     const closer: KadPeer[] = [];
     const providers: KadPeer[] = [];
     const message: { -readonly [K in keyof KadMessage]?: KadMessage[K] } = {};
-    for (const field of protobufFields(bytes)) {
+    const bound = { left: kadFieldsMax };
+    for (const field of protobufFields(bytes, bound)) {
       if (field.field === 1) message.type = typeOf(numberOf(field));
       else if (field.field === 2) message.key = bytesOf(field);
-      else if (field.field === 3) message.record = recordFrom(bytesOf(field));
-      else if (field.field === 8) closer.push(peerFrom(bytesOf(field)));
-      else if (field.field === 9) providers.push(peerFrom(bytesOf(field)));
+      else if (field.field === 3) message.record = recordFrom(bytesOf(field), bound);
+      else if (field.field === 8) closer.push(peerFrom(bytesOf(field), bound));
+      else if (field.field === 9) providers.push(peerFrom(bytesOf(field), bound));
       else if (field.field === 10) message.clusterLevel = numberOf(field);
+      if (closer.length + providers.length > kadPeersMax) throw new MalformedProtobuf(`more than ${kadPeersMax} peers`);
     }
     return { ...message, type: message.type ?? "PUT_VALUE", closer, providers };
   });
@@ -135,11 +140,11 @@ function typeOf(value: number): KadMessage["type"] {
   return type;
 }
 
-function peerFrom(bytes: Uint8Array): KadPeer {
+function peerFrom(bytes: Uint8Array, bound: { left: number }): KadPeer {
   const addresses: Uint8Array[] = [];
   let id: Uint8Array | undefined;
   let connection: number | undefined;
-  for (const field of protobufFields(bytes)) {
+  for (const field of protobufFields(bytes, bound)) {
     if (field.field === 1) id = bytesOf(field);
     else if (field.field === 2) addresses.push(bytesOf(field));
     else if (field.field === 3) connection = numberOf(field);

@@ -11,6 +11,11 @@ export class MalformedMessage extends Data.TaggedError("MalformedMessage")<{
   }
 }
 
+/** Names in an error are quoted and cut: they come from strangers. */
+export function quoted(name: string): string {
+  return JSON.stringify(name.slice(0, 64));
+}
+
 /**
  * Runs a reader and turns the {@linkcode MalformedMessage} that it throws into a failure. Readers are deeply nested, and
  * this is the one place where their way out is caught; anything else that is thrown goes on up.

@@ -6,7 +6,8 @@
 import { Result } from "effect";
 import { auditRequestSchema, auditResponseSchema } from "./audit_schemas.ts";
 import { crlRequestSchema, crlResponseSchema } from "./crl_schemas.ts";
-import { MalformedMessage } from "./malformed.ts";
+import { type ReadCounts, readOnlyKey } from "./cbor_reader.ts";
+import { attempt, MalformedMessage } from "./malformed.ts";
 import type { MessageProtocol, ProtocolMessages, WorkerRequest } from "./messages.ts";
 import { fromCbor, type Schema, toCbor } from "./schema.ts";
 import {
@@ -22,6 +23,7 @@ import { trainingRequestSchema, trainingResponseSchema } from "./training_schema
 
 export { auditChainBytesMax, auditChainMax, auditHeadsMax, auditPathMax } from "./audit_schemas.ts";
 export { crlInlineBytesMax, crlNoticesMax, crlNumberDigitsMax, crlPieceBytesMax } from "./crl_schemas.ts";
+export type { ReadCounts } from "./cbor_reader.ts";
 export { MalformedMessage } from "./malformed.ts";
 export { decodeFileHead, digestBytes, encodeFileHead, type FileHead, fileHeadMaxBytes } from "./file_frame.ts";
 export { signedBytesOf, type UnsignedGrant } from "./grant.ts";
@@ -44,6 +46,7 @@ export {
 export {
   jobSpecSchema,
   modelTasks,
+  peersReferencedMax,
   peersReferenceSchema,
   preprocessorTasks,
   progressResponseSchema,
@@ -81,15 +84,29 @@ export function encodeMessage<P extends MessageProtocol, D extends Direction>(
   return toCbor(schemas[protocol][direction] as Schema<ProtocolMessages[P][D]>, message, "exact");
 }
 
-/** Decodes a request or response that has arrived whole; bytes after the first item are ignored. */
+/** The variant that a message which has arrived whole is of, as its one key names it; its content is not read. */
+export function variantOf(bytes: Uint8Array): Result.Result<string, MalformedMessage> {
+  return attempt(() => {
+    const variant = readOnlyKey(bytes);
+    if (variant === undefined) throw new MalformedMessage({ path: "", reason: "expected one variant" });
+    return variant;
+  });
+}
+
+/**
+ * Decodes a request or response that has arrived whole; bytes after the first item are ignored.
+ *
+ * @param counts Grows with what is read, also where that fails.
+ */
 export function decodeMessage<P extends MessageProtocol, D extends Direction>(
   protocol: P,
   direction: D,
   bytes: Uint8Array,
+  counts?: ReadCounts,
 ): Result.Result<ProtocolMessages[P][D], MalformedMessage> {
   const max = direction === "request" ? requestMaxBytes : responseMaxBytes;
   if (bytes.length > max) return Result.fail(new MalformedMessage({ path: "", reason: `more than ${max} bytes` }));
-  return fromCbor(schemas[protocol][direction] as Schema<ProtocolMessages[P][D]>, bytes, "exact");
+  return fromCbor(schemas[protocol][direction] as Schema<ProtocolMessages[P][D]>, bytes, "exact", counts);
 }
 
 /** Encodes what a scheduler publishes on {@linkcode workerTopic}. */

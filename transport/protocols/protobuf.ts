@@ -72,13 +72,18 @@ function varint(bytes: Uint8Array, at: number): [value: number, next: number] {
  * The fields of a message in their order, as views of its bytes. Unknown wire types are refused; unknown fields are the
  * caller's to skip.
  *
+ * @param bound How many fields more there may be, over all that share it; each takes time, also one without content.
  * @throws MalformedProtobuf
  */
-export function* protobufFields(given: Uint8Array): Generator<ProtobufField> {
+export function* protobufFields(
+  given: Uint8Array,
+  bound: { left: number } = { left: Number.POSITIVE_INFINITY },
+): Generator<ProtobufField> {
   // A plain view: a Buffer's slices would be Buffers.
   const bytes = new Uint8Array(given.buffer, given.byteOffset, given.byteLength);
   let at = 0;
   while (at < bytes.byteLength) {
+    if (--bound.left < 0) throw new MalformedProtobuf("too many fields");
     const [tag, afterTag] = varint(bytes, at);
     const [field, wire] = [Math.floor(tag / 8), tag % 8];
     if (wire === 0) {

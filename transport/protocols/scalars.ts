@@ -174,6 +174,7 @@ export const peer: Schema<Peer> = {
     out.bytes(bytes);
   },
   read: (item, at) => {
+    at.counts.peers += 1;
     if (item.kind === "text" && at.buffered) return peer.fromJson(item.value, at);
     if (item.kind !== "bytes") return at.fail(`expected a PeerID's bytes, got ${item.kind}`);
     return isPeerMultihash(item.value) ? base58btc.baseEncode(item.value) : at.fail("not a PeerID");

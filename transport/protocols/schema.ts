@@ -9,9 +9,9 @@
  * @module
  */
 import { Result } from "effect";
-import { type CborItem, readCbor } from "./cbor_reader.ts";
+import { type CborItem, readCbor, type ReadCounts } from "./cbor_reader.ts";
 import { CborWriter, type FloatStyle } from "./cbor_writer.ts";
-import { attempt, MalformedMessage } from "./malformed.ts";
+import { attempt, MalformedMessage, quoted } from "./malformed.ts";
 import { type Shape, shapeFields } from "./shape.ts";
 
 /** Where a reader is, for its rules and for its errors. */
@@ -20,6 +20,8 @@ export interface At {
   readonly floats: FloatStyle;
   /** Inside an enum tagged by a key. */
   readonly buffered: boolean;
+  /** What reading took so far. */
+  readonly counts: ReadCounts;
   key(name: string | number): At;
   buffer(): At;
   fail(reason: string): never;
@@ -51,15 +53,18 @@ export function toCbor<T>(schema: Schema<T>, value: T, floats: FloatStyle): Uint
 
 /**
  * Decodes one message. Bytes after it are ignored in request/response and refused in gossip, as the existing nodes do.
+ *
+ * @param counts Grows with what is read, also where that fails.
  */
 export function fromCbor<T>(
   schema: Schema<T>,
   bytes: Uint8Array,
   floats: FloatStyle,
+  counts: ReadCounts = { items: 0, peers: 0 },
 ): Result.Result<T, MalformedMessage> {
   return attempt(() => {
-    const at = position(floats);
-    const { item, sizeBytes } = readCbor(bytes);
+    const at = position(floats, counts);
+    const { item, sizeBytes } = readCbor(bytes, counts);
     if (floats === "shortest" && sizeBytes !== bytes.length) at.fail("bytes after the message");
     return schema.read(item, at);
   });
@@ -80,7 +85,7 @@ export function fromCbor<T>(
  * ```
  */
 export function fromJson<T>(schema: Schema<T>, value: unknown): Result.Result<T, MalformedMessage> {
-  return attempt(() => schema.fromJson(value, position("exact")));
+  return attempt(() => schema.fromJson(value, position("exact", { items: 0, peers: 0 })));
 }
 
 /** A message as JSON, byte for byte as the existing nodes write it: floats keep a decimal point (`1.0`). */
@@ -88,17 +93,16 @@ export function toJson<T>(schema: Schema<T>, value: T): string {
   return schema.toJson(value);
 }
 
-function position(floats: FloatStyle, path = "", buffered = false): At {
+function position(floats: FloatStyle, counts: ReadCounts, path = "", buffered = false): At {
   return {
     floats,
     buffered,
-    key: (name) =>
-      position(
-        floats,
-        typeof name === "number" ? `${path}[${name}]` : path === "" ? name : `${path}.${name}`,
-        buffered,
-      ),
-    buffer: () => position(floats, path, true),
+    counts,
+    key: (name) => {
+      const inner = typeof name === "number" ? `${path}[${name}]` : path === "" ? name : `${path}.${name}`;
+      return position(floats, counts, inner, buffered);
+    },
+    buffer: () => position(floats, counts, path, true),
     fail: (reason) => {
       throw new MalformedMessage({ path, reason });
     },
@@ -220,11 +224,6 @@ export function jsonKind(value: unknown): string {
 
 // ── Enums ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Names in an error are quoted and cut: they come from strangers. */
-function quoted(name: string): string {
-  return JSON.stringify(name.slice(0, 64));
-}
-
 /**
  * An enum whose variant with content is a one-entry map `{ Variant: content }` and whose variant without is the bare
  * name. The map must be of definite length.
@@ -331,10 +330,14 @@ export function taggedBy<T>(
 
 // ── Collections ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** A list, of exactly `count` items where that is given. */
-export function list<T>(schema: Schema<T>, count?: number): Schema<readonly T[]> {
-  const checked = (items: readonly unknown[], at: At) => {
-    if (count !== undefined && items.length !== count) at.fail(`expected ${count} items, got ${items.length}`);
+/** A list, of exactly `count` items or at most `max` where that is given; judged before the items are read. */
+export function list<T>(
+  schema: Schema<T>,
+  { count, max = Number.POSITIVE_INFINITY }: { readonly count?: number; readonly max?: number } = {},
+): Schema<readonly T[]> {
+  const checked = ({ length }: readonly unknown[], at: At) => {
+    if (count !== undefined && length !== count) at.fail(`expected ${count} items, got ${length}`);
+    if (length > max) at.fail(`expected at most ${max} items, got ${length}`);
   };
   return {
     shape: { list: schema.shape ?? "value", count },

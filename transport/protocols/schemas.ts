@@ -37,6 +37,7 @@ import type {
 } from "./messages.ts";
 import {
   aggregationRulesSchema,
+  membersReportedMax,
   receiptSchema,
   roundReportSchema,
   trainingRunSchema,
@@ -58,6 +59,8 @@ import {
 
 /** Longest `reason` of a failed job, in bytes of UTF-8 (`docs/wire.md`, "Extensions"). */
 export const reasonMaxBytes = 4096;
+/** Most peers of a reference: those of one round, for which a report has as many rows. */
+export const peersReferencedMax = membersReportedMax;
 
 type Untagged<T> = Omit<T, "type" | "class">;
 const none: StructSchema<object> = struct({});
@@ -80,7 +83,7 @@ const huggingface = struct<Untagged<HuggingfaceReference>>({
   token: nullable(text()),
 });
 const peers = struct<Untagged<PeersReference>>({
-  peers: list(peer),
+  peers: list(peer, { max: peersReferencedMax }),
   strategy: taggedBy<Strategy>("type", { All: none, Random: none, One: none }),
   resource: nullable(struct<{ readonly dataset: string; readonly index: number }>({ dataset: text(), index: u64 })),
 });
@@ -121,7 +124,7 @@ const modelWith = (tasks: readonly string[]) =>
 
 const adam = struct<Adam>({
   "learning-rate": f64,
-  betas: nullable(list(f64, 2) as unknown as Schema<readonly [number, number]>),
+  betas: nullable(list(f64, { count: 2 }) as unknown as Schema<readonly [number, number]>),
   epsilon: nullable(f64),
 });
 const nesterov = struct<Nesterov>({ "learning-rate": f64, momentum: f64 });

@@ -49,33 +49,33 @@ export const aggregationRulesSchema: Schema<AggregationRules> = checked(
     max_norm_ratio: omittable(f64),
     quorum: omittable(f64),
     deadline_s: omittable(u32),
-    late: omittable(list(peer)),
+    late: omittable(list(peer, { max: membersReportedMax })),
   }),
-  ({ layout, trim = 0, clip_norm_ratio: clip = 1, max_norm_ratio: most = 1, quorum = 1, late = [] }) => {
+  ({ layout, trim = 0, clip_norm_ratio: clip = 1, max_norm_ratio: most = 1, quorum = 1 }) => {
     if (layout !== undefined && !isSha256(layout)) return "layout is not 64 hexadecimal digits";
     if (!(trim >= 0 && trim < 0.5)) return "trim is not from 0 to 0.5";
     if (!(clip >= 1 && most >= 1)) return "a ratio of norms is below 1";
     if (!(quorum > 0 && quorum <= 1)) return "quorum is not from 0 to 1";
-    return late.length > membersReportedMax ? `more than ${membersReportedMax} late members` : undefined;
+    return undefined;
   },
 );
 
 const outcomes: readonly MemberOutcome[] = ["counted", "clipped", "rejected", "missing"];
 
 /** Beside `"updated"`. */
-export const roundReportSchema: Schema<RoundReport> = checked(
-  struct<RoundReport>({
-    round: u32,
-    members: list(struct<MemberReport>({
+export const roundReportSchema: Schema<RoundReport> = struct<RoundReport>({
+  round: u32,
+  members: list(
+    struct<MemberReport>({
       peer,
       outcome: oneOf(outcomes),
       norm: omittable(f64),
       code: omittable(text(verdictCodeMaxBytes)),
       detail: omittable(text(verdictDetailMaxBytes)),
-    })),
-  }),
-  ({ members }) => members.length > membersReportedMax ? `more than ${membersReportedMax} members` : undefined,
-);
+    }),
+    { max: membersReportedMax },
+  ),
+});
 
 /** Beside `"update-received"`. */
 export const receiptSchema: Schema<Receipt> = checked(
@@ -105,18 +105,15 @@ const known: Schema<TrainingRequest> = externallyTagged<TrainingRequest>({
     detail: text(verdictDetailMaxBytes),
     traceparent,
   }),
-  Change: checked(
-    struct<Variant<"Change">>({
-      training: text(trainingIdMaxBytes),
-      run: u32,
-      job: uuid,
-      aggregator: peer,
-      results: list(peer),
-      dispatch: omittable(u32),
-      traceparent,
-    }),
-    ({ results }) => results.length > resultsNamedMax ? `more than ${resultsNamedMax} results` : undefined,
-  ),
+  Change: struct<Variant<"Change">>({
+    training: text(trainingIdMaxBytes),
+    run: u32,
+    job: uuid,
+    aggregator: peer,
+    results: list(peer, { max: resultsNamedMax }),
+    dispatch: omittable(u32),
+    traceparent,
+  }),
   Unknown: struct<Readonly<Record<never, never>>>({}),
 });
 

@@ -1,6 +1,12 @@
+import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { actOfRequest, actOfStream, receiversOf } from "../../../transport/authorization/acts_of_protocols.ts";
+import {
+  actOfBytes,
+  actOfRequest,
+  actOfStream,
+  receiversOf,
+} from "../../../transport/authorization/acts_of_protocols.ts";
 import { streamProtocols } from "../../../transport/port.ts";
 import type { Message } from "../../../transport/protocols/messages.ts";
 
@@ -23,6 +29,23 @@ test("a request's variant names its act; what has no row has none", () => {
   assert.is(actOfRequest("/hypha-crl/1", { Pull: { sha256: "", offset: 0 } }), "crl");
   assert.is(actOfRequest("/hypha-audit/1", { Prove: { origin: "", old: 0, new: null } }), "audit");
   assert.is(actOfRequest("/hypha-audit/1", { Held: [] }), "audit");
+});
+
+test("the act of a request is known before its content, which may be anything", () => {
+  const named = (variant: string) => {
+    const text = new TextEncoder().encode(variant);
+    return Uint8Array.of(0xa1, 0x60 + text.length, ...text, 0xff);
+  };
+  const api = (variant: string) => Result.getOrUndefined(actOfBytes("/hypha-api/0.0.1", named(variant)));
+  assert.equal(["WorkerOffer", "Data", "constructor", "Other", ""].map(api), [
+    "worker.offer",
+    "data.ask",
+    undefined,
+    undefined,
+    undefined,
+  ]);
+  assert.ok(Result.isFailure(actOfBytes("/hypha-api/0.0.1", new Uint8Array())));
+  assert.equal(actOfBytes("/hypha-training/1", Uint8Array.of(0xff)), Result.succeed("training"));
 });
 
 test("a stream's protocol names its act", () => {

@@ -5,12 +5,15 @@ import * as assert from "uvu/assert";
 import { heldBytesMax } from "../../../transport/core/held_bytes.ts";
 import { exchangeMaxMs, Requests, requestsMax } from "../../../transport/core/requests.ts";
 import type { RequestTraces } from "../../../transport/core/request_traces.ts";
-import { defaultWorkLimits } from "../../../transport/core/work_budget.ts";
+import { priceOf } from "../../../transport/core/prices.ts";
+import { defaultWorkLimits, type WorkBudgets } from "../../../transport/core/work_budget.ts";
 import type { RequestAnswer } from "../../../transport/port.ts";
 import type { Message, MessageProtocol } from "../../../transport/protocols/messages.ts";
 import { decodeMessage, encodeMessage, requestMaxBytes, responseMaxBytes } from "../../../transport/protocols/mod.ts";
 import { traceContextOf } from "../../../transport/protocols/traced_message.ts";
+import { kadPeer } from "../../support/kad_peers.ts";
 import { answersTo, identityOf, type PlayedOptions, PlayedSession } from "../../support/played_session.ts";
+import { aggregateSpec } from "../../support/worker_world.ts";
 import { NotedListener, StreamPair } from "../../support/wire_pair.ts";
 
 const test = suite("Requests");
@@ -420,6 +423,52 @@ test("a request that is whole only after its connection's certificate stopped to
   it.clock.pass(0);
   assert.equal([it.exchanges(), there.heard.at(-1)], [[], "closed reset"]);
   assert.equal([it.requests.size, it.clock.waiting], [0, 0]);
+});
+
+test("bug: the content of a request was decoded before its act was judged: a refused job of 1 MB cost 200 ms", () => {
+  const refuses: PlayedOptions["refuses"] = (act) => act === "job.dispatch" || act === "progress";
+  const it = played({ refuses });
+  const content = Uint8Array.of(0xff); // which does not decode
+  const job = encodeMessage("/hypha-api/0.0.1", "request", { Data: { dataset: "" } }).slice(0, 1);
+  const named = Uint8Array.of(...job, 0x6b, ...new TextEncoder().encode("DispatchJob"), ...content);
+  const opened = [it.opened("peer", "/hypha-api/0.0.1"), it.opened("peer", "/hypha-progress/0.0.1")];
+  opened[0]?.pair.a.end(named);
+  opened[1]?.pair.a.end(content);
+  it.clock.pass(0);
+  assert.equal(opened.map(({ there }) => [there.bytes.length, there.heard.at(-1)]), Array(2).fill([0, "closed done"]));
+  assert.equal(it.session.facts, [], "neither malformed nor received");
+});
+
+test("a request of no known variant, or of two, is malformed before its content is decoded", () => {
+  const it = played();
+  const unknown = Uint8Array.of(0xa1, 0x61, 0x78, 0xff);
+  const two = Uint8Array.of(0xa2, 0x64, ...new TextEncoder().encode("Data"), 0xff);
+  for (const bytes of [unknown, two, Uint8Array.of(0xa1), Uint8Array.of(0xbf, 0xff), new Uint8Array()]) {
+    it.opened(`peer-${bytes.length}`, "/hypha-api/0.0.1").pair.a.end(bytes);
+  }
+  it.clock.pass(0);
+  assert.equal(it.session.factsOf("request.malformed").length, 5);
+});
+
+test("bug: requests were charged by their bytes alone: their items and peers cost twenty times as much", () => {
+  const peers = Array.from({ length: 250 }, (_, each) => kadPeer(each));
+  const spec = aggregateSpec(peers, randomUUID(), kadPeer(250)); // names each of them twice
+  const job = encodeMessage("/hypha-api/0.0.1", "request", { DispatchJob: { id: randomUUID(), spec } });
+  const metrics = Object.fromEntries(Array.from({ length: 500 }, (_, each) => [`m${each}`, each]));
+  const progress = { job_id: randomUUID(), progress: { metrics: { round: 1, metrics } } };
+  const cases: [MessageProtocol, Uint8Array, number, number][] = [
+    ["/hypha-api/0.0.1", job, 500, 500],
+    ["/hypha-api/0.0.1", job.subarray(0, -1), 500, 0], // its end does not decode
+    ["/hypha-progress/0.0.1", encodeMessage("/hypha-progress/0.0.1", "request", progress), 1_000, 0],
+  ];
+  for (const [protocol, bytes, items, named] of cases) {
+    const it = played();
+    it.opened("peer", protocol).pair.a.end(bytes);
+    it.clock.pass(0);
+    const charged = (it.session.parts.work as WorkBudgets).chargedUs("peer") - priceOf("request", bytes.length);
+    const least = items * priceOf("request.item") + named * priceOf("request.peer");
+    assert.ok(charged >= least && charged < least + 100, `${charged} of ${least}`);
+  }
 });
 
 test("requests are followed to their end: answered, declined, unanswered, failed; a context goes with one of ours", () => {

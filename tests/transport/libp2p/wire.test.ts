@@ -204,6 +204,9 @@ test("the library answers what carries no record, and never takes one", async ()
   assert.equal(self?.closer.map(({ id }) => id), [key], "asked for itself it names itself");
   assert.ok((self?.closer[0]?.addresses.length ?? 0) > 0);
   assert.equal(Result.getOrThrow(await answer({ type: "PING", ...none })), { type: "PING", ...none });
+  const large: KadMessage = { type: "PING", key, closer: [{ id: key, addresses: [] }], providers: [] };
+  const pong = Result.getOrThrow(await answer(large));
+  assert.equal(pong, { type: "PING", ...none }, "bug: a PING was echoed with all that it brought");
   const value = await answer({ type: "GET_VALUE", key: utf8("k"), clusterLevel: 3, ...none });
   assert.equal(Result.getOrThrow(value), { type: "GET_VALUE", key: utf8("k"), clusterLevel: 3, ...none });
   for (

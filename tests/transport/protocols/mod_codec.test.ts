@@ -16,12 +16,14 @@ import {
   gossipMaxBytes,
   jobSpecSchema,
   MalformedMessage,
+  peersReferencedMax,
   progressSchema,
   pullHeaderMaxBytes,
   reasonMaxBytes,
   referenceSchema,
   requestMaxBytes,
   toJson,
+  variantOf,
 } from "../../../transport/protocols/mod.ts";
 import type { ApiResponse, WorkerRequest } from "../../../transport/protocols/messages.ts";
 import { f64, i32NotNegative } from "../../../transport/protocols/scalars.ts";
@@ -274,6 +276,41 @@ messages("an enum's map must be definite, have one entry and a known variant", (
 messages("refuses more bytes than a request may have before it reads them", () => {
   assert.match(failure(decodeMessage(api, "request", new Uint8Array(requestMaxBytes + 1))).reason, /more than/);
   assert.match(failure(decodeWorkerRequest(new Uint8Array(gossipMaxBytes + 1))).reason, /more than/);
+});
+
+messages(
+  "bug: a reference named as many peers as a megabyte holds: it names those of one round, and no more are read",
+  () => {
+    const dispatch = (peers: number) => {
+      const updates = {
+        type: "peers",
+        peers: Array(peers).fill(peer),
+        strategy: { type: "All" },
+        resource: null,
+      } as const;
+      const config = { updates, results: { ...updates, peers: [] }, optimizer: { "learning-rate": 1, momentum: 0 } };
+      const executor = { class: "aggregate", descriptor: { name: "x" }, config } as const;
+      return encodeMessage(api, "request", { DispatchJob: { id, spec: { job_id: id, executor } } });
+    };
+    const read = (peers: number) => {
+      const counts = { items: 0, peers: 0 };
+      return { outcome: decodeMessage(api, "request", dispatch(peers), counts), counts };
+    };
+    const most = read(peersReferencedMax);
+    assert.ok(Result.isSuccess(most.outcome));
+    assert.is(most.counts.peers, peersReferencedMax);
+    const over = read(peersReferencedMax + 1);
+    assert.is(failure(over.outcome).path, "DispatchJob.spec.executor.config.updates.peers");
+    assert.equal([over.counts.peers, over.counts.items > peersReferencedMax], [0, true]);
+  },
+);
+
+messages("the variant of a request is known before its content is read", () => {
+  const variant = (hex: string) => variantOf(bytesOf(hex));
+  assert.equal([variant("a16141ff"), variant("b90001780141ff")].map(Result.getOrThrow), ["A", "A"]);
+  for (const hex of ["", "a1", "a16241", "a0", "a2614101", "bf6141ff", "6141", "816141", "a10101"]) {
+    assert.ok(Result.isFailure(variant(hex)), hex);
+  }
 });
 
 messages("a wrong message of ours throws: it is a mistake, not an event", () => {

@@ -3,7 +3,14 @@ import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { seededRandom } from "../../../actors/runtime/random.ts";
-import { decodeKadMessage, encodeKadMessage, kadMessageMaxBytes } from "../../../transport/protocols/kad_record.ts";
+import {
+  decodeKadMessage,
+  encodeKadMessage,
+  kadFieldsMax,
+  kadMessageMaxBytes,
+  type KadPeer,
+  kadPeersMax,
+} from "../../../transport/protocols/kad_record.ts";
 import { MalformedProtobuf, protobufFields, ProtobufWriter } from "../../../transport/protocols/protobuf.ts";
 
 const test = suite("protobufFields()");
@@ -79,6 +86,23 @@ test("a Kademlia message that is not decoded is a refusal, whatever its bytes", 
   }
   assert.ok(failures > 1_000, `${failures} refused`);
   assert.ok(Result.isFailure(decodeKadMessage(new Uint8Array(kadMessageMaxBytes + 1))));
+});
+
+test("bug: a Kademlia message of 64 kB named 16,000 peers, and cost twenty times its price", () => {
+  const message = (closer: readonly KadPeer[], providers: readonly KadPeer[] = []) =>
+    decodeKadMessage(encodeKadMessage({ type: "FIND_NODE", closer, providers }));
+  const peer: KadPeer = { id: new Uint8Array(1), addresses: [] };
+  const half = Array<KadPeer>(kadPeersMax / 2).fill(peer);
+  assert.ok(Result.isSuccess(message(half, half)));
+  assert.ok(Result.isFailure(message([...half, peer], half)));
+  assert.ok(Result.isFailure(message(half, [...half, peer])));
+  const known = 3; // the type, a peer, its id
+  const addresses = (count: number) => Array<Uint8Array>(count).fill(new Uint8Array(1));
+  assert.ok(Result.isSuccess(message([{ ...peer, addresses: addresses(kadFieldsMax - known) }])));
+  assert.ok(Result.isFailure(message([{ ...peer, addresses: addresses(kadFieldsMax - known + 1) }])));
+  const unknown = Uint8Array.from({ length: 2 * (kadFieldsMax + 1) }, (_, index) => index % 2 === 0 ? 0x7a : 0);
+  assert.ok(Result.isSuccess(decodeKadMessage(unknown.subarray(2))));
+  assert.ok(Result.isFailure(decodeKadMessage(unknown)));
 });
 
 test.run();

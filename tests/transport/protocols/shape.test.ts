@@ -23,7 +23,7 @@ const cases: [name: string, schema: Schema<never>, expected: string][] = [
   ["many literals", oneOf(many) as never, "text, one of 9"],
   [
     "lists, of any length and of one",
-    struct({ a: list(u32), b: list(f64, 2) }) as never,
+    struct({ a: list(u32), b: list(f64, { count: 2 }) }) as never,
     "{ a: [u32, …], b: [f64, f64] }",
   ],
   [
