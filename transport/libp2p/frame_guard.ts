@@ -42,7 +42,10 @@ export const defaultFrameLimits: FrameLimits = {
 };
 /** What is handed on before other work gets its turn, in microseconds. */
 export const frameSliceUs = 4_000;
-/** Data from which on a frame costs what its bytes cost. Those of a stream that this side opened cost nothing: it asked for them. */
+/**
+ * Data from which on a frame costs what its bytes cost. On an open stream that this side opened it costs nothing: this side asked for it,
+ * and the stream's window bounds it. The multiplexer drops what comes on a stream that is not there, without a window.
+ */
 const bulkBytes = 1_024;
 /** Lines of multistream-select before the first frame: its header, the muxer's name, and some other names. */
 export const negotiationLinesMax = 16;
@@ -141,7 +144,7 @@ export class FrameBudgets {
 
 /** How far a scan came, or why the connection has to end. */
 export type Scanned =
-  /** Bytes up to `end` may be handed on; they cost `us`, and `bulkUs` for bulk data on streams that the peer opened. */
+  /** Bytes up to `end` may be handed on; they cost `us`, and `bulkUs` for bulk data on all but open streams of this side. */
   | { readonly end: number; readonly us: number; readonly bulkUs: number }
   | { readonly broken: string };
 
@@ -149,8 +152,7 @@ export type Scanned =
 export class FrameReader {
   readonly #header = new Uint8Array(headerBytes);
   readonly #frameBytesMax: number;
-  /** Parity of the numbers of streams that the peer opens: who dialled takes the odd ones. */
-  readonly #theirs: 0 | 1;
+  readonly #isOwn: (stream: number) => boolean;
   #bulkUs = 0;
   #headerFill = 0;
   /** Bytes of the present frame's data, or of the present line, that are still to come. */
@@ -160,17 +162,19 @@ export class FrameReader {
   #line: string | undefined = "";
 
   /**
-   * @param direction Of the connection.
    * @param beginsWith What comes first; `frames` where TLS has agreed on the multiplexer.
+   * @param isOwn Whether a number is that of an open stream that this side opened; by default there is none.
    */
   constructor(
     { frameBytesMax }: Pick<FrameLimits, "frameBytesMax">,
-    direction: "inbound" | "outbound" = "inbound",
-    beginsWith: "negotiation" | "frames" = "negotiation",
+    { beginsWith = "negotiation", isOwn = () => false }: {
+      readonly beginsWith?: "negotiation" | "frames";
+      readonly isOwn?: (stream: number) => boolean;
+    } = {},
   ) {
     this.#frameBytesMax = frameBytesMax;
     if (beginsWith === "frames") this.#line = undefined;
-    this.#theirs = direction === "inbound" ? 1 : 0;
+    this.#isOwn = isOwn;
   }
 
   /**
@@ -222,15 +226,20 @@ export class FrameReader {
   #readHeader(): number | string {
     const header = this.#header;
     const type = header[1];
-    const length = ((header[8]! << 24) | (header[9]! << 16) | (header[10]! << 8) | header[11]!) >>> 0;
+    const length = numberIn(header, 8);
     const opens = (header[3]! & synFlag) !== 0;
     if (type === frameTypes.ping) return frameCosts.ping;
     if (type === frameTypes.data) {
       if (length > this.#frameBytesMax) return `a frame of ${length} bytes`;
       this.#body = length;
-      if (length >= bulkBytes && header[7]! % 2 === this.#theirs) this.#bulkUs += priceOf("bytes", length);
+      if (length >= bulkBytes && !this.#isOwn(numberIn(header, 4))) this.#bulkUs += priceOf("bytes", length);
       if (!opens && length >= bulkBytes) return 0;
     }
     return opens ? frameCosts.opening : frameCosts.small;
   }
+}
+
+/** A number of 32 bits in a header. */
+function numberIn(header: Uint8Array, at: number): number {
+  return ((header[at]! << 24) | (header[at + 1]! << 16) | (header[at + 2]! << 8) | header[at + 3]!) >>> 0;
 }

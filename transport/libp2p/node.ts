@@ -28,6 +28,7 @@ import { turningAway, type TurnsAway } from "./early_refusal.ts";
 import { pingingWithFirstStream } from "./first_ping.ts";
 import type { Listening } from "./listening.ts";
 import { libp2pKey } from "./key.ts";
+import { guardedMuxer } from "./guarded_muxer.ts";
 import { limitingMuxer } from "./negotiation_limit.ts";
 import { leavingSilent } from "./silent_addresses.ts";
 import type { TransportInput } from "../port.ts";
@@ -71,7 +72,7 @@ const gossipRpcMaxBytes = 131_072;
 /** Makes the multiplexer of a node. */
 export function nodeMuxer(): (components: { readonly logger: ComponentLogger }) => StreamMuxerFactory {
   const streamOptions = { maxStreamWindowSize: streamWindowMax };
-  return limitingMuxer(pingingWithFirstStream(yamux({ enableKeepAlive: false, streamOptions })));
+  return guardedMuxer(limitingMuxer(pingingWithFirstStream(yamux({ enableKeepAlive: false, streamOptions }))));
 }
 
 /** Builds a node that is not yet started: listeners are attached first, or early connections would be missed. */

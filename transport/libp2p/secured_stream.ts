@@ -5,7 +5,7 @@
  */
 import type { TLSSocket } from "node:tls";
 import { clearImmediate, clearTimeout, setImmediate, setTimeout } from "node:timers";
-import type { AbortOptions, Logger, MessageStreamDirection } from "@libp2p/interface";
+import type { AbortOptions, Logger, MessageStreamDirection, Stream, StreamMuxer } from "@libp2p/interface";
 import { AbstractMessageStream, type SendResult } from "@libp2p/utils";
 import type { Uint8ArrayList } from "uint8arraylist";
 import { drained } from "./drained.ts";
@@ -51,6 +51,13 @@ export class SecuredStream extends AbstractMessageStream {
   #heldTimer: NodeJS.Timeout | NodeJS.Immediate | undefined;
   #endHeld = false;
   #corked = false;
+  /** Its multiplexer, once there is one. */
+  muxer: Pick<StreamMuxer, "streams"> | undefined;
+  readonly #isOwn = (number: number): boolean => {
+    const id = String(number);
+    const stream = this.muxer?.streams.find((open) => open.id === id);
+    return stream?.direction === "outbound" && isRead(stream);
+  };
   readonly #uncork = () => {
     if (!this.#corked) return;
     this.#corked = false;
@@ -64,10 +71,10 @@ export class SecuredStream extends AbstractMessageStream {
     this.#now = init.now;
     this.#onBroken = init.onBroken ?? (() => {});
     this.#onEnd = init.onEnd;
+    const { socket, beginsWith } = init;
     this.#guard = init.budget === undefined
       ? undefined
-      : { budget: init.budget, reader: new FrameReader(init.budget.limits, init.direction, init.beginsWith) };
-    const { socket } = init;
+      : { budget: init.budget, reader: new FrameReader(init.budget.limits, { beginsWith, isOwn: this.#isOwn }) };
     socket.on("data", (bytes) => {
       this.#meter.received += bytes.byteLength;
       if (this.#guard === undefined) this.onData(bytes);
@@ -217,4 +224,9 @@ export class SecuredStream extends AbstractMessageStream {
     this.writeStatus = "closed";
     this.onTransportClosed();
   }
+}
+
+/** Whether what comes on a stream is read: libp2p discards what comes after its end, and opens the window again. */
+function isRead({ readStatus, remoteWriteStatus }: Stream): boolean {
+  return remoteWriteStatus === "writable" && (readStatus === "readable" || readStatus === "paused");
 }

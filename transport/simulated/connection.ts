@@ -273,7 +273,10 @@ export class SimulatedConnection implements WireConnection, StreamOwner {
   #heardOpen(frame: OpenFrame): void {
     switch (frame.type) {
       case "stream.data":
-        if (this.#isTheirs(frame.stream)) this.#charge(priceOf("bytes", frame.bytes.length));
+        // What comes on a stream of this side's own was asked for, as long as the stream is open.
+        if (this.#isTheirs(frame.stream) || !this.#streams.has(frame.stream)) {
+          this.#charge(priceOf("bytes", frame.bytes.length));
+        }
         return frame.opens === "no" ? this.#streams.get(frame.stream)?.arrived(frame) : this.#offered(frame);
       case "stream.agreed":
         return this.#streams.get(frame.stream)?.agreed(frame.protocol);

@@ -2,6 +2,7 @@
 import { Buffer } from "node:buffer";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { priceOf } from "../../../transport/core/prices.ts";
 import {
   defaultFrameLimits,
   FrameBudget,
@@ -16,11 +17,14 @@ const limits = { ...defaultFrameLimits, frameBytesMax: 2_097_152 };
 const line = (text: string) => Buffer.concat([Buffer.from([text.length + 1]), Buffer.from(`${text}\n`)]);
 const negotiation = Buffer.concat([line("/multistream/1.0.0"), line("/yamux/1.0.0")]);
 
-function frame(type: "data" | "window" | "ping", { syn = false, length = 0, body = new Uint8Array() } = {}): Buffer {
+function frame(
+  type: "data" | "window" | "ping",
+  { syn = false, length = 0, body = new Uint8Array(), stream = 1 } = {},
+): Buffer {
   const header = Buffer.alloc(12);
   header.writeUInt8({ data: 0, window: 1, ping: 2 }[type], 1);
   header.writeUInt16BE(syn ? 1 : 0, 2);
-  header.writeUInt32BE(1, 4);
+  header.writeUInt32BE(stream, 4);
   header.writeUInt32BE(length, 8);
   return Buffer.concat([header, body]);
 }
@@ -94,11 +98,38 @@ test("the multiplexer is agreed on within so many lines, of which none is empty 
 });
 
 test("frames come first where TLS has agreed on the multiplexer: lines are no frames then", () => {
-  const reader = () => new FrameReader(limits, "inbound", "frames");
+  const reader = () => new FrameReader(limits, { beginsWith: "frames" });
   assert.is(costOf(Buffer.concat([frame("ping", { syn: true }), frame("window")]), reader()), ping + small);
   const over = frame("data", { length: limits.frameBytesMax + 1 });
   assert.ok("broken" in reader().scan(over, 0));
   assert.ok("broken" in new FrameReader(limits).scan(frame("ping"), 0), "without an agreement, lines come first");
+});
+
+test("bug: bulk on streams that nobody opened was free: only what comes on an open stream of this side's own is", () => {
+  const bulk = (stream: number, length = 65_536) => frame("data", { length, body: Buffer.alloc(length), stream });
+  const open = new Set([2, 258]);
+  const bulkUsOf = (bytes: Uint8Array) => {
+    const scanned = new FrameReader(limits, { beginsWith: "frames", isOwn: (stream) => open.has(stream) }).scan(
+      bytes,
+      0,
+    );
+    if ("broken" in scanned) throw new Error(scanned.broken);
+    return scanned.bulkUs;
+  };
+  const paid = priceOf("bytes", 65_536);
+  assert.equal([1, 2, 4, 258, 0x0100_0002, 0x8000_0002].map((stream) => bulkUsOf(bulk(stream))), [
+    paid,
+    0,
+    paid,
+    0,
+    paid,
+    paid,
+  ]);
+  open.delete(2);
+  assert.is(bulkUsOf(bulk(2)), paid, "it is over");
+  assert.is(bulkUsOf(bulk(2, 1_024)), priceOf("bytes", 1_024));
+  const unknown = new FrameReader(limits, { beginsWith: "frames" }).scan(bulk(2), 0);
+  assert.is("bulkUs" in unknown && unknown.bulkUs, paid, "without a multiplexer there is no stream");
 });
 
 test("a scan stops where a slice is used up, and goes on there", () => {

@@ -7,6 +7,7 @@ import { CID } from "multiformats/cid";
 import { identity } from "multiformats/hashes/identity";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { priceOf } from "../../../transport/core/prices.ts";
 import { kadProtocol, type StreamEnd, type WireConnection } from "../../../transport/core/wire.ts";
 import type { Libp2pConnection } from "../../../transport/libp2p/connections.ts";
 import type { TransportError } from "../../../transport/port.ts";
@@ -214,6 +215,33 @@ test("the library answers what carries no record, and never takes one", async ()
   ) assert.ok(Result.isFailure(await answer(bad as KadMessage)), bad.type);
   connection.close("now", "enough");
   await until("the end", () => a.listener.size === 0);
+  await Promise.all([a.stop(), b.stop()]);
+});
+
+test("bulk that this node asked for costs its peer nothing, whichever side dialled; bulk that was not is paid for", async () => {
+  const [a, b] = await Promise.all([startWire(pki), startWire(pki)]);
+  const bulk = new Uint8Array(4 * 1_048_576);
+  for (const { wire } of [a, b]) wire.serve("/bulk/1");
+  await connected(a, b);
+  for (const [asker, answerer] of [[a, b], [b, a]] as const) {
+    const before = asker.listener.charged.get(answerer.peer) ?? 0;
+    let came = 0;
+    const stream = asker.listener.opens[0]!.openStream("/bulk/1", {
+      data: (bytes) => void (came += bytes.byteLength),
+      ended: () => stream.end(),
+      closed: () => {},
+    });
+    stream.send(utf8("please"));
+    await until("the question", () => (answerer.listener.streams.at(-1)?.came.length ?? 0) > 0);
+    answerer.listener.streams.at(-1)?.stream.end(bulk);
+    await until("the answer", () => came === bulk.length);
+    const charged = (asker.listener.charged.get(answerer.peer) ?? 0) - before;
+    assert.ok(charged < priceOf("bytes", bulk.length) / 2, `an answer: ${charged}`);
+    answerer.listener.streams.length = 0;
+  }
+  const before = b.listener.charged.get(a.peer) ?? 0;
+  assert.is((await exchange(a.listener.opens[0]!, "/bulk/1", bulk)).how, "done");
+  assert.ok((b.listener.charged.get(a.peer) ?? 0) - before >= priceOf("bytes", bulk.length), "unasked");
   await Promise.all([a.stop(), b.stop()]);
 });
 
