@@ -74,7 +74,8 @@ export class GrowingBytes {
   }
 }
 
-function isCopied(piece: Uint8Array): boolean {
+/** Whether a piece is copied where it is held: a view would keep much more memory in use than the piece has bytes. */
+export function isCopied(piece: Uint8Array): boolean {
   const { byteLength } = piece;
   return byteLength <= copiedMaxBytes || piece.buffer.byteLength > sharedBufferFactor * byteLength;
 }

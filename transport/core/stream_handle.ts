@@ -6,6 +6,7 @@
 import { Effect } from "effect";
 import { type PeerText, type StreamChunk, type StreamHandle, type StreamProtocol, TransportError } from "../port.ts";
 import type { Clock, Timer } from "./clock.ts";
+import { GrowingBytes, isCopied } from "./growing_bytes.ts";
 import type { HeldBytes, ReadBudgets } from "./held_bytes.ts";
 import type { StreamEnd, StreamListener, WireStream } from "./wire.ts";
 
@@ -16,6 +17,8 @@ import type { StreamEnd, StreamListener, WireStream } from "./wire.ts";
 export const streamBufferMax = 1_048_576;
 /** A reader that has caught up to this lets a stopped sender go on, in bytes. */
 const streamResumeAt = streamBufferMax / 4;
+/** Pieces that are copied are joined up to this size, in bytes. */
+export const joinedMaxBytes = 65_536;
 /** A direction in which nothing moves for so long, while a read or write waits for it, breaks the stream; in milliseconds. */
 export const streamStallMs = 60_000;
 
@@ -228,6 +231,8 @@ class Inbox {
   readonly #stall: Stall;
   readonly #held: HeldBytes;
   readonly #chunks: Uint8Array[] = [];
+  /** What comes after these: pieces that are copied, joined. */
+  readonly #joined = new GrowingBytes();
   readonly #readers: ((chunk: StreamChunk) => void)[] = [];
   #stream: WireStream | undefined;
   #sizeBytes = 0;
@@ -257,13 +262,29 @@ class Inbox {
   }
 
   arrived(bytes: Uint8Array): void {
-    this.#chunks.push(bytes);
+    if (this.#readers.length === 0 && isCopied(bytes)) this.#join(bytes);
+    else this.#push(bytes);
     this.#sizeBytes += bytes.byteLength;
     this.#serve();
     if (this.#sizeBytes === 0 || this.#isPaused) return;
     if (this.#sizeBytes < streamBufferMax && !this.#held.isHigh) return;
     this.#isPaused = true;
     this.#stream?.pause();
+  }
+
+  /** A piece counts as its bytes: it is held in memory of that size, whatever buffer it came in. */
+  #join(bytes: Uint8Array): void {
+    if (this.#joined.sizeBytes + bytes.byteLength > joinedMaxBytes) this.#pushJoined();
+    this.#joined.append(bytes);
+  }
+
+  #push(bytes: Uint8Array): void {
+    this.#pushJoined();
+    this.#chunks.push(bytes);
+  }
+
+  #pushJoined(): void {
+    if (this.#joined.sizeBytes > 0) this.#chunks.push(this.#joined.take());
   }
 
   /** The stream is over: what is left is its reader's. */
@@ -275,6 +296,7 @@ class Inbox {
   /** Forgets what has arrived. */
   drop(): void {
     this.#chunks.length = 0;
+    this.#joined.clear();
     this.#sizeBytes = 0;
   }
 
@@ -287,6 +309,7 @@ class Inbox {
 
   #serve(): void {
     while (this.#readers.length > 0) {
+      if (this.#chunks.length === 0) this.#pushJoined();
       const bytes = this.#chunks.shift();
       if (bytes === undefined && this.#outcome === undefined) break;
       const reader = this.#readers.shift();

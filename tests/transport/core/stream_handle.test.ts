@@ -3,7 +3,7 @@ import { Cause, Effect, Exit, Fiber } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { heldBytesHigh, heldBytesMax, ReadBudgets } from "../../../transport/core/held_bytes.ts";
-import { OwnedStream, streamBufferMax, streamStallMs } from "../../../transport/core/stream_handle.ts";
+import { joinedMaxBytes, OwnedStream, streamBufferMax, streamStallMs } from "../../../transport/core/stream_handle.ts";
 import { ManualClock } from "../../support/manual_clock.ts";
 import { NotedListener, type PairOptions, StreamPair } from "../../support/wire_pair.ts";
 
@@ -47,8 +47,7 @@ test("a reader gets what was sent, then its end, and the end again", async () =>
   pair.a.send(Uint8Array.of(1));
   pair.a.end(Uint8Array.of(2));
   clock.pass(0);
-  assert.equal(await Effect.runPromise(handle.read), { type: "bytes", bytes: Uint8Array.of(1) });
-  assert.equal(await Effect.runPromise(handle.read), { type: "bytes", bytes: Uint8Array.of(2) });
+  assert.equal(await Effect.runPromise(handle.read), { type: "bytes", bytes: Uint8Array.of(1, 2) });
   assert.equal(await Effect.runPromise(handle.read), { type: "end", outcome: "whole" });
   assert.equal(await Effect.runPromise(handle.read), { type: "end", outcome: "whole" });
   await Effect.runPromise(handle.end);
@@ -65,6 +64,38 @@ test("a reader that waits is served by what arrives", async () => {
   clock.pass(0);
   assert.equal(await reading, { type: "bytes", bytes: Uint8Array.of(1) });
   assert.is(clock.waiting, 0);
+});
+
+test("bug: a piece of one octet kept a whole socket buffer in memory, and counted as one octet", async () => {
+  const { owned, handle } = inbound();
+  const pieces = 3 * joinedMaxBytes / 2;
+  for (let each = 0; each < pieces; each++) {
+    owned.data(new Uint8Array(16_384).subarray(each % 16_384, each % 16_384 + 1));
+  }
+  const large = new Uint8Array(16_384).fill(7);
+  owned.data(large.subarray(100)); // most of its buffer
+  owned.data(large.subarray(0, 8_000)); // less than half of it
+  owned.data(Uint8Array.of(8));
+  owned.ended();
+  const chunks: Uint8Array[] = [];
+  for (let chunk = await Effect.runPromise(handle.read); chunk.type === "bytes";) {
+    chunks.push(chunk.bytes);
+    chunk = await Effect.runPromise(handle.read);
+  }
+  assert.equal(chunks.map(({ length }) => length), [joinedMaxBytes, joinedMaxBytes / 2, 16_284, 8_001]);
+  assert.ok(chunks.every(({ buffer, length }) => buffer.byteLength <= 2 * length));
+  assert.is(chunks[2]?.buffer, large.buffer, "bulk is not copied");
+  assert.equal([...chunks.at(-1) ?? []].slice(-2), [7, 8]);
+});
+
+test("a reader that waits gets a piece as it arrived: nothing holds it", async () => {
+  const { owned, handle } = inbound();
+  const reading = Effect.runPromise(handle.read);
+  await new Promise((resolve) => setTimeout(resolve));
+  const piece = new Uint8Array(16_384).subarray(0, 1);
+  owned.data(piece);
+  const chunk = await reading;
+  assert.is(chunk.type === "bytes" && chunk.bytes, piece);
 });
 
 test("a stream that broke is broken once everything that arrived was read; a whole one stays whole", async () => {
