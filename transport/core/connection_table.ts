@@ -372,7 +372,8 @@ export class ConnectionTable implements ConnectionListener {
     row.established = false;
     this.#peers.remove(identity.peer, row);
     const last = row.member === undefined || this.#members.remove(row.member, row);
-    this.#init.listener.left?.(row.connection, identity, reason, last);
+    const proven = row.evaluatedAt === this.#reverification.changes ? row.gate.identity : undefined;
+    this.#init.listener.left?.(row.connection, identity, reason, last, proven);
   }
 
   #refused({ connection, gate }: Row, refusal: Refusal): void {

@@ -16,8 +16,17 @@ export interface ConnectionTableListener {
   turnedAway?(address: AddressText, refusal: Refusal): void;
   /** A connection was established; `first` where its member had no other. */
   established?(connection: WireConnection, identity: PeerIdentity, first: boolean): void;
-  /** An established connection ended; `last` where its member has no other. */
-  left?(connection: WireConnection, identity: PeerIdentity, reason: CloseReason, last: boolean): void;
+  /**
+   * An established connection ended; `last` where its member has no other. `proven` is what the newest trust proved of it, undefined where
+   * the connection ended before it was evaluated with that.
+   */
+  left?(
+    connection: WireConnection,
+    identity: PeerIdentity,
+    reason: CloseReason,
+    last: boolean,
+    proven: PeerIdentity | undefined,
+  ): void;
   /** A connection was refused before it was established. */
   refused?(connection: WireConnection, gate: Gate, refusal: Refusal): void;
   /** Everything that a gate reports, in order. */

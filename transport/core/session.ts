@@ -148,7 +148,7 @@ export class Session {
         turnedAway: (address, refusal) =>
           outbox.tell({ type: "peer.refused", address, direction: "inbound", peer: undefined, refusal }),
         established: (connection, identity, first) => this.#established(connection, identity, first),
-        left: (_connection, identity, reason, last) => this.#left(identity, reason, last),
+        left: (_connection, identity, reason, last, proven) => this.#left(identity, reason, last, proven),
         refused: (connection, gate, refusal) => this.#refused(connection, gate, refusal),
       },
     });
@@ -164,8 +164,8 @@ export class Session {
     this.#reachability.established(connection, identity);
   }
 
-  #left(identity: PeerIdentity, reason: CloseReason, last: boolean): void {
-    if ("refusal" in reason) this.#verified.forget(identity);
+  #left(identity: PeerIdentity, reason: CloseReason, last: boolean, proven: PeerIdentity | undefined): void {
+    this.#verified.left(identity, reason, proven);
     if (!last) return;
     if (!("refusal" in reason)) this.#departed.left(identity);
     this.#init.outbox.tell({ type: "peer.closed", peer: identity.peer, identity, reason });

@@ -7,7 +7,7 @@
 import { Result } from "effect";
 import { type Member, memberOf } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
-import type { PeerText } from "../port.ts";
+import type { CloseReason, PeerText } from "../port.ts";
 import type { Clock } from "./clock.ts";
 import { Groups } from "./groups.ts";
 import type { Connects, Established, Verifies } from "./parts.ts";
@@ -72,6 +72,16 @@ export class VerifiedPeers implements Verifies {
     this.#byPeer.add(identity.peer, member);
     const [oldest] = this.#recent.size > recentlyVerifiedMax ? this.#recent.keys() : [];
     if (oldest !== undefined) this.#forget(oldest);
+  }
+
+  /**
+   * A member's connection ended: it counts for a while from now on, unless it was ended because of its certificate.
+   *
+   * @param proven What the newest trust proved of it, as far as it was evaluated with that.
+   */
+  left(identity: PeerIdentity, reason: CloseReason, proven: PeerIdentity | undefined): void {
+    if ("refusal" in reason) this.forget(identity);
+    else if (proven !== undefined) this.seen(proven);
   }
 
   /** Forgets a member whose connection was ended because its certificate does not count any more. */

@@ -8,6 +8,7 @@ import { departedMs } from "../../../transport/core/departed.ts";
 import { reverifySlice } from "../../../transport/core/reverification.ts";
 import { outbox } from "../../../transport/core/outbox.ts";
 import { Session } from "../../../transport/core/session.ts";
+import { recentlyVerifiedMs } from "../../../transport/core/verified_peers.ts";
 import type { WireListener } from "../../../transport/core/wire.ts";
 import type { TransportFact, TransportInput } from "../../../transport/port.ts";
 import { encodeWorkerRequest } from "../../../transport/protocols/mod.ts";
@@ -89,6 +90,22 @@ test("an author that left by itself counts for a while", async () => {
   connection.end(calls);
   clock.settle();
   assert.is(gossip("topic"), "accept");
+});
+
+test("an author that left counts where it was evaluated with the newest trust, however long it had been connected", async () => {
+  for (const isEvaluated of [true, false]) {
+    const { session, clock, calls, gossip } = await started();
+    session.handle({ type: "subscribe", topic: "topic" });
+    // A slice of gates is evaluated at once; the one behind it waits for its turn.
+    for (let each = 0; each < reverifySlice; each++) new FakeConnection().stand(calls, identityOf(peer).chain);
+    const connection = new FakeConnection();
+    connection.stand(calls, identityOf(author).chain);
+    clock.pass(2 * recentlyVerifiedMs);
+    session.handle({ type: "trust.changed", snapshot: snapshotOf(pki, { generation: 2 }) });
+    if (isEvaluated) clock.pass(0);
+    connection.end(calls);
+    assert.is(gossip("topic"), isEvaluated ? "accept" : undefined, `evaluated: ${isEvaluated}`);
+  }
 });
 
 test("a session that settles lets its wire dial no longer: an idle connection that was closed would come back", async () => {

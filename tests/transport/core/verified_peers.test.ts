@@ -12,6 +12,7 @@ import {
 } from "../../../transport/core/verified_peers.ts";
 import { TransportError } from "../../../transport/port.ts";
 import type { PeerIdentity } from "../../../pki/path.ts";
+import { HungUp } from "../../../pki/refusal.ts";
 import { FakeConnection } from "../../support/fake_wire.ts";
 import { ManualClock } from "../../support/manual_clock.ts";
 import { identityOf } from "../../support/played_session.ts";
@@ -51,6 +52,32 @@ test("an established peer counts, and one that left a short while ago", () => {
   clock.pass(1);
   ask("a");
   assert.is(dials.length, 1);
+});
+
+test("bug: a member that left counted from its connection's beginning on, and not at all where trust had changed since", () => {
+  const { verified, clock, answers, ask, dials } = verifiedWith();
+  const [member, proven] = [identityOf("a"), identityOf("a")];
+  verified.seen(member);
+  clock.pass(2 * recentlyVerifiedMs);
+  verified.trustChanged();
+  verified.left(member, { type: "by-them" }, proven);
+  clock.pass(recentlyVerifiedMs - 1);
+  assert.equal(verified.known("a"), [proven], "what the newest trust proves");
+  ask("a");
+  assert.equal([answers, dials.length], [[true], 0]);
+  clock.pass(1);
+  assert.equal(verified.known("a"), []);
+});
+
+test("a member whose certificate was refused, or that was not evaluated with the newest trust, does not count once it left", () => {
+  const { verified } = verifiedWith();
+  const member = identityOf("a");
+  const refusal = new HungUp({ detail: "" });
+  verified.seen(member);
+  verified.left(member, { type: "trust.changed", refusal }, member);
+  assert.equal(verified.known("a"), []);
+  verified.left(member, { type: "lost", detail: "" }, undefined);
+  assert.equal(verified.known("a"), []);
 });
 
 test("a change of trust forgets every peer that is not connected", () => {
