@@ -10,9 +10,11 @@ import type { PeerText } from "../port.ts";
 import type { KadRecord } from "../protocols/kad_record.ts";
 import { recordKeyMaxBytes, recordValueMaxBytes } from "../protocols/record_message.ts";
 
-/** Bounds of the store (the existing nodes': 1,024 records of 64 KiB), and what one publisher may take of it. */
+/** Bounds of the store (the existing nodes': 1,024 records of 64 KiB), and what one owner may take of it, with all its keys. */
 export const recordsMax = 1_024;
 export const recordsPerPublisherMax = 128;
+/** How long after a look for publishers that are gone the next one takes place, in milliseconds: it takes time. */
+export const goneLookMs = 10_000;
 /** Time to live of a record that names none, and of any record at most; in seconds (48 hours). */
 export const recordTtlMaxS = 172_800;
 
@@ -26,7 +28,7 @@ const refusals = {
   "value-too-large": `its value has more than ${recordValueMaxBytes} bytes`,
   "another-publisher": "another peer publishes under this key",
   "store-full": `there are ${recordsMax} records`,
-  "publisher-full": `there are ${recordsPerPublisherMax} records of this peer`,
+  "publisher-full": `there are ${recordsPerPublisherMax} records of this publisher`,
 } as const;
 
 /** A record is not kept. */
@@ -56,6 +58,7 @@ export class RecordStore {
   readonly #kept = new Map<string, Kept>();
   readonly #now: () => number;
   readonly #isGone: (publisher: PeerText) => boolean;
+  #lookedAt = Number.NEGATIVE_INFINITY;
 
   /**
    * @param now Milliseconds since the epoch.
@@ -90,8 +93,8 @@ export class RecordStore {
     ) {
       return refused("another-publisher");
     }
-    if (there === undefined && this.#kept.size >= recordsMax) return refused("store-full");
-    if (there === undefined && this.#countOf(publisher) >= recordsPerPublisherMax) return refused("publisher-full");
+    const full = there === undefined ? this.#fullFor(owner) : undefined;
+    if (full !== undefined) return refused(full);
     const ttlS = Math.min(record.ttl ?? recordTtlMaxS, recordTtlMaxS);
     this.#kept.set(name, { ...by, record: copyOf(record), expiresAt: this.#now() + ttlS * 1_000 });
     return Result.succeed(undefined);
@@ -112,10 +115,28 @@ export class RecordStore {
     }
   }
 
-  #countOf(publisher: PeerText): number {
-    let count = 0;
-    for (const kept of this.#kept.values()) if (kept.publisher === publisher) count += 1;
-    return count;
+  /** Why there is no room for one more record of an owner. Records whose publishers are gone make room. */
+  #fullFor(owner: string): "store-full" | "publisher-full" | undefined {
+    const full = this.#boundOf(owner);
+    return full !== undefined && this.#dropGone() ? this.#boundOf(owner) : full;
+  }
+
+  #boundOf(owner: string): "store-full" | "publisher-full" | undefined {
+    if (this.#kept.size >= recordsMax) return "store-full";
+    const count = this.#kept.values().filter((kept) => kept.owner === owner).toArray().length;
+    return count >= recordsPerPublisherMax ? "publisher-full" : undefined;
+  }
+
+  /** Whether any was dropped. A wall clock that stepped back does not end the looks. */
+  #dropGone(): boolean {
+    const now = this.#now();
+    if (Math.abs(now - this.#lookedAt) < goneLookMs) return false;
+    this.#lookedAt = now;
+    const before = this.#kept.size;
+    const publishers = new Set(this.#kept.values().map(({ publisher }) => publisher));
+    const gone = new Set([...publishers].filter((publisher) => this.#isGone(publisher)));
+    for (const [key, { publisher }] of this.#kept) if (gone.has(publisher)) this.#kept.delete(key);
+    return this.#kept.size < before;
   }
 
   #drop(): void {

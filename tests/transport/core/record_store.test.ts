@@ -3,6 +3,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { PeerIdentity } from "../../../pki/path.ts";
 import {
+  goneLookMs,
   ownerOf,
   recordsMax,
   recordsPerPublisherMax,
@@ -99,6 +100,38 @@ test("takes so many records, so many of one publisher, and replaces them when it
   assert.equal([store.size, each * publishers], [recordsMax, recordsMax]);
   assert.is(put(record("more"), "other", "other"), "store-full");
   assert.is(put(record("k0", "again"), "p0", "p0"), "kept");
+});
+
+test("bug: a store full of records of publishers that were gone refused new keys for two days", () => {
+  const { clock, store, put, gone } = storeAt();
+  const publishers = recordsMax / recordsPerPublisherMax;
+  for (let index = 0; index < recordsMax; index++) {
+    const publisher = `p${index % publishers}`;
+    put(record(`k${index}`), publisher, publisher);
+  }
+  gone.add("p0");
+  assert.is(put(record("more"), "other", "other"), "kept");
+  assert.equal([store.size, shown(store, "k0"), shown(store, "k1")], [
+    recordsMax - recordsPerPublisherMax + 1,
+    undefined,
+    "value",
+  ]);
+  for (let index = 1; index < recordsPerPublisherMax; index++) put(record(`more${index}`), "other", "other");
+  assert.is(put(record("last"), "another", "another"), "store-full");
+  gone.add("p1");
+  assert.is(put(record("last"), "another", "another"), "store-full", "looked for a moment ago: it takes time");
+  clock.now += goneLookMs;
+  assert.is(put(record("last"), "another", "another"), "kept");
+});
+
+test("bug: an owner had as many records again with each key of its own", () => {
+  const { put, gone, clock } = storeAt();
+  for (let index = 0; index < recordsPerPublisherMax; index++) put(record(`k${index}`), "first key", "owner");
+  assert.is(put(record("more"), "second key", "owner"), "publisher-full");
+  assert.is(put(record("k0", "again"), "second key", "owner"), "kept");
+  gone.add("first key");
+  clock.now += goneLookMs;
+  assert.is(put(record("more"), "second key", "owner"), "kept", "those of a key that is gone make room");
 });
 
 test("takes so many records of one publisher", () => {
