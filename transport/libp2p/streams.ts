@@ -10,6 +10,7 @@ import type { Connection, Stream } from "@libp2p/interface";
 import type { Uint8ArrayList } from "uint8arraylist";
 import { streamsPerPeerMax } from "../core/stream_places.ts";
 import type { StreamEnd, StreamListener, WireStream } from "../core/wire.ts";
+import { joinPieces } from "./joined_pieces.ts";
 
 /** libp2p's own limit of streams of one protocol: above the core's, which gives the verdict. */
 export const libp2pStreamsMax = streamsPerPeerMax + 16;
@@ -128,6 +129,7 @@ export class Libp2pStream implements WireStream {
   }
 
   #watch(stream: Stream): void {
+    joinPieces(stream);
     this.#whole = stream.remoteWriteStatus === "closed" && stream.status === "open";
     stream.addEventListener("message", ({ data }) => {
       for (const bytes of arrivedPieces(data)) this.#arrived(stream, bytes);

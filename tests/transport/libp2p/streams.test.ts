@@ -5,6 +5,7 @@ import { Uint8ArrayList } from "uint8arraylist";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { StreamListener } from "../../../transport/core/wire.ts";
+import { joinedAboveBytes } from "../../../transport/libp2p/joined_pieces.ts";
 import { Libp2pStream, libp2pStreamsMax, pieceBytesMin } from "../../../transport/libp2p/streams.ts";
 import { streamsPerPeerMax } from "../../../transport/core/stream_places.ts";
 import { WrittenStream } from "../../support/written_stream.ts";
@@ -86,6 +87,27 @@ test("both protocols are negotiated on one stream, and the stream reports the se
   agree(stream);
   await turn();
   assert.is(wire.protocol, "/y");
+});
+
+test("bug: pieces of one octet that waited on a paused stream each kept a whole socket buffer in memory", async () => {
+  const { wire, heard, stream } = received(new WrittenStream());
+  wire.pause();
+  await turn();
+  const bulk = new Uint8Array(16_384).fill(1);
+  stream.onData(bulk);
+  const { readBuffer } = stream as unknown as { readonly readBuffer: Uint8ArrayList };
+  const kept = () => [...new Set([...readBuffer].map(({ buffer }) => buffer))];
+  assert.is(kept()[0], bulk.buffer, "bulk is not copied");
+  let mostBytes = 0;
+  for (let each = 0; each < 1_000; each++) {
+    stream.onData(new Uint8Array(16_384).fill(2, 0, 1).subarray(0, 1));
+    mostBytes = Math.max(mostBytes, kept().reduce((sum, { byteLength }) => sum + byteLength, 0));
+  }
+  assert.ok(mostBytes < 2 * joinedAboveBytes, `${mostBytes}`);
+  wire.resume();
+  await turn();
+  const said = heard.join(" ").replaceAll("data ", "");
+  assert.is(said, [...Array(16_384).fill(1), ...Array(1_000).fill(2)].join(" "));
 });
 
 test("bytes, the other side's end and the close come in order, each once", async () => {
