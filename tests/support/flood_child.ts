@@ -173,8 +173,8 @@ const floods: Readonly<Record<string, (count: number, to?: string) => Promise<vo
     const keys = Array.from({ length: 8_000 }, (_, each) => [0x64, ...Buffer.from(String(each).padStart(4)), 0]);
     return exchanges(health, count, Uint8Array.from([0xb9, 8_000 >> 8, 8_000 & 0xff, ...keys.flat()]));
   },
-  "4,000 metrics": (count) => {
-    const metrics = Object.fromEntries(Array.from({ length: 4_000 }, (_, each) => [`metric ${each}`, each]));
+  "8,000 metrics": (count) => {
+    const metrics = Object.fromEntries(Array.from({ length: 8_000 }, (_, each) => [`metric ${each}`, each]));
     const message = { job_id: randomUUID(), progress: { metrics: { round: 1, metrics } } };
     return exchanges(progress, count, encodeMessage(progress, "request", message));
   },

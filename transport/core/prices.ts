@@ -28,7 +28,7 @@ export const prices = {
   "request": { eachUs: 400, perKibUs: 10 },
   /** An item of CBOR in it, and a PeerID, whose text is base58: paid once they are decoded. */
   "request.item": { eachUs: 0.3, perKibUs: 0 },
-  "request.peer": { eachUs: 5, perKibUs: 0 },
+  "request.peer": { eachUs: 7, perKibUs: 0 },
   /** An answer about revocation lists: a piece is read from its file, encoded and sent. */
   "crl": { eachUs: 200, perKibUs: 2 },
   /** A proof of an audit log: two blocks of records are read. */
