@@ -38,7 +38,7 @@ export const beginInsideLine = "-----BEGIN stands inside of a line: put a line e
 
 /**
  * Reads every block of a PEM file. Text between blocks is passed over, as tools write comments there; a BEGIN that does not
- * begin its line is an error.
+ * begin its line, indented or not, is an error.
  *
  * Checks no label and parses no content.
  *
@@ -64,7 +64,7 @@ export function parsePem(text: string): Result.Result<readonly PemBlock[], PemEr
   const first = text.startsWith(byteOrderMark) ? byteOrderMark.length : 0;
   for (let at = text.indexOf(begin); at >= 0;) {
     const line = lines(at);
-    if (at > first && text[at - 1] !== "\n") return Result.fail(new PemError({ line, detail: beginInsideLine }));
+    if (!isFirstOfLine(text, at, first)) return Result.fail(new PemError({ line, detail: beginInsideLine }));
     if (blocks.length === pemBlocksMax) {
       return Result.fail(new PemError({ line, detail: `more than ${pemBlocksMax} blocks` }));
     }
@@ -75,6 +75,13 @@ export function parsePem(text: string): Result.Result<readonly PemBlock[], PemEr
     at = text.indexOf(begin, end - dashes.length);
   }
   return Result.succeed(blocks);
+}
+
+/** Whether only blanks stand before a place in its line; the text begins at `first`. */
+function isFirstOfLine(text: string, at: number, first: number): boolean {
+  let before = at;
+  while (before > first && (text[before - 1] === " " || text[before - 1] === "\t")) before -= 1;
+  return before === first || text[before - 1] === "\n";
 }
 
 /** Writes one block: lines of 64 characters, LF, a line end behind the last line. */

@@ -18,7 +18,7 @@ type State = "start" | "outside" | "label" | "label end" | "body" | "closing";
 const begin = Uint8Array.from("-----BEGIN ", (character) => character.charCodeAt(0));
 const dashes = "-----";
 const byteOrderMark = [0xef, 0xbb, 0xbf];
-const [newline, dash, equals, colon] = [0x0a, 0x2d, 0x3d, 0x3a];
+const [tab, newline, space, dash, equals, colon] = [0x09, 0x0a, 0x20, 0x2d, 0x3d, 0x3a];
 /** Values of the base64 alphabet by octet; 64 is white space, 255 anything else. */
 const values = new Uint8Array(256).fill(255);
 for (const [value, character] of [..."ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"].entries()) {
@@ -119,10 +119,11 @@ export class PemStream {
         this.#line += 1;
         [matched, isFirst] = [0, true];
       } else {
+        const isIndented = matched === 0 && (octet === space || octet === tab);
+        if (!isIndented) isFirst = false;
         // Of more than five dashes the last five may begin a boundary.
         if (octet !== dash) matched = 0;
         else if (matched !== dashes.length) matched = 1;
-        isFirst = false;
       }
     }
     [this.#matched, this.#isFirst] = [matched, isFirst];

@@ -7,6 +7,7 @@ import { formatPem, parsePem, pemBlocksMax, pemCharactersMax } from "../../pki/p
 const test = suite("parsePem()");
 
 const one = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+const indented = one.replaceAll(/^(?=.)/gm, " \t");
 const rows: [name: string, text: string, expected: string][] = [
   ["finds nothing in nothing", "", "[]"],
   ["finds nothing in other text", "hello\nworld\n", "[]"],
@@ -29,6 +30,8 @@ const rows: [name: string, text: string, expected: string][] = [
   ["bug: a block was lost that a sixth dash precedes", `-${one}`, "1: put a line end before"],
   ["bug: a block was lost behind a byte order mark", `\uFEFF${one}${one}`, "[CERTIFICATE:3000@1,CERTIFICATE:3000@4]"],
   ["bug: a block was lost behind a later byte order mark", `${one}\uFEFF${one}`, "4: put a line end before"],
+  ["bug: an indented block was lost", `${one}${indented}`, "[CERTIFICATE:3000@1,CERTIFICATE:3000@4]"],
+  ["reads an indented block behind a byte order mark", `\uFEFF${indented}`, "[CERTIFICATE:3000@1]"],
   ["passes over dashes that begin no block", `-----\n--BEGIN X\n----------\n${one}`, "[CERTIFICATE:3000@4]"],
   ["refuses a block without its end", "\n-----BEGIN CERTIFICATE-----\nMAA=\n", "2: has no END line"],
   ["refuses an end of another label", one.replace("END CERTIFICATE", "END X509 CRL"), "1: does not end with"],

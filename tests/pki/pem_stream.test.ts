@@ -97,6 +97,7 @@ const joined: [name: string, text: string, expected: readonly string[] | number]
   ["that a sixth dash precedes", `-${one}`, 1],
   ["behind a byte order mark", `\uFEFF${one}${one}`, ["X509 CRL 1 3000", "X509 CRL 4 3000"]],
   ["behind a part of a byte order mark, or two", `\uFEFF\uFEFF${one}`, 1],
+  ["that is indented", one + one.replaceAll(/^(?=.)/gm, " \t"), ["X509 CRL 1 3000", "X509 CRL 4 3000"]],
   ["behind a later byte order mark", `${one}\uFEFF${one}`, 4],
 ];
 for (const [name, text, expected] of joined) {
