@@ -71,7 +71,7 @@ const notAbsolute = Effect.fail(new CaRefused({ code: "name-not-allowed", detail
 /**
  * All of them. Bodies and answers are JSON; times are RFC 3339.
  *
- * @param seen What the program sees of the CA beside it.
+ * @param seen What the program knows of the CA, and its register does not.
  */
 export function adminRoutes(
   ca: CertificateAuthority,

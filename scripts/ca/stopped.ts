@@ -12,15 +12,15 @@ import type { AdminAnswer, AdminRoute } from "../../actors/admin/serve_admin.ts"
 import { loadCaConfig } from "../../actors/ca/ca_config.ts";
 import { openAuthority } from "../../actors/ca/open_authority.ts";
 import type { Register } from "../../actors/ca/register.ts";
+import type { RegisterFailure } from "../../actors/ca/register_failure.ts";
 import { realNow } from "../../actors/runtime/real_ports.ts";
 import { keepAudit } from "../program/audit.ts";
 import { makePorts } from "../program/ports.ts";
 
 /** Whether a request is about a rotation. Other approved acts need the key, or a configuration that was checked. */
-function isOfRotation(register: Register, body: unknown): boolean {
+function isOfRotation(register: Register, body: unknown): Result.Result<boolean, RegisterFailure> {
   const { id } = body as { readonly id: string };
-  const row = Result.getOrThrow(register.read((rows) => approvalRowOf(rows, id)));
-  return row?.operation === "rotate-ca";
+  return Result.map(register.read((rows) => approvalRowOf(rows, id)), (row) => row?.operation === "rotate-ca");
 }
 
 /** Answers a request from the register of a CA that does not run; undefined where that CA has to run. */
@@ -33,11 +33,13 @@ export const askStopped = Effect.fnUntraced(function* (file: string, route: stri
       audit.inbox.record({ type: "ca.alarm", outcome: kind, peer: detail.identity, detail });
     }, { keys: "none" }),
     (ca) =>
-      Effect.promise(async (): Promise<AdminAnswer | undefined> => {
-        if (decisions.has(route) && !isOfRotation(ca.register, body)) return undefined;
-        ca.register.recordTo(audit.inbox);
-        await audit.begin(() => `spiffe://${config.domain}/ca/${config.name}`, ports);
-        return await (adminRoutes(ca, ports)[route] as AdminRoute)(body);
+      Effect.gen(function* () {
+        if (decisions.has(route) && !(yield* Effect.fromResult(isOfRotation(ca.register, body)))) return undefined;
+        return yield* Effect.promise(async (): Promise<AdminAnswer> => {
+          ca.register.recordTo(audit.inbox);
+          await audit.begin(() => `spiffe://${config.domain}/ca/${config.name}`, ports);
+          return await (adminRoutes(ca, ports)[route] as AdminRoute)(body);
+        });
       }),
     (ca) =>
       Effect.promise(async () => {

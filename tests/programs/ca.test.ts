@@ -1,8 +1,7 @@
 /** `hypha-ca` as its operator runs it: made, run, asked over its socket, stopped, run again. */
 import { Buffer } from "node:buffer";
 import { generateKeyPairSync } from "node:crypto";
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Result } from "effect";
 import { suite } from "uvu";
@@ -10,17 +9,16 @@ import * as assert from "uvu/assert";
 import { parseCrl } from "../../pki/crl.ts";
 import { headFiles } from "../../actors/witness/head_files.ts";
 import { testCsr } from "../support/authority.ts";
+import { caPlace, caScript } from "../support/ca_program.ts";
 import { startCollector } from "../support/collector.ts";
 import { certutilHere } from "../support/commands.ts";
 import { forkedLog } from "../support/held_heads.ts";
 import { ask } from "../support/https_client.ts";
 import { readTraces } from "../support/otlp_messages.ts";
-import { type Ended, freePort, type Running, runProgramOnce, startProgram } from "../support/program.ts";
+import { freePort, type Running, startProgram } from "../support/program.ts";
 
 const test = suite("hypha-ca");
-const script = new URL("../../scripts/hypha_ca.ts", import.meta.url);
-const folder = mkdtempSync(join(tmpdir(), "hypha-ca-program-"));
-const file = (name: string) => join(folder, "ca", name);
+const { folder, command, file, done } = caPlace("program");
 const port = await freePort();
 const url = `https://127.0.0.1:${port}`;
 const gatewayAddress = `/ip4/127.0.0.1/tcp/${await freePort()}`;
@@ -30,19 +28,11 @@ test.after(() => {
   rmSync(folder, { recursive: true });
 });
 
-const command = (...args: readonly string[]): Promise<Ended> =>
-  runProgramOnce("gateway", args, { script, cwd: folder });
 const config = ["-c", join("ca", "ca.toml")];
-
-async function done(...args: readonly string[]): Promise<string> {
-  const { code, stdout, stderr } = await command(...args);
-  assert.is(code, 0, stderr);
-  return stdout.trim();
-}
 
 async function started(env: Readonly<Record<string, string>> = {}): Promise<void> {
   const run = ["run", ...config, "--log-format", "json"];
-  running = startProgram("gateway", run, { script, cwd: folder, env, lifeMs: 150_000 });
+  running = startProgram("gateway", run, { script: caScript, cwd: folder, env, lifeMs: 150_000 });
   await running.waitFor("ca.listening");
   // No gateway runs. The member that dials it does not keep the process alive when it is stopped.
   await running.waitFor("gateway.unreachable");
@@ -220,7 +210,7 @@ test("what it did is in its audit log; it issues nothing where the log was chang
   assert.match(JSON.parse(proven.stdout).line, `"serial":"${serial}"`);
   const checkpoints = readFileSync(join(log, "audit.checkpoints"));
   writeFileSync(join(log, "audit.checkpoints"), checkpoints.toString().replaceAll("\u2014 acme", "\u2014 bcme"));
-  running = startProgram("gateway", ["run", ...config, "--log-format", "json"], { script, cwd: folder });
+  running = startProgram("gateway", ["run", ...config, "--log-format", "json"], { script: caScript, cwd: folder });
   const { message } = await running.waitFor("ca.failed");
   assert.match(message, /Cannot use register .*audit log/);
   assert.not(running.events.some(({ event }) => event === "ca.listening"));

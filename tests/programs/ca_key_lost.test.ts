@@ -1,17 +1,15 @@
 /** A CA whose key is lost, where `rotate-ca` waits for approvals: they are given while it does not run. */
 import { generateKeyPairSync } from "node:crypto";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { certutilHere } from "../support/commands.ts";
-import { type Ended, freePort, type Running, runProgramOnce, startProgram } from "../support/program.ts";
+import { caPlace, caScript } from "../support/ca_program.ts";
+import { freePort, type Running, startProgram } from "../support/program.ts";
 
 const test = suite("a CA whose key is lost");
-const script = new URL("../../scripts/hypha_ca.ts", import.meta.url);
-const folder = mkdtempSync(join(tmpdir(), "hypha-ca-lost-"));
-const file = (name: string) => join(folder, "ca", name);
+const { folder, command, file, done } = caPlace("lost");
 const config = ["-c", join("ca", "ca.toml")];
 let running: Running | undefined;
 test.after(() => {
@@ -19,17 +17,9 @@ test.after(() => {
   rmSync(folder, { recursive: true });
 });
 
-const command = (...args: readonly string[]): Promise<Ended> =>
-  runProgramOnce("gateway", args, { script, cwd: folder });
-async function done(...args: readonly string[]): Promise<string> {
-  const { code, stdout, stderr } = await command(...args);
-  assert.is(code, 0, stderr);
-  return stdout.trim();
-}
-
 async function started(): Promise<void> {
   running = startProgram("gateway", ["run", ...config, "--log-format", "json"], {
-    script,
+    script: caScript,
     cwd: folder,
     lifeMs: 90_000,
   });

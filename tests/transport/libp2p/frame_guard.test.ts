@@ -105,7 +105,7 @@ test("frames come first where TLS has agreed on the multiplexer: lines are no fr
   assert.ok("broken" in new FrameReader(limits).scan(frame("ping"), 0), "without an agreement, lines come first");
 });
 
-test("bug: bulk on streams that nobody opened was free: only what comes on an open stream of this side's own is", () => {
+test("bug: bulk data on streams that were not open cost nothing: it costs nothing on open streams of this side alone", () => {
   const bulk = (stream: number, length = 65_536) => frame("data", { length, body: Buffer.alloc(length), stream });
   const open = new Set([2, 258]);
   const bulkUsOf = (bytes: Uint8Array) => {
