@@ -95,7 +95,8 @@ export class Trouble {
       if (node === undefined) return;
       if (event.when === undefined) return this.#inject(event, node);
       // In a turn of its own: the moment may lie in the middle of a step.
-      const strike = this.#moments.aim(node, event.when, () => sim.after(0, () => this.#inject(event, node)));
+      const seen = event.seenAt === undefined ? node : sim.nodes.get(event.seenAt) ?? node;
+      const strike = this.#moments.aim(seen, event.when, () => sim.after(0, () => this.#inject(event, node)));
       sim.after(aimMs, strike);
     });
   }

@@ -16,7 +16,7 @@ export * from "./run_scenario.ts";
 export * from "./scenario.ts";
 export * from "./draw_scenario.ts";
 export * from "./knobs.ts";
-export { byteMomentOf, type Moment, moments } from "./moments.ts";
+export { allMoments, byteMomentOf, type Moment, moments } from "./moments.ts";
 export * from "./wide_scenario.ts";
 export * from "./wide_revocation.ts";
 export * from "./training_scenario.ts";

@@ -35,7 +35,10 @@ export const reportMoments = [
   "gateway.unreachable",
 ] as const;
 export const moments = [...byteMoments, ...reportMoments] as const;
-export type Moment = (typeof moments)[number];
+/** Events that a scheduler reports, which only seeds of the third family aim at. */
+export const trainingMoments = ["round.finished"] as const;
+export const allMoments = [...moments, ...trainingMoments] as const;
+export type Moment = (typeof allMoments)[number];
 
 /** The moment that bytes of a protocol make; undefined where none. */
 export function byteMomentOf(protocol: string): string | undefined {

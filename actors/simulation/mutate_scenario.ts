@@ -76,7 +76,7 @@ const retarget: Change = (scenario, random) =>
 const aim: Change = (scenario, random) =>
   changeOne(scenario, random, (event) => {
     if (event.kind === "revoked-issuer" || event.kind === "stale-crl") return [event];
-    const { when: _, ...rest } = event;
+    const { when: _, seenAt: __, ...rest } = event;
     if (random.chance(0.25)) return [rest];
     return [{ ...rest, when: random.pick(moments), at: Math.min(event.at, troubleMs - lastMs - aimMs) }];
   });

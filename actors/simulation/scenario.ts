@@ -80,10 +80,12 @@ export interface ScenarioEvent {
   /** A number in [0, 1) that the kind makes a size or a choice of. */
   readonly amount: number;
   /**
-   * It strikes at the first such moment of its target after `at`, or {@linkcode aimMs} after `at` where none comes. At
+   * It strikes at the first such moment of its target, or of the node `seenAt`, after `at`, or {@linkcode aimMs} after `at` where none comes. At
    * `at` where undefined.
    */
   readonly when?: Moment;
+  /** The node whose moment it is, where that is not its target. */
+  readonly seenAt?: string;
   /** A loss of power strikes right after so many writes, syncs and renames of its target's disk, counted from `at`. */
   readonly atWrite?: number;
 }

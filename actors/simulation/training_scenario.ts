@@ -1,7 +1,7 @@
 /**
  * The third family of scenarios, about trainings: those of the first family, with a model that the scheduler keeps and that has an
  * integer tensor beside floats. In half of them several trainings are submitted to the first scheduler. In some, rounds close with a part of the updates; clocks are set by an hour; a scheduler loses its
- * power at any write, or has a full disk. No seed of the first family changes by it.
+ * power at any write, or has a full disk; an aggregator is lost right after its round was kept, before its trainers have the result. No seed of the first family changes by it.
  *
  * @module
  */
@@ -33,6 +33,9 @@ const cutsShare = 0.4;
 const cutsMax = 2;
 /** A scheduler's disk is full for a while in this part of the seeds. */
 const fullShare = 0.3;
+/** The first worker, which aggregates, is lost right after a round was kept in this part of the seeds, up to so many times. */
+const lossesShare = 0.3;
+const lossesMax = 3;
 /** Writes, syncs and renames of a round that is kept, and of what is kept besides. */
 const writesMax = 30;
 /** A scheduler that lost its power is back within this, in milliseconds. */
@@ -50,6 +53,7 @@ export function trainingScenarioOf(seed: number, terms: ScenarioTerms = {}): Sce
   const more = [
     ...steps,
     ...(has("power-cut") ? drawCuts(randomOf(seed, "trainings/cuts")) : []),
+    ...(has("crash") ? drawLosses(randomOf(seed, "trainings/losses")) : []),
     ...(has("disk-full") ? drawFull(randomOf(seed, "trainings/full")) : []),
   ];
   // By a clock that is wrong a holder measures no lease: it has to have the ten seconds of `docs/wire.md`.
@@ -106,6 +110,19 @@ function drawCuts(random: RandomStream): readonly ScenarioEvent[] {
     forMs: random.whole(100, backMs),
     amount: random.next(),
     atWrite: random.whole(1, writesMax),
+  }));
+}
+
+function drawLosses(random: RandomStream): readonly ScenarioEvent[] {
+  if (!random.chance(lossesShare)) return [];
+  return Array.from({ length: 1 + random.whole(0, lossesMax) }, () => ({
+    at: random.whole(5_000, troubleMs - lastMs - aimMs),
+    kind: "crash",
+    target: "worker-1",
+    forMs: random.whole(200, lastMs),
+    amount: random.next(),
+    when: "round.finished",
+    seenAt: "scheduler-1",
   }));
 }
 

@@ -81,6 +81,7 @@ export const plantedTrainingBugs: readonly PlantedBug[] = [
   },
   {
     name: "an aggregator that takes over does not send the newest result again",
+    family: "trainings",
     file: "actors/job/parameter_server/effects.ts",
     find: "firstRound(spec) > 1 ? spec.aggregation?.late ?? [] : [];",
     replace: "firstRound(spec) > 1_000_000 ? spec.aggregation?.late ?? [] : [];",

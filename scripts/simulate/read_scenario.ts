@@ -4,7 +4,7 @@
  * @module
  */
 import { readFileSync } from "node:fs";
-import { allFaultKinds, knobNames, moments, type Scenario } from "../../actors/simulation/mod.ts";
+import { allFaultKinds, allMoments, knobNames, type Scenario } from "../../actors/simulation/mod.ts";
 
 const kinds: ReadonlySet<unknown> = new Set(["revocation", ...allFaultKinds]);
 
@@ -40,7 +40,7 @@ function problemOf(read: unknown): string | undefined {
     !kinds.has(kind) || !Number.isFinite(at) || !nodes.some(({ name }) => name === target)
   );
   if (event !== undefined) return `event ${JSON.stringify(event)} has no known kind, time or target`;
-  const aimed = events.find(({ when }) => when !== undefined && !(moments as readonly unknown[]).includes(when));
+  const aimed = events.find(({ when }) => when !== undefined && !(allMoments as readonly unknown[]).includes(when));
   if (aimed !== undefined) return `there is no moment ${String(aimed["when"])}`;
   const knob = Object.keys(isRecord(knobs) ? knobs : { [String(knobs)]: 0 }).find((name) =>
     !(knobNames as readonly string[]).includes(name)

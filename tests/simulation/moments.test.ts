@@ -26,6 +26,13 @@ test("an aimed event strikes when its node reports the moment", async () => {
   assert.match(faults[0]?.text ?? "", /^reload .* at lease\.granted$/);
 });
 
+test("an event strikes its target at the moment of another node", async () => {
+  const event = { ...aimed, at: 500, target: "gateway-1", when: "lease.granted", seenAt: "worker-1" } as const;
+  const { lines, faults } = await struckAt(made(event));
+  const granted = lines.find(({ node, text }) => node === "worker-1" && text.includes("lease.granted"));
+  assert.equal(faults.map(({ at, node }) => [at, node]), [[granted?.at, "gateway-1"]]);
+});
+
 test("an aimed event without a moment strikes when its patience is over", async () => {
   const { faults } = await struckAt(made({ ...aimed, at: 500, target: "gateway-1", when: "update.received" }));
   assert.equal(faults.map(({ at }) => at), [500 + aimMs]);
