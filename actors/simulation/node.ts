@@ -111,6 +111,7 @@ export class SimulatedNode {
   claims: Resources | undefined;
   readonly #world: NodeWorld;
   #process: Process | undefined;
+  #roles: { readonly snapshot: unknown; readonly actors: readonly AnyActorRef[] } = { snapshot: undefined, actors: [] };
   #incarnation = 0;
   #exit: string | undefined;
   #endedAt = -Infinity;
@@ -205,16 +206,10 @@ export class SimulatedNode {
 
   /** The roles of all keys that still have one at work, the oldest first. */
   get roleActors(): readonly AnyActorRef[] {
-    const children: Readonly<Record<string, AnyActorRef | undefined>> = this.#process?.root.getSnapshot().children ??
-      {};
-    const roles: AnyActorRef[] = [];
-    // Checks ask four times a simulated second: no list of all children is made for it.
-    for (const name in children) {
-      if (name !== "role" && !name.startsWith("role/")) continue;
-      const actor = children[name];
-      if (actor?.getSnapshot().status === "active") roles.push(actor);
-    }
-    return roles;
+    const snapshot = this.#process?.root.getSnapshot();
+    // Checks read it a dozen times, four times a simulated second: the children are looked through once for each snapshot.
+    if (snapshot !== this.#roles.snapshot) this.#roles = { snapshot, actors: rolesOf(snapshot?.children ?? {}) };
+    return this.#roles.actors.filter((actor) => actor.getSnapshot().status === "active");
   }
 
   /** The transports of all keys that are in use. */
@@ -390,6 +385,13 @@ export class SimulatedNode {
   drain(): void {
     this.#process?.root.send({ type: "drain", reason: "SIGTERM" });
   }
+}
+
+/** The roles among a node's actors. */
+function rolesOf(children: Readonly<Record<string, AnyActorRef | undefined>>): readonly AnyActorRef[] {
+  return Object.entries(children).flatMap(([name, actor]) =>
+    actor !== undefined && (name === "role" || name.startsWith("role/")) ? [actor] : []
+  );
 }
 
 /** Adds a session, and drops those that have ended: of keys that were replaced. */

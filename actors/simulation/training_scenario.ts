@@ -47,7 +47,7 @@ const lastMs = 25_000;
 export function trainingScenarioOf(seed: number, terms: ScenarioTerms = {}): Scenario {
   const { job, events, ...scenario } = scenarioOf(seed, terms);
   const quorum = randomOf(seed, "trainings/quorum").chance(quorumShare) ? { quorum: 0.5 } : {};
-  const has = (kind: "clock-step" | "power-cut" | "disk-full") =>
+  const has = (kind: "clock-step" | "power-cut" | "crash" | "disk-full") =>
     terms.faults === undefined || terms.faults.includes(kind);
   const steps = has("clock-step") ? drawSteps(randomOf(seed, "trainings/steps"), scenario.nodes) : [];
   const more = [
