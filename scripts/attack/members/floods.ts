@@ -11,6 +11,7 @@ import { prefixLength } from "../../../transport/core/length_prefixed.ts";
 import { encodeKadMessage, type KadMessage } from "../../../transport/protocols/kad_record.ts";
 import { workerTopic } from "../../../transport/protocols/messages.ts";
 import { encodeMessage } from "../../../transport/protocols/mod.ts";
+import { yamux } from "../gate/members.ts";
 import { pause } from "./attack.ts";
 import {
   control,
@@ -23,13 +24,25 @@ import {
   reserve,
   subscription,
 } from "./foreign_messages.ts";
-import { exchange, openStream, pour } from "./raw_member.ts";
+import { exchange, openStream, pour, wireBelow } from "./raw_member.ts";
 
 /** Sends for a time; resolves with the number of messages. */
 export type Flood = (connection: Connection, forMs: number) => Promise<number>;
 
 /** Whether a flood goes on. */
 const going = (connection: Connection, end: number) => connection.status === "open" && performance.now() < end;
+
+/** Data frames of the muxer on streams that were never opened, below the muxer. */
+const strayFrames: Flood = async (connection, forMs) => {
+  const end = performance.now() + forMs;
+  const { stream } = await openStream(connection, foreignProtocols.ping);
+  let sent = 0;
+  const frames = function* () {
+    for (const each = frameOfNoStream(); going(connection, end); sent++) yield each;
+  };
+  await Promise.race([pour(wireBelow(stream), frames()), pause(forMs + 500)]);
+  return sent;
+};
 
 /** Pours a piece again and again on streams of a protocol; a stream that was ended is replaced. */
 const pouring = (protocol: string, streams: number, messages: number, piece: () => Uint8Array): Flood =>
@@ -97,6 +110,8 @@ const publishes = () => publication(author(), workerTopic, [randomBytes(64)]);
 const controls = once(() => repeated(4, () => control(workerTopic, 400)));
 const subscriptions = once(() => repeated(500, () => subscription(randomBytes(8).toString("hex"))));
 const identity = once(() => identification(200));
+/** An odd number is one of the dialler's own streams. */
+const frameOfNoStream = once(() => Buffer.concat([yamux("data", "none", 1_000_001, 65_536), Buffer.alloc(65_536)]));
 const question = encodeMessage("/hypha-health/0.0.1", "request", {});
 
 /** The head of a pull that claims a header of almost a megabyte, and part of it. */
@@ -117,5 +132,6 @@ export const floods: Readonly<Record<string, Flood>> = {
   "circuits": repeating(foreignProtocols.hop, 16, () => hopTo(madeUpPeer())),
   "requests": repeating("/hypha-health/0.0.1", 32, () => question),
   "streams": repeating("/hypha-api/0.0.1", 32, () => new Uint8Array()),
+  "stray-frames": strayFrames,
   "pulls": pouring("/hypha-tensor-stream/pull", 8, 1, () => longHeader),
 };

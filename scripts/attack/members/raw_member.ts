@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Connection, Stream } from "@libp2p/interface";
+import type { Connection, MessageStream, Stream, StreamMuxerFactory } from "@libp2p/interface";
 import { setImmediate } from "node:timers";
 import { identify } from "@libp2p/identify";
 import { ping } from "@libp2p/ping";
@@ -35,6 +35,33 @@ interface RawMemberInit {
 
 const unlimited = 1_000_000;
 
+/** What lies below the muxer of a stream. */
+const wires = new WeakMap<Stream, MessageStream>();
+
+/** Remembers what lies below each stream that is opened here. */
+function tellingWires(factory: StreamMuxerFactory): StreamMuxerFactory {
+  return {
+    protocol: factory.protocol,
+    createStreamMuxer: (wire) => {
+      const muxer = factory.createStreamMuxer(wire);
+      const { createStream } = muxer;
+      muxer.createStream = async (options) => {
+        const stream = await createStream.call(muxer, options);
+        wires.set(stream, wire);
+        return stream;
+      };
+      return muxer;
+    },
+  };
+}
+
+/** The wire below a stream of a raw member: frames of the muxer can be written to it that no stream sends. */
+export function wireBelow(stream: Stream): MessageStream {
+  const wire = wires.get(stream);
+  if (wire === undefined) throw new Error("Cannot reach the wire: the stream was not opened by a raw member");
+  return wire;
+}
+
 /** A running raw member. */
 export class RawMember {
   readonly peer: string;
@@ -64,7 +91,7 @@ export class RawMember {
       addresses: { listen: listens ? [`/ip4/${from}/tcp/0`] : [] },
       transports: [tcp({ dialOpts: { localAddress: from } as object })],
       connectionEncrypters: [security.encrypter],
-      streamMuxers: [yamux({ streamOptions: { maxStreamWindowSize: 2 * 1_048_576 } })],
+      streamMuxers: [() => tellingWires(yamux({ streamOptions: { maxStreamWindowSize: 2 * 1_048_576 } })())],
       connectionGater: { ...security.gater, denyDialMultiaddr: () => false },
       connectionManager: { reconnectRetries: 0, maxParallelDials: 64, maxDialQueueLength: 10_000 },
       connectionMonitor: { enabled: false },
@@ -134,7 +161,7 @@ export function follow(stream: Stream): StreamFate {
 }
 
 /** Sends without an end, as fast as the other side takes it; false where the stream was closed meanwhile. */
-export async function pour(stream: Stream, pieces: Iterable<Uint8Array>): Promise<boolean> {
+export async function pour(stream: MessageStream, pieces: Iterable<Uint8Array>): Promise<boolean> {
   for (const piece of pieces) {
     if (!trySend(stream, piece)) return false;
     if (stream.writableNeedsDrain) await Promise.race([stream.onDrain().catch(() => {}), closed(stream)]);
@@ -144,7 +171,7 @@ export async function pour(stream: Stream, pieces: Iterable<Uint8Array>): Promis
 }
 
 /** Sends, where the other side has not closed the stream yet; whether it was taken. */
-export function trySend(stream: Stream, bytes: Uint8Array): boolean {
+export function trySend(stream: MessageStream, bytes: Uint8Array): boolean {
   try {
     if (stream.status === "open") stream.send(bytes);
   } catch {
@@ -153,7 +180,8 @@ export function trySend(stream: Stream, bytes: Uint8Array): boolean {
   return stream.status === "open";
 }
 
-const closed = (stream: Stream) => new Promise<void>((resolve) => stream.addEventListener("close", () => resolve()));
+const closed = (stream: MessageStream) =>
+  new Promise<void>((resolve) => stream.addEventListener("close", () => resolve()));
 
 /** Sends a message, ends the stream, and gives the answer; undefined where there is none. */
 export async function exchange(

@@ -10,6 +10,7 @@ import { defaultPolicy, type TrustSnapshot } from "../../../pki/trust.ts";
 import { defaultLimits } from "../../../transport/core/admission.ts";
 import { ConnectionTable } from "../../../transport/core/connection_table.ts";
 import type { ConnectionTableInit } from "../../../transport/core/connection_table_init.ts";
+import { reverifySlice } from "../../../transport/core/reverification.ts";
 import type { Gate, GateCommand, GateEvent, GatePhase } from "../../../transport/port.ts";
 import { FakeConnection } from "../../support/fake_wire.ts";
 import { ManualClock } from "../../support/manual_clock.ts";
@@ -86,6 +87,7 @@ class PlayedGate implements Gate {
 function tableWith(limits: Partial<ConnectionTableInit["limits"]> = {}) {
   const clock = new ManualClock();
   const log: string[] = [];
+  const proofs: (PeerIdentity | undefined)[] = [];
   const gates: PlayedGate[] = [];
   const own = { name: "own", generation: 1 } as unknown as ReturnType<ConnectionTableInit["identity"]>;
   const state = { own, next: (_gate: PlayedGate) => {} };
@@ -104,7 +106,10 @@ function tableWith(limits: Partial<ConnectionTableInit["limits"]> = {}) {
     handshakeTimeoutMs: 20_000,
     uuid: () => "gate",
     listener: {
-      left: (_connection, { name }, reason, last) => log.push(`left ${name} ${reason.type}${last ? " last" : ""}`),
+      left: (_connection, { name }, reason, last, proven) => {
+        log.push(`left ${name} ${reason.type}${last ? " last" : ""}`);
+        proofs.push(proven);
+      },
       refused: (_connection, _gate, refusal) => log.push(`refused ${refusal.code}`),
       gate: (_connection, { type }) => log.push(type),
     },
@@ -121,7 +126,7 @@ function tableWith(limits: Partial<ConnectionTableInit["limits"]> = {}) {
     assert.ok(table.opening(connection));
     return connection;
   };
-  return { table, clock, log, gates, state, stand, begin };
+  return { table, clock, log, proofs, gates, state, stand, begin };
 }
 
 // ── The way in ──
@@ -258,6 +263,22 @@ test("a connection that another trust domain vouches for now is closed; another 
     table.trustChanged(trust(2));
     assert.is(gate.sent.some(({ type }) => type === "close"), isClosed, name);
   }
+});
+
+test("a connection that ends tells what the newest trust proved of it: nothing where it was not evaluated with that yet", () => {
+  const { table, clock, gates, proofs, stand } = tableWith({ connectionsPerPeerMax: reverifySlice + 2 });
+  const [first, ...others] = Array.from({ length: reverifySlice + 1 }, () => stand("a"));
+  const [last, beforeLast] = others.toReversed();
+  const renewed = identityOf("a");
+  for (const gate of gates) gate.afterTrust = renewed;
+  table.trustChanged(trust(2));
+  table.closeOne(first!, "evaluated at once");
+  table.closeOne(last!, "its turn comes later");
+  clock.settle();
+  table.closeOne(beforeLast!, "evaluated");
+  assert.is(proofs.length, 3);
+  assert.equal(proofs.map((proof) => proof === renewed), [true, false, true]);
+  assert.is(proofs[1], undefined);
 });
 
 test("an idle connection is ended, one whose handshake is under way is neither ended nor counted as busy", () => {
