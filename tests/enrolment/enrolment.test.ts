@@ -20,6 +20,7 @@ import { enrolmentRefused } from "../../actors/enrolment/enrolment_refused.ts";
 import { nextKeyPath } from "../../actors/enrolment/enrolment_store.ts";
 import { keyMatches, parsePrivateKey } from "../../pki/key.ts";
 import { formatPem } from "../../pki/pem.ts";
+import type { Report } from "../../actors/runtime/ports.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import { testCaPort } from "../support/ca_port.ts";
 import { makeTestPki } from "../support/pki.ts";
@@ -313,6 +314,44 @@ test("a process that ended between two renames finds its key again", async () =>
   await reaches(made.start([url], { membership: { renew: false } }), "resting");
   assert.ok(isPair(made));
   assert.throws(() => statSync(nextKeyPath(made.paths.stateDir)));
+});
+
+test("a key that is destroyed right after its certificate came is found again: what holds it is kept until the pair is whole", async () => {
+  const made = node();
+  const other = await joined().then(keyOf);
+  let key = "";
+  const onReport = ({ event }: Report) => {
+    if (event !== "enrolment.installed" || key !== "") return;
+    key = keyOf(made);
+    writeFileSync(made.paths.keyPem, other);
+  };
+  const actor = made.start([url], { token: await freshToken(), membership: { renew: false }, onReport });
+  await reaches(actor, "resting");
+  assert.ok(key !== other && keyOf(made) === key);
+  assert.throws(() => statSync(nextKeyPath(made.paths.stateDir)));
+});
+
+test("a join whose pair is in place is over: its token is not used again, also where the files go later", async () => {
+  const [made, token] = [node(), await freshToken()];
+  let next = "";
+  const onReport = ({ event }: Report) => {
+    if (event === "enrolment.installed") next = readFileSync(nextKeyPath(made.paths.stateDir), "utf8");
+  };
+  await reaches(made.start([url], { token, membership: { renew: false }, onReport }), "resting");
+  made.stop();
+  // The process ended before it removed this file.
+  writeFileSync(nextKeyPath(made.paths.stateDir), next, { mode: 0o600 });
+  const asked: string[] = [];
+  const ask: AskHttps = (each) => {
+    asked.push(each.path);
+    return askHttps(each);
+  };
+  const actor = made.start([url], { token, ask, membership: { renew: false } });
+  await reaches(actor, "resting");
+  for (const file of ["certPem", "keyPem"] as const) rmSync(made.paths[file]);
+  actor.send({ type: "pair.changed" });
+  await reaches(actor, "absent");
+  assert.equal(asked, []);
 });
 
 test("one that has ended is renewed late", async () => {

@@ -35,6 +35,8 @@ export interface EnrollingOptions {
   readonly now?: () => number;
   /** Timers; the real ones where undefined. */
   readonly clock?: MachineClock;
+  /** Called with each report. */
+  readonly onReport?: (report: Report) => void;
 }
 
 type MachineClock = NonNullable<RootOptions<typeof enrolmentMachine>["clock"]>;
@@ -78,8 +80,11 @@ export class EnrollingNode {
 
   /** Starts the machine. */
   start(ca: readonly string[], options: EnrollingOptions = {}): Actor<typeof enrolmentMachine> {
-    const { role = "worker", ask = askHttps, token, membership, isIdle, hardware, now, clock } = options;
-    const real = makePorts((report) => this.reports.push(report));
+    const { role = "worker", ask = askHttps, token, membership, isIdle, hardware, now, clock, onReport } = options;
+    const real = makePorts((report) => {
+      this.reports.push(report);
+      onReport?.(report);
+    });
     const ports = now === undefined ? real : { ...real, now };
     const input: EnrolmentInput = {
       ...{ ports, ask, role, policy: defaultPolicy, isIdle, hardware },
