@@ -26,6 +26,17 @@ test("a member that left is remembered until it returns, or for a while", () => 
   assert.equal(names(), []);
 });
 
+test("one that left again is behind those that left before: they are forgotten first", () => {
+  const { members, pass, names } = departed();
+  members.left(identityOf("a"));
+  pass(1);
+  members.left(identityOf("b"));
+  pass(1);
+  members.left(identityOf("a"));
+  pass(departedMs - 1);
+  assert.equal(names(), ["a"]);
+});
+
 test("leaving again counts from then, and another role of one key is another member", () => {
   const { members, pass, names } = departed();
   members.left(identityOf("a", { role: "worker" }));

@@ -53,6 +53,21 @@ test("no peer takes over what another publishes, except the same owner with anot
   assert.is(put(record("data", "late"), "a", "another"), "another-publisher");
 });
 
+test("a publisher whose certificate has another name goes on with its keys", () => {
+  const { store, put } = storeAt();
+  put(record("data", "first"), "a", "owner-a");
+  assert.is(put(record("data", "second"), "a", "renamed"), "kept");
+  assert.is(shown(store, "data"), "second");
+});
+
+test("gives what the record has, and nothing that it lacks", () => {
+  const { store, put } = storeAt();
+  const whole = { ...record("whole", "value", 60), timeReceived: "2026-01-01T00:00:00Z", publisher: bytes("a") };
+  put(whole, "a", "a");
+  put(record("less", "value", 60), "a", "a");
+  assert.equal([store.get(bytes("whole")), store.get(bytes("less"))], [whole, record("less", "value", 60)]);
+});
+
 test("a key is free for another once its publisher is gone", () => {
   const { store, put, gone } = storeAt();
   put(record("data", "first"), "a", "owner-a");

@@ -235,4 +235,50 @@ test("a clock that steps forward past notAfter closes the connection with the ne
   assert.is(lasting.evaluations, 0);
 });
 
+test("the sweep goes on while any connection is left, and again with the first one after the last", () => {
+  const { table, clock, log, gates, stand } = tableWith();
+  const end = () => ([...table.rows()][0]?.connection as FakeConnection).end(table);
+  stand(2);
+  end();
+  gates[1]!.expiresAt = clock.now() + 1;
+  clock.pass(expirySweepMs + turnMs);
+  assert.equal(log, [`${gates[1]!.id} expired`]);
+  clock.settle();
+  end();
+  assert.is(clock.waiting, 0);
+  stand(1);
+  gates[2]!.expiresAt = clock.now() + 1;
+  clock.pass(expirySweepMs + turnMs);
+  assert.equal(log.slice(1), [`${gates[2]!.id} expired`]);
+});
+
+test("a connection that ends before its turn is not evaluated, though its domain's anchors changed", () => {
+  const { table, clock, gates, stand } = tableWith();
+  stand(40, "partner.example");
+  table.trustChanged(trust(2, { partner: "others" }));
+  const last = gates.at(-1)!;
+  ([...table.rows()].at(-1)?.connection as FakeConnection).end(table);
+  clock.pass(100);
+  assert.is(last.seen.generation, 1);
+  assert.is(gates.at(-2)?.seen.generation, 2);
+});
+
+test("a gate without an end is not evaluated by the sweep", () => {
+  const { clock, gates, stand } = tableWith();
+  stand(1);
+  Object.assign(gates[0]!, { expiresAt: undefined });
+  clock.pass(3 * expirySweepMs);
+  assert.is(gates[0]!.evaluations, 0);
+});
+
+test("changes of trust during a pass make no second one: a turn evaluates one slice", () => {
+  const { table, clock, gates, stand } = tableWith();
+  stand(10 * reverifySlice);
+  for (let generation = 2; generation < 6; generation++) table.trustChanged(trust(generation));
+  const evaluated = () => gates.filter(({ evaluations }) => evaluations > 0).length;
+  assert.is(evaluated(), reverifySlice);
+  clock.pass(turnMs);
+  assert.is(evaluated(), 2 * reverifySlice);
+});
+
 test.run();
