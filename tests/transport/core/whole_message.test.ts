@@ -86,6 +86,34 @@ test("dropping small messages from a large piece costs no copy of the rest each 
   assert.is(held.sizeBytes, 0);
 });
 
+test("what was dropped is let go once it is more than the rest, and everything once nothing is left", () => {
+  const held = new GrowingBytes();
+  const heldBytes = () => held.view().buffer.byteLength;
+  held.append(new Uint8Array(8_000).fill(1));
+  held.drop(4_000);
+  assert.is(heldBytes(), 8_000, "half of it");
+  held.drop(1);
+  assert.equal([held.sizeBytes, heldBytes()], [3_999, 3_999]);
+  held.append(bytes(2));
+  assert.equal(held.view(), Uint8Array.of(...new Uint8Array(3_999).fill(1), 2));
+  held.drop(4_000);
+  assert.equal([held.sizeBytes, heldBytes()], [0, 0]);
+  held.append(new Uint8Array(2_000));
+  held.clear();
+  assert.equal([held.sizeBytes, heldBytes()], [0, 0]);
+});
+
+test("a piece is copied up to 1 KiB, and where its buffer is more than twice as large", () => {
+  const copied = (sizeBytes: number, bufferBytes = sizeBytes) => {
+    const held = new GrowingBytes();
+    const piece = new Uint8Array(bufferBytes).subarray(0, sizeBytes);
+    held.append(piece);
+    return held.view().buffer !== piece.buffer;
+  };
+  assert.equal([1, 1_024, 1_025].map((size) => copied(size)), [true, true, false]);
+  assert.equal([4_000, 4_001, 6_000].map((size) => copied(2_000, size)), [false, true, true]);
+});
+
 test("a stream that closed too early is an error with the code of its end", () => {
   const codes = (["done", "reset", "unsupported", "too-many", "connection"] as const).map((how) =>
     streamFailure(how, "").code

@@ -93,6 +93,7 @@ test("the multiplexer is agreed on within so many lines, of which none is empty 
   const lines = (count: number) => Buffer.concat(Array.from({ length: count }, () => line("/x")));
   assert.is(brokenBy(lines(negotiationLinesMax)), undefined);
   assert.match(brokenBy(lines(negotiationLinesMax + 1)) ?? "", /does not agree/);
+  assert.is(brokenBy(line("x".repeat(126))), undefined);
   assert.match(brokenBy(Uint8Array.of(0)) ?? "", /cannot be read/);
   assert.match(brokenBy(Uint8Array.of(0x80, 1)) ?? "", /cannot be read/);
 });
@@ -127,7 +128,7 @@ test("bug: bulk data on streams that were not open cost nothing: it costs nothin
   ]);
   open.delete(2);
   assert.is(bulkUsOf(bulk(2)), paid, "it is over");
-  assert.is(bulkUsOf(bulk(2, 1_024)), priceOf("bytes", 1_024));
+  assert.equal([1_023, 1_024].map((length) => bulkUsOf(bulk(2, length))), [0, priceOf("bytes", 1_024)]);
   const unknown = new FrameReader(limits, { beginsWith: "frames" }).scan(bulk(2), 0);
   assert.is("bulkUs" in unknown && unknown.bulkUs, paid, "without a multiplexer there is no stream");
 });
@@ -158,6 +159,47 @@ test("a clock that goes back fills nothing", () => {
   assert.ok(budget.waitMs(0) > 0);
 });
 
+test("bulk data counts once, in the scan that met it", () => {
+  const reader = new FrameReader(limits, { beginsWith: "frames" });
+  const bulkUsOf = (bytes: Uint8Array) => {
+    const scanned = reader.scan(bytes, 0);
+    return "bulkUs" in scanned ? scanned.bulkUs : undefined;
+  };
+  assert.equal([data(2_048), frame("ping"), data(1_024)].map(bulkUsOf), [2, 0, 1]);
+});
+
+test("a wait is as long as the deficit takes, in a spend of a later time too", () => {
+  const [budget, deficitMs] = [new FrameBudget(limits), 10_000];
+  budget.spend(limits.burstUs + limits.perSecondUs * deficitMs / 1_000, 0);
+  const sliceMs = frameSliceUs / limits.perSecondUs * 1_000;
+  assert.equal([0, deficitMs, deficitMs + 1].map((now) => budget.waitMs(now)), [deficitMs + sliceMs, sliceMs, 0]);
+  budget.spend(limits.burstUs, 2 * deficitMs);
+  assert.is(budget.waitMs(2 * deficitMs), sliceMs, "it was full again before it was spent");
+});
+
+test("a peer is charged for its frames and its bulk data together, and waits for the longer of both", () => {
+  const charged: [peer: string, us: number][] = [];
+  const budgets = new FrameBudgets(limits, (peer, us) => {
+    charged.push([peer, us]);
+    return us === 0 ? 7 : 1_000;
+  });
+  const budget = budgets.hold("a");
+  budget.spend(10, 0, 5);
+  budget.spend(1, 0);
+  budget.spend(0, 0);
+  budget.spend(0, 0, 100_000_000);
+  assert.equal(charged, [["a", 15], ["a", 1], ["a", 100_000_000]], "what costs nothing is not charged");
+  budget.spend(limits.burstUs - 12, 0);
+  assert.is(
+    budget.waitMs(0),
+    7,
+    "of its frames' own budget, which bulk data does not count in, one microsecond is left",
+  );
+  assert.equal(charged.at(-1), ["a", 0]);
+  budget.spend(1, 0);
+  assert.is(budget.waitMs(0), frameSliceUs / limits.perSecondUs * 1_000);
+});
+
 test("connections of one peer share a budget, which goes with the last of them", () => {
   const budgets = new FrameBudgets(limits);
   const first = budgets.hold("a");
@@ -166,6 +208,7 @@ test("connections of one peer share a budget, which goes with the last of them",
   budgets.release("a");
   assert.is(budgets.size, 2);
   budgets.release("a");
+  budgets.release("b");
   budgets.release("b");
   assert.is(budgets.size, 0);
 });
