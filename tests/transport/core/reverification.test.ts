@@ -170,6 +170,17 @@ test("the gates of a domain whose anchors changed come first", () => {
   assert.ok(latest(4_000, 5_000) > start + 200 * turnMs && latest(0, 3_000) > start + 200 * turnMs);
 });
 
+test("names under a domain that is not configured come first where the node's own anchors changed", () => {
+  const { table, clock, gates, stand } = tableWith();
+  stand(1_000, "partner.example");
+  stand(8 * reverifySlice, "home.example");
+  const start = clock.monotonic();
+  table.trustChanged(trust(2, { own: "others" }));
+  clock.pass(10_000);
+  const latest = Math.max(...gates.slice(1_000).map(({ seen }) => seen.at));
+  assert.ok(latest <= start + 17 * turnMs, `${latest - start} ms`);
+});
+
 test("a domain whose anchors change all the time makes a pass over the others twice as long at most", () => {
   const { table, clock, gates, stand } = tableWith();
   stand(2_000, "partner.example");
@@ -269,6 +280,18 @@ test("a gate without an end is not evaluated by the sweep", () => {
   Object.assign(gates[0]!, { expiresAt: undefined });
   clock.pass(3 * expirySweepMs);
   assert.is(gates[0]!.evaluations, 0);
+});
+
+test("every connection whose certificate has ended is evaluated by one sweep, also where a gate does not close", () => {
+  const { clock, gates, stand } = tableWith();
+  stand(5);
+  const evaluated: string[] = [];
+  for (const gate of gates) {
+    gate.expiresAt = clock.now() + 1;
+    gate.send = () => void evaluated.push(gate.id);
+  }
+  clock.pass(expirySweepMs + turnMs);
+  assert.is(evaluated.length, 5);
 });
 
 test("changes of trust during a pass make no second one: a turn evaluates one slice", () => {
