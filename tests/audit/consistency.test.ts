@@ -2,7 +2,7 @@ import { Buffer } from "node:buffer";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { consistencyHashesMax, isConsistent } from "../../actors/audit/consistency.ts";
-import { leafHash, TreeEdge } from "../../actors/audit/merkle_tree.ts";
+import { leafHash, nodeHash, TreeEdge } from "../../actors/audit/merkle_tree.ts";
 
 const test = suite("isConsistent()");
 const leaves = Array.from({ length: 40 }, (_, index) => leafHash(Buffer.from([index])));
@@ -47,12 +47,18 @@ test("an empty log is continued by every log; a log is not continued by a shorte
   assert.ok(isConsistent({ size: 0, root: rootOf([]) }, stateOf(7), []));
   assert.not(isConsistent({ size: 0, root: rootOf([]) }, stateOf(7), [leaves[0]!]));
   assert.not(isConsistent(stateOf(8), stateOf(7), []));
+  // What the hashes of such a proof would be, if sizes were not compared.
+  const [first, second, third] = leaves as [Buffer, Buffer, Buffer];
+  const shorter = { size: 1, root: nodeHash(first, nodeHash(second, third)) };
+  assert.not(isConsistent({ size: 2, root: nodeHash(first, second) }, shorter, [second, third, first]));
 });
 
 test("hashes of another length are refused", () => {
   const path = subproof(3, leaves.slice(0, 7), true);
   assert.not(isConsistent(stateOf(3), stateOf(7), path.with(0, path[0]!.subarray(1))));
   assert.not(isConsistent({ size: 7, root: Buffer.alloc(0) }, { size: 7, root: Buffer.alloc(0) }, []));
+  const [short, right] = [leaves[0]!.subarray(1), leaves[1]!];
+  assert.not(isConsistent({ size: 4, root: short }, { size: 8, root: nodeHash(short, right) }, [right]));
 });
 
 test("sizes beyond 32 bits have proofs of at most two hashes a bit", () => {
