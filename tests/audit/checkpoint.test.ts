@@ -1,9 +1,11 @@
 import { Buffer } from "node:buffer";
+import { hash } from "node:crypto";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import {
   auditKeyOf,
   formatAuditKey,
+  noteCharactersMax,
   openCheckpoint,
   originOf,
   parseAuditKey,
@@ -68,6 +70,51 @@ test("takes no key but Ed25519, and no verifier key with another number", async 
   assert.equal(parseAuditKey(text), { name: origin, raw: Buffer.from(key.raw) });
   assert.is(parseAuditKey(text.replace(/\+[0-9a-f]{8}\+/, "+00000000+")), undefined);
   assert.is(parseAuditKey(text.slice(0, -4)), undefined);
+});
+
+test("takes no key whose octets are not those of Ed25519, though their number is", () => {
+  const of = (spki: Uint8Array) => auditKeyOf(origin, { spki: () => Buffer.from(spki) });
+  const spki = Buffer.from(signer.spki());
+  assert.ok(of(spki) !== undefined);
+  assert.is(of(spki.with(8, 0x71)), undefined, "X448, by its number");
+  assert.is(of(Buffer.concat([spki, Buffer.of(0)])), undefined);
+  const id = (algorithm: number) => hash("sha256", Buffer.concat([Buffer.from("x\n"), Buffer.of(algorithm), key.raw]));
+  const text = (algorithm: number) =>
+    `x+${id(algorithm).slice(0, 8)}+${Buffer.concat([Buffer.of(algorithm), key.raw]).toString("base64")}`;
+  assert.is(parseAuditKey(text(1))?.name, "x");
+  assert.is(parseAuditKey(text(4)), undefined, "a cosignature's key");
+  const short = Buffer.concat([Buffer.of(1), key.raw.subarray(1)]);
+  const shortId = hash("sha256", Buffer.concat([Buffer.from("x\n"), short])).slice(0, 8);
+  assert.is(parseAuditKey(`x+${shortId}+${short.toString("base64")}`), undefined);
+});
+
+test("opens a note of 8,192 characters, and no longer one", () => {
+  const filled = (length: number) => {
+    const filling = length - note.length - "\u2014 w \n".length;
+    return `${note}\u2014 w ${"A".repeat(filling)}\n`;
+  };
+  assert.equal(openCheckpoint(filled(noteCharactersMax), key), head);
+  assert.is(openCheckpoint(filled(noteCharactersMax + 1), key), "malformed");
+});
+
+test("a size that is no safe integer is malformed, also where its signature is right", async () => {
+  const odd = { ...head, size: 9_007_199_254_740_992 };
+  assert.is(openCheckpoint(await signCheckpoint(odd, key, signer), key), "malformed");
+  const safe = { ...head, size: Number.MAX_SAFE_INTEGER };
+  assert.equal(openCheckpoint(await signCheckpoint(safe, key, signer), key), safe);
+});
+
+test("a note of other parts is malformed, though its text is signed", async () => {
+  const whole = Buffer.from(head.root).toString("base64");
+  for (
+    const [from, to] of [[`${whole}\n`, `${whole}\nextension\n`], [`${origin}\n`, "\n"], ["4711\n", "04711\n"]] as const
+  ) {
+    const text = note.slice(0, note.indexOf("\n\n") + 1).replace(from, to);
+    const sign = await signer.sign(Buffer.from(text));
+    const id = Buffer.from(formatAuditKey(key).split("+")[1]!, "hex");
+    const signed = `${text}\n\u2014 ${key.name} ${Buffer.concat([id, sign]).toString("base64")}\n`;
+    assert.is(openCheckpoint(signed, key), "malformed", to);
+  }
 });
 
 test.run();
