@@ -8,11 +8,23 @@
  */
 import { Buffer } from "node:buffer";
 import { randomBytes } from "node:crypto";
-import { appendFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  closeSync,
+  fdatasyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { basename, join } from "node:path";
 import { fileSigner, type Signer } from "../../pki/issue/signer.ts";
 import { makeSigningKey } from "../../pki/issue/signing_key.ts";
 import { type FileLock, isLocked, lockFile } from "../files/file_lock.ts";
+import { syncFolderNow } from "../files/sync_folder.ts";
 import { openPkcs11Signer } from "../pkcs11/pkcs11_signer.ts";
 import { type AuditKey, auditKeyOf, formatAuditKey, originOf, parseAuditKey, type SignedHead } from "./checkpoint.ts";
 import { AuditFinding } from "./finding.ts";
@@ -22,7 +34,7 @@ import { cutFile } from "./log_files.ts";
 import { LogUnusable } from "./log_unusable.ts";
 import { readCheckpoints, readNewestCheckpoint } from "./read_checkpoints.ts";
 import { RootChecks } from "./root_checks.ts";
-import { checkpointsPath, keyPath, lockPath, segmentFile, verifierKeyPath } from "./segments.ts";
+import { checkpointsPath, keyPath, listSegments, lockPath, segmentFile, verifierKeyPath } from "./segments.ts";
 import { type LogState, type TornLine, walkLog } from "./walk_log.ts";
 
 /** What a log is opened with. */
@@ -99,13 +111,16 @@ const beginChain = (node: string, key: AuditKey, at: Date): LogChain =>
 
 async function ownSigner(dir: string): Promise<Signer> {
   const path = keyPath(dir);
-  try {
-    return fileSigner(readFileSync(path, "utf8"));
-  } catch (error) {
-    if ((error as { readonly code?: unknown }).code !== "ENOENT") throw error;
+  const text = readKeyFile(dir, path);
+  if (text !== undefined) {
+    try {
+      return fileSigner(text);
+    } catch (error) {
+      throw new Error(`${basename(path)}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    }
   }
   const { keyPem } = await makeSigningKey();
-  writeFileSync(path, keyPem, { mode: 0o600, flag: "wx" });
+  writeKeyFile(dir, path, keyPem);
   return fileSigner(keyPem);
 }
 
@@ -113,19 +128,47 @@ async function ownSigner(dir: string): Promise<Signer> {
 function takeKey(dir: string, node: string, signer: Signer): AuditKey {
   const unusable = (detail: string) => new LogUnusable({ dir, problem: "key", detail });
   const path = verifierKeyPath(dir);
-  let text: string | undefined;
-  try {
-    text = readFileSync(path, "utf8").trim();
-  } catch (error) {
-    if ((error as { readonly code?: unknown }).code !== "ENOENT") throw error;
-  }
+  const text = readKeyFile(dir, path)?.trim();
+  if (text === "") throw unusable(`${basename(path)} is empty. Restore it from a copy`);
   const name = text === undefined ? originOf(node) : parseAuditKey(text)?.name ?? "";
   const key = auditKeyOf(name, signer);
   if (key === undefined) throw unusable("the key of its checkpoints is no Ed25519 key");
   const own = formatAuditKey(key);
-  if (text === undefined) writeFileSync(path, `${own}\n`, { mode: 0o600, flag: "wx" });
+  if (text === undefined) writeKeyFile(dir, path, `${own}\n`);
   else if (text !== own) throw unusable(`${basename(path)} is not of the key that signs its checkpoints`);
   return key;
+}
+
+/** Undefined where there is none. A log without records needs no empty one, which an older version may have left. */
+function readKeyFile(dir: string, path: string): string | undefined {
+  try {
+    const text = readFileSync(path, "utf8");
+    return text === "" && isUnused(dir) ? undefined : text;
+  } catch (error) {
+    if ((error as { readonly code?: unknown }).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** Whether no key has signed a checkpoint of the log, and no record names one. */
+function isUnused(dir: string): boolean {
+  const segments = listSegments(dir).map(({ file }) => join(dir, file));
+  return [checkpointsPath(dir), ...segments].every((path) => sizeOf(path) === 0);
+}
+
+/** Whole or not at all. No other process makes one: the log is locked. */
+function writeKeyFile(dir: string, path: string, text: string): void {
+  const aside = `${path}.tmp`;
+  rmSync(aside, { force: true });
+  const file = openSync(aside, "wx", 0o600);
+  try {
+    writeFileSync(file, text);
+    fdatasyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+  renameSync(aside, path);
+  syncFolderNow(dir);
 }
 
 const damaged = (dir: string, detail: string) =>
