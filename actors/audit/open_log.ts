@@ -186,7 +186,7 @@ function findEnd(dir: string, key: AuditKey): LogEnd {
   const path = checkpointsPath(dir);
   const newest = readNewestCheckpoint(path, key);
   const from = newest === undefined ? undefined : readEdge(dir, newest);
-  if (newest === undefined || from === undefined) return readAll(dir, key);
+  if (newest === undefined || from === undefined || isRemoved(dir, from.segment)) return readAll(dir, key);
   cutFile(path, newest.bytes);
   if (sizeOf(join(dir, segmentFile(from.segment))) < from.offset) {
     throw damaged(dir, `records before the newest checkpoint were cut off ${segmentFile(from.segment)}`);
@@ -195,6 +195,9 @@ function findEnd(dir: string, key: AuditKey): LogEnd {
   if (walked instanceof AuditFinding) throw damaged(dir, walked.message);
   return { ...walked, newest, noteBytes: newest.bytes };
 }
+
+const isRemoved = (dir: string, segment: number): boolean =>
+  listSegments(dir).some(({ first, kind }) => first === segment && kind === "leaves");
 
 function readAll(dir: string, key: AuditKey): LogEnd {
   const path = checkpointsPath(dir);

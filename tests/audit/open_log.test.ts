@@ -1,18 +1,21 @@
-/** A log whose checkpoints a key in a token signs. */
+/** What a log is opened with: its files, and a key in a token that signs the checkpoints. */
 import { Buffer } from "node:buffer";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { AuditLog } from "../../actors/audit/audit_log.ts";
 import { openLog } from "../../actors/audit/open_log.ts";
-import { checkpointsPath, verifierKeyPath } from "../../actors/audit/segments.ts";
+import { removeOld } from "../../actors/audit/remove_old.ts";
+import { checkpointsPath, keyPath, segmentFile, verifierKeyPath } from "../../actors/audit/segments.ts";
+import { readVerifierKey, type VerifiedLog, verifyLog } from "../../actors/audit/verify_log.ts";
+import type { AuditKey } from "../../actors/audit/checkpoint.ts";
 import { LogUnusable } from "../../actors/audit/log_unusable.ts";
 import { generatePkcs11Key } from "../../actors/pkcs11/pkcs11_signer.ts";
 import { formatPem } from "../../pki/pem.ts";
 import { certutilHere, opensslOk } from "../support/commands.ts";
 import { needing } from "../support/prerequisites.ts";
-import { writeCovered } from "../support/audit_logs.ts";
+import { logStart, openTestLog, recordRefusals, withLogFolder, writeCovered } from "../support/audit_logs.ts";
 import { makeSoftToken, type SoftToken } from "../support/soft_token.ts";
 
 const test = needing(suite("openLog() with a key in a token"), "softhsm2-util", "openssl");
@@ -52,4 +55,58 @@ test("a wrong PIN is presented once, however often the log is opened", async () 
   assert.match(await open(), /\(pin-wrong\).*not tried again/);
 });
 
+const own = suite("openLog()");
+const dayMs = 86_400_000;
+
+const verified = (dir: string) => verifyLog(dir, readVerifierKey(dir) as AuditKey) as VerifiedLog;
+const messageOf = (dir: string) =>
+  openTestLog(dir).then((log) => {
+    log.close();
+    return "opened";
+  }, (error: LogUnusable) => error.message);
+
+for (const path of [keyPath, verifierKeyPath]) {
+  own(
+    `bug: a full disk or a crash at the first start left an empty ${path("")} for good`,
+    () =>
+      withLogFolder(async (dir) => {
+        writeFileSync(path(dir), "");
+        const log = await openTestLog(dir);
+        await writeCovered(log, new Date(logStart));
+        log.close();
+        assert.is(verified(dir).covered, 1);
+        writeFileSync(path(dir), "");
+        assert.match(await messageOf(dir), path(""), "with records the file is not replaced");
+        assert.is(readFileSync(path(dir), "utf8"), "");
+      }),
+  );
+
+  own(`bug: a part of ${path("")} could be written`, () =>
+    withLogFolder(async (dir) => {
+      mkdirSync(`${path(dir)}.tmp`);
+      assert.is.not(await messageOf(dir), "opened");
+      assert.is(existsSync(path(dir)), false);
+      rmSync(`${path(dir)}.tmp`, { recursive: true });
+      assert.is(await messageOf(dir), "opened");
+    }));
+}
+
+own(
+  "bug: a log whose newest checkpoint is in a removed segment was called damaged",
+  () =>
+    withLogFolder(async (dir) => {
+      const log = await openTestLog(dir);
+      recordRefusals(log, 3);
+      await writeCovered(log, new Date(logStart));
+      for (const day of [1, 40, 41]) recordRefusals(log, 3, logStart + day * dayMs);
+      await log.write();
+      log.close();
+      assert.is(await removeOld(dir, new Date(logStart + 10 * dayMs)), 1);
+      assert.is(existsSync(join(dir, segmentFile(0))), false);
+      assert.is(await messageOf(dir), "opened");
+      assert.is(verified(dir).records, 16);
+    }),
+);
+
 test.run();
+own.run();
