@@ -8,6 +8,8 @@
  *   └──▶ unusable
  *               checkpoints: resting ── 1,000 records, or 60 s ──▶ signing ──▶ resting
  *                                                                  └── failed ──▶ failing ── 1 s ──▶ signing
+ *               removals:    removing ──▶ resting ── 1 h ──▶ removing
+ *                               └── failed ──▶ failing ── 1 min ──▶ removing
  * ```
  *
  * A key in a token may take long, or hang: records are written meanwhile.
@@ -33,6 +35,10 @@ export const gatherMs = 5;
 export const retryMs = 1_000;
 /** Time until a log that could not be opened is opened again, and between two alarms, in milliseconds. */
 export const alarmEveryMs = 60_000;
+/** Time between two looks for old segments, in milliseconds. */
+export const removeEveryMs = 3_600_000;
+/** A clock that is set back by less, in milliseconds, is not reported. */
+export const clockBackMs = 60_000;
 
 /** What an audit log is kept with. */
 export interface AuditInput extends LogOptions {
@@ -48,6 +54,8 @@ export interface AuditContext extends AuditInput {
   /** Writes and openings that failed. */
   readonly failures: number;
   readonly alarmedAt: number;
+  /** Whether the clock is behind the newest record. */
+  readonly isBehind: boolean;
 }
 
 const attempt = <A>(dir: string, work: (signal: AbortSignal) => Promise<A>): Effect.Effect<A, LogUnusable> =>
@@ -65,23 +73,13 @@ const open = fromEffect(
   (input: AuditInput) =>
     attempt(input.dir, async (signal) => {
       const opened = await openLog(input, new Date(input.ports.now()));
-      try {
-        await removeOld(input.dir, new Date(input.ports.now() - input.keepMs));
-        signal.throwIfAborted(); // it ended meanwhile
-        return opened;
-      } catch (error) {
-        opened.lock.close();
-        throw error;
-      }
+      if (signal.aborted) opened.lock.close(); // it ended meanwhile
+      signal.throwIfAborted();
+      return opened;
     }),
 );
 
-async function writeLog({ ports, dir, keepMs, log }: AuditContext): Promise<void> {
-  const open = present(log, "the log");
-  await open.write();
-  if (open.takeNewSegment()) await removeOld(dir, new Date(ports.now() - keepMs));
-}
-
+const writeLog = ({ log }: AuditContext): Promise<void> => present(log, "the log").write();
 const coverLog = ({ ports, log }: AuditContext): Promise<void> => present(log, "the log").cover(new Date(ports.now()));
 
 async function finishLog(input: AuditContext): Promise<void> {
@@ -93,7 +91,13 @@ const write = fromEffect("write", (input: AuditContext) => attempt(input.dir, ()
 const cover = fromEffect("cover", (input: AuditContext) => attempt(input.dir, () => coverLog(input)));
 const finish = fromEffect("finish", (input: AuditContext) => attempt(input.dir, () => finishLog(input)));
 
-const actors = { open, write, cover, finish };
+const remove = fromEffect("remove", ({ ports, dir, keepMs }: AuditContext) =>
+  Effect.tryPromise({
+    try: (signal) => removeOld(dir, { now: new Date(ports.now()), keepMs, signal }),
+    catch: (error) => error instanceof Error ? error : new Error(String(error)),
+  }));
+
+const actors = { open, write, cover, finish, remove };
 type AuditEvents = EventsOf<typeof actors> | { readonly type: "audit.waiting" } | { readonly type: "audit.close" };
 interface Failure {
   readonly error: { readonly message: string };
@@ -125,6 +129,20 @@ const auditing = setup({
       const message = `Audit log ${dir} ended in an incomplete line; it is kept in ${opened.torn}`;
       ports.report({ level: "warn", event: "audit.recovered", message, fields: { dir, file: opened.torn } });
     },
+    reportUnremoved: ({ context: { ports, dir } }, { error }: Failure) => {
+      const message = `Cannot remove old records of audit log ${dir}: ${error.message}`;
+      ports.report({ level: "error", event: "audit.unremoved", message, fields: { dir } });
+    },
+    checkClock: enqueueActions(({ context: { ports, dir, log, isBehind: wasBehind }, enqueue }) => {
+      const newest = present(log, "the log").newestAt;
+      const isBehind = newest - ports.now() >= clockBackMs;
+      if (isBehind === wasBehind) return;
+      enqueue.assign({ isBehind });
+      if (!isBehind) return;
+      const until = new Date(newest).toISOString();
+      const message = `The clock is behind audit log ${dir}: its records have the time ${until} until then`;
+      enqueue(() => ports.report({ level: "error", event: "audit.clock-behind", message, fields: { dir, until } }));
+    }),
     fail: enqueueActions(({ context, enqueue }, { error }: Failure) => {
       const { ports, alarmedAt, inbox, dir } = context;
       const [at, failures] = [ports.now(), context.failures + 1];
@@ -135,7 +153,7 @@ const auditing = setup({
       enqueue(() => ports.report({ level: "error", event: "audit.unwritten", message: error.message, fields }));
     }),
   },
-  delays: { gather: gatherMs, retry: retryMs, reopen: alarmEveryMs, checkpoint: checkpointMs },
+  delays: { gather: gatherMs, retry: retryMs, reopen: alarmEveryMs, checkpoint: checkpointMs, remove: removeEveryMs },
 });
 
 const failure = ({ event }: { event: Failure }) => ({ error: event.error });
@@ -144,7 +162,7 @@ const opened = ({ event }: { event: { readonly value: OpenedLog } }) => ({ opene
 /** Keeps an audit log. Its end is the end of the log: everything is written and in a checkpoint then, unless the disk took none. */
 export const auditMachine = auditing.createMachine({
   id: "audit",
-  context: ({ input }) => ({ ...input, log: undefined, failures: 0, alarmedAt: -Infinity }),
+  context: ({ input }) => ({ ...input, log: undefined, failures: 0, alarmedAt: -Infinity, isBehind: false }),
   on: { "audit.close": [{ guard: "isOpen", target: ".closing" }, { target: ".closed" }] },
   initial: "opening",
   states: {
@@ -170,7 +188,10 @@ export const auditMachine = auditing.createMachine({
             writing: {
               invoke: { src: "write", input: ({ context }) => context },
               on: {
-                "effect.done.write": [{ guard: "isWaiting", target: "gathering" }, { target: "resting" }],
+                "effect.done.write": [
+                  { guard: "isWaiting", target: "gathering", actions: "checkClock" },
+                  { target: "resting", actions: "checkClock" },
+                ],
                 "effect.failed.write": { target: "failing", actions: { type: "fail", params: failure } },
               },
             },
@@ -194,6 +215,20 @@ export const auditMachine = auditing.createMachine({
               },
             },
             failing: { after: { retry: "signing" } },
+          },
+        },
+        removals: {
+          initial: "removing",
+          states: {
+            removing: {
+              invoke: { src: "remove", input: ({ context }) => context },
+              on: {
+                "effect.done.remove": { target: "resting" },
+                "effect.failed.remove": { target: "failing", actions: { type: "reportUnremoved", params: failure } },
+              },
+            },
+            resting: { after: { remove: "removing" } },
+            failing: { after: { reopen: "removing" } },
           },
         },
       },

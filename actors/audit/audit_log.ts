@@ -40,7 +40,6 @@ export class AuditLog {
   #cutDue: { readonly segment: number; readonly end: number } | undefined;
   #lost = 0;
   #lostInAll = 0;
-  #segment: number;
   #noteBytes: number;
   #newest: SignedHead | undefined;
   #coveredAt: number;
@@ -55,7 +54,6 @@ export class AuditLog {
     this.dir = dir;
     this.#opened = opened;
     this.#chain = opened.chain;
-    this.#segment = opened.chain.state.segment;
     this.#noteBytes = opened.noteBytes;
     this.#newest = opened.newest;
     this.#coveredAt = +at;
@@ -67,12 +65,9 @@ export class AuditLog {
     return this.#chain.size;
   }
 
-  /** Whether a segment began since the last call. */
-  takeNewSegment(): boolean {
-    const { segment } = this.#chain.state;
-    const isNew = segment !== this.#segment;
-    this.#segment = segment;
-    return isNew;
+  /** Time of the newest record, those that wait included. */
+  get newestAt(): number {
+    return Date.parse(this.#chain.state.ts);
   }
 
   /** The key of its checkpoints. */

@@ -1,11 +1,11 @@
 /** The machine of an audit log, over real files and the real clock. */
 import { Buffer } from "node:buffer";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { auditMachine } from "../../actors/audit/audit.ts";
+import { alarmEveryMs, auditMachine } from "../../actors/audit/audit.ts";
 import { AuditInbox, inboxMax } from "../../actors/audit/audit_inbox.ts";
 import type { AuditKey } from "../../actors/audit/checkpoint.ts";
 import { checkpointRecords } from "../../actors/audit/audit_log.ts";
@@ -24,6 +24,12 @@ const file = "audit-000000000000.jsonl";
 const dayMs = 86_400_000;
 const event = { type: "job.started", outcome: "done" };
 
+/** Timers of a minute and more end at once. */
+const fastClock = {
+  setTimeout: (end: (...args: unknown[]) => void, ms: number) => setTimeout(end, ms < alarmEveryMs ? ms : 20),
+  clearTimeout: (id: number) => clearTimeout(id),
+};
+
 function start(dir: string, now: () => number = Date.now, signer?: Signer) {
   const reports: Report[] = [];
   const ports = { ...makePorts((report) => void reports.push(report)), now };
@@ -31,6 +37,7 @@ function start(dir: string, now: () => number = Date.now, signer?: Signer) {
   const actor = superviseRoot(auditMachine, {
     id: "audit",
     input: { ports, inbox, dir, node: logNode, keepMs: 30 * dayMs, signer },
+    clock: fastClock as never,
     onError: (error) => {
       throw error;
     },
@@ -42,6 +49,7 @@ function start(dir: string, now: () => number = Date.now, signer?: Signer) {
     opened: () => until("the log is open", () => said("audit.opened").length > 0, 20_000),
     state: () => actor.getSnapshot().value,
     isResting: () => actor.getSnapshot().matches({ keeping: { records: "resting" } }),
+    isRemoved: () => actor.getSnapshot().matches({ keeping: { removals: "resting" } }),
     failures: () => actor.getSnapshot().context.failures,
     close: () => actor.send({ type: "audit.close" }),
     end: async () => {
@@ -138,28 +146,78 @@ test("bug: a signature that does not come kept records from the disk, and a stop
     assert.is(signs, 1);
   }));
 
-test("old segments become leaf hashes when a segment begins; checkpoints and proofs hold", () =>
+const segmentsOf = async (dir: string) => (await readdir(dir)).filter((name) => /^audit-\d/.test(name)).toSorted();
+
+/** Records on several days. */
+async function recordOn(dir: string, days: readonly number[]): Promise<void> {
+  for (const day of days) {
+    const log = start(dir, () => logStart + day * dayMs);
+    await log.opened();
+    await until("it is written", () => log.isResting(), 20_000);
+    await log.end();
+  }
+}
+
+test("old segments become leaf hashes while records are kept; checkpoints and proofs hold", () =>
   withLogFolder(async (dir) => {
     let now = logStart;
     const log = start(dir, () => now);
     await log.opened();
-    for (const day of [0, 1, 2, 40]) {
+    for (const day of [0, 1, 2, 40, 41]) {
       now = logStart + day * dayMs;
       log.inbox.record(event);
       await until("it is written", () => log.isResting(), 20_000);
     }
+    await until("old ones are removed", () => !existsSync(join(dir, "audit-000000000002.jsonl")), 20_000);
     await log.end();
-    const names = (await readdir(dir)).filter((name) => /^audit-\d/.test(name)).toSorted();
+    const names = await segmentsOf(dir);
     assert.equal(names, [
       "audit-000000000000.leaves",
       "audit-000000000002.leaves",
       "audit-000000000004.jsonl",
       "audit-000000000006.jsonl",
+      "audit-000000000008.jsonl",
     ]);
-    assert.is(verified(dir).records, 8);
+    assert.is(verified(dir).records, 10);
     const leaves = await readFile(join(dir, names[0]!));
     await writeFile(join(dir, names[0]!), Buffer.from(leaves).fill(1, 0, 4));
     assert.is((verifyLog(dir, readVerifierKey(dir) as AuditKey) as { readonly code?: string }).code, "checkpoint-root");
+  }));
+
+test("bug: an old segment that could not be removed kept the log shut, and was then forgotten", () =>
+  withLogFolder(async (dir) => {
+    await recordOn(dir, [0, 1]);
+    const block = join(dir, "audit-000000000000.leaves.tmp");
+    await mkdir(block);
+    await recordOn(dir, [40, 41]);
+    const log = start(dir, () => logStart + 42 * dayMs);
+    await log.opened();
+    await until("it is reported", () => log.said("audit.unremoved").length > 1, 5_000);
+    assert.match(log.said("audit.unremoved")[0]?.message ?? "", "audit-000000000000.jsonl: EISDIR");
+    assert.is(log.failures(), 0);
+    await rm(block, { recursive: true });
+    await until("it is removed", () => !existsSync(join(dir, file)), 5_000);
+    await log.end();
+  }));
+
+test("bug: a clock that jumped ahead once removed the history", () =>
+  withLogFolder(async (dir) => {
+    await recordOn(dir, [0, 1, 2, 400]);
+    assert.is((await segmentsOf(dir)).filter((name) => name.endsWith(".jsonl")).length, 4);
+    let now = logStart + 400 * dayMs;
+    const log = start(dir, () => now);
+    await log.opened();
+    await until("it is tried again", () => log.isRemoved(), 5_000);
+    assert.is(log.said("audit.clock-behind").length, 0);
+    now = logStart + 3 * dayMs;
+    for (let times = 0; times < 2; times++) {
+      log.inbox.record(event);
+      await until("it is written", () => log.isResting(), 20_000);
+    }
+    assert.is(log.said("audit.clock-behind").length, 1);
+    await log.end();
+    assert.is((await segmentsOf(dir)).filter((name) => name.endsWith(".jsonl")).length, 4);
+    assert.is(verified(dir).covered, verified(dir).records);
   }));
 
 test.run();

@@ -25,7 +25,7 @@ test("proves each checkpoint by each later one, over segments, while the log gro
         }
       }
     };
-    const days = [[3, 0], [700, 0], [blockRecords - 704, 0], [900, 1], [blockRecords, 1], [1, 3]] as const;
+    const days = [[3, 0], [700, 0], [blockRecords - 704, 0], [900, 1], [blockRecords, 1], [2, 3], [1, 4]] as const;
     for (const [count, day] of days) {
       const at = logStart + day * dayMs;
       for (let left = count; left > 0; left -= 100) recordRefusals(log, Math.min(100, left), at);
@@ -34,7 +34,7 @@ test("proves each checkpoint by each later one, over segments, while the log gro
       await checkAll();
     }
     assert.is(states[2]?.size, blockRecords); // the size of a block itself is among them
-    assert.is(await removeOld(dir, new Date(logStart + 4 * dayMs)), 2);
+    assert.is(await removeOld(dir, { now: new Date(logStart + 4 * dayMs), keepMs: 0 }), 2);
     await checkAll();
     assert.equal(await new LogProver(dir).prove({ old: 0, size: 7 }, log.newest!), []);
   }));

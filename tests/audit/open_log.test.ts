@@ -101,7 +101,7 @@ own(
       for (const day of [1, 40, 41]) recordRefusals(log, 3, logStart + day * dayMs);
       await log.write();
       log.close();
-      assert.is(await removeOld(dir, new Date(logStart + 10 * dayMs)), 1);
+      assert.is(await removeOld(dir, { now: new Date(logStart + 41 * dayMs), keepMs: 30 * dayMs }), 1);
       assert.is(existsSync(join(dir, segmentFile(0))), false);
       assert.is(await messageOf(dir), "opened");
       assert.is(verified(dir).records, 16);
