@@ -22,7 +22,7 @@ export interface LeafPlace {
 
 /** The first record of a log. */
 export const firstPlace: LeafPlace = { seq: 0, segment: 0, offset: 0 };
-/** Lines between two pauses: 1 ms of the event loop. */
+/** Lines, or hashes, between two pauses: 1 ms of the event loop. */
 const linesAtOnce = 500;
 
 /**
@@ -47,7 +47,7 @@ export async function readLeaves(
     if (segment.first !== place.segment) place = { seq: place.seq, segment: segment.first, offset: 0 };
     const until = Math.min(end, segments[index + 1]?.first ?? end);
     place = segment.kind === "leaves"
-      ? takeHashes(dir, segment, { place, until, take })
+      ? await takeHashes(dir, segment, { place, until, take })
       : await takeLines(dir, segment, { place, until, take });
     if (place.seq === before) throw new Error(`${segment.file} ends before record ${place.seq}`);
   }
@@ -60,18 +60,21 @@ interface Reading {
   readonly take: (leaf: Buffer, place: LeafPlace) => void;
 }
 
-function takeHashes(dir: string, { file, first }: Segment, { place, until, take }: Reading): LeafPlace {
-  const bytes = Buffer.alloc((until - place.seq) * hashBytes);
+async function takeHashes(dir: string, { file, first }: Segment, { place, until, take }: Reading): Promise<LeafPlace> {
   const opened = openSync(join(dir, file), "r");
-  let read = 0;
+  let { seq } = place;
   try {
-    read = readSync(opened, bytes, 0, bytes.length, (place.seq - first) * hashBytes);
+    while (seq < until) {
+      const bytes = Buffer.alloc(Math.min(until - seq, linesAtOnce) * hashBytes);
+      const read = readSync(opened, bytes, 0, bytes.length, (seq - first) * hashBytes);
+      for (let start = 0; start + hashBytes <= read; start += hashBytes, seq += 1) {
+        take(bytes.subarray(start, start + hashBytes), { seq, segment: first, offset: 0 });
+      }
+      if (read < bytes.length) break;
+      await setImmediate();
+    }
   } finally {
     closeSync(opened);
-  }
-  let { seq } = place;
-  for (let start = 0; start + hashBytes <= read; start += hashBytes, seq += 1) {
-    take(bytes.subarray(start, start + hashBytes), { seq, segment: first, offset: 0 });
   }
   return { seq, segment: first, offset: 0 };
 }

@@ -5,7 +5,10 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { isConsistent } from "../../actors/audit/consistency.ts";
 import { blockRecords, LogProver, NotProvable } from "../../actors/audit/log_prover.ts";
+import { hashBytes } from "../../actors/audit/merkle_tree.ts";
+import { firstPlace, readLeaves } from "../../actors/audit/read_leaves.ts";
 import { removeOld } from "../../actors/audit/remove_old.ts";
+import { segmentFile } from "../../actors/audit/segments.ts";
 import { logStart, openTestLog, recordRefusals, withLogFolder, writeCovered } from "../support/audit_logs.ts";
 
 const test = suite("LogProver");
@@ -52,6 +55,30 @@ test("a log whose files were changed has no proof", () =>
       const error: unknown = await prover.prove({ old: 3, size: 7 }, log.newest!).catch((reason: unknown) => reason);
       assert.instance(error, NotProvable);
     }
+  }));
+
+test("bug: the hashes of removed segments were read without a pause, one segment after the other", () =>
+  withLogFolder(async (dir) => {
+    const [records, segments] = [20_000, 3];
+    for (let index = 0; index < segments; index++) {
+      await writeFile(join(dir, segmentFile(index * records, "leaves")), Buffer.alloc(records * hashBytes, index));
+    }
+    let [turns, most, sinceTurn, seen] = [0, 0, 0, 0];
+    const turn = () => {
+      turns += 1;
+      sinceTurn = 0;
+      if (seen < records * segments) setImmediate(turn);
+    };
+    setImmediate(turn);
+    const place = await readLeaves(dir, { from: firstPlace, count: records * segments }, (leaf, { seq }) => {
+      assert.is(seq, seen);
+      assert.is(leaf[0], Math.floor(seq / records));
+      seen += 1;
+      sinceTurn += 1;
+      most = Math.max(most, sinceTurn);
+    });
+    assert.equal([place.seq, seen], [records * segments, records * segments]);
+    assert.ok(most <= 1_000, `${most} hashes in one turn, ${turns} turns`);
   }));
 
 test.run();
