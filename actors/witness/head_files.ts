@@ -28,6 +28,9 @@ export const headFilesMax: number = sharedLogsMax + otherLogsMax;
 export const witnessFolder = (stateDir: string): string => join(stateDir, "witness");
 
 const fileName = /^[0-9a-f]{32}\.json$/;
+const asideName = /^[0-9a-f]{32}\.\d+\.damaged$/;
+/** The file in which the state of a log lies whose damaged one was moved aside. */
+const stateOf = (aside: string): string => aside.replace(/\.\d+\.damaged$/, ".json");
 
 /** Where the state of a log lies. */
 export function headPath(dir: string, origin: string): string {
@@ -45,15 +48,18 @@ export function headFiles(dir: string): HeadStore {
 
 /** Reads all states of a folder. Files that hold none are moved aside. Throws the system's error where something cannot be read. */
 function readHeads(dir: string): HeldLogs {
+  const names = new Set(namesIn(dir));
   const logs: HeldLog[] = [];
-  const damaged: string[] = [];
-  for (const name of namesIn(dir).filter((name) => fileName.test(name)).slice(0, headFilesMax)) {
+  const torn: string[] = [];
+  for (const name of [...names].filter((name) => fileName.test(name)).slice(0, headFilesMax)) {
     const path = join(dir, name);
     const held = readHead(path);
-    if (held === "damaged") damaged.push(moveAside(path));
+    if (held === "damaged") torn.push(path);
     else if (held !== undefined) logs.push(held);
   }
-  return { logs, damaged };
+  // A read that failed, or a process that was killed, moved them and did not say so.
+  const aside = [...names].filter((name) => asideName.test(name) && !names.has(stateOf(name))).slice(0, headFilesMax);
+  return { logs, damaged: [...aside.map((name) => join(dir, name)), ...torn.map(moveAside)] };
 }
 
 function namesIn(dir: string): readonly string[] {

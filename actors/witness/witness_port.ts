@@ -12,7 +12,7 @@ export const witnessEveryMs = 600_000;
 /** What an earlier run held. */
 export interface HeldLogs {
   readonly logs: readonly HeldLog[];
-  /** Files that hold no state, where they are now: nothing is written over them. */
+  /** Files that hold no state, where they are now, of logs without another state: nothing is written over them. */
   readonly damaged: readonly string[];
 }
 

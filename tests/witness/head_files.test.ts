@@ -36,7 +36,7 @@ test("states outlast the process; files that hold none are moved aside", async (
     assert.equal(after.logs.map(({ head: { origin } }) => origin), ["a/audit/worker/two"]);
     const sizes = await Promise.all(after.damaged.map(async (path) => (await stat(path)).size));
     assert.equal(sizes.toSorted((one, other) => one - other), [18, headFileBytesMax + 1]);
-    assert.equal((await store.read()).damaged, []);
+    for (const path of after.damaged) await rm(path);
     await store.remove("a/audit/worker/two");
     assert.equal(await store.read(), { logs: [], damaged: [] });
   } finally {
@@ -62,6 +62,28 @@ test("bug: a state that could not be read, or whose evidence was damaged, counte
     await rm(path, { recursive: true });
     assert.not.ok(await rejects());
     assert.ok(await headFiles(damaged[0]!).read().then(() => false, () => true), "a folder that is none");
+  } finally {
+    await rm(dir, { recursive: true });
+  }
+});
+
+test("bug: a damaged state was named once alone: not after another one could not be read, or the process was killed", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "hypha-witness-"));
+  const store = headFiles(dir);
+  const path = (origin: string) => headPath(dir, origin);
+  const origins = ["a/audit/worker/one", "a/audit/worker/two"];
+  const [first, second] = origins.toSorted((one, other) => path(one).localeCompare(path(other))) as [string, string];
+  try {
+    await writeFile(path(first), "torn");
+    await mkdir(path(second)); // reading it fails, of root too
+    assert.ok(await store.read().then(() => false, () => true));
+    await rm(path(second), { recursive: true });
+    const { damaged } = await store.read();
+    assert.is(damaged.length, 1);
+    assert.is(await readFile(damaged[0]!, "utf8"), "torn");
+    assert.equal(await store.read(), { logs: [], damaged }, "the process was killed before it reported");
+    await store.write({ head: headOf(first, 3), isShared: false, at: 1_767_225_600_000, fork: undefined });
+    assert.equal((await store.read()).damaged, [], "the log is witnessed again");
   } finally {
     await rm(dir, { recursive: true });
   }
