@@ -169,7 +169,6 @@ type ExchangeFact = Extract<
 function passFact({ context: { ca, witness }, enqueue }: MemberArgs, fact: ExchangeFact): void {
   const isAudit = fact.type === "request.received" && fact.protocol === "/hypha-audit/1";
   if (!isAudit) enqueue.sendTo<CrlExchangeRef>("exchange", fact);
-  if (fact.type === "peer.reconnected") return;
   if (witness !== undefined && (isAudit || fact.type !== "request.received")) {
     enqueue.sendTo<WitnessRef>("witness", fact);
   }

@@ -47,7 +47,7 @@ export const witnessId = "witness";
 /** Passes a fact on to the witness. */
 export function passToWitness(
   { self, enqueue }: NodeArgs,
-  fact: Extract<TransportFact, { type: "peer.established" | "peer.closed" }>,
+  fact: Extract<TransportFact, { type: "peer.established" | "peer.reconnected" | "peer.closed" }>,
 ): void {
   if (isRunning(self.getSnapshot(), witnessId)) enqueue.sendTo<WitnessRef>(witnessId, fact);
 }

@@ -139,7 +139,12 @@ export const rolelessNode = node.createMachine({
             { type: "passToRole", params: ({ event }) => event },
           ],
         },
-        "peer.reconnected": { actions: { type: "passToExchange", params: ({ event }) => event } },
+        "peer.reconnected": {
+          actions: [
+            { type: "passToExchange", params: ({ event }) => event },
+            { type: "passToWitness", params: ({ event }) => event },
+          ],
+        },
         "peer.refused": { actions: { type: "passRefusal", params: ({ event }) => event } },
         "request.received": { actions: { type: "routeRequest", params: ({ event }) => event } },
         "act.refused": { actions: { type: "passRefusal", params: ({ event }) => event } },

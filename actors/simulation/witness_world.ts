@@ -44,6 +44,8 @@ export interface WitnessNode {
   readonly disk: Map<string, HeldLog>;
   /** So many times its disk cannot be read. */
   failingReads: number;
+  /** Whether its process knows the protocol. */
+  isServing: boolean;
   /** Its log, as it shows it to a peer. */
   logFor: (asker: string) => KeptLog;
   /** One machine for each log that it shows. */
@@ -118,6 +120,7 @@ export class WitnessWorld {
     const node: WitnessNode = {
       ...{ name, role, origin: originOf(id), peer, identity, reports: [], disk: new Map(), machines: new Map() },
       failingReads: 0,
+      isServing: true,
       logFor: () => log,
       clock: new NodeClock(this.time),
     };
@@ -198,7 +201,12 @@ export class WitnessWorld {
     this.#tell(one, other, "peer.closed");
   }
 
-  #tell(one: string, other: string, type: "peer.established" | "peer.closed"): void {
+  /** The nodes have another connection before the former one has ended. */
+  reconnect(one: string, other: string): void {
+    this.#tell(one, other, "peer.reconnected");
+  }
+
+  #tell(one: string, other: string, type: "peer.established" | "peer.reconnected" | "peer.closed"): void {
     this.#note(one, "state", `${type} ${other}`);
     for (const [at, about] of [[one, other], [other, one]] as const) {
       const { peer: identity } = this.nodes.get(about)!;
@@ -226,12 +234,13 @@ export class WitnessWorld {
     const { id, peer, message, replyTo, timeoutMs } = ask;
     const to = [...this.nodes.values()].find((node) => node.peer.peer === peer);
     let isOver = false;
-    const fail = (code: "not-connected" | "timed-out" | "no-answer") => {
+    const fail = (code: "not-connected" | "timed-out" | "no-answer" | "unsupported") => {
       if (isOver) return;
       isOver = true;
       replyTo.send({ type: "request.failed", id, error: new TransportError({ code, detail: "" }) });
     };
     if (to === undefined || !this.isLinked(from.name, to.name)) return this.time.soon(() => fail("not-connected"));
+    if (!to.isServing) return this.time.soon(() => fail("unsupported"));
     this.time.schedule(timeoutMs, () => fail("timed-out"));
     const answer = (response: AuditResponse | undefined) =>
       this.#later(() => {

@@ -22,7 +22,7 @@ interface Neighbour {
   readonly identity: PeerIdentity;
   /** When it is asked next. */
   dueAt: number;
-  /** It does not know the protocol, or is no witness: it is left alone as long as it is connected. */
+  /** It does not know the protocol, or is no witness: it is left alone until it connects again. */
   isDeaf: boolean;
   /** Notes that it was told. */
   readonly told: Set<string>;
@@ -76,6 +76,14 @@ export class WitnessBook {
       toldAt: new Map(),
       isTelling: false,
     });
+  }
+
+  /** A member has a further connection, perhaps of another process, which knows other protocols and was told nothing. */
+  reconnected({ names, peer }: PeerIdentity): void {
+    const neighbour = this.#neighbours.get(originOfNames(names) ?? "");
+    if (neighbour?.identity.peer !== peer) return;
+    neighbour.isDeaf = false;
+    neighbour.told.clear();
   }
 
   /** A member is gone. */

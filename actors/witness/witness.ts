@@ -48,6 +48,8 @@ const witness = witnessSetup.extend({
     takeIdentity: assign((_, { identity }: { readonly identity: NodeIdentity }) => ({ identity })),
     takeTransport: enqueueActions(takeTransport),
     established: enqueueActions(established),
+    reconnected: ({ context }, { identity }: Extract<TransportFact, { type: "peer.reconnected" }>) =>
+      context.book.reconnected(identity),
     closed: ({ context }, { identity }: Extract<TransportFact, { type: "peer.closed" }>) =>
       context.book.closed(identity),
     restore: enqueueActions(restore),
@@ -85,6 +87,7 @@ export const witnessMachine = witness.createMachine({
     "identity.changed": { actions: { type: "takeIdentity", params: ({ event }) => event } },
     "transport.changed": { actions: { type: "takeTransport", params: ({ event }) => event } },
     "peer.established": { actions: { type: "established", params: ({ event }) => event } },
+    "peer.reconnected": { actions: { type: "reconnected", params: ({ event }) => event } },
     "peer.closed": { actions: { type: "closed", params: ({ event }) => event } },
     "request.received": { actions: { type: "answerRequest", params: ({ event }) => event } },
     "witness.next": { actions: "beginChecks" },

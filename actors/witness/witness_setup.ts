@@ -40,7 +40,7 @@ export type WitnessCommand =
   | { readonly type: "identity.changed"; readonly identity: NodeIdentity }
   /** The node has another transport: another key. */
   | { readonly type: "transport.changed"; readonly transport: TransportRef }
-  | Extract<TransportFact, { type: "peer.established" | "peer.closed" }>
+  | Extract<TransportFact, { type: "peer.established" | "peer.reconnected" | "peer.closed" }>
   | ReceivedRequest;
 
 /** A witness as its node sees it. */

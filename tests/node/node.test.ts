@@ -6,6 +6,7 @@ import type { RoleConfig } from "../../actors/config/config.ts";
 import { nodeMachine } from "../../actors/node/node.ts";
 import { OwnCertificateRefused, OwnCertificateRevoked } from "../../actors/trust/own_certificate.ts";
 import type { AuditEntry } from "../../actors/trust/audit.ts";
+import type { WitnessPort } from "../../actors/witness/witness_port.ts";
 import type { Role } from "../../pki/certificate.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import {
@@ -54,9 +55,14 @@ function configOf(role: RoleConfig["role"], more: object = {}): RoleConfig {
 }
 
 /** A node whose files, role and transport are the test's. */
-function start(config: RoleConfig) {
+function start(config: RoleConfig, witness?: WitnessPort) {
   const world = makeFakeWorld();
-  const heard = { trustStore: [] as EventObject[], identity: [] as EventObject[], role: [] as EventObject[] };
+  const heard = {
+    trustStore: [] as EventObject[],
+    identity: [] as EventObject[],
+    role: [] as EventObject[],
+    witness: [] as EventObject[],
+  };
   const says: Record<string, (event: EventObject) => void> = {};
   const records: AuditEntry[] = [];
   const part = (name: keyof typeof heard) =>
@@ -74,6 +80,7 @@ function start(config: RoleConfig) {
       worker: part("role"),
       scheduler: part("role"),
       data: part("role"),
+      witness: part("witness"),
     },
   });
   const actor = startIn(world, machine as typeof nodeMachine, {
@@ -88,6 +95,7 @@ function start(config: RoleConfig) {
       throw new Error("no gate in this test");
     },
     audit: { record: (entry) => void records.push(entry) },
+    witness,
   });
   const state = () => {
     const { value } = actor.getSnapshot() as SnapshotFrom<typeof nodeMachine>;
@@ -518,6 +526,16 @@ test("a member's request that does not decode is one line, which names member an
     "warn: Cannot read a request of p.name (p) over /hypha-api/0.0.1: no CBOR (and 41 more since the last such line)",
   ]);
   assert.ok(node.heard.role.every(({ type }) => type !== "request.malformed"));
+});
+
+test("bug: the witness was not sent a member's further connections", () => {
+  const node = start(configOf("worker"), { log: undefined, heads: undefined });
+  node.join();
+  for (const type of ["peer.established", "peer.reconnected"] as const) {
+    node.tell({ type, peer: "p", identity: identityOf("p") });
+  }
+  const facts = node.heard.witness.map(({ type }) => type).filter((type) => type.startsWith("peer."));
+  assert.equal(facts, ["peer.established", "peer.reconnected"]);
 });
 
 test("says who came and who went, with name and reason; a refusal is counted and recorded", () => {

@@ -108,6 +108,35 @@ test("a node that cannot read what it witnessed proves its own log", async () =>
   world.stop();
 });
 
+test("bug: a node that came back with the protocol before its former connection had ended was not witnessed", async () => {
+  const { world, one, owner, log } = await makeWorld();
+  owner.isServing = false;
+  grow(log, 5);
+  await world.playTo(3 * everyMs);
+  assert.is(heldOf(one, owner), 20);
+  owner.isServing = true;
+  world.reconnect("gateway-01", "ca-01");
+  await world.playTo(4 * everyMs);
+  assert.is(heldOf(one, owner), 25);
+  world.stop();
+});
+
+test("bug: a witness that came back with the protocol before its former connection had ended was told nothing", async () => {
+  const { world, other, owner, log } = await makeWorld();
+  other.isServing = false;
+  await world.playTo(3 * everyMs);
+  world.cut("gateway-02", "ca-01");
+  other.isServing = true;
+  world.reconnect("gateway-01", "gateway-02");
+  const second = log.fork(10);
+  grow(second, 10, "another record");
+  world.show(owner, second);
+  owner.logFor = () => second;
+  await world.playTo(4 * everyMs);
+  assert.equal(forksAt(other).map(({ problem }) => problem), ["split"]);
+  world.stop();
+});
+
 test("two views of a log are found within one period by two connected witnesses, whatever their sizes", async () => {
   for (const [left, right] of [[5, 5], [3, 9], [9, 3]] as const) {
     const { world, one, other, owner, log } = await makeWorld();
