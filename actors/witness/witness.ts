@@ -8,7 +8,7 @@
  *               └── failed ─▶ pausing ── 10 s ─▶ reading
  *  proving:  resting ── a request ─▶ binding ─▶ making ── made, or not possible ─▶ resting
  *  storing:  resting ── a state changed ─▶ writing ─▶ resting
- *                                             └── failed ─▶ pausing ── 10 s ─▶ writing
+ *                                             └── failed for some ─▶ pausing ── 10 s ─▶ writing (these again)
  * ```
  *
  * @module
@@ -144,7 +144,14 @@ export const witnessMachine = witness.createMachine({
         writing: {
           invoke: { src: "store", input: ({ context }) => storeInput(context) },
           on: {
-            "effect.done.store": { target: "resting", actions: { type: "stored", params: ({ event }) => event } },
+            "effect.done.store": [
+              {
+                guard: { type: "isAllStored", params: ({ event }) => event.value },
+                target: "resting",
+                actions: { type: "stored", params: ({ event }) => event },
+              },
+              { target: "pausing", actions: { type: "stored", params: ({ event }) => event } },
+            ],
             "effect.failed.store": { target: "pausing", actions: { type: "notStored", params: ({ event }) => event } },
           },
         },

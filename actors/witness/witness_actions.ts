@@ -20,6 +20,7 @@ import {
   ownBinding,
   type OwnEvent,
   proofsWaitingMax,
+  type Stored,
   type StoreInput,
   type WitnessArgs,
   type WitnessContext,
@@ -280,13 +281,15 @@ export function storeInput({ ports, heads, book, unstored }: WitnessContext): St
   return { ports, heads, logs: [...unstored].map((origin) => [origin, book.logs.get(origin)] as const) };
 }
 
-/** States are stored. */
-export function stored({ context: { book }, enqueue }: WitnessArgs, { value }: { readonly value: StoreInput["logs"] }) {
-  const done = new Set(value.filter(([origin, log]) => book.logs.get(origin) === log).map(([origin]) => origin));
+/** States are stored, or some of them. */
+export function stored(args: WitnessArgs, { value: { logs, failure } }: { readonly value: Stored }) {
+  const { context: { book }, enqueue } = args;
+  const done = new Set(logs.filter(([origin, log]) => book.logs.get(origin) === log).map(([origin]) => origin));
   enqueue.assign(({ context: { unstored } }) => ({
     unstored: new Set([...unstored].filter((origin) => !done.has(origin))),
-    isUnstored: false,
   }));
+  if (failure === undefined) enqueue.assign({ isUnstored: false });
+  else notStored(args, { error: failure });
 }
 
 export interface Failure {

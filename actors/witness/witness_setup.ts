@@ -87,11 +87,22 @@ export interface StoreInput extends EffectInput, Pick<WitnessPort, "heads"> {
   readonly logs: readonly (readonly [origin: string, log: HeldLog | undefined])[];
 }
 
+/** What was stored, and why not everything was. */
+export interface Stored {
+  readonly logs: StoreInput["logs"];
+  readonly failure: Error | undefined;
+}
+
 const store = fromEffect("store", ({ heads, logs }: StoreInput) =>
-  promised(async () => {
-    for (const [origin, log] of logs) await (log === undefined ? heads?.remove(origin) : heads?.write(log));
-    return logs;
-  }));
+  Effect.map(
+    Effect.partition(logs, (each) =>
+      promised(async () => {
+        const [origin, log] = each;
+        await (log === undefined ? heads?.remove(origin) : heads?.write(log));
+        return each;
+      })),
+    ([logs, [failure]]): Stored => ({ logs, failure }),
+  ));
 
 /** What is proven. */
 export interface ProveInput extends EffectInput, Pick<WitnessPort, "log"> {
@@ -124,6 +135,7 @@ export const witnessSetup = setup({
   guards: {
     isWitness: ({ context }) => context.heads !== undefined,
     isUnstored: ({ context }) => context.unstored.size > 0,
+    isAllStored: (_, { failure }: Stored) => failure === undefined,
     isProofWaiting: ({ context }) => context.waiting.length > 0,
   },
   delays: {

@@ -137,6 +137,31 @@ test("bug: a witness that came back with the protocol before its former connecti
   world.stop();
 });
 
+test("bug: one state that could not be stored kept all others from being stored", async () => {
+  const { world, one, other, owner, log } = await makeWorld();
+  let failing: string | undefined;
+  const writes: string[] = [];
+  const { disk } = one;
+  disk.set = (origin, held) => {
+    writes.push(origin);
+    failing ??= origin;
+    if (origin === failing) throw new Error("EIO: i/o error, write");
+    return Map.prototype.set.call(disk, origin, held) as typeof disk;
+  };
+  const logs = [log, other.logFor("")];
+  for (const each of logs) grow(each, 5);
+  await world.playTo(2 * everyMs);
+  const [failed, kept] = failing === owner.origin ? [owner, other] : [other, owner];
+  assert.equal([heldOf(one, kept), heldOf(one, failed)], kept === owner ? [25, undefined] : [5, 20]);
+  assert.is(writes.filter((origin) => origin === kept.origin).length, 1, "once alone");
+  failing = "none";
+  await world.playTo(2 * everyMs + 20_000);
+  assert.is(heldOf(one, failed), failed.logFor("").size);
+  const unstored = one.reports.filter(({ event }) => event === "audit.witness-unstored");
+  assert.equal(unstored.map(({ message }) => message), ["Cannot keep states of audit logs: EIO: i/o error, write"]);
+  world.stop();
+});
+
 test("two views of a log are found within one period by two connected witnesses, whatever their sizes", async () => {
   for (const [left, right] of [[5, 5], [3, 9], [9, 3]] as const) {
     const { world, one, other, owner, log } = await makeWorld();
