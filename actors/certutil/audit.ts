@@ -34,17 +34,18 @@ export interface VerifyAuditOptions extends KeyOption {
 export function verifyAudit(
   { dir, key, witness }: VerifyAuditOptions,
 ): Effect.Effect<VerifiedLog | AuditFinding, CertutilError> {
-  return Effect.map(keyOf(dir, key), (read) => {
+  return Effect.gen(function* () {
+    const read = yield* keyOf(dir, key);
     if (read instanceof AuditFinding) return read;
-    const known = witness === undefined ? undefined : witnessedBy(witness, read);
+    const known = witness === undefined ? undefined : yield* Effect.promise(() => witnessedBy(witness, read));
     return known instanceof AuditFinding ? known : verifyLog(dir, read, known);
   });
 }
 
 /** What a witness holds of a log; the path itself where it is a file of checkpoints. */
-function witnessedBy(path: string, key: AuditKey): string | readonly FoundCheckpoint[] | AuditFinding {
+async function witnessedBy(path: string, key: AuditKey): Promise<string | readonly FoundCheckpoint[] | AuditFinding> {
   const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
-  const held = heldAt(isFolder ? headPath(path, key.name) : path);
+  const held = await heldAt(isFolder ? headPath(path, key.name) : path);
   const file = isFolder && held !== undefined ? basename(headPath(path, key.name)) : path;
   const found = (code: AuditFinding["code"], detail: string) =>
     new AuditFinding({ code, file, line: undefined, detail });
@@ -60,13 +61,7 @@ function witnessedBy(path: string, key: AuditKey): string | readonly FoundCheckp
   return heads.map((head) => ({ ...head, file, line: 1 }));
 }
 
-function heldAt(path: string): ReturnType<typeof readHead> | Error {
-  try {
-    return readHead(path);
-  } catch (error) {
-    return error as Error;
-  }
-}
+const heldAt = (path: string) => readHead(path).catch((error: Error) => error);
 
 /** Options of `audit prove`. */
 export interface ProveOptions extends KeyOption {

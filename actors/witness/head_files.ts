@@ -11,8 +11,7 @@
  */
 import { Buffer } from "node:buffer";
 import { hash } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
-import { open, rename } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { AuditHead } from "../../transport/protocols/messages.ts";
 import { otherLogsMax, sharedLogsMax } from "./book.ts";
@@ -40,31 +39,33 @@ export function headPath(dir: string, origin: string): string {
 /** Keeps states in a folder. */
 export function headFiles(dir: string): HeadStore {
   return {
-    read: () => Promise.resolve().then(() => readHeads(dir)),
+    read: () => readHeads(dir),
     write: (held) => writeHead(dir, held),
-    remove: (origin) => Promise.resolve(rmSync(headPath(dir, origin), { force: true })),
+    remove: (origin) => rm(headPath(dir, origin), { force: true }),
   };
 }
 
-/** Reads all states of a folder. Files that hold none are moved aside. Throws the system's error where something cannot be read. */
-function readHeads(dir: string): HeldLogs {
-  const names = new Set(namesIn(dir));
+/** Reads all states of a folder. Files that hold none are moved aside. Rejects with the system's error where something cannot be read. */
+async function readHeads(dir: string): Promise<HeldLogs> {
+  const names = new Set(await namesIn(dir));
   const logs: HeldLog[] = [];
   const torn: string[] = [];
   for (const name of [...names].filter((name) => fileName.test(name)).slice(0, headFilesMax)) {
     const path = join(dir, name);
-    const held = readHead(path);
+    const held = await readHead(path);
     if (held === "damaged") torn.push(path);
     else if (held !== undefined) logs.push(held);
   }
   // A read that failed, or a process that was killed, moved them and did not say so.
   const aside = [...names].filter((name) => asideName.test(name) && !names.has(stateOf(name))).slice(0, headFilesMax);
-  return { logs, damaged: [...aside.map((name) => join(dir, name)), ...torn.map(moveAside)] };
+  const damaged = aside.map((name) => join(dir, name));
+  for (const path of torn) damaged.push(await moveAside(path));
+  return { logs, damaged };
 }
 
-function namesIn(dir: string): readonly string[] {
+async function namesIn(dir: string): Promise<readonly string[]> {
   try {
-    return readdirSync(dir);
+    return await readdir(dir);
   } catch (error) {
     if (isMissing(error)) return [];
     throw error;
@@ -73,18 +74,18 @@ function namesIn(dir: string): readonly string[] {
 
 const isMissing = (error: unknown): boolean => (error as { readonly code?: unknown }).code === "ENOENT";
 
-function moveAside(path: string): string {
-  const aside = path.replace(/json$/, `${Math.trunc(statSync(path).mtimeMs)}.damaged`);
-  renameSync(path, aside);
+async function moveAside(path: string): Promise<string> {
+  const aside = path.replace(/json$/, `${Math.trunc((await stat(path)).mtimeMs)}.damaged`);
+  await rename(path, aside);
   return aside;
 }
 
-/** Reads one state; undefined where there is no such file, `damaged` where it holds none. Throws the system's error. */
-export function readHead(path: string): HeldLog | "damaged" | undefined {
+/** Reads one state; undefined where there is no such file, `damaged` where it holds none. Rejects with the system's error. */
+export async function readHead(path: string): Promise<HeldLog | "damaged" | undefined> {
   let text: string;
   try {
-    if (statSync(path).size > headFileBytesMax) return "damaged";
-    text = readFileSync(path, "utf8");
+    if ((await stat(path)).size > headFileBytesMax) return "damaged";
+    text = await readFile(path, "utf8");
   } catch (error) {
     if (isMissing(error)) return undefined;
     throw error;
@@ -97,7 +98,7 @@ export function readHead(path: string): HeldLog | "damaged" | undefined {
 }
 
 async function writeHead(dir: string, { head, isShared, at, fork }: HeldLog): Promise<void> {
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  await mkdir(dir, { recursive: true, mode: 0o700 });
   const path = headPath(dir, head.origin);
   const forked = fork === undefined ? {} : {
     fork: {

@@ -1,12 +1,15 @@
+import { execFileSync, spawn } from "node:child_process";
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { HeldLog } from "../../actors/witness/held_head.ts";
 import { headFileBytesMax, headFiles, headPath } from "../../actors/witness/head_files.ts";
 import { knownForks, knownForksMax } from "../../actors/witness/known_forks.ts";
 import { forkedLog, headOf } from "../support/held_heads.ts";
+import { needing } from "../support/prerequisites.ts";
 
 const test = suite("headFiles()");
 
@@ -85,6 +88,23 @@ test("bug: a damaged state was named once alone: not after another one could not
     await store.write({ head: headOf(first, 3), isShared: false, at: 1_767_225_600_000, fork: undefined });
     assert.equal((await store.read()).damaged, [], "the log is witnessed again");
   } finally {
+    await rm(dir, { recursive: true });
+  }
+});
+
+needing(test, "mkfifo")("bug: a disk that does not answer stopped the process while states were read", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "hypha-witness-"));
+  const fifo = headPath(dir, "a/audit/worker/one");
+  execFileSync("mkfifo", [fifo]); // opening it waits for a writer
+  const writer = spawn("sh", ["-c", `sleep 1; echo torn > "$0"`, fifo]);
+  try {
+    let isRead = false;
+    const reading = headFiles(dir).read().finally(() => (isRead = true));
+    await setTimeout(50);
+    assert.not.ok(isRead);
+    assert.is((await reading).damaged.length, 1);
+  } finally {
+    writer.kill();
     await rm(dir, { recursive: true });
   }
 });
