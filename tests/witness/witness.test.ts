@@ -190,6 +190,19 @@ test("two views with two keys are found by the certificate that both are bound t
   world.stop();
 });
 
+test("a log that is begun again is accepted where no witness has its former state", async () => {
+  const { world, one, other, owner, log } = await makeWorld();
+  const second = log.fork(0, keyOf("another", "audit"));
+  grow(second, 30);
+  world.show(owner, second);
+  owner.logFor = () => second;
+  for (const witness of [one, other]) witness.disk.delete(owner.origin);
+  for (const witness of [one, other]) world.restart(witness);
+  await world.playTo(3 * everyMs);
+  for (const witness of [one, other]) assert.equal([forksAt(witness), heldOf(witness, owner)], [[], 30]);
+  world.stop();
+});
+
 test("a witness that only one of two owners' views reaches reports what it cannot prove, and no fork", async () => {
   const { world, one, owner, log } = await makeWorld();
   const closed = log.fork();
