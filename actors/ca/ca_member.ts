@@ -161,12 +161,12 @@ function leave({ context: { ca, actor, witness }, enqueue }: MemberArgs): void {
   enqueue.assign({ actor: undefined });
 }
 
-type ExchangeFact = Extract<
+type MemberFact = Extract<
   TransportFact,
   { type: "peer.established" | "peer.reconnected" | "peer.closed" | "request.received" }
 >;
 
-function passFact({ context: { ca, witness }, enqueue }: MemberArgs, fact: ExchangeFact): void {
+function passFact({ context: { ca, witness }, enqueue }: MemberArgs, fact: MemberFact): void {
   const isAudit = fact.type === "request.received" && fact.protocol === "/hypha-audit/1";
   if (!isAudit) enqueue.sendTo<CrlExchangeRef>("exchange", fact);
   if (witness !== undefined && (isAudit || fact.type !== "request.received")) {

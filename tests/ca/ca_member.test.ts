@@ -10,6 +10,7 @@ import process from "node:process";
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { type EventObject, fromCallback } from "xstate";
 import { caMemberMachine } from "../../actors/ca/ca_member.ts";
 import { enterCertificate } from "../../actors/ca/certificate_rows.ts";
 import { issueOwn } from "../../actors/ca/own_certificate.ts";
@@ -22,6 +23,7 @@ import { parseCertificate } from "../../pki/certificate.ts";
 import { issueNode } from "../../pki/issue/mod.ts";
 import { transportLogic } from "../../transport/libp2p/transport.ts";
 import { testAuthority } from "../support/authority.ts";
+import { identityOf } from "../support/fake_transport.ts";
 import { makeNodeNetwork, type RunningNode } from "../support/node_network.ts";
 import { makeTestPki, serialOf, type TestPki } from "../support/pki.ts";
 
@@ -144,6 +146,31 @@ test("what a CA revokes is cut off on every node, also on one that comes later",
   const cas = () =>
     gateway.lines.filter(({ event, fields }) => event === "peer.established" && fields?.["role"] === "ca");
   await until("the CA under its new key", () => cas().length === 2);
+  member.stop();
+});
+
+test("bug: the witness was not sent a member's further connections", async () => {
+  const heard: string[] = [];
+  const hearing = fromCallback<EventObject>(({ receive }) => receive(({ type }) => void heard.push(type))) as never;
+  const silent = fromCallback(() => {}) as never;
+  const member = superviseRoot(caMemberMachine.provide({ actors: { witness: hearing, exchange: silent } }), {
+    id: "member",
+    input: {
+      ports,
+      ca: { ...ca, gateways: ["/ip4/127.0.0.1/tcp/1"] },
+      own: () => own,
+      stateDir: join(authority.folder, "node"),
+      transport: silent,
+      makeGate: makeGateFactory({ ports }),
+      witness: { log: undefined, heads: undefined },
+    },
+    onError: (error) => reports.push({ level: "error", event: "crashed", message: String(error) }),
+  });
+  await until("the member that runs", () => member.getSnapshot().matches("running"));
+  for (const type of ["peer.established", "peer.reconnected"] as const) {
+    member.send({ type, peer: "p", identity: identityOf("p") });
+  }
+  assert.equal(heard.filter((type) => type.startsWith("peer.")), ["peer.established", "peer.reconnected"]);
   member.stop();
 });
 
