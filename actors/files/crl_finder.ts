@@ -11,6 +11,8 @@ import { PemError } from "../../pki/pem.ts";
 export interface KeepTarget {
   readonly path: string;
   readonly hashes: readonly string[];
+  /** What it looks like (`signatureOf`): a file that looks otherwise by the time of its replacement stays. */
+  readonly before: string;
 }
 
 /** Collects the lists of some targets out of files. */

@@ -7,7 +7,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { parentPort } from "node:worker_threads";
@@ -89,7 +89,10 @@ function keep({ source, bytesMax, targets }: KeepWork): CrlWorkEvent {
   // What contradicts another list may be kept already, and not be in the source any more.
   for (const { path } of targets.filter((target) => !finder.has(target))) searchFile(finder, path, bytesMax);
   const whole = targets.filter((target) => finder.has(target));
-  const written = whole.map((target) => ({ path: target.path, inode: writeAside(target.path, finder.take(target)) }));
+  const written = whole.flatMap((target) => {
+    const inode = writeAside(target.path, finder.take(target), target.before);
+    return inode === undefined ? [] : [{ path: target.path, inode }];
+  });
   return { type: "kept", written };
 }
 
@@ -143,9 +146,9 @@ function readChunks(path: string, bytesMax: number, begin: (sizeBytes: number) =
 
 /**
  * Writes a file whole: aside, synced, moved into place. What a killed process left aside is removed. The file is made anew, so
- * that a link in its place leads nowhere. Returns its inode.
+ * that a link in its place leads nowhere. Returns its inode; undefined where the file that it replaces does not look like `before`.
  */
-function writeAside(path: string, content: Uint8Array): string {
+function writeAside(path: string, content: Uint8Array, before: string): string | undefined {
   const aside = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`);
   rmSync(aside, { force: true });
   const file = openSync(aside, "wx", 0o600);
@@ -153,6 +156,10 @@ function writeAside(path: string, content: Uint8Array): string {
     for (let at = 0; at < content.length;) at += writeSync(file, content, at);
     fsyncSync(file);
     const { ino } = fstatSync(file, { bigint: true });
+    if (signatureOf(path) !== before) {
+      rmSync(aside);
+      return undefined;
+    }
     renameSync(aside, path);
     return String(ino);
   } catch (error) {
@@ -161,6 +168,14 @@ function writeAside(path: string, content: Uint8Array): string {
   } finally {
     closeSync(file);
   }
+}
+
+/** As `signatureOf` of `read_whole.ts`. */
+function signatureOf(path: string): string {
+  const look = statSync(path, { throwIfNoEntry: false });
+  if (look === undefined) return "NotFound";
+  const { dev, ino, size, mtime, mode } = look;
+  return `${dev}/${ino}/${size}/${mtime.getTime()}/${mode}`;
 }
 
 function hash({ path, bytesMax }: HashWork): CrlWorkEvent {

@@ -57,7 +57,8 @@ export class KeepFailed extends Data.TaggedError("KeepFailed")<{ readonly detail
 /**
  * Writes what changed: first the lists, then the marks, each file whole or not at all (aside, synced, renamed; 0600).
  * Marks never go back: those of another process that uses the same directory are read again and count. A file that looks
- * otherwise than it is known is left alone: it holds what the network brought and the trust store has not read yet.
+ * otherwise than it is known is left alone, also where it was replaced meanwhile: it holds what the network brought and the trust
+ * store has not read yet.
  */
 export function keepTrust(
   stateDir: string,
@@ -69,7 +70,7 @@ export function keepTrust(
     yield* makeStateDirectory(stateDir);
     const disk = yield* readMarks(stateDir);
     const merged = mergeMarks(disk.marks, marks);
-    const stale: [domain: string, path: string][] = [];
+    const stale: [domain: string, path: string, signature: string][] = [];
     let failure: Error | undefined;
     for (const [domain, own] of lists) {
       const wanted = crlsToKeep(merged, domain, own).flatMap((each) => targetsOf(stateDir, domain, each));
@@ -79,9 +80,9 @@ export function keepTrust(
         const signature = yield* signatureOf(path);
         const known = [held.get(path), written.get(path)].find((each) => each?.signature === signature);
         if (signature !== "NotFound" && known === undefined) continue;
-        if (hashes.length === 0 && signature !== "NotFound") stale.push([domain, path]);
+        if (hashes.length === 0 && signature !== "NotFound") stale.push([domain, path, signature]);
         else if (hashes.length > 0 && (signature === "NotFound" || known?.hashes !== hashes.join(" "))) {
-          targets.push(target);
+          targets.push({ ...target, before: signature });
         }
       }
       const source = sources.get(domain);
@@ -97,7 +98,8 @@ export function keepTrust(
     if (text !== disk.text && Object.keys(merged).length > 0) {
       yield* writeWhole([{ path, content: text, mode: 0o600 }], "replace");
     }
-    for (const [domain, each] of stale) {
+    for (const [domain, each, signature] of stale) {
+      if ((yield* signatureOf(each)) !== signature) continue;
       onKept(domain, each, undefined);
       yield* files.remove(each, { force: true });
     }
@@ -110,7 +112,11 @@ export function keepTrust(
 const detailOf = (error: Error): string => error instanceof PlatformError ? fileProblem(error) : error.message;
 
 /** Without a complete list nothing is stale: what it was is worth keeping for as long as there is no newer. */
-function targetsOf(stateDir: string, domain: string, { key, scope, ...kept }: KeptCrls): readonly KeepTarget[] {
+function targetsOf(
+  stateDir: string,
+  domain: string,
+  { key, scope, ...kept }: KeptCrls,
+): readonly Omit<KeepTarget, "before">[] {
   const target = (kind: KeptKind, hashes: readonly (string | undefined)[]) => ({
     path: keptPath(stateDir, { domain, key, scope, kind }),
     hashes: hashes.filter((hash) => hash !== undefined),
@@ -154,7 +160,12 @@ function copyCrls(
     }
     const whole = targets.filter((target) => finder.has(target));
     return yield* replaceWhole(
-      whole.map((target) => ({ path: target.path, content: finder.take(target), mode: 0o600 })),
+      whole.map((target) => ({
+        path: target.path,
+        content: finder.take(target),
+        mode: 0o600,
+        before: target.before,
+      })),
       announce,
     );
   });

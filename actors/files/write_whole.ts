@@ -28,6 +28,11 @@ export interface OutputFile {
   readonly existing?: ExistingFiles;
 }
 
+/** A file that replaces one that looks so (`signatureOf`); where another program replaced that one since, it is not written. */
+export interface ReplacingFile extends OutputFile {
+  readonly before: string;
+}
+
 /** What becomes of files that are there already: `keep` refuses to write any of them. */
 export type ExistingFiles = "keep" | "replace";
 
@@ -64,14 +69,14 @@ export function writeWhole(
  * of the folder knows it then. Another program's file in its place looks different.
  */
 export function replaceWhole(
-  files: readonly OutputFile[],
+  files: readonly ReplacingFile[],
   announce: (signatures: ReadonlyMap<string, string>) => void,
 ): Effect.Effect<void, FileNotWritten, FileSystem | Path> {
   return writeAll(files, "replace", announce);
 }
 
 function writeAll(
-  files: readonly OutputFile[],
+  files: readonly (OutputFile & Partial<ReplacingFile>)[],
   existing: ExistingFiles,
   announce: (signatures: ReadonlyMap<string, string>) => void,
 ): Effect.Effect<void, FileNotWritten, FileSystem | Path> {
@@ -93,6 +98,7 @@ interface Aside {
   readonly folder: string;
   readonly temporary: string;
   readonly existing: ExistingFiles;
+  readonly before: string | undefined;
 }
 
 /** Refuses before anything is written; the move checks again. Gives the bits of those who read the file that is replaced. */
@@ -114,7 +120,11 @@ function nameOfType(type: string): string {
   return type.replace(/(?<=[a-z])(?=[A-Z])/g, " ").toLowerCase();
 }
 
-const writeAside = Effect.fnUntraced(function* (file: OutputFile, existing: ExistingFiles, readers: number) {
+const writeAside = Effect.fnUntraced(function* (
+  file: OutputFile & Partial<ReplacingFile>,
+  existing: ExistingFiles,
+  readers: number,
+) {
   const files = yield* FileSystem;
   const paths = yield* Path;
   const folder = paths.dirname(file.path);
@@ -131,7 +141,8 @@ const writeAside = Effect.fnUntraced(function* (file: OutputFile, existing: Exis
     yield* handle.sync;
   });
   yield* Effect.mapError(write, (error) => notWritten(file.path, error));
-  return { path: file.path, folder, temporary, existing: file.existing ?? existing } satisfies Aside;
+  const { path, before } = file;
+  return { path, folder, temporary, existing: file.existing ?? existing, before } satisfies Aside;
 });
 
 const moveAll = Effect.fnUntraced(function* (aside: readonly Aside[]) {
@@ -165,13 +176,15 @@ const linkNew = Effect.fnUntraced(
 
 /** Keeps the old file under a second name until all are moved. */
 const replaceOld = Effect.fnUntraced(
-  function* (files: FileSystem, { temporary, path }: Aside, undo: Effect.Effect<void, PlatformError>[]) {
+  function* (files: FileSystem, { temporary, path, before }: Aside, undo: Effect.Effect<void, PlatformError>[]) {
     const kept = `${temporary}.old`;
     const old = yield* Effect.match(files.link(path, kept), {
       onSuccess: () => "kept" as const,
       onFailure: (error) => error.reason._tag === "NotFound" ? "none" as const : "lost" as const,
     });
     yield* Effect.addFinalizer(() => Effect.ignore(files.remove(kept, { force: true })));
+    const looks = before === undefined ? before : yield* Effect.provideService(signatureOf(path), FileSystem, files);
+    if (looks !== before) return;
     yield* files.rename(temporary, path);
     if (old === "kept") undo.push(files.rename(kept, path));
     if (old === "none") undo.push(files.remove(path, { force: true }));
