@@ -160,6 +160,11 @@ export class CrlBook {
     if (this.#lost.delete(sha256)) this.refresh();
   }
 
+  /** Whether the bytes of a list in force were seen in their place. */
+  isSeen(sha256: string): boolean {
+    return this.#seen.has(sha256);
+  }
+
   /** Whether any of these lists is one that peers are told. */
   areOffered(lost: LostLists): boolean {
     return [...this.#newest.values()].some((list) => isAmong(list, lost));
@@ -274,14 +279,14 @@ export class CrlBook {
     return delta === undefined || compareNumbers(number, delta) > 0;
   }
 
-  /** A peer announced lists. Returns for each whether it is wanted. */
+  /** A peer announced lists. Returns for each whether it is wanted. It is requested only from a peer that is heard. */
   announced(peer: PeerText, notices: readonly CrlNotice[]): readonly ("have" | "want")[] {
     const isHeard = this.neighbours.isHeard(peer);
     return notices.map((notice) => {
       const isWanted = this.isWanted(notice);
       this.neighbours.noteTold(peer, notice);
       if (isWanted && isHeard) this.#want(peer, notice);
-      return isWanted && isHeard ? "want" : "have";
+      return isWanted ? "want" : "have";
     });
   }
 

@@ -4,13 +4,14 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { Effect } from "effect";
+import { Effect, Option } from "effect";
 import { crlInlineBytesMax, crlPieceBytesMax } from "../../transport/protocols/mod.ts";
 import {
   addPiece,
   clearIncoming,
   type CrlArrival,
   type CrlIssuer,
+  type CrlPiece,
   dropIncoming,
   readPiece,
   takeCrl,
@@ -70,8 +71,10 @@ export const take = fromEffect(
       });
       if (outcome.type !== "taken" || sizeBytes > crlInlineBytesMax) return { arrival, outcome, bytes: undefined };
       const { path } = outcome.crl;
-      const piece = yield* readPiece({ path, sha256, offset: 0, unchanged: undefined }, crlInlineBytesMax);
-      return { arrival, outcome, bytes: piece?.bytes } satisfies Taken;
+      const piece = yield* Effect.option(
+        readPiece({ path, sha256, offset: 0, unchanged: undefined }, crlInlineBytesMax),
+      );
+      return { arrival, outcome, bytes: Option.getOrUndefined(piece)?.bytes } satisfies Taken;
     }),
 );
 
@@ -89,11 +92,12 @@ export const seek = fromEffect(
     Effect.map(
       Effect.forEach(lists, ({ path, notice: { sha256, size } }) =>
         Effect.map(
-          readPiece({ path, sha256, offset: 0, unchanged: undefined, sizeBytes: size }, crlInlineBytesMax),
-          (piece) => {
-            if (piece === undefined) {
-              return [];
-            }
+          Effect.option(
+            readPiece({ path, sha256, offset: 0, unchanged: undefined, sizeBytes: size }, crlInlineBytesMax),
+          ),
+          (read) => {
+            const piece = Option.getOrUndefined(read);
+            if (piece === undefined) return [];
             const { signature, bytes } = piece;
             return [{ sha256, signature, bytes: size <= crlInlineBytesMax ? bytes : undefined } satisfies SeenList];
           },
@@ -113,11 +117,25 @@ export interface ServeInput extends EffectInput {
   readonly unchanged: string | undefined;
 }
 
+/** A piece that was read; `another`: the file holds another list; `gone`: there is no file; `unread`: it could not be read. */
+export type ServedPiece = CrlPiece | "another" | "gone" | "unread";
+
+/** What became of a request for a piece. */
+export interface Served extends Omit<ServeInput, keyof EffectInput> {
+  readonly piece: ServedPiece;
+}
+
 /** Reads a piece of a list for a peer. */
 export const serve = fromEffect(
   "serve",
   ({ id, exchange, ...place }: ServeInput) =>
-    Effect.map(readPiece(place, crlPieceBytesMax), (piece) => ({ id, exchange, ...place, piece })),
+    Effect.match(readPiece(place, crlPieceBytesMax), {
+      onSuccess: (piece): Served => ({ id, exchange, ...place, piece: piece ?? "another" }),
+      onFailure: ({ reason }): Served => ({
+        ...{ id, exchange, ...place },
+        piece: reason._tag === "NotFound" ? "gone" : "unread",
+      }),
+    }),
 );
 
 /** Fetches what is new by HTTP. */

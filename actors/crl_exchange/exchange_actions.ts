@@ -155,9 +155,11 @@ export function endPull(
   enqueue.assign({ pulls: new Map([...pulls].filter(([each]) => each !== sha256)) });
   const tellers = [...book.neighbours.toldOf(sha256).keys()];
   // A peer that sent a part and withdrew the list. One whose list was replaced before it sent any bytes did nothing wrong.
-  const isUseless = end === "useless" || end === "late";
+  const isUseless = end === "useless" || end === "late" || end === "unanswered";
   const isWithdrawn = isUseless && book.wants.giversOf(sha256).includes(peer) && !tellers.includes(peer) &&
     book.neighbours.isConnected(peer);
+  // A request that failed says nothing of the peer's list: it may have been busy, or could not read its file.
+  const unanswered = [...book.wants.unansweredBy(sha256), ...end === "unanswered" ? [peer] : []];
   const outcome = book.wants.ended(sha256, end);
   if (end === "unstored") pause(args, { detail });
   if (end === "whole" && notice !== undefined) {
@@ -165,12 +167,12 @@ export function endPull(
     enqueue.raise({ type: "crl.arrived" });
   }
   if (end === "wrong" || isWithdrawn) blame(args, peer, detail);
-  // No peer could send the list: each peer that still announces it gets a strike.
+  // No peer could send the list: each peer that still announces it, and answered, gets a strike.
   if (outcome === "unserved") {
     for (const each of tellers) {
       enqueue.raise({ type: "crl.again", peer: each, sha256 }, { delay: againMs, id: `${sha256}/${each}` });
     }
-    for (const each of tellers) {
+    for (const each of tellers.filter((teller) => !unanswered.includes(teller))) {
       if (end !== "wrong" || each !== peer) blame(args, each, detail, end === "late" && each === peer);
     }
   }

@@ -4,6 +4,7 @@
  * @module
  */
 import type { ReceivedRequest } from "../runtime/requests.ts";
+import type { Served } from "./effects.ts";
 import { type ExchangeArgs, readingMax, waitingMax } from "./exchange_setup.ts";
 
 /** Answers an announcement at once, and a request for a piece in its turn. */
@@ -48,17 +49,18 @@ export function serveNext({ context, enqueue }: ExchangeArgs): void {
 /** A piece was read. */
 export function respond(
   { context: { book, transport, reading }, enqueue }: ExchangeArgs,
-  { id, exchange, sha256, piece }: {
-    readonly id: string;
-    readonly exchange: string;
-    readonly sha256: string;
-    readonly piece: { readonly bytes: Uint8Array; readonly signature: string } | undefined;
-  },
+  { id, exchange, sha256, piece }: Served,
 ): void {
-  book.noteSignature(sha256, piece?.signature);
+  const read = typeof piece === "string" ? undefined : piece;
+  book.noteSignature(sha256, read?.signature);
   enqueue.stopChild(id);
   enqueue.assign({ reading: reading - 1 });
-  const message = { Piece: piece?.bytes ?? new Uint8Array(0) };
-  if (transport !== undefined) enqueue.sendTo(transport, { type: "respond", exchange, message });
+  // No piece means that the node does not have the list: nothing about one that it has and cannot read.
+  const isRefused = piece === "gone" || piece === "unread";
+  const message = { Piece: read?.bytes ?? new Uint8Array(0) };
+  if (transport !== undefined) {
+    enqueue.sendTo(transport, isRefused ? { type: "decline", exchange } : { type: "respond", exchange, message });
+  }
+  if (piece === "gone" && book.isSeen(sha256)) enqueue.raise({ type: "crls.lost", sha256: [sha256], torn: [] });
   enqueue.raise({ type: "crl.serve" });
 }

@@ -59,7 +59,7 @@ export interface PullContext extends PullInput {
 export type PullCommand =
   | { readonly type: "pull.stop" }
   | { readonly type: "piece"; readonly bytes: Uint8Array }
-  | { readonly type: "piece.missing"; readonly detail: string }
+  | { readonly type: "piece.missing"; readonly end: PullEnd; readonly detail: string }
   | EventsOf<typeof actors>;
 
 const actors = {
@@ -74,9 +74,14 @@ const wantedBytes = ({ notice: { size }, offset }: PullContext) => Math.min(crlP
 const requestId = ({ notice, peer }: PullContext) => `crl/${notice.sha256}/${peer}`;
 
 function pieceOf(answer: RequestAnswer): PullCommand {
-  if (answer.type === "request.failed") return { type: "piece.missing", detail: answer.error.message };
+  if (answer.type === "request.failed") {
+    const { code, message: detail } = answer.error;
+    return { type: "piece.missing", end: code === "timed-out" ? "late" : "unanswered", detail };
+  }
   const { message } = answer;
-  return "Piece" in message ? { type: "piece", bytes: message.Piece } : { type: "piece.missing", detail: "no piece" };
+  return "Piece" in message
+    ? { type: "piece", bytes: message.Piece }
+    : { type: "piece.missing", end: "useless", detail: "no piece" };
 }
 
 /** One pull. */
@@ -161,7 +166,7 @@ export const pullMachine = setup({
             ],
             "piece.missing": {
               target: "#crlPull.ended",
-              actions: { type: "noteEnd", params: ({ event }) => ({ end: "useless", detail: event.detail }) },
+              actions: { type: "noteEnd", params: ({ event }) => event },
             },
           },
         },

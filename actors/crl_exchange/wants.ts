@@ -23,8 +23,8 @@ export const behindMs = 1_000;
 /** Lists that are wanted from one peer at once; with more, the oldest of them is given up. */
 export const wantsPerPeerMax = 8;
 
-/** How a pull ended. `stopped` and `unstored`: it goes on later. */
-export type PullEnd = "whole" | "useless" | "late" | "wrong" | "stopped" | "unstored";
+/** How a pull ended. `stopped` and `unstored`: it goes on later. `unanswered`: the request failed, which says nothing of the list. */
+export type PullEnd = "whole" | "useless" | "unanswered" | "late" | "wrong" | "stopped" | "unstored";
 
 /** A pull to begin. */
 export interface NextPull {
@@ -42,6 +42,7 @@ interface Source {
   /** Time of pulls that gave their place up, in milliseconds. */
   usedMs: number;
   isTried: boolean;
+  isUnanswered: boolean;
 }
 
 interface Want {
@@ -98,7 +99,7 @@ export class Wants {
     this.#withdraw(peer, notice);
     const known = this.#wants.get(notice.sha256);
     const { bytes: _bytes, ...kept } = notice;
-    const source = { notice: kept, usedMs: 0, isTried: false };
+    const source = { notice: kept, usedMs: 0, isTried: false, isUnanswered: false };
     if (known !== undefined) {
       if (!known.sources.has(peer)) known.sources.set(peer, source);
       return;
@@ -162,6 +163,12 @@ export class Wants {
   /** The peers that sent bytes of a list. */
   giversOf(sha256: string): readonly PeerText[] {
     return [...this.#wants.get(sha256)?.givers ?? []];
+  }
+
+  /** The peers whose last pull of a list ended because they did not answer. */
+  unansweredBy(sha256: string): readonly PeerText[] {
+    const sources = this.#wants.get(sha256)?.sources ?? [];
+    return [...sources].flatMap(([peer, { isUnanswered }]) => isUnanswered ? [peer] : []);
   }
 
   /** The wanted lists. */
@@ -246,6 +253,7 @@ export class Wants {
       source.usedMs += Math.max(0, tookMs);
       const goesOn = end === "stopped" || end === "unstored";
       source.isTried = !goesOn || source.usedMs >= pullMs(want.notice.size);
+      source.isUnanswered = end === "unanswered";
     }
     if (end === "wrong") this.#restart(want);
     return this.#isUnserved(want) ? "unserved" : undefined;

@@ -257,7 +257,7 @@ export interface CrlPiece {
 /**
  * Reads a piece of a list. The file may hold a newer list by now: where it does not look as it did, it is read whole and hashed first.
  *
- * @returns Undefined where the file does not hold that list (any more).
+ * @returns Undefined where the file holds another list.
  */
 export function readPiece(
   { path, sha256, offset, unchanged, sizeBytes }: {
@@ -269,8 +269,8 @@ export function readPiece(
     readonly sizeBytes?: number;
   },
   pieceBytes: number,
-): Effect.Effect<CrlPiece | undefined, never, FileSystem> {
-  const read = Effect.scoped(Effect.gen(function* () {
+): Effect.Effect<CrlPiece | undefined, PlatformError, FileSystem> {
+  return Effect.scoped(Effect.gen(function* () {
     const file = yield* (yield* FileSystem).open(path, { flag: "r" });
     const look = yield* file.stat;
     const signature = signatureOf(look);
@@ -279,7 +279,6 @@ export function readPiece(
     yield* file.seek(BigInt(offset), "start");
     return { signature, bytes: yield* readUpTo(file, pieceBytes) };
   }));
-  return Effect.catch(read, () => Effect.succeed(undefined));
 }
 
 function signatureOf({ dev, ino, size, mtime }: File.Info): string {

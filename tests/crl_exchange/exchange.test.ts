@@ -1,6 +1,6 @@
 /** Revocation lists that travel over real connections: stars, lines, and members that misbehave. */
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -193,12 +193,35 @@ for (const [name, make] of sizes) {
       assert.equal(await bad.request(member.peer, { Announce: [announced] }), { Announced: ["want"] });
       await until(`${time} strikes`, () => useless() === time, 5_000);
     }
+    const pulls = () => bad.requests.filter((request) => "Pull" in request).length;
+    const before = pulls();
     assert.equal(await bad.request(member.peer, { Announce: [{ ...list.notice, number: "99" }] }), {
-      Announced: ["have"],
+      Announced: ["want"],
     });
     assert.ok(await end(list) < 2_000);
+    assert.is(pulls(), before, "it is not requested there");
   });
 }
+
+test("bug: a peer that could not answer for some seconds was ignored for an hour", async () => {
+  const { bad, member, useless, end } = await between("declines");
+  const list = await world.list(9n, { revoked: revokedMany(40) });
+  let declined = 0;
+  bad.answer = (request, peer) => {
+    if (!("Pull" in request) || declined === 3) return honestAnswers([list])(request, peer);
+    declined += 1;
+    queueMicrotask(() => {
+      const open = bad.facts.findLast((fact) => fact.type === "request.received");
+      assert.ok(open?.type === "request.received");
+      bad.send({ type: "decline", exchange: open.exchange });
+    });
+    return undefined;
+  };
+  assert.equal(await bad.request(member.peer, { Announce: [list.notice] }), { Announced: ["want"] });
+  await member.has(list, 10_000);
+  assert.is(useless(), 0);
+  await end(await world.list(10n));
+});
 
 test("a list over the limit is not wanted, nor one of a key that the node does not know, nor an older one", async () => {
   const { bad, member, end } = await between("unwanted");
@@ -338,6 +361,29 @@ test("a list whose file is lost is asked of a peer that has it, and of the serve
   member.lose(sha256);
   await until("the list from the peer", () => taken() === 3 || undefined, 5_000);
   assert.equal([...readFileSync(path)], [...list.der]);
+  await Promise.all([peer, member].map((each) => each.stop()));
+});
+
+test("bug: a list whose file was gone when a peer requested it stayed lost, and the peer was sent no bytes of it", async () => {
+  const list = await world.list(13n, { revoked: revokedMany(30) });
+  const member = await world.member("gone", "gateway", { lists: [list] });
+  const peer = await world.played("gone-peer", "gateway");
+  peer.answer = honestAnswers([list]);
+  await member.dial({ address: peer.bound[0]! });
+  await until("the list told", () => peer.requests.find((request) => "Announce" in request), 5_000);
+  const { issuer: key, scope, sha256 } = list.notice;
+  const path = keptPath(member.stateDir, { domain: ownDomain, key, scope, kind: "complete" });
+  rmSync(path);
+  mkdirSync(path);
+  const pulled = () => peer.request(member.peer, { Pull: { sha256, offset: 0 } });
+  assert.type(await pulled(), "string", "a file that cannot be read is no missing list");
+  assert.not(peer.requests.some((request) => "Pull" in request));
+  rmdirSync(path);
+  assert.type(await pulled(), "string");
+  await member.has(list);
+  assert.equal([...readFileSync(path)], [...list.der]);
+  const answer = await pulled();
+  assert.equal(typeof answer === "object" && "Piece" in answer && [...answer.Piece], [...list.der]);
   await Promise.all([peer, member].map((each) => each.stop()));
 });
 
