@@ -40,7 +40,7 @@ export interface FetchInput {
 /** What a round of fetching brought. */
 export interface Fetched {
   readonly arrivals: readonly Arrival[];
-  /** Why origins did not answer, one for each failure. */
+  /** Why there is nothing of an issuer from an origin; of an origin that does not answer one in all. */
   readonly failures: readonly HttpFailed[];
 }
 
@@ -59,7 +59,8 @@ export function fetchLists(input: FetchInput): Effect.Effect<Fetched, CrlNotStor
         if (failed === undefined) break;
         if (failed._tag === "CrlNotStored") return yield* failed;
         failures.push(failed);
-        dead.add(origin);
+        // Another failure is that issuer's alone: a server may refuse what it has no list of.
+        if (failed.isSilent === true) dead.add(origin);
       }
     }
     // Not before: a server does not send again what a failed round brought.

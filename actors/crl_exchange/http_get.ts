@@ -14,7 +14,12 @@ export const headMs = 5_000;
 const headBytesMax = 16_384;
 
 /** A file could not be fetched. */
-export class HttpFailed extends Data.TaggedError("HttpFailed")<{ readonly url: string; readonly detail: string }> {
+export class HttpFailed extends Data.TaggedError("HttpFailed")<{
+  readonly url: string;
+  readonly detail: string;
+  /** The server did not answer: no head came. */
+  readonly isSilent?: boolean;
+}> {
   override get message(): string {
     return `Cannot fetch ${this.url}: ${this.detail}`;
   }
@@ -35,8 +40,8 @@ export type HttpGet = (url: string, etags: readonly string[]) => Effect.Effect<H
 
 /** Over the real network. */
 export const httpGet: HttpGet = (url, etags) => {
-  const failed = (error: unknown) =>
-    new HttpFailed({ url, detail: error instanceof Error ? error.message : String(error) });
+  const failed = (error: unknown, isSilent = false) =>
+    new HttpFailed({ url, detail: error instanceof Error ? error.message : String(error), isSilent });
   const opened = Effect.callback<IncomingMessage, HttpFailed>((resume) => {
     const options = {
       agent: false,
@@ -48,11 +53,11 @@ export const httpGet: HttpGet = (url, etags) => {
       ? httpsRequest(url, { ...options, rejectUnauthorized: false, ca: [] })
       : httpRequest(url, options);
     request.on("response", (response) => resume(Effect.succeed(response)));
-    request.on("error", (error) => resume(Effect.fail(failed(error))));
+    request.on("error", (error) => resume(Effect.fail(failed(error, true))));
     request.end();
     return Effect.sync(() => void request.destroy());
   });
-  const late = Effect.fail(failed(`no answer within ${headMs} ms`));
+  const late = Effect.fail(failed(`no answer within ${headMs} ms`, true));
   const head = Effect.timeoutOrElse(opened, { duration: headMs, orElse: () => late });
   return Effect.gen(function* () {
     const response = yield* Effect.acquireRelease(head, (each) => Effect.sync(() => void each.destroy()));
@@ -64,7 +69,7 @@ export const httpGet: HttpGet = (url, etags) => {
       etag: response.headers.etag,
       sizeBytes: Number.isSafeInteger(size) ? size : undefined,
       next: Effect.map(
-        Effect.tryPromise({ try: () => pieces.next(), catch: failed }),
+        Effect.tryPromise({ try: () => pieces.next(), catch: (error) => failed(error) }),
         ({ done, value }) => done === true ? undefined : value,
       ),
     };

@@ -167,6 +167,27 @@ test("bug: lists of a round whose last one could not be stored were never sent a
   rmSync(folder, { recursive: true });
 });
 
+test("bug: one answer that was no list kept the lists of later issuers of that server away", async () => {
+  const [root, own] = [await world.list(1n, { byRoot: true }), await world.list(2n)];
+  const { url } = await serve({
+    answer: (request, response) => {
+      const isOwn = request.url === pathOf(own);
+      response.writeHead(isOwn ? 200 : 403).end(isOwn ? own.der : undefined);
+    },
+  });
+  const folder = await stateFolder();
+  const issuers = [root, own].map(({ notice: { issuer } }) => issuer);
+  const round = async (urls: readonly string[]) => {
+    const fetching = fetchLists({ stateDir: folder, urls, issuers, held: () => undefined, etags: new Map() });
+    return await Effect.runPromise(Effect.provide(fetching, realServices));
+  };
+  const { arrivals, failures } = await round([url]);
+  assert.equal(arrivals.map(({ sha256 }) => sha256), [own.notice.sha256]);
+  assert.equal(failures.map((failure) => failure.url), [`${url}${pathOf(root)}`]);
+  assert.is((await round(["http://127.0.0.1:9"])).failures.length, 1, "a server that does not answer is asked once");
+  rmSync(folder, { recursive: true });
+});
+
 /** A server that answers its first requests otherwise, with the ETag of the list. */
 async function servedLater(list: TestList, first: Uint8Array | string, times: number, etag?: string) {
   let rounds = 0;
