@@ -215,10 +215,12 @@ export class CrlBook {
     return this.#newest.get(slotOf(slot))?.notice.number;
   }
 
-  /** The same of what lies in its place: of a list that was lost there, the number below it, so that it fits again. */
+  /** The same of what lies in its place: of a list that was lost there, the number below it, if any, so that it fits again. */
   placedNumberOf(slot: Pick<CrlNotice, "issuer" | "scope" | "base">): string | undefined {
     const notice = this.#newest.get(slotOf(slot))?.notice;
-    return notice !== undefined && this.#lost.has(notice.sha256) ? String(BigInt(notice.number) - 1n) : notice?.number;
+    if (notice === undefined || !this.#lost.has(notice.sha256)) return notice?.number;
+    const number = BigInt(notice.number);
+    return number === 0n ? undefined : String(number - 1n);
   }
 
   /** Whether the node has this list, and its bytes were not lost. */
@@ -300,7 +302,10 @@ export class CrlBook {
 
   /** A list was pulled or fetched. There are as many as lists that are wanted, which are bounded for each peer. */
   arrived(arrival: Arrival): void {
-    this.#arrivals.push(arrival);
+    const { sha256, urls } = arrival;
+    // One that could not be stored waits through several rounds of fetching.
+    const isThere = this.#arrivals.some((each) => each.sha256 === sha256 && each.urls?.join() === urls?.join());
+    if (urls === undefined || !isThere) this.#arrivals.push(arrival);
   }
 
   /** Bytes came along with an announcement. Returns whether they are looked at. */
@@ -327,6 +332,11 @@ export class CrlBook {
   /** The first arrival was dealt with. */
   arrivalDone(): void {
     this.#arrivals.shift();
+  }
+
+  /** The first arrival could not be stored: the others come first. */
+  postponeArrival(): void {
+    this.#arrivals.push(...this.#arrivals.splice(0, 1));
   }
 
   /** A list is kept aside until its time. */

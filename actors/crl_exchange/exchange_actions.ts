@@ -26,9 +26,13 @@ const protocol = "/hypha-crl/1";
 // ── Announcing ──
 
 /** Tells a peer the lists that it was not told. */
-function tell({ context: { book, transport }, self, enqueue }: ExchangeArgs, peer: PeerText): void {
+function tell(
+  { context: { book, transport }, self, enqueue }: ExchangeArgs,
+  peer: PeerText,
+  notices = book.notices(),
+): void {
   if (transport === undefined) return;
-  const lists = book.neighbours.announcementTo(peer, book.notices());
+  const lists = book.neighbours.announcementTo(peer, notices);
   if (lists.length === 0) return;
   enqueue.sendTo(transport, {
     type: "request",
@@ -55,7 +59,9 @@ export function announceAll(args: ExchangeArgs): void {
 
 /** Tells all peers what they were not told. */
 export function tellAll(args: ExchangeArgs): void {
-  for (const peer of args.context.book.neighbours.peers()) tell(args, peer);
+  const { book } = args.context;
+  const notices = book.notices();
+  for (const peer of book.neighbours.peers()) tell(args, peer, notices);
 }
 
 /** A peer answered an announcement, or did not. */
@@ -73,14 +79,16 @@ export function told(args: ExchangeArgs, { peer, lists, answer }: Extract<OwnEve
 
 // ── Peers and trust ──
 
-/** A member is connected, or has another connection: both ends tell what they have. */
+/**
+ * A member is connected, or has another connection: both ends tell what they have. A list whose signature was verified on its path is
+ * told to all when its bytes are seen.
+ */
 export function established(
   args: ExchangeArgs,
   { identity }: Extract<TransportFact, { type: "peer.established" | "peer.reconnected" }>,
 ): void {
-  const { book } = args.context;
-  book.established(identity);
-  tellAll(args);
+  args.context.book.established(identity);
+  tell(args, identity.peer);
 }
 
 /** A member is gone. */
@@ -285,6 +293,10 @@ export function endArrival(args: ExchangeArgs, { arrival, outcome, bytes }: Take
     }
     case "old":
       return void book.wants.remove(sha256);
+    case "lost":
+      book.wants.wasLost(sha256);
+      book.wantFrom(sha256, book.neighbours.toldOf(sha256).keys());
+      return enqueue.raise({ type: "crl.look" });
     case "wrong": {
       // Of bytes that a server gave no peer is to blame, and what was pulled of the list is another file.
       if (urls !== undefined) return;
@@ -327,6 +339,7 @@ function reportTaken(
 /** Lists whose time has come arrive. */
 export function due({ context: { book }, enqueue }: ExchangeArgs): void {
   const waitMs = book.takeDue();
+  enqueue.cancel("due"); // another event of the same id does not take its place
   enqueue.raise({ type: "crl.arrived" });
   if (waitMs !== undefined) enqueue.raise({ type: "crl.due" }, { delay: Math.min(waitMs, aheadLookMs), id: "due" });
 }

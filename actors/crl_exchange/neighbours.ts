@@ -227,10 +227,16 @@ export class Neighbours {
 
   // ── What they waste ──
 
+  /** A longer wait than there is: the clock was ahead, and was set right. */
+  #isOver({ deafUntil }: Strikes): boolean {
+    const leftMs = deafUntil - this.#now();
+    return leftMs <= 0 || leftMs > deafMs;
+  }
+
   /** Whether a peer's announcements count. */
   isHeard(peer: PeerText): boolean {
     const record = this.#records.get(peer);
-    return record === undefined || record.strikes < strikesMax || this.#now() >= record.deafUntil;
+    return record === undefined || record.strikes < strikesMax || this.#isOver(record);
   }
 
   /**
@@ -238,7 +244,7 @@ export class Neighbours {
    */
   strike(peer: PeerText, isLate = false): boolean {
     const known = this.#records.get(peer);
-    const expired = known !== undefined && known.strikes >= strikesMax && this.#now() >= known.deafUntil;
+    const expired = known !== undefined && known.strikes >= strikesMax && this.#isOver(known);
     const before = known === undefined || expired ? { strikes: 0, late: 0 } : known;
     const strikes = before.strikes + 1;
     this.#records.delete(peer);

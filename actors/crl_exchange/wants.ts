@@ -23,7 +23,7 @@ export const behindMs = 1_000;
 /** Lists that are wanted from one peer at once; with more, the oldest of them is given up. */
 export const wantsPerPeerMax = 8;
 
-/** How a pull ended. `stopped` and `unstored`: it goes on later. `unanswered`: the request failed, which says nothing of the list. */
+/** How a pull ended. `stopped`: it goes on later. `unstored`: it begins again later. `unanswered`: the request failed, which says nothing of the list. */
 export type PullEnd = "whole" | "useless" | "unanswered" | "late" | "wrong" | "stopped" | "unstored";
 
 /** A pull to begin. */
@@ -255,7 +255,8 @@ export class Wants {
       source.isTried = !goesOn || source.usedMs >= pullMs(want.notice.size);
       source.isUnanswered = end === "unanswered";
     }
-    if (end === "wrong") this.#restart(want);
+    // What could not be stored may be because what was there is gone.
+    if (end === "wrong" || end === "unstored") this.#restart(want);
     return this.#isUnserved(want) ? "unserved" : undefined;
   }
 
@@ -275,6 +276,15 @@ export class Wants {
     want.sources.delete(giver);
     this.#isUnserved(want);
     return giver;
+  }
+
+  /** The bytes that arrived are there no longer. */
+  wasLost(sha256: string): void {
+    const want = this.#wants.get(sha256);
+    if (want?.isWhole !== true) return;
+    want.isWhole = false;
+    this.#restart(want);
+    this.#isUnserved(want);
   }
 
   #isUnserved(want: Want): boolean {

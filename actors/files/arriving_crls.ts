@@ -65,8 +65,10 @@ export type CrlArrival =
   | { readonly type: "taken"; readonly crl: LearnedCrl }
   /** Its `thisUpdate` lies ahead: it stays aside. */
   | { readonly type: "ahead"; readonly until: Date }
-  /** There is a newer one, or its bytes are there no longer. */
+  /** There is a newer one, or it is there already. */
   | { readonly type: "old" }
+  /** Its bytes are there no longer. */
+  | { readonly type: "lost" }
   /** It is not what was asked for, or nothing that its issuer signed. */
   | { readonly type: "wrong"; readonly detail: string };
 
@@ -166,7 +168,7 @@ export function takeCrl(terms: CrlTerms): Effect.Effect<CrlArrival, CrlNotStored
   const { stateDir, sha256, isFetched = false, isHeld = false, issuer, at } = terms;
   const path = incomingPath(stateDir, isFetched ? fetchedName(sha256) : sha256);
   return stored(Effect.gen(function* () {
-    if (!(yield* isThere(path))) return { type: "old" } as const;
+    if (!(yield* isThere(path))) return { type: isHeld ? "old" : "lost" } as const;
     const read = isHeld ? undefined : yield* readVerified(path, terms);
     const arrival = read === undefined
       ? { type: "old" } as const

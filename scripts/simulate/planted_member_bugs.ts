@@ -117,8 +117,8 @@ export const plantedMemberBugs: readonly PlantedBug[] = [
   bug(
     "a list is told to one neighbour",
     "actors/crl_exchange/exchange_actions.ts",
-    "for (const peer of args.context.book.neighbours.peers()) tell(args, peer);",
-    "for (const peer of [...args.context.book.neighbours.peers()].slice(0, 1)) tell(args, peer);",
+    "for (const peer of book.neighbours.peers()) tell(args, peer, notices);",
+    "for (const peer of [...book.neighbours.peers()].slice(0, 1)) tell(args, peer, notices);",
   ),
   bug(
     "no delta is wanted",
@@ -129,8 +129,8 @@ export const plantedMemberBugs: readonly PlantedBug[] = [
   bug(
     "a node that is back without its lists is told none",
     "actors/crl_exchange/exchange_actions.ts",
-    "  book.established(identity);\n  tellAll(args);",
-    "  book.established(identity);",
+    "  args.context.book.established(identity);\n  tell(args, identity.peer);",
+    "  args.context.book.established(identity);",
   ),
   bug(
     "attempts to renew double without a bound",

@@ -9,7 +9,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { SimulatedClock } from "xstate";
 import { aheadLookMs, pauseMs } from "../../actors/crl_exchange/exchange_setup.ts";
-import { aheadMax, crlTakenBytesMax } from "../../actors/crl_exchange/book.ts";
+import { aheadMax, CrlBook, crlTakenBytesMax } from "../../actors/crl_exchange/book.ts";
 import { incomingPath } from "../../actors/files/arriving_crls.ts";
 import { keptPath } from "../../actors/files/state_directory.ts";
 import { ownDomain } from "../../pki/crl_marks.ts";
@@ -607,6 +607,71 @@ test("bug: lists from the future stayed on the disk when newer ones took their p
   await until("the oldest list's end", () => !isThere(lists[0]!), 4_000);
   assert.ok(lists.slice(1).every(isThere));
   await end(await world.list(10n));
+});
+
+test("bug: a list that was kept aside and whose bytes were gone was not requested again", async () => {
+  const clock = new SimulatedClock();
+  let aheadMs = -3 * 24 * 3_600_000;
+  const member = await world.member("gone-aside", "worker", { clock, aheadMs: () => aheadMs });
+  const source = await world.played("gone-aside-source");
+  const list = await world.list(9n);
+  source.answer = honestAnswers([list]);
+  await member.dial({ address: source.bound[0]! });
+  assert.equal(await source.request(member.peer, { Announce: [list.notice] }), { Announced: ["want"] });
+  await until("the list aside", () => member.reports.some(({ event }) => event === "crl.ahead"), 4_000);
+  rmSync(incomingPath(member.stateDir, list.notice.sha256));
+  aheadMs = 0;
+  clock.increment(aheadLookMs);
+  await member.has(list);
+  await Promise.all([source, member].map((each) => each.stop()));
+});
+
+test("bug: a list that could not be put in its place kept all others from theirs", async () => {
+  const clock = new SimulatedClock();
+  const member = await world.member("one-place", "worker", { clock });
+  const source = await world.played("one-place-source");
+  await member.dial({ address: source.bound[0]! });
+  const [root, own] = [await world.list(9n, { byRoot: true }), await world.list(9n)];
+  const { issuer: key, scope } = root.notice;
+  const path = keptPath(member.stateDir, { domain: ownDomain, key, scope, kind: "complete" });
+  mkdirSync(path, { recursive: true });
+  const unstored = () => member.reports.filter(({ event }) => event === "crl.unstored").length;
+  for (const list of [root, own]) {
+    const notice = { ...list.notice, bytes: list.der };
+    assert.equal(await source.request(member.peer, { Announce: [notice] }), { Announced: ["want"] });
+    await until("the report", () => unstored() > 0, 5_000);
+  }
+  // The first one is tried again, and then the other.
+  for (const _ of [1, 2]) {
+    await new Promise((wake) => setTimeout(wake, 200));
+    clock.increment(pauseMs);
+  }
+  await member.has(own);
+  rmdirSync(path);
+  clock.increment(pauseMs);
+  await member.has(root);
+  await Promise.all([source, member].map((each) => each.stop()));
+});
+
+test("bug: a list that waited was put behind itself with each round of fetching", () => {
+  const book = new CrlBook({ now: Date.now, stateDir: "" });
+  const arrival = { issuer: "i", sha256: "a", sizeBytes: 1, peer: undefined, urls: ["http://a"] };
+  book.arrived(arrival);
+  book.arrived({ ...arrival });
+  book.arrivalDone();
+  assert.is(book.nextArrival, undefined);
+});
+
+test("bug: a list with number 0 whose file was lost fitted no more", async () => {
+  const book = new CrlBook({ now: Date.now, stateDir: "" });
+  book.trustChanged(world.snapshot([], 1));
+  const { notice: { issuer: key, scope, sha256, size: sizeBytes } } = await world.list(1n);
+  const crl = { domain: ownDomain, key, scope, number: "0", baseNumber: undefined, sha256, sizeBytes, path: "" };
+  book.learned({ ...crl, kind: "complete", thisUpdate: new Date() }, undefined);
+  const slot = { issuer: key, scope, base: null };
+  assert.is(book.placedNumberOf(slot), "0");
+  book.lost({ sha256: [sha256], torn: [] });
+  assert.is(book.placedNumberOf(slot), undefined);
 });
 
 test("two contents of one number travel both, and none is pulled twice", async () => {

@@ -1,6 +1,9 @@
 /** What peers told and were told, and which of them are not heard. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { CrlBook } from "../../actors/crl_exchange/book.ts";
+import { due, established, tellAll } from "../../actors/crl_exchange/exchange_actions.ts";
+import type { ExchangeArgs } from "../../actors/crl_exchange/exchange_setup.ts";
 import {
   deafMs,
   Neighbours,
@@ -187,6 +190,56 @@ test("after three useless lists a peer is not heard for an hour, also over anoth
   pass(1);
   assert.ok(neighbours.isHeard("p"));
   assert.not(neighbours.strike("p"), "it begins anew");
+});
+
+test("bug: a peer that got its strikes while the clock was years ahead was not heard for years", () => {
+  const { neighbours, pass } = made();
+  const years = 5 * 365 * 24 * deafMs;
+  pass(years);
+  for (let strike = 0; strike < strikesMax; strike++) neighbours.strike("p");
+  assert.not(neighbours.isHeard("p"));
+  pass(-years);
+  assert.ok(neighbours.isHeard("p"));
+  assert.not(neighbours.strike("p"), "it begins anew");
+});
+
+/** The actions of an exchange with three peers, and what they enqueue. */
+function acting() {
+  const book = new CrlBook({ now: Date.now, stateDir: "" });
+  for (const peer of ["p", "q", "r"]) book.neighbours.established(identityOf(peer));
+  const enqueued: string[] = [];
+  const enqueue = {
+    sendTo: () => {},
+    raise: ({ type }: { readonly type: string }) => void enqueued.push(type),
+    cancel: (id: string) => void enqueued.push(`cancel ${id}`),
+  };
+  return { book, enqueued, args: { context: { book, transport: {} }, enqueue } as unknown as ExchangeArgs };
+}
+
+test("bug: each new connection cost work for all peers, and the lists were gathered for each of them", () => {
+  const { book, args } = acting();
+  const told: string[] = [];
+  const { announcementTo } = book.neighbours;
+  book.neighbours.announcementTo = (peer, lists) => {
+    told.push(peer);
+    return announcementTo.call(book.neighbours, peer, lists);
+  };
+  let gathered = 0;
+  book.notices = () => {
+    gathered += 1;
+    return [];
+  };
+  established(args, { type: "peer.established", identity: identityOf("new") } as never);
+  assert.equal([told, gathered], [["new"], 1]);
+  tellAll(args);
+  assert.equal([told.slice(1), gathered], [["p", "q", "r", "new"], 2]);
+});
+
+test("bug: each list that was kept aside began looks of its own", () => {
+  const { book, enqueued, args } = acting();
+  book.keepAhead({ issuer: "i", sha256: "a", sizeBytes: 1, peer: undefined }, Date.now() + deafMs);
+  due(args);
+  assert.equal(enqueued, ["cancel due", "crl.arrived", "crl.due"]);
 });
 
 test("what is remembered of peers is bounded", () => {

@@ -174,6 +174,19 @@ test("the lists of a peer that left are wanted from others, or not at all", () =
   assert.is(wants.ended("b", "useless"), "unserved");
 });
 
+test("bug: a pull that could not be stored went on behind bytes that were not there", () => {
+  const { wants, list } = made();
+  wants.add("p", list("a"));
+  wants.next();
+  wants.progressed("a", 500);
+  wants.ended("a", "unstored");
+  assert.is(wants.next()?.offset, 0);
+  wants.progressed("a", 1_000);
+  wants.ended("a", "whole");
+  wants.wasLost("a");
+  assert.is(wants.next()?.offset, 0, "nor behind those of a whole list that are gone");
+});
+
 test("bug: bytes of a list that was given up were not removed; it is pulled again when they are", () => {
   const { wants, list, begun } = made();
   const pulled = (sha256: string, fields: Partial<CrlNotice> = {}) => {

@@ -162,6 +162,13 @@ test("an older list is removed; one with the same number and other content is pu
   assert.equal(readdirSync(join(stateDir, "crls", ".incoming")), []);
 });
 
+test("bug: a list whose bytes were gone counted as an old one", async () => {
+  const { stateDir, take } = place();
+  await run(clearIncoming(stateDir));
+  const der = await list(7n);
+  assert.equal(await take(der, { sha256: hashOf(der) }), { type: "lost" });
+});
+
 test("a list from the future stays aside, and is taken in its time", async () => {
   const { stateDir, take } = place();
   await run(clearIncoming(stateDir));
