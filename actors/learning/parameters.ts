@@ -93,7 +93,7 @@ export interface RoundFiles<E, W> {
  *
  * With the result u = η(μv′ + Δ) and v′ = μv + Δ the velocity is v′ = (u/η + μv) / (1 + μ). It is kept in F32.
  *
- * Fails where the result does not fit, or a sum is not finite. What was written before a failure is to be thrown away.
+ * Fails where the result does not fit, or a sum or the velocity is not finite. What was written before a failure is to be thrown away.
  */
 export function writeRound<E, W>(
   { parameters, velocity, result, writeParameters, writeVelocity }: RoundFiles<E, W>,
@@ -126,7 +126,9 @@ export function writeRound<E, W>(
         const state = velocity === undefined
           ? scratch.values(2).subarray(0, chunk.size).fill(0)
           : widen(yield* velocity.readBytes(chunk, scratch.bytes(0)), typeOf(velocity, tensor.name), scratch.values(2));
-        yield* writeVelocity(narrow(velocityAfter(state, update, outer), "F32", scratch.bytes(0).buffer));
+        const next = narrow(velocityAfter(state, update, outer), "F32", scratch.bytes(0).buffer);
+        yield* checkFinite(tensor.name, widen(next, "F32", state), "the velocity of tensor");
+        yield* writeVelocity(next);
       }
     }
   });
@@ -153,10 +155,10 @@ export function velocityAfter(
   return velocity;
 }
 
-function checkFinite(name: string, values: Float64Array): Effect.Effect<void, ResultRejected> {
+function checkFinite(name: string, values: Float64Array, what = "tensor"): Effect.Effect<void, ResultRejected> {
   for (let i = 0; i < values.length; i++) {
     if (Number.isFinite(values[i])) continue;
-    const reason = `tensor ${JSON.stringify(name.slice(0, 64))} holds a value that is not finite`;
+    const reason = `${what} ${JSON.stringify(name.slice(0, 64))} holds a value that is not finite`;
     return Effect.fail(new ResultRejected({ reason }));
   }
   return Effect.void;

@@ -1,6 +1,6 @@
 /**
- * Which updates of a round count: those of the round's layout, whose values are finite, and whose length is not far from that of the
- * others. Pure functions over what was measured.
+ * Which updates of a round count: those of the round's layout, whose values are finite, and whose length is bounded and not far from that
+ * of the others. Pure functions over what was measured.
  *
  * @module
  */
@@ -27,6 +27,12 @@ export interface NormRules {
 export const normRules: NormRules = { clipNormRatio: 2, maxNormRatio: 10 };
 /** With fewer updates that are not zero there is nothing to compare a length with. */
 export const comparedMin = 3;
+
+/**
+ * The longest update that counts, whatever the others are. With it parameters and velocity stay in the range of F32 for a million rounds, at
+ * outer learning rates up to a million: a scheduler that gets others blames the aggregator, not the trainer.
+ */
+export const normMax = 2 ** 64;
 
 /** Why an update does not count. */
 export type RejectionCode = "malformed" | "layout" | "not-finite" | "norm";
@@ -60,6 +66,10 @@ export function judgeUpdates(
   const endless = updates.find(({ norm }) => !Number.isFinite(norm));
   if (endless !== undefined) {
     return { type: "rejects", file: endless.file, code: "not-finite", reason: "it holds a value that is not finite" };
+  }
+  const long = updates.find(({ norm }) => norm > normMax);
+  if (long !== undefined) {
+    return { type: "rejects", file: long.file, code: "norm", reason: `its length is ${long.norm}: over 2^64` };
   }
   // Zeros, as of a first round at learning rate 0, tell nothing about the lengths of the others.
   const compared = updates.map(({ norm }) => norm).filter((norm) => norm > 0);

@@ -163,6 +163,14 @@ for (const [name, result, reason] of misfits) {
     assert.match(error.reason, reason);
   });
 }
+
+test("bug: a velocity that overflows was kept, and each later aggregator continued with infinity", async () => {
+  const velocity = encodeTensors(tensors(3e38, 1));
+  const { exit } = await round(encodeTensors(tensors(0, 1)), velocity, encodeTensors(tensors(3.3e38, 1)));
+  const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined;
+  assert.ok(error instanceof ResultRejected, String(exit));
+  assert.match(error.reason, /velocity of tensor "w" .* not finite/);
+});
 test.run();
 
 const narrowed = suite("narrow()");

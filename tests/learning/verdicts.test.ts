@@ -25,6 +25,12 @@ test("updates of zeros say nothing about lengths: the others are compared with e
   assert.equal(judge(0, 5, 5, 50.001), "rejects 50.001: norm");
 });
 
+test("a length over 2^64 is rejected whatever the others are", () => {
+  assert.equal(judge(2 ** 64), [1]);
+  assert.equal(judge(2 ** 64 * (1 + Number.EPSILON)), `rejects ${2 ** 64 * (1 + Number.EPSILON)}: norm`);
+  assert.equal(judge(3e38, 3e38, 3e38), "rejects 3e+38: norm");
+});
+
 test("an update of zeros counts among long ones", () => {
   assert.equal(judge(0, 5, 5, 5), [1, 1, 1, 1]);
 });
