@@ -38,7 +38,10 @@ export const trimmedMin = 3;
 
 /** How many values a trimmed mean of `count` drops at each end. */
 export function trimmedAtEach(count: number, trim: number): number {
-  return count < trimmedMin ? 0 : Math.max(1, Math.floor(count * trim));
+  if (count < trimmedMin) return 0;
+  // The product rounds: 0.29 · 100 is below 29, but 29 / 100 is 0.29.
+  const nearest = Math.round(count * trim);
+  return Math.max(1, nearest / count > trim ? nearest - 1 : nearest);
 }
 
 /**

@@ -142,8 +142,8 @@ export class TrainingChecks {
       this.#findings.violate("named-updates", "aggregator", `took updates of ${strangers.join(", ")}`);
     }
     const missing = named.filter((peer) => !updates.has(peer) && !this.rejected.has(`${spec.job_id}/${peer}`));
-    const enough = Math.ceil((spec.aggregation?.quorum ?? 1) * named.length);
-    if (missing.length > 0 && named.length - missing.length < enough) {
+    const quorum = spec.aggregation?.quorum ?? 1;
+    if (missing.length > 0 && (named.length - missing.length) / named.length < quorum) {
       this.#findings.violate("waits-for-all", "aggregator", `did not wait for ${missing.join(", ")}`);
     }
     this.#checkMean({ of, round, job: spec.job_id }, { updates, learningRate, momentum, out });

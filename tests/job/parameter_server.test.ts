@@ -11,6 +11,7 @@ import { makeJobNetworkHost } from "../../actors/job/job_network.ts";
 import { makeWorkDirectory } from "../../actors/job/work_directory.ts";
 import type { WorkDirectory } from "../../actors/files/contained_files.ts";
 import type { JobOutcome } from "../../actors/job/messages.ts";
+import { hasQuorum } from "../../actors/job/parameter_server/setup.ts";
 import { NodeClock } from "../../actors/simulation/node_clock.ts";
 import { VirtualTime } from "../../actors/simulation/virtual_time.ts";
 import { decodeTensors, encodeTensors, layoutDigest } from "../../actors/learning/mod.ts";
@@ -561,6 +562,21 @@ test("a round closes at its deadline with those that are in; three in a row, and
   server.push("b", update(1));
   await server.round(4);
   await server.end();
+});
+
+test("bug: a quorum of 0.55 of 100 trainers needed 56", () => {
+  const least = (quorum: number, count: number) => {
+    const expected = Array.from({ length: count }, (_, at) => `${at}`);
+    const job = { network: { training: {} }, spec: { aggregation: { quorum } } } as never;
+    for (let here = 0; here <= count; here++) {
+      const received = Object.fromEntries(expected.slice(0, here).map((peer) => [peer, "file"]));
+      if (hasQuorum({ job, due: 1, round: 1, expected, received })) return here;
+    }
+    return undefined;
+  };
+  const exact: [number, number][] = [[0.55, 100], [0.56, 25], [0.28, 25], [0.14, 50], [0.07, 100], [0.01, 200]];
+  assert.equal(exact.map(([quorum, count]) => least(quorum, count)), [55, 14, 7, 7, 7, 2]);
+  assert.equal([least(0.551, 100), least(0.5, 3), least(0.01, 3), least(0.5, 0)], [56, 2, 1, undefined]);
 });
 
 test("a push that is still arriving at the deadline counts neither for this round nor for the next", async () => {

@@ -317,6 +317,14 @@ trimmed("drops a part of the values at each end: one at least, none of two", () 
   for (let count = 3; count <= updatesMax; count++) assert.ok(2 * trimmedAtEach(count, 0.49) < count, `of ${count}`);
 });
 
+trimmed("bug: 0.29 of 100 dropped 28 at each end, and one of 29 hostile values remained", () => {
+  const exact: [number, number][] = [[100, 0.29], [25, 0.28], [50, 0.14], [100, 0.07], [200, 0.005]];
+  assert.equal(exact.map(([count, trim]) => trimmedAtEach(count, trim)), [29, 7, 7, 7, 1]);
+  assert.equal([trimmedAtEach(100, 0.2899), trimmedAtEach(10, 0.29), trimmedAtEach(10, 0.21)], [28, 2, 2]);
+  const most = 0.5 - Number.EPSILON / 4;
+  for (let count = 3; count <= updatesMax; count++) assert.ok(2 * trimmedAtEach(count, most) < count, `of ${count}`);
+});
+
 trimmed("with fewer hostile values than it drops, it lies between the smallest and the largest honest one", () => {
   for (let seed = 0; seed < 200; seed++) {
     const random = seededRandom(seed);

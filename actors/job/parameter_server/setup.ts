@@ -98,7 +98,8 @@ export function hasQuorum(context: Pick<ParameterServerContext, "job" | "due" | 
   const quorum = quorumOf(context);
   if (due !== round || quorum === 1) return false;
   const here = expected.filter((peer) => received[peer] !== undefined).length;
-  return here >= Math.max(1, Math.ceil(quorum * expected.length));
+  // Not a product, which rounds up: 0.55 · 100 is over 55.
+  return here / expected.length >= quorum;
 }
 
 /** Types, guards and children of the parameter server's machine. */
