@@ -33,7 +33,7 @@ export function writeInitial<E, W>(
 }
 
 /**
- * Copies a file, with its floats in other types.
+ * Copies a file, with its floats in other types. Fails where a value is not finite, or is not in its new type.
  *
  * @param typeOf The new type of a tensor; that of an integer or bool is its own.
  */
@@ -44,7 +44,7 @@ export function castTensors<E, W>(
 ): Effect.Effect<void, E | W | ResultRejected> {
   return Effect.gen(function* () {
     yield* write(writeHeader(from.tensors.map((tensor) => ({ ...tensor, dtype: typeOf(tensor) }))));
-    const scratch = chunkMemory(from.tensors, { bytes: 2, values: 1 });
+    const scratch = chunkMemory(from.tensors, { bytes: 2, values: 2 });
     for (const tensor of from.tensors) {
       const [was, is] = [tensor.dtype, typeOf(tensor)];
       for (const chunk of chunksOf(tensor)) {
@@ -53,7 +53,9 @@ export function castTensors<E, W>(
         else {
           const values = widen(bytes, was, scratch.values(0));
           yield* checkFinite(tensor.name, values);
-          yield* write(was === is ? bytes : narrow(values, is, scratch.bytes(1).buffer));
+          const cast = was === is ? bytes : narrow(values, is, scratch.bytes(1).buffer);
+          yield* checkHeld(tensor.name, { values, is, cast: widen(cast, is, scratch.values(1)) });
+          yield* write(cast);
         }
       }
     }
@@ -162,4 +164,15 @@ function checkFinite(name: string, values: Float64Array, what = "tensor"): Effec
     return Effect.fail(new ResultRejected({ reason }));
   }
   return Effect.void;
+}
+
+/** Values that are finite, and not in the type they were cast to, are lost. */
+function checkHeld(
+  name: string,
+  { values, is, cast }: { readonly values: Float64Array; readonly is: FloatType; readonly cast: Float64Array },
+): Effect.Effect<void, ResultRejected> {
+  const lost = cast.findIndex((value) => !Number.isFinite(value));
+  if (lost === -1) return Effect.void;
+  const reason = `tensor ${JSON.stringify(name.slice(0, 64))} holds ${values[lost]}, which ${is} cannot`;
+  return Effect.fail(new ResultRejected({ reason }));
 }

@@ -107,6 +107,26 @@ test("100 × 1e-3 added to a BF16 1.0 gives 1.1 and not 1.0: only what is given 
   assert.equal([...widen(out.bytes().subarray(-2), "BF16")], [1.1015625]);
 });
 
+const tooLarge: [was: DType, is: DType, value: number][] = [
+  ["F32", "F16", 70_000],
+  ["F32", "F16", -65_520],
+  ["F32", "BF16", 2 ** 128 - 2 ** 104],
+  ["F64", "F32", 1e39],
+];
+for (const [was, is, value] of tooLarge) {
+  test(`bug: ${was} ${value} was given out as an infinity of ${is}`, async () => {
+    const zeros = new Float64Array(20_000);
+    zeros[19_999] = value;
+    const parameters = file(["n", "I64", [], new Uint8Array(8)], ["w", was, [20_000], narrow(zeros, was as "F32")]);
+    const exit = await Effect.runPromiseExit(Effect.gen(function* () {
+      yield* castTensors(yield* opened(parameters), ({ name }) => name === "w" ? is : "I64", sink().write);
+    }));
+    const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined;
+    assert.ok(error instanceof ResultRejected, String(exit));
+    assert.is(error.reason, `tensor "w" holds ${value}, which ${is} cannot`);
+  });
+}
+
 test("F64 stays F64, and integers and bools are added in their own types", async () => {
   const parameters = file(
     ["d", "F64", [1], narrow(Float64Array.of(1 / 3), "F64")],

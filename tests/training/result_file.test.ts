@@ -1,17 +1,18 @@
 /** The model of a training as its user gets it, on disk. */
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Effect, Result } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import { type PlatformError, systemError } from "effect/PlatformError";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { encodeTensors } from "../../actors/learning/mod.ts";
 import type { Services } from "../../actors/runtime/ports.ts";
 import { realServices } from "../../actors/runtime/real_ports.ts";
 import { writeModel } from "../../actors/training/result_file.ts";
 import { temporary } from "../support/job_world.ts";
-import { nextRound, overriding, placeOf, writeWeights } from "../support/keeping_child.ts";
+import { nextRound, overriding, placeOf, weightsOf, writeWeights } from "../support/keeping_child.ts";
 
 const test = suite("writeModel()");
 const run = <A, E>(effect: Effect.Effect<A, E, Services>) => Effect.runPromise(Effect.provide(effect, realServices));
@@ -93,6 +94,23 @@ test("bug: no finished round was found while the only one was replaced by the ne
     return Effect.promise(async () => void await run(nextRound(path)));
   }));
   assert.is(Result.getOrThrow(written).round, 2);
+  remove();
+});
+
+test("bug: values that F16 cannot hold were written as infinities, and the command succeeded", async () => {
+  const { path, remove } = temporary();
+  writeFileSync(
+    weightsOf(path),
+    encodeTensors(new Map([["w", { shape: [100_000], values: new Float32Array(100_000).fill(70_000.5) }]])),
+  );
+  await run(nextRound(path));
+  const { folder } = placeOf(path);
+  writeFileSync(join(folder, "layout.json"), JSON.stringify({ version: 1, types: { w: "F16" } }));
+  const before = readdirSync(path);
+  const written = await run(Effect.result(writeModel(folder, join(path, "model.safetensors"))));
+  assert.ok(Result.isFailure(written));
+  assert.match(written.failure.message, /tensor "w" holds 70000\.\d+, which F16 cannot/);
+  assert.equal(readdirSync(path), before);
   remove();
 });
 
