@@ -140,7 +140,7 @@ function stepChunk(
   return Effect.gen(function* () {
     const parts: Float64Array[] = [];
     for (const [i, update] of updates.entries()) {
-      const part = yield* readChunk(update, chunk, scratch, i);
+      const part = yield* readUpdate(update, chunk, scratch, i);
       const factor = factors[i] ?? 1;
       // Scaled values are F32 again: the exact mean takes no others.
       if (factor !== 1) {
@@ -206,7 +206,7 @@ function normOf(
     for (const tensor of update.tensors) {
       if (!isFloat(tensor.dtype)) continue;
       for (const chunk of chunksOf(tensor)) {
-        const part = yield* readChunk(update, chunk, scratch, 0);
+        const part = yield* readUpdate(update, chunk, scratch, 0);
         // By index: an iterator takes five times as long.
         for (let i = 0; i < part.length; i++) sum += (part[i] as number) ** 2;
         onStep();
@@ -226,11 +226,7 @@ function openUpdates(
     const updates: Open[] = [];
     for (const [i, path] of paths.entries()) {
       if (i === updatesMax) return yield* rejected(path, "malformed", `more than ${updatesMax} updates`);
-      const update = yield* open(directory, path);
-      if (update.tensors.some(({ dtype }) => dtype === "F64")) {
-        return yield* rejected(path, "layout", "elements of 8 bytes");
-      }
-      updates.push(update);
+      updates.push(yield* open(directory, path));
     }
     return updates;
   });
@@ -265,6 +261,17 @@ function open(
     const file = yield* directory.openForReading(path);
     const tensors = yield* orReject(openTensorFile<PathError>(file));
     return { ...tensors, path, readBytes: (chunk, into) => orReject(tensors.readBytes(chunk, into)) };
+  });
+}
+
+/** The floats of an update's chunk in the range of F32: the exact mean takes no others. */
+function readUpdate(...of: Parameters<typeof readChunk>): ReturnType<typeof readChunk> {
+  const [update, { name }] = of;
+  const part = readChunk(...of);
+  if (update.byName.get(name)?.dtype !== "F64") return part;
+  return Effect.map(part, (values) => {
+    for (let i = 0; i < values.length; i++) values[i] = Math.fround(values[i] as number);
+    return values;
   });
 }
 

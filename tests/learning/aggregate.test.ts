@@ -128,10 +128,29 @@ test("takes BF16, as the existing executors send it", () =>
 
 const small = (...values: number[]): NamedTensors =>
   new Map([["w", { shape: [values.length], values: Float32Array.from(values) }]]);
-const f64 = (() => {
+const f64 = (...values: number[]) => {
   const header = new TextEncoder().encode('{"w":{"dtype":"F64","shape":[2],"data_offsets":[0,16]}}');
-  return Uint8Array.from([header.length, 0, 0, 0, 0, 0, 0, 0, ...header, ...new Uint8Array(16)]);
-})();
+  const data = new DataView(new ArrayBuffer(16));
+  values.forEach((value, at) => data.setFloat64(at * 8, value, true));
+  return Uint8Array.from([header.length, 0, 0, 0, 0, 0, 0, 0, ...header, ...new Uint8Array(data.buffer)]);
+};
+
+test("bug: updates in F64 put their trainers out; they count, rounded to F32", () =>
+  inFolder(async (folder) => {
+    const values = [[1 / 3, 1e-3], [2 ** 60, 1 / 7], [-(2 ** 60) - 1, 0.1]] as const;
+    const results: string[] = [];
+    // Two rounds: the second one reads the velocity, which stays in F64.
+    for (const updates of [values.map((each) => small(...each)), values.map((each) => f64(...each))]) {
+      rmSync(join(folder, velocity), { force: true });
+      for (let round = 1; round <= 2; round++) {
+        const exit = await aggregate(folder, write(folder, updates));
+        assert.ok(Exit.isSuccess(exit), String(exit));
+      }
+      results.push(...[out, velocity].map((file) => readFileSync(join(folder, file)).toString("hex")));
+    }
+    assert.equal(results.slice(2), results.slice(0, 2));
+    assert.ok(Exit.isSuccess(await aggregate(folder, write(folder, [f64(1, 2), small(1, 2)]))), "one of each");
+  }));
 
 test("the mean is exact, in every order, where adding up in double precision would lose an update", () =>
   inFolder(async (folder) => {
@@ -205,7 +224,7 @@ const refusals: [name: string, update: NamedTensors | Uint8Array, reason: RegExp
   ["of another shape", small(1, 2, 3), /shape/],
   ["of other names", new Map([["v", { shape: [2], values: new Float32Array(2) }]]), /names/],
   ["with a tensor more", new Map([...small(1, 2), ["v", { shape: [], values: new Float32Array(1) }]]), /names/],
-  ["of 8-byte elements", f64, /8 bytes/],
+  ["in F64 with a value that F32 cannot hold", f64(1, 1e39), /finite/],
 ];
 for (const [name, update, reason] of refusals) {
   test(`rejects an update ${name}, names it, and changes nothing`, () =>

@@ -271,7 +271,8 @@ class JobTest(unittest.TestCase):
         for _ in range(2):
             expected = (expected.astype(np.float64) + STEP["f"]).astype(np.float32)
         np.testing.assert_array_equal(kept["f"], expected)
-        np.testing.assert_array_equal(kept["d"], np.array([0.1 + 0.2 + 0.2]))
+        step = float(np.float32(0.2))  # results are F32
+        np.testing.assert_array_equal(kept["d"], np.array([0.1 + step + step]))
         self.assertEqual((int(kept["i"]), kept["u"].tolist(), kept["b"].tolist()), (5, [1, 254], [True, False]))
         save(self.folder / "kept", kept)
         digest = hashlib.sha256((self.folder / "kept").read_bytes()).hexdigest()
@@ -355,6 +356,16 @@ class JobTest(unittest.TestCase):
         with self.assertRaisesRegex(JobFailed, "learning rate"):
             self.job.loss(float("nan"))
         self.assertNotIn('"update"', self.world.heard)
+
+    def test_bug_the_difference_in_float64_that_numpy_makes_put_its_trainer_out(self) -> None:
+        sent: List[Dict[str, Any]] = []
+        self.world.result = lambda path: (sent.append(dict(load(path).arrays)), path.read_bytes())[1]
+        self.assertTrue(self.job.parameters)
+        self.job.push({**STEP, "f": np.array([1 / 3, 2.0])})
+        self.assertEqual([sent[0][name].dtype.name for name in STEP], ["float32", "float32", "int64", "uint8", "bool"])
+        np.testing.assert_array_equal(sent[0]["f"], np.array([1 / 3, 2], np.float32))
+        with self.assertRaisesRegex(JobFailed, "not finite"):
+            self.job.push({**STEP, "f": np.array([1e39, 0])})
 
     def test_a_result_that_does_not_fit_fails_and_changes_nothing(self) -> None:
         save(self.folder / "other", {**STEP, "f": np.zeros(3, np.float32)})

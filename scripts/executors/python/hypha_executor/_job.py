@@ -129,9 +129,14 @@ class Job:
         self._metrics.setdefault(name, []).append(float(value))
 
     def push(self, update: Mapping[str, Array]) -> None:
-        """Ends a round: sends the update, waits for the result, adds it to the parameters. Does nothing when all is done."""
+        """Ends a round: sends the update, waits for the result, adds it to the parameters. Does nothing when all is done.
+
+        Floats that are longer than F32 are rounded to it.
+        """
         if self.done or self._results is None:
             return
+        with np.errstate(over="ignore"):  # an infinity is refused below
+            update = {name: a.astype(np.float32) if a.dtype.kind == "f" and a.itemsize > 4 else a for name, a in update.items()}
         self._check(update)
         metrics = {name: sum(values) / len(values) for name, values in self._metrics.items()}
         self._metrics = {}
