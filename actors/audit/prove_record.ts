@@ -49,6 +49,8 @@ export function proveRecord(dir: string, wanted: WantedRecord, key: AuditKey): R
     },
   });
   if (walked instanceof AuditFinding) return walked;
+  const cut = checks.atEnd(leaves.length);
+  if (cut !== undefined) return cut;
   const newest = read.checkpoints.at(-1);
   if (found === undefined) return "no-record";
   const { seq, line } = found;

@@ -34,4 +34,12 @@ export class RootChecks {
     }
     return undefined;
   }
+
+  /** Where the log ends with this many records: none may cover more. */
+  atEnd(records: number): AuditFinding | undefined {
+    const beyond = this.next;
+    if (beyond === undefined) return undefined;
+    const detail = `it covers ${beyond.size} records, and the log has ${records}: records were cut off at the end`;
+    return new AuditFinding({ code: "truncated", file: beyond.file, line: beyond.line, detail });
+  }
 }

@@ -13,7 +13,7 @@ import { type AuditKey, parseAuditKey } from "./checkpoint.ts";
 import { AuditFinding } from "./finding.ts";
 import { type FoundCheckpoint, readCheckpoints } from "./read_checkpoints.ts";
 import { RootChecks } from "./root_checks.ts";
-import { checkpointsPath, verifierKeyPath } from "./segments.ts";
+import { checkpointsPath, segmentFile, verifierKeyPath } from "./segments.ts";
 import { type TornLine, walkLog } from "./walk_log.ts";
 
 /** A log in order. */
@@ -65,17 +65,21 @@ export function verifyLog(
   }
   const checks = new RootChecks([...read.checkpoints, ...known.checkpoints]);
   let first: string | undefined;
+  let records = 0;
   const walked = walkLog(dir, {
     onRecord: ({ record }) => void (first ??= record.ts),
-    onLeaf: (_, edge) => checks.at(edge),
+    onLeaf: (_, edge) => {
+      records = edge.size;
+      return checks.at(edge);
+    },
   });
   if (walked instanceof AuditFinding) return walked;
   const { state, torn } = walked;
-  const records = state?.edge.size ?? 0;
-  const beyond = checks.next;
-  if (beyond !== undefined) {
-    const detail = `it covers ${beyond.size} records, and the log has ${records}: records were cut off at the end`;
-    return new AuditFinding({ code: "truncated", file: beyond.file, line: beyond.line, detail });
+  const cut = checks.atEnd(records);
+  if (cut !== undefined) return cut;
+  if (records === 0) {
+    const detail = "it is missing, or has no record: the folder holds no log";
+    return new AuditFinding({ code: "segment", file: segmentFile(0), line: undefined, detail });
   }
   const { checkpoints } = read;
   const covered = checkpoints.at(-1)?.size ?? 0;

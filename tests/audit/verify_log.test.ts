@@ -6,6 +6,7 @@ import * as assert from "uvu/assert";
 import type { AuditKey } from "../../actors/audit/checkpoint.ts";
 import { sha256Text } from "../../actors/audit/audit_record.ts";
 import { AuditFinding } from "../../actors/audit/finding.ts";
+import { checkProof, proveRecord, type RecordProof, type WantedRecord } from "../../actors/audit/prove_record.ts";
 import { readVerifierKey, type VerifiedLog, verifyLog } from "../../actors/audit/verify_log.ts";
 import { logStart, openTestLog, recordRefusals, withLogFolder, writeCovered } from "../support/audit_logs.ts";
 
@@ -144,6 +145,37 @@ test("a missing segment is named", () =>
     const { code, message } = findingOf(verifyLog(dir, key))!;
     assert.is(code, "segment");
     assert.match(message, "records 6 to 11 are missing: there is no audit-000000000006.jsonl");
+  }));
+
+test("bug: a log whose end was cut off had a proof, with exit code 0, that audit check refused", () =>
+  withLogFolder(async (dir) => {
+    const key = await makeLog(dir);
+    const path = join(dir, file);
+    const lines = (await readFile(path, "utf8")).split("\n");
+    const provedOf = async (count: number, wanted: WantedRecord) => {
+      await writeFile(path, `${lines.slice(0, count).join("\n")}\n`);
+      return proveRecord(dir, wanted, key);
+    };
+    for (const wanted of [2, 60, () => true, () => false]) {
+      const { code, file: at, line } = (await provedOf(60, wanted)) as AuditFinding;
+      assert.equal([code, at, line], ["truncated", "audit.checkpoints", 13], String(wanted));
+    }
+    assert.is(checkProof((await provedOf(61, 2)) as RecordProof, key), undefined);
+    assert.is(await provedOf(61, 61), "no-record");
+  }));
+
+test("bug: a folder that holds no log was in order, with no record", () =>
+  withLogFolder(async (dir) => {
+    const key = await makeLog(join(dir, "audit"));
+    const emptied = async (content: string) => {
+      await writeFile(join(dir, file), content);
+      return findingOf(verifyLog(dir, key));
+    };
+    for (const finding of [findingOf(verifyLog(dir, key)), await emptied(""), await emptied(`{"detail"`)]) {
+      assert.equal([finding?.code, finding?.file, finding?.line], ["segment", file, undefined]);
+      assert.match(finding!.message, "no record");
+    }
+    assert.is(findingOf(verifyLog(join(dir, "audit"), key)), undefined);
   }));
 
 test.run();
