@@ -55,12 +55,15 @@ export async function searchLog(dir: string, query: AuditQuery): Promise<FoundRe
   for (const segment of segments.toReversed()) {
     const mark = await search.segment(dir, segment, segment.first === after?.segment ? after.offset : undefined);
     if (mark !== undefined) return { records: search.records, after: mark };
+    if (search.isDone) break;
   }
   return { records: search.records };
 }
 
 class Search {
   readonly records: AuditRecord[] = [];
+  /** A record before `since` was read: those before it are not later. */
+  isDone = false;
   readonly #query: AuditQuery;
   readonly #text: string;
   #leftBytes = searchedBytesMax;
@@ -88,6 +91,8 @@ class Search {
         const next = begin + this.#lines(piece, begin === 0);
         if (next >= end) return undefined; // no line begins here: the file is no log
         end = next;
+        this.isDone = this.#isBeforeSince(piece.subarray(next - begin));
+        if (this.isDone) return undefined;
       }
       return undefined;
     } finally {
@@ -105,6 +110,14 @@ class Search {
       end = feed + 1;
     }
     return end;
+  }
+
+  /** Whether the first of these lines is a record before `since`. */
+  #isBeforeSince(lines: Buffer): boolean {
+    const { since } = this.#query;
+    if (since === undefined) return false;
+    const record = readLine(lines.toString("utf8", 0, lines.indexOf(10)));
+    return record !== undefined && record.ts < since;
   }
 
   #take(line: string): void {

@@ -50,6 +50,29 @@ test("an answer has at most 100 records, and the next one goes on behind it, to 
     assert.equal(all, all.toSorted((one, other) => other - one));
   }));
 
+test("bug: a search went on behind `since`, to the log's beginning", () =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    const dayMs = 86_400_000;
+    for (const day of [0, 1]) {
+      for (let index = 0; index < 5_000; index++) {
+        const detail = { index, filling: "x".repeat(3_900) };
+        log.record({ type: "refusal", outcome: "unknown-issuer", detail }, new Date(logStart + day * dayMs + index));
+      }
+      await log.write();
+    }
+    const lastRecords = new Date(logStart + dayMs + 4_950).toISOString();
+    for (const query of [{ text: "nothing" }, { type: "job" }]) {
+      assert.equal(await searchLog(dir, { ...query, since: lastRecords }), { records: [] });
+    }
+    assert.is((await searchLog(dir, { since: lastRecords })).after, undefined);
+    assert.is((await searchLog(dir, { since: lastRecords })).records.length, 50);
+    const secondDay = { text: "nothing", since: new Date(logStart + dayMs).toISOString() };
+    const { after } = await searchLog(dir, secondDay);
+    assert.is(after?.segment, 5_001, "a search reads a part of the day");
+    assert.equal(await searchLog(dir, { ...secondDay, after: after! }), { records: [] });
+  }));
+
 test("a line that is being written, or is no record, is left out", () =>
   withLog(3, async (dir) => {
     const [file = ""] = readdirSync(dir).filter((name) => name.endsWith(".jsonl"));
