@@ -62,6 +62,14 @@ export interface WalkedLog {
 
 /** Walks a log. Reads whole files at once; for commands and the start of a node. */
 export function walkLog(dir: string, options: WalkOptions = {}): WalkedLog | AuditFinding {
+  const segments = walkSegments(dir, options);
+  let step = segments.next();
+  while (step.done !== true) step = segments.next();
+  return step.value;
+}
+
+/** The same, with a stop after each segment: a caller can print what it has. */
+export function* walkSegments(dir: string, options: WalkOptions): Generator<void, WalkedLog | AuditFinding> {
   let segments: readonly Segment[];
   try {
     segments = listSegments(dir);
@@ -77,6 +85,7 @@ export function walkLog(dir: string, options: WalkOptions = {}): WalkedLog | Aud
     } catch (error) {
       return unreadable(segment.file, error);
     }
+    yield;
   }
   return { state: walk.state, torn: walk.torn };
 }

@@ -12,7 +12,7 @@ import { AuditFinding } from "../audit/finding.ts";
 import { checkProof, parseProof, proveRecord, type RecordProof, type WantedRecord } from "../audit/prove_record.ts";
 import type { FoundCheckpoint } from "../audit/read_checkpoints.ts";
 import { readVerifierKey, type VerifiedLog, verifyLog } from "../audit/verify_log.ts";
-import { walkLog } from "../audit/walk_log.ts";
+import { walkSegments } from "../audit/walk_log.ts";
 import { headPath, readHead } from "../witness/head_files.ts";
 import { CertutilError } from "./certutil_error.ts";
 import { plainSerial } from "./revocation_record.ts";
@@ -138,16 +138,23 @@ export interface ShowOptions {
   readonly peer?: string | undefined;
 }
 
+/** What is done with the records that are shown. */
+export interface ShownRecords {
+  readonly onRecord: (record: AuditRecord, line: string) => void;
+  /** Runs after the records of each segment, and where a finding ends them. */
+  readonly onSegment: Effect.Effect<void>;
+}
+
 /** Passes on the records that the options describe, in their order; a finding where the log is not in order up to there. */
 export function showAudit(
   options: ShowOptions,
-  onRecord: (record: AuditRecord, line: string) => void,
+  { onRecord, onSegment }: ShownRecords,
 ): Effect.Effect<AuditFinding | undefined, CertutilError> {
   return Effect.gen(function* () {
     const since = yield* instantOf(options.since, "--since");
     const until = yield* instantOf(options.until, "--until");
     const { dir, code, type, peer } = options;
-    const walked = walkLog(dir, {
+    const segments = walkSegments(dir, {
       onRecord: ({ record, text }) => {
         const isShown = (since === undefined || record.ts >= since) && (until === undefined || record.ts < until) &&
           (code === undefined || record.outcome === code) && (type === undefined || record.type === type) &&
@@ -155,7 +162,11 @@ export function showAudit(
         if (isShown) onRecord(record, text);
       },
     });
-    return walked instanceof AuditFinding ? walked : undefined;
+    while (true) {
+      const { done, value } = segments.next();
+      yield* onSegment;
+      if (done === true) return value instanceof AuditFinding ? value : undefined;
+    }
   });
 }
 

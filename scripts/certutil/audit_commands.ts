@@ -10,6 +10,7 @@ import type { AuditFinding } from "../../actors/audit/finding.ts";
 import type { VerifiedLog } from "../../actors/audit/verify_log.ts";
 import { ProgramFailed } from "../program/failure.ts";
 import { escapeUnsafe, shownJson } from "../program/log_line.ts";
+import { outputTaken } from "../program/shown_output.ts";
 import { fileFlag, optionalFlag } from "./flags.ts";
 
 const jsonFlag = Flag.Boolean("json").pipe(
@@ -123,12 +124,17 @@ const show = Command.make(
   ({ json, ...options }) =>
     Effect.gen(function* () {
       const { showAudit } = yield* load;
-      const lines: string[] = [];
-      const finding = yield* showAudit(
-        options,
-        (record, line) => void lines.push(json ? line : escapeUnsafe(recordLine(record))),
-      );
-      if (lines.length > 0) yield* Console.log(lines.join("\n"));
+      let lines: string[] = [];
+      const onSegment = Effect.gen(function* () {
+        if (lines.length === 0) return;
+        yield* Console.log(lines.join("\n"));
+        lines = [];
+        yield* Effect.promise(outputTaken);
+      });
+      const finding = yield* showAudit(options, {
+        onRecord: (record, line) => void lines.push(json ? line : escapeUnsafe(recordLine(record))),
+        onSegment,
+      });
       if (finding === undefined) return;
       yield* Console.error(`hypha-certutil: ${escapeUnsafe(finding.message)}`);
       yield* Effect.fail(notMet);

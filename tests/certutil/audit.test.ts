@@ -1,9 +1,12 @@
 /** `hypha-certutil audit`: what it prints, and its exit codes. */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { Console, Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { headFileBytesMax, headPath } from "../../actors/witness/head_files.ts";
+import { runCertutil } from "../../scripts/certutil/program.ts";
+import type { Around } from "../../scripts/program/run_command_line.ts";
 import { logStart, openTestLog, recordRefusals, withLogFolder, writeCovered } from "../support/audit_logs.ts";
 import { certutilHere } from "../support/commands.ts";
 
@@ -193,6 +196,22 @@ test("show selects records", () =>
     const { code, stderr } = await run("show");
     assert.is(code, 1);
     assert.match(stderr, `${file}:10`);
+  }));
+
+test("bug: show gathered the whole log before it printed, and printed nothing of one longer than a text can be", () =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    for (const day of [0, 1, 2]) recordRefusals(log, 2, logStart + day * 86_400_000);
+    await log.write();
+    const printed: string[] = [];
+    const console = { ...globalThis.console, log: (text: string) => void printed.push(text) };
+    const around: Around = (effect) => Effect.provideService(effect, Console.Console, console);
+    assert.is((await runCertutil(["audit", "show", "--json", "-d", dir], around)).code, 0);
+    const seqs = printed.map((text) => text.split("\n").map((line) => JSON.parse(line).seq as number));
+    assert.equal(seqs, [[0, 1, 2], [3, 4, 5], [6, 7, 8]], "a segment at a time");
+    printed.length = 0;
+    assert.is((await runCertutil(["audit", "show", "--peer", "nobody", "-d", dir], around)).code, 0);
+    assert.equal(printed, []);
   }));
 
 test.run();
