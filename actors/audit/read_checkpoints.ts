@@ -4,10 +4,18 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { closeSync, openSync, readFileSync, readSync, statSync } from "node:fs";
+import { closeSync, openSync, readSync, statSync } from "node:fs";
 import { basename } from "node:path";
-import { type AuditKey, type CheckpointProblem, openCheckpoint, type SignedHead, type TreeHead } from "./checkpoint.ts";
+import {
+  type AuditKey,
+  type CheckpointProblem,
+  noteCharactersMax,
+  openCheckpoint,
+  type SignedHead,
+  type TreeHead,
+} from "./checkpoint.ts";
 import { AuditFinding, type FindingCode } from "./finding.ts";
+import { LineReader } from "./segments.ts";
 
 /** A checkpoint in its file. */
 export interface FoundCheckpoint extends SignedHead {
@@ -40,35 +48,55 @@ export function readCheckpoints(
   order: "growing" | "any" = "growing",
 ): FoundCheckpoints | AuditFinding {
   const file = basename(path);
-  let text: string;
+  const checkpoints: FoundCheckpoint[] = [];
+  let bytes = 0;
   try {
-    text = readFileSync(path, "utf8");
-  } catch (error) {
-    if ((error as { readonly code?: unknown }).code === "ENOENT" && order === "growing") {
-      return { checkpoints: [], bytes: 0 };
+    for (const { note, line, end } of notesOf(path)) {
+      const head = openCheckpoint(note, key);
+      const finding = typeof head === "string"
+        ? problems[head]
+        : placeProblem(head, key, order === "any" ? undefined : checkpoints.at(-1));
+      if (finding !== undefined) return new AuditFinding({ code: finding[0], file, line, detail: finding[1] });
+      checkpoints.push({ ...head as TreeHead, file, line, note });
+      bytes = end;
     }
+  } catch (error) {
+    if ((error as { readonly code?: unknown }).code === "ENOENT" && order === "growing") return { checkpoints, bytes };
     const detail = `it cannot be read (${error instanceof Error ? error.message : String(error)})`;
     return new AuditFinding({ code: "unreadable", file, line: undefined, detail });
   }
-  const checkpoints: FoundCheckpoint[] = [];
-  let line = 1;
-  let start = 0;
-  while (true) {
-    // A note has one empty line inside; another one ends it.
-    const end = text.indexOf("\n\n", text.indexOf("\n\n", start) + 2);
-    if (text.indexOf("\n\n", start) === -1 || end === -1) break;
-    const note = text.slice(start, end + 1);
-    const head = openCheckpoint(note, key);
-    const finding = typeof head === "string"
-      ? problems[head]
-      : placeProblem(head, key, order === "any" ? undefined : checkpoints.at(-1));
-    if (finding !== undefined) return new AuditFinding({ code: finding[0], file, line, detail: finding[1] });
-    checkpoints.push({ ...head as TreeHead, file, line, note });
-    line += note.split("\n").length;
-    start = end + 2;
+  return { checkpoints, bytes };
+}
+
+/** A note, the line that it begins with, and where the next one begins. */
+interface FoundNote {
+  readonly note: string;
+  readonly line: number;
+  readonly end: number;
+}
+
+/** The whole notes of a file. One that is too long is empty, and the last. */
+function* notesOf(path: string): Generator<FoundNote> {
+  const reader = new LineReader(path);
+  let note = "";
+  let bodyEnd = 0; // behind the empty line inside the note
+  let first = 1;
+  let line = 0;
+  for (const { start, end, offset, kind } of reader.lines()) {
+    if (kind === "torn") return;
+    if (kind === "long" || note.length > noteCharactersMax) return yield { note: "", line: first, end: offset };
+    line += 1;
+    const isEmpty = start === end && note.length > bodyEnd;
+    if (isEmpty && bodyEnd > 0) {
+      yield { note, line: first, end: offset + 1 };
+      note = "";
+      bodyEnd = 0;
+      first = line + 1;
+    } else {
+      note += `${reader.buffer.toString("utf8", start, end)}\n`;
+      if (isEmpty) bodyEnd = note.length;
+    }
   }
-  // Of its characters only the dashes take more than a byte; names are ASCII.
-  return { checkpoints, bytes: start + 2 * (text.slice(0, start).split("\u2014").length - 1) };
 }
 
 /** Bytes at the end of the file that the newest checkpoint is found in: two of the longest. */

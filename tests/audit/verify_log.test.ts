@@ -1,5 +1,6 @@
 /** Everything that changes a log is found, at its line. */
-import { readFile, writeFile } from "node:fs/promises";
+import { Buffer } from "node:buffer";
+import { readFile, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -7,6 +8,7 @@ import type { AuditKey } from "../../actors/audit/checkpoint.ts";
 import { sha256Text } from "../../actors/audit/audit_record.ts";
 import { AuditFinding } from "../../actors/audit/finding.ts";
 import { checkProof, proveRecord, type RecordProof, type WantedRecord } from "../../actors/audit/prove_record.ts";
+import { type FoundCheckpoints, readCheckpoints } from "../../actors/audit/read_checkpoints.ts";
 import { readVerifierKey, type VerifiedLog, verifyLog } from "../../actors/audit/verify_log.ts";
 import { logStart, openTestLog, recordRefusals, withLogFolder, writeCovered } from "../support/audit_logs.ts";
 
@@ -176,6 +178,34 @@ test("bug: a folder that holds no log was in order, with no record", () =>
       assert.match(finding!.message, "no record");
     }
     assert.is(findingOf(verifyLog(join(dir, "audit"), key)), undefined);
+  }));
+
+test("whole checkpoints are read, an incomplete one behind them is passed over, and what no checkpoint can be is found", () =>
+  withLogFolder(async (dir) => {
+    const key = await makeLog(dir);
+    const path = join(dir, "audit.checkpoints");
+    const notes = await readFile(path);
+    const tails = ["", "\n", "\n\n", "acme", "acme.example\n61\n", "acme.example\n61\n\n\u2014", "\n\na\n"];
+    for (const tail of tails) {
+      await writeFile(path, Buffer.concat([notes, Buffer.from(tail)]));
+      const { checkpoints, bytes } = readCheckpoints(path, key) as FoundCheckpoints;
+      assert.equal([checkpoints.map(({ line }) => line), bytes], [[1, 7, 13], notes.length], JSON.stringify(tail));
+    }
+    for (const tail of ["a\n\nb\n\n", "\n\n\n\n", "\na\n\n\n\n", "a\n".repeat(8_192), "\0".repeat(20_000)]) {
+      await writeFile(path, Buffer.concat([notes, Buffer.from(tail)]));
+      const { code, line } = readCheckpoints(path, key) as AuditFinding;
+      assert.equal([code, line], ["checkpoint-malformed", 19], JSON.stringify(tail.slice(0, 20)));
+    }
+  }));
+
+test("bug: checkpoints that take 512 MiB could not be read: they were made one text", () =>
+  withLogFolder(async (dir) => {
+    const key = await makeLog(dir);
+    const path = join(dir, "audit.checkpoints");
+    const notes = await readFile(path);
+    await truncate(path, 2 ** 29 + notes.length); // a hole: it takes no room
+    const { code, line } = readCheckpoints(path, key) as AuditFinding;
+    assert.equal([code, line], ["checkpoint-malformed", 19]);
   }));
 
 test.run();
