@@ -36,6 +36,7 @@ export class AuditLog {
   #signing: Promise<void> = Promise.resolve();
   /** The state with all records that are on disk. */
   #written: LogState | undefined;
+  /** What is being written, and is not known to be on disk. */
   #inFlight: readonly Chunk[] = [];
   #cutDue: { readonly segment: number; readonly end: number } | undefined;
   #lost = 0;
@@ -138,6 +139,7 @@ export class AuditLog {
       throw this.#unwritable(error);
     }
     this.#chain.take();
+    this.#inFlight = [];
   }
 
   /** Tries to remove at once what may have been written of records that were taken back; else the next write does. */
@@ -190,7 +192,8 @@ export class AuditLog {
       this.#cut();
       await writeChunks(this.dir, taken);
     } catch (error) {
-      this.#chain.putBack(taken);
+      // Not what recordNow() has written meanwhile: records behind it would be joined to it, and written over others.
+      this.#chain.putBack(this.#inFlight);
       throw this.#unwritable(error);
     } finally {
       this.#inFlight = [];

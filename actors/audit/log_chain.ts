@@ -117,7 +117,7 @@ export class LogChain {
     this.#last = sha256Text(line);
     this.#ts = ts;
     let chunk = this.#chunks.at(-1);
-    if (chunk === undefined || chunk.segment !== this.#segment) {
+    if (chunk?.segment !== this.#segment || chunk.offset + chunk.bytes !== this.#offset) {
       chunk = { segment: this.#segment, offset: this.#offset, lines: [], bytes: 0 };
       this.#chunks.push(chunk);
     }

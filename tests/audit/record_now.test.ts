@@ -1,0 +1,56 @@
+/** Records that are on disk before the act that they are about: together with writes in the background, and where the disk fails. */
+import { mkdirSync, readFileSync, renameSync, rmdirSync } from "node:fs";
+import { join } from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { AuditKey } from "../../actors/audit/checkpoint.ts";
+import { LogChain } from "../../actors/audit/log_chain.ts";
+import { LogUnusable } from "../../actors/audit/log_unusable.ts";
+import { readVerifierKey, type VerifiedLog, verifyLog } from "../../actors/audit/verify_log.ts";
+import { logNode, logStart, openTestLog, recordRefusals, withLogFolder, writeCovered } from "../support/audit_logs.ts";
+
+const test = suite("AuditLog.recordNow");
+const file = "audit-000000000000.jsonl";
+const now = new Date(logStart);
+const issued = [{ type: "certificate.issued", outcome: "done" }];
+
+const verified = (dir: string) => verifyLog(dir, readVerifierKey(dir) as AuditKey) as VerifiedLog;
+const typesIn = (dir: string, name: string = file) =>
+  readFileSync(join(dir, name), "utf8").trimEnd().split("\n").map((line) => JSON.parse(line).type);
+const isUnusable = (error: unknown) => error instanceof LogUnusable;
+
+test("bug: a record was written over an act that was recorded while the write before failed", () =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    await writeCovered(log, now);
+    recordRefusals(log, 1);
+    const path = join(dir, file);
+    renameSync(path, `${path}.kept`);
+    mkdirSync(path);
+    const written = log.write().catch((error: unknown) => error);
+    for (let turns = 0; turns < 10; turns++) await null;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200); // it fails, and the log does not know yet
+    rmdirSync(path);
+    renameSync(`${path}.kept`, path);
+    log.recordNow(issued, now);
+    assert.ok(isUnusable(await written));
+    recordRefusals(log, 1);
+    await writeCovered(log, now);
+    assert.equal(typesIn(dir).slice(1), ["refusal", "certificate.issued", "refusal"]);
+    assert.is(verified(dir).covered, 4);
+  }));
+
+test("a record is joined to those that wait only where it follows them", () => {
+  const chain = LogChain.begin(logNode, { random: "", key: "", at: now });
+  const first = chain.take();
+  const append = () => chain.append({ type: "a", outcome: "done" }, now);
+  append();
+  const [second] = chain.take();
+  chain.putBack(first);
+  append();
+  append();
+  const end = second!.offset + second!.bytes;
+  assert.equal(chain.peek().map(({ offset, lines }) => [offset, lines.length]), [[0, 2], [end, 4]]);
+});
+
+test.run();
