@@ -237,7 +237,7 @@ export const auditMachine = auditing.createMachine({
       // What is written a second time is the same.
       on: {
         "audit.close": {},
-        "effect.done.finish": [{ guard: "isWaiting", target: "closing", reenter: true }, { target: "closed" }],
+        "effect.done.finish": [{ guard: "isUncovered", target: "closing", reenter: true }, { target: "closed" }],
         "effect.failed.finish": { target: "closed", actions: { type: "fail", params: failure } },
       },
       invoke: { src: "finish", input: ({ context }) => context },

@@ -46,7 +46,7 @@ export class AuditLog {
   #coveredAt: number;
   #isClosed = false;
 
-  /** @param onWaiting Called when a record waits for the disk and none did before. */
+  /** @param onWaiting Called when a record waits for the disk and none did before, and when records of an act wait for a checkpoint. */
   constructor(
     dir: string,
     opened: OpenedLog,
@@ -140,6 +140,8 @@ export class AuditLog {
     }
     this.#chain.take();
     this.#inFlight = [];
+    this.#written = this.#chain.state;
+    this.#onWaiting();
   }
 
   /** Tries to remove at once what may have been written of records that were taken back; else the next write does. */
@@ -198,7 +200,8 @@ export class AuditLog {
     } finally {
       this.#inFlight = [];
     }
-    this.#written = state;
+    // recordNow() may have written more meanwhile.
+    if (state.edge.size > (this.#written?.edge.size ?? 0)) this.#written = state;
   }
 
   async #cover(at: Date): Promise<void> {

@@ -220,4 +220,38 @@ test("bug: a clock that jumped ahead once removed the history", () =>
     assert.is(verified(dir).covered, verified(dir).records);
   }));
 
+test("bug: an act that was recorded while the last checkpoint was signed was in none", () =>
+  withLogFolder(async (dir) => {
+    const signer = fileSigner((await makeSigningKey()).keyPem);
+    const signing = Promise.withResolvers<void>();
+    let signs = 0;
+    const sign = async (data: Uint8Array) => {
+      signs += 1;
+      await signing.promise;
+      return await signer.sign(data);
+    };
+    const log = start(dir, Date.now, { ...signer, sign });
+    await log.opened();
+    log.close();
+    await until("the last checkpoint is being signed", () => signs > 0, 20_000);
+    log.inbox.recordNow([event]);
+    signing.resolve();
+    await log.end();
+    assert.equal([verified(dir).records, verified(dir).covered], [2, 2]);
+  }));
+
+test("bug: acts alone were in no checkpoint", () =>
+  withLogFolder(async (dir) => {
+    let now = logStart;
+    const log = start(dir, () => now);
+    await log.opened();
+    await until("it is written", () => log.isResting(), 20_000);
+    for (const day of [1, 40]) {
+      now = logStart + day * dayMs;
+      log.inbox.recordNow([event]);
+      await until("it is covered", () => verified(dir).covered === log.inbox.log?.size, 5_000);
+    }
+    await log.end();
+  }));
+
 test.run();

@@ -1,15 +1,16 @@
-/** Records that are on disk before the act that they are about: together with writes in the background, and where the disk fails. */
+/** Records that are written at once, with others that are written in the background, and where the disk fails. */
 import { mkdirSync, readFileSync, renameSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { checkpointMs } from "../../actors/audit/audit_log.ts";
 import type { AuditKey } from "../../actors/audit/checkpoint.ts";
 import { LogChain } from "../../actors/audit/log_chain.ts";
 import { LogUnusable } from "../../actors/audit/log_unusable.ts";
 import { readVerifierKey, type VerifiedLog, verifyLog } from "../../actors/audit/verify_log.ts";
 import { logNode, logStart, openTestLog, recordRefusals, withLogFolder, writeCovered } from "../support/audit_logs.ts";
 
-const test = suite("AuditLog.recordNow");
+const test = suite("Writes in the background and at once");
 const file = "audit-000000000000.jsonl";
 const now = new Date(logStart);
 const issued = [{ type: "certificate.issued", outcome: "done" }];
@@ -52,5 +53,27 @@ test("a record is joined to those that wait only where it follows them", () => {
   const end = second!.offset + second!.bytes;
   assert.equal(chain.peek().map(({ offset, lines }) => [offset, lines.length]), [[0, 2], [end, 4]]);
 });
+
+test("bug: acts alone were in no checkpoint until the log ended", () =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    await writeCovered(log, now);
+    log.recordNow(issued, now);
+    log.recordNow(issued, now);
+    assert.ok(log.isDue(new Date(logStart + checkpointMs)));
+    await log.cover(now);
+    assert.is(verified(dir).covered, 3);
+  }));
+
+test("an act during a write in the background is in the next checkpoint", () =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    const written = log.write();
+    await null;
+    log.recordNow(issued, now);
+    await written;
+    await log.cover(now);
+    assert.is(verified(dir).covered, 2);
+  }));
 
 test.run();
