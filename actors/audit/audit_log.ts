@@ -11,7 +11,7 @@ import type { AuditEvent } from "./audit_record.ts";
 import { type AuditKey, signCheckpoint, type SignedHead } from "./checkpoint.ts";
 import type { Chunk, LogChain } from "./log_chain.ts";
 import { writeEdge } from "./log_edge.ts";
-import { cutAfter, removeSegment, writeChunks, writeChunksNow, writeSynced } from "./log_files.ts";
+import { removeTakenBack, type TakenBack, writeChunks, writeChunksNow, writeSynced } from "./log_files.ts";
 import { LogUnusable } from "./log_unusable.ts";
 import type { OpenedLog } from "./open_log.ts";
 import { checkpointsPath } from "./segments.ts";
@@ -38,7 +38,7 @@ export class AuditLog {
   #written: LogState | undefined;
   /** What is being written, and is not known to be on disk. */
   #inFlight: readonly Chunk[] = [];
-  #cutDue: { readonly segment: number; readonly end: number } | undefined;
+  #takenBack: TakenBack | undefined;
   #lost = 0;
   #lostInAll = 0;
   #noteBytes: number;
@@ -129,13 +129,14 @@ export class AuditLog {
     const mark = this.#chain.mark();
     for (const event of events) this.#chain.append(event, at);
     try {
-      this.#cut();
+      this.#clean();
       writeChunksNow(this.dir, [...this.#inFlight, ...this.#chain.peek()]);
     } catch (error) {
       const { segment } = this.#chain.state;
       this.#chain.goBack(mark);
-      this.#cutDue ??= { segment: mark.segment, end: mark.offset };
-      this.#clean(mark.segment, segment);
+      const begun = segment === mark.segment ? undefined : segment;
+      this.#takenBack ??= { segment: mark.segment, end: mark.offset, begun };
+      this.#tryClean();
       throw this.#unwritable(error);
     }
     this.#chain.take();
@@ -145,19 +146,18 @@ export class AuditLog {
   }
 
   /** Tries to remove at once what may have been written of records that were taken back; else the next write does. */
-  #clean(kept: number, begun: number): void {
+  #tryClean(): void {
     try {
-      if (begun !== kept) removeSegment(this.dir, begun);
-      this.#cut();
+      this.#clean();
     } catch {
-      // The disk is away: `#cutDue` stays.
+      // The disk is away: `#takenBack` stays.
     }
   }
 
-  #cut(): void {
-    if (this.#cutDue === undefined) return;
-    cutAfter(this.dir, this.#cutDue);
-    this.#cutDue = undefined;
+  #clean(): void {
+    if (this.#takenBack === undefined) return;
+    removeTakenBack(this.dir, this.#takenBack);
+    this.#takenBack = undefined;
   }
 
   /** Writes what waits. Rejects with {@linkcode LogUnusable}; what was not written waits on. */
@@ -191,7 +191,7 @@ export class AuditLog {
     const taken = this.#chain.take();
     this.#inFlight = taken;
     try {
-      this.#cut();
+      this.#clean();
       await writeChunks(this.dir, taken);
     } catch (error) {
       // Not what recordNow() has written meanwhile: records behind it would be joined to it, and written over others.

@@ -10,11 +10,11 @@ import {
   closeSync,
   constants,
   fdatasyncSync,
-  fstatSync,
   fsyncSync,
   ftruncateSync,
   openSync,
   rmSync,
+  statSync,
   writeSync,
 } from "node:fs";
 import { open } from "node:fs/promises";
@@ -67,21 +67,30 @@ export async function writeSynced(path: string, bytes: Uint8Array, offset: numbe
   }
 }
 
-/** Cuts off what stands behind the end of the log: an incomplete line, or records that were taken back. Throws the system's error. */
-export function cutAfter(dir: string, { segment, end }: { readonly segment: number; readonly end: number }): void {
+/** What may have been written of records that were taken back. */
+export interface TakenBack {
+  /** The segment that the log goes on in. */
+  readonly segment: number;
+  /** Where the log ends in it. */
+  readonly end: number;
+  /** The segment that began with them. */
+  readonly begun: number | undefined;
+}
+
+/** Removes records that were taken back. Throws the system's error. */
+export function removeTakenBack(dir: string, { segment, end, begun }: TakenBack): void {
+  if (begun !== undefined) rmSync(pathOf(dir, begun), { force: true });
   cutFile(pathOf(dir, segment), end);
+  // A folder that is away must not look clean.
+  syncFolderNow(dir);
 }
 
-/** Removes a segment that holds nothing but records that were taken back. */
-export function removeSegment(dir: string, segment: number): void {
-  rmSync(pathOf(dir, segment), { force: true });
-}
-
-/** Cuts a file to a length. Throws the system's error. */
+/** Cuts a file to a length, where there is one. Throws the system's error. */
 export function cutFile(path: string, length: number): void {
-  const file = openSync(path, flags, mode);
+  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  if (size <= length) return;
+  const file = openSync(path, constants.O_WRONLY);
   try {
-    if (fstatSync(file).size <= length) return;
     ftruncateSync(file, length);
     fsyncSync(file);
   } finally {
