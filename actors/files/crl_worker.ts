@@ -170,9 +170,9 @@ function writeAside(path: string, content: Uint8Array, before: string): string |
   }
 }
 
-/** As `signatureOf` of `read_whole.ts`. */
+/** As `signatureOf` of `read_whole.ts`: from integers, of which a time is rounded down. */
 function signatureOf(path: string): string {
-  const look = statSync(path, { throwIfNoEntry: false });
+  const look = statSync(path, { bigint: true, throwIfNoEntry: false });
   if (look === undefined) return "NotFound";
   const { dev, ino, size, mtime, mode } = look;
   return `${dev}/${ino}/${size}/${mtime.getTime()}/${mode}`;
