@@ -54,7 +54,7 @@ export function castTensors<E, W>(
           const values = widen(bytes, was, scratch.values(0));
           yield* checkFinite(tensor.name, values);
           const cast = was === is ? bytes : narrow(values, is, scratch.bytes(1).buffer);
-          yield* checkHeld(tensor.name, { values, is, cast: widen(cast, is, scratch.values(1)) });
+          if (was !== is) yield* checkHeld(tensor.name, { values, is, cast: widen(cast, is, scratch.values(1)) });
           yield* write(cast);
         }
       }

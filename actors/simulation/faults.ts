@@ -12,9 +12,9 @@ import type { Checker } from "./checker.ts";
 import { type ExecutorHabit, handSteps } from "./executor.ts";
 import { Hostile } from "./hostile.ts";
 import { MomentWatch } from "./moments.ts";
-import { drainMs, NewCertificates } from "./new_certificates.ts";
+import { copyMaxMs, drainMs, NewCertificates } from "./new_certificates.ts";
 import type { SimulatedNode } from "./node.ts";
-import { nodePaths } from "./node_config.ts";
+import { copyAgainMs, nodePaths } from "./node_config.ts";
 import type { Oracle } from "./oracle.ts";
 import type { Partner } from "./partner_domain.ts";
 import { PublishedLists } from "./published_lists.ts";
@@ -349,6 +349,8 @@ export class Trouble {
     this.#init.sim.after(forMs, () => {
       node.disk.full = false;
       this.#lists.putNewest(node);
+      // A process that found half of a new pair has ended: the other half found no room.
+      this.#init.sim.after(2 * copyAgainMs + copyMaxMs, () => this.start(node));
     });
   }
 

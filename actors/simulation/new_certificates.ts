@@ -11,9 +11,10 @@ import type { Simulation } from "./simulation.ts";
 
 /** A node that was told to stop is started again after this, at least, in milliseconds. */
 export const drainMs = 12_000;
-/** New certificates reach one node after another, so long apart at least; key and certificate, at most. In milliseconds. */
+/** New certificates reach one node after another, so long apart at least, in milliseconds. */
 const waveMinMs = 150;
-const copyMaxMs = 2_500;
+/** The longest time between key and certificate, in milliseconds. */
+export const copyMaxMs = 2_500;
 
 /** What new certificates are distributed with. */
 export interface NewCertificatesInit {

@@ -34,7 +34,8 @@ import type { ExecutorWatch } from "./executor_watch.ts";
 import { valueOf } from "./knobs.ts";
 import { drawnKeys, giveMember, memberEnrolment, memberExchange } from "./membership/member_machines.ts";
 import { NodeClock } from "./node_clock.ts";
-import { nodeConfig, type NodeOptions, nodePaths, type NodeRole } from "./node_config.ts";
+import { copyAgainMs, nodeConfig, type NodeOptions, nodePaths, type NodeRole } from "./node_config.ts";
+import { rolesOf } from "./role_actors.ts";
 import { randomOf } from "../runtime/random.ts";
 import { ruleFileOf, simulatedRuleSource } from "./rule_file.ts";
 import { giveKnobs, turnedIdentity, turnedTrustStore, turnJob, turnWorker, withInput } from "./turned_machines.ts";
@@ -153,10 +154,16 @@ export class SimulatedNode {
   /** An operator replaces the pair, the key first: two files, copied by hand. */
   replaceCredential(next: Credential, betweenMs = 0): void {
     this.credentials.push(next);
-    this.disk.put(nodePaths.key, next.keyPem, 0o600);
-    const put = () => void this.disk.put(nodePaths.cert, next.chainPem, 0o644);
-    if (betweenMs > 0) this.#world.time.schedule(betweenMs, put);
-    else put();
+    this.#copy(nodePaths.key, next.keyPem, 0o600, () => {
+      const put = () => this.#copy(nodePaths.cert, next.chainPem, 0o644, () => {});
+      betweenMs > 0 ? this.#world.time.schedule(betweenMs, put) : put();
+    });
+  }
+
+  /** Its operator copies a file, again where there was no room. */
+  #copy(path: string, content: string, mode: number, then: () => void): void {
+    if (this.disk.put(path, content, mode)) return then();
+    this.#world.time.schedule(copyAgainMs, () => this.#copy(path, content, mode, then));
   }
 
   /** Its operator writes rules. Returns whether there was room. */
@@ -385,13 +392,6 @@ export class SimulatedNode {
   drain(): void {
     this.#process?.root.send({ type: "drain", reason: "SIGTERM" });
   }
-}
-
-/** The roles among a node's actors. */
-function rolesOf(children: Readonly<Record<string, AnyActorRef | undefined>>): readonly AnyActorRef[] {
-  return Object.entries(children).flatMap(([name, actor]) =>
-    actor !== undefined && (name === "role" || name.startsWith("role/")) ? [actor] : []
-  );
 }
 
 /** Adds a session, and drops those that have ended: of keys that were replaced. */

@@ -69,6 +69,9 @@ export interface ProcessWeb {
   readonly get: HttpGet;
 }
 
+/** An operator whose copy of a file found no room copies it again after this, in milliseconds. */
+export const copyAgainMs = 1_000;
+
 /** Where a node's files lie. */
 export const nodePaths = {
   cert: "/etc/hypha/cert.pem",

@@ -72,7 +72,7 @@ async function fewerTrainings(scenario: Scenario, fails: Fails): Promise<Scenari
 /** Workers that no event names. */
 async function fewerNodes(scenario: Scenario, fails: Fails): Promise<Scenario> {
   const { nodes, events } = scenario;
-  const targets = new Set(events.flatMap(({ target, other }) => other === undefined ? [target] : [target, other]));
+  const targets = new Set(events.flatMap(({ target, other, seenAt }) => [target, other ?? target, seenAt ?? target]));
   const spare = nodes.filter(({ role, name }) => role === "worker" && !targets.has(name));
   const only = (kept: readonly unknown[]) => ({
     ...scenario,

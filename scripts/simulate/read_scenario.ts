@@ -42,6 +42,8 @@ function problemOf(read: unknown): string | undefined {
   if (event !== undefined) return `event ${JSON.stringify(event)} has no known kind, time or target`;
   const aimed = events.find(({ when }) => when !== undefined && !(allMoments as readonly unknown[]).includes(when));
   if (aimed !== undefined) return `there is no moment ${String(aimed["when"])}`;
+  const seen = events.find(({ seenAt }) => seenAt !== undefined && !nodes.some(({ name }) => name === seenAt));
+  if (seen !== undefined) return `there is no node ${String(seen["seenAt"])} whose moment an event waits for`;
   const knob = Object.keys(isRecord(knobs) ? knobs : { [String(knobs)]: 0 }).find((name) =>
     !(knobNames as readonly string[]).includes(name)
   );

@@ -288,6 +288,7 @@ once("seeds that failed once violate no invariant", async () => {
       34_001_817,
       34_002_194,
       35_000_334,
+      38_300_879,
     ]
   ) {
     await runSeeds(seed, 1);

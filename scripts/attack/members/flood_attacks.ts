@@ -50,7 +50,7 @@ export const floodAttacks: readonly MemberAttack[] = Object.entries(floods).map(
   run: (means) => flood(means, [kind], { connections: 1, forMs: means.pick(floodMs.quick, floodMs.full) }),
 }));
 
-/** With these in the storm one piece of the gateway's work takes 60 to 70 ms of processor time, 50 are allowed: why is open. */
+/** With these in the storm one piece of the gateway's work takes 60 to 70 ms of processor time, of 50 that are allowed. The cause is not known. */
 const alone: ReadonlySet<string> = new Set(["stray-frames"]);
 
 /** One member, everything at once, as fast as it can, over all the connections that it may have. */

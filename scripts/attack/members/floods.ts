@@ -38,7 +38,6 @@ const strayFrames: Flood = async (connection, forMs) => {
   let sent = 0;
   const fate = await openStream(connection, foreignProtocols.ping).catch(() => undefined);
   if (fate === undefined) return sent; // other floods have all streams
-
   const frames = function* () {
     for (const each = frameOfNoStream(); going(connection, end); sent++) yield each;
   };

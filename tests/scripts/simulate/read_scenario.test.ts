@@ -36,6 +36,7 @@ const wrong: readonly [name: string, text: string, reason: RegExp][] = [
   ["an unknown kind", JSON.stringify({ ...scenario, events: [{ ...event, kind: "rain" }] }), /no known kind/],
   ["an unknown target", JSON.stringify({ ...scenario, events: [{ ...event, target: "x" }] }), /no known kind/],
   ["an unknown moment", JSON.stringify({ ...scenario, events: [{ ...event, when: "noon" }] }), /no moment noon/],
+  ["a moment of an unknown node", JSON.stringify({ ...scenario, events: [{ ...event, seenAt: "x" }] }), /no node x/],
   ["an unknown knob", JSON.stringify({ ...scenario, knobs: { volume: 11 } }), /no knob volume/],
 ];
 for (const [name, text, reason] of wrong) {
