@@ -123,6 +123,10 @@ export class HostilePeer implements WireListener {
     return 0;
   }
   refund(): void {}
+  inTurn(_peer: string, _owner: object, _us: number, task: () => void): void {
+    task();
+  }
+  giveUp(): void {}
   permits(): boolean {
     return true;
   }

@@ -62,6 +62,11 @@ export class NotingListener extends ConnectionTable implements WireListener {
   refund(peer: PeerText, us: number): void {
     this.charge(peer, -us);
   }
+  inTurn(peer: PeerText, _owner: object, us: number, task: () => void): void {
+    this.charge(peer, us);
+    task();
+  }
+  giveUp(): void {}
   /** Acts that peers may not do. */
   readonly denied = new Set<ServiceAct>();
   /** Acts that were asked about, each with the peer. */

@@ -57,6 +57,8 @@ export function wireListener(
     stream,
     charge: (peer, us) => costs.work.charge(peer, us),
     refund: (peer, us) => costs.work.refund(peer, us),
+    inTurn: (peer, owner, us, task) => costs.work.run(peer, owner, us, task),
+    giveUp: (peer, owner) => costs.work.leave(peer, owner),
     permits: (connection, act) => gateways.permits(connection, act),
     // Nodes of the existing network serve it whatever their role, and hand gossip on: their certificates name none.
     mayServeDht: (peer) =>

@@ -186,6 +186,13 @@ export interface WireListener extends ConnectionListener {
   /** What was charged is given back: no member pays for the octets of circuits. */
   refund(peer: PeerText, us: number): void;
   /**
+   * Charges work of a service that the wire itself provides and does it: at once where the peer can afford it and the turn has
+   * room, else later. `owner` has one piece of work at a time.
+   */
+  inTurn(peer: PeerText, owner: object, us: number, task: () => void): void;
+  /** Gives an owner's work up, if it still waits. */
+  giveUp(peer: PeerText, owner: object): void;
+  /**
    * Whether the peer of a connection may use a service that the wire itself provides. Asked for each stream (or what stands for
    * one) that a peer opens, before its first byte is read. False: the wire resets it.
    */

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { setImmediate } from "node:timers";
 import { priceOf } from "../core/prices.ts";
 import type { PeerText } from "../port.ts";
 import { muxerProtocol } from "./early_muxer.ts";
@@ -40,7 +41,7 @@ export const defaultFrameLimits: FrameLimits = {
   burstUs: 25_000,
   frameBytesMax: 16 * 1_048_576,
 };
-/** What is handed on before other work gets its turn, in microseconds. */
+/** What all connections of one peer hand on in one turn of the event loop, in microseconds. One frame may overdraw it. */
 export const frameSliceUs = 4_000;
 /**
  * Data from which on a frame costs what its bytes cost. On an open stream that this side opened it costs nothing: this side asked for it,
@@ -53,34 +54,62 @@ export const negotiationLinesMax = 16;
 const headerBytes = 12;
 const frameTypes = { data: 0, ping: 2 } as const;
 const synFlag = 1;
+/** FIN and RST. */
+const endFlags = 4 | 8;
+/** Streams without data yet that are remembered; above it, the first ones are forgotten. The multiplexer has no more by default. */
+export const silentStreamsMax = 1_000;
 const muxer = `${muxerProtocol}\n`;
 
 /** Charges a peer, for all that it costs beside its frames too; returns how long to wait, in milliseconds. */
 export type ChargesPeer = (peer: PeerText, us: number) => number;
+
+/** Calls a task in the next turn of the event loop. */
+export type InNextTurn = (task: () => void) => void;
+const inNextImmediate: InNextTurn = (task) => void setImmediate(task);
+
+/** What frames cost. */
+export interface FrameCost {
+  readonly us: number;
+  /** What bulk data costs beside: it counts with all that the peer costs, not with its frames. */
+  readonly bulkUs: number;
+  /** What they cost this turn of the event loop: `us`, `bulkUs`, and what the peer is charged for elsewhere. */
+  readonly turnUs: number;
+}
 
 /** The budget of one peer. It may be overdrawn by one slice. */
 export class FrameBudget {
   /** What may be spent. */
   readonly limits: FrameLimits;
   readonly #charge: ((us: number) => number) | undefined;
+  readonly #inNextTurn: InNextTurn;
+  readonly #isNextTurn = () => {
+    this.#turnUs = 0;
+  };
+  #turnUs = 0;
   #leftUs: number;
   #at: number | undefined;
   /** Connections that share it. */
   holders = 0;
 
   /** Nothing is spent yet. */
-  constructor(limits: FrameLimits, charge?: (us: number) => number) {
+  constructor(limits: FrameLimits, charge?: (us: number) => number, inNextTurn: InNextTurn = inNextImmediate) {
     this.limits = limits;
+    this.#inNextTurn = inNextTurn;
     this.#charge = charge;
     this.#leftUs = limits.burstUs;
   }
 
-  /**
-   * Takes so much. `now` in milliseconds; a clock that goes back refills nothing.
-   *
-   * @param bulkUs What bulk data costs beside: it counts with all that the peer costs, not with its frames.
-   */
-  spend(us: number, now: number, bulkUs = 0): void {
+  /** What may be handed on in this turn of the event loop, in microseconds; 0 or less: nothing. */
+  get turnLeftUs(): number {
+    return frameSliceUs - this.#turnUs;
+  }
+
+  /** Takes so much. `now` in milliseconds; a clock that goes back refills nothing. */
+  spend({ us, bulkUs, turnUs }: FrameCost, now: number): void {
+    if (turnUs > 0) {
+      if (this.#turnUs === 0) this.#inNextTurn(this.#isNextTurn);
+      this.#turnUs += turnUs;
+    }
     this.#refill(now);
     this.#leftUs -= us;
     if (us + bulkUs > 0) this.#charge?.(us + bulkUs);
@@ -144,8 +173,8 @@ export class FrameBudgets {
 
 /** How far a scan came, or why the connection has to end. */
 export type Scanned =
-  /** Bytes up to `end` may be handed on; they cost `us`, and `bulkUs` for bulk data on all but open streams of this side. */
-  | { readonly end: number; readonly us: number; readonly bulkUs: number }
+  /** Bytes up to `end` may be handed on; `bulkUs` is for bulk data on all but open streams of this side. */
+  | FrameCost & { readonly end: number }
   | { readonly broken: string };
 
 /** Reads the frames of one connection as they go by; keeps no more than a header of them. */
@@ -153,7 +182,11 @@ export class FrameReader {
   readonly #header = new Uint8Array(headerBytes);
   readonly #frameBytesMax: number;
   readonly #isOwn: (stream: number) => boolean;
+  /** Streams that the peer opened, and on which nothing came yet; undefined where there is none: a set for each idle connection is memory. */
+  #silent: Set<number> | undefined;
   #bulkUs = 0;
+  /** What the first data of streams makes this side do: agree on a protocol, and begin to read. */
+  #beginningUs = 0;
   #headerFill = 0;
   /** Bytes of the present frame's data, or of the present line, that are still to come. */
   #body = 0;
@@ -178,14 +211,15 @@ export class FrameReader {
   }
 
   /**
-   * Reads on from `start`, to the end of the bytes or to where they have cost {@linkcode frameSliceUs}. What was scanned is to be
-   * handed on: the next scan goes on behind it.
+   * Reads on from `start`, to the end of the bytes or to where they have cost this turn so much. What was scanned is to be handed
+   * on: the next scan goes on behind it.
    */
-  scan(bytes: Uint8Array, start: number): Scanned {
+  scan(bytes: Uint8Array, start: number, turnLeftUs = frameSliceUs): Scanned {
     let at = start;
     let us = 0;
     this.#bulkUs = 0;
-    while (at < bytes.length && us + this.#bulkUs < frameSliceUs) {
+    this.#beginningUs = 0;
+    while (at < bytes.length && us + this.#bulkUs + this.#beginningUs < turnLeftUs) {
       if (this.#body > 0 && this.#line === undefined) {
         const taken = Math.min(this.#body, bytes.length - at);
         this.#body -= taken;
@@ -205,7 +239,8 @@ export class FrameReader {
       if (typeof cost === "string") return { broken: cost };
       us += cost;
     }
-    return { end: at, us, bulkUs: this.#bulkUs };
+    const bulkUs = this.#bulkUs;
+    return { end: at, us, bulkUs, turnUs: us + bulkUs + this.#beginningUs };
   }
 
   /** A line of multistream-select: a length (shorter than 128 here), and so many bytes. */
@@ -229,13 +264,32 @@ export class FrameReader {
     const length = numberIn(header, 8);
     const opens = (header[3]! & synFlag) !== 0;
     if (type === frameTypes.ping) return frameCosts.ping;
+    const stream = numberIn(header, 4);
+    if (opens) this.#isOpened(stream);
     if (type === frameTypes.data) {
       if (length > this.#frameBytesMax) return `a frame of ${length} bytes`;
       this.#body = length;
-      if (length >= bulkBytes && !this.#isOwn(numberIn(header, 4))) this.#bulkUs += priceOf("bytes", length);
+      if (length > 0 && this.#isSilentNoMore(stream)) this.#beginningUs += priceOf("stream");
+      if (length >= bulkBytes && !this.#isOwn(stream)) this.#bulkUs += priceOf("bytes", length);
       if (!opens && length >= bulkBytes) return 0;
     }
+    if ((header[3]! & endFlags) !== 0) this.#isSilentNoMore(stream);
     return opens ? frameCosts.opening : frameCosts.small;
+  }
+
+  /** Whether it was silent until now. */
+  #isSilentNoMore(stream: number): boolean {
+    const was = this.#silent?.delete(stream) === true;
+    if (was && this.#silent?.size === 0) this.#silent = undefined;
+    return was;
+  }
+
+  #isOpened(stream: number): void {
+    const silent = this.#silent ??= new Set();
+    silent.add(stream);
+    if (silent.size <= silentStreamsMax) return;
+    const [first] = silent;
+    if (first !== undefined) silent.delete(first);
   }
 }
 

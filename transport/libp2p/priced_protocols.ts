@@ -10,14 +10,12 @@ import type { Connection, Stream, StreamHandler } from "@libp2p/interface";
 import type { Uint8ArrayList } from "uint8arraylist";
 import { relayFactor } from "../core/admission.ts";
 import { priceOf, type Work } from "../core/prices.ts";
+import type { WireListener } from "../core/wire.ts";
 import type { PeerText } from "../port.ts";
 import { need, needMethods } from "./moved_internal.ts";
 
 /** Who pays. */
-export interface Payer {
-  charge(peer: PeerText, us: number): number;
-  refund(peer: PeerText, us: number): void;
-}
+export type Payer = Pick<WireListener, "charge" | "refund" | "inTurn" | "giveUp">;
 
 interface Row {
   readonly work: Work;
@@ -68,7 +66,10 @@ interface Watchable {
   send(bytes: Uint8Array | Uint8ArrayList): boolean;
 }
 
-/** Charges each stream of a protocol before its handler takes it. Gossip is charged by its messages (`priced_gossip.ts`). */
+/**
+ * Charges each stream of a protocol before its handler takes it. A handler that signs or verifies takes its stream when it is the
+ * peer's turn: a member may open all its streams with one piece of bytes. Gossip is charged by its messages (`priced_gossip.ts`).
+ */
 export function priced(protocol: string, handler: StreamHandler, payer: Payer): StreamHandler {
   const row = Object.hasOwn(rows, protocol) ? rows[protocol] : undefined;
   return (stream: Stream, connection: Connection) => {
@@ -76,14 +77,38 @@ export function priced(protocol: string, handler: StreamHandler, payer: Payer): 
     const share = row?.by === "relay" ? relayFactor : 1;
     payer.charge(peer, priceOf("stream") / share);
     if (row !== undefined) {
-      payer.charge(peer, priceOf(row.work) / share);
       watch(stream, row, (bytes) => payer.refund(peer, priceOf("bytes", bytes)));
-    } else if (protocol === pingProtocol) {
+      return inItsTurn({ peer, stream, us: priceOf(row.work) / share, payer }, () => handler(stream, connection));
+    }
+    if (protocol === pingProtocol) {
       payer.charge(peer, priceOf("ping"));
       watchPings(stream);
     }
     return handler(stream, connection);
   };
+}
+
+/** Work on a stream, and who pays. */
+interface Turn {
+  readonly peer: PeerText;
+  readonly stream: Stream;
+  readonly us: number;
+  readonly payer: Payer;
+}
+
+/** Resolves when the handler is done. Where the stream ends first, the handler does not take it, and nothing is charged. */
+function inItsTurn({ peer, stream, us, payer }: Turn, take: () => void | Promise<void>): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const endsFirst = () => {
+    payer.giveUp(peer, stream);
+    resolve();
+  };
+  stream.addEventListener("close", endsFirst, { once: true });
+  payer.inTurn(peer, stream, us, () => {
+    stream.removeEventListener("close", endsFirst);
+    resolve((async () => await take())());
+  });
+  return promise;
 }
 
 function watchable(stream: Stream): Stream & Watchable {

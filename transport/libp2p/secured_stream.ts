@@ -114,14 +114,15 @@ export class SecuredStream extends AbstractMessageStream {
     const { budget, reader } = this.#guard!;
     const waitMs = budget.waitMs(this.#now());
     if (waitMs > 0) return this.#hold(bytes, waitMs);
-    const scanned = reader.scan(bytes, 0);
+    const { turnLeftUs } = budget;
+    if (turnLeftUs <= 0) return this.#hold(bytes, 0);
+    const scanned = reader.scan(bytes, 0, turnLeftUs);
     if ("broken" in scanned) {
       this.#onBroken(scanned.broken);
       this.abort(new Error(`the peer's frames cannot be read: ${scanned.broken}`));
       return;
     }
-    const { us, bulkUs } = scanned;
-    if (us + bulkUs > 0) budget.spend(us, this.#now(), bulkUs);
+    if (scanned.turnUs > 0) budget.spend(scanned, this.#now());
     if (scanned.end === bytes.length) return this.onData(bytes);
     this.onData(bytes.subarray(0, scanned.end));
     if (this.status === "open") this.#hold(bytes.subarray(scanned.end), 0);

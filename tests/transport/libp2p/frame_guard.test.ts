@@ -7,10 +7,13 @@ import {
   defaultFrameLimits,
   FrameBudget,
   FrameBudgets,
+  type FrameCost,
   frameCosts,
   FrameReader,
   frameSliceUs,
   negotiationLinesMax,
+  type Scanned,
+  silentStreamsMax,
 } from "../../../transport/libp2p/frame_guard.ts";
 
 const limits = { ...defaultFrameLimits, frameBytesMax: 2_097_152 };
@@ -19,16 +22,18 @@ const negotiation = Buffer.concat([line("/multistream/1.0.0"), line("/yamux/1.0.
 
 function frame(
   type: "data" | "window" | "ping",
-  { syn = false, length = 0, body = new Uint8Array(), stream = 1 } = {},
+  { syn = false, end = 0, length = 0, body = new Uint8Array(), stream = 1 } = {},
 ): Buffer {
   const header = Buffer.alloc(12);
   header.writeUInt8({ data: 0, window: 1, ping: 2 }[type], 1);
-  header.writeUInt16BE(syn ? 1 : 0, 2);
+  header.writeUInt16BE((syn ? 1 : 0) | end, 2);
   header.writeUInt32BE(stream, 4);
   header.writeUInt32BE(length, 8);
   return Buffer.concat([header, body]);
 }
 const data = (bytes: number, syn = false) => frame("data", { syn, length: bytes, body: Buffer.alloc(bytes, 0xff) });
+
+const cost = (us: number, bulkUs = 0): FrameCost => ({ us, bulkUs, turnUs: us + bulkUs });
 
 /** Everything that the bytes cost, scanned to their end. */
 function costOf(bytes: Uint8Array, reader = new FrameReader(limits)): number {
@@ -41,6 +46,11 @@ function costOf(bytes: Uint8Array, reader = new FrameReader(limits)): number {
     cost += scanned.us;
   }
   return cost;
+}
+
+function endOf(scanned: Scanned): number {
+  if ("broken" in scanned) throw new Error(scanned.broken);
+  return scanned.end;
 }
 
 function brokenBy(bytes: Uint8Array): string | undefined {
@@ -144,18 +154,18 @@ test("a scan stops where a slice is used up, and goes on there", () => {
 test("a budget is spent, waited for and filled again, never above its burst", () => {
   const budget = new FrameBudget(limits);
   assert.is(budget.waitMs(0), 0);
-  budget.spend(limits.burstUs, 0);
+  budget.spend(cost(limits.burstUs), 0);
   const wait = budget.waitMs(0);
   assert.ok(wait > 0 && wait <= frameSliceUs / limits.perSecondUs * 1_000, String(wait));
   assert.is(budget.waitMs(wait), 0);
   assert.is(budget.waitMs(3_600_000), 0);
-  budget.spend(limits.burstUs, 3_600_000);
+  budget.spend(cost(limits.burstUs), 3_600_000);
   assert.ok(budget.waitMs(3_600_000) > 0, "an hour fills one burst, not more");
 });
 
 test("a clock that goes back fills nothing", () => {
   const budget = new FrameBudget(limits);
-  budget.spend(limits.burstUs, 1_000_000);
+  budget.spend(cost(limits.burstUs), 1_000_000);
   assert.ok(budget.waitMs(0) > 0);
 });
 
@@ -170,10 +180,10 @@ test("bulk data counts once, in the scan that met it", () => {
 
 test("a wait is as long as the deficit takes, in a spend of a later time too", () => {
   const [budget, deficitMs] = [new FrameBudget(limits), 10_000];
-  budget.spend(limits.burstUs + limits.perSecondUs * deficitMs / 1_000, 0);
+  budget.spend(cost(limits.burstUs + limits.perSecondUs * deficitMs / 1_000), 0);
   const sliceMs = frameSliceUs / limits.perSecondUs * 1_000;
   assert.equal([0, deficitMs, deficitMs + 1].map((now) => budget.waitMs(now)), [deficitMs + sliceMs, sliceMs, 0]);
-  budget.spend(limits.burstUs, 2 * deficitMs);
+  budget.spend(cost(limits.burstUs), 2 * deficitMs);
   assert.is(budget.waitMs(2 * deficitMs), sliceMs, "it was full again before it was spent");
 });
 
@@ -184,20 +194,90 @@ test("a peer is charged for its frames and its bulk data together, and waits for
     return us === 0 ? 7 : 1_000;
   });
   const budget = budgets.hold("a");
-  budget.spend(10, 0, 5);
-  budget.spend(1, 0);
-  budget.spend(0, 0);
-  budget.spend(0, 0, 100_000_000);
+  budget.spend(cost(10, 5), 0);
+  budget.spend(cost(1), 0);
+  budget.spend(cost(0), 0);
+  budget.spend(cost(0, 100_000_000), 0);
   assert.equal(charged, [["a", 15], ["a", 1], ["a", 100_000_000]], "what costs nothing is not charged");
-  budget.spend(limits.burstUs - 12, 0);
+  budget.spend(cost(limits.burstUs - 12), 0);
   assert.is(
     budget.waitMs(0),
     7,
     "of its frames' own budget, which bulk data does not count in, one microsecond is left",
   );
   assert.equal(charged.at(-1), ["a", 0]);
-  budget.spend(1, 0);
+  budget.spend(cost(1), 0);
   assert.is(budget.waitMs(0), frameSliceUs / limits.perSecondUs * 1_000);
+});
+
+test("bug: the first data of each of 300 streams was handed on in one turn: a protocol is agreed on for each", () => {
+  const reader = new FrameReader(limits, { beginsWith: "frames" });
+  const opened = Buffer.concat(Array.from({ length: 300 }, (_, nth) => frame("window", { syn: true, stream: nth })));
+  for (let at = 0; at < opened.length;) at = endOf(reader.scan(opened, at));
+  const first = Buffer.concat(
+    Array.from({ length: 300 }, (_, nth) => frame("data", { length: 1, body: Buffer.alloc(1), stream: nth })),
+  );
+  const scanned = reader.scan(first, 0);
+  assert.ok("us" in scanned);
+  const each = small + priceOf("stream");
+  const frames = Math.ceil(frameSliceUs / each);
+  assert.equal(scanned, { end: 13 * frames - 1, us: frames * small, bulkUs: 0, turnUs: frames * each });
+});
+
+const turnRows: [name: string, frames: Buffer, turnUs: number][] = [
+  [
+    "data behind a window update that opens",
+    Buffer.concat([frame("window", { syn: true }), data(1)]),
+    opening + small + priceOf("stream"),
+  ],
+  ["data that opens", data(1, true), opening + priceOf("stream")],
+  ["bulk data that opens", data(1_024, true), opening + priceOf("stream") + priceOf("bytes", 1_024)],
+  ["the second data of a stream", Buffer.concat([data(1, true), data(1)]), opening + priceOf("stream") + small],
+  ["data on a stream that was not opened", data(1), small],
+  ["data of no bytes", Buffer.concat([frame("window", { syn: true }), data(0)]), opening + small],
+  ...[4, 8].map((end): [string, Buffer, number] => [
+    `data behind an end (${end})`,
+    Buffer.concat([frame("window", { syn: true }), frame("window", { end }), data(1)]),
+    opening + 2 * small,
+  ]),
+];
+for (const [name, frames, turnUs] of turnRows) {
+  test(`${name} costs its turn ${turnUs}`, () => {
+    const scanned = new FrameReader(limits, { beginsWith: "frames" }).scan(frames, 0);
+    assert.is("turnUs" in scanned ? scanned.turnUs : undefined, turnUs);
+  });
+}
+
+test("of streams without data the newest are remembered", () => {
+  const reader = new FrameReader(limits, { beginsWith: "frames" });
+  const opens = (stream: number) => reader.scan(frame("window", { syn: true, stream }), 0);
+  for (let stream = 0; stream <= silentStreamsMax; stream++) opens(stream);
+  const turnUsOf = (stream: number) => {
+    const scanned = reader.scan(frame("data", { length: 1, body: Buffer.alloc(1), stream }), 0);
+    return "turnUs" in scanned ? scanned.turnUs : undefined;
+  };
+  assert.equal([0, 1, silentStreamsMax].map(turnUsOf), [small, small + priceOf("stream"), small + priceOf("stream")]);
+});
+
+test("a scan ends where the turn does", () => {
+  const reader = new FrameReader(limits, { beginsWith: "frames" });
+  const pings = Buffer.concat(Array.from({ length: 10 }, () => frame("ping")));
+  assert.is(endOf(reader.scan(pings, 0, 2 * ping)), 24);
+  assert.is(endOf(reader.scan(pings, 24, 2 * ping + 1)), 60);
+});
+
+test("bug: each connection of a peer, and each piece that arrived, had a turn of its own: they share one", () => {
+  const nextTurn: (() => void)[] = [];
+  const budget = new FrameBudget(limits, undefined, (task) => void nextTurn.push(task));
+  budget.spend({ us: 0, bulkUs: 0, turnUs: 0 }, 0);
+  assert.equal([budget.turnLeftUs, nextTurn.length], [frameSliceUs, 0]);
+  budget.spend({ us: 1, bulkUs: 2, turnUs: 1_000 }, 0);
+  budget.spend({ us: 1, bulkUs: 0, turnUs: frameSliceUs }, 0);
+  assert.equal([budget.turnLeftUs, nextTurn.length], [-1_000, 1]);
+  nextTurn.pop()?.();
+  assert.is(budget.turnLeftUs, frameSliceUs);
+  budget.spend(cost(5), 0);
+  assert.equal([budget.turnLeftUs, nextTurn.length], [frameSliceUs - 5, 1]);
 });
 
 test("connections of one peer share a budget, which goes with the last of them", () => {

@@ -6,12 +6,24 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { relayFactor } from "../../../transport/core/admission.ts";
 import { priceOf } from "../../../transport/core/prices.ts";
-import { pingBytesWaitingMax, priced } from "../../../transport/libp2p/priced_protocols.ts";
+import { defaultWorkLimits, WorkBudgets } from "../../../transport/core/work_budget.ts";
+import { realClock } from "../../../transport/libp2p/real_clock.ts";
+import { type Payer, pingBytesWaitingMax, priced } from "../../../transport/libp2p/priced_protocols.ts";
 
 const test = suite("priced()");
 const ping = "/ipfs/ping/1.0.0";
 const peer = "12D3KooWHXGN9hZByhF27ZwiKUmgXW3bdGwc9PHh9uAkg7F5ZqWT";
 const connection = { remotePeer: peerIdFromString(peer) } as Connection;
+/** Can afford everything at once. */
+const payer = (charge: (us: number) => number): Payer => ({
+  charge: (_, us) => charge(us),
+  refund: () => {},
+  inTurn: (_peer, _owner, us, task) => {
+    charge(us);
+    task();
+  },
+  giveUp: () => {},
+});
 /** Gives back what arrives, as the service does. */
 const echoes: StreamHandler = (stream) => {
   stream.addEventListener("message", ({ data }) => void stream.send(data));
@@ -27,7 +39,7 @@ interface Muxed extends Stream {
 async function fullConnection() {
   const [theirs, ours] = await streamPair({ protocol: ping });
   const charged: number[] = [];
-  priced(ping, echoes, { charge: (_, us) => charged.push(us), refund: () => {} })(ours, connection);
+  priced(ping, echoes, payer((us) => charged.push(us)))(ours, connection);
   const full = ours as Muxed;
   full.onMuxerNeedsDrain();
   let received = 0;
@@ -76,12 +88,70 @@ test("bug: circuits that members opened were charged to their relay in full: a f
   const chargedFor = async (protocol: string) => {
     const [, ours] = await streamPair({ protocol });
     let charged = 0;
-    priced(protocol, () => {}, { charge: (_, us) => charged += us, refund: () => {} })(ours, connection);
+    priced(protocol, () => {}, payer((us) => charged += us))(ours, connection);
     return charged;
   };
   const whole = priceOf("stream") + priceOf("relay");
   assert.is(await chargedFor("/libp2p/circuit/relay/0.2.0/hop"), whole);
   assert.is(await chargedFor("/libp2p/circuit/relay/0.2.0/stop"), whole / relayFactor);
+});
+
+const reservation = "/libp2p/circuit/relay/0.2.0/hop";
+/** Real budgets, and one who pays from them. */
+function realBudgets() {
+  const budgets = new WorkBudgets({ clock: realClock(Date.now), tooExpensive: () => {} });
+  const payer: Payer = {
+    charge: (peer, us) => budgets.charge(peer, us),
+    refund: (peer, us) => budgets.refund(peer, us),
+    inTurn: (peer, owner, us, task) => budgets.run(peer, owner, us, task),
+    giveUp: (peer, owner) => budgets.leave(peer, owner),
+  };
+  return { budgets, payer };
+}
+
+test("bug: streams that a member opened with one piece of bytes were all handled in one turn of the event loop", async () => {
+  const { budgets, payer } = realBudgets();
+  const opened = await Promise.all(Array.from({ length: 20 }, () => streamPair({ protocol: reservation })));
+  let handled = 0;
+  const taken = opened.map(([, ours]) => priced(reservation, () => void handled++, payer)(ours, connection));
+  assert.is(handled, 1, `${handled} of ${opened.length} in the first turn`);
+  await Promise.all(taken);
+  assert.is(handled, opened.length);
+  assert.is(budgets.chargedUs(peer), opened.length * (priceOf("stream") + priceOf("relay")));
+  budgets.stop();
+});
+
+test("a stream that ends before its turn is not handled, and costs what its opening costs", async () => {
+  const { budgets, payer } = realBudgets();
+  budgets.charge(peer, 2 * defaultWorkLimits.burstUs);
+  const before = budgets.chargedUs(peer);
+  const [, ours] = await streamPair({ protocol: reservation });
+  let handled = 0;
+  const taken = priced(reservation, () => void handled++, payer)(ours, connection);
+  assert.is(budgets.counts.waiting, 1);
+  ours.abort(new Error("over"));
+  await taken;
+  assert.equal([handled, budgets.counts.waiting], [0, 0]);
+  assert.is(budgets.chargedUs(peer) - before, priceOf("stream"));
+  budgets.stop();
+});
+
+test("what came on a stream before its turn is handed on, and what its handler throws reaches the caller", async () => {
+  const [theirs, ours] = await streamPair({ protocol: reservation });
+  const turn = Promise.withResolvers<void>();
+  let read = 0;
+  const taken = priced(reservation, async (stream) => {
+    stream.addEventListener("message", ({ data }) => {
+      read += data.byteLength;
+      turn.resolve();
+    });
+    await turn.promise;
+    throw new Error("its own");
+  }, { ...payer(() => 0), inTurn: (_peer, _owner, _us, task) => void setTimeout(task, 50) })(ours, connection);
+  theirs.send(new Uint8Array(40));
+  const failed = await Promise.resolve(taken).then(() => undefined, (error: Error) => error.message);
+  assert.equal([read, failed], [40, "its own"]);
+  theirs.abort(new Error("over"));
 });
 
 test.run();
