@@ -77,11 +77,14 @@ export function verifyLog(
   const { state, torn } = walked;
   const cut = checks.atEnd(records);
   if (cut !== undefined) return cut;
-  if (records === 0) {
-    const detail = "it is missing, or has no record: the folder holds no log";
-    return new AuditFinding({ code: "segment", file: segmentFile(0), line: undefined, detail });
-  }
+  if (records === 0) return noLog();
   const { checkpoints } = read;
   const covered = checkpoints.at(-1)?.size ?? 0;
   return { origin: key.name, records, covered, checkpoints: checkpoints.length, first, last: state?.ts, torn };
+}
+
+/** The folder has no record. */
+export function noLog(): AuditFinding {
+  const detail = "it is missing, or has no record: the folder holds no log";
+  return new AuditFinding({ code: "segment", file: segmentFile(0), line: undefined, detail });
 }

@@ -11,7 +11,7 @@ import { type AuditKey, formatAuditKey, parseAuditKey } from "../audit/checkpoin
 import { AuditFinding } from "../audit/finding.ts";
 import { checkProof, parseProof, proveRecord, type RecordProof, type WantedRecord } from "../audit/prove_record.ts";
 import type { FoundCheckpoint } from "../audit/read_checkpoints.ts";
-import { readVerifierKey, type VerifiedLog, verifyLog } from "../audit/verify_log.ts";
+import { noLog, readVerifierKey, type VerifiedLog, verifyLog } from "../audit/verify_log.ts";
 import { walkSegments } from "../audit/walk_log.ts";
 import { headPath, readHead } from "../witness/head_files.ts";
 import { CertutilError } from "./certutil_error.ts";
@@ -165,7 +165,9 @@ export function showAudit(
     while (true) {
       const { done, value } = segments.next();
       yield* onSegment;
-      if (done === true) return value instanceof AuditFinding ? value : undefined;
+      if (done !== true) continue;
+      if (value instanceof AuditFinding) return value;
+      return value.state === undefined ? noLog() : undefined;
     }
   });
 }

@@ -200,6 +200,16 @@ test("show selects records", () =>
     assert.match(stderr, `${file}:10`);
   }));
 
+test("bug: show of a folder that holds no log printed nothing and was in order", () =>
+  withLog(async (dir, run) => {
+    await mkdir(join(dir, "empty"));
+    const { code, stderr } = await run("show", "-d", "empty");
+    assert.equal([code, stderr.trim()], [
+      1,
+      "hypha-certutil: audit-000000000000.jsonl: it is missing, or has no record: the folder holds no log",
+    ]);
+  }));
+
 test("bug: show gathered the whole log before it printed, and printed nothing of one longer than a text can be", () =>
   withLogFolder(async (dir) => {
     const log = await openTestLog(dir);

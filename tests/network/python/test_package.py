@@ -259,6 +259,18 @@ class JobTest(unittest.TestCase):
         self.assertEqual([*self.folder.glob("update-*")], [])
         self.assertEqual(set(self.world.tokens), {"Bearer secret"})
 
+    def test_bug_the_mean_of_two_numbers_near_the_largest_float_was_infinite_and_ended_the_job_without_a_reason(self) -> None:
+        for _ in self.job.batches(self.rows):
+            self.job.metric("norm", 1e308)
+            self.job.metric("norm", 1.5e308)
+        self.job.push(STEP)
+        self.assertIn('{"metrics": {"round": 5, "metrics": {"norm": 1.25e+308}}}', self.world.heard)
+
+    def test_a_body_that_is_no_json_is_named_and_not_sent(self) -> None:
+        with self.assertRaisesRegex(BridgeFailed, "Cannot post /status/send: .* not JSON compliant"):
+            self.job.bridge.post("/status/send", {"loss": float("inf")})
+        self.assertEqual(self.world.heard, [])
+
     def test_bug_each_slice_stayed_in_the_work_directory(self) -> None:
         self.round()
         self.assertEqual([*self.folder.glob("slice*")], [])

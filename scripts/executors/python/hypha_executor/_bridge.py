@@ -53,12 +53,13 @@ class Bridge:
     def post(self, route: str, body: Any, timeout_s: float = 120.0) -> Any:
         """Posts JSON and returns the JSON answer, None for an empty one. What may pass (no connection, 5xx) is tried
         five times, the wait doubling; a refusal (4xx) is final."""
+        sent = _encode(route, body)
         failed = BridgeFailed(f"Cannot post {route}")
         for attempt in range(ATTEMPTS_MAX):
             if attempt > 0:
                 time.sleep(self._retry_s * 2 ** (attempt - 1))
             try:
-                with contextlib.closing(self._request(route, body, timeout_s)) as connection:
+                with contextlib.closing(self._request(route, sent, timeout_s)) as connection:
                     answer = connection.getresponse()
                     text = answer.read(ANSWER_MAX_BYTES + 1)
                 if answer.length and len(text) <= ANSWER_MAX_BYTES:  # a read of so many bytes does not say that it broke off
@@ -74,9 +75,8 @@ class Bridge:
                 raise BridgeFailed(f"Cannot post {route}: the answer {_short(text)!r} is not JSON", answer.status) from None
         raise failed
 
-    def _request(self, route: str, body: Any, timeout_s: float) -> _Connection:
+    def _request(self, route: str, text: bytes, timeout_s: float) -> _Connection:
         token = {} if self._token is None else {"authorization": f"Bearer {self._token}"}
-        text = json.dumps(body, allow_nan=False).encode()
         connection = _Connection(self._path, timeout_s)
         try:
             connection.request("POST", route, text, {"content-type": "application/json", **token})
@@ -88,13 +88,20 @@ class Bridge:
     def receive(self, resource: Any, take: Callable[[str], T]) -> "Receiving[T]":
         """Opens `/resources/receive`: pushes are accepted when this returns. `take` gets each file's path at once."""
         try:
-            connection = self._request("/resources/receive", {"resource": resource}, QUIET_S)
+            connection = self._request("/resources/receive", _encode("/resources/receive", {"resource": resource}), QUIET_S)
             answer = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             raise BridgeFailed(f"Cannot receive: {type(error).__name__}: {error}") from None
         if answer.status != 200:
             raise BridgeFailed(f"Cannot receive: {answer.status} {_short(answer.read(1000))}", answer.status)
         return Receiving(answer, take)
+
+
+def _encode(route: str, body: Any) -> bytes:
+    try:
+        return json.dumps(body, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise BridgeFailed(f"Cannot post {route}: {error}") from None
 
 
 def _short(text: bytes) -> str:

@@ -138,7 +138,7 @@ class Job:
         with np.errstate(over="ignore"):  # an infinity is refused below
             update = {name: a.astype(np.float32) if a.dtype.kind == "f" and a.itemsize > 4 else a for name, a in update.items()}
         self._check(update)
-        metrics = {name: sum(values) / len(values) for name, values in self._metrics.items()}
+        metrics = {name: math.fsum(value / len(values) for value in values) for name, values in self._metrics.items()}
         self._metrics = {}
         if metrics:
             self._report({"metrics": {"round": self.round, "metrics": metrics}})
