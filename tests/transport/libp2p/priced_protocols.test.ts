@@ -1,11 +1,13 @@
 /** What streams of libp2p's own protocols may bring, on libp2p's own streams. */
+import { Buffer } from "node:buffer";
 import type { Connection, Stream, StreamHandler } from "@libp2p/interface";
 import { peerIdFromString } from "@libp2p/peer-id";
 import { streamPair } from "@libp2p/utils";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { relayFactor } from "../../../transport/core/admission.ts";
-import { priceOf } from "../../../transport/core/prices.ts";
+import { priceOf, type Work } from "../../../transport/core/prices.ts";
+import { prefixLength } from "../../../transport/core/length_prefixed.ts";
 import { defaultWorkLimits, WorkBudgets } from "../../../transport/core/work_budget.ts";
 import { realClock } from "../../../transport/libp2p/real_clock.ts";
 import { type Payer, pingBytesWaitingMax, priced } from "../../../transport/libp2p/priced_protocols.ts";
@@ -152,6 +154,130 @@ test("what came on a stream before its turn is handed on, and what its handler t
   const failed = await Promise.resolve(taken).then(() => undefined, (error: Error) => error.message);
   assert.equal([read, failed], [40, "its own"]);
   theirs.abort(new Error("over"));
+});
+
+// ── How much comes, and what circuits carry ──
+
+const stopProtocol = "/libp2p/circuit/relay/0.2.0/stop";
+const passed = () => new Promise((resolve) => setTimeout(resolve, 20));
+
+/** A stream of a protocol whose handler reads all that comes, and what was charged and given back for it. */
+async function takenStream(protocol: string, { behind = new Uint8Array() }: { readonly behind?: Uint8Array } = {}) {
+  const [theirs, ours] = await streamPair({ protocol });
+  if (behind.length > 0) {
+    theirs.send(behind); // it comes with the negotiation
+    await passed();
+  }
+  let [charged, refunded, read] = [0, 0, 0];
+  const pays: Payer = { ...payer((us) => charged += us), refund: (_, us) => void (refunded += us) };
+  const taken = priced(protocol, (stream) => {
+    stream.addEventListener("message", ({ data }) => read += data.byteLength);
+  }, pays)(ours, connection);
+  const sends = async (bytes: Uint8Array) => {
+    if (ours.status === "open") theirs.send(bytes);
+    await passed();
+  };
+  const counts = () => ({ charged, refunded, read });
+  return { ours, sends, counts, taken, over: () => theirs.abort(new Error("over")) };
+}
+
+const limitRows: [protocol: string, bytesMax: number, work: Work][] = [
+  ["/ipfs/id/1.0.0", 4_096, "identify"],
+  ["/ipfs/id/push/1.0.0", 8_192, "push"],
+  ["/libp2p/dcutr", 65_536, "dcutr"],
+  [reservation, 4_096, "relay"],
+];
+for (const [protocol, bytesMax, work] of limitRows) {
+  test(`${protocol}: ${bytesMax} bytes are taken, in pieces too; one more resets the stream`, async () => {
+    const stream = await takenStream(protocol, { behind: new Uint8Array(100) });
+    await stream.sends(new Uint8Array(bytesMax - 200));
+    await stream.sends(new Uint8Array(100));
+    assert.is(stream.ours.status, "open");
+    assert.equal(stream.counts(), { charged: priceOf("stream") + priceOf(work), refunded: 0, read: bytesMax });
+    await stream.sends(new Uint8Array(1));
+    assert.is.not(stream.ours.status, "open");
+    assert.is(stream.counts().read, bytesMax);
+    stream.over();
+  });
+}
+
+test("gossip is not limited here, and costs a stream", async () => {
+  const stream = await takenStream("/meshsub/1.1.0");
+  await stream.sends(new Uint8Array(100_000));
+  assert.is(stream.ours.status, "open");
+  assert.equal(stream.counts(), { charged: priceOf("stream"), refunded: 0, read: 100_000 });
+  stream.over();
+});
+
+const connects = Uint8Array.of(0x08, 0x01, 0x12, 0x00);
+const stops = Uint8Array.of(0x08, 0x00, 0x12, 0x00);
+const reserves = Uint8Array.of(0x08, 0x00);
+const agrees = prefixLength(Uint8Array.of(0x08, 0x02, 0x22, 0x00, 0x28, 0x64));
+const stopAgrees = prefixLength(Uint8Array.of(0x08, 0x01, 0x20, 0x64));
+/** The same message with a length of two bytes. */
+const longer = (message: Uint8Array) => {
+  const padded = Buffer.concat([message, Buffer.from([0x1a, 0xfd, 0x00]), Buffer.alloc(125)]);
+  return prefixLength(padded);
+};
+
+const circuitRows: [name: string, protocol: string, request: Uint8Array, answer: Uint8Array, isCircuit: boolean][] = [
+  ["a request for a circuit that is agreed to", reservation, prefixLength(connects), agrees, true],
+  ["with a length of two bytes", reservation, longer(connects), agrees, true],
+  ["a refused one", reservation, prefixLength(connects), prefixLength(Uint8Array.of(0x08, 0x02, 0x28, 0xc8)), false],
+  ["one whose answer ends otherwise", reservation, prefixLength(connects), Uint8Array.of(...agrees, 0), false],
+  [
+    "one whose answer has another last field",
+    reservation,
+    prefixLength(connects),
+    prefixLength(Uint8Array.of(0x08, 0x02, 0x30, 0x64)),
+    false,
+  ],
+  ["a reservation", reservation, prefixLength(reserves), agrees, false],
+  ["another type", reservation, prefixLength(Uint8Array.of(0x08, 0x02)), agrees, false],
+  ["another field", reservation, prefixLength(Uint8Array.of(0x10, 0x01)), agrees, false],
+  ["a circuit that a relay brings", stopProtocol, prefixLength(stops), stopAgrees, true],
+  [
+    "one that is refused",
+    stopProtocol,
+    prefixLength(stops),
+    prefixLength(Uint8Array.of(0x08, 0x01, 0x20, 0xc8)),
+    false,
+  ],
+  ["a status from a relay", stopProtocol, prefixLength(Uint8Array.of(0x08, 0x01)), stopAgrees, false],
+  ["identify, which has no circuits", "/ipfs/id/push/1.0.0", prefixLength(connects), agrees, false],
+];
+for (const [name, protocol, request, answer, isCircuit] of circuitRows) {
+  for (const pieces of [1, request.length]) {
+    test(`${name}, in ${pieces === 1 ? "one piece" : "single bytes"}: octets behind it ${isCircuit ? "are given back, without a limit" : "count"}`, async () => {
+      const [first, ...rest] = pieces === 1 ? [request] : Array.from(request, (_, at) => request.subarray(at, at + 1));
+      const stream = await takenStream(protocol, { behind: first! });
+      await Promise.all(rest.map((piece) => stream.sends(piece)));
+      stream.ours.send(answer);
+      const before = stream.counts().refunded;
+      stream.ours.send(Uint8Array.of(1)); // what is sent behind the answer changes nothing
+      await stream.sends(new Uint8Array(50_000));
+      assert.is(before, 0);
+      assert.is(stream.counts().refunded, isCircuit ? priceOf("bytes", 50_000) : 0);
+      assert.is(stream.ours.status === "open", isCircuit);
+      stream.over();
+    });
+  }
+}
+
+test("a handler that has its stream keeps it: the stream's end gives up nothing", async () => {
+  const [theirs, ours] = await streamPair({ protocol: reservation });
+  let givenUp = 0;
+  const done = Promise.withResolvers<void>();
+  const taken = priced(reservation, () => done.promise, { ...payer(() => 0), giveUp: () => void givenUp++ })(
+    ours,
+    connection,
+  );
+  ours.abort(new Error("over"));
+  theirs.abort(new Error("over"));
+  await passed();
+  assert.is(givenUp, 0);
+  done.resolve();
+  await taken;
 });
 
 test.run();
