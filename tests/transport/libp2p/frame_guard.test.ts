@@ -233,6 +233,15 @@ const turnRows: [name: string, frames: Buffer, turnUs: number][] = [
   ["data that opens", data(1, true), opening + priceOf("stream")],
   ["bulk data that opens", data(1_024, true), opening + priceOf("stream") + priceOf("bytes", 1_024)],
   ["the second data of a stream", Buffer.concat([data(1, true), data(1)]), opening + priceOf("stream") + small],
+  [
+    "data on each of two streams",
+    Buffer.concat(
+      [1, 2].map((stream) => frame("window", { syn: true, stream })).concat(
+        [1, 2].map((stream) => frame("data", { length: 1, body: Buffer.alloc(1), stream })),
+      ),
+    ),
+    2 * (opening + small + priceOf("stream")),
+  ],
   ["data on a stream that was not opened", data(1), small],
   ["data of no bytes", Buffer.concat([frame("window", { syn: true }), data(0)]), opening + small],
   ...[4, 8].map((end): [string, Buffer, number] => [

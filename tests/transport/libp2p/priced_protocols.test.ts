@@ -214,15 +214,16 @@ const stops = Uint8Array.of(0x08, 0x00, 0x12, 0x00);
 const reserves = Uint8Array.of(0x08, 0x00);
 const agrees = prefixLength(Uint8Array.of(0x08, 0x02, 0x22, 0x00, 0x28, 0x64));
 const stopAgrees = prefixLength(Uint8Array.of(0x08, 0x01, 0x20, 0x64));
-/** The same message with a length of two bytes. */
-const longer = (message: Uint8Array) => {
-  const padded = Buffer.concat([message, Buffer.from([0x1a, 0xfd, 0x00]), Buffer.alloc(125)]);
-  return prefixLength(padded);
-};
+/** The same message with so many bytes. */
+const longer = (message: Uint8Array, bytes: number) =>
+  prefixLength(
+    Buffer.concat([message, Buffer.from([0x1a, bytes - message.length - 2]), Buffer.alloc(bytes - message.length - 2)]),
+  );
 
 const circuitRows: [name: string, protocol: string, request: Uint8Array, answer: Uint8Array, isCircuit: boolean][] = [
   ["a request for a circuit that is agreed to", reservation, prefixLength(connects), agrees, true],
-  ["with a length of two bytes", reservation, longer(connects), agrees, true],
+  ["one of 127 bytes", reservation, longer(connects, 127), agrees, true],
+  ["one of 128 bytes, which are two of length", reservation, longer(connects, 128), agrees, true],
   ["a refused one", reservation, prefixLength(connects), prefixLength(Uint8Array.of(0x08, 0x02, 0x28, 0xc8)), false],
   ["one whose answer ends otherwise", reservation, prefixLength(connects), Uint8Array.of(...agrees, 0), false],
   [
