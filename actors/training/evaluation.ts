@@ -26,7 +26,7 @@ import { present } from "../runtime/present.ts";
 import type { TransportRef } from "../runtime/role.ts";
 import { readLabel } from "../files/labelled_stream.ts";
 import { pushProtocols, readStreamFile } from "../files/stream_file.ts";
-import type { EvaluatedModel } from "./evaluator.ts";
+import { type EvaluatedModel, EvaluationFailed } from "./evaluator.ts";
 import {
   type KeptParameters,
   loadModel,
@@ -95,17 +95,25 @@ const receive = fromEffect(
         yield* stream.abort("another training or round");
         return undefined;
       }
+      if (label !== undefined && label.round > round) return yield* lostResult(round);
       const bytes = yield* readWhole(stream);
       const tensors = yield* orFail(decodeTensors(bytes));
       return roundMetrics(yield* orFail(loaded.apply(tensors)));
     }).pipe(Effect.onError(() => offered.abort("update not taken"))),
 );
 
-/** Whether a labelled update is the next one of the training. */
+/** Whether a labelled update is one of the training that was not received yet. */
 function isExpected(label: PushLabel, training: TrainingKey | undefined, round: number): boolean {
   return training !== undefined && label.training === training.id && label.scheduler === training.scheduler &&
-    label.run === training.run && label.round === round;
+    label.run === training.run && label.round >= round;
 }
+
+/** An aggregator sends a result once where the scheduler keeps no model. */
+const lostResult = (round: number) =>
+  new EvaluationFailed({
+    detail: `the result of round ${round} did not come, so each later accuracy would be that of another model; ` +
+      "with model.weights or model.keep the scheduler evaluates the parameters that it keeps",
+  });
 
 /** Reads a pushed file to its end. Fails when it is cut off or too large, or does not match its digest. */
 function readWhole(stream: StreamHandle) {
@@ -166,7 +174,7 @@ const evaluation = setup({
     dropStream: assign({ stream: undefined }),
     resetStream: ({ context }, { stream }: { readonly stream: StreamHandle }) =>
       void context.ports.run(stream.abort("the evaluation has ended"), () => {}),
-    /** Undefined: an update of another training or round was not taken, or parameters are gone for newer ones. */
+    /** Undefined: an update of another training or of an earlier round was not taken, or parameters are gone for newer ones. */
     takeRound: enqueueActions((
       { context, enqueue },
       { evaluated, round = context.rounds + 1 }: {

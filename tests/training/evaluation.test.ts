@@ -1,18 +1,24 @@
 /** The evaluation: streams that open after it has ended. Its rounds are tested with the scheduler's machine. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Effect } from "effect";
+import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { handOver } from "../../actors/job/copy.ts";
+import { jobLimits } from "../../actors/job/limits.ts";
+import { encodeTensors } from "../../actors/learning/mod.ts";
 import { type EvaluationInput, evaluationMachine } from "../../actors/training/evaluation.ts";
 import { EvaluationFailed, type MeasuredParameters, type Metrics } from "../../actors/training/evaluator.ts";
 import { digitsEvaluator } from "../../scripts/executors/evaluator.ts";
+import { builtinModel } from "../../scripts/executors/model.ts";
 import { makeFakeWorld, settle, startUnderParent } from "../support/fake_transport.ts";
 import { eventually, streamPair, temporary } from "../support/job_world.ts";
 
 const test = suite("evaluation");
+const training = { scheduler: "12D3KooWA7SQJtmVh49Xoi1t8XGnSEvzWyAQrQN4qYw6RCU5hEj7", id: "t-1", run: 2 };
 
-test("an update's stream that opens after the time limit is reset", async () => {
+/** An evaluation that holds the model itself, because its scheduler keeps none. */
+async function byEvaluator() {
   const folder = temporary();
   const heldOut = join(folder.path, "held_out.csv");
   const rows = readFileSync(new URL("../fixtures/digits.csv", import.meta.url), "utf8").split("\n").slice(0, 20);
@@ -24,8 +30,14 @@ test("an update's stream that opens after the time limit is reset", async () => 
     heldOut,
     model: { repository: "builtin/mlp-64-32-10", revision: "seed-7" },
     evaluator: digitsEvaluator,
+    training,
   });
   await eventually("the held-out rows are read", () => evaluation.state() === "waiting");
+  return { folder, world, evaluation };
+}
+
+test("an update's stream that opens after the time limit is reset", async () => {
+  const { folder, world, evaluation } = await byEvaluator();
   evaluation.send({ type: "update.offered", exchange: "x", peer: "a" });
   const { replyTo } = world.takeOne("stream.accept");
   world.pass(10_000);
@@ -39,7 +51,50 @@ test("an update's stream that opens after the time limit is reset", async () => 
   folder.remove();
 });
 
-const training = { scheduler: "s", id: "t-1", run: 2 };
+test("bug: after a round's result was lost, no later round was evaluated, without a word", async () => {
+  const { folder, world, evaluation } = await byEvaluator();
+  const model = builtinModel("builtin/mlp-64-32-10", "seed-7");
+  assert.ok(Result.isSuccess(model));
+  const bytes = encodeTensors(model.success.parameters);
+  /** Whether the result of this round was acknowledged. */
+  const push = async (round: number) => {
+    const exchange = `x${round}`;
+    evaluation.send({ type: "update.offered", exchange, peer: "agg" });
+    const { replyTo } = world.takeOne("stream.accept");
+    const { near, far } = streamPair({ near: "scheduler", far: "agg" }, "/hypha-tensor-stream/push/2");
+    replyTo.send({ type: "stream.opened", id: exchange, stream: near });
+    const file = {
+      fd: -1,
+      sizeBytes: bytes.length,
+      read: (into: Uint8Array, position: number) =>
+        Effect.sync(() => {
+          const piece = bytes.subarray(position, position + into.length);
+          into.set(piece);
+          return piece.length;
+        }),
+    };
+    const { scheduler, id, run } = training;
+    const label = { scheduler, training: id, run, job: "f4633ad1-6b37-4597-85a6-4e58a2117f5a", round };
+    const limits = { ...jobLimits, acknowledgeMs: 5_000 };
+    const outcome = await Effect.runPromise(Effect.result(handOver(file, far, limits, label)));
+    await settle();
+    return Result.isSuccess(outcome);
+  };
+  assert.ok(await push(1));
+  await eventually("it is evaluated", () => evaluation.state() === "waiting");
+  assert.not.ok(await push(1), "a repeated one changes nothing");
+  await eventually("it waits", () => evaluation.state() === "waiting");
+  assert.not.ok(await push(3));
+  await eventually("it is over", () => evaluation.state() === "broken");
+  evaluation.send({ type: "update.offered", exchange: "x4", peer: "agg" });
+  assert.is(world.takeOne("stream.reject").exchange, "x4");
+  assert.equal(world.reported("round.evaluated").map(({ round }) => round), [1]);
+  assert.equal(evaluation.said.map(({ type }) => type), ["evaluation.ready", "round.evaluated", "evaluation.broken"]);
+  const { reason } = evaluation.said.at(-1) as { readonly reason?: string };
+  assert.match(reason ?? "", /the result of round 2 did not come/);
+  assert.is(world.reported("evaluation.broken").length, 1);
+  folder.remove();
+});
 
 /** An evaluation by a program. The test says how each measuring ends. */
 function byProgram(programs: readonly string[], model: EvaluationInput["model"] = { parameters: "round-0" }) {
