@@ -32,6 +32,16 @@ export class CheckpointFailed extends Data.TaggedError("CheckpointFailed")<{
   }
 }
 
+/** A file of a finished round is gone, or not the one that its record names: the scheduler's own fault, or its disk's. */
+export class RoundDamaged extends Data.TaggedError("RoundDamaged")<{
+  readonly path: string;
+  readonly round: number;
+}> {
+  override get message(): string {
+    return `Cannot go on with the model at ${this.path}: the record of round ${this.round} names another size or digest`;
+  }
+}
+
 /** A record has some hundred bytes for each member, of at most 257. */
 export const recordBytesMax = 1_048_576;
 /** A finished round in the folder. */
@@ -107,6 +117,18 @@ function fittingCheckpoint(
     if (!(yield* isFitting(parameters, record.parameters))) return undefined;
     if (record.velocity !== null && !(yield* isFitting(velocity, record.velocity))) return undefined;
     return { record, parameters, velocity, result: resultPath(folder, round) };
+  });
+}
+
+/** Checks that the files of a finished round are those of its record. */
+export function checkWhole(
+  { record: { round, ...fits }, ...paths }: FoundCheckpoint,
+): Effect.Effect<void, CheckpointFailed | RoundDamaged, FileSystem> {
+  return Effect.gen(function* () {
+    for (const file of ["parameters", "velocity"] as const) {
+      const [path, fit] = [paths[file], fits[file]];
+      if (fit !== null && !(yield* isFitting(path, fit))) return yield* new RoundDamaged({ path, round });
+    }
   });
 }
 

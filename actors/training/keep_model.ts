@@ -21,6 +21,7 @@ import type { OuterOptions } from "../learning/mod.ts";
 import {
   type Checkpoint,
   type CheckpointFailed,
+  checkWhole,
   failedAt,
   failedFor,
   incomingPath,
@@ -31,6 +32,7 @@ import {
   recordPath,
   removeOthers,
   resultPath,
+  type RoundDamaged,
   velocityPath,
 } from "./checkpoints.ts";
 import { writeLayout } from "./layout_file.ts";
@@ -40,7 +42,7 @@ import { formatRecord, type RoundRecord } from "./round_record.ts";
 import { createTensors, openTensors } from "./tensors_on_disk.ts";
 
 /** The files of the model could not be read or written: room may be made, and another try may succeed. */
-export type KeepingFailed = CheckpointFailed | FileNotWritten;
+export type KeepingFailed = CheckpointFailed | FileNotWritten | RoundDamaged;
 
 /** Where a training keeps its model. */
 export interface ModelPlace {
@@ -130,6 +132,8 @@ export type RoundFacts = Pick<RoundRecord, "run" | "slices" | "members" | "sampl
 /**
  * Adds the result in `incoming.safetensors` to the model: parameters, velocity, and last the record. The round exists when this
  * succeeds; a failure, or a crash at any moment, leaves the round before as the newest.
+ *
+ * Fails with `ResultRejected` or `MalformedSafetensors` only where the files of the round before are whole: the result is wrong then.
  */
 export function keepRound(
   { folder, keepRounds }: ModelPlace,
@@ -144,13 +148,18 @@ export function keepRound(
   };
   return Effect.scoped(Effect.gen(function* () {
     const [parameters, velocity] = [yield* createTensors(paths.parameters), yield* createTensors(paths.velocity)];
-    yield* writeRound({
-      parameters: yield* openTensors(before.parameters),
-      velocity: before.record.velocity === null ? undefined : yield* openTensors(before.velocity),
-      result: yield* openTensors(incomingPath(folder)),
-      writeParameters: (bytes) => parameters.write(bytes),
-      writeVelocity: (bytes) => velocity.write(bytes),
-    }, outer);
+    const written = yield* Effect.exit(Effect.gen(function* () {
+      yield* writeRound({
+        parameters: yield* openTensors(before.parameters),
+        velocity: before.record.velocity === null ? undefined : yield* openTensors(before.velocity),
+        result: yield* openTensors(incomingPath(folder)),
+        writeParameters: (bytes) => parameters.write(bytes),
+        writeVelocity: (bytes) => velocity.write(bytes),
+      }, outer);
+    }));
+    // After they were read: of damage that came meanwhile, trainers and the aggregator would be blamed too.
+    yield* checkWhole(before);
+    yield* written;
     const fits = { parameters: yield* parameters.commit, velocity: yield* velocity.commit };
     const files = yield* FileSystem;
     yield* Effect.mapError(files.rename(incomingPath(folder), paths.result), failedAt(paths.result));

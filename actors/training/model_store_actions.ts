@@ -44,7 +44,7 @@ export function noteTaken(args: StoreArgs, outcome: TakenResult | FailedResult):
   else if (outcome.type === "refused") enqueue(() => reportRefused(context, outcome.reason));
 }
 
-/** A result that was not kept: its own fault is its aggregator's; a fault of the disk pauses the training. */
+/** A result that was not kept: its own fault is its aggregator's; a fault of the disk, or of a file there, pauses the training. */
 function noteFailed(args: StoreArgs, { error }: FailedResult): void {
   const { context, enqueue } = args;
   switch (error._tag) {
@@ -57,11 +57,17 @@ function noteFailed(args: StoreArgs, { error }: FailedResult): void {
         peer: present(context.current, "the result").peer,
         reason: error.reason,
       });
+    case "RoundDamaged":
+      return pause(args, { reason: error.message, hint: damagedHint(error.path) });
     case "CheckpointFailed":
     case "FileNotWritten":
       return pause(args, { reason: error.message });
   }
 }
+
+const damagedHint = (path: string): string =>
+  `Restore ${path} from a copy: the training continues by itself. Without a copy, cancel it and resume it: it goes on after ` +
+  "the newest round that is whole.";
 
 const roundNext = ({ checkpoint }: ModelStoreContext): number => (checkpoint?.record.round ?? -1) + 1;
 

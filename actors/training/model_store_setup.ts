@@ -13,7 +13,7 @@ import type { HasParent } from "../runtime/parent.ts";
 import type { Web } from "../job/bridge/web_request.ts";
 import { monotonicNow, type Ports } from "../runtime/ports.ts";
 import type { TransportRef } from "../runtime/role.ts";
-import type { Checkpoint } from "./checkpoints.ts";
+import { type Checkpoint, checkWhole } from "./checkpoints.ts";
 import { checkNextRound, type ModelPlace, openModel, type RoundFacts } from "./keep_model.ts";
 import type { OfferedStream } from "./offered_stream.ts";
 import { HubFailed, weightsIn, WeightsRefused, type WeightsSource } from "./repository_weights.ts";
@@ -84,7 +84,7 @@ export type ModelStoreEvent =
   | { readonly type: "round.kept"; readonly checkpoint: Checkpoint; readonly resultBytes: number }
   /** The aggregator's result does not fit the model. */
   | { readonly type: "result.rejected"; readonly peer: PeerText; readonly reason: string }
-  /** The disk has no room for the next round, or has room again. `round.kept` says the latter too. */
+  /** The disk has no room for the next round, or a file of the newest one is damaged; or neither any more. `round.kept` says the latter too. */
   | { readonly type: "model.paused"; readonly isPaused: boolean }
   /** The answer to `aggregator.gone`: no result of that aggregator is being taken any more. */
   | { readonly type: "model.settled" }
@@ -131,7 +131,7 @@ const room = fromEffect(
     readonly ports: Ports;
     readonly folder: string;
     readonly checkpoint: Checkpoint;
-  }) => checkNextRound(folder, checkpoint.record),
+  }) => Effect.andThen(checkNextRound(folder, checkpoint.record), checkWhole(checkpoint)),
 );
 
 const actors = { opened, taken, pull, room };
