@@ -8,6 +8,10 @@ import { addWholes, type DType, type FloatType, isFloat, narrow, widen } from ".
 import type { OuterOptions } from "./outer_step.ts";
 import { type TensorEntry, writeHeader } from "./safetensors.ts";
 import { chunkMemory, chunksOf, type TensorFile } from "./tensor_file.ts";
+import { normMax } from "./verdicts.ts";
+
+/** No element of a mean is over the length of the longest update that counts. Twice that: result and velocity were rounded to F32. */
+const meanMax = 2 * normMax;
 
 /** A result does not fit the parameters, or leads to a value that is not finite. */
 export class ResultRejected extends Data.TaggedError("ResultRejected")<{ readonly reason: string }> {
@@ -95,7 +99,9 @@ export interface RoundFiles<E, W> {
  *
  * With the result u = η(μv′ + Δ) and v′ = μv + Δ the velocity is v′ = (u/η + μv) / (1 + μ). It is kept in F32.
  *
- * Fails where the result does not fit, or a sum or the velocity is not finite. What was written before a failure is to be thrown away.
+ * Fails where the result does not fit, a sum or the velocity is not finite, or the mean Δ is of updates that do not count because of
+ * their length (`verdicts.ts`): kept results of any finite size would let those of later aggregators overflow. Bounds that are relative to the
+ * other updates cannot be checked here: their lengths are the aggregator's claim. What was written before a failure is to be thrown away.
  */
 export function writeRound<E, W>(
   { parameters, velocity, result, writeParameters, writeVelocity }: RoundFiles<E, W>,
@@ -128,8 +134,15 @@ export function writeRound<E, W>(
         const state = velocity === undefined
           ? scratch.values(2).subarray(0, chunk.size).fill(0)
           : widen(yield* velocity.readBytes(chunk, scratch.bytes(0)), typeOf(velocity, tensor.name), scratch.values(2));
+        const mean = largestMean(state, update, outer);
         const next = narrow(velocityAfter(state, update, outer), "F32", scratch.bytes(0).buffer);
         yield* checkFinite(tensor.name, widen(next, "F32", state), "the velocity of tensor");
+        if (mean > meanMax) {
+          const reason = `tensor ${
+            JSON.stringify(tensor.name.slice(0, 64))
+          } follows from a mean of ${mean}: an update that counts has a length of 2^64 at most`;
+          return yield* Effect.fail(new ResultRejected({ reason }));
+        }
         yield* writeVelocity(next);
       }
     }
@@ -155,6 +168,16 @@ export function velocityAfter(
     velocity[i] = ((update[i] as number) / learningRate + momentum * (velocity[i] as number)) / (1 + momentum);
   }
   return velocity;
+}
+
+/** The largest element of the mean that a result is of: Δ = v′ − μv. */
+function largestMean(velocity: Float64Array, update: Float64Array, { learningRate, momentum }: OuterOptions): number {
+  const squared = momentum ** 2;
+  let largest = 0;
+  for (let i = 0; i < update.length; i++) {
+    largest = Math.max(largest, Math.abs((update[i] as number) / learningRate - squared * (velocity[i] as number)));
+  }
+  return largest / (1 + momentum);
 }
 
 function checkFinite(name: string, values: Float64Array, what = "tensor"): Effect.Effect<void, ResultRejected> {

@@ -184,6 +184,31 @@ for (const [name, result, reason] of misfits) {
   });
 }
 
+const noVelocity = [0, 0];
+const lengths: [name: string, velocity: readonly number[], step: readonly number[], isTaken: boolean][] = [
+  ["a mean of 2^64, of an aggregator without velocity", noVelocity, [-(2 ** 64), 0], true],
+  ["a mean of 2^64, after the same for ever", [10 * 2 ** 64, 0], [2 ** 64, 0], true],
+  ["a mean over 2^65", noVelocity, [0, 2 ** 65 * 1.001], false],
+  ["a mean under -2^65", [-10 * 2 ** 64, 0], [-(2 ** 65) * 1.001, 0], false],
+  ["3e38", noVelocity, [3e38 / outer.learningRate / (1 + outer.momentum), 0], false],
+];
+for (const [name, velocity, step, isTaken] of lengths) {
+  test(`bug: any finite result was kept, and honest ones overflowed after it: ${name}`, async () => {
+    const [state, update] = [Float64Array.from(velocity), Float64Array.from(step)];
+    nesterovStep(state, update, outer);
+    const { exit } = await round(
+      encodeTensors(tensors(1, 2)),
+      velocity === noVelocity ? undefined : encodeTensors(tensors(...velocity)),
+      encodeTensors(tensors(...update)),
+    );
+    const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined;
+    assert.is(error === undefined, isTaken, String(exit));
+    if (isTaken) return;
+    assert.ok(error instanceof ResultRejected, String(exit));
+    assert.match(error.reason, /tensor "w" follows from a mean of .* 2\^64/);
+  });
+}
+
 test("bug: a velocity that overflows was kept, and each later aggregator continued with infinity", async () => {
   const velocity = encodeTensors(tensors(3e38, 1));
   const { exit } = await round(encodeTensors(tensors(0, 1)), velocity, encodeTensors(tensors(3.3e38, 1)));
