@@ -41,7 +41,7 @@ const units: readonly (readonly [name: string, bytes: number])[] = [["TB", 1e12]
 ]];
 
 /** An amount in hundredths of its unit. */
-function amountOf(bytes: number, rounded: (value: number) => number): string {
+export function amountOf(bytes: number, rounded: (value: number) => number): string {
   const [name, unit] = units.find(([, unit]) => bytes >= unit) ?? ["bytes", 1];
   return `${rounded((bytes * 100) / unit) / 100} ${name}`;
 }

@@ -1,9 +1,9 @@
 /**
- * The space that the model of a training takes on its scheduler's disk.
+ * The space that the model of a training takes on the disks of its scheduler and its aggregator.
  *
  * @module
  */
-import { elementBytes } from "../learning/element_types.ts";
+import { elementBytes, isFloat } from "../learning/element_types.ts";
 import { keptType, type TensorEntry } from "../learning/mod.ts";
 import type { RoundRecord } from "./round_record.ts";
 
@@ -23,4 +23,17 @@ export function trainingBytes(parameters: number, keepRounds: number): number {
 /** What the round after this one takes before an older one is removed. */
 export function nextRoundBytes({ parameters }: Pick<RoundRecord, "parameters">): number {
   return filesOfRound * parameters.sizeBytes;
+}
+
+/**
+ * What our aggregator writes in a round before it removes anything: an update of each trainer and the result in F32, the velocity before
+ * and after in F64. An estimate: executors choose the float type of updates, and another aggregator keeps what it likes.
+ */
+export function aggregationBytes(tensors: readonly Pick<TensorEntry, "dtype" | "count">[], trainers: number): number {
+  return tensors.reduce((sum, { dtype, count }) => {
+    const [update, state] = isFloat(dtype)
+      ? [elementBytes.F32, elementBytes.F64]
+      : [elementBytes[dtype], elementBytes[dtype]];
+    return sum + count * ((trainers + 1) * update + 2 * state);
+  }, 0);
 }

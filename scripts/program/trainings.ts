@@ -13,9 +13,14 @@ import { uploadAdmin } from "../../actors/admin/ask_admin.ts";
 import { adminSocketPath } from "../../actors/admin/socket_path.ts";
 import { readJob } from "../../actors/config/job_source.ts";
 import { loadConfig } from "../../actors/config/load.ts";
+import type { DilocoJobConfig } from "../../actors/config/config.ts";
 import { fileProblem } from "../../actors/files/file_problem.ts";
+import { amountOf } from "../../actors/files/free_space.ts";
+import { workDirectoryBytes } from "../../actors/job/cell/bounds.ts";
+import type { TensorEntry } from "../../actors/learning/mod.ts";
 import { trainingIdPattern } from "../../actors/scheduler/training_record.ts";
 import type { ShownStatus, ShownTraining } from "../../actors/scheduler/status.ts";
+import { aggregationBytes } from "../../actors/training/model_space.ts";
 import { openTensors } from "../../actors/training/tensors_on_disk.ts";
 import { ask as askProgram, bodyOf, notAsked } from "./asking.ts";
 import { type ExitCode, ProgramFailed } from "./failure.ts";
@@ -59,6 +64,8 @@ interface Attached {
   readonly key: "weights" | "held_out";
   readonly path: string;
   readonly sizeBytes: number;
+  /** Those of weights. */
+  readonly tensors: readonly TensorEntry[];
 }
 
 /** Submits a job, with the files that it names; prints the training's name. Paths are relative to the job's file. */
@@ -74,6 +81,7 @@ export function submit(options: TrainingOptions & { readonly file: string }) {
       ...("weights" in job.model ? [yield* attach(folder, "weights", job.model.weights)] : []),
       ...(job.evaluation === undefined ? [] : [yield* attach(folder, "held_out", job.evaluation.heldOut)]),
     ];
+    for (const { key, tensors } of attached) if (key === "weights") warnOfStorage(tensors, job);
     const name = source.file === undefined ? "job" : basename(source.file).replace(/\.(toml|json)$/, "");
     const sizes = Object.fromEntries(attached.map(({ key, sizeBytes }) => [key, sizeBytes]));
     const head = `${JSON.stringify({ name: name.slice(0, 128), job: source.values, ...sizes })}\n`;
@@ -94,14 +102,26 @@ function attach(folder: string, key: Attached["key"], named: string) {
     const files = yield* FileSystem;
     const { type, size } = yield* Effect.mapError(files.stat(path), (error) => wrong(fileProblem(error)));
     if (type !== "File") return yield* Effect.fail(wrong("it is no file"));
-    if (key === "weights") {
-      yield* Effect.mapError(
-        Effect.scoped(openTensors(path)),
-        (error) => wrong(`it is no safetensors file: ${error.message}`),
-      );
-    }
-    return { key, path, sizeBytes: Number(size) } satisfies Attached;
+    const sizeBytes = Number(size);
+    if (key === "held_out") return { key, path, sizeBytes, tensors: [] } satisfies Attached;
+    const { tensors } = yield* Effect.mapError(
+      Effect.scoped(openTensors(path)),
+      (error) => wrong(`it is no safetensors file: ${error.message}`),
+    );
+    return { key, path, sizeBytes, tensors } satisfies Attached;
   });
+}
+
+/** Warns where the aggregator's lease is too small for its files. How large these become is an estimate, and no reason to refuse. */
+function warnOfStorage(tensors: readonly TensorEntry[], { resources }: DilocoJobConfig): void {
+  const leased = workDirectoryBytes(resources.parameterServer);
+  const written = aggregationBytes(tensors, resources.numWorkers);
+  if (leased >= written) return;
+  const [have, need] = [amountOf(leased, Math.floor), amountOf(written, Math.ceil)];
+  process.stderr.write(
+    `warning: resources.parameter_server.storage gives ${have}, and the aggregator writes about ${need} in a round of ` +
+      `${resources.numWorkers} trainers: raise it, or the disk of the aggregator may run full\n`,
+  );
 }
 
 async function* piecesOf(head: string, attached: readonly Attached[]): AsyncGenerator<Uint8Array> {

@@ -1,11 +1,12 @@
 /** Trainings as lines for people, and as JSON. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type AdminRoutes, serveAdmin } from "../../actors/admin/serve_admin.ts";
+import { writeHeader } from "../../actors/learning/safetensors.ts";
 import type { ShownStatus } from "../../actors/scheduler/status.ts";
 import { ageText, cancelText, listText, logText, statusText } from "../../scripts/program/trainings_text.ts";
 import { runProgramOnce } from "../support/program.ts";
@@ -92,12 +93,18 @@ test("a line of the log has its time, level and worker", () => {
   assert.is(logText(line), "2026-01-02T00:00:00.000Z WARN  [w1] Lost trainer");
 });
 
-test("bug: commands printed control characters of a worker's failure raw where they printed JSON", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "hypha-trainings-"));
+/** What a scheduler needs in its configuration to be asked. */
+function configIn(folder: string): string {
   const config = join(folder, "scheduler.toml");
   const pems = ["cert", "key", "trust"].map((name) => `${name}_pem = "${name}.pem"`);
   const lists = ["listen", "gateway"].map((name) => `${name}_addresses = []`);
   writeFileSync(config, [...pems, ...lists, `state_dir = "${folder}"`].join("\n"));
+  return config;
+}
+
+test("bug: commands printed control characters of a worker's failure raw where they printed JSON", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "hypha-trainings-"));
+  const config = configIn(folder);
   const hostile = "\u009b2J\u202e\u2028";
   const answer = { ...shown, id: hostile, reason: hostile, trainings: [{ reason: hostile }], events: [{ hostile }] };
   const route = () => Promise.resolve({ status: 200, body: answer });
@@ -119,6 +126,47 @@ test("bug: commands printed control characters of a worker's failure raw where t
     assert.not.match(stdout, /[\u0080-\u009f\u2028\u202e]/);
     assert.match(JSON.stringify(JSON.parse(stdout)), hostile);
   }
+});
+
+test("bug: an aggregator without storage for the updates of its trainers was leased without a word", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "hypha-trainings-"));
+  const [config, job, weights] = [configIn(folder), join(folder, "job.toml"), join(folder, "init.safetensors")];
+  const elements = 5_000_000;
+  const header = writeHeader([{ name: "w", dtype: "BF16", shape: [elements] }]);
+  writeFileSync(weights, header);
+  truncateSync(weights, header.length + 2 * elements);
+  /** Submits a job of two trainers, whose aggregator has so many GB of storage, to a scheduler that does not run. */
+  const printedFor = async (storage: number) => {
+    writeFileSync(
+      job,
+      `type = "diloco"
+dataset = { dataset = "digits" }
+model = { weights = "init.safetensors", type = "image-classification", input_names = ["pixel_values"] }
+inner_optimizer = { learning-rate = 0.004 }
+outer_optimizer = { learning-rate = 0.7, momentum = 0.5 }
+rounds = { update_rounds = 2, avg_samples_between_updates = 192 }
+
+[resources]
+num_workers = 2
+worker = { cpu = 1, memory = 1, storage = 1, gpu = 0 }
+parameter_server = { cpu = 1, memory = 1, storage = ${storage}, gpu = 0 }
+worker_price = { bid = 20, max = 100 }
+parameter_server_price = { bid = 20, max = 100 }
+`,
+    );
+    return (await runProgramOnce("scheduler", ["submit", job, "-c", config])).stderr;
+  };
+  // Two updates and the result in F32, the velocity before and after in F64.
+  const enough = await printedFor(0.14);
+  assert.match(enough, /no scheduler answers/);
+  assert.not.match(enough, /storage/);
+  const [warning, ...others] = (await printedFor(0.1399)).split("\n");
+  assert.match(
+    warning ?? "",
+    "warning: resources.parameter_server.storage gives 139.9 MB, and the aggregator writes about 140 MB in a round",
+  );
+  assert.match(others.join("\n"), /no scheduler answers/);
+  rmSync(folder, { recursive: true });
 });
 
 test.run();

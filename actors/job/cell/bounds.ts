@@ -30,6 +30,11 @@ export function jobsMax({ memory }: Pick<Resources, "memory">): number {
   return Math.max(1, Math.floor(memory * gb / leastMemoryBytes));
 }
 
+/** The size of the work directory of a job that was leased so much storage, where its worker's configuration names none. */
+export function workDirectoryBytes({ storage }: Pick<Resources, "storage">): number {
+  return Math.max(leastDiskBytes, Math.floor(storage * gb));
+}
+
 /**
  * The cell of a job that was leased `resources`.
  *
@@ -43,7 +48,7 @@ export function jobCell(
   const own = gpus.flatMap((index) => gpu[index]?.devices ?? []);
   const devices = own.length === 0 ? [] : [...gpuCommon.devices, ...own];
   const memoryBytes = settings.memoryBytes ?? Math.max(leastMemoryBytes, Math.floor(resources.memory * gb));
-  const diskBytes = settings.diskBytes ?? Math.max(leastDiskBytes, Math.floor(resources.storage * gb));
+  const diskBytes = settings.diskBytes ?? workDirectoryBytes(resources);
   const disk = settings.disk ?? (diskBytes > diskInMemoryMaxBytes ? "directory" : "memory");
   return { ...settings, memoryBytes, diskBytes, disk, devices };
 }
