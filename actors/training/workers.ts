@@ -6,6 +6,7 @@
  * @module
  */
 import type { Peer, Uuid } from "../../transport/protocols/messages.ts";
+import { offersOfPeerMax } from "./offers.ts";
 
 /** An executor ends within this after its lease, in milliseconds (`docs/wire.md`, "The job bridge": SIGKILL after five seconds). */
 export const executorEndMs = 6_000;
@@ -13,7 +14,7 @@ export const executorEndMs = 6_000;
 export const foreignWaitMs = 10_000 + executorEndMs;
 /** An offer that was not accepted is over at its worker after this, in milliseconds; a job could be taken for one under it. */
 export const offerOverMs = 600;
-/** Offers that are remembered; one more makes the oldest forgotten. */
+/** Offers that are remembered, of each worker the newest few; one more makes the oldest forgotten. */
 const offersRememberedMax = 1_024;
 
 /** Workers of which it is remembered; with more, the one of which it was learned first may be foreign again. */
@@ -77,7 +78,9 @@ export function withHeld(
 export function withOffer(workers: Workers, offer: UnacceptedOffer): Workers {
   if (!mayBeForeign(workers, offer.peer)) return workers;
   const others = workers.unaccepted.filter(({ id, at }) => id !== offer.id && offer.at - at < offerOverMs);
-  return { ...workers, unaccepted: [...others, offer].slice(-offersRememberedMax) };
+  const [oldest, ...newer] = others.filter(({ peer }) => peer === offer.peer);
+  const kept = newer.length + 1 < offersOfPeerMax ? others : others.filter((other) => other !== oldest);
+  return { ...workers, unaccepted: [...kept, offer].slice(-offersRememberedMax) };
 }
 
 /**
