@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Effect } from "effect";
+import { Effect, Exit } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
 import type { PlatformError } from "effect/PlatformError";
@@ -157,8 +157,8 @@ export function keepRound(
         writeVelocity: (bytes) => velocity.write(bytes),
       }, outer);
     }));
-    // After they were read: of damage that came meanwhile, trainers and the aggregator would be blamed too.
-    yield* checkWhole(before);
+    // Only then: reading both files whole takes as long as the round itself.
+    if (Exit.isFailure(written)) yield* checkWhole(before);
     yield* written;
     const fits = { parameters: yield* parameters.commit, velocity: yield* velocity.commit };
     const files = yield* FileSystem;

@@ -283,17 +283,14 @@ test("a result that does not fit is its aggregator's fault, and nothing is kept"
   assert.equal(files(disk).filter((name) => /^round/.test(name)), ["round-0.json", "round-0.safetensors"]);
 });
 
-const flipped = (bytes: Uint8Array) => bytes.map((byte, at) => at === bytes.length - 1 ? byte ^ 0x40 : byte);
 const endless = (bytes: Uint8Array) => bytes.map((byte, at) => at >= bytes.length - 4 ? 0xff : byte);
 const damages: readonly (readonly [name: string, file: string, damaged: (bytes: Uint8Array) => Uint8Array])[] = [
   ["parameters that are cut short", "round-1.safetensors", (bytes) => bytes.subarray(0, bytes.length - 1)],
   ["empty parameters", "round-1.safetensors", () => new Uint8Array()],
   ["parameters of another model", "round-1.safetensors", () => tensors(1, 2, 3)],
   ["parameters with a value that is not finite", "round-1.safetensors", endless],
-  ["one wrong bit of the parameters", "round-1.safetensors", flipped],
   ["a velocity that is cut short", "round-1.velocity.safetensors", (bytes) => bytes.subarray(0, bytes.length - 1)],
   ["a velocity without the tensor", "round-1.velocity.safetensors", () => encodeTensors(new Map())],
-  ["one wrong bit of the velocity", "round-1.velocity.safetensors", flipped],
 ];
 for (const [name, file, damaged] of damages) {
   test(`bug: ${name} of the scheduler's own round were blamed on the aggregator's next result`, async () => {
