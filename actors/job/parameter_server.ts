@@ -144,6 +144,10 @@ export const parameterServerMachine = server.createMachine({
         "effect.done.saved": {
           actions: [{ type: "noteSaved", params: ({ event }) => event.value }, "allow"],
         },
+        "effect.failed.saved": {
+          target: "failed",
+          actions: { type: "failOfError", params: ({ event }) => event },
+        },
         "effect.failed.repeated": {
           actions: { type: "reportUnrepeated", params: ({ event }) => event },
         },

@@ -1,6 +1,6 @@
 /** The parameter server: whom it waits for, what it does with updates, and how it ends. */
 import { Buffer } from "node:buffer";
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -10,6 +10,7 @@ import { networkOf } from "../../actors/job/training_network.ts";
 import { makeJobNetworkHost } from "../../actors/job/job_network.ts";
 import { makeWorkDirectory } from "../../actors/job/work_directory.ts";
 import type { WorkDirectory } from "../../actors/files/contained_files.ts";
+import { WorkFileFailed } from "../../actors/files/path_refused.ts";
 import type { JobOutcome } from "../../actors/job/messages.ts";
 import { hasQuorum } from "../../actors/job/parameter_server/setup.ts";
 import { NodeClock } from "../../actors/simulation/node_clock.ts";
@@ -78,8 +79,16 @@ async function start(spec: JobSpec, training?: TrainingKey, time?: VirtualTime) 
   /** Reads of updates wait here while the disk is slow. */
   const reads: (() => void)[] = [];
   let isSlow = false;
+  /** Called before an update is written, and before it gets its name. */
+  const disk = { write: Effect.void as Effect.Effect<void, WorkFileFailed>, commit: Effect.void };
   const directory: WorkDirectory = {
     ...held.value,
+    create: (path) =>
+      Effect.map(held.value.create(path), (file) => ({
+        ...file,
+        write: (bytes) => Effect.andThen(disk.write, file.write(bytes)),
+        commit: Effect.uninterruptible(Effect.andThen(disk.commit, file.commit)),
+      })),
     openForReading: (path) =>
       Effect.map(held.value.openForReading(path), (file) => ({
         ...file,
@@ -194,6 +203,12 @@ async function start(spec: JobSpec, training?: TrainingKey, time?: VirtualTime) 
     const work = join(folder.path, name as string);
     return ["updates", "outer"].flatMap((part) => readdirSync(join(work, part))).sort();
   };
+  /** Files of updates, also those that are arriving. */
+  const updates = () => {
+    const [name] = readdirSync(folder.path);
+    const work = join(folder.path, name as string, "updates");
+    return existsSync(work) ? readdirSync(work).length : 0;
+  };
   const end = async () => {
     actor.stop();
     await held.close();
@@ -222,8 +237,10 @@ async function start(spec: JobSpec, training?: TrainingKey, time?: VirtualTime) 
     slow,
     reads,
     slowDisk,
+    disk,
     hanging,
     left,
+    updates,
     end,
   };
 }
@@ -297,6 +314,17 @@ test("a defect while a push is saved counts as a broken push: the round does not
   await eventually("it is reported", () => server.ports.reports.some(({ event }) => event === "update.broken"));
   assert.ok(server.push("a", update(1)));
   await server.round(1);
+  await server.end();
+});
+
+test("bug: the aggregator's full disk counted as a broken update, and honest trainers were dropped", async () => {
+  const server = await start(specOf(["a", "b"]), { scheduler: "scheduler", id: "t-1", run: 1 });
+  const detail = "ENOSPC: no space left on device, write";
+  server.disk.write = Effect.fail(new WorkFileFailed({ code: "ENOSPC", path: "updates/1-a.safetensors", detail }));
+  server.push("a", update(1));
+  assert.equal(await server.outcome(), { type: "failed", reason: `Cannot save updates: ${detail}` });
+  assert.not(server.ports.reports.some(({ event }) => event === "update.broken"), "the trainer is not to blame");
+  assert.equal([server.told, server.missed], [[], []]);
   await server.end();
 });
 

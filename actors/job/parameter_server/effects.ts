@@ -3,11 +3,12 @@
  *
  * @module
  */
-import { Cause, Deferred, Effect, Schedule } from "effect";
+import { Cause, Data, Deferred, Effect, Schedule } from "effect";
 import { type PeerText, type StreamHandle, TransportError } from "../../../transport/port.ts";
 import type { AggregateConfig, JobSpec, MemberReport, Progress } from "../../../transport/protocols/messages.ts";
 import { membersReportedMax } from "../../../transport/protocols/mod.ts";
 import { fromEffect } from "../../runtime/effect_actor.ts";
+import { PathRefused, WorkFileFailed } from "../../files/path_refused.ts";
 import { aggregationDefault } from "../../config/defaults.ts";
 import { handOver, saveStream } from "../copy.ts";
 import { jobLimits } from "../limits.ts";
@@ -52,6 +53,16 @@ export type Saved =
     | { readonly type: "broken"; readonly reason: string }
   );
 
+/** This node cannot write updates, whoever sends them: its disk is full, or has a fault. */
+export class UpdatesNotSaved extends Data.TaggedError("UpdatesNotSaved")<{
+  /** The file system's reason. */
+  readonly detail: string;
+}> {
+  override get message(): string {
+    return `Cannot save updates: ${this.detail}`;
+  }
+}
+
 /** Accepts pushes for as long as it is held. */
 export const receiver = fromScoped(
   "receiver",
@@ -65,7 +76,7 @@ export const push = fromEffect(
   ({ receiver }: { readonly ports: Ports; readonly receiver: PushReceiver }) => receiver.next,
 );
 
-/** Saves one push, whole or not at all. */
+/** Saves one push, whole or not at all. Fails where this node's own files fail: another aggregator can take the update. */
 export const saved = fromEffect(
   "saved",
   ({ job, stream, file }: {
@@ -76,9 +87,14 @@ export const saved = fromEffect(
   }) =>
     saveStream(stream, job.directory, file, job.limits ?? jobLimits).pipe(
       // A defect too: without an outcome the round would wait for this peer forever.
-      Effect.matchCause({
-        onSuccess: (sizeBytes): Saved => ({ type: "whole", peer: stream.peer, file, sizeBytes }),
-        onFailure: (cause): Saved => ({ type: "broken", peer: stream.peer, file, reason: reasonOf(cause) }),
+      Effect.matchCauseEffect({
+        onSuccess: (sizeBytes) => Effect.succeed<Saved>({ type: "whole", peer: stream.peer, file, sizeBytes }),
+        onFailure: (cause) => {
+          const error = Cause.squash(cause);
+          return error instanceof WorkFileFailed || error instanceof PathRefused
+            ? Effect.fail(new UpdatesNotSaved({ detail: error.detail }))
+            : Effect.succeed<Saved>({ type: "broken", peer: stream.peer, file, reason: reasonOf(error) });
+        },
       }),
     ),
 );
@@ -268,8 +284,7 @@ export const missed = fromEffect(
   (input: RoundInput) => tellScheduler(input, { metrics: { round: input.round, metrics: {} } }),
 );
 
-function reasonOf(cause: Cause.Cause<Error>): string {
-  const error = Cause.squash(cause);
+function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
