@@ -122,11 +122,15 @@ export function openWorkDirectory(
     Effect.acquireRelease(
       attempt(path, () => {
         pathReach();
-        return openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+        return { fd: openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW) };
       }),
-      (fd) => Effect.sync(() => closeSync(fd)),
+      (root) =>
+        Effect.sync(() => {
+          closeSync(root.fd);
+          root.fd = -1; // its number may be another directory's from now on
+        }),
     ),
-    (fd) => workDirectory(path, fd, options),
+    (root) => workDirectory(path, root, options),
   );
 }
 
@@ -151,10 +155,11 @@ export function pathReach(): PathReach {
   return reachHere;
 }
 
-function workDirectory(path: string, root: number, { user }: WorkDirectoryOptions): WorkDirectory {
+function workDirectory(path: string, root: { readonly fd: number }, { user }: WorkDirectoryOptions): WorkDirectory {
   const reach = pathReach() === "descriptors" ? descriptorWalk(root, user) : singleOpen(realpathSync(path));
-  const device = fstatSync(root).dev;
+  const device = fstatSync(root.fd).dev;
   let asides = 0;
+  const linked = (name: string) => `/proc/self/fd/${root.fd}/${name}`;
   const within = <A>(name: string, use: (held: Held, leaf: string) => A): Effect.Effect<A, PathError> =>
     attempt(name, () => {
       const parts = Result.getOrThrowWith(parsePath(name), (refused) => refused);
@@ -201,19 +206,19 @@ function workDirectory(path: string, root: number, { user }: WorkDirectoryOption
       ),
     giveSocket: (name) =>
       attempt(name, () => {
-        const at = `/proc/self/fd/${root}/${name}`, socket = existsSync(at) ? at : join(path, name);
+        const at = linked(name), socket = existsSync(at) ? at : join(path, name);
         chmodSync(socket, 0o600);
         if (user !== undefined) lchownSync(socket, user, user);
       }),
     socketAddress: (name) => {
       const direct = join(path, name);
-      return new TextEncoder().encode(direct).length <= socketPathBytesMax ? direct : `/proc/self/fd/${root}/${name}`;
+      return new TextEncoder().encode(direct).length <= socketPathBytesMax ? direct : linked(name);
     },
   };
 }
 
 /** Linux: every directory through the descriptor of the one above. */
-function descriptorWalk(root: number, user: number | undefined): Reach {
+function descriptorWalk(root: { readonly fd: number }, user: number | undefined): Reach {
   const flags = openPathOnly | O_DIRECTORY | O_NOFOLLOW;
   const give = (fd: number) => {
     if (user !== undefined) fchownSync(fd, user, user);
@@ -222,23 +227,23 @@ function descriptorWalk(root: number, user: number | undefined): Reach {
     leafFlags: O_NOFOLLOW,
     give,
     hold(parts, create) {
-      let fd = root;
+      let below: number | undefined;
+      const at = (name: string) => `/proc/self/fd/${below ?? root.fd}/${name}`;
       const close = () => {
-        if (fd !== root) closeSync(fd);
+        if (below !== undefined) closeSync(below);
       };
       try {
         for (const part of parts) {
-          const at = `/proc/self/fd/${fd}/${part}`;
-          if (create && makeIfMissing(at)) giveDirectory(at, give);
-          const next = openSync(at, flags);
+          if (create && makeIfMissing(at(part))) giveDirectory(at(part), give);
+          const next = openSync(at(part), flags);
           close();
-          fd = next;
+          below = next;
         }
       } catch (error) {
         close();
         throw error;
       }
-      return { at: (name) => `/proc/self/fd/${fd}/${name}`, close };
+      return { at, close };
     },
   };
 }

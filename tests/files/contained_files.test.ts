@@ -146,6 +146,22 @@ for (const [path, code] of unreadable) {
   });
 }
 
+walk(
+  "bug: a directory that was closed was used by its descriptor's number, which another directory had by then",
+  async () => {
+    const closed = await runOf(use(Effect.succeed));
+    const next = join(place.path, "next");
+    mkdirSync(next);
+    await runOf(Effect.scoped(Effect.gen(function* () {
+      const directory = yield* openWorkDirectory(next);
+      writeFileSync(join(next, "kept"), "kept");
+      assert.is(yield* Effect.promise(() => codeOf(closed.remove("kept"))), "not-found");
+      assert.is(yield* Effect.promise(() => codeOf(Effect.scoped(closed.create("new")))), "not-found");
+      assert.equal(yield* directory.list(), ["kept"]);
+    })));
+  },
+);
+
 walk("reads behind 4 GiB", async () => {
   const sizeBytes = 4 * 1024 ** 3 + 10;
   writeFileSync(join(root, "large"), "");
