@@ -79,8 +79,9 @@ async function start(spec: JobSpec, training?: TrainingKey, time?: VirtualTime) 
   /** Reads of updates wait here while the disk is slow. */
   const reads: (() => void)[] = [];
   let isSlow = false;
-  /** Called before an update is written, and before it gets its name. */
-  const disk = { write: Effect.void as Effect.Effect<void, WorkFileFailed>, commit: Effect.void };
+  /** Run before a file is written, before it gets its name, and before it is removed. */
+  const fine: Effect.Effect<void, WorkFileFailed> = Effect.void;
+  const disk = { write: fine, commit: fine, remove: fine };
   const directory: WorkDirectory = {
     ...held.value,
     create: (path) =>
@@ -89,6 +90,7 @@ async function start(spec: JobSpec, training?: TrainingKey, time?: VirtualTime) 
         write: (bytes) => Effect.andThen(disk.write, file.write(bytes)),
         commit: Effect.uninterruptible(Effect.andThen(disk.commit, file.commit)),
       })),
+    remove: (path) => Effect.andThen(disk.remove, held.value.remove(path)),
     openForReading: (path) =>
       Effect.map(held.value.openForReading(path), (file) => ({
         ...file,
@@ -386,6 +388,96 @@ test("an update that was there already doesn't count when its sender is left out
   server.push("a", update(2));
   await server.round(1);
   assert.equal(server.valuesFor("a"), [[2]]);
+  await server.end();
+});
+
+const updatesLeft = (server: Awaited<ReturnType<typeof start>>, count: number) =>
+  eventually(`${count} files of updates are there`, () => server.updates() === count);
+
+test("bug: the file of a rejected update stayed at the aggregator until the job's end", async () => {
+  const server = await start(specOf(["a", "b", "c"]));
+  server.push("a", update(1, 1, 1));
+  for (const peer of ["b", "c"]) server.push(peer, update(2, 4));
+  await server.reported(1);
+  await updatesLeft(server, 2);
+  await server.end();
+});
+
+test("bug: updates that newer ones replaced stayed at the aggregator, as did both of a rejected trainer", async () => {
+  const server = await start(specOf(["a", "b", "c"]));
+  server.slowDisk(true);
+  server.push("a", update(1, 1, 1));
+  for (const peer of ["b", "c"]) server.push(peer, update(2, 4));
+  await eventually("averaging reads", () => server.reads.length === 1);
+  server.push("a", update(5, 5, 5));
+  server.push("b", update(6, 8));
+  await server.received(2);
+  assert.is(server.updates(), 5);
+  server.slowDisk(false);
+  await server.reported(1);
+  await updatesLeft(server, 2);
+  await server.round(1);
+  assert.equal(server.valuesFor("b"), [[4, 6]]);
+  await updatesLeft(server, 0);
+  await server.end();
+});
+
+test("bug: the file of an update stayed at the aggregator when its sender was left out", async () => {
+  for (const isStuck of [false, true]) {
+    const server = await start(specOf(["a", "b"]));
+    server.push("b", update(100));
+    await server.received(1);
+    if (isStuck) server.disk.remove = Effect.fail(new WorkFileFailed({ code: "EIO", path: "", detail: "EIO" }));
+    server.actor.send({ type: "job.updated", spec: specOf(["a"]) });
+    await updatesLeft(server, isStuck ? 1 : 0);
+    server.push("a", update(2));
+    await server.round(1);
+    assert.equal(server.valuesFor("a"), [[2]], "what cannot be removed stays, and the round goes on");
+    await server.end();
+  }
+});
+
+test("the file of an update that is averaged stays until the round's end, whoever is left out meanwhile", async () => {
+  const server = await start(specOf(["a", "b"]));
+  server.slowDisk(true);
+  server.push("a", update(1));
+  server.push("b", update(3));
+  await eventually("averaging reads", () => server.reads.length === 1);
+  server.actor.send({ type: "job.updated", spec: specOf(["a"]) });
+  assert.is(server.updates(), 2);
+  server.slowDisk(false);
+  await server.round(1);
+  assert.equal(server.valuesFor("a"), [[2]]);
+  await updatesLeft(server, 0);
+  await server.end();
+});
+
+test("a push that is arriving ends when its sender is left out, and its file is removed", async () => {
+  const server = await start(specOf(["a", "b"]));
+  server.push("b", "hang");
+  await eventually("it is let in", () => server.hanging.length === 1);
+  const [late] = server.hanging as [StreamHandle];
+  await Effect.runPromise(late.write(update(100)));
+  await updatesLeft(server, 1);
+  server.actor.send({ type: "job.updated", spec: specOf(["a"]) });
+  assert.equal(await Effect.runPromise(late.read), { type: "end", outcome: "broken" });
+  await updatesLeft(server, 0);
+  await server.end();
+});
+
+test("bug: an update whose file got its name as its sender was left out stayed at the aggregator", async () => {
+  const server = await start(specOf(["a", "b"]));
+  let name = () => {};
+  let isWritten = false;
+  server.disk.commit = Effect.promise(() => {
+    isWritten = true;
+    return new Promise<void>((go) => name = go);
+  });
+  server.push("b", update(100));
+  await eventually("it is written", () => isWritten);
+  server.actor.send({ type: "job.updated", spec: specOf(["a"]) });
+  name();
+  await updatesLeft(server, 0);
   await server.end();
 });
 

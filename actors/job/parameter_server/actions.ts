@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Effect } from "effect";
 import { type PeerText, type StreamHandle, TransportError } from "../../../transport/port.ts";
 import { verdictDetailMaxBytes } from "../../../transport/protocols/mod.ts";
 import type { MemberReport } from "../../../transport/protocols/messages.ts";
@@ -101,6 +102,10 @@ export function replaceExpected({ context, enqueue }: ServerArgs, { spec, absent
     saving: context.saving.filter((peer) => !isOut(peer)),
     received: Object.fromEntries(Object.entries(context.received).filter(([peer]) => !isOut(peer))),
   });
+  discard(
+    { context, enqueue },
+    Object.entries(context.received).filter(([peer]) => isOut(peer)).map(([, file]) => file),
+  );
   for (const peer of results.peers.filter(isNew)) enqueue(() => context.receiver?.forget(peer));
   const unsent = context.results.filter((peer) => !results.peers.includes(peer));
   for (const peer of unsent) enqueue(() => context.copies.end(peer));
@@ -205,15 +210,18 @@ export function putOut({ context, enqueue }: ServerArgs, { error }: { readonly e
   if (culprit === undefined) return;
   const code = error instanceof UpdateRejected ? error.code : "malformed";
   const verdict = outReport(culprit, "rejected", code, messageOf(error));
+  // Updates of the others still count for this round, unless a newer one is here already.
+  const received = without({ ...context.batch, ...context.received }, culprit);
   enqueue.assign({
     expected: context.expected.filter((peer) => peer !== culprit),
     results: context.results.filter((peer) => peer !== culprit),
     rejected: [...context.rejected, culprit],
-    // Updates of the others still count for this round, unless a newer one is here already.
-    received: { ...without(context.batch, culprit), ...without(context.received, culprit) },
+    received,
     batch: {},
     verdicts: [...context.verdicts, verdict],
   });
+  const files = [context.batch, context.received].flatMap((updates) => Object.values(updates));
+  discard({ context, enqueue }, files.filter((file) => !Object.values(received).includes(file)));
   if (context.expected.length === 1) tellAlone({ context, enqueue }, [verdict]);
   enqueue(() =>
     context.job.ports.report({
@@ -224,6 +232,14 @@ export function putOut({ context, enqueue }: ServerArgs, { error }: { readonly e
     })
   );
   enqueue(allow);
+}
+
+/** Removes updates that will not be averaged. Those that cannot be removed stay until the job's directory is removed. */
+function discard(
+  { context: { job }, enqueue }: Pick<ServerArgs, "context" | "enqueue">,
+  files: readonly string[],
+): void {
+  for (const file of files) enqueue(() => job.ports.run(Effect.ignore(job.directory.remove(file)), () => {}));
 }
 
 /** Drops a trainer whose upload failed and completes the round with the others. */

@@ -86,6 +86,8 @@ export const saved = fromEffect(
     readonly file: string;
   }) =>
     saveStream(stream, job.directory, file, job.limits ?? jobLimits).pipe(
+      // Its sender was left out: the file may have got its name meanwhile.
+      Effect.onInterrupt(() => Effect.ignore(job.directory.remove(file))),
       // A defect too: without an outcome the round would wait for this peer forever.
       Effect.matchCauseEffect({
         onSuccess: (sizeBytes) => Effect.succeed<Saved>({ type: "whole", peer: stream.peer, file, sizeBytes }),
