@@ -481,6 +481,26 @@ test("bug: an update whose file got its name as its sender was left out stayed a
   await server.end();
 });
 
+test("bug: an update that arrived while an earlier one of its sender was rejected counted in the next round", async () => {
+  const server = await start(specOf(["a", "b"]));
+  server.slowDisk(true);
+  server.push("a", new TextEncoder().encode("rubbish, not tensors"));
+  server.push("b", update(2, 4));
+  await eventually("averaging reads", () => server.reads.length === 1);
+  server.push("a", "hang");
+  await eventually("it is let in", () => server.hanging.length === 1);
+  server.slowDisk(false);
+  await server.round(1);
+  const [late] = server.hanging as [StreamHandle];
+  await Effect.runPromise(Effect.ignore(Effect.andThen(late.write(update(100, 100)), late.end)));
+  server.push("b", update(6, 8));
+  await server.round(2);
+  assert.equal(server.valuesFor("b"), [[2, 4], [6, 8]]);
+  assert.equal(await Effect.runPromise(late.read), { type: "end", outcome: "broken" });
+  await updatesLeft(server, 0);
+  await server.end();
+});
+
 test("a re-dispatch that leaves only those that have pushed ends the round", async () => {
   const server = await start(specOf(["a", "b"]));
   server.push("a", update(5));

@@ -212,7 +212,9 @@ export function putOut({ context, enqueue }: ServerArgs, { error }: { readonly e
   const verdict = outReport(culprit, "rejected", code, messageOf(error));
   // Updates of the others still count for this round, unless a newer one is here already.
   const received = without({ ...context.batch, ...context.received }, culprit);
+  enqueue.stopChild(`saving/${culprit}`);
   enqueue.assign({
+    saving: context.saving.filter((peer) => peer !== culprit),
     expected: context.expected.filter((peer) => peer !== culprit),
     results: context.results.filter((peer) => peer !== culprit),
     rejected: [...context.rejected, culprit],
