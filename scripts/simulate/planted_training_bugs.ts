@@ -40,8 +40,8 @@ export const plantedTrainingBugs: readonly PlantedBug[] = [
   {
     name: "with an update that is rejected those of the others are lost",
     file: "actors/job/parameter_server/actions.ts",
-    find: "received: { ...without(context.batch, culprit), ...without(context.received, culprit) },",
-    replace: "received: {},",
+    find: "const received = without({ ...context.batch, ...context.received }, culprit);",
+    replace: "const received: Record<string, string> = {};",
   },
   {
     name: "the scheduler is told that a rejected update counted",
