@@ -4,8 +4,8 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { isFloat } from "./element_types.ts";
-import type { TensorEntry } from "./safetensors.ts";
+import { elementBytes, isFloat } from "./element_types.ts";
+import { headerMaxBytes, lengthBytes, type TensorEntry } from "./safetensors.ts";
 
 /**
  * The digest of a layout: SHA-256, in hexadecimal, of the JSON `[[name, shape, kind], …]`, in the order of the names' UTF-16 code units.
@@ -15,4 +15,12 @@ export function layoutDigest(tensors: readonly Pick<TensorEntry, "name" | "shape
   const named = [...tensors].sort(({ name: a }, { name: b }) => a < b ? -1 : 1);
   const kinds = named.map(({ name, shape, dtype }) => [name, shape, isFloat(dtype) ? "float" : dtype]);
   return createHash("sha256").update(JSON.stringify(kinds)).digest("hex");
+}
+
+/** Size of the largest update of a layout, in bytes: the longest header, and floats in F64. */
+export function updateBytesMax(tensors: readonly Pick<TensorEntry, "count" | "dtype">[]): number {
+  return tensors.reduce(
+    (sum, { count, dtype }) => sum + count * elementBytes[isFloat(dtype) ? "F64" : dtype],
+    lengthBytes + headerMaxBytes,
+  );
 }

@@ -13,7 +13,7 @@ export {
 } from "./aggregate.ts";
 export { type OuterOptions } from "./outer_step.ts";
 export { castTensors, keptType, misfitOf, ResultRejected, writeInitial, writeRound } from "./parameters.ts";
-export { layoutDigest } from "./layout.ts";
+export { layoutDigest, updateBytesMax } from "./layout.ts";
 export { normRules } from "./verdicts.ts";
 export { openTensorFile, type TensorFile } from "./tensor_file.ts";
 export { headerMaxBytes, type TensorEntry } from "./safetensors.ts";

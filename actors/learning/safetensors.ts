@@ -13,7 +13,8 @@ import { type NamedTensors, sizeOf, type Tensor } from "./tensors.ts";
 
 /** Longest header, in bytes: about 10,000 tensors. The format itself allows 100 MB. */
 export const headerMaxBytes = 1_048_576;
-const lengthBytes = 8;
+/** The length of the header, in bytes. */
+export const lengthBytes = 8;
 /** The header is padded with spaces to a multiple of this, so that the data lies aligned. */
 const alignment = 8;
 

@@ -15,7 +15,8 @@ import type { JobOutcome } from "../../actors/job/messages.ts";
 import { hasQuorum } from "../../actors/job/parameter_server/setup.ts";
 import { NodeClock } from "../../actors/simulation/node_clock.ts";
 import { VirtualTime } from "../../actors/simulation/virtual_time.ts";
-import { decodeTensors, encodeTensors, layoutDigest } from "../../actors/learning/mod.ts";
+import { decodeTensors, encodeTensors, headerMaxBytes, layoutDigest } from "../../actors/learning/mod.ts";
+import type { Report } from "../../actors/runtime/ports.ts";
 import {
   aggregateStepMs,
   brokenPatienceMs,
@@ -498,6 +499,36 @@ test("bug: an update that arrived while an earlier one of its sender was rejecte
   assert.equal(server.valuesFor("b"), [[2, 4], [6, 8]]);
   assert.equal(await Effect.runPromise(late.read), { type: "end", outcome: "broken" });
   await updatesLeft(server, 0);
+  await server.end();
+});
+
+test("bug: once the layout was known an update could still be as large as any file of a job", async () => {
+  const server = await start(specOf(["a", "b", "c", "d"]));
+  for (const peer of ["a", "b", "c", "d"]) server.push(peer, update(1, 2));
+  await server.round(1);
+  // Doubles, and the longest header that is read.
+  const header = new TextEncoder().encode(
+    '{"w":{"dtype":"F64","shape":[2],"data_offsets":[0,16]}}'.padEnd(headerMaxBytes),
+  );
+  const length = new Uint8Array(BigUint64Array.of(BigInt(header.length)).buffer);
+  server.push("a", Buffer.concat([length, header, new Uint8Array(Float64Array.of(3, 6).buffer)]));
+  server.push("b", update(1, 2));
+  const bytesMax = 8 + headerMaxBytes + 2 * 8;
+  server.push("c", new Uint8Array(bytesMax));
+  await server.received(3);
+  server.push("d", new Uint8Array(bytesMax + 1));
+  await eventually("it is reported", () => server.ports.reports.some(({ event }) => event === "update.broken"));
+  const { message, fields } = server.ports.reports.find(({ event }) => event === "update.broken") as Report;
+  assert.is(fields?.["peer"], "d");
+  assert.match(message, `more than ${bytesMax} bytes`);
+  await updatesLeft(server, 3);
+  server.clock.increment(brokenPatienceMs);
+  await server.round(2);
+  const codes = server.ports.reports.filter(({ event }) => event === "update.rejected").map(({ fields }) =>
+    fields?.["peer"]
+  );
+  assert.equal(codes, ["d", "c"], "one waits for a second try of d, and c sent no tensors");
+  assert.equal(server.valuesFor("a")[1], [2, 4]);
   await server.end();
 });
 

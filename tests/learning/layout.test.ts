@@ -1,8 +1,8 @@
-/** The digest of a layout, as other implementations have to compute it. */
+/** The digest of a layout, as other implementations have to compute it, and the size of its largest update. */
 import { createHash } from "node:crypto";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { layoutDigest } from "../../actors/learning/mod.ts";
+import { headerMaxBytes, layoutDigest, type TensorEntry, updateBytesMax } from "../../actors/learning/mod.ts";
 
 const test = suite("layoutDigest()");
 const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
@@ -22,3 +22,13 @@ test("differs where a name, a shape or an integer type differs", () => {
 });
 
 test.run();
+
+const largest = suite("updateBytesMax()");
+const of = (dtype: TensorEntry["dtype"]) => updateBytesMax([{ count: 6, dtype }, { count: 1, dtype: "I64" }]);
+
+largest("counts floats of any type as F64, other types as they are, and the longest header", () => {
+  for (const float of ["F64", "F32", "F16", "BF16"] as const) assert.is(of(float), 8 + headerMaxBytes + 6 * 8 + 8);
+  assert.is(of("BOOL"), 8 + headerMaxBytes + 6 + 8);
+});
+
+largest.run();

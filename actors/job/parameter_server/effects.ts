@@ -8,16 +8,16 @@ import { type PeerText, type StreamHandle, TransportError } from "../../../trans
 import type { AggregateConfig, JobSpec, MemberReport, Progress } from "../../../transport/protocols/messages.ts";
 import { membersReportedMax } from "../../../transport/protocols/mod.ts";
 import { fromEffect } from "../../runtime/effect_actor.ts";
-import { PathRefused, WorkFileFailed } from "../../files/path_refused.ts";
+import type { PathError } from "../../files/path_refused.ts";
 import { aggregationDefault } from "../../config/defaults.ts";
 import { handOver, saveStream } from "../copy.ts";
-import { jobLimits } from "../limits.ts";
+import { type JobLimits, jobLimits } from "../limits.ts";
 import type { AggregatorInput } from "../messages.ts";
 import type { PushReceiver } from "../network.ts";
 import { openPull, openPush } from "../peer_streams.ts";
 import { sendOnce, sendUntilSaved } from "../resend.ts";
 import { labelOf } from "../training_network.ts";
-import { aggregateUpdates, normRules, updatesMax } from "../../learning/mod.ts";
+import { aggregateUpdates, normRules, openTensorFile, updateBytesMax, updatesMax } from "../../learning/mod.ts";
 import type { Ports } from "../../runtime/ports.ts";
 import { resultDataset, velocityDataset } from "../../learning/model_references.ts";
 import { fromScoped } from "../../runtime/scoped_actor.ts";
@@ -85,7 +85,10 @@ export const saved = fromEffect(
     readonly stream: StreamHandle;
     readonly file: string;
   }) =>
-    saveStream(stream, job.directory, file, job.limits ?? jobLimits).pipe(
+    updateLimits(job).pipe(
+      Effect.onError(() => stream.abort("not saved")),
+      Effect.flatMap((limits) => saveStream(stream, job.directory, file, limits)),
+      Effect.mapError((error) => "path" in error ? new UpdatesNotSaved({ detail: error.detail }) : error),
       // Its sender was left out: the file may have got its name meanwhile.
       Effect.onInterrupt(() => Effect.ignore(job.directory.remove(file))),
       // A defect too: without an outcome the round would wait for this peer forever.
@@ -93,13 +96,28 @@ export const saved = fromEffect(
         onSuccess: (sizeBytes) => Effect.succeed<Saved>({ type: "whole", peer: stream.peer, file, sizeBytes }),
         onFailure: (cause) => {
           const error = Cause.squash(cause);
-          return error instanceof WorkFileFailed || error instanceof PathRefused
-            ? Effect.fail(new UpdatesNotSaved({ detail: error.detail }))
+          return error instanceof UpdatesNotSaved
+            ? Effect.fail(error)
             : Effect.succeed<Saved>({ type: "broken", peer: stream.peer, file, reason: reasonOf(error) });
         },
       }),
     ),
 );
+
+/**
+ * The bounds of a push. The velocity has the layout of updates, from which their largest size follows. Before the first round is over
+ * there is no velocity: a job names the digest of its layout only.
+ */
+function updateLimits({ directory, limits = jobLimits }: AggregatorInput): Effect.Effect<JobLimits, UpdatesNotSaved> {
+  return Effect.scoped(Effect.flatMap(directory.openForReading(velocityFile), openTensorFile<PathError>)).pipe(
+    Effect.map(({ tensors }) => ({ ...limits, fileBytesMax: Math.min(limits.fileBytesMax, updateBytesMax(tensors)) })),
+    Effect.catchIf(
+      (error) => error._tag === "WorkFileFailed" && error.code === "not-found",
+      () => Effect.succeed(limits),
+    ),
+    Effect.mapError((error) => new UpdatesNotSaved({ detail: "detail" in error ? error.detail : error.reason })),
+  );
+}
 
 /** Counts what averaging has read and written: a large model takes long, and shows that it goes on. */
 export class AveragingSteps {
