@@ -80,9 +80,9 @@ async function start(spec: JobSpec, training?: TrainingKey, time?: VirtualTime) 
   /** Reads of updates wait here while the disk is slow. */
   const reads: (() => void)[] = [];
   let isSlow = false;
-  /** Run before a file is written, before it gets its name, and before it is removed. */
+  /** Run before a file is written, before it gets its name, before it is removed, and before a result is read. */
   const fine: Effect.Effect<void, WorkFileFailed> = Effect.void;
-  const disk = { write: fine, commit: fine, remove: fine };
+  const disk = { write: fine, commit: fine, remove: fine, result: fine };
   const directory: WorkDirectory = {
     ...held.value,
     create: (path) =>
@@ -97,7 +97,8 @@ async function start(spec: JobSpec, training?: TrainingKey, time?: VirtualTime) 
         ...file,
         read: (into, position) => {
           const turn = Effect.promise(() => new Promise<void>((go) => isSlow ? void reads.push(go) : go()));
-          return Effect.andThen(turn, file.read(into, position));
+          const isResult = /^outer[/][0-9]/.test(path);
+          return Effect.andThen(Effect.andThen(turn, isResult ? disk.result : fine), file.read(into, position));
         },
       })),
   };
@@ -138,6 +139,7 @@ async function start(spec: JobSpec, training?: TrainingKey, time?: VirtualTime) 
         if (left !== undefined) unsaving.set(ask.peer, left - 1);
         Effect.runPromise(readBytes(far, left !== undefined && left > 0 ? far.abort("not saved") : far.end)).then(
           (bytes) => results.set(ask.peer, [...(results.get(ask.peer) ?? []), bytes]),
+          () => {/* reset before its end */},
         );
       });
     }
@@ -328,6 +330,19 @@ test("bug: the aggregator's full disk counted as a broken update, and honest tra
   assert.equal(await server.outcome(), { type: "failed", reason: `Cannot save updates: ${detail}` });
   assert.not(server.ports.reports.some(({ event }) => event === "update.broken"), "the trainer is not to blame");
   assert.equal([server.told, server.missed], [[], []]);
+  await server.end();
+});
+
+test("bug: a result that the aggregator could not read counted as one that its receivers did not take", async () => {
+  const server = await start(specOf(["a", "b"]));
+  const detail = "EIO: i/o error, read";
+  server.disk.result = Effect.fail(new WorkFileFailed({ code: "EIO", path: "outer/1.safetensors", detail }));
+  for (const peer of ["a", "b"]) server.push(peer, update(1));
+  await server.reported(1);
+  server.reports[0]?.answer({ type: "Ok" });
+  const reason = `Cannot access "outer/1.safetensors": ${detail}`;
+  assert.equal(await server.outcome(), { type: "failed", reason });
+  assert.not(server.ports.reports.some(({ event }) => event === "result.unsent"), "the trainers are not to blame");
   await server.end();
 });
 

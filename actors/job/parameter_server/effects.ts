@@ -180,7 +180,7 @@ export class ResultCopies {
   }
 }
 
-/** Sends a round's result to all receivers, and removes the round's files. */
+/** Sends a round's result to all receivers, and removes the round's files. Fails where the result cannot be read. */
 export const distributed = fromEffect(
   "distributed",
   ({ job, copies, round, peers, out, spent }: {
@@ -199,10 +199,11 @@ export const distributed = fromEffect(
       const outcomes = yield* Effect.forEach(
         receivers,
         (peer) =>
-          Effect.match(copies.run(peer, sendResult(job, { peer, out, round })), {
-            onSuccess: () => undefined,
-            onFailure: (error) => ({ peer, reason: error.message }),
-          }),
+          copies.run(peer, sendResult(job, { peer, out, round })).pipe(
+            Effect.as(undefined),
+            // A result that cannot be read here does not count as one that its receiver does not take.
+            Effect.catchTag("TransportError", (error) => Effect.succeed({ peer, reason: error.message })),
+          ),
         { concurrency: sendsAtOnceMax },
       );
       for (const file of [...spent, out]) yield* Effect.ignore(job.directory.remove(file));
