@@ -8,7 +8,7 @@ import { writeStreamFile } from "../../actors/files/stream_file.ts";
 import type { StreamHandle, TransportAsk, TransportFact } from "../../transport/port.ts";
 import { decodeFileHead, encodeFileHead } from "../../transport/protocols/mod.ts";
 import type { PushLabel, TrainingKey } from "../../transport/protocols/messages.ts";
-import { holdOpen, realPorts, runOf, streamPair } from "../support/job_world.ts";
+import { holdOpen, openBytes, realPorts, runOf, streamPair } from "../support/job_world.ts";
 
 const alice = "12D3KooWAGMZxYWzuymeiPyXkHSxuSwkGFVDCntAXRxHG7T2truz";
 const one = "12D3KooWCofsHFCiPAZDDo4ZcRkzUZEkhuz3awyU9iHkhvf6LQPH";
@@ -23,15 +23,7 @@ const labelFor = ({ scheduler, id, run }: TrainingKey, round = 1, job: string = 
   round,
 });
 const bytes = new TextEncoder().encode("seven");
-const source = {
-  sizeBytes: bytes.length,
-  read: (into: Uint8Array, position: number) =>
-    Effect.sync(() => {
-      const piece = bytes.subarray(position, position + into.length);
-      into.set(piece);
-      return piece.length;
-    }),
-};
+const source = openBytes(bytes);
 
 /** A worker's job network; a push with a label, or without one on the plain protocol. */
 function host(now = Date.now) {

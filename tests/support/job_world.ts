@@ -67,6 +67,18 @@ export function temporary(): { readonly path: string; remove(): void } {
   return { path, remove: () => rmSync(path, { recursive: true, force: true, maxRetries: 5 }) };
 }
 
+/** Bytes as a file that is open for reading. */
+export const openBytes = (bytes: Uint8Array) => ({
+  fd: -1,
+  sizeBytes: bytes.length,
+  read: (into: Uint8Array, position: number) =>
+    Effect.sync(() => {
+      const piece = bytes.subarray(position, position + into.length);
+      into.set(piece);
+      return piece.length;
+    }),
+});
+
 /** Waits until `holds` does; throws with `what` after `withinMs`. */
 export async function eventually(what: string, holds: () => boolean, withinMs = 20_000): Promise<void> {
   const until = Date.now() + withinMs;

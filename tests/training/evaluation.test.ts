@@ -12,7 +12,7 @@ import { EvaluationFailed, type MeasuredParameters, type Metrics } from "../../a
 import { digitsEvaluator } from "../../scripts/executors/evaluator.ts";
 import { builtinModel } from "../../scripts/executors/model.ts";
 import { makeFakeWorld, settle, startUnderParent } from "../support/fake_transport.ts";
-import { eventually, streamPair, temporary } from "../support/job_world.ts";
+import { eventually, openBytes, streamPair, temporary } from "../support/job_world.ts";
 
 const test = suite("evaluation");
 const training = { scheduler: "12D3KooWA7SQJtmVh49Xoi1t8XGnSEvzWyAQrQN4qYw6RCU5hEj7", id: "t-1", run: 2 };
@@ -63,16 +63,7 @@ test("bug: after a round's result was lost, no later round was evaluated, withou
     const { replyTo } = world.takeOne("stream.accept");
     const { near, far } = streamPair({ near: "scheduler", far: "agg" }, "/hypha-tensor-stream/push/2");
     replyTo.send({ type: "stream.opened", id: exchange, stream: near });
-    const file = {
-      fd: -1,
-      sizeBytes: bytes.length,
-      read: (into: Uint8Array, position: number) =>
-        Effect.sync(() => {
-          const piece = bytes.subarray(position, position + into.length);
-          into.set(piece);
-          return piece.length;
-        }),
-    };
+    const file = openBytes(bytes);
     const { scheduler, id, run } = training;
     const label = { scheduler, training: id, run, job: "f4633ad1-6b37-4597-85a6-4e58a2117f5a", round };
     const limits = { ...jobLimits, acknowledgeMs: 5_000 };
