@@ -74,13 +74,17 @@ export class ConnectionChecks {
     }
   }
 
-  /** A node that takes another key joins anew at once: its pace counts from there. */
-  forgetDials(node: SimulatedNode): void {
-    const prefix = keyOf(node, "");
+  /** A node that takes another key dials all gateways at once, and one that has reached a gateway begins with short intervals: its pace counts from there. */
+  forgetDials(node: SimulatedNode, address = ""): void {
+    const prefix = keyOf(node, address);
     for (const key of this.#dials.keys()) if (key.startsWith(prefix)) this.#dials.delete(key);
   }
 
   fact(node: SimulatedNode, fact: TransportFact): void {
+    if (fact.type === "peer.established") {
+      const reached = this.#nodeOf(fact.peer);
+      if (reached !== undefined) this.forgetDials(node, reached.address);
+    }
     if (fact.type === "peer.closed" && fact.reason.type === "trust.changed") {
       this.#dropped(node, fact.peer, fact.reason.refusal.code);
     }
@@ -89,8 +93,12 @@ export class ConnectionChecks {
     }
   }
 
+  #nodeOf(peer: Peer): SimulatedNode | undefined {
+    return [...this.#sim.nodes.values()].find((node) => node.peer === peer);
+  }
+
   #dropped(node: SimulatedNode, peer: Peer, code: string): void {
-    const dropped = [...this.#sim.nodes.values()].find((other) => other.peer === peer);
+    const dropped = this.#nodeOf(peer);
     if (dropped === undefined) return;
     // After a renewal, connections that were made with the previous certificate go on.
     const shown = dropped.sessions.length === 0 ? [] : dropped.credentials;

@@ -289,6 +289,7 @@ once("seeds that failed once violate no invariant", async () => {
       34_002_194,
       35_000_334,
       38_300_879,
+      39_302_292,
     ]
   ) {
     await runSeeds(seed, 1);
