@@ -290,6 +290,7 @@ once("seeds that failed once violate no invariant", async () => {
       35_000_334,
       38_300_879,
       39_302_292,
+      41_000_350,
     ]
   ) {
     await runSeeds(seed, 1);

@@ -125,6 +125,21 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
     await left(gateway, scheduler, data);
   });
 
+  test("bug: until a data node had published, it counted as one of the existing network: what most answers said of it was found", async () => {
+    const meeting = meetingOf(pki);
+    const gateway = await join(meeting, "gateway");
+    const [scheduler, data] = [await join(meeting, "scheduler"), await join(meeting, "data")];
+    await connect(scheduler, gateway, data);
+    await connect(data, gateway);
+    const hostile = await intrude(meeting, "liar", "gateway", [scheduler, gateway]);
+    const liar = lying(hostile, { publisher: data.peer, value: forged });
+    assert.is(await lookedUp(meeting, scheduler, [liar]), "record.missing");
+    await stored(meeting, data);
+    assert.is(await lookedUp(meeting, scheduler, [liar]), `${data.peer} ${truth} data`);
+    stop([hostile]);
+    await left(gateway, scheduler, data);
+  });
+
   test("an existing network: no certificate names a role, and the data node does not speak our protocol", async () => {
     const meeting = meetingOf(pki);
     const gateways = [];

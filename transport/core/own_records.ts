@@ -25,15 +25,19 @@ export const recordQuestionsMax = 1_024;
 
 /** The own records of a session. */
 export class OwnRecords {
-  readonly #parts: Pick<SessionParts, "self" | "clock" | "wire" | "established" | "acts">;
+  readonly #parts: Pick<SessionParts, "self" | "clock" | "established" | "acts">;
   readonly #store: RecordStore;
   readonly #open = new Set<Question>();
-  #isServed = false;
   #isStopped = false;
 
+  /**
+   * Serves the protocol from the first connection on, whether this node publishes or not: of a publisher that does not support it, others
+   * believe what most answers say.
+   */
   constructor(parts: Pick<SessionParts, "self" | "clock" | "wire" | "established" | "acts">) {
     this.#parts = parts;
     this.#store = new RecordStore(() => parts.clock.now());
+    parts.wire.serve(recordProtocol);
   }
 
   /** Questions that are open. */
@@ -41,15 +45,10 @@ export class OwnRecords {
     return this.#open.size;
   }
 
-  /** Keeps a record that this node publishes. From the first one on the protocol is served. */
+  /** Keeps a record that this node publishes. */
   put(record: KadRecord): Result.Result<void, RecordRefused> {
-    const { self, wire } = this.#parts;
-    const kept = this.#store.put(record, { publisher: self, owner: self });
-    if (Result.isSuccess(kept) && !this.#isServed) {
-      this.#isServed = true;
-      wire.serve(recordProtocol);
-    }
-    return kept;
+    const { self } = this.#parts;
+    return this.#store.put(record, { publisher: self, owner: self });
   }
 
   /** The record of a key that this node publishes. */
@@ -62,8 +61,7 @@ export class OwnRecords {
     connection: WireConnection,
     identity: PeerIdentity,
     stream: WireStream,
-  ): StreamListener | "unsupported" | "refused" {
-    if (!this.#isServed) return "unsupported";
+  ): StreamListener | "refused" {
     if (this.#isStopped || this.#open.size >= recordQuestionsMax) return "refused";
     const { acts, clock, established } = this.#parts;
     if (!acts.allows("kad.query", identity)) return "refused";

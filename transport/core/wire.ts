@@ -259,7 +259,7 @@ export interface Wire {
    * may be wrong; `done` is called at the end.
    */
   findPeer(peer: PeerText, found: (addresses: readonly AddressText[]) => void, done: () => void): GiveUp;
-  /** Lets peers open streams of a protocol. Serving a protocol twice does nothing. */
+  /** Lets peers open streams of a protocol; before the start: from the first connection on. Serving a protocol twice does nothing. */
   serve(protocol: string): void;
   unserve(protocol: string): void;
   subscribe(topic: string): void;

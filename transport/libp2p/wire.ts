@@ -148,6 +148,7 @@ export class Libp2pWire implements Wire {
           return known?.isOpen === true && listener.permits(known, act);
         })
     );
+    for (const protocol of this.#served) if (protocol !== kadProtocol) this.#handle(libp2p, protocol);
     internals.kad.takeStreams((stream, connection) => this.#receive(stream, connection, kadProtocol));
     internals.kad.tableOnly((peer) => servesDht({ libp2p, listener, peer }));
     libp2p.addEventListener("connection:open", ({ detail }) => connections.opened(detail));
@@ -302,7 +303,11 @@ export class Libp2pWire implements Wire {
   serve(protocol: string): void {
     if (this.#served.has(protocol)) return;
     this.#served.add(protocol);
-    const handled = this.#node().libp2p.handle(
+    if (this.#running !== undefined) this.#handle(this.#running.libp2p, protocol);
+  }
+
+  #handle(libp2p: Node, protocol: string): void {
+    const handled = libp2p.handle(
       protocol,
       (stream, connection) => this.#receive(stream, connection, protocol),
       {
