@@ -79,8 +79,8 @@ const record: Deed = async ({ connection, member }) => {
   };
   const question = { key, closer: [], providers: [] };
   const framed = (message: Parameters<typeof encodeKadMessage>[0]) => prefixLength(encodeKadMessage(message));
-  await exchange(connection, kadProtocol, framed({ ...question, type: "PUT_VALUE", record: kept }), 1_000);
-  const answer = await exchange(connection, kadProtocol, framed({ ...question, type: "GET_VALUE" }), 1_000);
+  await exchange(connection, kadProtocol, framed({ ...question, type: "PUT_VALUE", record: kept }));
+  const answer = await exchange(connection, kadProtocol, framed({ ...question, type: "GET_VALUE" }));
   const message = answer === undefined ? undefined : decodeKadMessage(answer.subarray(answer[0]! > 0x7f ? 2 : 1));
   return message?._tag === "Success" && message.success.record !== undefined;
 };
