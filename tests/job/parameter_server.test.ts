@@ -453,7 +453,7 @@ test("bug: the file of an update stayed at the aggregator when its sender was le
   }
 });
 
-test("the file of an update that is averaged stays until the round's end, whoever is left out meanwhile", async () => {
+test("the file of an update that is averaged stays until the round's end, even where its sender is left out meanwhile", async () => {
   const server = await start(specOf(["a", "b"]));
   server.slowDisk(true);
   server.push("a", update(1));

@@ -62,9 +62,12 @@ export class NotingListener extends ConnectionTable implements WireListener {
   refund(peer: PeerText, us: number): void {
     this.charge(peer, -us);
   }
+  /** Work that waits for its turn; without a list all is done at once. */
+  turns: (() => void)[] | undefined;
   inTurn(peer: PeerText, _owner: object, us: number, task: () => void): void {
     this.charge(peer, us);
-    task();
+    if (this.turns === undefined) task();
+    else this.turns.push(task);
   }
   giveUp(): void {}
   /** Acts that peers may not do. */

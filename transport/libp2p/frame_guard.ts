@@ -70,7 +70,7 @@ const inNextImmediate: InNextTurn = (task) => void setImmediate(task);
 /** What frames cost. */
 export interface FrameCost {
   readonly us: number;
-  /** What bulk data costs beside: it counts with all that the peer costs, not with its frames. */
+  /** What bulk data costs in addition: it counts with all that the peer costs, not with its frames. */
   readonly bulkUs: number;
   /** What they cost this turn of the event loop: `us`, `bulkUs`, and what the peer is charged for elsewhere. */
   readonly turnUs: number;
@@ -82,7 +82,7 @@ export class FrameBudget {
   readonly limits: FrameLimits;
   readonly #charge: ((us: number) => number) | undefined;
   readonly #inNextTurn: InNextTurn;
-  readonly #isNextTurn = () => {
+  readonly #endTurn = () => {
     this.#turnUs = 0;
   };
   #turnUs = 0;
@@ -107,7 +107,7 @@ export class FrameBudget {
   /** Takes so much. `now` in milliseconds; a clock that goes back refills nothing. */
   spend({ us, bulkUs, turnUs }: FrameCost, now: number): void {
     if (turnUs > 0) {
-      if (this.#turnUs === 0) this.#inNextTurn(this.#isNextTurn);
+      if (this.#turnUs === 0) this.#inNextTurn(this.#endTurn);
       this.#turnUs += turnUs;
     }
     this.#refill(now);
@@ -265,26 +265,26 @@ export class FrameReader {
     const opens = (header[3]! & synFlag) !== 0;
     if (type === frameTypes.ping) return frameCosts.ping;
     const stream = numberIn(header, 4);
-    if (opens) this.#isOpened(stream);
+    if (opens) this.#noteOpened(stream);
     if (type === frameTypes.data) {
       if (length > this.#frameBytesMax) return `a frame of ${length} bytes`;
       this.#body = length;
-      if (length > 0 && this.#isSilentNoMore(stream)) this.#beginningUs += priceOf("stream");
+      if (length > 0 && this.#endSilence(stream)) this.#beginningUs += priceOf("stream");
       if (length >= bulkBytes && !this.#isOwn(stream)) this.#bulkUs += priceOf("bytes", length);
       if (!opens && length >= bulkBytes) return 0;
     }
-    if ((header[3]! & endFlags) !== 0) this.#isSilentNoMore(stream);
+    if ((header[3]! & endFlags) !== 0) this.#endSilence(stream);
     return opens ? frameCosts.opening : frameCosts.small;
   }
 
-  /** Whether it was silent until now. */
-  #isSilentNoMore(stream: number): boolean {
+  /** Something came on a stream, or it ended. Says whether it was silent until now. */
+  #endSilence(stream: number): boolean {
     const was = this.#silent?.delete(stream) === true;
     if (was && this.#silent?.size === 0) this.#silent = undefined;
     return was;
   }
 
-  #isOpened(stream: number): void {
+  #noteOpened(stream: number): void {
     const silent = this.#silent ??= new Set();
     silent.add(stream);
     if (silent.size <= silentStreamsMax) return;

@@ -39,7 +39,7 @@ import { dialInternalsOf, internalsOf, type NodeInternals } from "./node_interna
 import { pricedGossip } from "./priced_gossip.ts";
 import { priced } from "./priced_protocols.ts";
 import type { Meter } from "./meter.ts";
-import { judged } from "./served_protocols.ts";
+import { judged, type Permits } from "./served_protocols.ts";
 import { libp2pStreamsMax } from "./streams.ts";
 
 /** A node that was created, started or not. */
@@ -140,14 +140,16 @@ export class Libp2pWire implements Wire {
     const { gossip: pubsub } = internals;
     const charge = (peer: PeerText, us: number) => listener.charge(peer, us);
     pubsub.handleReceivedRpc = pricedGossip(pubsub.handleReceivedRpc.bind(pubsub), { clock: this.#clock, charge });
-    internals.replaceHandlers((protocol, handler) =>
-      this.#served.has(protocol)
-        ? handler
-        : judged(protocol, priced(protocol, limitedFirstMessage(protocol, handler), listener), (connection, act) => {
-          const known = connections.of(connection);
-          return known?.isOpen === true && listener.permits(known, act);
-        })
-    );
+    const permits: Permits = (connection, act) => {
+      const known = connections.of(connection);
+      return known?.isOpen === true && listener.permits(known, act);
+    };
+    internals.replaceHandlers((protocol, handler) => {
+      if (this.#served.has(protocol)) return handler;
+      // A stream may wait for its turn: the rules, or what its connection proved, may be others then.
+      const taken = judged(protocol, limitedFirstMessage(protocol, handler), permits);
+      return judged(protocol, priced(protocol, taken, listener), permits);
+    });
     for (const protocol of this.#served) if (protocol !== kadProtocol) this.#handle(libp2p, protocol);
     internals.kad.takeStreams((stream, connection) => this.#receive(stream, connection, kadProtocol));
     internals.kad.tableOnly((peer) => servesDht({ libp2p, listener, peer }));

@@ -53,7 +53,7 @@ export type Saved =
     | { readonly type: "broken"; readonly reason: string }
   );
 
-/** This node cannot write updates, whoever sends them: its disk is full, or has a fault. */
+/** This node cannot write the updates of any trainer: its disk is full, or has a fault. */
 export class UpdatesNotSaved extends Data.TaggedError("UpdatesNotSaved")<{
   /** The file system's reason. */
   readonly detail: string;

@@ -78,6 +78,14 @@ test("the stream of a service that its peer may not use is reset without an answ
   }
   b.listener.denied.clear();
   assert.equal(await ask("/ipfs/ping/1.0.0"), ["done", 32]);
+
+  // What was permitted when the stream was opened, and is denied when its turn comes, is not done.
+  const turns: (() => void)[] = b.listener.turns = [];
+  const late = ask("/ipfs/id/1.0.0");
+  for (let look = 0; look < 400 && turns.length === 0; look++) await new Promise((resolve) => setTimeout(resolve, 5));
+  b.listener.denied.add("identify");
+  turns.pop()?.();
+  assert.equal(await late, ["reset", 0], "denied while it waited");
   await Promise.all([a.stop(), b.stop()]);
 });
 
