@@ -66,11 +66,19 @@ interface Watchable {
   send(bytes: Uint8Array | Uint8ArrayList): boolean;
 }
 
+/** The handler of a protocol. */
+export interface PricedHandlers {
+  /** Takes a stream in the moment in which it is opened. */
+  readonly atOnce: StreamHandler;
+  /** Takes one that waited for its turn. */
+  readonly later: StreamHandler;
+}
+
 /**
  * Charges each stream of a protocol before its handler takes it. A handler that signs or verifies takes its stream when it is the
  * peer's turn: a member may open all its streams with one piece of bytes. Gossip is charged by its messages (`priced_gossip.ts`).
  */
-export function priced(protocol: string, handler: StreamHandler, payer: Payer): StreamHandler {
+export function priced(protocol: string, { atOnce, later }: PricedHandlers, payer: Payer): StreamHandler {
   const row = Object.hasOwn(rows, protocol) ? rows[protocol] : undefined;
   return (stream: Stream, connection: Connection) => {
     const peer = connection.remotePeer.toString();
@@ -78,13 +86,14 @@ export function priced(protocol: string, handler: StreamHandler, payer: Payer): 
     payer.charge(peer, priceOf("stream") / share);
     if (row !== undefined) {
       watch(stream, row, (bytes) => payer.refund(peer, priceOf("bytes", bytes)));
-      return inItsTurn({ peer, stream, us: priceOf(row.work) / share, payer }, () => handler(stream, connection));
+      const turn = { peer, stream, us: priceOf(row.work) / share, payer };
+      return inItsTurn(turn, (isLater) => (isLater ? later : atOnce)(stream, connection));
     }
     if (protocol === pingProtocol) {
       payer.charge(peer, priceOf("ping"));
       watchPings(stream);
     }
-    return handler(stream, connection);
+    return atOnce(stream, connection);
   };
 }
 
@@ -97,17 +106,19 @@ interface Turn {
 }
 
 /** Resolves when the handler is done. Where the stream ends first, the handler does not take it, and nothing is charged. */
-function inItsTurn({ peer, stream, us, payer }: Turn, take: () => void | Promise<void>): Promise<void> {
+function inItsTurn({ peer, stream, us, payer }: Turn, take: (isLater: boolean) => void | Promise<void>): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const endsFirst = () => {
     payer.giveUp(peer, stream);
     resolve();
   };
   stream.addEventListener("close", endsFirst, { once: true });
+  let isLater = false;
   payer.inTurn(peer, stream, us, () => {
     stream.removeEventListener("close", endsFirst);
-    resolve((async () => await take())());
+    resolve((async () => await take(isLater))());
   });
+  isLater = true;
   return promise;
 }
 

@@ -146,9 +146,10 @@ export class Libp2pWire implements Wire {
     };
     internals.replaceHandlers((protocol, handler) => {
       if (this.#served.has(protocol)) return handler;
-      // A stream may wait for its turn: the rules, or what its connection proved, may be others then.
-      const taken = judged(protocol, limitedFirstMessage(protocol, handler), permits);
-      return judged(protocol, priced(protocol, taken, listener), permits);
+      const taken = limitedFirstMessage(protocol, handler);
+      // A stream that waited for its turn is judged again: the rules, or what its connection proved, may have changed.
+      const later = judged(protocol, taken, permits);
+      return judged(protocol, priced(protocol, { atOnce: taken, later }, listener), permits);
     });
     for (const protocol of this.#served) if (protocol !== kadProtocol) this.#handle(libp2p, protocol);
     internals.kad.takeStreams((stream, connection) => this.#receive(stream, connection, kadProtocol));

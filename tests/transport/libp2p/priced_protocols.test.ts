@@ -10,12 +10,15 @@ import { priceOf, type Work } from "../../../transport/core/prices.ts";
 import { prefixLength } from "../../../transport/core/length_prefixed.ts";
 import { defaultWorkLimits, WorkBudgets } from "../../../transport/core/work_budget.ts";
 import { realClock } from "../../../transport/libp2p/real_clock.ts";
-import { type Payer, pingBytesWaitingMax, priced } from "../../../transport/libp2p/priced_protocols.ts";
+import { type Payer, pingBytesWaitingMax, priced as pricedBoth } from "../../../transport/libp2p/priced_protocols.ts";
 
 const test = suite("priced()");
 const ping = "/ipfs/ping/1.0.0";
 const peer = "12D3KooWHXGN9hZByhF27ZwiKUmgXW3bdGwc9PHh9uAkg7F5ZqWT";
 const connection = { remotePeer: peerIdFromString(peer) } as Connection;
+/** A handler that takes a stream at any time. */
+const priced = (protocol: string, handler: StreamHandler, payer: Payer) =>
+  pricedBoth(protocol, { atOnce: handler, later: handler }, payer);
 /** Can afford everything at once. */
 const payer = (charge: (us: number) => number): Payer => ({
   charge: (_, us) => charge(us),
@@ -120,6 +123,16 @@ test("bug: streams that a member opened with one piece of bytes were all handled
   await Promise.all(taken);
   assert.is(handled, opened.length);
   assert.is(budgets.chargedUs(peer), opened.length * (priceOf("stream") + priceOf("relay")));
+  budgets.stop();
+});
+
+test("a stream that waited for its turn is taken by another handler than one that did not: what its peer may do can have changed", async () => {
+  const { budgets, payer } = realBudgets();
+  const taken: string[] = [];
+  const handlers = { atOnce: () => void taken.push("at once"), later: () => void taken.push("later") };
+  const opened = await Promise.all([1, 2].map(() => streamPair({ protocol: reservation })));
+  await Promise.all(opened.map(([, ours]) => pricedBoth(reservation, handlers, payer)(ours, connection)));
+  assert.equal(taken, ["at once", "later"]);
   budgets.stop();
 });
 
