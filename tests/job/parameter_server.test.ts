@@ -618,8 +618,8 @@ test("each minute in which a round has some of its updates, the scheduler is tol
 });
 
 /** An aggregation whose scheduler keeps the model. */
-const kept = (trainers: readonly string[]): JobSpec => ({
-  ...specOf(trainers, [...trainers, "scheduler"]),
+const kept = (trainers: readonly string[], receivers = trainers): JobSpec => ({
+  ...specOf(trainers, [...receivers, "scheduler"]),
   training: { id: "t-1", run: 1, round: 0, samples: 0, rounds: 3 },
 });
 
@@ -653,6 +653,21 @@ test("seed 34,001,817: the scheduler was not told that the only trainer it still
   server.actor.send({ type: "job.updated", spec: kept(["b"]) });
   await eventually("the scheduler is told", () => server.missed.length > 0);
   assert.equal(server.missed, [[1, "b"]]);
+  await server.end();
+});
+
+test("seed 42,302,112: a trainer that was named again was reported as absent, for its absence before", async () => {
+  const server = await start(kept(["a"]), { scheduler: "scheduler", id: "t-1", run: 1 });
+  server.actor.send({ type: "job.updated", spec: kept([]), absent: "a" });
+  await eventually("the scheduler is told", () => server.missed.length > 0);
+  // The scheduler leases it again, and names it for results first: nothing is known of it, nor of anyone else.
+  server.actor.send({ type: "job.updated", spec: kept([], ["a"]) });
+  server.actor.send({ type: "job.updated", spec: kept(["a"]) });
+  server.push("a", update(1));
+  await server.round(1);
+  assert.equal(server.missed, [[1, "a"]], "told once, before it was named again");
+  const [{ members }] = server.told as [RoundReport];
+  assert.equal(members.map(({ peer, outcome }) => [peer, outcome]), [["a", "counted"]]);
   await server.end();
 });
 

@@ -291,6 +291,7 @@ once("seeds that failed once violate no invariant", async () => {
       38_300_879,
       39_302_292,
       41_000_350,
+      42_302_112,
     ]
   ) {
     await runSeeds(seed, 1);

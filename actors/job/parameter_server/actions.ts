@@ -93,12 +93,13 @@ export function replaceExpected({ context, enqueue }: ServerArgs, { spec, absent
   const verdict = isAbsent
     ? outReport(absent, "missing", "absent", "its aggregator has no connection with it")
     : undefined;
+  const verdicts = context.verdicts.filter(({ peer }) => !isNew(peer));
   enqueue.assign({
     expected,
     results: results.peers.filter((peer) => !before.includes(peer)),
     // A peer that is dropped and named again missed a result, or believes that a lost update is here.
     rejected: [...before, ...context.expected.filter(isOut)],
-    verdicts: [...context.verdicts.filter(({ peer }) => !isNew(peer)), ...verdict === undefined ? [] : [verdict]],
+    verdicts: verdict === undefined ? verdicts : [...verdicts, verdict],
     saving: context.saving.filter((peer) => !isOut(peer)),
     received: Object.fromEntries(Object.entries(context.received).filter(([peer]) => !isOut(peer))),
   });
@@ -111,7 +112,8 @@ export function replaceExpected({ context, enqueue }: ServerArgs, { spec, absent
   for (const peer of unsent) enqueue(() => context.copies.end(peer));
   enqueue(() => context.receiver?.keep([...new Set([...updates.peers, ...results.peers])]));
   if (expected.length === 0) {
-    tellAlone({ context, enqueue }, verdict === undefined ? outOf(context, updates.peers) : [verdict]);
+    const now = { ...context, verdicts };
+    tellAlone({ context: now, enqueue }, verdict === undefined ? outOf(now, updates.peers) : [verdict]);
   }
   enqueue(allow);
 }
