@@ -13,7 +13,16 @@ import type { CrlNotice } from "../../transport/protocols/messages.ts";
 import { crlInlineBytesMax } from "../../transport/protocols/mod.ts";
 import type { CrlIssuer, LearnedCrl } from "../files/arriving_crls.ts";
 import { Neighbours, type PeerStanding } from "./neighbours.ts";
-import { hashesOf, issuersOf, newestOf, offeredAs, offeredBy, type OfferedList, slotOf } from "./travelling_crls.ts";
+import {
+  hashesOf,
+  isNameable,
+  issuersOf,
+  newestOf,
+  offeredAs,
+  offeredBy,
+  type OfferedList,
+  slotOf,
+} from "./travelling_crls.ts";
 import { Wants } from "./wants.ts";
 
 /** Bytes of a list that is taken from a peer or by HTTP: 1.2 million entries. */
@@ -189,7 +198,8 @@ export class CrlBook {
   /** The lists that peers are told, with as many bytes as one announcement may bring along. */
   notices(): readonly CrlNotice[] {
     let inline = 0;
-    return [...this.#newest.values()].filter(({ notice }) => this.#seen.has(notice.sha256)).map(({ notice }) => {
+    const told = [...this.#newest.values()].filter(({ notice }) => isNameable(notice) && this.#seen.has(notice.sha256));
+    return told.map(({ notice }) => {
       const bytes = this.#seen.get(notice.sha256);
       inline += bytes?.length ?? 0;
       return bytes === undefined || inline > crlInlineBytesMax ? notice : { ...notice, bytes };
@@ -198,7 +208,7 @@ export class CrlBook {
 
   /** The lists in force that peers are told, and how each connected peer stands to them. */
   standings(): readonly ListStandings[] {
-    return [...this.#newest.values()].map(({ notice }) => ({
+    return [...this.#newest.values()].filter(({ notice }) => isNameable(notice)).map(({ notice }) => ({
       notice,
       issuerName: this.#issuers.get(notice.issuer)?.certificate.subject.text ?? notice.issuer,
       peers: this.neighbours.standingsTo(notice),

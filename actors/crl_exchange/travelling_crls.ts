@@ -43,8 +43,12 @@ export function newestOf(lists: readonly OfferedList[]): ReadonlyMap<string, Off
 
 /** The lists of a snapshot whose signature was verified, as they lie in the state directory. */
 export function offeredBy(snapshot: TrustSnapshot, stateDir: string): readonly OfferedList[] {
-  return heldCrls(snapshot).held.filter(({ number }) => number.length <= crlNumberDigitsMax)
-    .map((list) => offeredAs({ ...list, path: keptPath(stateDir, list) }));
+  return heldCrls(snapshot).held.map((list) => offeredAs({ ...list, path: keptPath(stateDir, list) }));
+}
+
+/** Whether a notice can name a list. RFC 5280, section 5.2.3, allows numbers of 49 digits: such a list comes from files and by HTTP alone. */
+export function isNameable({ number }: CrlNotice): boolean {
+  return number.length <= crlNumberDigitsMax;
 }
 
 /** SHA-256 of every list of a snapshot, also of those that contradict others. */

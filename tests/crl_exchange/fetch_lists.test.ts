@@ -76,6 +76,22 @@ test("what the node has is not sent again", async () => {
   await member.stop();
 });
 
+test("bug: a list by HTTP whose number was too long for a notice kept all others from being announced", async () => {
+  const [own, root] = [await world.list(2n), await world.list(10n ** 40n, { byRoot: true })];
+  const { url, asked } = await serve({ files: new Map([[pathOf(own), own.der], [pathOf(root), root.der]]) });
+  const member = await world.member("long-number", "gateway", { urls: [url] });
+  await Promise.all([own, root].map((list) => member.has(list)));
+  const other = await world.member("told-the-rest", "worker");
+  await other.dial(member);
+  await other.has(own);
+  // The node has it, and says so to the server.
+  await member.stop();
+  const restarted = await world.member("long-number-again", "gateway", { urls: [url], lists: [own, root] });
+  await until("the end of the first round", restarted.fetched, 2_000);
+  assert.equal(asked.slice(2).map(({ status }) => status), [304, 304]);
+  await Promise.all([restarted, other].map((each) => each.stop()));
+});
+
 test("of a large list its base and its delta are fetched, and then the delta alone", async () => {
   const [complete, base] = [
     await world.list(9n, { revoked: revokedMany(3_000) }),
