@@ -116,7 +116,8 @@ function dropMember(args: TrainingArgs, claim: Claim): void {
   const { context, enqueue } = args;
   const { peer, code = "rejected", detail = "" } = claim.member;
   const trainer = context.training.trainers[peer];
-  if (trainer === undefined) return;
+  // Of a newcomer whose updates no aggregator waits for yet, a report can only be about an earlier job of its worker.
+  if (trainer === undefined || !trainer.isCounted) return;
   enqueue(() => reportMember(args, claim));
   const message = { Notice: { job: trainer.jobId, code, detail } };
   enqueue.sendTo(context.parent, { type: "worker.told", peer, message });

@@ -138,6 +138,26 @@ test("a trainer that its aggregator says is absent is lost before the round ends
   }
 });
 
+test("bug: a report about a member's earlier job that was on its way cost a newcomer its place", async () => {
+  const folder = temporary();
+  const { actor, live, offer, say, jobs, run, world } = await trained(configIn(folder.path, 3, 2), ["a", "b"]);
+  const trainers = () => Object.keys(actor.getSnapshot().context.training.trainers);
+  const job_id = jobs.find(({ peer }) => peer === "s")?.spec.job_id ?? "";
+  actor.send({ type: "participant.lost", peer: "b", reason: "its certificate is not accepted" });
+  live(restMs + 31_000);
+  offer("b");
+  assert.equal(trainers(), ["a", "b"]);
+  // Its aggregator does not wait for its updates before it has a result, and can say nothing of it.
+  assert.not.ok(actor.getSnapshot().context.training.trainers["b"]?.isCounted);
+  const report = { round: 1, members: [{ peer: "b", outcome: "missing" as const, code: "absent" }] };
+  say("s", { job_id, progress: { metrics: { round: 1, metrics: {} } }, report, training: run });
+  live(1_000);
+  assert.equal(trainers(), ["a", "b"]);
+  assert.equal(world.reported("update.rejected"), []);
+  actor.send({ type: "role.drain" });
+  folder.remove();
+});
+
 test("only workers that the job's pattern names aggregate; every worker may train", async () => {
   const folder = temporary();
   const { job, ...config } = configIn(folder.path, 3);
