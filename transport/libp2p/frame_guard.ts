@@ -56,7 +56,7 @@ const frameTypes = { data: 0, ping: 2 } as const;
 const synFlag = 1;
 /** FIN and RST. */
 const endFlags = 4 | 8;
-/** Streams without data yet that are remembered; above it, the first ones are forgotten. The multiplexer has no more by default. */
+/** Streams without data yet that are remembered; above it, the first ones are forgotten. The multiplexer has fewer (`node.ts`). */
 export const silentStreamsMax = 1_000;
 const muxer = `${muxerProtocol}\n`;
 

@@ -1,12 +1,12 @@
 /**
- * Lets a connection know its multiplexer, whose streams tell which data this side asked for (`frame_guard.ts`).
+ * Lets a connection know the streams that its own side opens: their data is what this side asked for (`frame_guard.ts`).
  *
  * @module
  */
 import type { MessageStream, StreamMuxer } from "@libp2p/interface";
 import { SecuredStream } from "./secured_stream.ts";
 
-/** Makes multiplexers that their connections know. */
+/** Makes multiplexers whose connections know what they open. */
 export function guardedMuxer<
   Components,
   Factory extends { createStreamMuxer(connection: MessageStream): StreamMuxer },
@@ -16,7 +16,13 @@ export function guardedMuxer<
     const create = factory.createStreamMuxer.bind(factory);
     factory.createStreamMuxer = (connection) => {
       const muxer = create(connection);
-      if (connection instanceof SecuredStream) connection.muxer = muxer;
+      if (!(connection instanceof SecuredStream)) return muxer;
+      const { createStream } = muxer;
+      muxer.createStream = async (options) => {
+        const stream = await createStream.call(muxer, options);
+        connection.opened(stream);
+        return stream;
+      };
       return muxer;
     };
     return factory;

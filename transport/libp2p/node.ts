@@ -69,10 +69,17 @@ const gatewayMeshMax = 16_384;
 /** Largest gossipsub message that is read, in bytes; the existing nodes send at most 64 KiB. */
 const gossipRpcMaxBytes = 131_072;
 
+/**
+ * Streams that a peer may have open on a connection, begun or not: those of the node's protocols, circuits through a relay, and some for
+ * libp2p's services. The multiplexer looks for each frame's stream among them.
+ */
+export const inboundStreamsMax = 512;
+
 /** Makes the multiplexer of a node. */
 export function nodeMuxer(): (components: { readonly logger: ComponentLogger }) => StreamMuxerFactory {
   const streamOptions = { maxStreamWindowSize: streamWindowMax };
-  return guardedMuxer(limitingMuxer(pingingWithFirstStream(yamux({ enableKeepAlive: false, streamOptions }))));
+  const limits = { enableKeepAlive: false, maxInboundStreams: inboundStreamsMax, streamOptions };
+  return guardedMuxer(limitingMuxer(pingingWithFirstStream(yamux(limits))));
 }
 
 /** Builds a node that is not yet started: listeners are attached first, or early connections would be missed. */

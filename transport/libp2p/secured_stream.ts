@@ -5,7 +5,7 @@
  */
 import type { TLSSocket } from "node:tls";
 import { clearImmediate, clearTimeout, setImmediate, setTimeout } from "node:timers";
-import type { AbortOptions, Logger, MessageStreamDirection, Stream, StreamMuxer } from "@libp2p/interface";
+import type { AbortOptions, Logger, MessageStreamDirection, Stream } from "@libp2p/interface";
 import { AbstractMessageStream, type SendResult } from "@libp2p/utils";
 import type { Uint8ArrayList } from "uint8arraylist";
 import { drained } from "./drained.ts";
@@ -51,12 +51,11 @@ export class SecuredStream extends AbstractMessageStream {
   #heldTimer: NodeJS.Timeout | NodeJS.Immediate | undefined;
   #endHeld = false;
   #corked = false;
-  /** Its multiplexer, once there is one. */
-  muxer: Pick<StreamMuxer, "streams"> | undefined;
+  /** The open streams that this side opened, by number; undefined where there is none: a map for each idle connection is memory. */
+  #own: Map<number, Stream> | undefined;
   readonly #isOwn = (number: number): boolean => {
-    const id = String(number);
-    const stream = this.muxer?.streams.find((open) => open.id === id);
-    return stream?.direction === "outbound" && isRead(stream);
+    const stream = this.#own?.get(number);
+    return stream !== undefined && isRead(stream);
   };
   readonly #uncork = () => {
     if (!this.#corked) return;
@@ -95,6 +94,18 @@ export class SecuredStream extends AbstractMessageStream {
       this.#drop();
       this.onTransportClosed();
     });
+  }
+
+  /** This side opened a stream: until it ends, its data is what this side asked for. */
+  opened(stream: Stream): void {
+    if (stream.status !== "open") return;
+    const number = Number(stream.id);
+    this.#own ??= new Map();
+    this.#own.set(number, stream);
+    stream.addEventListener("close", () => {
+      this.#own?.delete(number);
+      if (this.#own?.size === 0) this.#own = undefined;
+    }, { once: true });
   }
 
   #end(by: SocketEnd, detail: string): void {
