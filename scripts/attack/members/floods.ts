@@ -32,14 +32,25 @@ export type Flood = (connection: Connection, forMs: number) => Promise<number>;
 /** Whether a flood goes on. */
 const going = (connection: Connection, end: number) => connection.status === "open" && performance.now() < end;
 
-/** Data frames of the muxer on streams that were never opened, below the muxer. */
+/** Streams that are begun and left silent: libp2p gives them up after ten seconds. */
+const silentStreams = { count: 1_000, everyMs: 5_000 };
+
+/** Data frames of the muxer on streams that were never opened, below the muxer, and as many silent streams as there may be. */
 const strayFrames: Flood = async (connection, forMs) => {
   const end = performance.now() + forMs;
   let sent = 0;
+  let [stream, nextSilentAt] = [2_000_001, 0];
   const fate = await openStream(connection, foreignProtocols.ping).catch(() => undefined);
   if (fate === undefined) return sent; // other floods have all streams
   const frames = function* () {
-    for (const each = frameOfNoStream(); going(connection, end); sent++) yield each;
+    while (going(connection, end)) {
+      if (performance.now() >= nextSilentAt) {
+        nextSilentAt = performance.now() + silentStreams.everyMs;
+        yield Buffer.concat(Array.from({ length: silentStreams.count }, () => yamux("window", "syn", stream += 2, 0)));
+      }
+      yield framesOfNoStream();
+      sent += 64;
+    }
   };
   await Promise.race([pour(wireBelow(fate.stream), frames()), pause(forMs + 500)]);
   return sent;
@@ -112,7 +123,9 @@ const controls = once(() => repeated(4, () => control(workerTopic, 400)));
 const subscriptions = once(() => repeated(500, () => subscription(randomBytes(8).toString("hex"))));
 const identity = once(() => identification(200));
 /** An odd number is one of the dialler's own streams. */
-const frameOfNoStream = once(() => Buffer.concat([yamux("data", "none", 1_000_001, 65_536), Buffer.alloc(65_536)]));
+const framesOfNoStream = once(() =>
+  Buffer.concat(Array.from({ length: 64 }, () => [yamux("data", "none", 1_000_001, 1_024), Buffer.alloc(1_024)]).flat())
+);
 const question = encodeMessage("/hypha-health/0.0.1", "request", {});
 
 /** The head of a pull that claims a header of almost a megabyte, and part of it. */
