@@ -100,7 +100,6 @@ const hardwareMistakes: ReadonlySet<string> = new Set<SignerProblem>([
   "not-supported-here",
   "not-permitted",
   "pin-missing",
-  "pin-unreadable",
   "pin-wrong",
   "pin-locked",
   "key-missing",

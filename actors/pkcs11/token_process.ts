@@ -56,6 +56,8 @@ const passing: ReadonlySet<SignerProblem> = new Set([
   "token-missing",
   "module-failed",
   "module-missing",
+  "pin-missing",
+  "pin-unreadable",
 ]);
 /** Problems that remain until the program starts again: the PIN is not presented another time. */
 const final: ReadonlySet<SignerProblem> = new Set([
@@ -140,8 +142,10 @@ export class TokenProcess {
   /** Keeps what concerns the token. A key that is missing concerns its own question. */
   #failed(error: SignerError): SignerError {
     if (final.has(error.code)) return this.#failure = error;
-    // At the first start a missing token or module is a mistake of the configuration, and named as such.
-    if (!passing.has(error.code) || (!this.#wasOpen && error.code !== "signer-unavailable")) return error;
+    // At the first start a missing token or module is a mistake of the configuration, and named as such. A token that failed already
+    // is tried again, whatever the attempt met: no question would lead to another attempt.
+    const isOfToken = passing.has(error.code) && (this.#wasOpen || error.code === "signer-unavailable");
+    if (this.#failure === undefined && !isOfToken) return error;
     this.#child?.end();
     this.#child = undefined;
     this.#failure = this.#error("signer-unavailable", error.detail);

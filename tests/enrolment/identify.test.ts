@@ -174,6 +174,13 @@ const wrong: [
     /Correct module-path/,
   ],
   ["a removed token", (uri) => uri.replace("acme", "gone"), "waiting", "token-missing", /Insert the token/],
+  [
+    "a PIN's file that is away (bug: it was given up)",
+    (uri) => uri.replace(/&pin.*/, "&pin-source=file:/none/pin"),
+    "waiting",
+    "pin-unreadable",
+    /Correct pin-source/,
+  ],
   ["a missing key", (uri) => uri.replace("object=w", "object=none"), "failed", "key-missing", /hypha-certutil keygen/],
   [
     "a token that hangs",

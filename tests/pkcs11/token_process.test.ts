@@ -97,6 +97,40 @@ test("a token that is removed while it is used is signer-unavailable until it is
   removed.end();
 });
 
+const works = `while read line; do echo '@token {"bytes": "AAAA"}'; done`;
+const pinAway = `read line; echo '@token {"problem": "pin-unreadable", "detail": "pin-source: ESTALE"}'; sleep 60`;
+
+test("bug: a token that failed was never tried again after one attempt found the PIN's file unreadable", async () => {
+  const hangs = "exec sleep 60";
+  const once = `for question in open find; do read line; echo '@token {"bytes": "AAAA"}'; done; ${hangs}`;
+  const scripts = [once, hangs, pinAway, works];
+  const limits = { answerMs: 300, startMs: 700, tryAgainMs: 100 };
+  const { token, started } = tokenProcess((count) => shellProcess(scripts[count - 1] ?? works)(), "1234", limits);
+  await token.ask(find);
+  assert.is(await codeOf(token.ask(sign)), "signer-unavailable");
+  const details = new Set<string>();
+  for (const end = Date.now() + 5_000; token.failure !== undefined && Date.now() < end; await setTimeout(5)) {
+    details.add(token.failure.detail);
+  }
+  assert.is(token.failure, undefined);
+  assert.equal([...details], ["it did not answer within 1000 ms", "pin-source: ESTALE"]);
+  assert.is(started.length, 4);
+  assert.is((await token.ask(sign)).length, 3);
+  token.end();
+});
+
+test("bug: a token that was open was shown as usable while the PIN for its next process could not be read", async () => {
+  const once = `for question in open find; do read line; echo '@token {"bytes": "AAAA"}'; done; exit 1`;
+  const scripts = [once, pinAway, pinAway, works];
+  const { token } = tokenProcess((count) => shellProcess(scripts[count - 1] ?? works)());
+  await token.ask(find);
+  assert.is(await codeOf(token.ask(sign)), "signer-unavailable");
+  assert.is(token.failure?.detail, "pin-source: ESTALE");
+  for (const end = Date.now() + 5_000; token.failure !== undefined && Date.now() < end;) await setTimeout(5);
+  assert.is((await token.ask(sign)).length, 3);
+  token.end();
+});
+
 test("where no process can be started the problem is the one that the start names, for good", async () => {
   const { token, started } = tokenProcess(() => {
     throw new SignerError({ code: "not-supported-here", key: "", detail: "no koffi in here" });
