@@ -34,6 +34,9 @@ const remedies = {
   "key-ambiguous": "Name the key by id= too.",
   "key-exists": `Choose another object= or id=: a key in a token is not replaced. Or keep it. ${publicHalfHint}`,
   "key-unsupported": "Use a key of type Ed25519, or ECDSA with P-256 or P-384.",
+  "signing-refused":
+    "Look at the value that the token returned: whether the key may sign, and how many octets the token signs at once. " +
+    "It gets all that an Ed25519 key signs, and of what an ECDSA key signs the hash.",
   "signer-unavailable": "Check the token and its connection; signing goes on by itself when it answers again.",
 } as const;
 

@@ -93,6 +93,7 @@ function problemOf(error: unknown): SignerProblem {
 
 for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
   const reply = await answer(JSON.parse(line) as OpenToken | TokenRequest);
-  process.stdout.write(`${answerMark}${JSON.stringify(reply)}\n`);
+  // A module may have left its last line without an end.
+  process.stdout.write(`\n${answerMark}${JSON.stringify(reply)}\n`);
 }
 process.exit(0);

@@ -44,6 +44,11 @@ interface KeyKind {
   readonly spkiPrefix: Buffer;
 }
 
+// PKCS#11 3.0 §5.1.6, §5.8: return values of C_SignInit and C_Sign about the data, the key or its mechanism. The token is there all the same.
+const refusedToSign: ReadonlySet<number> = new Set([0x20, 0x21, 0x62, 0x63, 0x68, 0x70, 0x71, 0x200]);
+// The same of C_GenerateKeyPair about the mechanism or the curve's form, for which SoftHSM has CKR_GENERAL_ERROR. No key was made.
+const refusedKind: ReadonlySet<number> = new Set([0x05, 0x13, 0x70, 0xd1, 0x130, 0x140]);
+
 const hex = (text: string) => Buffer.from(text, "hex");
 const kinds: Readonly<Record<TokenKeyAlgorithm, KeyKind>> = {
   "ed25519": {
@@ -123,8 +128,17 @@ export class TokenSession {
   sign(selector: KeySelector, data: Uint8Array): Buffer {
     const { handle, kind } = this.#find(selector);
     const input = kind.digest === undefined ? data : createHash(kind.digest).update(data).digest();
-    const signature = this.#module.sign(this.#session, handle, kind.mechanism, input);
+    const signature = this.#sign(handle, kind.mechanism, input);
     return kind.digest === undefined ? Buffer.from(signature) : derOfEcdsa(signature);
+  }
+
+  #sign(handle: number, mechanism: number, input: Uint8Array): Buffer {
+    try {
+      return this.#module.sign(this.#session, handle, mechanism, input);
+    } catch (error) {
+      if (!(error instanceof CryptokiError) || !refusedToSign.has(error.value)) throw error;
+      throw new TokenProblem("signing-refused", `${error.message} for ${input.length} octets`);
+    }
   }
 
   /** Makes a key that cannot leave the token. Refuses where one has the label or the identifier already. */
@@ -162,7 +176,8 @@ export class TokenSession {
       try {
         return this.#generatePair(kind.generation, [...known, [ckaEcParams, params]], secret);
       } catch (error) {
-        if (!(error instanceof CryptokiError)) throw error;
+        // After another value the key may have been made.
+        if (!(error instanceof CryptokiError) || !refusedKind.has(error.value)) throw error;
         refusal = error.message;
       }
     }

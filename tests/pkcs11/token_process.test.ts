@@ -224,6 +224,28 @@ test("lines of the module between the answers are passed over", async () => {
   token.end();
 });
 
+test("bug: an answer after a line that the module had not ended was lost", async () => {
+  const args = "Deno" in globalThis ? ["run", "-A", "-q", "--no-check"] : ["--no-warnings"];
+  const child = fileURLToPath(new URL("../../actors/pkcs11/token_child.ts", import.meta.url));
+  const { token } = tokenProcess(() =>
+    spawn("sh", ["-c", `printf 'module: debug'; exec "$@"`, "sh", process.execPath, ...args, child])
+  );
+  assert.ok((await token.ask(find)).length > 0);
+  token.end();
+});
+
+test("bug: a question that the token refused took the token from all others", async () => {
+  const refuses = `echo '@token {"problem": "signing-refused", "detail": "C_Sign returned CKR_DATA_LEN_RANGE"}'`;
+  const script =
+    `while read line; do case "$line" in *sign*) ${refuses};; *) echo '@token {"bytes": "AAAA"}';; esac; done`;
+  const { token, started } = tokenProcess(shellProcess(script));
+  assert.is(await codeOf(token.ask(sign)), "signing-refused");
+  assert.is(token.failure, undefined);
+  assert.is((await token.ask(find)).length, 3);
+  assert.is(started.length, 1);
+  token.end();
+});
+
 const generate = { op: "generate", key: { object: "slow" }, algorithm: "ed25519" } as const;
 
 test("bug: a key whose making took longer than a signature was requested twice", async () => {

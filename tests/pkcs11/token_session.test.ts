@@ -1,4 +1,5 @@
-/** Which token of a module's a session takes, and when it presents the PIN. */
+/** Which token of a module's a session takes, when it presents the PIN, and what it makes of a module's refusals. */
+import { Buffer } from "node:buffer";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type Cryptoki, CryptokiError } from "../../actors/pkcs11/cryptoki.ts";
@@ -55,5 +56,87 @@ test("bug: where one try was left, the remedy was the security officer's PIN alo
   const { hint } = new SignerError({ code: "pin-locked", key: "", detail: "" });
   assert.match(hint, /log in once with the right PIN, which resets the count: pkcs11-tool --module MODULE --login/);
 });
+
+/** A session whose token has one key of type Ed25519, and what its calls return instead of CKR_OK, one after the other. */
+function sessionOf(returned: Readonly<Record<string, number[]>>) {
+  const calls: string[] = [];
+  const call = (name: string) => {
+    calls.push(name);
+    const value = returned[name]?.shift() ?? 0;
+    if (value !== 0) throw new CryptokiError(name, value);
+  };
+  const params = Buffer.from("06032b6570", "hex");
+  const attributes: Readonly<Record<number, Buffer>> = {
+    0x2: Buffer.of(1),
+    0x100: Buffer.from(new BigUint64Array([0x40n]).buffer),
+    0x180: params,
+    0x181: Buffer.alloc(32),
+  };
+  const module = {
+    ...moduleOf([{ label: "acme" }]).module,
+    call,
+    find: () => calls.includes("C_GenerateKeyPair") || returned["C_Sign"] !== undefined ? [1] : [],
+    attribute: (_session: number, _object: number, type: number) => attributes[type],
+    template: () => ({ bytes: Buffer.alloc(0), release: () => {} }),
+    mechanism: () => Buffer.alloc(24),
+    sign: () => {
+      call("C_Sign");
+      return Buffer.alloc(64);
+    },
+  } as unknown as Cryptoki;
+  return { calls, session: new TokenSession(module, { token: { label: "acme" }, pin: { value: "1234" } }) };
+}
+
+function thrownBy(act: () => unknown): Error | undefined {
+  try {
+    return void act();
+  } catch (error) {
+    return error as Error;
+  }
+}
+
+const refusals: [name: string, value: number][] = [["CKR_DATA_LEN_RANGE", 0x21], [
+  "CKR_KEY_FUNCTION_NOT_PERMITTED",
+  0x68,
+]];
+for (const [name, value] of refusals) {
+  test(`bug: ${name} of C_Sign counted as a token that failed`, () => {
+    const { session } = sessionOf({ C_Sign: [value] });
+    const problem = thrownBy(() => session.sign({ object: "ca" }, new Uint8Array(5_000)));
+    assert.ok(problem instanceof TokenProblem, String(problem));
+    assert.is(problem.problem, "signing-refused");
+    assert.is(problem.message, `C_Sign returned ${name} for 5000 octets`);
+    assert.is(session.sign({ object: "ca" }, Uint8Array.of(1)).length, 64);
+  });
+}
+
+test("a token that is lost while it signs stays one that is lost", () => {
+  const { session } = sessionOf({ C_Sign: [0x30] });
+  assert.instance(thrownBy(() => session.sign({ object: "ca" }, Uint8Array.of(1))), CryptokiError);
+});
+
+const [deviceError, writeProtected, templateInconsistent, generalError] = [0x30, 0xe2, 0xd1, 0x05];
+for (const value of [deviceError, writeProtected]) {
+  test(`bug: a key was requested a second time after ${new CryptokiError("C_GenerateKeyPair", value).message}`, () => {
+    const { calls, session } = sessionOf({ C_GenerateKeyPair: [value] });
+    const error = thrownBy(() => session.generate({ object: "ca" }, "ed25519"));
+    assert.ok(error instanceof CryptokiError, String(error));
+    assert.is(error.value, value);
+    assert.is(calls.filter((each) => each === "C_GenerateKeyPair").length, 1);
+  });
+}
+
+for (const value of [0x13, 0x70, templateInconsistent, 0x130, 0x140, generalError]) {
+  const { message } = new CryptokiError("C_GenerateKeyPair", value);
+  test(`the second form of the parameters is tried after ${message}`, () => {
+    const { session } = sessionOf({ C_GenerateKeyPair: [value] });
+    assert.is(session.generate({ object: "ca" }, "ed25519").length, 44);
+    const none = sessionOf({ C_GenerateKeyPair: [value, value] }).session;
+    const problem = thrownBy(() => none.generate({ object: "ca" }, "ed25519"));
+    assert.ok(problem instanceof TokenProblem, String(problem));
+    assert.is(problem.problem, "key-unsupported");
+    assert.match(problem.message, message);
+  });
+}
 
 test.run();
