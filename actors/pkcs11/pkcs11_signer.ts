@@ -120,26 +120,37 @@ function holdToken(text: string, { pin, timing }: TokenOptions): HeldToken {
 }
 
 function signerOf({ process, ask, named, key, release }: HeldToken, spki: Buffer, publicKey: KeyObject): Pkcs11Signer {
+  /** Why the last signature failed that the token itself did not fail for. */
+  let failure: SignerError | undefined;
   const fail = (detail: string) => named(new SignerError({ code: "signer-unavailable", key: "", detail }));
   const digest = publicKey.asymmetricKeyType !== "ec"
     ? null
     : publicKey.asymmetricKeyDetails?.namedCurve === "secp384r1"
     ? "sha384"
     : "sha256";
+  const signed = async (bytes: Uint8Array) => {
+    if (bytes.length > signedBytesMax) throw fail(`more than ${signedBytesMax} octets are not signed at once`);
+    const data = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const signature = await ask({ op: "sign", key, data: data.toString("base64") });
+    // A token may have been exchanged for another with a key of the same name.
+    if (verify(digest, data, publicKey, signature)) return signature;
+    throw fail("the signature does not verify under the key's public part");
+  };
   return {
     spki: () => spki,
-    failure: () => process.failure && named(process.failure),
+    failure: () => process.failure === undefined ? failure : named(process.failure),
     pid: () => process.pid,
     end: release,
     sign: async (bytes) => {
-      if (bytes.length > signedBytesMax) throw fail(`more than ${signedBytesMax} octets are not signed at once`);
-      const data = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-      const signature = await ask({ op: "sign", key, data: data.toString("base64") });
-      // A token may have been exchanged for another with a key of the same name.
-      if (!verify(digest, data, publicKey, signature)) {
-        throw fail("the signature does not verify under the key's public part");
+      try {
+        const signature = await signed(bytes);
+        failure = undefined;
+        return signature;
+      } catch (error) {
+        // A token that failed is tried again by itself, without a signature.
+        if (error instanceof SignerError && process.failure === undefined) failure = error;
+        throw error;
       }
-      return signature;
     },
   };
 }

@@ -1,12 +1,15 @@
 /** Keys in a token of SoftHSM. */
 import { Buffer } from "node:buffer";
 import { createPublicKey, verify } from "node:crypto";
+import { mkdirSync, renameSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { generatePkcs11Key, openPkcs11Signer, shownUri } from "../../actors/pkcs11/pkcs11_signer.ts";
 import { SignerError } from "../../actors/pkcs11/signer_error.ts";
 import { needing } from "../support/prerequisites.ts";
-import { makeSoftToken, type SoftToken } from "../support/soft_token.ts";
+import { initToken, makeSoftToken, type SoftToken } from "../support/soft_token.ts";
 
 const test = needing(suite("openPkcs11Signer()"), "softhsm2-util");
 
@@ -47,6 +50,36 @@ test("an identifier selects a key, and a key is not made with that of another on
   const signer = await openPkcs11Signer(token.uri("x").replace("object=x", "id=%01%02"));
   assert.equal(Buffer.from(signer.spki()), Buffer.from(spki));
   assert.is(await codeOf(generatePkcs11Key(named("another"), "ed25519")), "key-exists");
+});
+
+test("bug: a key that its token lost, or that is another one now, was not shown as failing", async () => {
+  const uri = token.uri("exchanged");
+  await generatePkcs11Key(uri, "ed25519");
+  const [signer, other] = [await openPkcs11Signer(uri), await openPkcs11Signer(token.uri("ed25519"))];
+  const [tokens, first, second] = ["tokens", "first", "second"].map((name) => join(token.dir, name));
+  /** Another token of the same name is there, and a process that has not seen the one before. */
+  const exchange = (away: string, there: string) => {
+    renameSync(tokens!, away);
+    renameSync(there, tokens!);
+    process.kill(signer.pid()!, "SIGKILL");
+  };
+  const failure = () => [signer.failure()?.code, signer.failure()?.detail];
+  mkdirSync(second!);
+  renameSync(tokens!, first!);
+  renameSync(second!, tokens!);
+  initToken();
+  process.kill(signer.pid()!, "SIGKILL");
+  assert.is(await codeOf(signer.sign(Uint8Array.of(1))), "key-missing");
+  assert.equal(failure(), ["key-missing", "the token has no such private key"]);
+  assert.is(other.failure(), undefined);
+
+  await generatePkcs11Key(uri, "ed25519");
+  assert.is(await codeOf(signer.sign(Uint8Array.of(1))), "signer-unavailable");
+  assert.equal(failure(), ["signer-unavailable", "the signature does not verify under the key's public part"]);
+
+  exchange(second!, first!);
+  assert.is((await signer.sign(Uint8Array.of(1))).length, 64);
+  assert.is(signer.failure(), undefined);
 });
 
 const wrong: [name: string, change: (uri: string) => string, code: string][] = [

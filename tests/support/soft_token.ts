@@ -35,8 +35,7 @@ export function makeSoftToken(initialised: "acme" | "none" = "acme"): SoftToken 
     `directories.tokendir = ${join(dir, "tokens")}\nobjectstore.backend = file\nlog.level = ERROR\n`,
   );
   process.env["SOFTHSM2_CONF"] = config;
-  const pins = ["--so-pin", "5678", "--pin", "1234"];
-  if (initialised === "acme") execFileSync("softhsm2-util", ["--init-token", "--free", "--label", "acme", ...pins]);
+  if (initialised === "acme") initToken();
   const pinFile = join(dir, "pin");
   writeFileSync(pinFile, "1234\n", { mode: 0o600 });
   return {
@@ -45,4 +44,10 @@ export function makeSoftToken(initialised: "acme" | "none" = "acme"): SoftToken 
     uri: (object) => `pkcs11:token=acme;object=${object}?module-path=${softModule}&pin-source=file:${pinFile}`,
     remove: () => rmSync(dir, { recursive: true, force: true }),
   };
+}
+
+/** Makes a token with the label `acme` and the PIN 1234 in the folder `tokens`. */
+export function initToken(): void {
+  const pins = ["--so-pin", "5678", "--pin", "1234"];
+  execFileSync("softhsm2-util", ["--init-token", "--free", "--label", "acme", ...pins]);
 }
