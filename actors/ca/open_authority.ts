@@ -152,8 +152,8 @@ function openSigner(key: string, opening: Opening): Effect.Effect<Signer, CaConf
   return isPkcs11Uri(key) ? openKey(key, opening) : Effect.fromResult(readKey(key));
 }
 
-/** A token that is away may come back. A wrong PIN is not presented again: tokens lock. */
-const passing: ReadonlySet<SignerProblem> = new Set(["token-missing", "signer-unavailable"]);
+/** A token that is away may come back, and a module works once its vendor's daemon has started. A wrong PIN is not presented again: tokens lock. */
+const passing: ReadonlySet<SignerProblem> = new Set(["token-missing", "signer-unavailable", "module-failed"]);
 
 function openKey(uri: string, { opened, tokenTiming }: Opening): Effect.Effect<Signer, CaConfigError> {
   return Effect.tryPromise({

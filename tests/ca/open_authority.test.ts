@@ -127,4 +127,14 @@ for (const [name, change, said, code] of wrong) {
   });
 }
 
+test("bug: a module that was not ready at the start ended the CA with code 2, so that it was not started again", async () => {
+  const config = process.env["SOFTHSM2_CONF"]!;
+  process.env["SOFTHSM2_CONF"] = file("none.conf");
+  const uri = token.uri("ca").replace(/&pin.*/, "&pin-value=1234"); // a process of its own
+  const error = await Effect.runPromise(Effect.flip(open(uri)));
+  process.env["SOFTHSM2_CONF"] = config;
+  assert.match(error.message, /\(module-failed\): C_Initialize returned CKR_GENERAL_ERROR/);
+  assert.is(outcomeOf("hypha-ca", Exit.fail(error)).code, 1);
+});
+
 test.run();
