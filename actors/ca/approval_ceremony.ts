@@ -9,6 +9,7 @@
 import { randomBytes } from "node:crypto";
 import { Effect, Result } from "effect";
 import type { Approver } from "../../pki/approval/approval_policy.ts";
+import type { ApprovalRefused } from "../../pki/approval/approval_refused.ts";
 import type { OperationParts } from "../../pki/approval/approval_request.ts";
 import { requestLifeMaxMs } from "../../pki/approval/verify_approvals.ts";
 import { toHex } from "../../pki/bytes.ts";
@@ -114,7 +115,8 @@ function enterJudged(
 ): Result.Result<JudgedCeremony, CaRefused> {
   const row = approvalRowOf(rows, id);
   if (row === undefined) return Result.fail(unknownRequest(id));
-  return Result.map(judgeRow(ca, rows, row, at, [approval]), (judged) => {
+  const holds = Result.mapError(judgeRow(ca, rows, row, at, [approval]), refusalOf);
+  return Result.map(holds, (judged) => {
     const before = approvalsOf(rows, id);
     const { approver } = JSON.parse(approval) as { readonly approver: string };
     const { name } = judged.approvers.find(({ keyId }: Approver) => keyId === approver)!;
@@ -129,14 +131,14 @@ function judgeRow(
   row: ApprovalRow,
   at: Date,
   more: readonly string[] = [],
-): Result.Result<JudgedCeremony, CaRefused> {
+): Result.Result<JudgedCeremony, ApprovalRefused> {
   const approvals = [...approvalsOf(rows, row.id), ...more];
   const ceremony = { ...row, policy: factOf(rows, policyFact), approvals };
-  return Result.mapError(
-    judgeApprovals(ceremony, { at, ca: ca.issuerId }),
-    ({ code, detail }) => new CaRefused({ code: "approval-refused", detail: `${code}: ${detail}` }),
-  );
+  return judgeApprovals(ceremony, { at, ca: ca.issuerId });
 }
+
+const refusalOf = ({ code, detail }: ApprovalRefused) =>
+  new CaRefused({ code: "approval-refused", detail: `${code}: ${detail}` });
 
 const unknownRequest = (id: string) => new CaRefused({ code: "request-unknown", detail: `no request ${id} is known` });
 
@@ -162,12 +164,14 @@ const passing: readonly CaRefusalCode[] = ["busy", "issuer-ended", "signer-unava
 /** Executes a request that waits with enough approvals; they are verified again, under the policy in force. */
 function execute(ca: CertificateAuthority, id: string, at: Date): Effect.Effect<CeremonyStanding, Failure> {
   return Effect.gen(function* () {
-    const judged = yield* Effect.fromResult(
-      ca.register.read((rows) => judgeRow(ca, rows, approvalRowOf(rows, id)!, at)),
-    );
+    const row = (yield* Effect.fromResult(ca.register.read((rows) => approvalRowOf(rows, id))))!;
+    const judged = yield* Effect.fromResult(ca.register.read((rows) => judgeRow(ca, rows, row, at)));
     if (Result.isFailure(judged)) {
-      yield* end(ca, { id, state: "lapsed", reason: judged.failure.detail }, at);
-      return yield* judged.failure;
+      const refusal = refusalOf(judged.failure);
+      // The clock was set back since the request was made: with the right time it holds again.
+      if (judged.failure.code === "approval-expires-late") reportNotDone(ca, { ...row, reason: refusal.message });
+      else yield* end(ca, { id, state: "lapsed", reason: refusal.detail }, at);
+      return yield* refusal;
     }
     const { request: { operation, expires }, approvers } = judged.success;
     const finish = (rows: RegisterRows) => {
@@ -179,9 +183,16 @@ function execute(ca: CertificateAuthority, id: string, at: Date): Effect.Effect<
     const { message: reason } = done.failure;
     const waits = done.failure._tag !== "CaRefused" || passing.includes(done.failure.code);
     if (!waits) yield* end(ca, { id, state: "lapsed", reason: done.failure.code }, at);
-    ca.onAlarm({ kind: "approved-not-done", identity: operation.name, operation: operation.name, id, reason });
+    reportNotDone(ca, { id, operation: operation.name, reason });
     return standingOf(id, judged.success, { state: waits ? "open" : "lapsed", reason });
   });
+}
+
+function reportNotDone(
+  ca: CertificateAuthority,
+  { id, operation, reason }: Pick<ApprovalRow, "id" | "operation"> & { readonly reason: string },
+): void {
+  ca.onAlarm({ kind: "approved-not-done", identity: operation, operation, id, reason });
 }
 
 function end(

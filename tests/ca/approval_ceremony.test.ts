@@ -232,18 +232,37 @@ test("what cannot be done now is done later; what cannot be done any more has la
   world.close();
 });
 
+/** A request with enough approvals, of which the CA has not executed anything. */
+async function approvedAndKilled(world: Awaited<ReturnType<typeof approved>>): Promise<string> {
+  const { id } = await asked(world);
+  await world.approve(id, "alice", start);
+  const line = await world.sign(id, "bob");
+  const { approver } = JSON.parse(line) as { approver: string };
+  Result.getOrThrow(
+    world.ca.register.transaction((rows) =>
+      Result.succeed(rows.change("INSERT INTO approvals VALUES (?, ?, ?)", id, approver, line))
+    ),
+  );
+  return id;
+}
+
+test("bug: a clock that was set back ended a request that was approved and not executed yet", async () => {
+  const world = await approved();
+  const id = await approvedAndKilled(world);
+  await Effect.runPromise(resumeApproved(world.ca, later(-600_000)));
+  assert.is(stateOf(world.ca, id), "open");
+  const { kind, reason = "" } = world.alarms.at(-1) as { kind: string; reason?: string };
+  assert.is(kind, "approved-not-done");
+  assert.match(reason, /approval-expires-late/);
+  await Effect.runPromise(resumeApproved(world.ca, later(1)));
+  assert.is(stateOf(world.ca, id), "executed");
+  world.close();
+});
+
 test("approved, and killed: a CA that starts executes it, unless it expired or the approvers changed", async () => {
   for (const [at, expected] of [[later(1), "executed"], [later(requestLifeMaxMs), "lapsed"]] as const) {
     const world = await approved();
-    const { id } = await asked(world);
-    await world.approve(id, "alice", start);
-    const line = await world.sign(id, "bob");
-    const approver = (JSON.parse(line) as { approver: string }).approver;
-    Result.getOrThrow(
-      world.ca.register.transaction((rows) =>
-        Result.succeed(rows.change("INSERT INTO approvals VALUES (?, ?, ?)", id, approver, line))
-      ),
-    );
+    const id = await approvedAndKilled(world);
     const again = world.reopen();
     await Effect.runPromise(resumeApproved(again, at));
     await Effect.runPromise(resumeApproved(again, at));
