@@ -228,7 +228,7 @@ export function revokeRows(
 /** What was approved to be revoked. */
 export interface ApprovedRevocations {
   readonly certificates: readonly { readonly issuer: string; readonly serial: string }[];
-  /** Identities whose unused tokens are void too. */
+  /** Identities that are revoked as a whole: what they got since is revoked too, and their unused tokens are void. */
   readonly identities: readonly string[];
   readonly reason: RevocationReason;
   /** Goes with the last transaction. */
@@ -236,8 +236,8 @@ export interface ApprovedRevocations {
 }
 
 /**
- * Revokes certificates, those that renew them, and of identities in hardware those for TLS that they got, for callers whose turn it is. Called again after it was broken off, it revokes what is
- * left.
+ * Revokes certificates, those that renew them, all that whole identities have, and of identities in hardware those for TLS that they got, for callers
+ * whose turn it is. Called again after it was broken off, it revokes what is left.
  */
 export function revokeListed(
   ca: CertificateAuthority,
@@ -257,6 +257,15 @@ export function revokeListed(
         // A page begins with the last of the page before.
         from = line.length < pageRows ? undefined : line.at(-1)?.fingerprint;
         if (from !== undefined) seen.delete(from);
+        yield* nextTurn;
+      }
+    }
+    // What a name got after the request, with a token that was unused then, is no renewal of what is listed.
+    for (const identity of identities) {
+      for (let before = Number.MAX_SAFE_INTEGER; before > 0;) {
+        const page = yield* Effect.fromResult(ca.register.read((rows) => certificatesBefore(rows, identity, before)));
+        for (const row of page) if (row.not_after >= +at - listedAfterEndMs) seen.set(row.fingerprint, row);
+        before = page.length < pageRows ? 0 : page.at(-1)!.rowid;
         yield* nextTurn;
       }
     }

@@ -31,7 +31,7 @@ export interface RevokeMany {
   readonly name: "revoke-many";
   /** Each of them, those that renew it by then, and of an identity in hardware those for TLS that it got. `issuer` is the SHA-256 of the issuing CA's key, serials are plain. */
   readonly certificates: readonly RevokedCertificate[];
-  /** Identities that are revoked as a whole: their unused tokens are void too. */
+  /** Identities that are revoked as a whole: what they got after the request is revoked too, and their unused tokens are void. */
   readonly identities: readonly string[];
   readonly reason: RevocationReason;
 }

@@ -182,6 +182,23 @@ test("bug: an approved revocation of an identity in hardware left the certificat
   world.close();
 });
 
+test("bug: an approved revocation of a name left the certificate that a token of its got after the request", async () => {
+  const world = await made({}, ["change-approvers", "revoke-many"]);
+  const enrolled = async (name: string, token: string) => {
+    const der = await Effect.runPromise(enrol(world.ca, { token, csr: (await testCsr(name)).der, address }, start));
+    return Result.getOrThrow(parseCertificate(der)).fingerprint;
+  };
+  const revokedAt = (fingerprint: string) => read(world.ca, (rows) => certificateOf(rows, fingerprint))?.revoked;
+  const first = await enrolled("w-1", await world.token("w-1"));
+  const bystander = await enrolled("w-10", await world.token("w-10"));
+  const token = await world.token("w-1", { replaces: "yes" });
+  const execute = await revocationOf(world, "w-1");
+  const second = await enrolled("w-1", token);
+  await execute();
+  assert.equal([first, second, bystander].map(revokedAt), [+start, +start, null]);
+  world.close();
+});
+
 test("bug: in a restored register, a certificate of the gap was renewed although an approved revocation had its name", async () => {
   const world = await made({}, ["change-approvers", "revoke-many"]);
   const { der: csr, keyPem } = await testCsr("w-1");
