@@ -66,5 +66,6 @@ export function failed(path: string, error: NodeJS.ErrnoException): WorkFileFail
   const code = error.code ?? "unknown";
   return code === "ENOENT"
     ? new WorkFileFailed({ code: "not-found", path, detail: "no such file or directory" })
-    : new WorkFileFailed({ code, path, detail: error.message });
+    // Without the names in it: that of a fetched file may have a secret, and is not its path for the job.
+    : new WorkFileFailed({ code, path, detail: error.message.replace(/, [a-z]+ '.*$/s, "") });
 }

@@ -24,6 +24,7 @@ import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { openWorkDirectory, type WorkDirectory } from "../../actors/files/contained_files.ts";
+import { attempt } from "../../actors/files/file_operation.ts";
 import { parsePath, type PathError } from "../../actors/files/path_refused.ts";
 import { failureOf, runOf, temporary } from "../support/job_world.ts";
 import { needing } from "../support/prerequisites.ts";
@@ -360,6 +361,14 @@ needing(walk, "node")("is not fooled by a directory that is swapped for a link, 
   } finally {
     swapper.kill("SIGKILL");
   }
+});
+
+walk("bug: the reason of a failure had the file's name, which may have a secret", async () => {
+  const place = temporary();
+  mkdirSync(join(place.path, "it's?token=SECRET"));
+  const error = await failureOf(attempt("a", () => mkdirSync(join(place.path, "it's?token=SECRET"))));
+  assert.is(error.detail, "EEXIST: file already exists");
+  place.remove();
 });
 
 function readByName(path: string): string | undefined {

@@ -8,7 +8,7 @@ import type { HuggingfaceReference, Reference, UriReference } from "../../../tra
 import type { BridgeContext } from "./context.ts";
 import { type FetchedFile, fetchSlice } from "./fetch_slice.ts";
 import { type BridgeProblem, invalidRequest } from "./problem.ts";
-import { fetchWebFile, hubFile, parseWebAddress, type WebFile, webFileName } from "./web.ts";
+import { fetchWebFile, hubFile, parseWebAddress, shownPath, type WebFile, webFileName } from "./web.ts";
 
 /** Fetches the files of a reference. A second file of the same name replaces the first. */
 export function fetchResource(
@@ -61,13 +61,13 @@ function fetchAll(
   { directory, limits, web, report, jobId: job }: BridgeContext,
 ): Effect.Effect<readonly FetchedFile[], BridgeProblem> {
   return Effect.forEach(files, (file) => {
-    const { path } = file;
+    const { path } = file, shown = shownPath(file);
     const say = (event: string, sizeBytes: number, more: object) =>
       report({
         level: "info",
         event,
-        message: `${path}: ${sizeBytes} bytes from ${file.url.host}`,
-        fields: { job, path, sizeBytes, host: file.url.host, ...more },
+        message: `${shown}: ${sizeBytes} bytes from ${file.url.host}`,
+        fields: { job, path: shown, sizeBytes, host: file.url.host, ...more },
       });
     const progress = (sizeBytes: number) => say("job.fetch.progress", sizeBytes, {});
     return Effect.map(fetchWebFile(file, directory, limits, web, progress), ({ sizeBytes, sha256, isCached }) => {

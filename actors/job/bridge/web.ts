@@ -13,7 +13,7 @@ import type { CachedFile } from "../../files/digest_cache.ts";
 import { componentBytesMax, type PathError } from "../../files/path_refused.ts";
 import { contradicts, type HubFacts, isOfOtherCommit, noHubFacts, withHubFacts } from "./hub_facts.ts";
 import { type BridgeProblem, connectorFailed, invalidRequest, pathProblem } from "./problem.ts";
-import { openWebRequest, type Web } from "./web_request.ts";
+import { openWebRequest, shownAddress, type Web } from "./web_request.ts";
 
 /** A file to fetch, and its place in the work directory. */
 export interface WebFile {
@@ -47,12 +47,17 @@ export interface FetchedWebFile {
 /** Bytes between two reports of progress. */
 const progressBytes = 256 * 1024 * 1024;
 
-/** Parses an address. Accepts http and https only. */
+/** Parses an address. Accepts http and https only, without user and password. */
 export function parseWebAddress(text: string): Effect.Effect<URL, BridgeProblem> {
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  return url !== undefined && isWeb(url)
-    ? Effect.succeed(url)
-    : Effect.fail(invalidRequest(`invalid URI: expected http(s)://..., got \`${text.slice(0, 256)}\``));
+  if (url === undefined || !isWeb(url)) {
+    // Where a secret of a text begins is known only if it is an address.
+    const shown = url === undefined ? "no address" : `\`${shownAddress(url).slice(0, 256)}\``;
+    return Effect.fail(invalidRequest(`invalid URI: expected http(s)://..., got ${shown}`));
+  }
+  return hasUser(url)
+    ? Effect.fail(invalidRequest(`invalid URI: user and password are not sent (${shownAddress(url)})`))
+    : Effect.succeed(url);
 }
 
 /** A file of a repository of the model hub, without its place here. */
@@ -84,6 +89,11 @@ export function webFileName(url: URL, index: number): string {
   return (Buffer.byteLength(whole) > componentBytesMax ? last : whole) || `part-${index}.bin`;
 }
 
+/** The path of a file as the log shows it: without the query, which may have a secret. */
+export function shownPath({ url: { search }, path }: WebFile): string {
+  return search !== "" && path.endsWith(search) ? `${path.slice(0, -search.length)}?…` : path;
+}
+
 /** Text of an address without its percent signs; as it is where the result could not be one name. */
 function decoded(text: string): string {
   try {
@@ -113,11 +123,13 @@ export function fetchWebFile(
   );
   return fetched.pipe(
     Effect.flatMap((found) =>
-      found === undefined ? Effect.fail(connectorFailed(`${file.url.href} cannot be cached`)) : Effect.succeed(found)
+      found === undefined
+        ? Effect.fail(connectorFailed(`${shownAddress(file.url)} cannot be cached`))
+        : Effect.succeed(found)
     ),
     Effect.timeoutOrElse({
       duration: web.rules.timeoutMs,
-      orElse: () => Effect.fail(connectorFailed(`${file.url.href} took more than ${web.rules.timeoutMs} ms`)),
+      orElse: () => Effect.fail(connectorFailed(`${shownAddress(file.url)} took more than ${web.rules.timeoutMs} ms`)),
     }),
   );
 }
@@ -138,7 +150,7 @@ function fetchOnce(
   { directory, limits, web, onProgress }: Fetching,
 ): Effect.Effect<FetchedWebFile | undefined, BridgeProblem> {
   const bytesMax = web.rules.fileBytesMax ?? limits.fileBytesMax;
-  const tooLarge = connectorFailed(`${file.url.href} is over ${bytesMax} bytes`);
+  const tooLarge = connectorFailed(`${shownAddress(file.url)} is over ${bytesMax} bytes`);
   return Effect.scoped(Effect.gen(function* () {
     const { response, cached, facts } = yield* follow(file, limits, web);
     const named = facts.sha256, otherCommit = isOfOtherCommit(facts, file.ofHub?.revision);
@@ -172,7 +184,7 @@ function fetchOnce(
     }
     const sha256 = digest.digest("hex");
     if (cached === undefined && !response.complete) {
-      return yield* Effect.fail(connectorFailed(`${file.url.href} broke off`));
+      return yield* Effect.fail(connectorFailed(`${shownAddress(file.url)} broke off`));
     }
     const other = contradicts(facts, { sizeBytes, sha256 });
     if (other !== undefined) return yield* Effect.fail(blamed(another(file, other)));
@@ -185,7 +197,7 @@ function fetchOnce(
 }
 
 const another = ({ url }: WebFile, why: string) =>
-  connectorFailed(`${url.href} is another file than the model hub was asked for: ${why}`);
+  connectorFailed(`${shownAddress(url)} is another file than the model hub was asked for: ${why}`);
 
 /** The answer that a file comes from. */
 interface Followed {
@@ -224,17 +236,21 @@ function follow(
       const { location } = response.headers;
       if (status < 300 || status > 399 || location === undefined) {
         return yield* Effect.fail(
-          connectorFailed(`HTTP request error: HTTP status ${status} for url (${url.href})`),
+          connectorFailed(`HTTP request error: HTTP status ${status} for url (${shownAddress(url)})`),
         );
       }
       const next: URL | undefined = URL.canParse(location, url) ? new URL(location, url) : undefined;
-      if (next === undefined || !isWeb(next) || (url.protocol === "https:" && next.protocol !== "https:")) {
-        return yield* Effect.fail(connectorFailed(`HTTP request error: redirect that is not followed (${url.href})`));
+      if (
+        next === undefined || !isWeb(next) || hasUser(next) || (url.protocol === "https:" && next.protocol !== "https:")
+      ) {
+        return yield* Effect.fail(
+          connectorFailed(`HTTP request error: redirect that is not followed (${shownAddress(url)})`),
+        );
       }
       url = next;
     }
     return yield* Effect.fail(
-      connectorFailed(`HTTP request error: more than ${redirectsMax} redirects (${first.href})`),
+      connectorFailed(`HTTP request error: more than ${redirectsMax} redirects (${shownAddress(first)})`),
     );
   });
 }
@@ -248,11 +264,16 @@ function lengthOf({ headers }: IncomingMessage): number | undefined {
 function step<A>(url: URL, limits: JobLimits, ask: () => Promise<A>): Effect.Effect<A, BridgeProblem> {
   return Effect.tryPromise({
     try: ask,
-    catch: (error) => connectorFailed(`HTTP request error: ${(error as Error).message} (${url.href})`),
+    catch: (error) => connectorFailed(`HTTP request error: ${(error as Error).message} (${shownAddress(url)})`),
   }).pipe(Effect.timeoutOrElse({
     duration: limits.idleMs,
-    orElse: () => Effect.fail(connectorFailed(`HTTP request error: nothing for ${limits.idleMs} ms (${url.href})`)),
+    orElse: () =>
+      Effect.fail(connectorFailed(`HTTP request error: nothing for ${limits.idleMs} ms (${shownAddress(url)})`)),
   }));
+}
+
+function hasUser({ username, password }: URL): boolean {
+  return username !== "" || password !== "";
 }
 
 function isWeb({ protocol }: URL): boolean {

@@ -38,6 +38,11 @@ export function webUnder(rules: FetchConfig, cache?: DigestCache): Web {
   };
 }
 
+/** An address as the log and errors show it. User, password, query and fragment may be secrets: they are not shown. */
+export function shownAddress({ protocol, host, pathname, search }: URL): string {
+  return `${protocol}//${host}${pathname}${search === "" ? "" : "?…"}`;
+}
+
 /** Why the configuration does not let jobs fetch from there, by scheme and name; undefined where it does. */
 export function refusedByName(url: URL, { schemes, hosts }: FetchConfig): string | undefined {
   const scheme = url.protocol.slice(0, -1);
@@ -56,7 +61,7 @@ export function openWebRequest(
 ): Effect.Effect<IncomingMessage, BridgeProblem, Scope.Scope> {
   return Effect.gen(function* () {
     const refusal = refusedByName(url, web.rules);
-    if (refusal !== undefined) return yield* Effect.fail(outOfScope(`${url.href}: ${refusal}`));
+    if (refusal !== undefined) return yield* Effect.fail(outOfScope(`${shownAddress(url)}: ${refusal}`));
     const address = yield* allowedAddress(url, web, idleMs);
     return yield* Effect.acquireRelease(
       ask(url, address, { headers, idleMs, ca: web.ca }),
@@ -74,7 +79,7 @@ function allowedAddress(url: URL, web: Web, idleMs: number): Effect.Effect<strin
   );
   const addresses = isIP(host) > 0 ? Effect.succeed([host]) : Effect.tryPromise({
     try: () => web.resolve(host),
-    catch: (error) => connectorFailed(`HTTP request error: ${(error as Error).message} (${url.href})`),
+    catch: (error) => connectorFailed(`HTTP request error: ${(error as Error).message} (${shownAddress(url)})`),
   }).pipe(Effect.timeoutOrElse({
     duration: idleMs,
     orElse: () => Effect.fail(connectorFailed(`HTTP request error: ${host} was not resolved in ${idleMs} ms`)),
@@ -83,7 +88,9 @@ function allowedAddress(url: URL, web: Web, idleMs: number): Effect.Effect<strin
     for (const address of found) {
       const range = denied(address);
       if (range !== undefined) {
-        return Effect.fail(outOfScope(`${url.href}: ${address} lies inside ${range.text} of [fetch] deny_cidr`));
+        return Effect.fail(
+          outOfScope(`${shownAddress(url)}: ${address} lies inside ${range.text} of [fetch] deny_cidr`),
+        );
       }
     }
     const [first] = found;
@@ -105,7 +112,7 @@ function ask(
   const isTls = url.protocol === "https:";
   return Effect.callback<IncomingMessage, BridgeProblem>((resume) => {
     const fail = (error: Error) =>
-      resume(Effect.fail(connectorFailed(`HTTP request error: ${error.message} (${url.href})`)));
+      resume(Effect.fail(connectorFailed(`HTTP request error: ${error.message} (${shownAddress(url)})`)));
     const host = url.hostname.replace(/^\[|\]$/g, "");
     const asked = (isTls ? httpsRequest : httpRequest)({
       host: address,
@@ -126,6 +133,6 @@ function ask(
     return Effect.sync(() => void asked.destroy());
   }).pipe(Effect.timeoutOrElse({
     duration: idleMs,
-    orElse: () => Effect.fail(connectorFailed(`HTTP request error: nothing for ${idleMs} ms (${url.href})`)),
+    orElse: () => Effect.fail(connectorFailed(`HTTP request error: nothing for ${idleMs} ms (${shownAddress(url)})`)),
   }));
 }

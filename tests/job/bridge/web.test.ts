@@ -1,7 +1,7 @@
 // Files from the web, through the bridge: what is followed, what is refused, and that nothing denied is ever connected to.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer as createTlsServer } from "node:https";
 import { join } from "node:path";
 import { Effect } from "effect";
@@ -137,6 +137,65 @@ test("bug: a presigned address could not be fetched: its query made the name too
       assert.is(long.status, 400, "a name that is too long without it is refused");
     });
   });
+});
+
+test("bug: the log had the signatures, tokens and passwords of addresses", async () => {
+  const ports = realPorts();
+  let requests = 0;
+  await withWeb((request, response) => {
+    requests += 1;
+    const path = request.url ?? "";
+    response.on("error", () => {});
+    if (path.startsWith("/refused")) return void response.writeHead(403).end();
+    if (path.startsWith("/signed")) return void response.writeHead(302, { location: "/refused?to=SECRET" }).end();
+    if (path.startsWith("/user")) {
+      return void response.writeHead(302, { location: `//u:SECRET@${"127.0.0.1"}/x` }).end();
+    }
+    if (path.startsWith("/again")) return void response.writeHead(302, { location: "/again?to=SECRET" }).end();
+    if (path.startsWith("/large")) return void response.end("0123456789");
+    if (path.startsWith("/short")) {
+      response.writeHead(200, { "content-length": "5" });
+      response.write("012");
+      return void setTimeout(() => response.destroy(), 20);
+    }
+    if (path.startsWith("/file")) return void response.end("01234");
+    // "/silent": never answers.
+  }, async (url) => {
+    const rules = { ...openWeb.rules, fileBytesMax: 9, hosts: ["127.0.0.1", "nowhere.test"] };
+    const resolve = () => Promise.reject(new Error("ENOTFOUND"));
+    await withBridge(
+      { limits: { idleMs: 300 }, report: ports.report, web: { ...openWeb, rules, resolve } },
+      async ({ socket, path }) => {
+        const fetched = async (value: string) => {
+          const { status, body } = await askJson(socket, "/resources/fetch", { type: "uri", value });
+          return { status, body };
+        };
+        for (const name of ["refused", "signed", "user", "again", "large", "short", "silent"]) {
+          const { status, body } = await fetched(`${url}/${name}?X-Amz-Signature=SECRET`);
+          assert.equal([name, status, body.includes("SECRET")], [name, 500, false]);
+        }
+        assert.is((await fetched("http://other.test/x?token=SECRET")).status, 403);
+        assert.is((await fetched("http://nowhere.test/x?token=SECRET#SECRET")).status, 500);
+        const before = requests;
+        for (
+          const value of [url.replace("//", "//user:SECRET@"), url.replace("//", "//SECRET@"), "http://u:SE/CRET@h"]
+        ) {
+          const { status, body } = await fetched(`${value}/file`);
+          assert.equal([status, JSON.parse(body).error, /SE.?CRET/.test(body)], [400, "invalid_request", false]);
+        }
+        assert.is(requests, before, "an address with a user or a password is not requested");
+        const { body } = await fetched(`${url}/file?token=SECRET`);
+        assert.is(body, '[{"path":"artifacts/file?token=SECRET","size":5}]', "the executor's name of it stays");
+        mkdirSync(join(path, "artifacts/file?token=SECRET2"));
+        await fetched(`${url}/file?token=SECRET2`);
+      },
+    );
+  });
+  const done = ports.reports.find(({ event }) => event === "job.fetch.done");
+  assert.is(done?.fields?.["path"], "artifacts/file?…");
+  assert.match(String(ports.reports.find(({ event }) => event === "job.bridge.problem")?.message), /\/refused\?…/);
+  const told = ports.reports.map((report) => JSON.stringify(report));
+  assert.equal(told.filter((line) => /SE.?CRET/.test(line)), []);
 });
 
 test("bug: a file over the limit was refused after all of the limit was loaded", async () => {
