@@ -154,7 +154,12 @@ export const executorActor = fromScoped(
       }
       // The record lets a sweep end the process; the job itself does not need it.
       const beforeGo = (pid: number) => Effect.ignore(recordExecutor(directory, pid));
-      return yield* startExecutor(confined, { sink, now: ports.now, graceMs: limits.graceMs, beforeGo });
+      return yield* startExecutor(confined, {
+        sink,
+        now: () => monotonicNow(ports),
+        graceMs: limits.graceMs,
+        beforeGo,
+      });
     }),
 );
 

@@ -4,12 +4,15 @@
  *
  * @module
  */
+import type { ChildProcess } from "node:child_process";
 import { plainText } from "./reason.ts";
 
 /** Characters of a line that are logged. */
 export const lineCharactersMax = 2_000;
 /** Lines logged in a second; further ones are counted. */
 export const linesPerSecondMax = 50;
+/** Bytes of both streams that are read in a second; the rest waits in the pipe. */
+export const bytesPerSecondMax = 1024 * 1024;
 /** Bytes kept for the reason of a failure. */
 export const tailBytesMax = 4_096;
 
@@ -37,31 +40,101 @@ export interface ExecutorOutput {
  */
 export function collectOutput(sink: OutputSink, now: () => number): ExecutorOutput {
   const partial = { stdout: new PartialLine(), stderr: new PartialLine() };
+  const log = new LineLog(sink, now);
   let tail = new Uint8Array(0);
-  let second = -Infinity, lines = 0, suppressed = 0;
-  const say = (text: string) => {
-    const at = now();
-    if (at - second >= 1_000) {
-      if (suppressed > 0) sink.suppressed(suppressed);
-      second = at;
-      lines = suppressed = 0;
-    }
-    if (lines < linesPerSecondMax) sink.line(plainText(text));
-    else suppressed += 1;
-    lines += 1;
-  };
   return {
     take(stream, bytes) {
       tail = lastBytes(tail, bytes);
-      partial[stream].take(bytes, say);
+      partial[stream].take(bytes, log);
     },
     end() {
-      partial.stdout.end(say);
-      partial.stderr.end(say);
-      if (suppressed > 0) sink.suppressed(suppressed);
-      suppressed = 0;
+      partial.stdout.end(log);
+      partial.stderr.end(log);
+      log.reportSuppressed();
     },
     tail: () => new TextDecoder().decode(tail),
+  };
+}
+
+/** Logs {@linkcode linesPerSecondMax} lines in a second, and counts the others. */
+class LineLog {
+  readonly #sink: OutputSink;
+  readonly #now: () => number;
+  #second = -Infinity;
+  #lines = 0;
+  #suppressed = 0;
+
+  constructor(sink: OutputSink, now: () => number) {
+    this.#sink = sink;
+    this.#now = now;
+  }
+
+  /** Whether the next line will be logged; it begins a new second where the last one is over. */
+  hasRoom(): boolean {
+    const at = this.#now();
+    if (at - this.#second >= 1_000) {
+      this.reportSuppressed();
+      this.#second = at;
+      this.#lines = 0;
+    }
+    return this.#lines < linesPerSecondMax;
+  }
+
+  say(text: string): void {
+    if (!this.hasRoom()) return this.suppress(1);
+    this.#lines += 1;
+    this.#sink.line(plainText(text));
+  }
+
+  suppress(lines: number): void {
+    this.#suppressed += lines;
+  }
+
+  reportSuppressed(): void {
+    if (this.#suppressed > 0) this.#sink.suppressed(this.#suppressed);
+    this.#suppressed = 0;
+  }
+}
+
+/**
+ * Reads the streams of an executor, at most {@linkcode bytesPerSecondMax} in a second: reading alone, of a program that only prints,
+ * would take most of the worker's thread.
+ *
+ * @returns Reads what is left without a bound: for the end of the program.
+ */
+export function readOutput(
+  { stdout, stderr }: Pick<ChildProcess, "stdout" | "stderr">,
+  output: ExecutorOutput,
+  now: () => number,
+): () => void {
+  let second = now(), size = 0, ended = false;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const resume = () => {
+    timer = undefined;
+    second = now();
+    size = 0;
+    stdout?.resume();
+    stderr?.resume();
+  };
+  const take = (stream: "stdout" | "stderr", bytes: Uint8Array) => {
+    output.take(stream, bytes);
+    const at = now();
+    if (at - second >= 1_000) {
+      second = at;
+      size = 0;
+    }
+    size += bytes.length;
+    if (ended || timer !== undefined || size < bytesPerSecondMax) return;
+    stdout?.pause();
+    stderr?.pause();
+    timer = setTimeout(resume, second + 1_000 - at);
+  };
+  stdout?.on("data", (bytes: Uint8Array) => take("stdout", bytes));
+  stderr?.on("data", (bytes: Uint8Array) => take("stderr", bytes));
+  return () => {
+    ended = true;
+    clearTimeout(timer);
+    resume();
   };
 }
 
@@ -71,18 +144,26 @@ class PartialLine {
   #text = "";
   #open = false;
 
-  take(bytes: Uint8Array, say: (line: string) => void): void {
+  take(bytes: Uint8Array, log: LineLog): void {
     let from = 0;
     for (let end = bytes.indexOf(10); end >= 0; end = bytes.indexOf(10, from)) {
+      if (!log.hasRoom()) {
+        // Counted without being decoded: a program may print millions of empty lines in a second.
+        const rest = bytes.lastIndexOf(10) + 1;
+        log.suppress(countLines(bytes.subarray(from, rest)));
+        this.#finish();
+        from = rest;
+        break;
+      }
       this.#append(bytes.subarray(from, end));
-      this.#finish(say);
+      log.say(this.#finish());
       from = end + 1;
     }
     if (from < bytes.length) this.#append(bytes.subarray(from));
   }
 
-  end(say: (line: string) => void): void {
-    if (this.#open) this.#finish(say);
+  end(log: LineLog): void {
+    if (this.#open) log.say(this.#finish());
   }
 
   #append(bytes: Uint8Array): void {
@@ -92,12 +173,19 @@ class PartialLine {
     this.#text += this.#decoder.decode(bytes.subarray(0, lineCharactersMax * 4), { stream: true });
   }
 
-  #finish(say: (line: string) => void): void {
+  /** Ends the line. */
+  #finish(): string {
     const text = this.#text + this.#decoder.decode();
     this.#text = "";
     this.#open = false;
-    say(text.length > lineCharactersMax ? `${text.slice(0, lineCharactersMax)}…` : text.replace(/\r$/, ""));
+    return text.length > lineCharactersMax ? `${text.slice(0, lineCharactersMax)}…` : text.replace(/\r$/, "");
   }
+}
+
+function countLines(bytes: Uint8Array): number {
+  let lines = 0;
+  for (const byte of bytes) if (byte === 10) lines += 1;
+  return lines;
 }
 
 function lastBytes(tail: Uint8Array, bytes: Uint8Array): Uint8Array<ArrayBuffer> {

@@ -12,7 +12,7 @@ import type { Duplex } from "node:stream";
 import { Data, Deferred, Effect, type Scope } from "effect";
 import { gateFd, statusFd } from "./cell/command_line.ts";
 import type { Command } from "./command.ts";
-import { collectOutput, type OutputSink } from "./output.ts";
+import { collectOutput, type OutputSink, readOutput } from "./output.ts";
 import { plainText } from "./reason.ts";
 
 /** How an executor ended. */
@@ -60,7 +60,7 @@ let watchesExit = false;
  * Starts a command and ends it with the scope.
  *
  * @param options.graceMs From SIGTERM to SIGKILL.
- * @param options.now Milliseconds, for the rate of the log.
+ * @param options.now Milliseconds by a clock that makes no steps, for the rate of the log.
  */
 export function startExecutor(
   command: Command,
@@ -142,14 +142,14 @@ function watch(
   { sink, now }: { readonly sink: OutputSink; readonly now: () => number },
 ): void {
   const output = collectOutput(sink, now);
-  child.stdout?.on("data", (bytes: Uint8Array) => output.take("stdout", bytes));
-  child.stderr?.on("data", (bytes: Uint8Array) => output.take("stderr", bytes));
+  const readRest = readOutput(child, output, now);
   child.on("error", () => {/* a signal that could not be sent; the exit is still to come */});
   child.once("exit", (code, signal) => {
     // Its children in the group end with it. The group's number stays in use while one of them lives.
     const pid = child.pid as number;
     signalGroup(pid, "SIGKILL");
     groups.delete(pid);
+    readRest();
     let told = false;
     const tell = () => {
       if (told) return;

@@ -8,7 +8,7 @@ import type { ProblemCode } from "../../actors/job/bridge/problem.ts";
 import { leastBytesPerMs } from "../../actors/files/stream_file.ts";
 import { openApiJson } from "../../actors/job/bridge/openapi.ts";
 import { jobLimits } from "../../actors/job/limits.ts";
-import { lineCharactersMax, linesPerSecondMax, tailBytesMax } from "../../actors/job/output.ts";
+import { bytesPerSecondMax, lineCharactersMax, linesPerSecondMax, tailBytesMax } from "../../actors/job/output.ts";
 import { elementBytes } from "../../actors/learning/element_types.ts";
 import { headerMaxBytes } from "../../actors/learning/mod.ts";
 import {
@@ -181,6 +181,7 @@ function limitsTable(): string {
       "lines of output that are logged, and their length",
       `${linesPerSecondMax} a second, ${lineCharactersMax} characters`,
     ],
+    ["output that is read in a second; more waits in the pipe, and the program with it", bytes(bytesPerSecondMax)],
     ["output that is kept for the reason of a failure", bytes(tailBytesMax)],
     ["from SIGTERM to SIGKILL", seconds(l.graceMs)],
   ]);

@@ -113,6 +113,29 @@ output("logs so many lines a second, and counts the others", () => {
   assert.equal([lines.length, suppressed], [linesPerSecondMax + 1, [5]]);
 });
 
+output("bug: lines beyond those of a second were decoded, and empty ones took most of the worker's thread", () => {
+  const { lines, suppressed, clock, output } = collected();
+  const { decode } = TextDecoder.prototype;
+  let decoded = 0;
+  TextDecoder.prototype.decode = function (...args) {
+    decoded += 1;
+    return decode.apply(this, args);
+  };
+  try {
+    for (let piece = 0; piece < 10; piece++) output.take("stdout", new Uint8Array(65_536).fill(10));
+    output.take("stderr", bytes("a\nb\nbegun"));
+  } finally {
+    TextDecoder.prototype.decode = decode;
+  }
+  assert.ok(decoded < 4 * linesPerSecondMax, `${decoded} decoded`);
+  assert.is(lines.length, linesPerSecondMax);
+  clock.now = 1_000;
+  output.take("stderr", bytes(" and ended\n"));
+  assert.equal([lines.slice(linesPerSecondMax), suppressed], [["begun and ended"], [
+    10 * 65_536 - linesPerSecondMax + 2,
+  ]]);
+});
+
 output("keeps the last bytes of both streams", () => {
   const { output } = collected();
   output.take("stdout", bytes("a".repeat(tailBytesMax)));
@@ -167,6 +190,16 @@ test("an exit has its code and the end of both outputs", async () => {
   assert.is(exit.code, 3);
   assert.equal(exit.tail.split("\n").sort(), ["", "err", "out"]);
 });
+
+needing(test, "head")(
+  "bug: output was read as fast as it came; what is over 1 MiB waits for the next second",
+  async () => {
+    const before = performance.now();
+    const exit = await run("head -c 1600000 /dev/zero >&2; head -c 10 /dev/zero; echo end", ({ exited }) => exited);
+    assert.ok(performance.now() - before >= 900, `${performance.now() - before} ms`);
+    assert.match(exit.tail, /\0end\n$/);
+  },
+);
 
 test("a crash has its signal", async () => {
   const exit = await run("kill -SEGV $$", ({ exited }) => exited);
