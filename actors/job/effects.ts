@@ -26,6 +26,7 @@ import type { JobLimits } from "./limits.ts";
 import type { JobInput } from "./messages.ts";
 import type { WorkDirectory } from "../files/contained_files.ts";
 import { type Executor, type ExecutorExit, startExecutor } from "./process.ts";
+import { rareWarnings } from "./rare_warnings.ts";
 import { scopeOf } from "./scope.ts";
 import { openTrainerLink, type TrainerLink, type TrainerRoles } from "./trainer_link.ts";
 import { makeWorkDirectory, recordExecutor, removeWorkDirectory } from "./work_directory.ts";
@@ -111,7 +112,8 @@ export function trainerLinkOf(
   const { executor, training, job_id: jobId } = spec;
   const roles = executor.class === "train" ? rolesOf(executor.config) : undefined;
   if (roles === undefined || training === undefined) return Effect.succeed(undefined);
-  return openTrainerLink({ network, directory, jobId, limits, report: ports.report, roles, round: training.round });
+  const report = rareWarnings(ports.report, () => monotonicNow(ports));
+  return openTrainerLink({ network, directory, jobId, limits, report, roles, round: training.round });
 }
 
 /** A trainer's roles; undefined where its job names no aggregator, or several. */

@@ -17,6 +17,7 @@ import { BridgeProblem, busy } from "./problem.ts";
 import { isOpenEnded, serveRoute } from "./routes.ts";
 import { type BridgeToken, isAuthorized } from "./token.ts";
 import type { StartSend } from "./send.ts";
+import { rareWarnings } from "../rare_warnings.ts";
 
 /** An open bridge. */
 export interface Bridge {
@@ -67,6 +68,7 @@ export function openBridge(
     };
     const receiving = { active: false };
     const refusals = { scope: 0 };
+    const rare = { ...context, report: rareWarnings(context.report, context.now) };
     const handle = (request: IncomingMessage, response: ServerResponse) => {
       const isOwn = isAuthorized(request.headers.authorization, token);
       const endUse = isOwn ? isOpenEnded(request) ? activity.note() : activity.begin() : undefined;
@@ -74,10 +76,10 @@ export function openBridge(
         ? Effect.fail(new BridgeProblem({ status: 401, error: "unauthorized", detail: "BRIDGE_TOKEN is required" }))
         : underWay >= context.limits.requestsMax
         ? Effect.fail(busy("too many requests are under way"))
-        : serveRoute({ request, response, context, receiving, startSend });
+        : serveRoute({ request, response, context: rare, receiving, startSend });
       underWay += 1;
       const fiber = runRequest(
-        answered(served, response, { ...context, refusals }).pipe(
+        answered(served, response, { ...context, refusals, rare: rare.report }).pipe(
           Effect.ensuring(Effect.sync(() => {
             underWay -= 1;
             endUse?.();
@@ -122,15 +124,18 @@ function bound(server: Server, { limits }: BridgeContext): void {
 function answered(
   served: Effect.Effect<void, BridgeProblem>,
   response: ServerResponse,
-  { report, jobId, refusals }: BridgeContext & { readonly refusals: { scope: number } },
+  { report, rare, jobId, refusals }: BridgeContext & {
+    readonly refusals: { scope: number };
+    readonly rare: BridgeContext["report"];
+  },
 ): Effect.Effect<void> {
   const answer = (problem: BridgeProblem) =>
     Effect.sync(() => {
       const isScope = problem.error === "job-scope";
       if (isScope) refusals.scope += 1;
-      // A job may repeat refused requests: the first, and each power of two, are logged as warnings.
+      // A job may repeat requests outside its scope: the first, and each power of two, are logged as warnings.
       const aloud = problem.status >= 500 || (isScope && (refusals.scope & (refusals.scope - 1)) === 0);
-      report({
+      (isScope ? report : rare)({
         level: aloud ? "warn" : "debug",
         event: isScope ? "job.refused-scope" : "job.bridge.problem",
         message: problem.message,

@@ -41,7 +41,7 @@ export function sendResource(
   return Effect.gen(function* () {
     const accepted = yield* Deferred.make<void, BridgeProblem>();
     const prepare = reference.strategy.type === "All"
-      ? prepareAll(reference.peers, path, context)
+      ? prepareAll(new Set(reference.peers), path, context)
       : prepareFirst(reference.peers[0], path, context);
     const started = start(Effect.scoped(Effect.matchEffect(prepare, {
       onFailure: (problem) => Deferred.fail(accepted, problem),
@@ -64,7 +64,7 @@ function sendUpdate(link: TrainerLink, path: string, context: BridgeContext): Ef
 }
 
 /** Accepts a missing file, as the existing workers do, and reports it in the log. */
-function prepareAll(peers: readonly Peer[], path: string, context: BridgeContext) {
+function prepareAll(peers: ReadonlySet<Peer>, path: string, context: BridgeContext) {
   return context.directory.openForReading(path).pipe(
     Effect.map((file) =>
       Effect.forEach(peers, (peer) =>

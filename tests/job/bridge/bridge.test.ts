@@ -22,6 +22,7 @@ import {
   holdOpen,
   openWeb,
   readAll,
+  realPorts,
   runOf,
   streamPair,
   temporary,
@@ -364,6 +365,37 @@ test("copies to peers go on after the answer, and can be waited for", async () =
     assert.equal(got.map(({ outcome }) => outcome), ["whole", "whole"]);
     assert.ok(got.every((one) => one.text === text));
     await runOf(Effect.timeout(sendsDone, 15_000));
+  });
+});
+
+test("bug: a job filled the log with warnings: one send, 1,024 times the same peer, was 1,024 of them", async () => {
+  const { report, reports } = realPorts();
+  let at = 0;
+  await withBridge({ report, now: () => at }, async ({ socket, sendsDone }) => {
+    const warnings = (event: string) => reports.filter((one) => one.level === "warn" && one.event === event);
+    const send = async (path: string, ...peers: string[]) => {
+      const resource = { ...toPeer("All"), peers };
+      assert.is((await askJson(socket, "/resources/send", { resource, path })).status, 200);
+      await runOf(sendsDone);
+    };
+    await send("missing", ...Array.from({ length: 1_024 }, () => peer));
+    assert.is(reports.length, 1, "a peer that is named again gets no second copy");
+    for (let times = 0; times < 5; times++) await send(`missing${times}`, peer, stranger);
+    assert.equal(warnings("job.send.failed").map(({ fields }) => fields?.["peer"]), [peer, stranger]);
+    for (let times = 0; times < 5; times++) {
+      assert.is(
+        (await askJson(socket, "/resources/fetch", { type: "uri", value: "http://127.0.0.1:1/x" })).status,
+        500,
+      );
+    }
+    assert.is((await askJson(socket, "/status/send", "update")).status, 500);
+    const codes = () => warnings("job.bridge.problem").map(({ fields }) => [fields?.["error"], fields?.["untold"]]);
+    assert.equal(codes(), [["connector_error", 0], ["network_error", 0]]);
+    at = 60_000;
+    await askJson(socket, "/resources/fetch", { type: "uri", value: "http://127.0.0.1:1/x" });
+    assert.equal(codes().at(-1), ["connector_error", 4]);
+    await send("missing", peer);
+    assert.is(warnings("job.send.failed").at(-1)?.fields?.["untold"], 5);
   });
 });
 
