@@ -38,6 +38,7 @@ import type { WorkerArgs, WorkerContext, WorkerEvent } from "./worker_setup.ts";
 /** The window or an open offer is over: makes offers to the best requests. */
 export function offer({ context, self, enqueue }: WorkerArgs): void {
   const { config, ports, transport } = context;
+  const terms = { ...config, executors: startable(context) };
   const free = {
     resources: availableResources(context.book, config.resources),
     leases: leasesLeft(context.book, config.resources),
@@ -49,7 +50,7 @@ export function offer({ context, self, enqueue }: WorkerArgs): void {
   const isOffered = ({ from: scheduler, request: { spec } }: ReceivedRequest) =>
     spec.executor.every((executor) => pauseLeft(context.failing, { executor, scheduler }, now) === 0);
   const requests = [...context.waiting.filter(({ at }) => now - at < requestWaitMs), ...context.window];
-  const planned = planOffers(requests.filter(isOffered), free, config, isLeaving);
+  const planned = planOffers(requests.filter(isOffered), free, terms, isLeaving);
   for (const { to, request, resources, price, gpus, reserves } of planned) {
     const id = ports.uuid();
     book = addOffer(book, { id, to, resources, price, gpus, reserves, descriptors: request.spec.executor });
@@ -88,9 +89,14 @@ export function offer({ context, self, enqueue }: WorkerArgs): void {
   const waiting = waitingRequests(
     requests.filter(isOffered),
     { offers: Object.values(book.offers), unleased, now },
-    config,
+    terms,
   );
   enqueue.assign({ book, window: [], waiting });
+}
+
+/** The executors that the worker can start now: programs only in a cell. */
+function startable({ config, cellProblem }: WorkerContext): WorkerContext["config"]["executors"] {
+  return cellProblem === undefined ? config.executors : config.executors.filter(({ runtime }) => runtime !== "process");
 }
 
 /** Withdraws an offer that its scheduler did not accept or did not receive, and frees its resources. */

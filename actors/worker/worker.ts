@@ -4,9 +4,9 @@
  *
  * ```
  *  sweeping ──▶ serving ── role.drain ──▶ draining ── jobs ended, or time over ──▶ drained
- *     │         resting ⇄ collecting         ▲
- *     │            └── role.retire ─▶ retiring ── no lease and no job left ──▶ drained
- *     └── its directory is another worker's ──▶ failed
+ *               resting ⇄ collecting         ▲
+ *                  └── role.retire ─▶ retiring ── no lease and no job left ──▶ drained
+ *  (each) ── its directory is another worker's, or its preparation failed ──▶ failed
  *               (a request opens a window of 200 ms, then offers go out)
  * ```
  *
@@ -89,7 +89,7 @@ function reportCell({ context }: { readonly context: WorkerContext }): void {
   ports.report({
     level: refused ? "error" : isConfined(cell) ? "info" : "warn",
     event: "worker.cell",
-    message: refused ? `Jobs with executors will be refused: ${cellProblem}` : describeCell(cell),
+    message: refused ? `Executors that are programs are not offered: ${cellProblem}` : describeCell(cell),
     fields: { cell: level, user, cgroups: cgroups.length, disk, confined: isConfined(cell), notes },
   });
 }
@@ -239,6 +239,8 @@ export const workerMachine = worker.createMachine({
   invoke: { src: "sweep", input: ({ context: { ports, config } }) => ({ ports, config }) },
   on: {
     "effect.done.sweep": { actions: takePrepared },
+    // Also after it began to serve: the lock on the directory is released then.
+    "effect.failed.sweep": { target: ".failed", actions: { type: "setFailed", params: ({ event }) => event } },
     "request.received": { actions: { type: "decline", params: ({ event }) => event } },
     "stream.received": { actions: { type: "passStream", params: ({ event }) => event } },
     "peer.closed": { actions: { type: "noteClosed", params: ({ event }) => event } },
@@ -272,10 +274,6 @@ export const workerMachine = worker.createMachine({
     sweeping: {
       on: {
         "effect.done.sweep": { target: "serving", actions: takePrepared },
-        "effect.failed.sweep": {
-          target: "failed",
-          actions: { type: "setFailed", params: ({ event }) => event },
-        },
         "role.drain": "drained",
         "role.retire": "drained",
       },

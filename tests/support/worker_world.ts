@@ -82,19 +82,26 @@ function fakeJobs() {
   return { inputs, heard, logic };
 }
 
-/** A worker that serves. `there`: whom it is connected with when it starts. */
+/**
+ * A worker that serves.
+ *
+ * @param there Whom it is connected with when it starts.
+ * @param options.prepared What its preparation found; `never` where this does not end.
+ */
 export function startWorker(
   strategy: "whole" | "flexible" = "flexible",
   there: PeerIdentity = identityOf("s"),
   { prepared = {}, more = {} }: {
-    readonly prepared?: Partial<PreparedWorker>;
+    readonly prepared?: Partial<PreparedWorker> | "never";
     readonly more?: Partial<Pick<WorkerConfig, "cell" | "executors" | "resources">>;
   } = {},
 ) {
   const world = makeFakeWorld();
   const jobs = fakeJobs();
   const sweep = fromSource((_: unknown, send: (event: EffectDone<"sweep", PreparedWorker>) => void) => {
-    send({ type: "effect.done.sweep", value: { removed: ["/old"], failed: [], ...prepared } });
+    if (prepared !== "never") {
+      send({ type: "effect.done.sweep", value: { removed: ["/old"], failed: [], ...prepared } });
+    }
     return () => {};
   });
   const machine = workerMachine.provide({ actors: { sweep, job: jobs.logic as unknown as typeof jobMachine } });

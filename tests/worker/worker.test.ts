@@ -2,6 +2,8 @@
 import type { Act } from "../../transport/authorization/acts.ts";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import type { Cell } from "../../actors/job/cell/cell.ts";
+import { sweepMs } from "../../actors/worker/worker_setup.ts";
 import type { CloseReason } from "../../transport/port.ts";
 import type { JobSpec } from "../../transport/protocols/messages.ts";
 import { failedWith, identityOf, requestFrom } from "../support/fake_transport.ts";
@@ -412,6 +414,30 @@ test("bug: a worker offered an executor whose program it did not have", () => {
   world.pass(200);
   assert.is(offers().length, 1, "the others are offered");
   assert.equal(world.reported("worker.executor").map(({ name }) => name), ["diloco-transformer"]);
+});
+
+for (const found of ["bare", "nothing yet"] as const) {
+  test(`bug: a worker offered executors that it could not start: the cell that it found is ${found}`, () => {
+    const bare: Cell = { level: "bare", user: "own", cgroups: [], disk: "measured", chain: "none", notes: [] };
+    const { world, ask, offers } = startWorker("flexible", identityOf("s"), {
+      prepared: found === "bare" ? { cell: bare } : "never",
+    });
+    world.pass(sweepMs);
+    ask("s");
+    world.pass(200);
+    assert.equal(offers(), []);
+    ask("s", { of: "aggregate" });
+    world.pass(200);
+    assert.is(offers().length, 1, "the parameter server needs no cell");
+  });
+}
+
+test("bug: a preparation that failed after the worker had begun to serve was dropped, and its directory was not locked", () => {
+  const { world, actor } = startWorker("flexible", identityOf("s"), { prepared: "never" });
+  world.pass(sweepMs);
+  const error = new Error("no file descriptor is left");
+  actor.send({ type: "effect.failed.sweep", error } as never);
+  assert.equal(actor.getSnapshot().output, { type: "failed", reason: error.message });
 });
 
 test("bug: an executor that crashes at once was leased again and again; after three times it is not offered, longer and longer", () => {
