@@ -84,6 +84,9 @@ export function handOver(
 /** A receiver of ours reset the stream of a file. */
 export const notKept = () => new TransportError({ code: "stream-reset", detail: "its receiver did not keep it" });
 
+/** A file was not sent before its job ended. */
+export const jobEnded = () => new TransportError({ code: "cancelled", detail: "its job ended first" });
+
 function untilEnd(stream: StreamHandle) {
   return Effect.gen(function* () {
     for (;;) {

@@ -28,6 +28,7 @@ import type { WorkDirectory } from "../files/contained_files.ts";
 import { type Executor, type ExecutorExit, startExecutor } from "./process.ts";
 import { rareWarnings } from "./rare_warnings.ts";
 import { scopeOf } from "./scope.ts";
+import { watchSent } from "./peer_streams.ts";
 import { openTrainerLink, type TrainerLink, type TrainerRoles } from "./trainer_link.ts";
 import { makeWorkDirectory, recordExecutor, removeWorkDirectory } from "./work_directory.ts";
 
@@ -48,6 +49,8 @@ export interface OpenedBridge extends Bridge {
   readonly token: BridgeToken;
   /** Undefined where the scheduler does not keep the training's model. */
   readonly link?: TrainerLink | undefined;
+  /** Milliseconds since a piece of a file went out. Absent in a simulation. */
+  readonly sentAgoMs?: () => number;
 }
 
 /** A job's work directory and cell. Without a cell the executor runs as the worker's own process. */
@@ -71,9 +74,12 @@ export const directoryActor = fromScoped(
 export const bridgeActor = fromScoped("bridge", (placed: PlacedJob) => openJobBridge(placed));
 
 function openJobBridge(
-  { ports, job, limits, directory, cell }: PlacedJob,
+  { ports, job: given, limits, directory, cell }: PlacedJob,
 ): Effect.Effect<OpenedBridge, BridgeNotOpened, Scope.Scope> {
   const ownRoot = cell !== undefined && hasOwnRoot(cell.cell);
+  const now = () => monotonicNow(ports);
+  let sentAt = -Infinity;
+  const job = { ...given, network: watchSent(given.network, () => void (sentAt = now())) };
   const token = makeBridgeToken(job.executor.token ?? (ownRoot ? "optional" : "required"));
   return Effect.gen(function* () {
     const link = yield* trainerLinkOf({ ports, job, limits, directory });
@@ -85,7 +91,7 @@ function openJobBridge(
       network: job.network,
       limits,
       report: ports.report,
-      now: () => monotonicNow(ports),
+      now,
       random: ports.random,
       web: job.web ?? webUnder(fetchDefault),
       count: { round: (job.spec.training?.round ?? 0) + 1, samples: 0 },
@@ -100,7 +106,7 @@ function openJobBridge(
         fields: { job: job.spec.job_id, bytesMax: socketPathBytesMax },
       });
     }
-    return { ...bridge, token, link };
+    return { ...bridge, token, link, sentAgoMs: () => now() - sentAt };
   });
 }
 

@@ -11,7 +11,7 @@
  * ```
  *
  * Every failure leads to `removing`; `done` sends `job.ended`, once. The lease limits how long a job may run: when it is over,
- * the worker sends `job.cancel`. Every other state has a deadline of its own (`job/limits.ts`).
+ * the worker sends `job.cancel`. Every other state has its deadline (`job/limits.ts`); that of `flushing` begins again while bytes go.
  *
  * @module
  */
@@ -79,6 +79,7 @@ export const jobMachine = setup({
     aggregates: ({ context }) => context.job.executor.runtime === "parameter-server",
     succeeded: (_, exit: JobExit) => exit.code === 0,
     hasDirectory: ({ context }) => context.directory !== undefined,
+    stillSends: ({ context: { bridge, limits } }) => (bridge?.sentAgoMs?.() ?? Infinity) < limits.idleMs,
   },
   actions: {
     end: assign({ outcome: ({ context }, outcome: JobOutcome) => context.outcome ?? outcome }),
@@ -317,7 +318,12 @@ export const jobMachine = setup({
                     "effect.failed.flushed": "#job.working.removing",
                     "job.cancel": "#job.working.removing",
                   },
-                  after: { flush: "#job.working.removing" },
+                  after: {
+                    flush: [
+                      { guard: "stillSends", target: "flushing", reenter: true },
+                      { target: "#job.working.removing" },
+                    ],
+                  },
                 },
               },
             },
@@ -367,13 +373,9 @@ function endedOf({ job, outcome }: JobContext): JobEnded {
   return { type: "job.ended", ...idsOf(job), outcome: outcome ?? failedOf("it ended without saying how") };
 }
 
-function failedOf(reason: string): JobOutcome {
-  return { type: "failed", reason: failureReason(reason) };
-}
+const failedOf = (reason: string): JobOutcome => ({ type: "failed", reason: failureReason(reason) });
 
-function cancelledOf(reason: string): JobOutcome {
-  return { type: "cancelled", reason: failureReason(reason) };
-}
+const cancelledOf = (reason: string): JobOutcome => ({ type: "cancelled", reason: failureReason(reason) });
 
 function crashedOf({ code, signal, tail, limit }: JobExit): JobOutcome {
   const how = code === null ? `executor was ended by ${signal}` : `executor exited with code ${code}`;

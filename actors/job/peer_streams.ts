@@ -11,6 +11,20 @@ import { encodeGrantedPullHeader, encodePullHeader, type GrantedPullHeader } fro
 import { isFramed, pullProtocols, pushProtocols } from "../files/stream_file.ts";
 import type { JobNetwork } from "./network.ts";
 
+/** The same network; `onSent` is called after each piece that a stream of it took. */
+export function watchSent(network: JobNetwork, onSent: () => void): JobNetwork {
+  const watched = (stream: StreamHandle): StreamHandle => ({
+    id: stream.id,
+    peer: stream.peer,
+    protocol: stream.protocol,
+    read: stream.read,
+    write: (bytes) => Effect.tap(stream.write(bytes), () => Effect.sync(onSent)),
+    end: stream.end,
+    abort: (reason) => stream.abort(reason),
+  });
+  return { ...network, openStream: (...ask) => Effect.map(network.openStream(...ask), watched) };
+}
+
 /** Opens a stream for pushing a file. */
 export function openPush(
   network: Pick<JobNetwork, "openStream">,

@@ -14,7 +14,7 @@ import type { ReadableFile, WorkDirectory } from "../files/contained_files.ts";
 import type { PathError } from "../files/path_refused.ts";
 import { isFramed } from "../files/stream_file.ts";
 import type { Ports } from "../runtime/ports.ts";
-import { handOver, saveStream, sendFile } from "./copy.ts";
+import { handOver, jobEnded, saveStream, sendFile } from "./copy.ts";
 import type { JobLimits } from "./limits.ts";
 import type { JobNetwork, PushReceiver } from "./network.ts";
 import { openPush } from "./peer_streams.ts";
@@ -77,7 +77,7 @@ export interface TrainerLink {
   countSamples(samples: number): void;
   /** Another aggregator took over: it gets the update again. */
   change(roles: TrainerRoles): void;
-  /** Waits for a copy that is under way. */
+  /** Waits until the update is sent, however often that takes. */
   readonly idle: Effect.Effect<void>;
 }
 
@@ -88,6 +88,8 @@ export function openTrainerLink(input: TrainerLinkInput): Effect.Effect<TrainerL
     const receiver = yield* network.receive({ peers: roles.results, round: round + 1 });
     const sending = yield* FiberHandle.make<void, never>();
     const link = new Link(input, receiver, sending);
+    // Before the copy is interrupted: finalizers run in the reverse order.
+    yield* Effect.addFinalizer(() => link.tellCut);
     yield* Effect.forkScoped(link.receiving);
     return link;
   });
@@ -119,7 +121,8 @@ class Link implements TrainerLink {
   #kept: KeptUpdate | undefined;
   /** The update whose result the executor has reported. */
   #reported: KeptUpdate | undefined;
-  #isCopying = false;
+  /** Whether the kept update has to be sent: a copy is under way, or the next try is to come. */
+  #isUnsent = false;
 
   constructor(input: TrainerLinkInput, receiver: PushReceiver, sending: FiberHandle.FiberHandle<void, never>) {
     this.#input = input;
@@ -134,6 +137,7 @@ class Link implements TrainerLink {
       const opened = yield* Deferred.make<void, PathError>();
       const update: KeptUpdate = { path, round: this.#applied + 1, samples: this.#samples };
       this.#kept = update;
+      this.#isUnsent = false;
       const sent = Effect.scoped(Effect.matchEffect(this.#input.directory.openForReading(path), {
         onFailure: (error) => Effect.asVoid(Deferred.fail(opened, error)),
         onSuccess: (file) => Effect.andThen(Deferred.succeed(opened, undefined), this.#sendAsOften(file, update)),
@@ -161,7 +165,8 @@ class Link implements TrainerLink {
     }));
   }
 
-  #copy(file: ReadableFile, { path, round, samples }: KeptUpdate, aggregator: PeerText) {
+  #copy(file: ReadableFile, update: KeptUpdate, aggregator: PeerText) {
+    const { path, round, samples } = update;
     const { network, limits, jobId: job, report } = this.#input;
     const label = labelOf(network, { job, round, samples });
     const copy = Effect.flatMap(
@@ -172,18 +177,27 @@ class Link implements TrainerLink {
           : sendFile(file, stream, limits, label),
     );
     return Effect.suspend(() => {
-      this.#isCopying = true;
-      return Effect.map(copy, () =>
+      this.#isUnsent = true;
+      return Effect.map(copy, () => {
+        if (this.#kept === update) this.#isUnsent = false;
+        this.#notify();
         report({
           level: "debug",
           event: "job.send.done",
           message: `${path} (${file.sizeBytes} bytes) sent to ${aggregator}`,
           fields: { job, path, peer: aggregator, round, sizeBytes: file.sizeBytes },
-        }));
-    }).pipe(Effect.ensuring(Effect.sync(() => {
-      this.#isCopying = false;
-      this.#notify();
-    })));
+        });
+      });
+    });
+  }
+
+  /** Reports the update that the end of the job cuts. */
+  get tellCut(): Effect.Effect<void> {
+    return Effect.suspend(() =>
+      this.#kept === undefined || !this.#isUnsent
+        ? Effect.void
+        : this.#tellUnsent(this.#kept, this.#roles.aggregator, jobEnded())
+    );
   }
 
   #tellUnsent({ path, round }: KeptUpdate, peer: PeerText, { message }: Error): Effect.Effect<void> {
@@ -216,7 +230,10 @@ class Link implements TrainerLink {
       this.#saved = round;
       this.#queue = [...this.#queue, { path, sizeBytes, peer: stream.peer, round }];
       this.#allow();
-      if (this.#kept !== undefined && this.#kept.round <= round) yield* FiberHandle.clear(this.#sending);
+      if (this.#kept !== undefined && this.#kept.round <= round) {
+        yield* FiberHandle.clear(this.#sending);
+        this.#isUnsent = false;
+      }
       this.#notify();
     });
     return Effect.ignore(Effect.forever(one));
@@ -310,7 +327,7 @@ class Link implements TrainerLink {
   }
 
   get idle(): Effect.Effect<void> {
-    return this.#until(() => !this.#isCopying);
+    return this.#until(() => !this.#isUnsent);
   }
 
   #allow(): void {

@@ -355,6 +355,67 @@ needing(test, "node")("a whole job over its bridge: what it sends last arrives w
   assert.equal(left(), []);
 });
 
+// Sends a file, and ends.
+const sender = `
+  const http = require("node:http"), fs = require("node:fs");
+  const { SOCKET_PATH: socketPath, WORK_DIR, JOB_JSON, BRIDGE_TOKEN } = process.env;
+  fs.writeFileSync(WORK_DIR + "/last", "l".repeat(4000000));
+  const headers = { "content-type": "application/json", authorization: "Bearer " + BRIDGE_TOKEN };
+  const request = http.request({ socketPath, path: "/resources/send", method: "POST", headers }, (response) => {
+    process.exit(response.statusCode === 200 ? 0 : 1);
+  });
+  request.end(JSON.stringify({ resource: JSON.parse(JOB_JSON).executor.config.updates, path: "last" }));`;
+
+/** A network whose peer reads a piece in each of so many milliseconds. */
+function slowNetwork(everyMs: number) {
+  const got: string[] = [];
+  const network = fakeNetwork({
+    openStream: (to, protocol) =>
+      Effect.sync(() => {
+        const { near, far } = streamPair({ near: "me", far: to }, protocol);
+        Effect.runFork(
+          Effect.gen(function* () {
+            let sizeBytes = 0;
+            for (;;) {
+              const chunk = yield* far.read;
+              if (chunk.type === "end") return void got.push(`${chunk.outcome} ${sizeBytes}`);
+              sizeBytes += chunk.bytes.length;
+              yield* Effect.sleep(everyMs);
+            }
+          }).pipe(Effect.ensuring(Effect.ignore(far.end))),
+        );
+        return near;
+      }),
+  });
+  return { network, got };
+}
+
+needing(test, "node")(
+  "bug: a send that still ran 60 s after its executor's end was cut, and nothing said so",
+  async () => {
+    const { network, got } = slowNetwork(250);
+    const job = start({ cmd: node, args: ["-e", sender] }, { network, limits: { idleMs: 2_000 } });
+    assert.equal(await job.ended(), { type: "finished" });
+    await eventually("the file", () => got.length === 1);
+    assert.equal(got, ["whole 4000000"]);
+    assert.equal(job.reports.filter(({ event }) => event === "job.send.failed"), []);
+  },
+);
+
+needing(test, "node")("a send that the end of a lease cuts is reported", async () => {
+  const { network, got } = slowNetwork(10_000);
+  const job = start({ cmd: node, args: ["-e", sender] }, { network, limits: { idleMs: 30_000 } });
+  await job.started();
+  await eventually("the executor's end", () => identifyProcess(job.pid()) === undefined);
+  assert.equal(got, []);
+  job.send({ type: "job.cancel", reason: "its lease is over" });
+  await job.ended();
+  const failed = job.reports.filter(({ event }) => event === "job.send.failed");
+  assert.equal(failed.map(({ fields }) => [fields?.["peer"], fields?.["path"]]), [[aggregator, "last"]]);
+  assert.match(failed[0]?.message ?? "", /its job ended first/);
+  job.stop();
+});
+
 test("a job leaves no descriptor and no listener behind", async () => {
   const open = () => readdirSync("/proc/self/fd").length;
   const once = async () => assert.equal(await start(shell("exit 0")).ended(), { type: "finished" });

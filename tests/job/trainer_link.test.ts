@@ -164,6 +164,24 @@ test("an update that reaches no aggregator reaches the next one", async () => {
   await end();
 });
 
+test("bug: a job ended between two tries of its last update, which was lost; what the end cuts is reported", async () => {
+  const { link, ports, pushed, unreachable, write, end } = await start();
+  const reasons = () =>
+    ports.reports.filter(({ event }) => event === "job.send.failed").map(({ fields }) => fields?.["reason"]);
+  unreachable.add("agg-1");
+  write("u", "update 5");
+  await Effect.runPromise(link.send("u"));
+  await eventually("it failed once", () => reasons().length === 1);
+  unreachable.clear();
+  await Effect.runPromise(link.idle);
+  assert.equal(pushed.map(({ text }) => text), ["update 5"]);
+  unreachable.add("agg-2");
+  link.change(roles("agg-2"));
+  await eventually("it failed again", () => reasons().length === 2);
+  await end();
+  assert.match(String(reasons()[2]), /its job ended first/);
+});
+
 test("results are taken before the executor receives, in order, and each is handed over", async () => {
   const { link, work, result, take, end } = await start();
   assert.not.ok(await result("agg-1", 6), "5 comes first");

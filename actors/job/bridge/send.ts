@@ -6,7 +6,7 @@
 import { Deferred, Effect } from "effect";
 import type { StreamHandle, TransportError } from "../../../transport/port.ts";
 import type { Peer, PeersReference } from "../../../transport/protocols/messages.ts";
-import { notKept } from "../copy.ts";
+import { jobEnded, notKept } from "../copy.ts";
 import type { ReadableFile } from "../../files/contained_files.ts";
 import { openPush } from "../peer_streams.ts";
 import { sendOnce, sendUntilSaved } from "../resend.ts";
@@ -66,13 +66,16 @@ function sendUpdate(link: TrainerLink, path: string, context: BridgeContext): Ef
 /** Accepts a missing file, as the existing workers do, and reports it in the log. */
 function prepareAll(peers: ReadonlySet<Peer>, path: string, context: BridgeContext) {
   return context.directory.openForReading(path).pipe(
-    Effect.map((file) =>
-      Effect.forEach(peers, (peer) =>
+    Effect.map((file) => {
+      const left = new Set(peers);
+      const copies = Effect.forEach(peers, (peer) =>
         openStream(peer, context).pipe(
           Effect.flatMap((stream) => copy(file, stream, path, context)),
           Effect.catch((problem) => tell(context, peer, path, problem)),
-        ), { concurrency, discard: true })
-    ),
+          Effect.tap(() => Effect.sync(() => left.delete(peer))),
+        ), { concurrency, discard: true });
+      return Effect.onInterrupt(copies, () => tellCut(context, left, path));
+    }),
     Effect.catch((error) =>
       error._tag === "WorkFileFailed" && error.code === "not-found"
         ? Effect.succeed(Effect.forEach(peers, (peer) => tell(context, peer, path, error), { discard: true }))
@@ -86,7 +89,7 @@ function prepareFirst(peer: Peer | undefined, path: string, context: BridgeConte
     const file = yield* Effect.mapError(context.directory.openForReading(path), pathProblem);
     if (peer === undefined) return yield* Effect.fail(connectorFailed("no peers provided"));
     const stream = yield* Effect.mapError(openStream(peer, context), copyProblem);
-    return copy(file, stream, path, context);
+    return Effect.onInterrupt(copy(file, stream, path, context), () => tellCut(context, [peer], path));
   });
 }
 
@@ -110,6 +113,11 @@ function copy(file: ReadableFile, stream: StreamHandle, path: string, context: B
         })
       ),
   });
+}
+
+/** The job ended before its copies. */
+function tellCut(context: BridgeContext, peers: Iterable<Peer>, path: string): Effect.Effect<void> {
+  return Effect.forEach(peers, (peer) => tell(context, peer, path, jobEnded()), { discard: true });
 }
 
 function tell(
