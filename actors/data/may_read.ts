@@ -16,12 +16,14 @@ import type { FindIdentity } from "./trusted_scheduler.ts";
 
 const refusal = (job: string, what: string, why: string) => new JobScope({ job, what, why });
 
-/** Why a peer may not pull any slice from a node of this configuration, as it does. */
+/**
+ * Why a peer may not pull any slice from a node of this configuration, as it does. The transport has decided by its role and the
+ * operator's rules (act `slice.pull`).
+ */
 export function checkReader(
   { requireGrant }: Pick<DataConfig, "requireGrant">,
-  { identity: { peer, role }, protocol }: { readonly identity: PeerIdentity; readonly protocol: StreamProtocol },
+  { identity: { peer }, protocol }: { readonly identity: PeerIdentity; readonly protocol: StreamProtocol },
 ): JobScope | undefined {
-  if (!standsFor(role, "worker")) return refusal("-", "any slice", `${peer} is a ${role}, and slices are for workers`);
   if (requireGrant === true && !isFramed(protocol)) {
     return refusal("-", "any slice", `${peer} shows no scheduler's grant, and this data node insists on one`);
   }

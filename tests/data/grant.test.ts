@@ -273,25 +273,26 @@ test("a scheduler that is not connected is dialled; one that the gate refuses gr
   node.stop();
 });
 
-test("a node of another role grants nothing, and one of another role reads nothing", async () => {
+test("a node of another role grants nothing", async () => {
   const node = await dataNode({ schedulerRole: "worker" });
   node.there.add(scheduler.peer);
   assert.is(await node.pull({}), refused);
-  node.world.pass(60_000);
-  assert.is(await node.pull({ role: "gateway" }), "rejected");
-  node.world.pass(60_000);
-  assert.is(await node.pull({ role: "data", protocol: "/hypha-tensor-stream/pull" }), "rejected");
-  await eventually("three refusals are told", () => node.refusals().length === 3);
-  assert.equal(node.refusals().map(([, , why]) => /schedulers grant|for workers/.test(String(why))), [
-    true,
-    true,
-    true,
-  ]);
+  await eventually("the refusal is told", () => node.refusals().length === 1);
+  assert.match(String(node.refusals()[0]?.[2]), "schedulers grant");
   node.stop();
   const right = await dataNode({ schedulerRole: "scheduler" });
   right.there.add(scheduler.peer);
   assert.is(await right.pull({ role: "worker" }), served);
   right.stop();
+});
+
+test("bug: a rule that lets another role pull slices had no effect: the data node looked for a worker's certificate", async () => {
+  const node = await dataNode();
+  node.there.add(scheduler.peer);
+  // The transport passes on what the table of acts or a rule allows (`tests/transport/port_acts.test.ts`).
+  assert.is(await node.pull({ role: "gateway" }), served);
+  assert.is(await node.pull({ role: "gateway", header: { index: 2 } }), refused, "a grant for another slice");
+  node.stop();
 });
 
 test("of several members of the grantor's PeerID, one that may be a scheduler is believed", async () => {

@@ -159,6 +159,24 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
     await left(data, worker, other);
   });
 
+  test("streams: a rule that allows lets a member of another role open one", async () => {
+    const meeting = meetingOf(pki);
+    const pulls: Rule = { label: "r", effect: "allow", acts: ["slice.pull"], fits: ({ name }) => name === "gateway" };
+    const data = await as(meeting, "data", { input: { rules: [pulls] } });
+    const [gateway, other] = [await as(meeting, "gateway"), await as(meeting, "gateway", {}, "other")];
+    data.send({ type: "serve", protocol: "/hypha-tensor-stream/pull/2" });
+    await connect(gateway, data);
+    await connect(other, data);
+    await meeting.pass(50);
+    await open(other, data, "/hypha-tensor-stream/pull/2");
+    await data.fact(refused("slice.pull"));
+    assert.is((await open(gateway, data, "/hypha-tensor-stream/pull/2")).type, "stream.opened");
+    const { identity } = await data.fact((fact) => fact.type === "stream.received" && fact);
+    assert.equal([identity.name, identity.role], ["gateway", "gateway"]);
+    assert.equal(told(data), [["slice.pull", "gateway", 0]]);
+    await left(data, gateway, other);
+  });
+
   test("gossip: the author's role counts, not the forwarder's, and the forwarder is not guilty", async () => {
     const meeting = meetingOf(pki);
     const [b, between] = [await as(meeting, "worker", {}, "b"), await as(meeting, "gateway", {}, "between")];
