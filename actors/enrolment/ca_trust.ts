@@ -17,6 +17,8 @@ import { type EnrolmentRefused, enrolmentRefused } from "./enrolment_refused.ts"
 
 /** CAs between a leaf and its root at most; the networks that we know have one. */
 const intermediatesMax = 8;
+/** Certificates that are tried as the root at most: a root, its renewals, and cross-certificates of its name. */
+const rootTriesMax = 8;
 
 /** SHA-256 of a public key (DER of its SPKI), hexadecimal. */
 export function keyIdOf({ publicKey }: Certificate): string {
@@ -32,13 +34,26 @@ export function pinnedRoot(
   offered: readonly Certificate[],
   { anchor, url, at }: { readonly anchor: string; readonly url: string; readonly at: Date },
 ): Result.Result<Certificate, EnrolmentRefused> {
-  const roots = offered.filter((each) => keyIdOf(each) === anchor && isRoot(each));
-  const [root] = roots.filter((each) => isCaAt(each, at));
+  const roots = rootsAmong(offered.filter((each) => keyIdOf(each) === anchor), at);
+  const root = roots.find((each) => isCaAt(each, at));
   if (root !== undefined) return Result.succeed(root);
   const detail = roots.length === 0
     ? `${url} has another root than the token names`
     : `the root of ${url} is not valid at ${at.toISOString()}`;
   return Result.fail(enrolmentRefused("ca-foreign", detail));
+}
+
+/** A root that is valid now, whatever its key. */
+export function anyRoot(offered: readonly Certificate[], at: Date): Certificate | undefined {
+  return rootsAmong(offered, at).find((each) => isCaAt(each, at));
+}
+
+/** Roots, those that are valid now first. Who offers them decides how many there are, so that only a few signatures are verified. */
+function rootsAmong(offered: readonly Certificate[], at: Date): readonly Certificate[] {
+  const named = offered.filter(({ issuer, subject }) => sameBytes(issuer.der, subject.der));
+  const valid = named.filter((each) => isCaAt(each, at));
+  const distinct = new Map([...valid, ...named].map((each) => [each.fingerprint, each]));
+  return [...distinct.values()].slice(0, rootTriesMax).filter(isRoot);
 }
 
 /** What of a refreshed bundle depends on the node. */

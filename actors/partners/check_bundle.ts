@@ -5,12 +5,11 @@
  */
 import { Result } from "effect";
 import type { Certificate } from "../../pki/certificate.ts";
-import { markKey } from "../../pki/crl_marks.ts";
 import { foreignCas } from "../../pki/foreign_cas.ts";
 import { parseSpiffeBundle, type SpiffeBundle } from "../../pki/spiffe_bundle.ts";
 import { domainOf, domainsOf, type TrustSnapshot } from "../../pki/trust.ts";
 import type { BundleProfile } from "../config/config.ts";
-import { pinnedRoot, snapshotOf } from "../enrolment/ca_trust.ts";
+import { anyRoot, pinnedRoot, snapshotOf } from "../enrolment/ca_trust.ts";
 import { judgeCa } from "../enrolment/judge_ca.ts";
 import { type BundleCode, BundleRefused } from "./bundle_refused.ts";
 
@@ -86,12 +85,9 @@ export function checkBundle(
 
 /** The root with the pinned key, or any, that is valid now. */
 function rootOf({ authorities }: SpiffeBundle, { pin, url, at }: BundleTerms): Certificate | undefined {
-  const wanted = pin === undefined ? authorities.map(markKey) : [pin];
-  for (const anchor of wanted) {
-    const root = Result.getOrUndefined(pinnedRoot(authorities, { anchor, url, at }));
-    if (root !== undefined) return root;
-  }
-  return undefined;
+  return pin === undefined
+    ? anyRoot(authorities, at)
+    : Result.getOrUndefined(pinnedRoot(authorities, { anchor: pin, url, at }));
 }
 
 function hasCommon(before: SpiffeBundle, now: SpiffeBundle): boolean {

@@ -46,6 +46,26 @@ test("a pinned root that has ended is refused", async () => {
   assert.is(pinned([gone], gone), "ca-foreign");
 });
 
+test("bug: certificates of the pinned key were verified one and all, also the same one again", async () => {
+  const gone = await Promise.all(
+    Array.from({ length: 20 }, () => issueRoot({ commonName: "Root", keyPem: root.keyPem, ...ended })),
+  );
+  let verified = 0;
+  const counted = (each: Issued): Certificate => {
+    const certificate = read(each);
+    const { signature } = certificate;
+    return Object.defineProperty({ ...certificate }, "signature", { get: () => (verified += 1, signature) });
+  };
+  const found = (offered: readonly Issued[]) =>
+    Result.isSuccess(pinnedRoot(offered.map(counted), { anchor: hashOf(read(root)), url: "https://ca", at }));
+  assert.ok(found([...gone, root]), "the one that is valid is tried first");
+  assert.not(found(gone));
+  assert.ok(verified <= 16, `${verified} signatures`);
+  verified = 0;
+  assert.ok(found(Array(20).fill(root)));
+  assert.is(verified, 1);
+});
+
 const refreshed = (present: readonly Issued[], offered: readonly Issued[]) =>
   refreshTrust(present.map(read), offered.map(read), { at }).map(({ fingerprint }) => fingerprint);
 const prints = (...made: readonly Issued[]) => made.map((each) => read(each).fingerprint);

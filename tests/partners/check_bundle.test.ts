@@ -1,0 +1,51 @@
+/** Whether a bundle is a partner's, at once and without sockets: what a hostile one costs, and which news count. */
+import process from "node:process";
+import { Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { type BundleTerms, checkBundle } from "../../actors/partners/check_bundle.ts";
+import { parseCertificate } from "../../pki/certificate.ts";
+import { markKey } from "../../pki/crl_marks.ts";
+import { formatSpiffeBundle } from "../../pki/spiffe_bundle.ts";
+import { defaultPolicy, makeTrustSnapshot } from "../../pki/trust.ts";
+import { at, forge, type Forged, later } from "../support/forge.ts";
+
+const test = suite("checkBundle()");
+const trustPem = forge("Own Root", { ca: true }).pem;
+const domains = [{ name: "partner.example", trust: undefined }];
+const { snapshot } = Result.getOrThrow(
+  makeTrustSnapshot({ trustPem, policy: defaultPolicy, generation: 1, at, domains }),
+);
+const certificate = ({ der }: Forged) => Result.getOrThrow(parseCertificate(der));
+const bundleOf = (cas: readonly Forged[], sequence?: number) =>
+  formatSpiffeBundle(cas.map(certificate), { sequence, refreshHintSeconds: 120 });
+
+/** `new`, `same`, or the code of the refusal, of a bundle that a server of the web has. */
+function outcomeOf(text: string, more: Partial<Pick<BundleTerms, "pin" | "kept">> = {}): string {
+  const url = "https://www.partner.example/bundle.json";
+  const terms = { domain: "partner.example", url, profile: "https_web", pin: undefined, kept: undefined } as const;
+  const checked = checkBundle({ chain: [], text }, { ...terms, snapshot, at, ...more });
+  return Result.isSuccess(checked) ? checked.success.news : checked.failure.code;
+}
+
+test("bug: a server of the web froze the node with many roots of one key", () => {
+  const ended = { ca: true, notBefore: later(-3), notAfter: later(-2) };
+  const keyOf = forge("Root", { ...ended, algorithm: "p256" });
+  const text = bundleOf(Array.from({ length: 400 }, () => forge("Root", { ...ended, keyOf })));
+  for (const pin of [undefined, markKey(certificate(keyOf))]) {
+    const before = process.cpuUsage();
+    assert.is(outcomeOf(text, { pin }), "bundle-unpinned");
+    const { user, system } = process.cpuUsage(before);
+    assert.ok(user + system < 2_000_000, `${(user + system) / 1_000} ms`);
+  }
+});
+
+test("any root that is valid counts where there is no pin", () => {
+  const ended = forge("Old Root", { ca: true, notBefore: later(-3), notAfter: later(-2) });
+  const root = forge("Root", { ca: true });
+  const below = forge("CA", { ca: true, issuer: root });
+  assert.is(outcomeOf(bundleOf([below, ended, root])), "new");
+  assert.is(outcomeOf(bundleOf([below, ended])), "bundle-unpinned");
+});
+
+test.run();
