@@ -9,6 +9,7 @@ import { Effect, Result } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { Certificate } from "../../pki/certificate.ts";
 import { crlBytesMax, type HeldCrl } from "../../pki/crl.ts";
+import { markKey } from "../../pki/crl_marks.ts";
 import { CrlReader } from "../../pki/crl_reader.ts";
 import { hashOf } from "../../pki/crl_splitter.ts";
 import { admitLearned, type LearnedTerms } from "../../pki/learned_crls.ts";
@@ -99,8 +100,11 @@ const unusable = ({ domain, signature }: SeenFile): LearnedFile => ({
   isWhole: false,
 });
 
-function readOne({ path }: SeenFile, { cas, policy, known }: Pick<LearnedFor, "cas" | "policy" | "known">) {
+function readOne({ path, key }: SeenFile, terms: Pick<LearnedFor, "cas" | "policy" | "known">) {
   return Effect.gen(function* () {
+    const { policy, known } = terms;
+    // The file is named for the key that signed. A partner's bundle may have many CAs of one name, and each try costs a signature.
+    const cas = terms.cas.filter((ca) => markKey(ca) === key);
     const options = { path, what: "kept list", bytesMax: crlBytesMax, key: "state_dir" };
     const twinOf = (hash: string | undefined) =>
       hash === undefined ? undefined : known.find(({ sha256 }) => sha256 === hash);

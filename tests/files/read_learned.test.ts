@@ -132,4 +132,26 @@ test("lists of a CA that the bundle lacks count once it has it", async () => {
   assert.equal(numbersOf(await read(stranger.files, { retry: "unusable" })), ["5"]);
 });
 
+test("bug: each CA of the issuer's name was tried, though the file's name says whose key signed the list", async () => {
+  const { path, put, read } = place();
+  put(path(), forgeList(root, { number: 5n }));
+  let verified = 0;
+  const namesakes = Array.from({ length: 50 }, () => {
+    const [ca] = Result.getOrThrow(readAuthorities(forge("root", { ca: true }).pem));
+    const { algorithm, ...rest } = ca!.publicKey;
+    const counting = {
+      ...rest,
+      get algorithm() {
+        verified += 1;
+        return algorithm;
+      },
+    };
+    return { ...ca!, publicKey: counting };
+  });
+  assert.equal(numbersOf(await read(new Map(), { cas: [...namesakes, ...cas] })), ["5"]);
+  assert.is(verified, 0);
+  const stranger = await read(new Map(), { cas: namesakes });
+  assert.equal([numbersOf(stranger), stranger.events, verified], [[], [], 0], "it waits for its CA");
+});
+
 test.run();
