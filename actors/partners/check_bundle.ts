@@ -77,7 +77,7 @@ export function checkBundle(
       const [before, now] = [kept, bundle].map(({ sequence }) => sequence ?? "none");
       return yield* refuse("bundle-rollback", `its sequence is ${now}, after ${before} of ${domain}`);
     }
-    if (isSame(kept, bundle)) return { bundle, news: order === "newer" ? "new" : "same" };
+    if (isSame(kept, bundle)) return { bundle, news: "same" };
     if (order === "same") return yield* refuse("bundle-equivocation", `another bundle had sequence ${kept.sequence}`);
     return { bundle, news: "new" };
   });

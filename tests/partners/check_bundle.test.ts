@@ -6,7 +6,7 @@ import * as assert from "uvu/assert";
 import { type BundleTerms, checkBundle } from "../../actors/partners/check_bundle.ts";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { markKey } from "../../pki/crl_marks.ts";
-import { formatSpiffeBundle } from "../../pki/spiffe_bundle.ts";
+import { formatSpiffeBundle, parseSpiffeBundle } from "../../pki/spiffe_bundle.ts";
 import { defaultPolicy, makeTrustSnapshot } from "../../pki/trust.ts";
 import { at, forge, type Forged, later } from "../support/forge.ts";
 
@@ -46,6 +46,15 @@ test("any root that is valid counts where there is no pin", () => {
   const below = forge("CA", { ca: true, issuer: root });
   assert.is(outcomeOf(bundleOf([below, ended, root])), "new");
   assert.is(outcomeOf(bundleOf([below, ended])), "bundle-unpinned");
+});
+
+test("bug: a bundle without a sequence was new at each fetch", () => {
+  const cas = [forge("Root", { ca: true }), forge("Root 2", { ca: true })];
+  const kept = Result.getOrThrow(parseSpiffeBundle(bundleOf(cas)));
+  assert.is(outcomeOf(bundleOf(cas), { kept }), "same");
+  assert.is(outcomeOf(bundleOf(cas.toReversed()), { kept }), "same");
+  assert.is(outcomeOf(bundleOf(cas.slice(1)), { kept }), "new", "other content");
+  assert.is(outcomeOf(bundleOf(cas, 1), { kept }), "new", "the sequence is to be remembered");
 });
 
 test.run();
