@@ -5,6 +5,8 @@
  */
 import { Data } from "effect";
 
+const forget = "remove the last bundle and start the node again";
+
 /** The codes, each with what helps. */
 export const bundleCodes = {
   "bundle-unreachable": "The last bundle stays in force. Check bundle_url: curl -k URL",
@@ -13,11 +15,12 @@ export const bundleCodes = {
   "bundle-malformed": "Look at what answers there: curl -k URL",
   "bundle-unpinned":
     "Ask the partner for the hash of its root (hypha-certutil bundle prints it) and correct bundle_pin.",
-  "bundle-replaced":
-    "Compare its CAs with the partner; where they are right, remove the kept bundle in state_dir/bundles and start again.",
+  "bundle-replaced": `Compare its CAs with the partner. Where they are right, ${forget}`,
   "bundle-foreign": "The partner claims a CA that is not its own: ask the partner.",
-  "bundle-rollback": "An old bundle was put back at bundle_url: ask the partner.",
-  "bundle-equivocation": "Two bundles have one sequence: ask the partner which is right.",
+  "bundle-rollback":
+    `An old bundle was put back at bundle_url: ask the partner. Where its CA itself counts from the beginning again, ${forget}`,
+  "bundle-equivocation":
+    `Two bundles have one sequence: ask the partner which is right. Where it is the new one, ${forget}`,
   "bundle-unstored": "Give state_dir to the node's user, or make room.",
 } as const;
 
@@ -29,10 +32,12 @@ export class BundleRefused extends Data.TaggedError("BundleRefused")<{
   /** The trust domain that it is of. */
   readonly domain: string;
   readonly detail: string;
+  /** The file of the last bundle, where that one is what the refused bundle was compared with. */
+  readonly last?: string | undefined;
 }> {
   /** What helps. */
   get hint(): string {
-    return bundleCodes[this.code];
+    return this.last === undefined ? bundleCodes[this.code] : `${bundleCodes[this.code]}: rm ${this.last}`;
   }
   /** What happened and what helps, in one line. */
   override get message(): string {

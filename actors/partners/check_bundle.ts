@@ -32,7 +32,9 @@ export interface BundleTerms {
   /** What the node trusts now. */
   readonly snapshot: TrustSnapshot;
   readonly at: Date;
-  /** The bundle that was taken last; undefined where there is none. */
+  /** The file of the bundle that was taken last. */
+  readonly path: string;
+  /** That bundle; undefined where there is none. */
   readonly kept: SpiffeBundle | undefined;
 }
 
@@ -54,6 +56,8 @@ export function checkBundle(
 ): Result.Result<CheckedBundle, BundleRefused> {
   const refuse = (code: BundleCode, detail: string) =>
     Result.fail(new BundleRefused({ code, domain: terms.domain, detail }));
+  const refuseByLast = (code: BundleCode, detail: string) =>
+    Result.fail(new BundleRefused({ code, domain: terms.domain, detail, last: terms.path }));
   return Result.gen(function* () {
     const { domain, profile, pin, kept } = terms;
     const parsed = parseSpiffeBundle(text);
@@ -67,7 +71,7 @@ export function checkBundle(
     const server = profile === "https_web" ? Result.succeed(undefined) : judgeServer(chain, root, terms);
     if (Result.isFailure(server)) return yield* refuse("bundle-server", server.failure.detail);
     if (pin === undefined && kept !== undefined && !hasCommon(kept, bundle)) {
-      return yield* refuse("bundle-replaced", "it has no CA of the last one");
+      return yield* refuseByLast("bundle-replaced", "it has no CA of the last one");
     }
     const foreign = foreignClaim(bundle, terms);
     if (foreign !== undefined) return yield* refuse("bundle-foreign", foreign);
@@ -75,10 +79,12 @@ export function checkBundle(
     const order = compareSequence(kept, bundle);
     if (order === "older") {
       const [before, now] = [kept, bundle].map(({ sequence }) => sequence ?? "none");
-      return yield* refuse("bundle-rollback", `its sequence is ${now}, after ${before} of ${domain}`);
+      return yield* refuseByLast("bundle-rollback", `its sequence is ${now}, after ${before} of ${domain}`);
     }
     if (isSame(kept, bundle)) return { bundle, news: "same" };
-    if (order === "same") return yield* refuse("bundle-equivocation", `another bundle had sequence ${kept.sequence}`);
+    if (order === "same") {
+      return yield* refuseByLast("bundle-equivocation", `another bundle had sequence ${kept.sequence}`);
+    }
     return { bundle, news: "new" };
   });
 }

@@ -22,7 +22,6 @@ export const bundleBytesMax = 4 * 1024 * 1024;
 /** What is fetched, and where it is kept. */
 export interface BundlePlace extends Omit<BundleTerms, "kept"> {
   readonly ask: AskHttps;
-  readonly path: string;
 }
 
 /** Fetches the bundle. Nothing is written unless it holds, and is news. No redirect is followed. */

@@ -20,11 +20,19 @@ const certificate = ({ der }: Forged) => Result.getOrThrow(parseCertificate(der)
 const bundleOf = (cas: readonly Forged[], sequence?: number) =>
   formatSpiffeBundle(cas.map(certificate), { sequence, refreshHintSeconds: 120 });
 
-/** `new`, `same`, or the code of the refusal, of a bundle that a server of the web has. */
-function outcomeOf(text: string, more: Partial<Pick<BundleTerms, "pin" | "kept">> = {}): string {
+type More = Partial<Pick<BundleTerms, "pin" | "kept">>;
+const path = "/var/lib/hypha/bundles/partner.example/bundle.json";
+
+/** Checks a bundle that a server of the web has. */
+function check(text: string, more: More = {}) {
   const url = "https://www.partner.example/bundle.json";
-  const terms = { domain: "partner.example", url, profile: "https_web", pin: undefined, kept: undefined } as const;
-  const checked = checkBundle({ chain: [], text }, { ...terms, snapshot, at, ...more });
+  const terms = { domain: "partner.example", url, path, profile: "https_web", pin: undefined } as const;
+  return checkBundle({ chain: [], text }, { ...terms, kept: undefined, snapshot, at, ...more });
+}
+
+/** `new`, `same`, or the code of the refusal. */
+function outcomeOf(text: string, more: More = {}): string {
+  const checked = check(text, more);
   return Result.isSuccess(checked) ? checked.success.news : checked.failure.code;
 }
 
@@ -55,6 +63,22 @@ test("bug: a bundle without a sequence was new at each fetch", () => {
   assert.is(outcomeOf(bundleOf(cas.toReversed()), { kept }), "same");
   assert.is(outcomeOf(bundleOf(cas.slice(1)), { kept }), "new", "other content");
   assert.is(outcomeOf(bundleOf(cas, 1), { kept }), "new", "the sequence is to be remembered");
+});
+
+test("bug: what ends a refusal for the last bundle was not named where its CA counts from the beginning again", () => {
+  const [root, other] = [forge("Root", { ca: true }), forge("Root 2", { ca: true })];
+  const kept = Result.getOrThrow(parseSpiffeBundle(bundleOf([root], 7)));
+  const refused: [code: string, text: string][] = [
+    ["bundle-replaced", bundleOf([other], 8)],
+    ["bundle-rollback", bundleOf([root], 1)],
+    ["bundle-equivocation", bundleOf([root, other], 7)],
+  ];
+  for (const [code, text] of refused) {
+    const checked = check(text, { kept });
+    assert.ok(Result.isFailure(checked));
+    assert.is(checked.failure.code, code);
+    assert.ok(checked.failure.message.endsWith(`: rm ${path}`), checked.failure.message);
+  }
 });
 
 test.run();

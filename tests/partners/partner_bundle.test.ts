@@ -36,6 +36,7 @@ async function play(turns: readonly Turn[]) {
   const folder = mkdtempSync(join(tmpdir(), "hypha-partner-"));
   const reports: Report[] = [];
   const waits: number[] = [];
+  const path = bundlePath(folder, "partner.example");
   let asked = 0;
   const ask: AskHttps = ({ judge }) =>
     Effect.suspend(() => {
@@ -54,7 +55,7 @@ async function play(turns: readonly Turn[]) {
       ...{ ports, ask, domain: "partner.example", url: "https://ca.partner.example/bundle.json" },
       pin: markKey(authorities[0]!),
       profile: "https_ca",
-      path: bundlePath(folder, "partner.example"),
+      path,
     },
     clock: {
       setTimeout: (task: () => void, ms: number) => {
@@ -73,7 +74,8 @@ async function play(turns: readonly Turn[]) {
   actor.stop();
   await ports.dispose();
   rmSync(folder, { recursive: true });
-  return { waits, told: reports.map(({ event, level, fields }) => [event, level, fields?.["code"]]) };
+  const told = reports.map(({ event, level, fields }) => [event, level, fields?.["code"]]);
+  return { waits, told, path, last: reports.at(-1)?.message ?? "" };
 }
 
 const within = (value: number | undefined, from: number, to: number) =>
@@ -108,9 +110,10 @@ test("a server that is away is asked more and more rarely, reported once, and ag
   ]);
 });
 
-test("a lower sequence is an alarm", async () => {
-  const { told } = await play([{ sequence: 2 }, { sequence: 1 }, { sequence: 1 }]);
+test("a lower sequence is an alarm that names the file to remove where the partner counts from the beginning again", async () => {
+  const { told, path, last } = await play([{ sequence: 2 }, { sequence: 1 }, { sequence: 1 }]);
   assert.equal(told, [["bundle.taken", "info", undefined], ["bundle.refused", "error", "bundle-rollback"]]);
+  assert.ok(last.endsWith(`: rm ${path}`), last);
 });
 
 test.run();
