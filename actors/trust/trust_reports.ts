@@ -55,7 +55,9 @@ export function review(context: TrustStoreContext): Partial<TrustStoreContext> {
   const now = context.ports.now();
   const loadedNow = { leaves: [], revoked: [], at: new Date(now) };
   const warnings = domainsOf(context.snapshot).flatMap((domain) => readWarnings(domain, loadedNow));
-  const lasting = [...context.warned].filter((key) => /^(leaf-in-bundle|anchor-(revoked|unclear)|crl-\w+) /.test(key));
+  const lasting = [...context.warned].filter((key) =>
+    /^(leaf-in-bundle|anchor-(revoked|unclear|foreign)|crl-\w+) /.test(key)
+  );
   return { warned: new Set([...warn(context, warnings), ...lasting]), reviewedAt: now };
 }
 
