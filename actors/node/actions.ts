@@ -48,6 +48,7 @@ import {
   type NodeContext,
   NodeFailed,
   nodeSetup,
+  type OwnRefused,
   roleIdOf,
   transportOf,
 } from "./node_setup.ts";
@@ -130,6 +131,7 @@ export const node = nodeSetup.extend({
     startPartners: enqueueActions(startPartners),
     takeIdentity: enqueueActions(takeIdentity),
     noteOwnAccepted: assign({ isOwnAccepted: true }),
+    noteOwnRefused: assign({ ownRefusal: (_, { error }: OwnRefused) => error }),
     reload: enqueueActions(reload),
     retire: enqueueActions(retire),
     announce: enqueueActions(announce),

@@ -191,9 +191,6 @@ export function takeIdentity(
   enqueue.assign({ identity });
   enqueue(() => context.names.remember(identity.peer, identity.name));
   if (isEnrolling(context)) enqueue.sendTo("enrolment", { type: "pair.changed" });
-  if (context.snapshot !== undefined) {
-    enqueue.sendTo("identity", { type: "trust.changed", snapshot: context.snapshot });
-  }
   // Another key is another PeerID, which needs a transport of its own: the state `rekeying` makes it.
   if (context.actor !== undefined && identity.peer === context.activeIdentity?.peer) {
     enqueue.sendTo(context.actor, { type: "identity.changed", identity });

@@ -29,7 +29,7 @@ import { type Failure, node } from "./actions.ts";
 import { hintingPorts } from "./ca_hints.ts";
 import { identityInput } from "./enrolling.ts";
 import { crlUrlsOf, trustInputOf } from "./inputs.ts";
-import type { ChildEnded, NodeFailed } from "./node_setup.ts";
+import type { ChildEnded, NodeContext, NodeFailed, OwnRefused } from "./node_setup.ts";
 import { makePeerNames } from "./peer_names.ts";
 
 /** The node fails at a stage, of the error that the event carries. */
@@ -44,11 +44,31 @@ function failAt<Stage extends NodeFailed["stage"]>(stage: Stage) {
   } as const;
 }
 
+/** Loading took too long: own trust refuses the pair, or key and trust are not there. */
+const failLate = {
+  type: "fail",
+  params: ({ context: { ownRefusal } }: { readonly context: NodeContext }): Failure => ({
+    stage: "load",
+    cause: ownRefusal,
+    detail: ownRefusal?.message ?? "key and trust were not loaded in time",
+  }),
+} as const;
+
 /** The end of a role is the end of its node. */
 const noteRoleEnd = [
   { type: "notePreviousRole", params: ended },
   { type: "noteRoleDone", params: ended },
 ] as const;
+
+/** While the node loads, own trust refuses its pair, which may still change. */
+const noteRefusal = [
+  { type: "noteOwnRefused", params: refused },
+  { type: "reportOwnRefused", params: refused },
+] as const;
+
+function refused({ event }: { readonly event: OwnRefused }): OwnRefused {
+  return event;
+}
 
 function ended({ event }: { readonly event: ChildEnded }): ChildEnded {
   return event;
@@ -83,6 +103,7 @@ export const rolelessNode = node.createMachine({
       counters: undefined,
       cell: undefined,
       isOwnAccepted: false,
+      ownRefusal: undefined,
       areListsFetched: crlUrlsOf(input.config).length === 0,
       exit: { type: "stopped", reason: "it was stopped" },
     };
@@ -185,10 +206,7 @@ export const rolelessNode = node.createMachine({
           after: {
             loadMs: [
               { guard: "isAwaitingPair", target: "loading", reenter: true },
-              {
-                target: "#node.failed",
-                actions: { type: "fail", params: { stage: "load", detail: "key and trust were not loaded in time" } },
-              },
+              { target: "#node.failed", actions: failLate },
             ],
             fetchMs: { actions: "noteFetched" },
           },
@@ -196,13 +214,13 @@ export const rolelessNode = node.createMachine({
             drain: { target: "#node.stopped", actions: { type: "noteDrain", params: ({ event }) => event } },
             "identity.refused": [
               // By lists that are out, perhaps: those that are being fetched count first.
-              { guard: "areListsPending", actions: { type: "reportOwnRefused", params: ({ event }) => event } },
+              { guard: "areListsPending", actions: noteRefusal },
               {
                 guard: { type: "isListAwaited", params: ({ event }) => event },
                 actions: ["noteOwnAccepted", { type: "reportOwnRefused", params: ({ event }) => event }],
               },
               // Trust and pair are renewed together, and read one after the other.
-              { guard: "isEnrolling", actions: { type: "reportOwnRefused", params: ({ event }) => event } },
+              { guard: "isEnrolling", actions: noteRefusal },
               { target: "#node.failed", actions: failAt("load") },
             ],
             "identity.revoked": { target: "#node.failed", actions: failAt("revoked") },

@@ -134,6 +134,8 @@ export interface NodeContext extends NodeInput {
   readonly linked: readonly AddressText[];
   /** Whether the node's own trust has accepted its own certificate. The node does not listen before. */
   readonly isOwnAccepted: boolean;
+  /** The last refusal while the node loads: why it fails where no pair is accepted in time. */
+  readonly ownRefusal: OwnCertificateRefused | undefined;
   /** Whether the node waits for revocation lists no longer. It dials no peer before. */
   readonly areListsFetched: boolean;
   readonly isReachable: boolean;
@@ -170,6 +172,9 @@ export interface ChildEnded {
   readonly type: `xstate.done.actor.${string}`;
   readonly output?: RoleOutcome;
 }
+
+/** Own trust refuses the node's own pair. */
+export type OwnRefused = Extract<IdentityEvent, { type: "identity.refused" }>;
 
 /** Whether the child of this id reached its end. */
 export function isDone({ type }: ChildEnded, id: string | undefined): boolean {

@@ -243,6 +243,10 @@ type FailEvent = { readonly event: { readonly error: unknown } };
 const reading = ({ event }: ReadEvent) => event.value;
 const failure = ({ event }: FailEvent) => ({ error: event.error });
 const answer = ({ event }: ReadEvent) => filesRead(event.value);
+const trust = {
+  type: "takeTrust",
+  params: ({ event: { snapshot } }: { readonly event: { readonly snapshot: TrustSnapshot } }) => ({ snapshot }),
+} as const;
 
 const readFiles = machine.createStateConfig({
   invoke: {
@@ -270,11 +274,12 @@ export const identityMachine = machine.createMachine({
     loading: {
       ...readFiles,
       on: {
+        "trust.changed": { actions: trust },
         "effect.done.readIdentity": [
           {
             guard: { type: "loads", params: reading },
             target: "running",
-            actions: [{ type: "take", params: reading }, "sendLoaded", "markReviewed", "reportExpiry"],
+            actions: [{ type: "take", params: reading }, "sendLoaded", "markReviewed", "reportExpiry", "sendVerdict"],
           },
           {
             guard: { type: "waits", params: reading },
@@ -302,7 +307,7 @@ export const identityMachine = machine.createMachine({
       },
       on: {
         "trust.changed": {
-          actions: [{ type: "takeTrust", params: ({ event }) => ({ snapshot: event.snapshot }) }, "sendVerdict"],
+          actions: [trust, "sendVerdict"],
         },
         "identity.reread": { target: ".reading" },
         "identity.reload": { actions: { type: "tellFiles", params: { type: "files.reload" } } },

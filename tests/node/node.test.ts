@@ -2,7 +2,9 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type EventObject, fromCallback, type SnapshotFrom } from "xstate";
+import { Effect } from "effect";
 import type { RoleConfig } from "../../actors/config/config.ts";
+import type { AskHttps } from "../../actors/enrolment/ask_https.ts";
 import { nodeMachine } from "../../actors/node/node.ts";
 import { OwnCertificateRefused, OwnCertificateRevoked } from "../../actors/trust/own_certificate.ts";
 import type { AuditEntry } from "../../actors/trust/audit.ts";
@@ -55,13 +57,14 @@ function configOf(role: RoleConfig["role"], more: object = {}): RoleConfig {
 }
 
 /** A node whose files, role and transport are the test's. */
-function start(config: RoleConfig, witness?: WitnessPort) {
+function start(config: RoleConfig, witness?: WitnessPort, askCa?: AskHttps) {
   const world = makeFakeWorld();
   const heard = {
     trustStore: [] as EventObject[],
     identity: [] as EventObject[],
     role: [] as EventObject[],
     witness: [] as EventObject[],
+    enrolment: [] as EventObject[],
   };
   const says: Record<string, (event: EventObject) => void> = {};
   const records: AuditEntry[] = [];
@@ -81,6 +84,7 @@ function start(config: RoleConfig, witness?: WitnessPort) {
       scheduler: part("role"),
       data: part("role"),
       witness: part("witness"),
+      enrolment: part("enrolment"),
     },
   });
   const actor = startIn(world, machine as typeof nodeMachine, {
@@ -96,6 +100,7 @@ function start(config: RoleConfig, witness?: WitnessPort) {
     },
     audit: { record: (entry) => void records.push(entry) },
     witness,
+    askCa,
   });
   const state = () => {
     const { value } = actor.getSnapshot() as SnapshotFrom<typeof nodeMachine>;
@@ -362,6 +367,35 @@ test("files and transports that never answer are not waited for longer than thei
   listening.load();
   listening.world.pass(30_010);
   assert.is(listening.output()?.type, "failed");
+});
+
+test("bug: an enrolling node whose own trust refused its pair ended with the reason that nothing was loaded", () => {
+  const error = new OwnCertificateRefused({ file: "cert.pem", refusal });
+  const askCa: AskHttps = () => Effect.never;
+  const begin = (mended: boolean) => {
+    const node = start(configOf("worker", { membership: { ca: ["https://ca.example"] } }), undefined, askCa);
+    node.says["trustStore"]?.({ type: "trust.loaded", snapshot: snapshotOf(1) } as EventObject);
+    node.says["identity"]?.({ type: "identity.loaded", identity } as EventObject);
+    node.says["identity"]?.({ type: "identity.refused", error } as EventObject);
+    assert.is(node.state(), "loading", "trust and pair are renewed together");
+    if (mended) node.says["identity"]?.({ type: "identity.accepted" } as EventObject);
+    node.world.pass(30_010);
+    return node;
+  };
+  const output = begin(false).output();
+  assert.ok(output?.type === "failed");
+  assert.equal([output.error.stage, output.error.cause, output.error.message], ["load", error, error.message]);
+  const mended = begin(true).output();
+  assert.ok(mended?.type === "failed", "nothing listened");
+  assert.equal([mended.error.stage, mended.error.cause], ["listen", undefined]);
+});
+
+test("bug: a renewed pair was judged twice, and its refusal reported twice", () => {
+  const node = start(configOf("worker"));
+  node.join();
+  const before = node.heard.identity.length;
+  node.says["identity"]?.({ type: "identity.loaded", identity: { ...identity, generation: 2 } } as EventObject);
+  assert.is(node.heard.identity.length, before, "the identity has the trust already, and judges by itself");
 });
 
 test("new trust goes to the transport and to the identity at once, in every state; SIGHUP to the store", () => {

@@ -359,6 +359,20 @@ test("tells whether its own trust accepts it, at each trust and each new pair; w
   assert.match(second.error.message, /cert_pem .* trust_pem/);
 });
 
+test("trust that came before the pair was loaded judges it, once", async () => {
+  const snapshot = trustOf(await pki.crls());
+  const { identity } = await start({ timing: quick });
+  identity.send({ type: "trust.changed", snapshot });
+  await identity.hear("identity.loaded");
+  await identity.hear("identity.accepted");
+  assert.equal(types(identity), ["identity.accepted"]);
+  const revoking = trustOf(await pki.crls({ revoked: [node] }));
+  const revoked = await start({ timing: quick, whenRevoked: "end" });
+  revoked.identity.send({ type: "trust.changed", snapshot: revoking });
+  await revoked.identity.hear("identity.revoked");
+  assert.equal(types(revoked.identity), ["identity.revoked"]);
+});
+
 // ── The end of a node whose certificate is revoked ──
 
 const trustOf = (crlsPem: string | undefined, more: Partial<TrustInput> = {}) => {
