@@ -6,21 +6,13 @@
  */
 import { Buffer } from "node:buffer";
 import * as Result from "effect/Result";
-import { sameBytes } from "./bytes.ts";
+import { type Issuers, issuersOf, refusedAmong, revokedAmong } from "./bundle_revocation.ts";
 import { type Certificate, type MemberRole, parseCertificate } from "./certificate.ts";
-import {
-  type CrlRequirement,
-  findRevocation,
-  type HeldCrl,
-  isSignedBy,
-  newestOfEach,
-  type RevocationIndex,
-} from "./crl.ts";
+import { type CrlRequirement, type HeldCrl, type RevocationIndex } from "./crl.ts";
 import { type CrlHighWaterMarks, domainKey } from "./crl_marks.ts";
-import { covers } from "./crl_scope.ts";
 import { type DomainCrls, isUnclear, joinCrls, type RollbackPolicy, type SeenBefore } from "./domain_crls.ts";
 import { CrlReader, type LocatedCrl } from "./crl_reader.ts";
-import { foreignCas, hasSigned } from "./foreign_cas.ts";
+import { foreignCas } from "./foreign_cas.ts";
 import { parsePem } from "./pem.ts";
 import type { Policy } from "./policy.ts";
 import { parseSpiffeBundle } from "./spiffe_bundle.ts";
@@ -183,12 +175,10 @@ function refuseDomains(domains: readonly DomainInput[], ownName: string | undefi
 
 /** The domain without the anchors that a list of another domain revokes, where a CA of that domain issued both. */
 function withoutRevoked(made: Made, all: readonly Made[]): Made {
-  const { domain } = made;
-  const revoked = domain.anchors.filter((ca) =>
-    all.some((other) => other !== made && isRevokedByBundle(ca, other.cas, other.arranged))
-  );
+  const { domain: { anchors } } = made;
+  const revoked = all.flatMap((other) => other === made ? [] : revokedAmong(anchors, other.issuers, "kept"));
   if (revoked.length === 0) return made;
-  return { ...withAnchors(made, (ca) => !revoked.includes(ca)), revoked: [...made.revoked, ...revoked] };
+  return { ...withAnchors(made, (ca) => !revoked.includes(ca)), revoked: [...made.revoked, ...new Set(revoked)] };
 }
 
 /** Fetched domains without the CAs of other fetched domains. A bundle is judged when it is fetched too, by what is known then. */
@@ -222,8 +212,8 @@ export function readAuthorities(trust: string): Result.Result<readonly Certifica
 
 interface Made extends DomainCrls {
   readonly domain: TrustDomain;
-  /** Every CA of its bundle, revoked ones too. */
-  readonly cas: readonly Certificate[];
+  /** Every CA of its bundle, revoked ones too, with the lists that it signed. */
+  readonly issuers: Issuers;
   readonly leaves: readonly Certificate[];
   readonly revoked: readonly Certificate[];
 }
@@ -246,15 +236,17 @@ function makeDomain(
     const requirement = input.crlsPem === undefined ? input.crls ?? "optional" : "required";
     const joined = yield* joinCrls(given, { ...input, before, cas, requirement });
     const { arranged, lists, marks } = joined;
-    const revoked = cas.filter((ca) => isRevokedByBundle(ca, cas, arranged));
+    const issuers = issuersOf(cas, arranged);
+    const revoked = revokedAmong(cas, issuers, "refused");
     const trusted = cas.filter((ca) => !revoked.includes(ca));
-    const anchors = requirement === "optional"
-      ? trusted
-      : trusted.filter((ca) => !isUnclearByBundle(ca, cas, { arranged, marks, name }));
+    const isUncleared = (ca: Certificate, issuer: Certificate, own: readonly HeldCrl[]) =>
+      issuer !== ca && isUnclear(issuer, own, { arranged, marks, name });
+    const uncleared = requirement === "optional" ? [] : refusedAmong(trusted, issuers, isUncleared, "refused");
+    const anchors = trusted.filter((ca) => !uncleared.includes(ca));
     const revocation = indexOf(joined, requirement);
     const leaves = certificates.filter((certificate) => !cas.includes(certificate));
     const limits = roles === undefined ? {} : { roles };
-    const unclear = trusted.filter((ca) => !anchors.includes(ca)).map(({ subject: { text } }): TrustWarning => ({
+    const unclear = uncleared.map(({ subject: { text } }): TrustWarning => ({
       code: "anchor-unclear",
       level: "warn",
       subject: text,
@@ -265,7 +257,7 @@ function makeDomain(
     const identified = { name, claims, ...(foreign === undefined ? {} : { foreign }), anchors, policy, ...limits };
     const fetched = input.fetched === undefined ? {} : { fetched: input.fetched };
     const domain = { ...identified, ...fetched, anchorsId: identifyAnchors(identified), revocation };
-    return { domain, cas, lists, arranged, marks, warnings, leaves, revoked };
+    return { domain, issuers, lists, arranged, marks, warnings, leaves, revoked };
   });
 }
 
@@ -333,34 +325,6 @@ function readCrls(
 
 function problemOf({ input, problem, line, detail, hint, refusal }: TrustError): TrustProblem {
   return { input, problem, line, detail, hint, ...(refusal === undefined ? {} : { refusal }) };
-}
-
-/** Whether the newest lists of the CA's issuer that are about it revoke it, where an issuer in the bundle signed both. */
-function isRevokedByBundle(ca: Certificate, cas: readonly Certificate[], lists: readonly HeldCrl[]): boolean {
-  return crlsAbout(ca, cas, lists).some(({ issuer, own }) =>
-    own.some((list) => findRevocation(list, ca.serial) !== undefined) && hasSigned(issuer, ca)
-  );
-}
-
-/** Whether lists of another CA are too old to clear this one, or missing although they were seen before. */
-function isUnclearByBundle(
-  ca: Certificate,
-  cas: readonly Certificate[],
-  { arranged, marks, name }: Pick<DomainCrls, "arranged" | "marks"> & { readonly name: string | undefined },
-): boolean {
-  return crlsAbout(ca, cas, arranged).some(({ issuer, own }) =>
-    issuer !== ca && isUnclear(issuer, own, { arranged, marks, name }) && hasSigned(issuer, ca)
-  );
-}
-
-/** Of each CA that may have issued `ca`, the newest lists that cover it. */
-function crlsAbout(ca: Certificate, cas: readonly Certificate[], lists: readonly HeldCrl[]) {
-  const named = lists.filter((list) => sameBytes(list.issuer.der, ca.issuer.der));
-  const issuers = cas.filter(({ subject }) => sameBytes(subject.der, ca.issuer.der));
-  return issuers.map((issuer) => ({
-    issuer,
-    own: newestOfEach(named.filter((list) => covers(list.scope, ca) && isSignedBy(list, issuer))),
-  }));
 }
 
 function refuse(

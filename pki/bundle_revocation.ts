@@ -1,0 +1,85 @@
+/**
+ * Which CAs of a bundle revocation lists refuse: the list of the CA that signed them does. Pure.
+ *
+ * Whoever makes a bundle chooses the names in it: each of a thousand CAs of one name may have signed each other. So the signatures
+ * that are verified have a limit.
+ *
+ * @module
+ */
+import { toHex } from "./bytes.ts";
+import type { Certificate } from "./certificate.ts";
+import { findRevocation, type HeldCrl, isSignedBy, newestOfEach } from "./crl.ts";
+import { markKey } from "./crl_marks.ts";
+import { covers } from "./crl_scope.ts";
+import { hasSigned } from "./foreign_cas.ts";
+
+/** Signatures that are verified for each CA of a bundle, on average: a network has fewer CAs of one name. */
+const signaturesForEachCa = 4;
+/** Of a small bundle, this many for all of its CAs together. */
+const signaturesMin = 100;
+
+/** A CA, and the lists that it signed. */
+interface Issuer {
+  readonly ca: Certificate;
+  readonly lists: readonly HeldCrl[];
+}
+
+/** The CAs of a bundle with their lists, by the hexadecimal DER of their names. */
+export type Issuers = ReadonlyMap<string, readonly Issuer[]>;
+
+/** Finds the lists of each CA. */
+export function issuersOf(cas: readonly Certificate[], lists: readonly HeldCrl[]): Issuers {
+  const named = Map.groupBy(lists, ({ issuer }) => toHex(issuer.der));
+  const issuers = new Map<string, Issuer[]>();
+  for (const [name, namesakes] of Map.groupBy(cas, ({ subject }) => toHex(subject.der))) {
+    const all = named.get(name) ?? [];
+    issuers.set(name, namesakes.map((ca) => ({ ca, lists: all.filter((list) => isOf(list, ca)) })));
+  }
+  return issuers;
+}
+
+/** No signature verifies under two keys: one that was found good under another key is not verified. */
+function isOf(list: HeldCrl, ca: Certificate): boolean {
+  return (list.vouchedBy === undefined || list.vouchedBy === markKey(ca)) && isSignedBy(list, ca);
+}
+
+/**
+ * The CAs whose issuer's newest lists refuse them.
+ *
+ * @param refuses Whether these lists of a CA of the issuer's name refuse it.
+ * @param unproven Whether a CA is refused where the limit leaves open which CA of the name signed it.
+ */
+export function refusedAmong(
+  cas: readonly Certificate[],
+  issuers: Issuers,
+  refuses: (ca: Certificate, issuer: Certificate, lists: readonly HeldCrl[]) => boolean,
+  unproven: "refused" | "kept",
+): readonly Certificate[] {
+  const max = Math.max(signaturesMin, signaturesForEachCa * cas.length);
+  let verified = 0;
+  const isProven = (issuer: Certificate, ca: Certificate) => {
+    verified += 1;
+    return verified > max ? unproven === "refused" : hasSigned(issuer, ca);
+  };
+  return cas.filter((ca) =>
+    (issuers.get(toHex(ca.issuer.der)) ?? []).some(({ ca: issuer, lists }) =>
+      refuses(ca, issuer, newestOfEach(lists.filter(({ scope }) => covers(scope, ca)))) && isProven(issuer, ca)
+    )
+  );
+}
+
+/**
+ * The CAs that lists revoke.
+ *
+ * @param unproven `refused` for the CAs of the same bundle. For those of another, `kept`: by many CAs of one name, a partner could
+ * revoke CAs that it did not issue.
+ */
+export function revokedAmong(
+  cas: readonly Certificate[],
+  issuers: Issuers,
+  unproven: "refused" | "kept",
+): readonly Certificate[] {
+  const revokes = ({ serial }: Certificate, _issuer: Certificate, lists: readonly HeldCrl[]) =>
+    lists.some((list) => findRevocation(list, serial) !== undefined);
+  return refusedAmong(cas, issuers, revokes, unproven);
+}
