@@ -33,13 +33,15 @@ export function issuersOf(cas: readonly Certificate[], lists: readonly HeldCrl[]
   const issuers = new Map<string, Issuer[]>();
   for (const [name, namesakes] of Map.groupBy(cas, ({ subject }) => toHex(subject.der))) {
     const all = named.get(name) ?? [];
-    issuers.set(name, namesakes.map((ca) => ({ ca, lists: all.filter((list) => isOf(list, ca)) })));
+    issuers.set(name, namesakes.map((ca) => ({ ca, lists: all.filter((list) => isListOf(list, ca)) })));
   }
   return issuers;
 }
 
-/** No signature verifies under two keys: one that was found good under another key is not verified. */
-function isOf(list: HeldCrl, ca: Certificate): boolean {
+/**
+ * Whether a CA signed a list. No signature verifies under two keys: one that was found good under another key before is not verified.
+ */
+export function isListOf(list: HeldCrl, ca: Certificate): boolean {
   return (list.vouchedBy === undefined || list.vouchedBy === markKey(ca)) && isSignedBy(list, ca);
 }
 

@@ -3,9 +3,10 @@
  *
  * @module
  */
+import { isListOf } from "./bundle_revocation.ts";
 import { sameBytes } from "./bytes.ts";
 import type { Certificate } from "./certificate.ts";
-import { type HeldCrl, inForceFrom, isSignedBy } from "./crl.ts";
+import { type HeldCrl, inForceFrom } from "./crl.ts";
 import type { CrlEquivocation, CrlRollback } from "./refusal.ts";
 import type { TrustDomain } from "./trust.ts";
 
@@ -101,9 +102,9 @@ export function readWarnings(
   }
   for (const list of revocation.lists) {
     const text = list.issuer.text;
-    // Names first: checking a signature of a long list is expensive.
+    // Names and keys first: checking a signature of a long list is expensive.
     const named = anchors.filter(({ subject }) => sameBytes(subject.der, list.issuer.der));
-    if (!named.some((anchor) => isSignedBy(list, anchor))) {
+    if (!named.some((anchor) => isListOf(list, anchor))) {
       add("list-unverified", text, `the list of ${text} is checked when a peer sends its issuer`, "debug");
     }
     const due = readDates(list, { graceMs: policy.crlGraceMs, at: omitted.at, isRequired });
