@@ -111,8 +111,8 @@ export interface LineTally {
   meter(report: Ports["report"]): Ports["report"];
 }
 
-/** Events that are counted separately: the source has about sixty. All others are counted as `other`. */
-export const eventsMax = 128;
+/** Pairs of a level and an event that are counted separately: more than the source has (tested). All others are counted as `other`. */
+export const eventsMax = 512;
 
 /** Makes a counter of lines. */
 export function makeLineTally(): LineTally {

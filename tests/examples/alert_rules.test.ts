@@ -17,6 +17,10 @@ const dayS = 86_400;
 const at = 'instance="a:1"';
 /** A counter that grows by one a minute from the twentieth on. */
 const grows = Array.from({ length: 31 }, (_, minute) => Math.max(0, minute - 20));
+/** A counter whose series begins with its first event, in the twenty-eighth minute: no other follows. */
+const first = Array.from({ length: 31 }, (_, minute) => minute < 28 ? "_" : 1);
+const lines = (level: string, event: string) => `hypha_log_lines_total{level="${level}",event="${event}",${at}}`;
+const rejected = `hypha_training_updates_rejected_total{training="t",code="norm",${at}}`;
 /** Time is 0 at the first value. */
 const quiet: SeriesValues = {
   [`hypha_node_ready{${at}}`]: 1,
@@ -27,9 +31,10 @@ const quiet: SeriesValues = {
   [`hypha_crl_age_seconds{issuer="i",${at}}`]: 10 * dayS,
   [`hypha_connections_open{direction="inbound",${at}}`]: 10,
   [`hypha_connections_max{${at}}`]: 100,
+  [lines("warn", "trust.broken")]: 1,
+  [rejected]: 1,
 };
 const refusals = (code: string) => `hypha_refusals_total{code="${code}",${at}}`;
-const lines = (level: string, event: string) => `hypha_log_lines_total{level="${level}",event="${event}",${at}}`;
 const bucket = (le: string) => `hypha_handshake_duration_seconds_bucket{direction="inbound",le="${le}",${at}}`;
 const every = (perMinute: number) => Array.from({ length: 31 }, (_, minute) => minute * perMinute);
 /** For each alert, what differs from a quiet network. */
@@ -54,7 +59,7 @@ const cases: readonly (readonly [alert: string, changed: SeriesValues])[] = [
   ["HyphaAuditFork", { [lines("error", "audit.fork")]: grows }],
   ["HyphaTrustBroken", { [lines("warn", "trust.broken")]: grows }],
   ["HyphaErrors", { [lines("error", "crl.rollback")]: grows }],
-  ["HyphaUpdatesRejected", { [`hypha_training_updates_rejected_total{training="t",code="norm",${at}}`]: grows }],
+  ["HyphaUpdatesRejected", { [rejected]: grows }],
 ];
 
 test("rules and dashboard read metrics that exist, and every alert has its case here", () => {
@@ -77,6 +82,19 @@ withPromtool("the rules are right, and silent where nothing is wrong", () => {
 
 for (const [alert, changed] of cases) {
   withPromtool(`${alert} fires, and no other`, () => checkFiring(folder, { ...quiet, ...changed }, [alert]));
+}
+
+for (
+  const [alert, series] of [
+    ["HyphaAuditFork", lines("error", "audit.fork")],
+    ["HyphaTrustBroken", lines("warn", "trust.broken")],
+    ["HyphaErrors", lines("error", "crl.rollback")],
+    ["HyphaUpdatesRejected", rejected],
+  ] as const
+) {
+  withPromtool(`bug: ${alert} did not fire at the first event of a node, with which its series begins`, () => {
+    checkFiring(folder, { ...quiet, [series]: first }, [alert]);
+  });
 }
 
 test.run();

@@ -16,8 +16,8 @@ export function promtool(args: readonly string[], input = ""): string {
   return stdout;
 }
 
-/** Values of a series, one a minute: a number stands for one that does not change. */
-export type SeriesValues = Readonly<Record<string, number | readonly number[]>>;
+/** Values of a series, one a minute: a number stands for one that does not change, `_` for one that is absent. */
+export type SeriesValues = Readonly<Record<string, number | readonly (number | "_")[]>>;
 
 const minutes = 30;
 
