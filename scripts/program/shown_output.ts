@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { once } from "node:events";
 import process from "node:process";
 
 /** Ends the program when the reader of its output is gone, as `head` is when it has its lines: nothing is left to do. */
@@ -11,9 +10,18 @@ export function endWithReader(): void {
   process.stdout.on("error", endIfGone);
 }
 
-/** Waits until the reader has taken what was printed: a pipe's waits in memory. Ends the program when the reader is gone. */
+/** Waits until the reader has taken all that was printed: a pipe's waits in memory. Ends the program when the reader is gone. */
 export async function outputTaken(): Promise<void> {
-  if (process.stdout.writableNeedDrain) await once(process.stdout, "drain").catch(endIfGone);
+  const { stdout } = process;
+  if (stdout.writableLength === 0) return;
+  await new Promise<void>((resolve) => {
+    stdout.once("error", endIfGone);
+    stdout.write("", (error) => {
+      if (error) return; // its event follows
+      stdout.off("error", endIfGone);
+      resolve();
+    });
+  });
 }
 
 function endIfGone(error: NodeJS.ErrnoException): void {

@@ -26,7 +26,7 @@ import { ask as askProgram, bodyOf, notAsked } from "./asking.ts";
 import { type ExitCode, ProgramFailed } from "./failure.ts";
 import { surroundingsOf } from "./given_flags.ts";
 import { escapeUnsafe } from "./log_line.ts";
-import { endWithReader } from "./shown_output.ts";
+import { endWithReader, outputTaken } from "./shown_output.ts";
 import { cancelText, listText, logText, statusText } from "./trainings_text.ts";
 
 /** What all these commands are given. */
@@ -43,6 +43,8 @@ const failed = (error: { readonly message: string }) => notice(1, error.message)
 const notice = (exitCode: ExitCode, text: string) => new ProgramFailed({ exitCode, notice: text });
 
 const print = (text: string) => process.stdout.write(`${text}\n`);
+/** Prints what may be long: its reader may be slow, and the program ends soon. */
+const show = (text: string) => Effect.andThen(Effect.sync(() => print(text)), Effect.promise(outputTaken));
 const jsonOf = (value: unknown) => escapeUnsafe(JSON.stringify(value));
 const escaped = (text: string) => text.split("\n").map(escapeUnsafe).join("\n");
 
@@ -140,13 +142,10 @@ async function* piecesOf(head: string, attached: readonly Attached[]): AsyncGene
 /** Lists the trainings. */
 export function list(options: TrainingOptions) {
   endWithReader();
-  return Effect.map(
-    ask<{ readonly trainings: readonly ShownTraining[] }>(options, "GET /trainings"),
-    ({ trainings }) =>
-      void print(
-        options.format === "json" ? jsonOf({ trainings }) : escaped(listText(trainings, Date.now())),
-      ),
-  );
+  return Effect.gen(function* () {
+    const { trainings } = yield* ask<{ readonly trainings: readonly ShownTraining[] }>(options, "GET /trainings");
+    yield* show(options.format === "json" ? jsonOf({ trainings }) : escaped(listText(trainings, Date.now())));
+  });
 }
 
 const isOver = (state: string): boolean => ["done", "failed", "cancelled"].includes(state);
@@ -163,7 +162,7 @@ export function status(options: TrainingOptions & { readonly id: string; readonl
       const text = format === "json" ? jsonOf(known) : escaped(statusText(known, Date.now()));
       // The time since something happened is no change.
       const changed = JSON.stringify(known);
-      if (changed !== shown) print(text);
+      if (changed !== shown) yield* show(text);
       shown = changed;
       if (!watch || isOver(known.state)) return;
       yield* Effect.sleep(watchMs);
@@ -188,7 +187,7 @@ export function logs(options: TrainingOptions & { readonly id: string; readonly 
         notice(1, `no line of training ${id} is about ${worker}: see its members with hypha-scheduler status ${id}`),
       );
     }
-    for (const event of events) print(format === "json" ? jsonOf(event) : escapeUnsafe(logText(event)));
+    for (const event of events) yield* show(format === "json" ? jsonOf(event) : escapeUnsafe(logText(event)));
   });
 }
 

@@ -7,7 +7,7 @@ import process from "node:process";
 import { Effect } from "effect";
 import { wantsColour } from "./log.ts";
 import { escapeUnsafe } from "./log_line.ts";
-import { endWithReader } from "./shown_output.ts";
+import { endWithReader, outputTaken } from "./shown_output.ts";
 
 /** How lines for people are written. */
 export interface StatusTextOptions {
@@ -49,6 +49,7 @@ export function showStatus<A, E, R>({ look, asText, format, watch }: StatusShown
           ? escapeUnsafe(JSON.stringify(shown))
           : `${clear}${asText(shown, { now: Date.now(), columns, colour })}`;
         process.stdout.write(`${text}\n`);
+        yield* Effect.promise(outputTaken);
       }
       before = seen;
       if (!watch) return;

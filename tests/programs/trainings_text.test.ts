@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -9,7 +10,7 @@ import { type AdminRoutes, serveAdmin } from "../../actors/admin/serve_admin.ts"
 import { writeHeader } from "../../actors/learning/safetensors.ts";
 import type { ShownStatus } from "../../actors/scheduler/status.ts";
 import { ageText, cancelText, listText, logText, statusText } from "../../scripts/program/trainings_text.ts";
-import { runProgramOnce } from "../support/program.ts";
+import { runProgramOnce, startProgram } from "../support/program.ts";
 
 const test = suite("trainings for people");
 const now = Date.parse("2026-01-02T00:00:00Z");
@@ -126,6 +127,43 @@ test("bug: commands printed control characters of a worker's failure raw where t
     assert.not.match(stdout, /[\u0080-\u009f\u2028\u202e]/);
     assert.match(JSON.stringify(JSON.parse(stdout)), hostile);
   }
+});
+
+test("bug: what a slow reader had not taken within a second was lost, with exit code 0", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "hypha-trainings-"));
+  const config = configIn(folder);
+  const many = Array.from({ length: 4_000 }, () => ({ ...shown, at: ago(0), level: "info", message: "m".repeat(500) }));
+  const commands = [["logs", "t-7f3a90c1"], ["ls"], ["status", "t-7f3a90c1", "--json"], ["status", "--json"]];
+  const answered: string[] = [];
+  const answer = (route: string, body: unknown) => ({
+    [route]: () => {
+      answered.push(route);
+      return Promise.resolve({ status: 200, body });
+    },
+  });
+  const routes: AdminRoutes = {
+    ...answer("POST /trainings/logs", { events: many }),
+    ...answer("GET /trainings", { trainings: many }),
+    ...answer("POST /trainings/status", many),
+    ...answer("GET /status", many),
+  };
+  const ended = await Effect.runPromise(Effect.scoped(Effect.andThen(
+    serveAdmin(join(folder, "admin.sock"), routes),
+    Effect.promise(async () => {
+      const running = commands.map((each) => startProgram("scheduler", [...each, "-c", config]));
+      for (const { child } of running) child.stdout?.pause();
+      while (answered.length < commands.length) await sleep(50);
+      await sleep(2_000);
+      for (const { child } of running) child.stdout?.resume();
+      return Promise.all(running.map(({ ended }) => ended));
+    }),
+  )));
+  rmSync(folder, { recursive: true });
+  assert.equal(ended.map(({ code }) => code), [0, 0, 0, 0], ended.map(({ stderr }) => stderr).join(""));
+  const json = `${JSON.stringify(many)}\n`.length;
+  const [logs, list, ...jsons] = ended.map(({ stdout }) => stdout);
+  assert.equal([logs, list].map((text) => text?.split("\n").length), [many.length + 1, many.length + 2]);
+  assert.equal(jsons.map((text) => text.length), [json, json]);
 });
 
 test("bug: an aggregator without storage for the updates of its trainers was leased without a word", async () => {
