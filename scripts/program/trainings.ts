@@ -46,7 +46,6 @@ const print = (text: string) => process.stdout.write(`${text}\n`);
 /** Prints what may be long: its reader may be slow, and the program ends soon. */
 const show = (text: string) => Effect.andThen(Effect.sync(() => print(text)), Effect.promise(outputTaken));
 const jsonOf = (value: unknown) => escapeUnsafe(JSON.stringify(value));
-const escaped = (text: string) => text.split("\n").map(escapeUnsafe).join("\n");
 
 const schedulerOf = ({ config }: Pick<TrainingOptions, "config">) =>
   ({ role: "scheduler", config, start: "Start it, without [scheduler.job] in it, to submit trainings" }) as const;
@@ -144,7 +143,7 @@ export function list(options: TrainingOptions) {
   endWithReader();
   return Effect.gen(function* () {
     const { trainings } = yield* ask<{ readonly trainings: readonly ShownTraining[] }>(options, "GET /trainings");
-    yield* show(options.format === "json" ? jsonOf({ trainings }) : escaped(listText(trainings, Date.now())));
+    yield* show(options.format === "json" ? jsonOf({ trainings }) : listText(trainings, Date.now()));
   });
 }
 
@@ -159,7 +158,7 @@ export function status(options: TrainingOptions & { readonly id: string; readonl
     let shown = "";
     for (;;) {
       const known = yield* ask<ShownStatus>(options, "POST /trainings/status", { id });
-      const text = format === "json" ? jsonOf(known) : escaped(statusText(known, Date.now()));
+      const text = format === "json" ? jsonOf(known) : statusText(known, Date.now());
       // The time since something happened is no change.
       const changed = JSON.stringify(known);
       if (changed !== shown) yield* show(text);
@@ -197,7 +196,7 @@ export function cancel(options: TrainingOptions & { readonly id: string }) {
   return Effect.gen(function* () {
     yield* checkId(id);
     const answer = yield* ask<Parameters<typeof cancelText>[0]>(options, "POST /trainings/cancel", { id });
-    print(format === "json" ? jsonOf(answer) : escaped(cancelText(answer)));
+    print(format === "json" ? jsonOf(answer) : cancelText(answer));
   });
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 import type { ShownMember, ShownStatus, ShownTraining } from "../../actors/scheduler/status.ts";
+import { escapeUnsafe } from "./log_line.ts";
 
 /** A loss, short. */
 const lossText = (loss: number | null): string => loss === null ? "-" : loss.toPrecision(4);
@@ -17,8 +18,9 @@ export function ageText(since: string | null, now: number): string {
   return seconds < 172_800 ? `${Math.round(seconds / 3_600)} h` : `${Math.round(seconds / 86_400)} d`;
 }
 
-/** Columns that are as wide as their longest cell. */
-export function columnsText(rows: readonly (readonly string[])[]): string {
+/** Columns that are as wide as their longest cell. Unsafe characters are escaped: a cell with a line end would be read as a line of its own. */
+export function columnsText(written: readonly (readonly string[])[]): string {
+  const rows = written.map((row) => row.map(escapeUnsafe));
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
   return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ").trimEnd()).join("\n");
 }
@@ -59,7 +61,9 @@ export function statusText(shown: ShownStatus, now: number): string {
       : [`model: ${bytes.received} bytes received, ${bytes.sent} bytes served`]),
   ];
   const outTitle = ["done", "failed", "cancelled"].includes(state) ? "took part" : "left";
-  return [...lines, ...memberLines("members", members, now), ...memberLines(outTitle, out, now)].join("\n");
+  return [...lines.map(escapeUnsafe), ...memberLines("members", members, now), ...memberLines(outTitle, out, now)].join(
+    "\n",
+  );
 }
 
 function memberLines(title: string, members: readonly ShownMember[], now: number): readonly string[] {
@@ -94,5 +98,5 @@ export function cancelText(
     ...late.map(({ name, endsBy }) =>
       `${name} is of the existing network and knows no such message: its executor and lease end by ${endsBy}`
     ),
-  ].join("\n");
+  ].map(escapeUnsafe).join("\n");
 }

@@ -9,6 +9,7 @@ import * as assert from "uvu/assert";
 import { type AdminRoutes, serveAdmin } from "../../actors/admin/serve_admin.ts";
 import { writeHeader } from "../../actors/learning/safetensors.ts";
 import type { ShownStatus } from "../../actors/scheduler/status.ts";
+import { section } from "../../scripts/program/text_blocks.ts";
 import { ageText, cancelText, listText, logText, statusText } from "../../scripts/program/trainings_text.ts";
 import { runProgramOnce, startProgram } from "../support/program.ts";
 
@@ -79,6 +80,19 @@ test("a status says who is in and who is out, and what the aggregator claims as 
   const failed = statusText({ ...shown, state: "failed", reason: "no trainer is left", members: [] }, now);
   assert.match(failed, "failed: no trainer is left, for 5 min");
   assert.match(failed, "took part:");
+});
+
+test("bug: a worker wrote lines of its choice into the status of a training: the line ends of its reason were printed", () => {
+  const reason = "x\nt-1 (digits): done, for 3 s\nround 5 of 5\u202e";
+  const out = [{ name: "w2", part: "trainer", last: `its job failed: ${reason}`, at: ago(3), loss: null }] as const;
+  const written = statusText({ ...shown, state: "failed", reason, out, rejections: { [reason]: 1 } }, now);
+  const [first, ...others] = written.split("\n");
+  const safe = "x\\nt-1 (digits): done, for 3 s\\nround 5 of 5\\u202e".replaceAll("\\n", "\\u000a");
+  assert.is(first, `t-1 (digits): failed: ${safe}, for 5 min`);
+  assert.is(others.at(-1), `  w2  trainer  its job failed: ${safe}  3 s ago`);
+  assert.is(others.length, 9, "no line more than of a reason without line ends");
+  assert.equal(listText([{ ...shown, name: reason, members: 1 }], now).split("\n").length, 2);
+  assert.equal(section("peers", [["a\nb"]]), ["peers:", "a\\u000ab"]);
 });
 
 test("a cancelled training names the workers that end later", () => {
