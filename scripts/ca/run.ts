@@ -7,10 +7,10 @@ import { join } from "node:path";
 import process from "node:process";
 import { Effect, Exit, Result, Scope } from "effect";
 import { logRoutes } from "../../actors/admin/log_routes.ts";
-import { adminRoutes } from "../../actors/ca/admin_routes.ts";
+import { adminRoutes, type ProgramView } from "../../actors/ca/admin_routes.ts";
 import { auditRoutes } from "../../actors/audit/audit_routes.ts";
 import { alarmLevels } from "../../actors/ca/alarm.ts";
-import { type CaInput, caMachine } from "../../actors/ca/ca.ts";
+import { caMachine } from "../../actors/ca/ca.ts";
 import { CaConfigError, loadCaConfig } from "../../actors/ca/ca_config.ts";
 import { checkApprovals, enterStart } from "../../actors/ca/check_approvals.ts";
 import { openAuthority, socketPath } from "../../actors/ca/open_authority.ts";
@@ -76,7 +76,8 @@ async function untilDone(
   const { startMember } = ca.gateways.length === 0 ? { startMember: undefined } : await import("./member.ts");
   let member: RunningMember | undefined;
   const forks = () => member?.forks() ?? [];
-  const closeConsole = await beginConsole(config, ca, { ports, log, forks });
+  let problem: string | undefined;
+  const closeConsole = await beginConsole(config, ca, { ports, log, view: { forks, problem: () => problem } });
   const reason = await new Promise<string | undefined>((resolve) => {
     const crash = (error: unknown) => {
       log.report({ level: "error", event: "ca.crashed", message: `Cannot continue: ${error}` });
@@ -92,6 +93,7 @@ async function untilDone(
       },
       onError: crash,
       onSnapshot: ({ status, context }) => {
+        problem = context.problem;
         if (status === "done") resolve(context.reason);
       },
     });
@@ -126,11 +128,7 @@ function reportUnread(log: Log): void {
 async function beginConsole(
   { console: place, audit: { dir } }: Effect.Success<ReturnType<typeof loadCaConfig>>,
   ca: Effect.Success<ReturnType<typeof openAuthority>>,
-  { ports, log, forks }: {
-    readonly ports: Ports;
-    readonly log: Log;
-    readonly forks: NonNullable<CaInput["forks"]>;
-  },
+  { ports, log, view }: { readonly ports: Ports; readonly log: Log; readonly view: ProgramView },
 ): Promise<() => Promise<void>> {
   if (place === undefined) return () => Promise.resolve();
   const { openConsole } = await import("../program/console.ts");
@@ -138,7 +136,7 @@ async function beginConsole(
   await Effect.runPromise(
     Scope.provide(
       openConsole(place, {
-        routes: { ...adminRoutes(ca, ports, { forks }), ...auditRoutes(dir) },
+        routes: { ...adminRoutes(ca, ports, view), ...auditRoutes(dir) },
         ports,
         log,
         kind: "ca",

@@ -2,7 +2,7 @@
  * The commands to a node that runs, as an operator gives them: real programs, a CA, a gateway and a worker that were joined by token. On
  * Deno with the least permissions that `docs/deno.md` names.
  */
-import { appendFileSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -133,6 +133,18 @@ test("the address in the log opens the console of a CA and of a gateway", async 
   const shown = await consoleParts(gateway);
   assert.match(shown, /^event: name\ndata: "gateway-01"$/m);
   assert.match(shown, /^event: peers\ndata: .*"name":"worker-01"/m);
+});
+
+test("bug: the console of a CA said that it issues while it could not open its port", async () => {
+  await ca("init", "--domain", "other.local", "--url", "https://127.0.0.1:8443", "-d", "other");
+  const file = join(folder, "other/ca.toml");
+  writeFileSync(file, readFileSync(file, "utf8").replace("https://127.0.0.1", "https://no..name") + consoleTable);
+  const args = ["run", "-c", file, "--log-format", "json"];
+  const program = startProgram("gateway", args, { cwd: folder, script: caScript });
+  await program.waitFor("ca.failed");
+  assert.match(await consoleParts(program), /^event: problem\ndata: ".*no\.\.name.* is no DNS name"$/m);
+  program.signal("SIGTERM");
+  await program.ended;
 });
 
 test("renew brings another certificate of the same key while the node goes on", async () => {
