@@ -27,6 +27,8 @@ export type ConfigOf<R extends Role> = Extract<RoleConfig, { readonly role: R }>
 /** Largest configuration file read, in bytes: a long one has some kilobytes. */
 export const fileBytesMax = 1_048_576;
 
+const stateDirSchema = Schema.Struct({ state_dir: roleSchemas.gateway.fields.state_dir });
+
 /**
  * Reads and checks the configuration file `file` of `role`.
  *
@@ -53,6 +55,28 @@ export function readConfig<R extends Role>(
   file: string,
   around: Surroundings,
 ): Effect.Effect<ReadConfig<R>, ConfigError, FileSystem.FileSystem> {
+  return Effect.flatMap(
+    readText(role, file),
+    (text) => Effect.fromResult(parseText(role, { file, text }, around)),
+  );
+}
+
+/**
+ * The state directory of a node that may run already: all that commands to it need. What else is wrong with its configuration, or
+ * lies in flags that it was started with, does not keep them from it.
+ */
+export function readStateDir(
+  role: Role,
+  file: string,
+  environment: Surroundings["environment"],
+): Effect.Effect<string, ConfigError, FileSystem.FileSystem> {
+  return Effect.flatMap(
+    readText(role, file),
+    (text) => Effect.fromResult(parseStateDir(role, { file, text }, environment)),
+  );
+}
+
+function readText(role: Role, file: string): Effect.Effect<string, ConfigError, FileSystem.FileSystem> {
   return Effect.gen(function* () {
     const files = yield* FileSystem.FileSystem;
     const { size, type } = yield* files.stat(file).pipe(Effect.mapError((error) => unreadable(role, file, error)));
@@ -65,9 +89,7 @@ export function readConfig<R extends Role>(
         wholeFile(file, `has more than ${fileBytesMax} bytes`, "a configuration", writeOne(role, file)),
       );
     }
-    const text = yield* files.readFileString(file).pipe(Effect.mapError((error) => unreadable(role, file, error)));
-    const parsed = parseText(role, { file, text }, around);
-    return Result.isSuccess(parsed) ? parsed.success : yield* Effect.fail(parsed.failure);
+    return yield* files.readFileString(file).pipe(Effect.mapError((error) => unreadable(role, file, error)));
   });
 }
 
@@ -116,6 +138,24 @@ function parseText<R extends Role>(
     return Result.fail(wholeFile(file, "has no key in it", "a configuration", writeOne(role, file)));
   }
   return Result.fail(new ConfigError({ problems: inOrder(problems) }));
+}
+
+function parseStateDir(
+  role: Role,
+  { file, text }: { readonly file: string; readonly text: string },
+  environment: Surroundings["environment"],
+): Result.Result<string, ConfigError> {
+  const values = parseToml(file, text);
+  if (values instanceof ConfigError) return Result.fail(values);
+  const locations = locateKeys(text);
+  const other = problemOfOtherRole(role, values, { file, locations });
+  if (other !== undefined) return Result.fail(new ConfigError({ problems: [other] }));
+  const layered = layerSources(role, values, { environment, flags: {} });
+  const decoded = Schema.decodeUnknownResult(stateDirSchema)(layered.values);
+  return Result.mapBoth(decoded, {
+    onSuccess: ({ state_dir }) => state_dir ?? stateDirDefault(file, environment),
+    onFailure: ({ issue }) => new ConfigError({ problems: problemsOfIssue({ role, file, layered, locations }, issue) }),
+  });
 }
 
 /** Environment and flags first, then the file from its top. */

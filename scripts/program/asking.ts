@@ -3,14 +3,14 @@
  *
  * @module
  */
+import process from "node:process";
 import { Effect, type FileSystem } from "effect";
 import { type AdminNotAsked, askAdmin } from "../../actors/admin/ask_admin.ts";
 import type { AdminAnswer } from "../../actors/admin/serve_admin.ts";
 import { adminSocketPath } from "../../actors/admin/socket_path.ts";
-import { loadConfig } from "../../actors/config/load.ts";
+import { readStateDir } from "../../actors/config/load.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { ProgramFailed } from "./failure.ts";
-import { surroundingsOf } from "./given_flags.ts";
 
 /** The program that is asked. */
 export interface AskedProgram {
@@ -25,11 +25,7 @@ const failed = (error: { readonly message: string }) => new ProgramFailed({ exit
 
 /** The admin socket of the program with this configuration. */
 export function socketOf({ role, config }: AskedProgram): Effect.Effect<string, ProgramFailed, FileSystem.FileSystem> {
-  return Effect.gen(function* () {
-    const around = yield* Effect.mapError(surroundingsOf({ keys: {}, job: undefined }, "probe"), failed);
-    const { stateDir = "" } = yield* Effect.mapError(loadConfig(role, config, around), failed);
-    return adminSocketPath(stateDir);
-  });
+  return Effect.mapBoth(readStateDir(role, config, process.env), { onSuccess: adminSocketPath, onFailure: failed });
 }
 
 /** The error of a program that was not asked: it does not run, or does not answer. */

@@ -6,11 +6,10 @@
 import process from "node:process";
 import { Effect } from "effect";
 import type { FileSystem } from "effect/FileSystem";
-import { loadConfig } from "../../actors/config/load.ts";
+import { readStateDir } from "../../actors/config/load.ts";
 import { trainingFolder } from "../../actors/training/checkpoints.ts";
 import { writeModel } from "../../actors/training/result_file.ts";
 import { ProgramFailed } from "./failure.ts";
-import { surroundingsOf } from "./given_flags.ts";
 
 /** The options of `result`. */
 interface ResultOptions {
@@ -31,9 +30,8 @@ export function result({ id, output, config: file }: ResultOptions): Effect.Effe
       const notice = `${JSON.stringify(id)} is no name of a training, such as t-7f3a90c1`;
       return yield* Effect.fail(new ProgramFailed({ exitCode: 2, notice }));
     }
-    const around = yield* Effect.mapError(surroundingsOf({ keys: {}, job: undefined }, "probe"), failed);
-    const { stateDir } = yield* Effect.mapError(loadConfig("scheduler", file, around), failed);
-    const written = yield* Effect.mapError(writeModel(trainingFolder(stateDir ?? "", id), output), failed);
+    const stateDir = yield* Effect.mapError(readStateDir("scheduler", file, process.env), failed);
+    const written = yield* Effect.mapError(writeModel(trainingFolder(stateDir, id), output), failed);
     const { round, sha256, sizeBytes } = written;
     process.stdout.write(`${output}: round ${round}, ${sizeBytes} bytes, SHA-256 ${sha256}\n`);
   });

@@ -189,6 +189,19 @@ test("log-level and reload are seen in the log; what has no meaning is answered"
   assert.equal((await answered("/trainings", "{}"))[0], 404);
 });
 
+test("bug: commands to a running node ended with errors of its configuration, of which they need the state directory alone", async () => {
+  const file = join(folder, "worker.toml");
+  const good = readFileSync(file, "utf8");
+  writeFileSync(file, `${good.replace(/^listen_addresses.*$/m, "")}\n[authorisation]\nlist = "operators"\n`);
+  assert.match(await printed("worker", "status", "-c", "worker.toml"), /^worker-01 \(worker\): ready/);
+  assert.match(await printed("worker", "log-level", "info", "-c", "worker.toml"), "info");
+  writeFileSync(file, `state_dir = 7\n${good}`);
+  const { code, stderr } = await runProgramOnce("worker", ["status", "-c", "worker.toml"], { cwd: folder });
+  assert.is(code, 1);
+  assert.match(stderr, /worker\.toml:1:1.*state_dir/);
+  writeFileSync(file, good);
+});
+
 test("drain ends the node in order; then commands say how to start it", async () => {
   const worker = running.at(-1) as Running;
   assert.is(await printed("worker", "drain", "-c", "worker.toml"), "ended");
