@@ -18,3 +18,9 @@ export function ownCommand(program: string): readonly [string, ...string[]] {
   if (process.getBuiltinModule("node:sea").isSea()) return [process.execPath, program];
   return [executable, "--no-warnings", script, program];
 }
+
+/** Its environment: this process's, without the variables that would give all programs one state directory. */
+export function ownEnvironment(): NodeJS.ProcessEnv {
+  const { STATE_DIRECTORY: _, HYPHA_STATE_DIR: __, ...others } = process.env;
+  return others;
+}

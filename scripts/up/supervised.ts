@@ -1,11 +1,12 @@
 /**
- * A program that is kept running: started again when it fails, ended in order.
+ * A program that is kept running: started again when it fails, not when it ended in order.
  *
  * @module
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createWriteStream, type WriteStream } from "node:fs";
 import { createInterface } from "node:readline";
+import { ownEnvironment } from "./own_command.ts";
 
 /** A line of a program's JSON log. */
 export interface LogLine {
@@ -38,8 +39,10 @@ const againMaxMs = 30_000;
 const steadyMs = 60_000;
 /** The own certificate was revoked. */
 export const revokedCode = 3;
-/** Codes after which a new start changes nothing: wrong usage or configuration, own certificate revoked. */
-const finalCodes: readonly number[] = [2, revokedCode];
+/** It ended in order: an operator drained it, or its work is done. */
+export const doneCode = 0;
+/** Codes after which a new start changes nothing, or is not wanted: ended in order, wrong usage or configuration, own certificate revoked. */
+const finalCodes: readonly number[] = [doneCode, 2, revokedCode];
 
 /** A program ended before it worked. */
 export class EndedEarly extends Error {
@@ -89,7 +92,7 @@ export class Supervised {
     let isReady = false;
     let lastLine = "";
     // A group of its own: Ctrl-C reaches the supervisor alone, which ends programs in their order.
-    const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], detached: true });
+    const child = spawn(program, args, { env: ownEnvironment(), stdio: ["ignore", "pipe", "pipe"], detached: true });
     this.#child = child;
     for (const output of [child.stdout, child.stderr]) {
       createInterface({ input: output }).on("line", (text) => {

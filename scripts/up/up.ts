@@ -14,8 +14,8 @@ import { parseConfig } from "../../actors/config/load.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { freePorts } from "../program/free_ports.ts";
 import { escapeUnsafe } from "../program/log_line.ts";
-import { ownCommand } from "./own_command.ts";
-import { EndedEarly, type LogLine, revokedCode, Supervised } from "./supervised.ts";
+import { ownCommand, ownEnvironment } from "./own_command.ts";
+import { doneCode, EndedEarly, type LogLine, revokedCode, Supervised } from "./supervised.ts";
 
 /** The options of `up`. */
 export interface UpOptions {
@@ -75,6 +75,8 @@ export async function up(options: UpOptions, signal: AbortSignal, atOnce: AbortS
     await network.stop();
   }
 }
+
+const pageLine = (name: string, address: string) => `${`${name}'s page:`.padEnd(22)} ${address}`;
 
 /** The programs of one folder. */
 class LocalNetwork {
@@ -165,7 +167,7 @@ class LocalNetwork {
     return new Promise((resolve, reject) => {
       if (this.#signal.aborted) throw new Error("the network is ending");
       // A group of its own: Ctrl-C reaches the supervisor alone.
-      const options = { stdio: "pipe", timeout: commandMs, detached: true } as const;
+      const options = { env: ownEnvironment(), stdio: "pipe", timeout: commandMs, detached: true } as const;
       const child = spawn(command, [...before, ...args], options);
       this.#commands.add(child);
       let [stdout, stderr] = ["", ""];
@@ -187,8 +189,11 @@ class LocalNetwork {
     if (this.#signal.aborted) return;
     const logFile = join(this.dir, "logs", `${name}.log`);
     const printFinal = (code: number) => {
-      const why = code === revokedCode ? "its certificate was revoked" : `see ${logFile}`;
-      print(`${name} ended with ${code} and is not started again: ${why}`);
+      const why = new Map([[doneCode, "it was drained, or its work is done"], [
+        revokedCode,
+        "its certificate was revoked",
+      ]]);
+      print(`${name} ended with ${code} and is not started again: ${why.get(code) ?? `see ${logFile}`}`);
     };
     const supervised = new Supervised({
       name,
@@ -218,10 +223,13 @@ class LocalNetwork {
     this.#warns = true;
   }
 
-  /** Prints the errors and warnings of a program; the same one only once in a row. */
+  /** Prints the errors and warnings of a program, the same one only once in a row; the address of its console after a new start. */
   #show(name: string, { level, event, message }: LogLine): void {
     const [address] = event === "console.listening" ? /http:\S+/.exec(message) ?? [] : [];
-    if (address !== undefined) this.consoles.set(name, address);
+    if (address !== undefined) {
+      if (this.consoles.has(name)) print(pageLine(name, address));
+      this.consoles.set(name, address);
+    }
     if (level !== "error" && (level !== "warn" || !this.#warns)) return;
     if (this.#lastProblem.get(name) === message) return;
     this.#lastProblem.set(name, message);
@@ -269,7 +277,7 @@ function printUp({ dir, consoles }: LocalNetwork, { dataset }: UpOptions): void 
     `The network ${domain} is up. Each node's folder below ${dir} has its configuration; logs are in ${dir}/logs.`,
     `  a node:      hypha gateway status -c ${dir}/gateway-01/gateway.toml`,
     `  all nodes:   hypha ca nodes -c ${dir}/ca/ca.toml`,
-    ...[...consoles].map(([name, address]) => `  ${`${name}'s page:`.padEnd(22)} ${address}`),
+    ...[...consoles].map(([name, address]) => `  ${pageLine(name, address)}`),
     `  a training:  hypha scheduler submit -c ${dir}/scheduler-01/scheduler.toml JOB.toml`,
     `Programs that train belong into ${dir}/worker-01/worker.toml: [[executors]].`,
     ...(dataset === undefined ? ["No data node runs: name a data set's folder with --dataset."] : []),

@@ -140,6 +140,20 @@ test("a second start takes the network that is there; a revoked node is named, a
   assert.equal(programs(), []);
 });
 
+test("bug: a program that was drained was started again, and the new address of a console was not shown", async () => {
+  const up = hypha("up", "--dir", network, "--workers", "1");
+  await up.until(/Ctrl-C ends it\./);
+  const [pid] = programs("scheduler-01");
+  process.kill(pid as number, "SIGKILL");
+  await up.until(/scheduler-01 runs/, 2);
+  const shown = [...up.text().matchAll(/scheduler-01's page: +(http\S+)/g)].map(([, address]) => address);
+  assert.is(new Set(shown).size, 2, up.text());
+  await once("scheduler", "drain", "-c", join(network, "scheduler-01/scheduler.toml"));
+  await up.until(/scheduler-01 ended with 0/);
+  assert.match(up.text(), "scheduler-01 ended with 0 and is not started again: it was drained");
+  assert.is(await up.stop(), 0, up.text());
+});
+
 test("bug: a port that the system gives to others was a node's for ever; two could be one", () => {
   const port = (file: string, text: RegExp) => Number(text.exec(readFileSync(join(network, file), "utf8"))?.[1]);
   const ca = port("ca/ca.toml", /"127\.0\.0\.1:([1-9]\d+)"/);
