@@ -7,6 +7,7 @@ import { parse, TomlError } from "@std/toml";
 import { Effect, FileSystem, type PlatformError, Result, Schema } from "effect";
 import type { Role } from "../../pki/certificate.ts";
 import { deniedByDeno } from "../files/denied.ts";
+import { fileProblem } from "../files/file_problem.ts";
 import { locateRenamed, problemsOfTwice, renameKeys } from "./aliases.ts";
 import type { RoleConfig } from "./config.ts";
 import { type ConfigReading, readingOf, writtenIn } from "./config_reading.ts";
@@ -85,9 +86,8 @@ function readText(role: Role, file: string): Effect.Effect<string, ConfigError, 
       return yield* Effect.fail(wholeFile(file, "is a directory", "a configuration file", mend));
     }
     if (size > fileBytesMax) {
-      return yield* Effect.fail(
-        wholeFile(file, `has more than ${fileBytesMax} bytes`, "a configuration", writeOne(role, file)),
-      );
+      const mend = "name the node's configuration: a long one has some kilobytes";
+      return yield* Effect.fail(wholeFile(file, `has more than ${fileBytesMax} bytes`, "a configuration", mend));
     }
     return yield* files.readFileString(file).pipe(Effect.mapError((error) => unreadable(role, file, error)));
   });
@@ -206,15 +206,16 @@ function wholeFile(file: string, wrong: string, expected: string, mend: string):
   });
 }
 
+/** A file that is there is not to be written again: it may be good. */
 function unreadable(role: Role, file: string, error: PlatformError.PlatformError): ConfigError {
   const tag = error.reason._tag;
   const denied = deniedByDeno(error);
-  const wrong = denied !== undefined
-    ? `cannot be read: ${denied}`
+  const [wrong, mend] = denied !== undefined
+    ? [`cannot be read: ${denied}`, "run it with that flag"]
     : tag === "NotFound"
-    ? `there is no such file${placeTried(file)}`
+    ? [`there is no such file${placeTried(file)}`, writeOne(role, file)]
     : tag === "PermissionDenied"
-    ? "cannot be read: permission denied"
-    : `cannot be read: ${error.reason.message}`;
-  return wholeFile(file, wrong, "a readable configuration file", writeOne(role, file));
+    ? ["cannot be read: permission denied", "run it as the node's user"]
+    : [`cannot be read: ${fileProblem(error)}`, "see the disk, and the limits of this process"];
+  return wholeFile(file, wrong, "a readable configuration file", mend);
 }

@@ -1,10 +1,12 @@
 /** Good configurations, defaults, and which source wins. */
-import { Result } from "effect";
+import { Effect, Result } from "effect";
+import { type File, FileSystem, makeNoop } from "effect/FileSystem";
+import { systemError } from "effect/PlatformError";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { excludeCidrDefault } from "../../actors/config/defaults.ts";
 import { keysOf } from "../../actors/config/keys.ts";
-import { type ConfigOf, parseConfig } from "../../actors/config/load.ts";
+import { type ConfigOf, fileBytesMax, loadConfig, parseConfig } from "../../actors/config/load.ts";
 import { describeProblem } from "../../actors/config/problem.ts";
 import type { Surroundings } from "../../actors/config/sources.ts";
 import type { Role } from "../../pki/certificate.ts";
@@ -543,6 +545,36 @@ test("the state directory lies beside the file, or where systemd made one, unles
   assert.is(stateDirOf("/etc/hypha/gateway.toml", { STATE_DIRECTORY: "" }), "/etc/hypha/.hypha/gateway");
   assert.is(stateDirOf("/etc/hypha/gateway.toml", systemd, 'state_dir = "state"\n'), "state");
   assert.is(stateDirOf("/etc/hypha/gateway.toml", { ...systemd, HYPHA_STATE_DIR: "/srv" }), "/srv");
+});
+
+test("bug: who could not read a configuration that was there was sent to init, which would write another one", async () => {
+  const said = async (stat: FileSystem["stat"]) => {
+    const read = loadConfig("gateway", "c.toml", nothing);
+    const { problems: [problem] } = await Effect.runPromise(
+      Effect.flip(Effect.provideService(read, FileSystem, FileSystem.of({ ...makeNoop({}), stat }))),
+    );
+    return problem === undefined ? "" : describeProblem(problem);
+  };
+  const failing = (_tag: "PermissionDenied" | "NotFound" | "Unknown", code: string) =>
+    said(() => Effect.fail(systemError({ _tag, module: "FileSystem", method: "stat", cause: { code } })));
+  assert.match(
+    await failing("NotFound", "ENOENT"),
+    /there is no such file.*; write one with: hypha-gateway init -o c\.toml$/,
+  );
+  const denied = await failing("PermissionDenied", "EACCES");
+  const others = [
+    await failing("Unknown", "EIO"),
+    await failing("Unknown", "EMFILE"),
+    await said(() => Effect.succeed({ type: "File", size: BigInt(fileBytesMax + 1) } as File.Info)),
+  ];
+  for (const each of [denied, ...others]) assert.not.match(each, "init");
+  assert.match(
+    denied,
+    "cannot be read: permission denied; expected a readable configuration file; run it as the node's user",
+  );
+  assert.match(others[0] ?? "", "its disk has a fault");
+  assert.match(others[1] ?? "", "this process has too many files open");
+  assert.match(others[2] ?? "", "has more than 1048576 bytes; expected a configuration; name the node's configuration");
 });
 
 test.run();
