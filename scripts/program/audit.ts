@@ -23,7 +23,7 @@ export interface ProgramAudit {
   readonly begin: (node: () => string, ports: Ports) => Promise<void>;
   /** The log as witnesses ask about it; undefined where none is kept. */
   readonly log: WitnessedLog | undefined;
-  /** Writes what waits and a last checkpoint; within {@linkcode closeMs}. */
+  /** Writes what waits and a last checkpoint; within {@linkcode auditCloseMs}. */
   readonly end: () => Promise<void>;
 }
 
@@ -34,7 +34,7 @@ export interface KeptAudit extends ProgramAudit {
 }
 
 /** How long the end of a log may take, in milliseconds. */
-const closeMs = 5_000;
+export const auditCloseMs = 5_000;
 
 /** Without a log: nothing is recorded. */
 export const noAudit: ProgramAudit = {
@@ -103,7 +103,7 @@ function keep(input: Beginning): { readonly opened: Promise<void>; readonly clos
   });
   const close = () => {
     actor.send({ type: "audit.close" });
-    return Promise.race([end, new Promise<void>((resolve) => setTimeout(resolve, closeMs).unref())]);
+    return Promise.race([end, new Promise<void>((resolve) => setTimeout(resolve, auditCloseMs).unref())]);
   };
   return { opened, close };
 }

@@ -28,7 +28,7 @@ import { headFiles, witnessFolder } from "../../actors/witness/head_files.ts";
 import type { WitnessPort } from "../../actors/witness/witness_port.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { makeTransportLogic, transportLogic } from "../../transport/libp2p/transport.ts";
-import { keepAudit, logNameOf, noAudit, type ProgramAudit } from "./audit.ts";
+import { auditCloseMs, keepAudit, logNameOf, noAudit, type ProgramAudit } from "./audit.ts";
 import { permissionMessage } from "./deno_permissions.ts";
 import { exitAfterOutput, type ExitCode, ProgramFailed } from "./failure.ts";
 import { type GivenFlags, surroundingsOf } from "./given_flags.ts";
@@ -54,7 +54,14 @@ export interface RunOptions {
 /** Time after the limit of a drain until the program exits, in milliseconds. */
 const patienceMs = 2_000;
 /** Effects that still run at the end are interrupted within this, in milliseconds. */
-const disposeMs = 2_000;
+export const disposeMs = 2_000;
+
+/**
+ * The time until a node that ends is ended at once, in milliseconds: each step of its end has its own limit, and they come one after the
+ * other. Previous identities have `closeMs` too.
+ */
+export const leaveMsOf = ({ drainTimeoutMs }: Pick<RoleConfig, "drainTimeoutMs">): number =>
+  drainTimeoutMs + countersMs + 2 * closeMs + telemetryLeaveMs + auditCloseMs + disposeMs + patienceMs;
 
 /** Runs a node until it is done or a signal stops it. Succeeds when it ended in order. */
 export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, FileSystem.FileSystem> {
@@ -160,7 +167,7 @@ async function runNode(
     });
     node = actor;
     const drain = (reason: string) => {
-      const ms = config.drainTimeoutMs + countersMs + closeMs + telemetryLeaveMs + patienceMs;
+      const ms = leaveMsOf(config);
       exitLater(log, ms);
       actor.send({ type: "drain", reason });
       return ms;

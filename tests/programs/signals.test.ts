@@ -1,9 +1,14 @@
 /** What a program does about signals, sent by this process to itself. */
 import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { drainTimeoutMsDefault, telemetryLeaveMs } from "../../actors/config/defaults.ts";
+import { closeMs, countersMs } from "../../actors/node/node_setup.ts";
+import { auditCloseMs } from "../../scripts/program/audit.ts";
+import { disposeMs, leaveMsOf } from "../../scripts/program/run.ts";
 import { listenToSignals, rememberReload } from "../../scripts/program/signals.ts";
 import { startProgram } from "../support/program.ts";
 
@@ -122,5 +127,20 @@ if (!("Deno" in globalThis)) {
     assert.equal(killed, [130, "ready\n"]);
   });
 }
+
+test("bug: a node that ended was ended at once before the limits of all steps of its end had passed", () => {
+  const drainTimeoutMs = drainTimeoutMsDefault;
+  const steps = {
+    ...{ drainTimeoutMs, countersMs, closing: closeMs, previousIdentities: closeMs },
+    ...{ telemetryLeaveMs, auditCloseMs, disposeMs },
+  };
+  const limit = leaveMsOf({ drainTimeoutMs });
+  assert.ok(limit > Object.values(steps).reduce((sum, each) => sum + each), `${limit} ms: ${JSON.stringify(steps)}`);
+  for (const role of ["gateway", "scheduler", "worker", "data"]) {
+    const [, seconds] = /^TimeoutStopSec=(\d+)$/m.exec(readFileSync(`docs/systemd/hypha-${role}.service`, "utf8")) ??
+      [];
+    assert.ok(limit < Number(seconds) * 1_000, `the system kills ${role} after ${seconds} s`);
+  }
+});
 
 test.run();
