@@ -39,7 +39,8 @@ export function renew(program: AskedProgram & { readonly format: Format }): Comm
   return Effect.gen(function* () {
     const before = yield* lookAt(program);
     yield* ask(program, "POST /renew");
-    for (let leftMs = renewMs; leftMs > 0; leftMs -= lookMs) {
+    const end = performance.now() + renewMs;
+    while (performance.now() < end) {
       yield* Effect.sleep(lookMs);
       const { certificate, renewal } = yield* lookAt(program);
       if (certificate !== null && certificate.generation !== before.certificate?.generation) {
@@ -64,8 +65,9 @@ export function drain(program: AskedProgram): Command {
   return Effect.gen(function* () {
     const socket = yield* socketOf(program);
     const { withinMs } = yield* ask<{ readonly withinMs: number }>(program, "POST /drain");
-    for (let leftMs = withinMs; leftMs > 0; leftMs -= lookMs) {
-      const isGone = yield* Effect.match(askAdmin(socket, "GET /status"), {
+    const end = performance.now() + withinMs;
+    for (let leftMs = withinMs; leftMs > 0; leftMs = Math.ceil(end - performance.now())) {
+      const isGone = yield* Effect.match(askAdmin(socket, "GET /status", {}, leftMs), {
         onSuccess: () => false,
         onFailure: ({ problem }) => problem === "not-running",
       });

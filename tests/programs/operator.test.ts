@@ -10,6 +10,7 @@ import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { AdminNotAsked, askAdmin } from "../../actors/admin/ask_admin.ts";
+import { serveAdmin } from "../../actors/admin/serve_admin.ts";
 import type { ShownNode } from "../../actors/node/shown_node.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { notAsked } from "../../scripts/program/asking.ts";
@@ -219,6 +220,21 @@ test("bug: a command said that no worker runs with worker.toml, though it ran wi
   const error = new AdminNotAsked({ path: "admin.sock", problem: "not-running", detail: "" });
   const { notice } = notAsked({ role: "scheduler", config: "s.toml" }, error);
   assert.not.match(String(notice), "[scheduler.job]", "it is of no matter to status, drain and renew");
+});
+
+test("bug: drain waited for a node that does not answer as long as its requests may take, not as long as it may take to end", async () => {
+  const stateDir = mkdtempSync(join(folder, "silent-"));
+  const routes = {
+    "POST /drain": () => Promise.resolve({ status: 200, body: { withinMs: 1_000 } }),
+    "GET /status": () => new Promise<never>(() => {}),
+  };
+  const drained = () =>
+    runProgramOnce("worker", ["drain", "-c", "worker.toml"], { cwd: folder, env: { HYPHA_STATE_DIR: stateDir } });
+  const { code, stderr } = await Effect.runPromise(
+    Effect.scoped(Effect.andThen(serveAdmin(join(stateDir, "admin.sock"), routes), Effect.promise(drained))),
+  );
+  assert.is(code, 1);
+  assert.match(stderr, "it has not ended within 1 s");
 });
 
 test.run();
