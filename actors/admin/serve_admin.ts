@@ -10,6 +10,7 @@ import { Socket } from "node:net";
 import { dirname } from "node:path";
 import { Data, Effect, type Schema, type Scope } from "effect";
 import { deniedByDeno } from "../files/denied.ts";
+import { isLocked, lockFile } from "../files/file_lock.ts";
 import { type AdminEvents, adminStreamsMax, streamEvents } from "./event_stream.ts";
 
 /** Connections at once: an operator's commands, one after another. */
@@ -67,11 +68,13 @@ export class AdminNotServed extends Data.TaggedError("AdminNotServed")<{
 
 /**
  * Serves until the scope closes, and describes the routes at `GET /openapi.json`. The socket is 0600, in a folder that others cannot
- * enter; one that a dead process left is replaced, one that a process listens on is not.
+ * enter; one that a dead process left is replaced, one that a process listens on is not. The lock `PATH-lock` is held as long, since to look
+ * whether it is served and to take its path are two steps: of two programs that start at once, one serves.
  */
 export function serveAdmin(path: string, routes: AdminRoutes): Effect.Effect<void, AdminNotServed, Scope.Scope> {
   const fail = (detail: string) => new AdminNotServed({ path, detail, isTaken: false });
   const wrong = (error: unknown) => fail(deniedByDeno(error) ?? (error instanceof Error ? error.message : `${error}`));
+  const taken = new AdminNotServed({ path, detail: "another process serves it", isTaken: true });
   const open = new Map<Socket, Timer>();
   const listen = Effect.callback<Server, AdminNotServed>((resume) => {
     const server = makeServer(described(routes), open);
@@ -110,9 +113,12 @@ export function serveAdmin(path: string, routes: AdminRoutes): Effect.Effect<voi
     const folder = yield* Effect.try({ try: () => statSync(dirname(path), { throwIfNoEntry: false }), catch: wrong });
     if (folder === undefined) return yield* fail("its folder does not exist");
     if ((folder.mode & 0o077) !== 0) return yield* fail(`others can enter its folder: chmod 700 ${dirname(path)}`);
-    if (yield* Effect.mapError(isServed(path), wrong)) {
-      return yield* new AdminNotServed({ path, detail: "another process serves it", isTaken: true });
-    }
+    yield* Effect.acquireRelease(
+      Effect.try({ try: () => lockFile(`${path}-lock`), catch: (error) => isLocked(error) ? taken : wrong(error) }),
+      (lock) => Effect.sync(() => lock.close()),
+    );
+    // One without the lock: of an earlier version, or no program of ours.
+    if (yield* Effect.mapError(isServed(path), wrong)) return yield* taken;
     yield* Effect.try({ try: () => rmSync(path, { force: true }), catch: wrong });
     yield* Effect.acquireRelease(listen, release);
   });

@@ -170,6 +170,28 @@ test("a second program does not take it over; a dead one's is replaced", async (
   assert.is((await served(askAdmin(path(), "GET /status"))).status, 200);
 });
 
+test("bug: of two programs that started at once in one state directory both served, and each removed the other's socket", async () => {
+  const one = Effect.match(serveAdmin(path(), routes), {
+    onSuccess: () => "serves",
+    onFailure: ({ isTaken, message }) => `${isTaken} ${message.replace(folder, "DIR")}`,
+  });
+  const both = Effect.all([Effect.scoped(Effect.andThen(one, (said) => Effect.as(Effect.sleep(300), said))), one], {
+    concurrency: "unbounded",
+  });
+  for (let start = 0; start < 3; start++) {
+    const [said, answers] = await Effect.runPromise(Effect.scoped(Effect.gen(function* () {
+      const said = yield* both;
+      // The first one has ended; the second one serves on where it was the one.
+      return [said, yield* failure(askAdmin(path(), "GET /status"))] as const;
+    })));
+    assert.equal(said.toSorted(), [
+      "serves",
+      "true Cannot open admin socket DIR/admin.sock: another process serves it",
+    ]);
+    assert.is(answers === "done", said[1] === "serves");
+  }
+});
+
 test("bug: a fault of the socket or its folder was thrown, and ended the node", async () => {
   const loop = join(folder, "loop");
   symlinkSync("loop", loop);
