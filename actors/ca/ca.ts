@@ -24,6 +24,7 @@ import type { KnownFork } from "../witness/known_forks.ts";
 import { adminRoutes } from "./admin_routes.ts";
 import { answer, renewAfterPart } from "./answer.ts";
 import { resumeApproved } from "./approval_ceremony.ts";
+import { enterStart } from "./check_approvals.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
 import { certificateOf } from "./certificate_rows.ts";
 import { type HttpsPort, openHttpsPort } from "./https_port.ts";
@@ -87,6 +88,8 @@ const prepare = fromEffect("prepare", (input: CaInput) =>
     const { ports, ca, name } = input;
     const at = new Date(ports.now());
     ca.register.prepareThreads();
+    // Before its request expires: else an approved step is not permitted at the next start.
+    yield* Effect.fromResult(enterStart(ca));
     // The first request would pay for it: 80 ms of the event loop.
     yield* Effect.promise(() => loadLibrary());
     const renewed = yield* Effect.result(Effect.andThen(resumeApproved(ca, at), renewLists(ca, at)));

@@ -33,7 +33,7 @@ export interface RotateRequest {
   readonly next: NextCa | undefined;
   /** Whether the root's list that is published revokes a CA, by the hash of its key. Asked before the last step. */
   readonly isRevoked: (issuerId: string) => Effect.Effect<boolean, RotationRefused>;
-  /** Asked before the configuration is changed: where the step waits for approvals, it fails. */
+  /** Asked for the CAs that the configuration has, and for those of the step before it is changed: where they wait for approvals, it fails. */
   readonly permit: (cas: ConfiguredCas) => Effect.Effect<void, RotationRefused>;
 }
 
@@ -59,12 +59,12 @@ export function rotate(request: RotateRequest): Effect.Effect<Rotated, Failure, 
   return Effect.gen(function* () {
     const toml = yield* Effect.fromResult(readText(file));
     const config = yield* Effect.fromResult(parseCaConfig(file, toml));
+    // With CAs that are not permitted, the CA cannot start: after a change by hand, a restored backup, or a request that has expired.
+    yield* request.permit(yield* casOf(config));
     if (next !== undefined) return yield* publish(request, { toml, config }, next);
     if (config.next !== undefined) return yield* switchOver(request, { toml, config }, config.next);
     const [retired] = config.retired;
     if (retired !== undefined) return yield* remove(request, { toml, config });
-    // Where the key was lost, the configuration was changed by hand.
-    yield* request.permit(yield* casOf(config));
     return yield* refuse("nothing has begun: give --cert and --key of the next CA");
   });
 }

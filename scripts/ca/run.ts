@@ -12,7 +12,7 @@ import { auditRoutes } from "../../actors/audit/audit_routes.ts";
 import { alarmLevels } from "../../actors/ca/alarm.ts";
 import { caMachine } from "../../actors/ca/ca.ts";
 import { CaConfigError, loadCaConfig } from "../../actors/ca/ca_config.ts";
-import { checkApprovals, enterStart } from "../../actors/ca/check_approvals.ts";
+import { checkApprovals } from "../../actors/ca/check_approvals.ts";
 import { openAuthority, socketPath } from "../../actors/ca/open_authority.ts";
 import type { Ports } from "../../actors/runtime/ports.ts";
 import { realNow } from "../../actors/runtime/real_ports.ts";
@@ -71,8 +71,6 @@ async function untilDone(
   const { name, host, port, domain } = config;
   // Nothing is issued before: it could not be recorded.
   await audit.begin(() => `spiffe://${domain}/ca/${name}`, ports);
-  // What cannot be entered now is at the next start.
-  enterStart(ca);
   const { startMember } = ca.gateways.length === 0 ? { startMember: undefined } : await import("./member.ts");
   let member: RunningMember | undefined;
   const forks = () => member?.forks() ?? [];

@@ -8,13 +8,16 @@ import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { SimulatedClock } from "xstate";
+import { LogUnusable } from "../../actors/audit/log_unusable.ts";
+import { arePermitted, configuredCas, enterApprovedCas } from "../../actors/ca/authorities_fact.ts";
 import { caMachine, maintenanceMs, retryMs } from "../../actors/ca/ca.ts";
 import { crlOf } from "../../actors/ca/crl_rows.ts";
 import { askAdmin } from "../../actors/admin/ask_admin.ts";
+import type { RegisterRows } from "../../actors/ca/register.ts";
 import { revoke } from "../../actors/ca/revoke.ts";
 import { makePorts } from "../../actors/runtime/real_ports.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
-import { start, testAuthority, type TestAuthorityOptions } from "../support/authority.ts";
+import { start, type TestAuthority, testAuthority, type TestAuthorityOptions } from "../support/authority.ts";
 import { testApprovers } from "../support/approvers.ts";
 import { ask } from "../support/https_client.ts";
 import { freePort } from "../support/program.ts";
@@ -26,10 +29,12 @@ const dayMs = 24 * 3_600_000;
 async function runningCa(
   options: TestAuthorityOptions & { aheadMs?: number } = {},
   taken: { port?: number; socket?: string } = {},
+  before: (world: TestAuthority) => void = () => {},
 ) {
   const port = taken.port ?? await freePort();
   const url = `https://127.0.0.1:${port}`;
   const world = await testAuthority({ url, ...options });
+  before(world);
   const clock = new SimulatedClock();
   const events: string[] = [];
   const socket = taken.socket ?? join(world.folder, "admin.sock");
@@ -238,6 +243,27 @@ test("bug: a CA that could not make its lists at its start served none of those 
   assert.is((await ask(`${ca.url}/healthz`)).status, 503, "it has none yet");
   await ca.maintain();
   assert.is((await ask(`${ca.url}/healthz`)).status, 200);
+  await ca.stop();
+});
+
+test("bug: approved CAs that could not be entered at the start were not in force, without a word, until the next start", async () => {
+  let isFull = true;
+  const ca = await runningCa({}, {}, (world) => {
+    const expires = new Date(+start + dayMs);
+    const enter = (rows: RegisterRows) => enterApprovedCas(rows, configuredCas(world.ca), expires);
+    Result.getOrThrow(world.ca.register.transaction((rows) => Result.succeed(enter(rows))));
+    const recordNow = () => {
+      if (isFull) throw new LogUnusable({ dir: "audit", problem: "unwritable", detail: "the disk is full" });
+    };
+    world.ca.register.recordTo({ record: () => {}, recordNow });
+  });
+  await ca.reaches("waiting", () => ca.actor.getSnapshot().matches("waiting"));
+  assert.match(await problemOf(ca) ?? "", /the disk is full/);
+  isFull = false;
+  ca.clock.increment(retryMs);
+  await ca.reaches("serving", ca.isServing);
+  const late = new Date(+start + 2 * dayMs);
+  assert.ok(Result.getOrThrow(ca.ca.register.read((rows) => arePermitted(rows, configuredCas(ca.ca), late))));
   await ca.stop();
 });
 

@@ -17,6 +17,7 @@ import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { answer } from "../../actors/ca/answer.ts";
+import { type ConfiguredCas, configuredCas } from "../../actors/ca/authorities_fact.ts";
 import { loadCaConfig } from "../../actors/ca/ca_config.ts";
 import type { CertificateAuthority } from "../../actors/ca/certificate_authority.ts";
 import { crlOf, derOf } from "../../actors/ca/crl_rows.ts";
@@ -26,7 +27,7 @@ import { openAuthority } from "../../actors/ca/open_authority.ts";
 import { operatorStatus } from "../../actors/ca/operator_views.ts";
 import { reenrol } from "../../actors/ca/reenrol.ts";
 import { renewLists, revoke } from "../../actors/ca/revoke.ts";
-import { rotate, type RotateRequest } from "../../actors/ca/rotate.ts";
+import { rotate, type RotateRequest, RotationRefused } from "../../actors/ca/rotate.ts";
 import { takeRootList } from "../../actors/ca/take_root_list.ts";
 import { createToken } from "../../actors/ca/token_rows.ts";
 import { generatePkcs11Key, openPkcs11Signer } from "../../actors/pkcs11/pkcs11_signer.ts";
@@ -320,6 +321,31 @@ test("bug: a certificate or a key that no CA starts with was published, and ther
   assert.is(await next("ca2", "ca2"), "published");
   chmodSync(file("ca2-key.pem"), 0o644);
   assert.match(await step(), /ca2-key\.pem: others can read it/, "before it issues");
+});
+
+test("bug: for the CAs that a configuration has, no approval could be requested once it had a next or a retired one", async () => {
+  await make();
+  await makeNext();
+  const asked: (ConfiguredCas | "revoked?")[] = [];
+  const recorded: Partial<RotateRequest> = {
+    permit: (cas) => {
+      asked.push(cas);
+      return Effect.fail(new RotationRefused({ detail: "it waits" }));
+    },
+    isRevoked: () => {
+      asked.push("revoked?");
+      return Effect.succeed(true);
+    },
+  };
+  const first = async () => {
+    assert.match(await step(recorded), /it waits/);
+    return asked.splice(0);
+  };
+  assert.is(await step({ next: { cert: file("ca2-cert.pem"), key: file("ca2-key.pem") } }), "published");
+  const configured = () => running((ca) => Promise.resolve(configuredCas(ca)));
+  assert.equal(await first(), [await configured()], "with a next one");
+  assert.is(await step(), "issuing");
+  assert.equal(await first(), [await configured()], "with a retired one");
 });
 
 test("bug: what was wrong with another file was said of the chain of the CA that issues", async () => {
