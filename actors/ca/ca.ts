@@ -25,7 +25,7 @@ import { adminRoutes } from "./admin_routes.ts";
 import { answer, renewAfterPart } from "./answer.ts";
 import { resumeApproved } from "./approval_ceremony.ts";
 import { enterStart } from "./check_approvals.ts";
-import type { CertificateAuthority } from "./certificate_authority.ts";
+import { type CertificateAuthority, signersAt } from "./certificate_authority.ts";
 import { certificateOf } from "./certificate_rows.ts";
 import { type HttpsPort, openHttpsPort } from "./https_port.ts";
 import { type CaWatch, failedStatus, watchRoutes } from "./ca_watch.ts";
@@ -75,12 +75,32 @@ const warnOfRootList = ({ ports, ca }: CaInput, at: Date) =>
     ports.report({ ...state.warning, event: "ca.root-list-ends", fields: { days: state.days } });
   });
 
-/** Each minute in which the key cannot sign is reported; requests are refused meanwhile. */
-const reportKey = ({ ports, ca }: CaInput) =>
+/** Each minute in which a key cannot sign is reported; what needs it is refused meanwhile. */
+const reportKeys = ({ ports, ca }: CaInput, at: Date) =>
   Effect.sync(() => {
-    const failure = ca.keyFailure();
-    if (failure === undefined) return;
-    ports.report({ level: "error", event: "ca.signer-unavailable", message: failure.message });
+    for (const { keyFailure } of signersAt(ca, at)) {
+      const failure = keyFailure();
+      if (failure === undefined) continue;
+      ports.report({ level: "error", event: "ca.signer-unavailable", message: failure.message });
+    }
+  });
+
+/** Renews the lists that are due, those of each CA for themselves. Failures are tried again each minute; meanwhile the lists in force are served. */
+const keepLists = Effect.fnUntraced(function* (ca: CertificateAuthority, at: Date) {
+  let isOwnRenewed = false;
+  const failures: string[] = [];
+  for (const signer of signersAt(ca, at)) {
+    const renewed = yield* Effect.result(renewLists(ca, at, [signer]));
+    if (Result.isFailure(renewed)) {
+      failures.push(`${signer.issuer.certificate.subject.text}: ${renewed.failure.message}`);
+    } else if (signer === ca) isOwnRenewed = renewed.success === "renewed";
+  }
+  return { isOwnRenewed, failures };
+});
+
+const reportFailures = ({ ports }: CaInput, failures: readonly string[]) =>
+  Effect.sync(() => {
+    for (const message of failures) ports.report({ level: "error", event: "ca.failed", message });
   });
 
 const prepare = fromEffect("prepare", (input: CaInput) =>
@@ -92,12 +112,10 @@ const prepare = fromEffect("prepare", (input: CaInput) =>
     yield* Effect.fromResult(enterStart(ca));
     // The first request would pay for it: 80 ms of the event loop.
     yield* Effect.promise(() => loadLibrary());
-    const renewed = yield* Effect.result(Effect.andThen(resumeApproved(ca, at), renewLists(ca, at)));
+    const resumed = yield* Effect.result(resumeApproved(ca, at));
+    const { failures } = yield* keepLists(ca, at);
     const identity = yield* issueOwn(ca, name, at);
-    // They are tried again each minute; meanwhile the lists in force are served.
-    if (Result.isFailure(renewed)) {
-      ports.report({ level: "error", event: "ca.failed", message: renewed.failure.message });
-    }
+    yield* reportFailures(input, [...(Result.isFailure(resumed) ? [resumed.failure.message] : []), ...failures]);
     yield* warnOfRootList(input, at);
     return identity;
   }));
@@ -141,8 +159,8 @@ const maintain = fromEffect(
   ({ identity, ...input }: CaInput & { readonly identity: ServerIdentity }) =>
     Effect.gen(function* () {
       const { ports, ca, name } = input;
-      yield* reportKey(input);
       const at = new Date(ports.now());
+      yield* reportKeys(input, at);
       ca.register.tryAgain();
       yield* resumeApproved(ca, at);
       const { notBefore, notAfter, fingerprint } = identity;
@@ -150,8 +168,10 @@ const maintain = fromEffect(
       // It is not valid yet where the clock was ahead.
       const due = +at < +notBefore || +at >= +notBefore + (+notAfter - +notBefore) * renewAfterPart ||
         row?.revoked !== null;
+      const { isOwnRenewed, failures } = yield* keepLists(ca, at);
+      yield* reportFailures(input, failures);
       // Once a day.
-      if ((yield* renewLists(ca, at)) === "renewed") yield* warnOfRootList(input, at);
+      if (isOwnRenewed) yield* warnOfRootList(input, at);
       return due ? yield* issueOwn(ca, name, at) : undefined;
     }),
 );

@@ -52,6 +52,8 @@ export interface ListSigner {
   readonly issuer: Issuer;
   /** SHA-256 of the issuer's SPKI, hexadecimal: the register's name for it. */
   readonly issuerId: string;
+  /** Why its key cannot sign now; undefined while it can, as far as is known. */
+  readonly keyFailure: () => Error | undefined;
 }
 
 type InTurn = <A, E>(operation: Effect.Effect<A, E>) => Effect.Effect<A, E | CaRefused>;
@@ -75,8 +77,6 @@ export interface CertificateAuthority extends AuthorityTerms, ListSigner {
   /** For enrolments with an identity in hardware. */
   readonly nonces: Nonces;
   readonly published: PublishedLists;
-  /** Why the CA's key cannot sign now; undefined while it can, as far as is known. */
-  readonly keyFailure: () => Error | undefined;
   /** One operation at a time, for the CA itself and its operator: they wait for one operation of a client at most. */
   readonly inTurn: InTurn;
   /** The same for a client: it waits in line. Refuses when too many wait, in all or of its address. */
@@ -91,6 +91,11 @@ export interface RetiredCa extends ListSigner {
 /** The CAs whose lists are made here: the one that issues, and the retired ones. */
 export function signersOf(ca: CertificateAuthority): readonly ListSigner[] {
   return [ca, ...ca.retired];
+}
+
+/** Those of them that make lists at a time. A retired CA has no list any more when it has ended; the one that issues keeps its own. */
+export function signersAt(ca: CertificateAuthority, at: Date): readonly ListSigner[] {
+  return [ca, ...ca.retired.filter(({ issuer }) => issuer.certificate.period.notAfter >= at)];
 }
 
 /** The parts of a CA. */
@@ -145,7 +150,6 @@ export function makeAuthority(parts: AuthorityParts): Result.Result<CertificateA
       failures: { enrolments: new FailureLimit(), renewals: new FailureLimit() },
       nonces: new Nonces(),
       published: new PublishedLists(register),
-      keyFailure: () => signer.failure?.(),
       ...makeTurns(),
     };
   });
@@ -177,6 +181,7 @@ export function readCa(chain: readonly Uint8Array[], signer: Signer): Result.Res
     return {
       issuer,
       issuerId: keyHash(own.publicKey.spki),
+      keyFailure: () => signer.failure?.(),
       anchor: certificates.at(-1)!,
       intermediates: certificates.length === 1 ? [] : certificates.slice(0, -1),
     };

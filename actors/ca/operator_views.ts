@@ -28,7 +28,7 @@ type View<A> = Effect.Effect<A, CaRefused | RegisterFailure>;
 export interface ShownCa {
   readonly domain: string;
   readonly url: string;
-  /** Why it cannot issue now. */
+  /** Why it cannot issue, or revoke, now. */
   readonly problem: string | null;
   readonly issuer_ends: string;
   readonly issuers: readonly ShownIssuer[];

@@ -7,7 +7,7 @@ import { Effect, Result } from "effect";
 import type { RevocationReason } from "../../pki/issue/mod.ts";
 import { plainSerial } from "../certutil/revocation_record.ts";
 import { CaRefused } from "./ca_refused.ts";
-import { type CertificateAuthority, type ListSigner, signersOf } from "./certificate_authority.ts";
+import { type CertificateAuthority, type ListSigner, signersAt, signersOf } from "./certificate_authority.ts";
 import {
   certificatesBefore,
   certificatesWithSerial,
@@ -368,27 +368,23 @@ function revokePage(
   });
 }
 
-/** Makes the lists again where a third of their time has passed, or there are none. Says whether it did. */
+/** Makes the lists of CAs again where a third of their time has passed, or there are none. Says whether it did. */
 export function renewLists(
   ca: CertificateAuthority,
   at: Date,
+  signers: readonly ListSigner[] = signersAt(ca, at),
 ): Effect.Effect<"renewed" | "in-force", CaRefused | RegisterFailure> {
   return ca.inTurn(Effect.gen(function* () {
     let outcome: "renewed" | "in-force" = "in-force";
-    for (const signer of signersOf(ca)) {
+    for (const signer of signers) {
       const complete = yield* Effect.fromResult(ca.register.read((rows) => crlOf(rows, signer.issuerId, "complete")));
-      if (!listsDue(complete, at) || hasEnded(ca, signer, at)) continue;
+      if (!listsDue(complete, at)) continue;
       yield* renewListsOf(ca, signer, at);
       outcome = "renewed";
     }
     yield* removePieces(ca.register);
     return outcome;
   }));
-}
-
-/** A retired CA has no list any more when it has ended. The one that issues keeps its own. */
-function hasEnded(ca: CertificateAuthority, { issuer, issuerId }: ListSigner, at: Date): boolean {
-  return issuerId !== ca.issuerId && issuer.certificate.period.notAfter < at;
 }
 
 function renewListsOf(ca: CertificateAuthority, signer: ListSigner, at: Date): Effect.Effect<void, Failure> {

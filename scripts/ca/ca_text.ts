@@ -15,7 +15,7 @@ export function caText(shown: ShownCa, options: StatusTextOptions): string {
   const { now } = options;
   const { domain, url, problem, certificates, crl, issuers, locked } = shown;
   const lines = [
-    `CA of ${domain} at ${url}: ${problem === null ? "issuing" : `cannot issue: ${problem}`}`,
+    `CA of ${domain} at ${url}: ${problem === null ? "issuing" : `cannot issue or revoke: ${problem}`}`,
     `certificates in force: ${certificates}`,
     crl === null
       ? "revocation list: none"

@@ -17,6 +17,7 @@ import type { RegisterRows } from "../../actors/ca/register.ts";
 import { revoke } from "../../actors/ca/revoke.ts";
 import { makePorts } from "../../actors/runtime/real_ports.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
+import { fileSigner, type Signer } from "../../pki/issue/mod.ts";
 import { start, type TestAuthority, testAuthority, type TestAuthorityOptions } from "../support/authority.ts";
 import { testApprovers } from "../support/approvers.ts";
 import { ask } from "../support/https_client.ts";
@@ -160,6 +161,39 @@ test("a key that cannot sign is reported each minute, and /healthz is 503 until 
   await ca.maintain();
   assert.is(ca.events.length, 4);
   assert.is((await ask(`${ca.url}/healthz`)).status, 200);
+  await ca.stop();
+});
+
+/** A retired CA whose token is away from a moment on. */
+async function retiredCa() {
+  const { intermediate, root, close } = await testAuthority();
+  close();
+  let failure: Error | undefined;
+  const key = fileSigner(intermediate.keyPem);
+  const sign: Signer["sign"] = (bytes) => failure === undefined ? key.sign(bytes) : Promise.reject(failure);
+  const signer = { ...key, sign, failure: () => failure };
+  return {
+    part: { signer, chain: [intermediate.der, root.der] },
+    takeAway: () => void (failure = new Error("token removed")),
+  };
+}
+
+test("bug: a retired CA whose token was gone ended the renewal of the CA's own certificate, and only its log said so", async () => {
+  const retired = await retiredCa();
+  const ca = await runningCa({ retired: [retired.part] });
+  await ca.reaches("serving", ca.isServing);
+  const listed = (issuer: string) =>
+    Result.getOrThrow(ca.ca.register.read((rows) => crlOf(rows, issuer, "complete")))!.number;
+  const numbers = () => [ca.ca, ...ca.ca.retired].map(({ issuerId }) => BigInt(listed(issuerId)));
+  const [[own, former], serial] = [numbers(), await servedSerial(ca.port)];
+  retired.takeAway();
+  await ca.maintain(20 * dayMs);
+  assert.is.not(await servedSerial(ca.port), serial);
+  assert.ok(numbers()[0]! > own!, "its own list goes on");
+  assert.is(numbers()[1], former);
+  const health = await ask(`${ca.url}/healthz`);
+  assert.equal([health.status, String(health.body)], [503, "signer-unavailable: CN=CA, retired\n"]);
+  assert.match(await problemOf(ca) ?? "", /CN=CA, retired/);
   await ca.stop();
 });
 

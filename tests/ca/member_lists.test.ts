@@ -22,6 +22,7 @@ test("bug: the lists of a retired CA were not announced: what was revoked below 
   const retired = {
     issuer: issuerWith(made.certPem, fileSigner(made.keyPem)),
     issuerId: keyHash(certificate.publicKey.spki),
+    keyFailure: () => undefined,
     intermediates: [certificate],
   };
   const ca = { ...world.ca, retired: [retired] };

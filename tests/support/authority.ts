@@ -10,6 +10,7 @@ import { Effect, Result } from "effect";
 import type { CaAlarm } from "../../actors/ca/alarm.ts";
 import { CaRefused } from "../../actors/ca/ca_refused.ts";
 import {
+  type AuthorityParts,
   type AuthorityTerms,
   type CertificateAuthority,
   makeAuthority,
@@ -38,7 +39,7 @@ export interface TestAuthority {
 }
 
 /** What of a CA differs from the usual. */
-export interface TestAuthorityOptions extends Partial<AuthorityTerms> {
+export interface TestAuthorityOptions extends Partial<AuthorityTerms>, Pick<AuthorityParts, "retired"> {
   readonly signer?: (real: Signer) => Signer;
   /** When the intermediate ends. */
   readonly notAfter?: Date;
