@@ -39,23 +39,36 @@ export function revokeByOperator(
     );
     if (act === undefined) return { waits: yield* requestRevocations(ca, { targets, reason }, at) };
     const done: Revoked[] = [];
+    const [whole, refusals]: [RevocationTarget[], CaRefused[]] = [[], []];
     for (const target of targets) {
       const revoked = yield* Effect.result(revoke(ca, target, reason, at));
-      if (Result.isFailure(revoked)) {
+      const refusal = Result.isSuccess(revoked) ? revoked.success.refusal : revoked.failure;
+      if (Result.isSuccess(revoked)) done.push(revoked.success);
+      if (refusal === undefined) whole.push(target);
+      // Of the other targets, all that can be revoked is.
+      else if (isOfKey(refusal)) refusals.push(refusal);
+      else {
         undo(ca, act, done.length);
-        return yield* Effect.fail(afterSome(revoked.failure, targets.slice(0, done.length)));
+        return yield* Effect.fail(afterSome(refusal, whole));
       }
-      done.push(revoked.success);
     }
-    return { done };
+    const [refusal] = refusals;
+    if (refusal === undefined) return { done };
+    undo(ca, act, done.length);
+    const more = refusals.length - 1;
+    const detail = more === 0 ? refusal.detail : `${refusal.detail}; ${more} more names were not or not wholly revoked`;
+    return yield* Effect.fail(afterSome(new CaRefused({ code: refusal.code, detail }), whole));
   });
 }
 
-/** A failure that names what was revoked before it. */
+const isOfKey = (failure: Failure): failure is CaRefused =>
+  failure._tag === "CaRefused" && failure.code === "signer-unavailable";
+
+/** A failure that names the targets that were revoked all the same. */
 function afterSome(failure: Failure, targets: readonly RevocationTarget[]): Failure {
   if (targets.length === 0) return failure;
   const names = targets.map((target) => "name" in target ? target.name : target.serial).join(", ");
-  const detail = `${failure.detail}; revoked before: ${names}`;
+  const detail = `${failure.detail}; names revoked: ${names}`;
   return failure._tag === "CaRefused"
     ? new CaRefused({ code: failure.code, detail })
     : new RegisterFailure({ problem: failure.problem, file: failure.file, detail });

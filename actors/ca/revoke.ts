@@ -1,5 +1,5 @@
 /**
- * Revoking, and renewing the lists.
+ * What is revoked, and renewing the lists.
  *
  * @module
  */
@@ -17,20 +17,12 @@ import {
   pageRows,
   roleOf,
 } from "./certificate_rows.ts";
-import {
-  crlOf,
-  enterLists,
-  enterRevocations,
-  lastNumber,
-  lastPosition,
-  listedAfterEndMs,
-  type MadeCrl,
-  type RevocationRow,
-} from "./crl_rows.ts";
+import { crlOf, enterLists, lastNumber, listedAfterEndMs } from "./crl_rows.ts";
 import { listsDue, makeLists, nextTurn, removePieces } from "./make_lists.ts";
 import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
-import { identitiesWithTokens, voidTokens } from "./token_rows.ts";
+import { type PageWork, refusalOf, type Revocable, revokePage, type Unsigned } from "./revoke_page.ts";
+import { identitiesWithTokens } from "./token_rows.ts";
 import { enrolledBy, isHardwareIdentity, linkedIdentities } from "./hardware_rows.ts";
 import { enterRevokedName, type Gap, gapLifetimeMs, gapOf } from "./restored_rows.ts";
 
@@ -47,11 +39,13 @@ export interface Revoked {
   readonly number: string;
   /** Where the register is a backup's: when certificates were issued that it does not know. They are revoked when they renew. */
   readonly gap: Gap | undefined;
+  /** Where the key of a CA could not sign: what was revoked, and what was not. */
+  readonly refusal: CaRefused | undefined;
 }
 
 /**
  * Revokes certificates. Revocations and the lists that carry them enter the register in one transaction, for some hundred certificates
- * at once, the newest first.
+ * of one CA at once, the newest first. Refused where the keys of all their CAs could not sign.
  *
  * With a name, certificates that have ended but could be renewed late are revoked too, and its unused tokens are void: the name gets
  * no certificate until an operator makes a new token.
@@ -63,24 +57,28 @@ export function revoke(
   at: Date,
 ): Effect.Effect<Revoked, CaRefused | RegisterFailure> {
   return ca.inTurn(Effect.gen(function* () {
+    const unsigned: Unsigned = new Map();
     const pages = "name" in target
-      ? revokeName(ca, { name: target.name, reason }, at)
-      : revokeSerial(ca, { serial: target.serial, reason }, at);
+      ? revokeName(ca, { name: target.name, reason, unsigned }, at)
+      : revokeSerial(ca, { serial: target.serial, reason, unsigned }, at);
     const certificates = yield* pages;
+    const refusal = refusalOf(ca, unsigned, certificates);
+    if (refusal !== undefined && certificates.length === 0) return yield* refusal;
     const listers = new Set(signersOf(ca).map(({ issuerId }) => issuerId));
     const unlisted = certificates.filter(({ issuer }) => !listers.has(issuer));
     return yield* Effect.fromResult(ca.register.read((rows) => {
       const number = String(lastNumber(rows, ca.issuerId));
-      return { certificates, unlisted, number, gap: gapOf(rows, at) };
+      return { certificates, unlisted, number, gap: gapOf(rows, at), refusal };
     }));
   }));
 }
 
 type Failure = CaRefused | RegisterFailure;
+type Terms = Pick<PageWork, "reason" | "unsigned">;
 
 function revokeName(
   ca: CertificateAuthority,
-  { name, reason }: { readonly name: string; readonly reason: RevocationReason },
+  { name, ...terms }: Terms & { readonly name: string },
   at: Date,
 ): Effect.Effect<readonly ListedRow[], Failure> {
   return Effect.gen(function* () {
@@ -100,11 +98,10 @@ function revokeName(
         if (page.length === 0 && !isFirst) break;
         before = page.at(-1)?.rowid ?? 0;
         const fresh = page.filter((row) => row.revoked === null && row.not_after >= since);
-        yield* revokePage(ca, { fresh, reason, voids: [identity] }, at);
-        revoked.push(...fresh);
+        revoked.push(...yield* revokePage(ca, { fresh, ...terms, voids: [identity] }, at));
         // Of one in hardware, also what it got for a name that a later token took over.
         for (const row of isHardwareIdentity(identity) ? page : []) {
-          revoked.push(...yield* revokeEnrolled(ca, { row, reason }, at));
+          revoked.push(...yield* revokeEnrolled(ca, { row, ...terms }, at));
         }
       }
     }
@@ -121,7 +118,7 @@ function enterRevokedNames(rows: RegisterRows, identities: readonly string[], at
 /** Revokes the certificates for TLS that an identity's certificate got and that are in force. */
 function revokeEnrolled(
   ca: CertificateAuthority,
-  { row, reason }: { readonly row: ListedRow; readonly reason: RevocationReason },
+  { row, ...terms }: Terms & { readonly row: ListedRow },
   at: Date,
 ): Effect.Effect<readonly ListedRow[], Failure> {
   return Effect.gen(function* () {
@@ -129,8 +126,9 @@ function revokeEnrolled(
     for (;;) {
       const fresh = yield* Effect.fromResult(ca.register.read((rows) => enrolledBy(rows, row, at)));
       if (fresh.length === 0) return revoked;
-      yield* revokePage(ca, { fresh, reason, voids: [] }, at);
-      revoked.push(...fresh);
+      const done = yield* revokePage(ca, { fresh, ...terms, voids: [] }, at);
+      if (done.length === 0) return revoked;
+      revoked.push(...done);
     }
   });
 }
@@ -172,24 +170,23 @@ const unknown = (detail: string) => Result.fail(new CaRefused({ code: "name-unkn
 
 function revokeSerial(
   ca: CertificateAuthority,
-  { serial, reason }: { readonly serial: string; readonly reason: RevocationReason },
+  { serial, ...terms }: Terms & { readonly serial: string },
   at: Date,
 ): Effect.Effect<readonly ListedRow[], Failure> {
   return Effect.gen(function* () {
     const found = yield* Effect.fromResult(ca.register.read((rows) => certificatesWithSerial(rows, serial)));
-    if (found.length === 0) return yield* revokeUnknown(ca, { serial, reason }, at);
+    if (found.length === 0) return yield* revokeUnknown(ca, { serial, ...terms }, at);
     const revoked: ListedRow[] = [];
     for (const { fingerprint } of found) {
       for (let from = fingerprint;;) {
         const page = yield* Effect.fromResult(ca.register.read((rows) => lineOf(rows, from)));
         const fresh = page.filter((row) => row.revoked === null);
-        yield* revokePage(ca, { fresh, reason, voids: [] }, at);
-        revoked.push(...fresh);
+        revoked.push(...yield* revokePage(ca, { fresh, ...terms, voids: [] }, at));
         if (page.length < pageRows) break;
         from = page.at(-1)!.fingerprint;
       }
     }
-    for (const row of found) revoked.push(...yield* revokeEnrolled(ca, { row, reason }, at));
+    for (const row of found) revoked.push(...yield* revokeEnrolled(ca, { row, ...terms }, at));
     return revoked;
   });
 }
@@ -200,7 +197,7 @@ const serialPattern = /^(?:[0-7][0-9a-f]{39}|[0-9a-f]{1,39})$/;
 /** A serial of the gap: it is listed, although its certificate is not known. */
 function revokeUnknown(
   ca: CertificateAuthority,
-  { serial, reason }: { readonly serial: string; readonly reason: RevocationReason },
+  { serial, ...terms }: Terms & { readonly serial: string },
   at: Date,
 ): Effect.Effect<readonly [], Failure> {
   return Effect.gen(function* () {
@@ -211,7 +208,7 @@ function revokeUnknown(
     const fresh = signersOf(ca).map(({ issuerId: issuer }) => ({
       ...{ issuer, serial: plainSerial(serial), not_after: gap.to + gapLifetimeMs },
     }));
-    yield* revokePage(ca, { fresh, reason, voids: [] }, at);
+    yield* revokePage(ca, { fresh, ...terms, voids: [] }, at);
     return [];
   });
 }
@@ -222,8 +219,14 @@ export function revokeRows(
   fresh: readonly Revocable[],
   at: Date,
 ): Effect.Effect<void, CaRefused | RegisterFailure> {
-  return revokePage(ca, { fresh, reason: "unspecified", voids: [] }, at);
+  const unsigned: Unsigned = new Map();
+  return Effect.flatMap(
+    revokePage(ca, { fresh, reason: "unspecified", voids: [], unsigned }, at),
+    (revoked) => failIf(refusalOf(ca, unsigned, revoked)),
+  );
 }
+
+const failIf = (refusal: CaRefused | undefined) => refusal === undefined ? Effect.void : Effect.fail(refusal);
 
 /** What was approved to be revoked. */
 export interface ApprovedRevocations {
@@ -231,7 +234,7 @@ export interface ApprovedRevocations {
   /** Identities that are revoked as a whole: what they got since is revoked too, and their unused tokens are void. */
   readonly identities: readonly string[];
   readonly reason: RevocationReason;
-  /** Goes with the last transaction. */
+  /** Goes with the last transaction, where all was revoked. */
   readonly finish: (rows: RegisterRows) => void;
 }
 
@@ -269,20 +272,25 @@ export function revokeListed(
         yield* nextTurn;
       }
     }
+    const unsigned: Unsigned = new Map();
     const enrolled = new Set<string>();
     for (const row of [...seen.values()].filter(({ identity }) => isHardwareIdentity(identity))) {
-      for (const { fingerprint } of yield* revokeEnrolled(ca, { row, reason }, at)) enrolled.add(fingerprint);
+      for (const { fingerprint } of yield* revokeEnrolled(ca, { row, reason, unsigned }, at)) enrolled.add(fingerprint);
     }
     const fresh = [...seen.values()].filter((row) => row.revoked === null && !enrolled.has(row.fingerprint));
+    const revoked: Revocable[] = [];
     let from = 0;
     for (; fresh.length - from > pageRows; from += pageRows) {
-      yield* revokePage(ca, { fresh: fresh.slice(from, from + pageRows), reason, voids: [] }, at);
+      const page = fresh.slice(from, from + pageRows);
+      revoked.push(...yield* revokePage(ca, { fresh: page, reason, voids: [], unsigned }, at));
     }
     const last = (rows: RegisterRows) => {
       enterRevokedNames(rows, identities, at);
       finish(rows);
     };
-    yield* revokePage(ca, { fresh: fresh.slice(from), reason, voids: identities, finish: last }, at);
+    const page = { fresh: fresh.slice(from), reason, voids: identities, unsigned, finish: last };
+    revoked.push(...yield* revokePage(ca, page, at));
+    yield* failIf(refusalOf(ca, unsigned, revoked));
   });
 }
 
@@ -322,50 +330,6 @@ export function revocableOf(
       return { rows: found, identities };
     })
   );
-}
-
-type Revocable = Pick<ListedRow, "issuer" | "serial" | "not_after">;
-
-interface PageWork {
-  readonly fresh: readonly Revocable[];
-  readonly reason: RevocationReason;
-  /** Identities whose unused tokens become void. */
-  readonly voids: readonly string[];
-  /** Goes with the transaction. */
-  readonly finish?: (rows: RegisterRows) => void;
-}
-
-function revokePage(
-  ca: CertificateAuthority,
-  { fresh, reason, voids, finish }: PageWork,
-  at: Date,
-): Effect.Effect<void, Failure> {
-  return Effect.gen(function* () {
-    const position = yield* Effect.fromResult(ca.register.read(lastPosition));
-    const added = fresh.map(({ issuer, serial, not_after }, index): RevocationRow => ({
-      position: position + 1 + index,
-      issuer,
-      serial,
-      revoked: +at,
-      reason,
-      not_after,
-    }));
-    const lists: MadeCrl[] = [];
-    for (const signer of signersOf(ca)) {
-      const own = added.filter(({ issuer }) => issuer === signer.issuerId);
-      if (own.length > 0) lists.push(...yield* makeLists(ca, { signer, added: own, at }));
-    }
-    yield* Effect.fromResult(ca.register.transaction<void, never>((rows) => {
-      enterRevocations(rows, added);
-      enterLists(rows, lists);
-      for (const identity of voids) voidTokens(rows, ca.domain, identity);
-      finish?.(rows);
-      return Result.void;
-    }));
-    // Not after the last page alone: the lists of many pages would fill the disk.
-    yield* removePieces(ca.register);
-    yield* nextTurn;
-  });
 }
 
 /** Makes the lists of CAs again where a third of their time has passed, or there are none. Says whether it did. */

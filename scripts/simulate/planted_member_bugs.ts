@@ -98,9 +98,9 @@ export const plantedMemberBugs: readonly PlantedBug[] = [
   ),
   bug(
     "a revocation enters no list",
-    "actors/ca/revoke.ts",
-    "      enterRevocations(rows, added);\n      enterLists(rows, lists);",
-    "      enterRevocations(rows, added);",
+    "actors/ca/revoke_page.ts",
+    "        enterRevocations(rows, added);\n        enterLists(rows, lists);",
+    "        enterRevocations(rows, added);",
   ),
   bug(
     "a list is believed without its signature",

@@ -24,6 +24,7 @@ import { crlOf, derOf } from "../../actors/ca/crl_rows.ts";
 import { enrol } from "../../actors/ca/enrol.ts";
 import { initCa } from "../../actors/ca/init_ca.ts";
 import { openAuthority } from "../../actors/ca/open_authority.ts";
+import { revokeByOperator } from "../../actors/ca/operator_acts.ts";
 import { operatorStatus } from "../../actors/ca/operator_views.ts";
 import { reenrol } from "../../actors/ca/reenrol.ts";
 import { renewLists, revoke } from "../../actors/ca/revoke.ts";
@@ -321,6 +322,47 @@ test("bug: a certificate or a key that no CA starts with was published, and ther
   assert.is(await next("ca2", "ca2"), "published");
   chmodSync(file("ca2-key.pem"), 0o644);
   assert.match(await step(), /ca2-key\.pem: others can read it/, "before it issues");
+});
+
+test("bug: a name with certificates of a retired CA whose token was gone kept those of the CA that issues, too", async () => {
+  await make();
+  await makeNext();
+  const tokens = async (ca: CertificateAuthority) =>
+    (await Effect.runPromise(createToken(ca, { role: "worker", name: "w-1", replaces: "yes" }, at))).text;
+  const old = await running((ca) => node(ca, "w-1"));
+  assert.is(await step({ next: { cert: file("ca2-cert.pem"), key: file("ca2-key.pem") } }), "published");
+  assert.is(await step(), "issuing");
+  await running(async (ca) => {
+    const [own, unused] = [await node(ca, "w-1"), await tokens(ca)];
+    let isAway = true;
+    const { issuer, ...rest } = ca.retired[0]!;
+    const { certificate, key } = issuer;
+    const sign = (bytes: Uint8Array) => isAway ? Promise.reject(new Error("token removed")) : key.sign(bytes);
+    const rotated = { ...ca, retired: [{ ...rest, issuer: { ...issuer, key: { ...key, sign } } }] };
+    const act = () =>
+      Effect.runPromise(Effect.result(revokeByOperator(rotated, [{ name: "w-1" }], "keyCompromise", at)));
+    const failed = await act();
+    assert.ok(Result.isFailure(failed) && failed.failure._tag === "CaRefused");
+    assert.is(failed.failure.code, "signer-unavailable");
+    const { serial } = old.read;
+    const subject = certificate.subject.text;
+    assert.is(
+      failed.failure.detail,
+      `the lists of ${subject} cannot be signed: token removed. Not revoked: ${serial}; revoked: ${own.read.serial}`,
+    );
+    const listed = (issuer: string) => {
+      const der = ca.register.read((rows) => derOf(rows, crlOf(rows, issuer, "complete")!));
+      return Result.getOrThrow(revokedEntries(Result.getOrThrow(parseCrl(Result.getOrThrow(der))))).map((each) =>
+        each.serial
+      );
+    };
+    assert.equal([listed(ca.issuerId), listed(ca.retired[0]!.issuerId)], [[own.read.serial], []]);
+    const csr = (await testCsr()).der;
+    assert.is(await codeOf(enrol(ca, { token: unused, csr, address }, at)), "token-unknown");
+    isAway = false;
+    assert.ok(Result.isSuccess(await act()), "what is left is revoked when the token is back");
+    assert.equal(listed(ca.retired[0]!.issuerId), [serial]);
+  });
 });
 
 test("bug: for the CAs that a configuration has, no approval could be requested once it had a next or a retired one", async () => {
