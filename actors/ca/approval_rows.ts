@@ -241,5 +241,15 @@ export function lapseAll(rows: RegisterRows, reason: string, at: Date): void {
   }
 }
 
+/** Ends what waits and was made under another CA than this one. */
+export function lapseOfOthers(rows: RegisterRows, ca: string, at: Date): void {
+  const sql = "SELECT id, line FROM approval_requests WHERE state = 'open'";
+  for (const { id, line } of rows.all<{ readonly id: string; readonly line: string }>(sql)) {
+    const request = readRequest(line);
+    if (Result.isSuccess(request) && request.success.ca === ca) continue;
+    endApproval(rows, { id, state: "lapsed", reason: "made under another CA" }, at);
+  }
+}
+
 const refuse = (code: "approvers-refused" | "too-many-requests", detail: string) =>
   Result.fail(new CaRefused({ code, detail }));

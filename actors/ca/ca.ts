@@ -109,7 +109,7 @@ const prepare = fromEffect("prepare", (input: CaInput) =>
     const at = new Date(ports.now());
     ca.register.prepareThreads();
     // Before its request expires: else an approved step is not permitted at the next start.
-    yield* Effect.fromResult(enterStart(ca));
+    yield* Effect.fromResult(enterStart(ca, at));
     // The first request would pay for it: 80 ms of the event loop.
     yield* Effect.promise(() => loadLibrary());
     const resumed = yield* Effect.result(resumeApproved(ca, at));

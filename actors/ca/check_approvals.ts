@@ -5,7 +5,7 @@
  */
 import { existsSync, readFileSync } from "node:fs";
 import { Result } from "effect";
-import { factOf, needsApprovals, policyFact } from "./approval_rows.ts";
+import { factOf, lapseOfOthers, needsApprovals, policyFact } from "./approval_rows.ts";
 import { arePermitted, configuredCas, takeApprovedCas } from "./authorities_fact.ts";
 import { type CaConfig, CaConfigError } from "./ca_config.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
@@ -45,9 +45,14 @@ export function checkApprovals(
   });
 }
 
-/** The CAs of a configuration that was checked are those in force. Called when the audit log is open: a step of a rotation is recorded. */
-export function enterStart(ca: CertificateAuthority): Result.Result<void, RegisterFailure> {
-  return ca.register.transaction<void, never>((rows) => Result.succeed(takeApprovedCas(rows, configuredCas(ca))));
+/** The CAs of a configuration that was checked are those in force; requests made under another CA end. Called when the audit log is open: a step of a rotation is recorded. */
+export function enterStart(ca: CertificateAuthority, at: Date): Result.Result<void, RegisterFailure> {
+  return ca.register.transaction<void, never>((rows) => {
+    takeApprovedCas(rows, configuredCas(ca));
+    // They could not be approved: nodes make the next ones when they ask again.
+    lapseOfOthers(rows, ca.issuerId, at);
+    return Result.void;
+  });
 }
 
 function readPolicy(file: string): Result.Result<string, CaConfigError> {

@@ -15,6 +15,7 @@ import type { AuditEvent } from "../../actors/audit/audit_record.ts";
 import { approvalRowOf, endedApprovalsMax, openApprovalsMax, policyOf } from "../../actors/ca/approval_rows.ts";
 import { arePermitted, configuredCas } from "../../actors/ca/authorities_fact.ts";
 import type { CertificateAuthority } from "../../actors/ca/certificate_authority.ts";
+import { enterStart } from "../../actors/ca/check_approvals.ts";
 import { enrol } from "../../actors/ca/enrol.ts";
 import { enrolIdentity } from "../../actors/ca/identity_enrol.ts";
 import {
@@ -269,6 +270,28 @@ test("approved, and killed: a CA that starts executes it, unless it expired or t
     assert.is(stateOf(again, id), expected);
     world.close();
   }
+});
+
+test("bug: after a switch-over, requests of the former CA waited on for a day, and could not be approved", async () => {
+  const world = await approved();
+  const [token, { der: csr }] = [await world.token("w-1"), await testCsr()];
+  const ask = (ca: CertificateAuthority) => codeOf(enrol(ca, { token, csr, address }, start));
+  assert.is(await ask(world.ca), "request-pending");
+  const former = waiting(world.ca)[0]!.id;
+  Result.getOrThrow(enterStart(world.ca, start));
+  assert.is(stateOf(world.ca, former), "open", "a start with the same CA changes nothing");
+  const rotated = { ...world.ca, issuerId: "ab".repeat(32) };
+  Result.getOrThrow(enterStart(rotated, start));
+  assert.is(stateOf(rotated, former), "lapsed");
+  assert.is(await ask(rotated), "request-pending");
+  const [next, ...more] = waiting(rotated);
+  assert.equal(more, []);
+  for (const person of ["alice", "bob"] as const) {
+    const approval = await world.sign(next!.id, person);
+    await Effect.runPromise(takeApproval(rotated, { id: next!.id, approval }, start));
+  }
+  assert.is(await ask(rotated), "done");
+  world.close();
 });
 
 test("a CA that starts executes no request with an approval that does not hold", async () => {

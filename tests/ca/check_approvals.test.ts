@@ -52,7 +52,7 @@ test("where rotate-ca waits for approvals, the configuration has the CAs in forc
       next: next.length === 0 ? [] : [world.ca.issuer.certificate, world.ca.anchor],
     };
     const permitted = Result.isSuccess(checkApprovals(changed, { approversJson }, { configFile: "ca.toml", at }));
-    if (permitted) Result.getOrThrow(enterStart(changed));
+    if (permitted) Result.getOrThrow(enterStart(changed, at));
     return permitted;
   };
   assert.ok(runsWith({}));
@@ -77,7 +77,7 @@ test("where rotate-ca waits for approvals, the configuration has the CAs in forc
     Result.isSuccess(checkApprovals(taken, { approversJson }, { configFile: "ca.toml", at: start })),
     "before the log is open",
   );
-  assert.ok(Result.isFailure(enterStart(taken)), "and entered once it is");
+  assert.ok(Result.isFailure(enterStart(taken, start)), "and entered once it is");
   isOpen = true;
   assert.equal(await Effect.runPromise(permitRotation(world.ca, next, start)), { done: "permitted" });
   assert.ok(runsWith({}), "the step may still be ahead");
