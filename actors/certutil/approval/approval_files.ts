@@ -11,6 +11,7 @@
  *
  * @module
  */
+import { lstatSync, realpathSync } from "node:fs";
 import { Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import { type ApprovalPolicy, type OperationName, parseApprovalPolicy } from "../../../pki/approval/approval_policy.ts";
@@ -22,14 +23,26 @@ import { CertutilError } from "../certutil_error.ts";
 import { readCertificateFile, readInput, readTextIfThere } from "../input_file.ts";
 import { printable } from "../revocation_record.ts";
 
+const [policyEnding, recordEnding] = [".approvers.json", ".approved.tsv"];
+
 /** Where the policy of a CA is. Where the file exists, the operations that it lists wait for approvals. */
 export function approvalPolicyOf(caCert: string): string {
-  return `${caCert}.approvers.json`;
+  return `${ownFile(caCert)}${policyEnding}`;
 }
 
 /** Where the record of what was executed with approvals is. */
 export function approvalRecordOf(caCert: string): string {
-  return `${caCert}.approved.tsv`;
+  return `${ownFile(caCert)}${recordEnding}`;
+}
+
+/** The file itself, where a symbolic link names it: a link must not lead around the approvals. */
+function ownFile(path: string): string {
+  try {
+    return lstatSync(path).isSymbolicLink() ? realpathSync(path) : path;
+  } catch {
+    // Who reads the certificate says what is wrong with it.
+    return path;
+  }
 }
 
 /** A refusal in the operator's words. */
@@ -72,7 +85,7 @@ export function caIdOf({ publicKey }: Certificate): string {
 
 /**
  * Refuses an operation that waits for approvals. Where the record exists and the policy does not, everything is refused:
- * the policy was removed.
+ * the policy was removed. Also where one of the two is beside a link to the certificate.
  */
 export function refuseUnapproved(
   caCert: string,
@@ -84,10 +97,12 @@ export function refuseUnapproved(
       new CertutilError({ what: `do ${operation} with`, file: caCert, detail, remedy });
     const there = yield* readTextIfThere(path, { what: "approval policy", flag: "--ca-cert" });
     if (there === undefined) {
-      const record = approvalRecordOf(caCert);
-      const kept = yield* readTextIfThere(record, { what: "record of approved operations", flag: "--ca-cert" });
-      if (kept === undefined) return;
-      return yield* refuse(`${record} is there, and the policy ${path} is not`, "Put the policy back.");
+      for (const file of [approvalRecordOf(caCert), `${caCert}${policyEnding}`, `${caCert}${recordEnding}`]) {
+        const kept = yield* readTextIfThere(file, { what: "record of approved operations", flag: "--ca-cert" });
+        if (kept === undefined) continue;
+        return yield* refuse(`${file} is there, and the policy ${path} is not`, "Put the policy back.");
+      }
+      return;
     }
     const { operations, threshold, approvers } = yield* readPolicy(path);
     if (!operations.includes(operation)) return;

@@ -1,5 +1,5 @@
 /** Ceremonies by commands: two of three persons approve what a root signs. */
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite } from "uvu";
@@ -166,6 +166,20 @@ test("refuses when the record or the policy was removed or changed, and makes no
   await refused(/it is there/, "approvers", ...ca, ...approversOf("alice"), "--threshold", "1");
   await writeFile(at("root.pem.approvers.json"), policy);
   await done(...execute);
+});
+
+test("bug: behind a symbolic link to the CA's certificate, nothing waited for approvals", async () => {
+  await symlink("root.pem", at("link.pem"));
+  const linked = ["--ca-cert", "link.pem", "--ca-key", "root.key"];
+  const make = ["gen-intermediate-ca", ...linked, "--common-name", "x", ...outCert, "--out-key", "x.key"];
+  await refused(/2 of 3 persons must approve/, ...make);
+  await done("request", "issue-intermediate", "--ca-cert", "link.pem", ...intermediate.slice(2));
+  await Promise.all([approve("alice"), approve("bob")]);
+  await done("execute", "request.json", "alice.json", "bob.json", ...linked, ...outCert);
+  assert.match(await read("root.pem.approved.tsv"), /\tissue-intermediate\t/);
+  await rename(at("root.pem.approvers.json"), at("link.pem.approvers.json"));
+  await rm(at("root.pem.approved.tsv"));
+  await refused(/link\.pem\.approvers\.json is there, and the policy .*root\.pem\.approvers\.json is not/, ...make);
 });
 
 test("makes no request that would not be executed, and approves none with half of the flags", async () => {
