@@ -29,6 +29,7 @@ import {
   factOf,
   lapse,
   openApprovals,
+  openRequestLike,
   policyFact,
   policyOf,
 } from "./approval_rows.ts";
@@ -65,27 +66,25 @@ export interface RequestedFor {
   readonly also?: (rows: RegisterRows) => void;
 }
 
-/** Enters a request, for callers whose turn it is. */
+/** Enters a request, for callers whose turn it is. Where an operator's waits already, it is that one: copies would divide the approvals. */
 export function requestApprovals(
   ca: CertificateAuthority,
   operation: OperationParts,
   at: Date,
-  about: RequestedFor = {},
+  { identity, token, also }: RequestedFor = {},
 ): Effect.Effect<CeremonyStanding, Failure> {
-  const nonce = toHex(randomBytes(32));
+  const { name } = operation;
+  const request = { operation, ca: ca.issuerId, nonce: toHex(randomBytes(32)), token };
   return Effect.map(
     Effect.fromResult(ca.register.transaction((rows) => {
-      const { token, also } = about;
       also?.(rows);
-      return Result.map(enterApprovalRequest(rows, { operation, ca: ca.issuerId, nonce, token }, at), (row) => ({
-        row,
-        threshold: policyOf(rows)?.threshold ?? 0,
-      }));
+      const before = token === undefined ? openRequestLike(rows, request, at) : undefined;
+      const entered = before === undefined ? enterApprovalRequest(rows, request, at) : Result.succeed(before);
+      return Result.map(entered, (row) => ({ isNew: before === undefined, shown: shownRows(rows, [row])[0]! }));
     })),
-    ({ row: { id, expires, state }, threshold }) => {
-      const { name } = operation;
-      ca.onAlarm({ kind: "approvals-pending", identity: about.identity ?? name, operation: name, id });
-      return { id, operation: name, state, expires, approvers: [], threshold, reason: undefined };
+    ({ isNew, shown: { id, state, expires, approvers, threshold } }) => {
+      if (isNew) ca.onAlarm({ kind: "approvals-pending", identity: identity ?? name, operation: name, id });
+      return { id, operation: name, state, expires, approvers, threshold, reason: undefined };
     },
   ).pipe(Effect.tap(() => nextTurn));
 }

@@ -97,6 +97,22 @@ export interface NewApprovalRequest {
   readonly token?: string | undefined;
 }
 
+/** What a request's line says but for its end and its nonce. */
+const substanceOf = (line: string) => line.replace(/"expires":"[^"]*","nonce":"[^"]*",/, "");
+
+/** A request of an operator that waits and wants the same of the same CA, under the policy in force. */
+export function openRequestLike(
+  rows: RegisterRows,
+  { operation, ca }: Pick<NewApprovalRequest, "operation" | "ca">,
+  at: Date,
+): ApprovalRow | undefined {
+  const policy = policyOf(rows);
+  if (policy === undefined) return undefined;
+  const frame = { ca, expires: at, nonce: "", policy: policy.digest };
+  const wanted = substanceOf(composeApprovalRequest(operation, frame));
+  return openApprovals(rows, at).find(({ token, line }) => token === null && substanceOf(line) === wanted);
+}
+
 /** Enters a request; it expires after a day. */
 export function enterApprovalRequest(
   rows: RegisterRows,

@@ -374,7 +374,11 @@ test("where revoke-many is not listed, any number is revoked at once, and what w
 test("256 requests wait at most; a day later others can", async () => {
   const world = await approved();
   const cas = configuredCas(world.ca);
-  const request = (at: Date) => codeOf(requestApprovals(world.ca, { name: "rotate-ca", ...cas }, at));
+  let made = 0;
+  const request = (at: Date) => {
+    const next = [(made++).toString(16).padStart(64, "0")];
+    return codeOf(requestApprovals(world.ca, { name: "rotate-ca", ...cas, next }, at));
+  };
   for (let count = 0; count < openApprovalsMax; count++) assert.is(await request(start), "done");
   assert.is(await request(start), "too-many-requests");
   assert.is(

@@ -94,4 +94,24 @@ test("where rotate-ca waits for approvals, the configuration has the CAs in forc
   world.close();
 });
 
+test("bug: each look at a step that waited made a further request, until no other could be made", async () => {
+  const world = await testAuthority();
+  const { approve } = await testApprovers(world.ca, ["change-approvers", "rotate-ca"]);
+  const next = { ...configuredCas(world.ca), next: [hash] };
+  const look = async (cas: ConfiguredCas, at = start) => {
+    const acted = await Effect.runPromise(permitRotation(world.ca, cas, at));
+    return "waits" in acted ? acted.waits : undefined;
+  };
+  const first = await look(next);
+  assert.is(await approve(first!.id, "alice", start), "open");
+  assert.equal(await look(next, new Date(+start + 60_000)), { ...first, approvers: ["alice"] });
+  assert.is(world.alarms.filter(({ kind }) => kind === "approvals-pending").length, 1);
+  assert.is.not((await look({ ...next, retired: [hash] }))?.id, first!.id, "another step");
+  const other = { ...world.ca, issuerId: hash };
+  const waits = await Effect.runPromise(permitRotation(other, next, start));
+  assert.ok("waits" in waits && waits.waits.id !== first!.id, "another CA could not execute it");
+  assert.is.not((await look(next, end))?.id, first!.id, "it has expired");
+  world.close();
+});
+
 test.run();

@@ -119,9 +119,11 @@ export const approvalAttacks: readonly CaAttack[] = [
     count: { full: openApprovalsMax + 1_000, quick: openApprovalsMax + overflow },
     expected: ["status-200", "too-many-requests"],
     run: async (world, count, loot) => {
-      const { line: policy } = await siegePolicy();
+      const { line } = await siegePolicy();
       const ids: string[] = [];
-      await inParallel(count, () => {
+      await inParallel(count, (index) => {
+        // The same one would be one request.
+        const policy = line.replace('"name":"carol"', `"name":"carol-${index}"`);
         const asked = world.operate("POST /ca/change-approvers", { policy });
         return note(
           loot,
