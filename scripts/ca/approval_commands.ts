@@ -24,10 +24,13 @@ export interface WaitingAnswer {
   readonly reason?: string;
 }
 
-/** One line about it. */
-export function waitingText({ id, operation, threshold, approvers, expires }: WaitingAnswer): string {
+/** One line about it, with the command for the CA of a configuration. */
+export function waitingText(
+  config: string,
+  { id, operation, threshold, approvers, expires }: WaitingAnswer,
+): string {
   const wanted = threshold - approvers.length;
-  return `${operation} waits for ${wanted} approvals until ${expires}: hypha-ca approve ${id} --key FILE`;
+  return `${operation} waits for ${wanted} approvals until ${expires}: hypha-ca approve -c ${config} ${id} --key FILE`;
 }
 
 const operationFlags = [
@@ -134,7 +137,7 @@ const change = Command.make(
         return yield* new WrongUsage({ detail: "Give all approvers of the new policy, and --threshold." });
       }
       const waits = yield* ask(config, "POST /ca/change-approvers", { policy: policy.line });
-      yield* print(waitingText(waits as WaitingAnswer));
+      yield* print(waitingText(config, waits as WaitingAnswer));
     }),
 ).pipe(Command.withDescription("Request other approvers: enough of the present ones have to approve them."));
 
@@ -269,7 +272,7 @@ const approve = Command.make(
         const next = state === "open" ? "The CA tries again each minute" : "The request has ended; make a new one";
         return yield* new CommandRefused({ detail: `${operation} was approved and not done: ${reason}. ${next}.` });
       }
-      if (state === "open") return yield* print(waitingText(taken));
+      if (state === "open") return yield* print(waitingText(config, taken));
       yield* print(`executed ${operation}, approved by ${approvers.join(", ")}`);
       if (operation !== "change-approvers") return;
       const kept = yield* keptPolicy(config);

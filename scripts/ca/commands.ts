@@ -202,7 +202,7 @@ const revoke = Command.make(
       const target = serial === undefined ? { names } : { serial };
       const done = yield* ask(config, "POST /ca/revoke", { ...target, reason });
       const { revoked, unlisted, number, gap, waits } = done as RevokedAnswer;
-      if (waits !== undefined) return yield* print(waitingText(waits));
+      if (waits !== undefined) return yield* print(waitingText(config, waits));
       for (const { identity, serial } of revoked) yield* print(`revoked ${identity} ${serial}`);
       for (const { identity, serial } of unlisted) {
         yield* Console.error(

@@ -56,7 +56,7 @@ const permitted = Effect.fnUntraced(function* (config: string, cas: ConfiguredCa
     if (!existsSync((yield* loadCaConfig(config)).approversJson)) return;
     const answer = (yield* ask(config, "POST /ca/rotate", cas)) as { readonly waits?: WaitingAnswer };
     if (answer.waits !== undefined) {
-      return yield* new RotationRefused({ detail: `${waitingText(answer.waits)}; then call rotate again` });
+      return yield* new RotationRefused({ detail: `${waitingText(config, answer.waits)}; then call rotate again` });
     }
   });
   yield* Effect.mapError(

@@ -175,7 +175,7 @@ test("a gateway enrols once two of three persons have approved it, one of them o
 
 test("the approvers change by the yes of the present ones; a configuration with others is refused", async () => {
   const said = await done("change-approvers", ...config, ...approversAre("alice", "bob", "dave"));
-  const [, id = ""] = /hypha-ca approve ([0-9a-f]{16}) /.exec(said) ?? [];
+  const [, id = ""] = /hypha-ca approve -c \S+ ([0-9a-f]{16}) /.exec(said) ?? [];
   await done("approve", id, ...config, "--key", "carol.key");
   assert.match(await done("approve", id, ...config, "--key", "alice.key"), /executed change-approvers.*\nwrote /s);
   const file = join(folder, "ca", "approvers.json");

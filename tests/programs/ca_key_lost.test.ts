@@ -69,7 +69,8 @@ test("bug: it could not be recovered: its rotation was to be approved by the CA 
 
   const waits = await command("rotate", ...config);
   assert.is(waits.code, 1);
-  const [, id = ""] = /rotate-ca waits for 2 approvals.*hypha-ca approve ([0-9a-f]{16})/.exec(waits.stderr) ?? [];
+  const [, id = ""] = /rotate-ca waits for 2 approvals.*hypha-ca approve -c \S+ ([0-9a-f]{16})/.exec(waits.stderr) ??
+    [];
   assert.match(await done("requests", ...config), id);
   assert.match(await done("approve", ...config, id, "--key", "alice.key"), /waits for 1 approvals/);
   assert.match(await done("approve", ...config, id, "--key", "bob.key"), /executed rotate-ca, approved by alice, bob/);
@@ -85,7 +86,7 @@ test("a CA that does not run decides nothing but rotations", async () => {
   await started();
   const policy = ["--threshold", "2", "--approver", "alice=alice.pub", "--approver", "carol=bob.pub"];
   const waits = await done("change-approvers", ...config, ...policy);
-  const [, id = ""] = /hypha-ca approve ([0-9a-f]{16})/.exec(waits) ?? [];
+  const [, id = ""] = /hypha-ca approve -c \S+ ([0-9a-f]{16})/.exec(waits) ?? [];
   await stopped();
   for (
     const act of [["approve", id, "--key", "alice.key"], ["deny", id], ["token", "--role", "worker", "--name", "w"]]

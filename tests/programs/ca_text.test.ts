@@ -2,6 +2,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { ShownCa } from "../../actors/ca/operator_views.ts";
+import { waitingText } from "../../scripts/ca/approval_commands.ts";
 import { caText } from "../../scripts/ca/ca_text.ts";
 
 const test = suite("a CA for people");
@@ -77,6 +78,19 @@ test("a CA without lists that cannot issue says so, in lines no longer than the 
   assert.equal(lines.slice(2, 4), ["revocation list: none", "the root's revocation list: there is none"]);
   assert.ok(lines.every((line) => line.length <= 60));
   assert.is(lines.at(-1), "locked names: none");
+});
+
+test("bug: the command for a request that waits was wrong where the configuration is not ./ca.toml", () => {
+  const answer = {
+    ...{ id: "00112233aabbccdd", operation: "rotate-ca", approvers: ["alice"], threshold: 3 },
+    state: "open",
+    expires: "2026-11-02T00:00:00.000Z",
+  } as const;
+  assert.is(
+    waitingText("ca/ca.toml", answer),
+    "rotate-ca waits for 2 approvals until 2026-11-02T00:00:00.000Z: " +
+      "hypha-ca approve -c ca/ca.toml 00112233aabbccdd --key FILE",
+  );
 });
 
 test.run();
