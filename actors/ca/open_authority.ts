@@ -46,7 +46,7 @@ export interface OpenOptions {
   readonly keys?: "none" | undefined;
 }
 
-/** Opens a CA. The caller closes its register. Keys in tokens are opened: a wrong PIN or a missing token is told at the start. */
+/** Opens a CA. The caller closes its register. Keys in tokens are opened: a wrong PIN or a missing token is told at the start; that of a retired CA is waited for. */
 export function openAuthority(
   config: CaConfig,
   onAlarm: (alarm: CaAlarm) => void,
@@ -55,11 +55,11 @@ export function openAuthority(
   return Effect.gen(function* () {
     const opened: Pkcs11Signer[] = [];
     const release = Effect.sync(() => opened.forEach((each) => each.end()));
-    const partsOf = (files: CaFiles) => readFiles(files, { opened, tokenTiming, keys });
+    const partsOf = (files: CaFiles, mayBeAway = false) => readFiles(files, { opened, tokenTiming, keys, mayBeAway });
     return yield* Effect.onError(
       Effect.gen(function* () {
         const own = yield* partsOf(config);
-        const retired = yield* Effect.forEach(config.retired, partsOf);
+        const retired = yield* Effect.forEach(config.retired, (each) => partsOf(each, true));
         const nextChain = config.next === undefined ? [] : yield* Effect.fromResult(readChain(config.next.chainPem));
         return yield* Effect.fromResult(openWith(config, { ...own, retired, next: nextChain, file, onAlarm }));
       }),
@@ -125,14 +125,18 @@ type CaParts = Pick<AuthorityParts, "signer" | "chain">;
 interface Opening extends Pick<OpenOptions, "tokenTiming" | "keys"> {
   /** Takes the keys in tokens that were opened. */
   readonly opened: Pkcs11Signer[];
+  /** Whether the CA starts while the key's token is away. */
+  readonly mayBeAway?: boolean;
 }
 
 /** A CA's certificate with those above it, and its key. */
 function readFiles({ chainPem, keyPem }: CaFiles, opening: Opening): Effect.Effect<CaParts, CaConfigError> {
   return Effect.gen(function* () {
     const chain = yield* Effect.fromResult(readChain(chainPem));
-    const keyless = opening.keys === "none" ? Effect.fromResult(noSigner(chain, chainPem)) : undefined;
-    return { chain, signer: yield* keyless ?? openSigner(keyPem, opening) };
+    const keyless = Effect.fromResult(noSigner(chain, chainPem));
+    if (opening.keys === "none") return { chain, signer: yield* keyless };
+    const spki = opening.mayBeAway === true ? (yield* keyless).spki() : undefined;
+    return { chain, signer: yield* openSigner(keyPem, opening, spki) };
   });
 }
 
@@ -148,17 +152,21 @@ function noSigner([own]: readonly Uint8Array[], file: string): Result.Result<Sig
 }
 
 /** A key: a file, or the URI of one in a token. */
-function openSigner(key: string, opening: Opening): Effect.Effect<Signer, CaConfigError> {
-  return isPkcs11Uri(key) ? openKey(key, opening) : Effect.fromResult(readKey(key));
+function openSigner(key: string, opening: Opening, spki?: Uint8Array): Effect.Effect<Signer, CaConfigError> {
+  return isPkcs11Uri(key) ? openKey(key, opening, spki) : Effect.fromResult(readKey(key));
 }
 
 /** A token that is away may come back, and a module works once its vendor's daemon has started. A wrong PIN is not presented again: tokens lock. */
 const passing: ReadonlySet<SignerProblem> = new Set(["token-missing", "signer-unavailable", "module-failed"]);
 
-function openKey(uri: string, { opened, tokenTiming }: Opening): Effect.Effect<Signer, CaConfigError> {
+function openKey(
+  uri: string,
+  { opened, tokenTiming }: Opening,
+  spki: Uint8Array | undefined,
+): Effect.Effect<Signer, CaConfigError> {
   return Effect.tryPromise({
     try: async () => {
-      const signer = await openPkcs11Signer(uri, { timing: tokenTiming });
+      const signer = await openPkcs11Signer(uri, { timing: tokenTiming, spki });
       opened.push(signer);
       return signer;
     },

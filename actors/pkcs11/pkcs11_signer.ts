@@ -28,6 +28,8 @@ export interface TokenOptions {
   readonly pin?: string | undefined;
   /** Other time limits than those of {@linkcode TokenProcess}. */
   readonly timing?: TokenTiming | undefined;
+  /** DER of the key's public half (SubjectPublicKeyInfo), where the token may be away: it signs when the token is there. */
+  readonly spki?: Uint8Array | undefined;
 }
 
 /**
@@ -39,7 +41,11 @@ export interface TokenOptions {
 export async function openPkcs11Signer(uri: string, options: TokenOptions = {}): Promise<Pkcs11Signer> {
   const held = holdToken(uri, options);
   try {
-    const spki = await held.ask({ op: "find", key: held.key });
+    const spki = await held.ask({ op: "find", key: held.key }).catch((error: unknown) => {
+      const isAway = error instanceof SignerError && error.code === "signer-unavailable";
+      if (isAway && options.spki !== undefined) return Buffer.from(options.spki);
+      throw error;
+    });
     return signerOf(held, spki, createPublicKey({ key: spki, format: "der", type: "spki" }));
   } catch (error) {
     held.release();
@@ -90,7 +96,7 @@ interface HeldToken {
 /** Processes by token, with the number of those who hold them. */
 const tokens = new Map<string, { readonly process: TokenProcess; holders: number }>();
 
-function holdToken(text: string, { pin, timing }: TokenOptions): HeldToken {
+function holdToken(text: string, { pin, timing, spki }: TokenOptions): HeldToken {
   const name = shownUri(text);
   const uri = Result.getOrElse(parsePkcs11Uri(text), ({ detail }): Pkcs11Uri => {
     throw new SignerError({ code: "uri", key: name, detail });
@@ -99,7 +105,10 @@ function holdToken(text: string, { pin, timing }: TokenOptions): HeldToken {
   const open = { op: "open", module, token, pin: uri.pin ?? (pin === undefined ? undefined : { value: pin }) } as const;
   const place = JSON.stringify([open, timing]);
   const entry = tokens.get(place) ??
-    { process: new TokenProcess({ open, name, ...(timing && { timing }) }), holders: 0 };
+    {
+      process: new TokenProcess({ open, name, ...(timing && { timing }), mayBeAway: spki !== undefined }),
+      holders: 0,
+    };
   tokens.set(place, entry);
   entry.holders += 1;
   let holds = true;

@@ -48,6 +48,8 @@ export interface TokenTerms {
   readonly name: string;
   readonly timing?: TokenTiming;
   readonly start?: () => ChildProcess;
+  /** A token that is away at the first start is waited for too. */
+  readonly mayBeAway?: boolean;
 }
 
 /** Problems of a token that may be over by themselves. */
@@ -73,7 +75,8 @@ export class TokenProcess {
   readonly #terms: TokenTerms;
   readonly #timing: TokenTiming;
   #child: OpenChild | undefined;
-  #wasOpen = false;
+  /** Whether a token that is missing may come back. */
+  #isExpected: boolean;
   #failure: SignerError | undefined;
   #last: Promise<unknown> = Promise.resolve();
   #waiting = 0;
@@ -82,6 +85,7 @@ export class TokenProcess {
   constructor(terms: TokenTerms) {
     this.#terms = terms;
     this.#timing = terms.timing ?? { answerMs, startMs, tryAgainMs };
+    this.#isExpected = terms.mayBeAway === true;
   }
 
   /** Why the token cannot be used now; undefined while it can. */
@@ -144,7 +148,7 @@ export class TokenProcess {
     if (final.has(error.code)) return this.#failure = error;
     // At the first start a missing token or module is a mistake of the configuration, and named as such. A token that failed already
     // is tried again, whatever the attempt met: no question would lead to another attempt.
-    const isOfToken = passing.has(error.code) && (this.#wasOpen || error.code === "signer-unavailable");
+    const isOfToken = passing.has(error.code) && (this.#isExpected || error.code === "signer-unavailable");
     if (this.#failure === undefined && !isOfToken) return error;
     this.#child?.end();
     this.#child = undefined;
@@ -175,7 +179,7 @@ export class TokenProcess {
       child.end();
       throw error;
     }
-    this.#wasOpen = true;
+    this.#isExpected = true;
     return child;
   }
 

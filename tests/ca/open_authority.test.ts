@@ -1,6 +1,6 @@
 /** A CA whose key is in a token of SoftHSM: it issues, publishes lists, refuses while the token is away, and goes on by itself. */
 import { Buffer } from "node:buffer";
-import { mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { setTimeout } from "node:timers/promises";
@@ -15,7 +15,7 @@ import { Register } from "../../actors/ca/register.ts";
 import { renewLists } from "../../actors/ca/revoke.ts";
 import { createToken } from "../../actors/ca/token_rows.ts";
 import { generatePkcs11Key, openPkcs11Signer } from "../../actors/pkcs11/pkcs11_signer.ts";
-import { certifyIntermediate, issueRoot } from "../../pki/issue/mod.ts";
+import { certifyIntermediate, issueIntermediate, issueRoot } from "../../pki/issue/mod.ts";
 import { formatPem } from "../../pki/pem.ts";
 import { testCsr } from "../support/authority.ts";
 import { opensslOk } from "../support/commands.ts";
@@ -29,10 +29,12 @@ const timing = { answerMs: 5_000, startMs: 20_000, tryAgainMs: 100 };
 const period = { notBefore: new Date(+at - dayMs), notAfter: new Date(+at + 365 * dayMs) };
 
 let token: SoftToken;
+let rootKey = "";
 const file = (name: string) => join(token.dir, name);
 test.before(async () => {
   token = makeSoftToken();
   const root = await issueRoot({ commonName: "Root", ...period });
+  rootKey = root.keyPem;
   await generatePkcs11Key(token.uri("ca"), "ed25519");
   const int = await certifyIntermediate(
     { issuer: root, commonName: "CA", ...period },
@@ -45,28 +47,29 @@ test.before(async () => {
 });
 test.after(() => token.remove());
 
-const open = (uri: string) => {
+const request = {
+  ...{
+    method: "GET",
+    authorization: undefined,
+    ifNoneMatch: undefined,
+    body: new Uint8Array(),
+    address: "192.0.2.1",
+  },
+  ...{ certificate: undefined, session: "new" as const },
+};
+
+const open = (uri: string, chain = "chain.pem", more = "", tokenTiming = timing) => {
   const settings = {
     ...{ domain: "acme.example", url: "https://ca.acme.example:8443", name: "ca-01", listen_https: "127.0.0.1:8443" },
-    ...{ chain_pem: "chain.pem", key_pem: uri, state_dir: "state" },
+    ...{ chain_pem: chain, key_pem: uri, state_dir: "state" },
   };
   const lines = Object.entries(settings).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
-  const config = Result.getOrThrow(parseCaConfig(file("ca.toml"), `[ca]\n${lines.join("\n")}\n`));
-  return openAuthority(config, () => {}, { tokenTiming: timing });
+  const config = Result.getOrThrow(parseCaConfig(file("ca.toml"), `[ca]\n${lines.join("\n")}\n${more}`));
+  return openAuthority(config, () => {}, { tokenTiming });
 };
 
 test("it issues and lists; without its token it refuses with 503, and afterwards it goes on", async () => {
   const ca = await Effect.runPromise(open(token.uri("ca")));
-  const request = {
-    ...{
-      method: "GET",
-      authorization: undefined,
-      ifNoneMatch: undefined,
-      body: new Uint8Array(),
-      address: "192.0.2.1",
-    },
-    ...{ certificate: undefined, session: "new" as const },
-  };
   const health = () => Effect.runPromise(answer(ca, { ...request, path: "/healthz" }, at));
   const enrol = async (name: string) => {
     const { text } = await Effect.runPromise(createToken(ca, { role: "worker", name, replaces: "no" }, at));
@@ -111,6 +114,32 @@ test("it issues and lists; without its token it refuses with 503, and afterwards
   while ((await health()).status !== 200) await setTimeout(20);
   assert.is((await enrol("worker-02")).status, 200);
   ca.register.close();
+});
+
+test("bug: a CA did not start while the token of a retired one was away", async () => {
+  const issuer = { certPem: readFileSync(file("root.pem"), "utf8"), keyPem: rootKey };
+  const next = await issueIntermediate({ issuer, commonName: "CA 2", ...period });
+  writeFileSync(file("chain2.pem"), next.certPem + issuer.certPem);
+  writeFileSync(file("key2.pem"), next.keyPem, { mode: 0o600 });
+  const retired = `[[ca.retired]]\nchain_pem = "chain.pem"\nkey_pem = ${JSON.stringify(token.uri("ca"))}\n`;
+  renameSync(file("tokens"), file("removed"));
+  // Other times have another process, which has not seen the token.
+  const fresh = { ...timing, answerMs: 5_001 };
+  const ca = await Effect.runPromise(open("key2.pem", "chain2.pem", retired, fresh)).catch((error: unknown) => {
+    renameSync(file("removed"), file("tokens"));
+    throw error;
+  });
+  const health = () => Effect.runPromise(answer(ca, { ...request, path: "/healthz" }, at));
+  assert.is(await Effect.runPromise(renewLists(ca, at, [ca])), "renewed");
+  assert.is(String((await health()).body), "signer-unavailable: CN=CA, retired\n");
+  renameSync(file("removed"), file("tokens"));
+  while ((await health()).status !== 200) await setTimeout(20);
+  const later = new Date(+at + 6 * dayMs);
+  assert.is(await Effect.runPromise(renewLists(ca, later, ca.retired)), "renewed", "it signs when its token is back");
+  ca.register.close();
+  const other = retired.replace("chain.pem", "chain2.pem");
+  const error = await Effect.runPromise(Effect.flip(open("key2.pem", "chain2.pem", other)));
+  assert.match(error.message, /not the key of the CA's certificate/);
 });
 
 const wrong: [name: string, change: (uri: string) => string, said: RegExp, code: 1 | 2][] = [
