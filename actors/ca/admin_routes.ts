@@ -64,6 +64,8 @@ export interface ProgramView {
   readonly forks?: (() => readonly KnownFork[]) | undefined;
   /** Why its port is not open; undefined where it is, or nothing went wrong. */
   readonly problem?: (() => string | undefined) | undefined;
+  /** Why it would not start again; undefined where it would. */
+  readonly nextStart?: (() => string | undefined) | undefined;
 }
 
 const notAbsolute = Effect.fail(new CaRefused({ code: "name-not-allowed", detail: "the file's path is not absolute" }));
@@ -76,7 +78,7 @@ const notAbsolute = Effect.fail(new CaRefused({ code: "name-not-allowed", detail
 export function adminRoutes(
   ca: CertificateAuthority,
   ports: Pick<Ports, "now" | "run">,
-  { forks = () => [], problem = () => undefined }: ProgramView = {},
+  { forks = () => [], problem = () => undefined, nextStart = () => undefined }: ProgramView = {},
 ): AdminRoutes {
   const route: MakeRoute = (summary, body, act) =>
     jsonRoute({ summary, body }, (asked) => {
@@ -87,7 +89,7 @@ export function adminRoutes(
     "GET /status": route(
       "Show how the CA stands.",
       emptyBody,
-      (_, _body, at) => operatorStatus(ca, at, { forks: forks(), problem: problem() }),
+      (_, _body, at) => operatorStatus(ca, at, { forks: forks(), problem: problem(), nextStart: nextStart() }),
     ),
     "POST /ca/nodes": route("List certificates that have not ended, a page at a time.", nodesBody, pageOfNodes),
     "POST /ca/token": route("Make a token with which one node gets its certificate.", tokenBody, makeToken),

@@ -54,6 +54,8 @@ export interface CaInput {
   readonly forks?: (() => readonly KnownFork[]) | undefined;
   /** Follows requests. */
   readonly watch?: CaWatch | undefined;
+  /** Why the CA would not start again with its files as they are; undefined where it would. */
+  readonly nextStart?: (() => string | undefined) | undefined;
 }
 
 /** What a running CA has. */
@@ -103,6 +105,13 @@ const reportFailures = ({ ports }: CaInput, failures: readonly string[]) =>
     for (const message of failures) ports.report({ level: "error", event: "ca.failed", message });
   });
 
+/** Each minute in which the CA would not start again is reported, while it still runs. */
+const reportNextStart = ({ ports, nextStart }: CaInput) =>
+  Effect.sync(() => {
+    const message = nextStart?.();
+    if (message !== undefined) ports.report({ level: "warn", event: "ca.approvers-differ", message });
+  });
+
 const prepare = fromEffect("prepare", (input: CaInput) =>
   Effect.gen(function* () {
     const { ports, ca, name } = input;
@@ -144,11 +153,11 @@ const listen = fromScoped(
 const administrate = fromScoped(
   "administrate",
   (
-    { ports, ca, socket, programRoutes, watch, forks, problem }: CaInput & {
+    { ports, ca, socket, programRoutes, watch, forks, nextStart, problem }: CaInput & {
       readonly problem: () => string | undefined;
     },
   ) => {
-    const routes = adminRoutes(ca, ports, { forks, problem });
+    const routes = adminRoutes(ca, ports, { forks, problem, nextStart });
     return serveAdmin(socket, { ...(watch === undefined ? routes : watchRoutes(routes, watch)), ...programRoutes });
   },
 );
@@ -161,6 +170,7 @@ const maintain = fromEffect(
       const { ports, ca, name } = input;
       const at = new Date(ports.now());
       yield* reportKeys(input, at);
+      yield* reportNextStart(input);
       ca.register.tryAgain();
       yield* resumeApproved(ca, at);
       const { notBefore, notAfter, fingerprint } = identity;

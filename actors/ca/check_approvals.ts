@@ -22,19 +22,11 @@ export function checkApprovals(
   { configFile, at }: { readonly configFile: string; readonly at: Date },
 ): Result.Result<void, CaConfigError | RegisterFailure> {
   return Result.gen(function* () {
-    const stated = existsSync(file) ? yield* readPolicy(file) : undefined;
+    const stated = yield* readPolicy(file);
     const cas = configuredCas(ca);
     return yield* ca.register.transaction<void, CaConfigError>((rows) => {
-      const kept = factOf(rows, policyFact);
-      if (kept !== stated) {
-        const detail = kept === undefined
-          ? `the register has no approvers. Remove the file, or set approvers: hypha-ca approvers -c ${configFile}`
-          : stated === undefined
-          ? `there is no such file, and the register has approvers. Write it: hypha-ca approvers -c ${configFile}`
-          : "it differs from the register's. Write the register's: " +
-            `hypha-ca approvers -c ${configFile}; to change it: hypha-ca change-approvers`;
-        return Result.fail(new CaConfigError({ file, detail }));
-      }
+      const differs = difference(factOf(rows, policyFact), stated, configFile);
+      if (differs !== undefined) return Result.fail(new CaConfigError({ file, detail: differs }));
       if (needsApprovals(rows, "rotate-ca") && !arePermitted(rows, cas, at)) {
         const detail = "its CAs were changed without approvals, or the approved request has expired. " +
           `Request the approvals: hypha-ca rotate -c ${configFile}; or put the earlier CAs back`;
@@ -43,6 +35,35 @@ export function checkApprovals(
       return Result.void;
     });
   });
+}
+
+/** Why the file of approvers would prevent the next start; undefined where it is the register's. */
+export function approversProblem(
+  { register }: CertificateAuthority,
+  { approversJson: file }: Pick<CaConfig, "approversJson">,
+  configFile: string,
+): string | undefined {
+  const found = Result.gen(function* () {
+    const stated = yield* readPolicy(file);
+    const kept = yield* register.read((rows) => factOf(rows, policyFact));
+    const detail = difference(kept, stated, configFile);
+    return detail && `${file}: ${detail}`;
+  });
+  return Result.match(found, { onSuccess: (problem) => problem, onFailure: ({ message }) => message });
+}
+
+/** What is wrong with a file of approvers, and the command that helps. */
+function difference(
+  kept: string | undefined,
+  stated: string | undefined,
+  configFile: string,
+): string | undefined {
+  if (kept === stated) return undefined;
+  const command = `hypha-ca approvers -c ${configFile}`;
+  if (kept === undefined) return `the register has no approvers. Remove the file, or set approvers: ${command}`;
+  return stated === undefined
+    ? `there is no such file, and the register has approvers. Write it: ${command}`
+    : `it differs from the register's. Write the register's: ${command}; to change it: hypha-ca change-approvers`;
 }
 
 /** The CAs of a configuration that was checked are those in force; requests made under another CA end. Called when the audit log is open: a step of a rotation is recorded. */
@@ -55,7 +76,9 @@ export function enterStart(ca: CertificateAuthority, at: Date): Result.Result<vo
   });
 }
 
-function readPolicy(file: string): Result.Result<string, CaConfigError> {
+/** Undefined where there is no file. */
+function readPolicy(file: string): Result.Result<string | undefined, CaConfigError> {
+  if (!existsSync(file)) return Result.succeed(undefined);
   return Result.try({
     try: () => readFileSync(file, "utf8").replace(/\n$/, ""),
     catch: (error) => new CaConfigError({ file, detail: (error as Error).message }),

@@ -30,6 +30,8 @@ export interface ShownCa {
   readonly url: string;
   /** Why it cannot issue, or revoke, now. */
   readonly problem: string | null;
+  /** Why it would not start again. */
+  readonly next_start: string | null;
   readonly issuer_ends: string;
   readonly issuers: readonly ShownIssuer[];
   /** Certificates that have not ended and are not revoked. */
@@ -71,11 +73,20 @@ export interface ShownIssuer {
   readonly revoked: boolean;
 }
 
-/** How a CA stands, with the forks of audit logs that its witness knows, and why its port is not open. */
+/** What a program knows of a CA at one moment. */
+interface KnownToProgram {
+  readonly forks?: readonly KnownFork[];
+  /** Why its port is not open. */
+  readonly problem?: string | undefined;
+  /** Why it would not start again. */
+  readonly nextStart?: string | undefined;
+}
+
+/** How a CA stands, with what its program knows. */
 export function operatorStatus(
   ca: CertificateAuthority,
   at: Date,
-  { forks = [], problem }: { readonly forks?: readonly KnownFork[]; readonly problem?: string | undefined } = {},
+  { forks = [], problem, nextStart }: KnownToProgram = {},
 ): View<ShownCa> {
   return Effect.gen(function* () {
     const unexpired = yield* countInPieces(ca, { table: "certificates" }, at);
@@ -106,6 +117,7 @@ export function operatorStatus(
         domain: ca.domain,
         url: ca.url,
         problem: [whyNotIssuing(ca, list, at), problem].filter((each) => each !== undefined).join("; ") || null,
+        next_start: nextStart ?? null,
         issuer_ends: ca.issuer.certificate.period.notAfter.toISOString(),
         issuers,
         certificates: unexpired - revoked,

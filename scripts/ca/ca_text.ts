@@ -13,9 +13,10 @@ const listedMax = 40;
 /** All of it; no line is longer than the terminal is wide. */
 export function caText(shown: ShownCa, options: StatusTextOptions): string {
   const { now } = options;
-  const { domain, url, problem, certificates, crl, issuers, locked } = shown;
+  const { domain, url, problem, next_start: nextStart, certificates, crl, issuers, locked } = shown;
   const lines = [
     `CA of ${domain} at ${url}: ${problem === null ? "issuing" : `cannot issue or revoke: ${problem}`}`,
+    ...(nextStart === null ? [] : [`cannot start again: ${nextStart}`]),
     `certificates in force: ${certificates}`,
     crl === null
       ? "revocation list: none"

@@ -12,7 +12,7 @@ import { auditRoutes } from "../../actors/audit/audit_routes.ts";
 import { alarmLevels } from "../../actors/ca/alarm.ts";
 import { caMachine } from "../../actors/ca/ca.ts";
 import { CaConfigError, loadCaConfig } from "../../actors/ca/ca_config.ts";
-import { checkApprovals } from "../../actors/ca/check_approvals.ts";
+import { approversProblem, checkApprovals } from "../../actors/ca/check_approvals.ts";
 import { openAuthority, socketPath } from "../../actors/ca/open_authority.ts";
 import type { Ports } from "../../actors/runtime/ports.ts";
 import { realNow } from "../../actors/runtime/real_ports.ts";
@@ -53,7 +53,7 @@ export function run(file: string, format: LogFormat) {
       return yield* checked.failure;
     }
     log.name(config.name);
-    const reason = yield* Effect.promise(() => untilDone(config, ca, { log, audit, telemetry }));
+    const reason = yield* Effect.promise(() => untilDone(config, ca, { file, log, audit, telemetry }));
     ca.register.close();
     exitAfterOutput(reason === undefined ? 0 : 1);
   });
@@ -63,7 +63,13 @@ export function run(file: string, format: LogFormat) {
 async function untilDone(
   config: Effect.Success<ReturnType<typeof loadCaConfig>>,
   ca: Effect.Success<ReturnType<typeof openAuthority>>,
-  { log, audit, telemetry }: { readonly log: Log; readonly audit: KeptAudit; readonly telemetry: CaTelemetry },
+  { file, log, audit, telemetry }: {
+    /** The configuration's path, as the operator gave it. */
+    readonly file: string;
+    readonly log: Log;
+    readonly audit: KeptAudit;
+    readonly telemetry: CaTelemetry;
+  },
 ): Promise<string | undefined> {
   const tracing = await makeCaTracing(telemetry);
   const ports = makePorts(tracing.meter(audit.meter(log.report)));
@@ -75,7 +81,9 @@ async function untilDone(
   let member: RunningMember | undefined;
   const forks = () => member?.forks() ?? [];
   let problem: string | undefined;
-  const closeConsole = await beginConsole(config, ca, { ports, log, view: { forks, problem: () => problem } });
+  const nextStart = () => approversProblem(ca, config, file);
+  const view = { forks, problem: () => problem, nextStart };
+  const closeConsole = await beginConsole(config, ca, { ports, log, view });
   const reason = await new Promise<string | undefined>((resolve) => {
     const crash = (error: unknown) => {
       log.report({ level: "error", event: "ca.crashed", message: `Cannot continue: ${error}` });
@@ -88,6 +96,7 @@ async function untilDone(
         programRoutes: { ...logRoutes(log), ...auditRoutes(config.audit.dir) },
         watch: tracing.watch,
         forks,
+        nextStart,
       },
       onError: crash,
       onSnapshot: ({ status, context }) => {

@@ -27,7 +27,7 @@ function coloured(line: string): string {
     ? paint.title
     : /: (ready|issuing)\b/.test(line)
     ? paint.good
-    : /\b(failed|overdue|soon|not linked|cannot issue|locked)\b/.test(line)
+    : /\b(failed|overdue|soon|not linked|cannot issue|cannot start|locked)\b/.test(line)
     ? paint.bad
     : undefined;
   return style === undefined ? line : `${style}${line}\x1b[0m`;

@@ -1,5 +1,5 @@
 /** A CA that runs: tries again, keeps lists and certificate in force, ends when its port cannot be opened or it is stopped. */
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,6 +11,7 @@ import { SimulatedClock } from "xstate";
 import { LogUnusable } from "../../actors/audit/log_unusable.ts";
 import { arePermitted, configuredCas, enterApprovedCas } from "../../actors/ca/authorities_fact.ts";
 import { caMachine, maintenanceMs, retryMs } from "../../actors/ca/ca.ts";
+import { approversProblem } from "../../actors/ca/check_approvals.ts";
 import { crlOf } from "../../actors/ca/crl_rows.ts";
 import { askAdmin } from "../../actors/admin/ask_admin.ts";
 import type { RegisterRows } from "../../actors/ca/register.ts";
@@ -47,9 +48,11 @@ async function runningCa(
   const setAhead = (ms: number) => void (aheadMs = ms);
   const ports = { ...real, now: () => +start + aheadMs + clock.now() };
   const failures: unknown[] = [];
+  const approversJson = join(world.folder, "approvers.json");
+  const nextStart = () => approversProblem(world.ca, { approversJson }, "ca.toml");
   const actor = superviseRoot(caMachine, {
     id: "ca",
-    input: { ports, ca: world.ca, name: "ca-01", host: "127.0.0.1", port, socket, programRoutes: {} },
+    input: { ports, ca: world.ca, name: "ca-01", host: "127.0.0.1", port, socket, programRoutes: {}, nextStart },
     clock,
     onError: (error) => failures.push(error),
   });
@@ -194,6 +197,23 @@ test("bug: a retired CA whose token was gone ended the renewal of the CA's own c
   const health = await ask(`${ca.url}/healthz`);
   assert.equal([health.status, String(health.body)], [503, "signer-unavailable: CN=CA, retired\n"]);
   assert.match(await problemOf(ca) ?? "", /CN=CA, retired/);
+  await ca.stop();
+});
+
+test("bug: that the file of approvers was not the register's showed at the next start, which it prevented", async () => {
+  const ca = await runningCa();
+  await ca.reaches("serving", ca.isServing);
+  const shown = async () =>
+    ((await Effect.runPromise(askAdmin(ca.socket, "GET /status"))).body as { next_start: string | null }).next_start;
+  assert.is(await shown(), null);
+  const { policy } = await testApprovers(ca.ca, ["change-approvers"]);
+  await ca.maintain();
+  assert.is(ca.events.at(-1), "ca.approvers-differ");
+  assert.match(await shown() ?? "", /approvers\.json: there is no such file.*hypha-ca approvers -c ca\.toml/);
+  writeFileSync(join(ca.folder, "approvers.json"), `${policy.line}\n`);
+  const count = ca.events.length;
+  await ca.maintain();
+  assert.equal([ca.events.length, await shown()], [count, null]);
   await ca.stop();
 });
 

@@ -12,6 +12,7 @@ const shown: ShownCa = {
   domain: "acme.example",
   url: "https://ca.acme.example:8443",
   problem: null,
+  next_start: null,
   issuer_ends: at(864_000),
   issuers: [
     { id: "a", subject: "CN=Issuing CA 2", ends: at(864_000), state: "issuing", certificates: 3, revoked: false },
@@ -64,6 +65,7 @@ test("a CA without lists that cannot issue says so, in lines no longer than the 
     {
       ...shown,
       problem: "register-full",
+      next_start: "approvers.json differs",
       crl: null,
       root_list: "there is none",
       root_list_ends: null,
@@ -74,8 +76,9 @@ test("a CA without lists that cannot issue says so, in lines no longer than the 
     { ...options, columns: 60 },
   );
   const lines = text.split("\n");
+  assert.ok(lines.includes("cannot start again: approvers.json differs"));
   assert.match(lines[0] ?? "", /^CA of acme\.example at .*: cannot …?/);
-  assert.equal(lines.slice(2, 4), ["revocation list: none", "the root's revocation list: there is none"]);
+  assert.equal(lines.slice(3, 5), ["revocation list: none", "the root's revocation list: there is none"]);
   assert.ok(lines.every((line) => line.length <= 60));
   assert.is(lines.at(-1), "locked names: none");
 });

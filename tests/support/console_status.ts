@@ -148,6 +148,7 @@ export const caParts: FeedParts = {
   domain: "acme.example",
   url: "https://ca.acme.example:8443",
   problem: null,
+  next_start: null,
   issuer_ends: at(9_000),
   issuers: [{
     id: "ab",
