@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { moreOf } from "../../transport/core/rare_reports.ts";
 import type { PeerText, StreamAnswer } from "../../transport/port.ts";
 import type { JobScope } from "../../pki/refusal.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
@@ -128,8 +129,6 @@ function reportBusy(context: DataContext, peer: PeerText): void {
     fields: { peer, isFull: isNodeFull, untold },
   });
 }
-
-const moreOf = (untold: number) => untold === 0 ? "" : ` (and ${untold} more since the last such line)`;
 
 /** Reports a pull. The refusal log counts, logs and records refused ones. */
 function reportPull(

@@ -17,7 +17,7 @@ import {
   TransportError,
   type TransportFact,
 } from "../../transport/port.ts";
-import { RareReports } from "../../transport/core/rare_reports.ts";
+import { moreOf, RareReports } from "../../transport/core/rare_reports.ts";
 import type { MessageProtocol, ProtocolMessages } from "../../transport/protocols/messages.ts";
 import { monotonicNow, type Ports } from "../runtime/ports.ts";
 import { type LabelledStream, readLabel } from "../files/labelled_stream.ts";
@@ -156,11 +156,10 @@ class Heads {
   #report(peer: PeerText, { reason, fields }: Unwanted): void {
     const untold = this.#reports.note(peer, "code" in fields ? String(fields["code"]) : reason);
     if (untold === undefined) return;
-    const more = untold === 0 ? "" : ` (and ${untold} more since the last such line)`;
     this.#ports.report({
       level: "warn",
       event: "push.refused",
-      message: `Cannot take file of ${peer}: ${reason}${more}`,
+      message: `Cannot take file of ${peer}: ${reason}${moreOf(untold)}`,
       fields: { peer, reason, untold, ...fields },
     });
   }

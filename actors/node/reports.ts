@@ -4,6 +4,7 @@
  * @module
  */
 import type { RoleConfig } from "../config/config.ts";
+import { moreOf } from "../../transport/core/rare_reports.ts";
 import type { StartAnswer, TransportFact } from "../../transport/port.ts";
 import type { IdentityEvent } from "../trust/identity.ts";
 import { lacking, type NodeContext } from "./node_setup.ts";
@@ -97,11 +98,10 @@ export function reportMalformed(
   { context }: Reporting,
   { peer, identity: { name }, protocol, detail, untold }: Extract<TransportFact, { type: "request.malformed" }>,
 ): void {
-  const more = untold === 0 ? "" : ` (and ${untold} more since the last such line)`;
   context.ports.report({
     level: "warn",
     event: "request.malformed",
-    message: `Cannot read a request of ${name} (${peer}) over ${protocol}: ${detail}${more}`,
+    message: `Cannot read a request of ${name} (${peer}) over ${protocol}: ${detail}${moreOf(untold)}`,
     fields: {
       peer,
       name,

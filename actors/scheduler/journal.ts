@@ -100,9 +100,9 @@ export type JournalEvent =
   | { readonly type: "journal.late"; readonly kept: Kept }
   | EventsOf<typeof actors>;
 
-/** Whether a line is of interest later: all but the finest, and losses. */
-const isKeptLine = ({ level, event }: ReportedLine["report"]): boolean =>
-  level !== "debug" || event === "round.metrics";
+/** Whether a line is of interest later: all but the finest, and metrics. */
+const isKeptLine = ({ level, event, fields }: ReportedLine["report"]): boolean =>
+  level !== "debug" || (event === "round.metrics" && Object.keys(fields?.["metrics"] ?? {}).length > 0);
 
 function textOf({ report: { level, event, message, fields }, name, at }: ReportedLine): string {
   const line = { at: new Date(at).toISOString(), level, event, message, ...(name === undefined ? {} : { name }) };

@@ -17,7 +17,7 @@ import type {
 } from "../../transport/protocols/messages.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import { makeRules } from "../../transport/authorization/rules.ts";
-import { monotonicNow } from "../runtime/ports.ts";
+import { monotonicNow, type Report } from "../runtime/ports.ts";
 import type { allocationMachine } from "./allocation.ts";
 import { signGrant } from "../data/grant.ts";
 import { instantFromMs } from "../runtime/instant.ts";
@@ -25,6 +25,7 @@ import { handleRequest, type ReceivedRequest, type RequestTable, type RequestWit
 import { batchSize } from "./job_spec.ts";
 import { modelFor, offerToModel } from "./keeping.ts";
 import { judgeEarly, judgeRound, reportReceipt } from "./judging.ts";
+import { noteMetrics } from "./metrics.ts";
 import { offeredStream, rejectStream } from "./offered_stream.ts";
 import { isUnwanted } from "./participants.ts";
 import { planOf, type ReceivedStream, type TrainingArgs, type TrainingContext } from "./training_setup.ts";
@@ -33,7 +34,9 @@ import {
   answerProgress,
   type Participant,
   participantBy,
+  participantOf,
   trainersOf,
+  type Training,
   withMessage,
   withParticipant,
 } from "./training.ts";
@@ -123,7 +126,7 @@ function answerJobStatus(
   enqueue.sendTo(context.transport, { type: "respond", exchange, message: { JobStatus: {} } });
   if (status.type === "Running") return;
   enqueue.assign({ training: withParticipant(context.training, peer, { ended: true }) });
-  enqueue(() => reportEnded(context, participant, status));
+  if (!participant.ended) enqueue(() => reportEnded(context, participant, status));
   if (participant.state === "done") return;
   enqueue.raise({
     type: "participant.lost",
@@ -175,8 +178,9 @@ function answerProgressRequest(args: TrainingArgs, request: RequestWith<Progress
   const { report, receipt, training: named } = request.message;
   const [now, namesTraining] = [monotonicNow(context.ports), named !== undefined];
   const received = { peer, member: memberOf(identity), jobId, progress, report, receipt, namesTraining, now };
-  const { training, answer } = answerProgress(context.training, received, planOf(context));
+  const { training: answered, answer } = answerProgress(context.training, received, planOf(context));
   if (answer === undefined) return decline(args, request);
+  const { training, ...line } = withMetrics(answered, peer, progress);
   const isStatus = typeof progress === "object" && "status" in progress &&
     (answer.type === "Continue" || answer.type === "ScheduleUpdate");
   const samples = context.samples + (isStatus ? progress.status.batch_size : 0);
@@ -187,7 +191,7 @@ function answerProgressRequest(args: TrainingArgs, request: RequestWith<Progress
   enqueue.sendTo(context.transport, { type: "respond", exchange, message: answer });
   const refusal = namesTraining ? undefined : foreignRefusal(context, peer);
   if (refusal !== undefined) enqueue.raise({ type: "participant.lost", peer, reason: refusal, isRejected: true });
-  enqueue(() => reportProgress(context, { peer, progress, roundsDone: training.roundsDone }));
+  enqueue(() => reportProgress(context, { peer, ...line, roundsDone: training.roundsDone }));
   if (report === undefined || peer !== context.training.aggregator?.peer) {
     if (receipt !== undefined) reportReceipt(args, { peer, receipt, training });
   } else if (training.roundsDone > context.training.roundsDone) judgeRound(args, peer, report);
@@ -214,11 +218,23 @@ function foreignRefusal({ config: { job }, training }: TrainingContext, peer: Pe
   return "its worker is of the existing network, and the job does not say foreign = true";
 }
 
+/** The training after progress of a participant, and what is reported of the progress: metrics as far as they are noted. */
+function withMetrics(training: Training, peer: Peer, progress: Progress) {
+  if (typeof progress !== "object" || !("metrics" in progress)) {
+    return { training, event: "job.progress", fields: { peer, progress } };
+  }
+  const { round, metrics: sent } = progress.metrics;
+  const { noted, metrics, dropped } = noteMetrics(participantOf(training, peer)?.metrics, training.roundsDone, sent);
+  const fields = { peer, round, metrics, ...(dropped === 0 ? {} : { dropped }) };
+  return { training: withParticipant(training, peer, { metrics: noted }), event: "round.metrics", fields };
+}
+
 function reportProgress(
   { ports, training: before, model }: TrainingContext,
-  { peer, progress, roundsDone }: {
+  { peer, event, fields, roundsDone }: {
     readonly peer: Peer;
-    readonly progress: ProgressRequest["progress"];
+    readonly event: string;
+    readonly fields: NonNullable<Report["fields"]>;
     readonly roundsDone: number;
   },
 ): void {
@@ -233,13 +249,7 @@ function reportProgress(
     });
     return;
   }
-  const metrics = typeof progress === "object" && "metrics" in progress ? progress.metrics : undefined;
-  ports.report({
-    level: "debug",
-    event: metrics === undefined ? "job.progress" : "round.metrics",
-    message: `Progress of ${peer}`,
-    fields: metrics === undefined ? { peer, progress } : { peer, round: metrics.round, metrics: metrics.metrics },
-  });
+  ports.report({ level: "debug", event, message: `Progress of ${peer}`, fields });
 }
 
 /** Hands a push of the aggregator to the model or the evaluation, and a pull of a member to the model; rejects all other streams. */

@@ -14,12 +14,14 @@
  * @module
  */
 import { assign, enqueueActions, sendTo } from "xstate";
+import { RareReports } from "../../transport/core/rare_reports.ts";
 import type { PeerText, StreamAnswer } from "../../transport/port.ts";
 import { pullProtocols, pushProtocols } from "../files/stream_file.ts";
+import { monotonicNow } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 import { answerAs } from "../runtime/role.ts";
 import type { Checkpoint } from "./checkpoints.ts";
-import { goOn, noteTaken, pause } from "./model_store_actions.ts";
+import { goOn, noteTaken, pause, reportPull } from "./model_store_actions.ts";
 import { type ModelStoreCommand, type OfferedPull, type OfferedResult, storeSetup } from "./model_store_setup.ts";
 import { acceptStream, type OfferedStream, rejectStream } from "./offered_stream.ts";
 import type { ModelPull } from "./serve_model.ts";
@@ -119,16 +121,7 @@ const store = storeSetup.extend({
       ) => {
         enqueue.stopChild(`pull/${exchange}`);
         enqueue.assign({ pulls: context.pulls.filter((other) => other.exchange !== exchange) });
-        enqueue(() =>
-          context.ports.report({
-            level: outcome.type === "served" ? "debug" : "warn",
-            event: outcome.type === "served" ? "model.served" : "model.unserved",
-            message: outcome.type === "served"
-              ? `Served ${outcome.file} to ${peer}`
-              : `Cannot serve the model to ${peer}`,
-            fields: { peer, ...outcome },
-          })
-        );
+        enqueue(() => reportPull(context, peer, outcome));
       },
     ),
     end: enqueueActions(({ context, enqueue }, { reason }: { readonly reason: string }) => {
@@ -153,6 +146,7 @@ export const modelStoreMachine = store.createMachine({
     paused: undefined,
     pausedAt: 0,
     hubTries: 0,
+    rare: new RareReports(() => monotonicNow(input.ports)),
   }),
   initial: "opening",
   on: {

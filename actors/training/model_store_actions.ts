@@ -3,9 +3,12 @@
  *
  * @module
  */
+import type { PeerText } from "../../transport/port.ts";
+import { moreOf } from "../../transport/core/rare_reports.ts";
 import { monotonicNow } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 import type { ModelStoreContext, StoreArgs } from "./model_store_setup.ts";
+import type { ModelPull } from "./serve_model.ts";
 import type { FailedResult, TakenResult } from "./take_result.ts";
 
 /** There is no room for the round, or the model hub does not give the weights: says so once. */
@@ -99,11 +102,36 @@ function reportGoesOn(context: ModelStoreContext, why: string): void {
   });
 }
 
+/** Reports a pull: of those of one member that were not served, one a minute. */
+export function reportPull({ ports, rare }: ModelStoreContext, peer: PeerText, outcome: ModelPull): void {
+  const fields = { peer, ...outcome };
+  if (outcome.type === "served") {
+    return ports.report({
+      level: "debug",
+      event: "model.served",
+      message: `Served ${outcome.file} to ${peer}`,
+      fields,
+    });
+  }
+  const untold = rare.note(peer, "model.unserved");
+  if (untold === undefined) return;
+  ports.report({
+    level: "warn",
+    event: "model.unserved",
+    message: `Cannot serve the model to ${peer}${moreOf(untold)}`,
+    fields: { ...fields, untold },
+  });
+}
+
+/** Reports a result that is not taken: one a minute. */
 function reportRefused(context: ModelStoreContext, reason: string): void {
+  const { peer } = present(context.current, "the result");
+  const untold = context.rare.note(peer, "result.refused");
+  if (untold === undefined) return;
   context.ports.report({
     level: "warn",
     event: "result.refused",
-    message: `Cannot take result of ${context.current?.peer}: ${reason}`,
-    fields: { training: context.training.id, peer: context.current?.peer, reason },
+    message: `Cannot take result of ${peer}: ${reason}${moreOf(untold)}`,
+    fields: { training: context.training.id, peer, reason, untold },
   });
 }

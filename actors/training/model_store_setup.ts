@@ -5,6 +5,7 @@
  */
 import { setup } from "xstate";
 import { Effect } from "effect";
+import { RareReports } from "../../transport/core/rare_reports.ts";
 import type { PeerText, StreamAnswer, StreamHandle } from "../../transport/port.ts";
 import type { TrainingKey } from "../../transport/protocols/messages.ts";
 import type { OuterOptions } from "../learning/mod.ts";
@@ -76,6 +77,8 @@ export interface ModelStoreContext extends ModelStoreInput {
   readonly pausedAt: number;
   /** Tries in a row in which the model hub did not give the weights. */
   readonly hubTries: number;
+  /** Selects what is reported of each member. */
+  readonly rare: RareReports;
 }
 
 /** The events that a model store sends to its parent. */

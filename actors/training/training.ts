@@ -14,6 +14,7 @@ import type {
   Uuid,
 } from "../../transport/protocols/messages.ts";
 import { type Divergence, noDivergence, withDiverged, withMaker } from "./divergence.ts";
+import type { NotedMetrics } from "./metrics.ts";
 import {
   answerRepeatedReceipt,
   answerStatus,
@@ -40,6 +41,8 @@ export interface Participant {
   readonly isLeaving: boolean;
   /** How long the round under way has waited for it, in milliseconds: what others do does not shorten it. */
   readonly waitedMs: number;
+  /** Undefined until it sends some. */
+  readonly metrics?: NotedMetrics;
 }
 
 /** A participant that trains. */

@@ -67,6 +67,16 @@ test("it keeps lines, losses and what became of the training; finer lines change
   place.remove();
 });
 
+test("bug: progress without a metric filled the log", async () => {
+  const { place, folder, line, resting } = start();
+  line("round.metrics", { peer: "p", round: 1, metrics: {} }, "debug");
+  line("round.metrics", { peer: "p", round: 1, metrics: { loss: 1 } }, "debug");
+  await resting();
+  const events = await Effect.runPromise(Effect.provide(readEvents(folder, undefined), services));
+  assert.equal(events.map(({ fields }) => fields), [{ peer: "p", round: 1, metrics: { loss: 1 } }]);
+  place.remove();
+});
+
 test("its files are bounded: the older part goes", async () => {
   const { place, folder, line, resting } = start();
   await resting();

@@ -7,7 +7,8 @@ import * as assert from "uvu/assert";
 import { metricsIn, statusBridgeMachine, waitingMax } from "../../actors/scheduler/status_bridge.ts";
 import { makeFakeWorld, startIn } from "../support/fake_transport.ts";
 import { eventually } from "../support/job_world.ts";
-import { configOf, startScheduler } from "../support/scheduler_world.ts";
+import { metricsOfRoundMax } from "../../actors/training/metrics.ts";
+import { configOf, startScheduler, training } from "../support/scheduler_world.ts";
 
 const test = suite("status bridge");
 
@@ -65,6 +66,25 @@ test("no other line is posted, and a value is the shortest decimal of its F32", 
   const values = { a: Math.fround(1 / 3), b: 16_777_217, c: Math.fround(1e-45), d: -0.1, e: Infinity, f: null };
   const posted = line("round.metrics", { peer: "p", round: 2, metrics: values }).map(({ value }) => value);
   assert.equal(posted, [0.33333334, 16_777_216, 1e-45, -0.1, null, null]);
+});
+
+test("bug: a trainer reported any number of metrics in a round: others' were dropped, and the training's log was gone", () => {
+  const { world, progress, round } = training(["a", "b"], 2);
+  const many = Object.fromEntries(Array.from({ length: 20 }, (_, nth) => [`metric ${nth}`, nth]));
+  const say = (peer: string) => progress(peer, { metrics: { round: 7, metrics: many } });
+  const namesOf = (peer: string) =>
+    world.reported("round.metrics").filter((fields) => fields["peer"] === peer)
+      .flatMap(({ metrics }) => Object.keys(metrics as object));
+  assert.equal([say("a"), say("a"), say("a")], ["Ok", "Ok", "Ok"], "its executor goes on");
+  assert.is(namesOf("a").length, metricsOfRoundMax);
+  assert.equal(world.reported("round.metrics").map(({ dropped }) => dropped), [undefined, 8, 20]);
+  say("b");
+  assert.is(namesOf("b").length, 20, "each has its own");
+  assert.equal(progress("b", { metrics: { round: 1, metrics: { ["x".repeat(65)]: 1, loss: 2 } } }), "Ok");
+  assert.equal(namesOf("b").slice(20), ["loss"], "a name has a bound too");
+  round("a", "b");
+  say("a");
+  assert.is(namesOf("a").length, metricsOfRoundMax + 20, "the next round has room for more");
 });
 
 test("a receiver that is down is said once; what waits is bounded, and is posted when it is back", async () => {

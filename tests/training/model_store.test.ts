@@ -15,6 +15,7 @@ import { openAgainMs, pullsOfPeerMax, roomAgainMs } from "../../actors/training/
 import type { WeightsSource } from "../../actors/training/repository_weights.ts";
 import type { Web } from "../../actors/job/bridge/web_request.ts";
 import { encodeGrantedPullHeader } from "../../transport/protocols/mod.ts";
+import { reportedEachMs } from "../../transport/core/rare_reports.ts";
 import type { PushLabel } from "../../transport/protocols/messages.ts";
 import { makeFakeWorld, settle, startUnderParent } from "../support/fake_transport.ts";
 import { withWeb } from "../support/job_bridge.ts";
@@ -415,6 +416,20 @@ test("bug: one member could hold all places for pulls of a model", async () => {
   assert.is(world.take("stream.reject").length, 3);
   offer("b", 0);
   assert.is(world.take("stream.accept").length, 1);
+});
+
+test("bug: a member's refused pulls and results wrote a line each", async () => {
+  const { push, pull, world } = await opened();
+  for (let nth = 0; nth < 3; nth++) {
+    assert.is(await pull("digits", nth), "refused");
+    assert.not.ok(await push(tensors(1, 1), label(3)));
+  }
+  const untold = (event: string) => world.reported(event).map((fields) => fields["untold"]);
+  assert.equal([untold("model.unserved"), untold("result.refused")], [[0], [0]]);
+  world.pass(reportedEachMs);
+  await pull("digits", 0);
+  await push(tensors(1, 1), label(3));
+  assert.equal([untold("model.unserved"), untold("result.refused")], [[0, 2], [0, 2]]);
 });
 
 test("weights that cannot be read break it at once", async () => {

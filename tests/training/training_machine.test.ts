@@ -243,6 +243,14 @@ test("rounds go on to the last, then the scheduler ends by itself", () => {
   assert.equal(actor.getSnapshot().output, { type: "finished" });
 });
 
+test("bug: a worker that said several times that its job ended wrote a line each time", () => {
+  const { world, round, say, jobs } = training(["a", "b"], 1);
+  round("a", "b");
+  const status = { JobStatus: { task_id: jobs.get("a")?.taskId ?? "", status: { type: "Finished" } } } as const;
+  assert.equal([say("a", status), say("a", status)], [{ JobStatus: {} }, { JobStatus: {} }]);
+  assert.is(world.reported("job.ended").length, 1);
+});
+
 test("workers that don't say that their jobs ended are not waited for long", () => {
   const { world, round, actor } = training(["a"], 1);
   assert.equal(round("a"), ["Done", "Done"]);

@@ -10,6 +10,9 @@ export const reportedEachMs = 60_000;
 /** Pairs of member and topic that are counted; beyond that, the pair that was reported longest ago is forgotten. */
 export const reportRowsMax = 1_024;
 
+/** What the next line says of those that were not reported. */
+export const moreOf = (untold: number): string => untold === 0 ? "" : ` (and ${untold} more since the last such line)`;
+
 /** What was reported of one member and topic. */
 interface Row {
   readonly reportedAt: number;
