@@ -15,8 +15,8 @@ export const adminAnswerBytesMax = 64 * 1024 * 1024;
 /** The program did not answer. */
 export class AdminNotAsked extends Data.TaggedError("AdminNotAsked")<{
   readonly path: string;
-  /** `not-running`: no process listens on the socket. */
-  readonly problem: "not-running" | "no-answer";
+  /** `not-running`: no process listens on the socket. `not-sent`: the body's own pieces broke off, and `detail` says why. */
+  readonly problem: "not-running" | "no-answer" | "not-sent";
   readonly detail: string;
 }> {
   override get message(): string {
@@ -55,8 +55,28 @@ export function uploadAdmin(
   route: string,
   body: AsyncIterable<Uint8Array>,
 ): Effect.Effect<AdminAnswer, AdminNotAsked> {
-  // The program has closed its end where this fails: the answer, or its absence, says why.
-  return send({ path, route, timeoutMs: adminUploadMs }, (sent) => void pipeline(Readable.from(body), sent, () => {}));
+  return send({ path, route, timeoutMs: adminUploadMs }, (sent, notSent) => {
+    // Where the program has closed its end, its answer, or the absence of one, says why.
+    pipeline(Readable.from(watched(body, notSent)), sent, () => {});
+  });
+}
+
+/** The same pieces; calls `broke` when they fail by themselves, and not when their reader ends them. */
+async function* watched(
+  body: AsyncIterable<Uint8Array>,
+  broke: (detail: string) => void,
+): AsyncGenerator<Uint8Array> {
+  let isRead = false;
+  try {
+    for await (const piece of body) {
+      isRead = true;
+      yield piece;
+      isRead = false;
+    }
+  } catch (error) {
+    if (!isRead) broke(error instanceof Error ? error.message : String(error));
+    throw error;
+  }
 }
 
 interface Sending {
@@ -67,7 +87,7 @@ interface Sending {
 
 function send(
   { path, route, timeoutMs }: Sending,
-  write: (sent: ClientRequest) => void,
+  write: (sent: ClientRequest, notSent: (detail: string) => void) => void,
 ): Effect.Effect<AdminAnswer, AdminNotAsked> {
   const [method = "", url = ""] = route.split(" ");
   const fail = (detail: string, problem: AdminNotAsked["problem"] = "no-answer") =>
@@ -96,7 +116,7 @@ function send(
       const away = ["ENOENT", "ECONNREFUSED"].includes(code ?? "");
       resume(away ? fail("no process listens on it", "not-running") : fail(message));
     });
-    write(sent);
+    write(sent, (detail) => resume(fail(detail, "not-sent")));
     return Effect.sync(() => sent.destroy());
   });
 }

@@ -20,5 +20,9 @@ const problems: Readonly<Record<string, string>> = {
 /** Describes the system's error; its own message where this table has no description. */
 export function fileProblem(error: PlatformError): string {
   const cause = error.reason.cause as { readonly code?: unknown } | undefined;
-  return problems[String(cause?.code)] ?? error.message;
+  return systemProblem({ code: cause?.code, message: error.message });
 }
+
+/** The same of an error as the runtime throws it. */
+export const systemProblem = ({ code, message }: { readonly code?: unknown; readonly message: string }): string =>
+  problems[String(code)] ?? message;

@@ -14,7 +14,7 @@ import { adminSocketPath } from "../../actors/admin/socket_path.ts";
 import { readJob } from "../../actors/config/job_source.ts";
 import { loadConfig } from "../../actors/config/load.ts";
 import type { DilocoJobConfig } from "../../actors/config/config.ts";
-import { fileProblem } from "../../actors/files/file_problem.ts";
+import { fileProblem, systemProblem } from "../../actors/files/file_problem.ts";
 import { amountOf } from "../../actors/files/free_space.ts";
 import { workDirectoryBytes } from "../../actors/job/cell/bounds.ts";
 import type { TensorEntry } from "../../actors/learning/mod.ts";
@@ -88,23 +88,29 @@ export function submit(options: TrainingOptions & { readonly file: string }) {
     const head = `${JSON.stringify({ name: name.slice(0, 128), job: source.values, ...sizes })}\n`;
     const answer = yield* Effect.mapError(
       uploadAdmin(adminSocketPath(stateDir), "POST /trainings", piecesOf(head, attached)),
-      (error) => notAsked(schedulerOf(options), error),
+      (error) => error.problem === "not-sent" ? notice(1, error.detail) : notAsked(schedulerOf(options), error),
     );
     const { id } = yield* bodyOf<{ readonly id: string }>(answer);
     print(format === "json" ? jsonOf({ id }) : id);
   });
 }
 
+const wrongFile = ({ key, path }: Pick<Attached, "key" | "path">, detail: string) =>
+  `the job's ${key} ${path}: ${detail}`;
+
 /** Checks a file that a job names. */
 function attach(folder: string, key: Attached["key"], named: string) {
   const path = isAbsolute(named) ? named : join(folder, named);
-  const wrong = (detail: string) => notice(1, `the job's ${key} ${path}: ${detail}`);
+  const wrong = (detail: string) => notice(1, wrongFile({ key, path }, detail));
   return Effect.gen(function* () {
     const files = yield* FileSystem;
     const { type, size } = yield* Effect.mapError(files.stat(path), (error) => wrong(fileProblem(error)));
     if (type !== "File") return yield* Effect.fail(wrong("it is no file"));
     const sizeBytes = Number(size);
-    if (key === "held_out") return { key, path, sizeBytes, tensors: [] } satisfies Attached;
+    if (key === "held_out") {
+      yield* Effect.mapError(Effect.scoped(files.open(path, { flag: "r" })), (error) => wrong(fileProblem(error)));
+      return { key, path, sizeBytes, tensors: [] } satisfies Attached;
+    }
     const { tensors } = yield* Effect.mapError(
       Effect.scoped(openTensors(path)),
       (error) => wrong(`it is no safetensors file: ${error.message}`),
@@ -127,14 +133,18 @@ function warnOfStorage(tensors: readonly TensorEntry[], { resources }: DilocoJob
 
 async function* piecesOf(head: string, attached: readonly Attached[]): AsyncGenerator<Uint8Array> {
   yield Buffer.from(head);
-  for (const { path, sizeBytes } of attached) {
+  for (const { key, path, sizeBytes } of attached) {
     let left = sizeBytes;
-    for await (const piece of createReadStream(path) as AsyncIterable<Uint8Array>) {
-      // A file that grows meanwhile is sent as it was announced.
-      if (left > 0) yield piece.subarray(0, left);
-      left -= piece.length;
+    try {
+      for await (const piece of createReadStream(path) as AsyncIterable<Uint8Array>) {
+        // A file that grows meanwhile is sent as it was announced.
+        if (left > 0) yield piece.subarray(0, left);
+        left -= piece.length;
+      }
+    } catch (error) {
+      throw new Error(wrongFile({ key, path }, systemProblem(error as Error)), { cause: error });
     }
-    if (left > 0) throw new Error(`${path} became shorter`);
+    if (left > 0) throw new Error(wrongFile({ key, path }, "it became shorter"));
   }
 }
 

@@ -85,10 +85,19 @@ test("a body of any length is taken piece by piece; one that is refused early ge
   assert.equal(answers, [
     { status: 200, body: { bytes: 65_536_000 } },
     { status: 507, body: { error: "no room" } },
-    "no-answer",
+    "not-sent",
     { status: 413, body: { error: "the body is too long" } },
     { status: 200, body: { ready: true } },
   ]);
+});
+
+test("bug: where the pieces of a body broke off, the reason was that the socket hung up", async () => {
+  const broken = async function* () {
+    yield await Promise.resolve(new Uint8Array(65_536));
+    throw new Error("the file is gone");
+  };
+  const error = await served(Effect.flip(uploadAdmin(path(), "POST /upload", broken())));
+  assert.equal([error.problem, error.detail], ["not-sent", "the file is gone"]);
 });
 
 test("what it does not know, too long a body and a route that breaks end in answers, and it goes on", async () => {

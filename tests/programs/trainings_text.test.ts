@@ -1,17 +1,21 @@
 /** Trainings as lines for people, and as JSON. */
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem";
 import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { type AdminRoutes, serveAdmin } from "../../actors/admin/serve_admin.ts";
+import { type AdminRoutes, type AdminUpload, serveAdmin } from "../../actors/admin/serve_admin.ts";
+import { encodeTensors } from "../../actors/learning/mod.ts";
 import { writeHeader } from "../../actors/learning/safetensors.ts";
 import type { ShownStatus } from "../../actors/scheduler/status.ts";
 import { section } from "../../scripts/program/text_blocks.ts";
+import { submit } from "../../scripts/program/trainings.ts";
 import { ageText, cancelText, listText, logText, statusText } from "../../scripts/program/trainings_text.ts";
 import { runProgramOnce, startProgram } from "../support/program.ts";
+import { unprivileged } from "../support/unprivileged.ts";
 
 const test = suite("trainings for people");
 const now = Date.parse("2026-01-02T00:00:00Z");
@@ -143,6 +147,63 @@ test("bug: commands printed control characters of a worker's failure raw where t
   }
 });
 
+/** Writes a job of two trainers, whose aggregator has so many GB of storage. */
+function jobIn(folder: string, storage: number, heldOut?: string): string {
+  const job = join(folder, "job.toml");
+  writeFileSync(
+    job,
+    `type = "diloco"
+dataset = { dataset = "digits" }
+model = { weights = "init.safetensors", type = "image-classification", input_names = ["pixel_values"] }
+inner_optimizer = { learning-rate = 0.004 }
+outer_optimizer = { learning-rate = 0.7, momentum = 0.5 }
+rounds = { update_rounds = 2, avg_samples_between_updates = 192 }
+${heldOut === undefined ? "" : `evaluation = { held_out = "${heldOut}" }`}
+
+[resources]
+num_workers = 2
+worker = { cpu = 1, memory = 1, storage = 1, gpu = 0 }
+parameter_server = { cpu = 1, memory = 1, storage = ${storage}, gpu = 0 }
+worker_price = { bid = 20, max = 100 }
+parameter_server_price = { bid = 20, max = 100 }
+`,
+  );
+  return job;
+}
+
+test("bug: where a file of a job could not be read, submit said that the socket hung up", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "hypha-trainings-"));
+  chmodSync(folder, 0o755);
+  const [config, rows] = [configIn(folder), join(folder, "rows.csv")];
+  const weights = new Map([["w", { shape: [2_000_000], values: new Float32Array(2_000_000) }]]);
+  writeFileSync(join(folder, "init.safetensors"), encodeTensors(weights));
+  writeFileSync(rows, "1,2\n");
+  chmodSync(rows, 0);
+  const options = { config, format: "text", file: jobIn(folder, 1, rows) } as const;
+  const denied = await unprivileged(() =>
+    Effect.runPromise(Effect.provide(Effect.flip(submit(options)), NodeFileSystem.layer))
+  );
+  assert.match(denied.notice ?? "", `the job's held_out ${rows}: `);
+  chmodSync(rows, 0o600);
+  chmodSync(folder, 0o700);
+  const upload: AdminUpload["upload"] = async (body) => {
+    for (let piece = await body.next(); piece.done !== true; piece = await body.next()) truncateSync(rows, 1);
+    return { status: 200, body: { id: "t-1" } };
+  };
+  const noticeFor = async (heldOut: string) => {
+    const { stderr } = await runProgramOnce("scheduler", ["submit", jobIn(folder, 1, heldOut), "-c", config]);
+    return stderr.trim();
+  };
+  const notices = await Effect.runPromise(Effect.scoped(Effect.andThen(
+    serveAdmin(join(folder, "admin.sock"), { "POST /trainings": { upload } }),
+    Effect.promise(async () => [await noticeFor(rows), await noticeFor("/proc/self/mem")]),
+  )));
+  assert.match(notices[0] ?? "", `the job's held_out ${rows}: it became shorter`);
+  assert.match(notices[1] ?? "", "the job's held_out /proc/self/mem: its disk has a fault");
+  for (const each of notices) assert.not.match(each, "admin.sock");
+  rmSync(folder, { recursive: true });
+});
+
 test("bug: what a slow reader had not taken within a second was lost, with exit code 0", async () => {
   const folder = mkdtempSync(join(tmpdir(), "hypha-trainings-"));
   const config = configIn(folder);
@@ -182,31 +243,14 @@ test("bug: what a slow reader had not taken within a second was lost, with exit 
 
 test("bug: an aggregator without storage for the updates of its trainers was leased without a word", async () => {
   const folder = mkdtempSync(join(tmpdir(), "hypha-trainings-"));
-  const [config, job, weights] = [configIn(folder), join(folder, "job.toml"), join(folder, "init.safetensors")];
+  const [config, weights] = [configIn(folder), join(folder, "init.safetensors")];
   const elements = 5_000_000;
   const header = writeHeader([{ name: "w", dtype: "BF16", shape: [elements] }]);
   writeFileSync(weights, header);
   truncateSync(weights, header.length + 2 * elements);
   /** Submits a job of two trainers, whose aggregator has so many GB of storage, to a scheduler that does not run. */
   const printedFor = async (storage: number) => {
-    writeFileSync(
-      job,
-      `type = "diloco"
-dataset = { dataset = "digits" }
-model = { weights = "init.safetensors", type = "image-classification", input_names = ["pixel_values"] }
-inner_optimizer = { learning-rate = 0.004 }
-outer_optimizer = { learning-rate = 0.7, momentum = 0.5 }
-rounds = { update_rounds = 2, avg_samples_between_updates = 192 }
-
-[resources]
-num_workers = 2
-worker = { cpu = 1, memory = 1, storage = 1, gpu = 0 }
-parameter_server = { cpu = 1, memory = 1, storage = ${storage}, gpu = 0 }
-worker_price = { bid = 20, max = 100 }
-parameter_server_price = { bid = 20, max = 100 }
-`,
-    );
-    return (await runProgramOnce("scheduler", ["submit", job, "-c", config])).stderr;
+    return (await runProgramOnce("scheduler", ["submit", jobIn(folder, storage), "-c", config])).stderr;
   };
   // Two updates and the result in F32, the velocity before and after in F64.
   const enough = await printedFor(0.14);
