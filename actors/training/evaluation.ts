@@ -21,7 +21,7 @@ import type { PushLabel, TrainingKey } from "../../transport/protocols/messages.
 import { type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
 import { decodeTensors } from "../learning/mod.ts";
 import type { HasParent } from "../runtime/parent.ts";
-import type { Ports } from "../runtime/ports.ts";
+import { type Ports, timerMaxMs } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 import type { TransportRef } from "../runtime/role.ts";
 import { readLabel } from "../files/labelled_stream.ts";
@@ -48,6 +48,10 @@ const idleMs = 30_000;
 const acceptMs = 10_000;
 /** Held-out rows are read within this, in milliseconds. */
 const loadMs = 30_000;
+/** A cell is found and the programs are tried in it within this, in milliseconds: a try may take ten seconds. */
+const checkMs = 300_000;
+/** A program's run gets its files within this, in milliseconds. */
+const copyMs = 300_000;
 
 /** The input of an evaluation. */
 export interface EvaluationInput extends HasParent<EvaluationEvent>, MeasuredTraining {
@@ -138,6 +142,8 @@ const actors = { load, measured, receive };
 export type EvaluationCommand =
   | Offered & { readonly type: "update.offered" }
   | KeptParameters & { readonly type: "parameters.kept" }
+  /** A program measures the parameters from now on: it had to wait for those of other trainings. */
+  | { readonly type: "measuring.began" }
   | StreamAnswer
   | EventsOf<typeof actors>;
 
@@ -152,6 +158,10 @@ const evaluation = setup({
     isWaitedFor: ({ context }) => context.waiting.length > 0,
     hasParameters: ({ context }) => context.kept !== undefined,
     hasRoom: ({ context }) => context.waiting.length < waitingMax,
+  },
+  delays: {
+    load: ({ context: { executor } }) => executor === undefined ? loadMs : checkMs,
+    measure: ({ context: { evaluator } }) => Math.min(copyMs + (evaluator?.measureMs ?? 0), timerMaxMs),
   },
   actions: {
     keepOffered: assign({
@@ -258,9 +268,16 @@ export const evaluationMachine = evaluation.createMachine({
         },
       },
       after: {
-        [loadMs]: {
+        load: {
           target: "broken",
-          actions: { type: "keepReason", params: { reason: "reading the held-out rows takes too long" } },
+          actions: {
+            type: "keepReason",
+            params: ({ context: { executor } }) => ({
+              reason: `${
+                executor === undefined ? "reading the held-out rows" : "trying the evaluating programs"
+              } takes too long`,
+            }),
+          },
         },
       },
     },
@@ -270,12 +287,26 @@ export const evaluationMachine = evaluation.createMachine({
     measuring: {
       invoke: {
         src: "measured",
-        input: ({ context }) => ({
+        input: ({ context, self }) => ({
           ports: context.ports,
           measured: context,
           loaded: context.loaded,
           kept: present(context.kept, "the parameters"),
+          began: () => self.send({ type: "measuring.began" }),
         }),
+      },
+      initial: "beginning",
+      states: {
+        // A program waits here for those of other trainings. What the evaluator measures itself is measured here.
+        beginning: { on: { "measuring.began": "running" } },
+        running: {
+          after: {
+            measure: {
+              target: "#evaluation.broken",
+              actions: { type: "keepReason", params: { reason: "measuring takes too long" } },
+            },
+          },
+        },
       },
       on: {
         "effect.done.measured": {

@@ -64,8 +64,12 @@ export interface Evaluator {
   readonly programs?: readonly string[];
   /** Whether a program of the operator's can be started. */
   check?(executor: string): Effect.Effect<void, EvaluationFailed, Services>;
-  /** Runs a program of the operator's. */
-  measure?(measured: MeasuredParameters): Effect.Effect<Metrics, EvaluationFailed, Services>;
+  /**
+   * Runs a program of the operator's when no other one runs.
+   *
+   * @param began Called when it begins.
+   */
+  measure?(measured: MeasuredParameters, began: () => void): Effect.Effect<Metrics, EvaluationFailed, Services>;
   /** The longest time of one such run, in milliseconds. */
   readonly measureMs?: number;
   /** Builds the model that trainers start from, or of parameters, and reads the held-out rows. Fails where the file has no rows. */

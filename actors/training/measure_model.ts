@@ -76,6 +76,8 @@ export interface Measured {
   /** The model where the evaluator holds it. */
   readonly loaded: EvaluatedModel | undefined;
   readonly kept: KeptParameters;
+  /** Called when a program of the operator's begins to measure. */
+  readonly began: () => void;
 }
 
 /** Measures parameters that the scheduler keeps; undefined where the scheduler has removed them meanwhile, for newer ones. */
@@ -87,7 +89,8 @@ export function measureKept(input: Measured) {
   return Effect.map(evaluated, (metrics) => ({ round, evaluated: metrics }));
 }
 
-function measure({ measured: { evaluator, executor, heldOut, training }, loaded, kept: { path, round } }: Measured) {
+function measure({ measured, loaded, kept: { path, round }, began }: Measured) {
+  const { evaluator, executor, heldOut, training } = measured;
   return Effect.gen(function* () {
     if (executor === undefined) {
       return roundMetrics(yield* orFail(present(loaded, "the model").replace(yield* readParameters(path))));
@@ -95,7 +98,7 @@ function measure({ measured: { evaluator, executor, heldOut, training }, loaded,
     if (evaluator?.measure === undefined) return yield* noProgram(executor);
     const { id, run } = present(training, "the training");
     const files = { executor, parameters: path, heldOut, training: { id, run, round } };
-    return { model: undefined, metrics: yield* evaluator.measure(files) };
+    return { model: undefined, metrics: yield* evaluator.measure(files, began) };
   });
 }
 

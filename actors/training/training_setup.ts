@@ -377,9 +377,8 @@ export const trainingSetup = setup({
     isAllEnded: ({ context }) => isAllEnded(context.training),
   },
   delays: {
-    /** The round before may still be measured. */
-    measuring: ({ context: { evaluator, config: { job } } }) =>
-      Math.min(tailMs + 2 * (job.evaluation?.executor === undefined ? 0 : evaluator?.measureMs ?? 0), timerMaxMs),
+    /** The evaluation itself limits a program's run: the round before and other trainings may be measured first. */
+    measuring: ({ context: { config: { job } } }) => job.evaluation?.executor === undefined ? tailMs : timerMaxMs,
     regroup: ({ context: { ports, patience, turnEndsAt } }) =>
       patience === undefined ? aboutMs(regroupMs, ports) : Math.max(0, turnEndsAt - monotonicNow(ports)),
     seekAgain: ({ context: { ports } }) => aboutMs(regroupMs, ports),

@@ -4,7 +4,7 @@
  * @module
  */
 import { join } from "node:path";
-import { Effect } from "effect";
+import { Effect, Semaphore } from "effect";
 import type { SchedulerConfig } from "../../actors/config/config.ts";
 import { evaluatingCellDefault } from "../../actors/config/cell_config.ts";
 import { jobCell } from "../../actors/job/cell/bounds.ts";
@@ -20,7 +20,11 @@ import { EvaluationFailed, type MeasuredParameters, type Metrics } from "../../a
 export interface Measuring {
   /** Whether a program can be started in its cell. Tries all of them, and again where it could not; reports those that cannot. */
   readonly check: (executor: string) => Effect.Effect<void, EvaluationFailed, Services>;
-  readonly measure: (measured: MeasuredParameters) => Effect.Effect<Metrics, EvaluationFailed, Services>;
+  /** Runs a program; `began` is called when its turn has come. */
+  readonly measure: (
+    measured: MeasuredParameters,
+    began: () => void,
+  ) => Effect.Effect<Metrics, EvaluationFailed, Services>;
   /** The longest time of one evaluation, in milliseconds. */
   readonly measureMs: number;
 }
@@ -43,6 +47,8 @@ export function measureIn(
     ports.report({ level: "info", event: "evaluation.cell", message, fields: { level, notes } });
     return cell;
   })));
+  // All trainings share the machine's memory and disk.
+  const turn = Semaphore.makeUnsafe(1);
   const programs = executors.map((executor) => ({ ...executor, runtime: "process" as const }));
   let lacking: readonly ExecutorProblem<TriedExecutor>[] = [];
   const [tried, forget] = Effect.runSync(Effect.cachedInvalidateWithTTL(
@@ -73,15 +79,16 @@ export function measureIn(
   return {
     measureMs: settings.wallSeconds * 1_000,
     check: (name) => Effect.asVoid(startable(name)),
-    measure: ({ executor: name, parameters, heldOut, training }) =>
-      Effect.flatMap(startable(name), ({ executor, cell }) => {
+    measure: ({ executor: name, parameters, heldOut, training }, began) =>
+      turn.withPermit(Effect.flatMap(startable(name), ({ executor, cell }) => {
+        began();
         const jobJson = JSON.stringify({ executor: { class: "evaluate", descriptor: { name } }, training });
         const program = { ports, executor, cell, settings, workDir };
         return Effect.mapError(
           evaluateParameters(program, { parameters, heldOut, jobJson }),
           ({ message }) => new EvaluationFailed({ detail: `executor ${name}: ${message}` }),
         );
-      }),
+      })),
   };
 }
 

@@ -8,7 +8,12 @@ import { handOver } from "../../actors/job/copy.ts";
 import { jobLimits } from "../../actors/job/limits.ts";
 import { encodeTensors } from "../../actors/learning/mod.ts";
 import { type EvaluationInput, evaluationMachine } from "../../actors/training/evaluation.ts";
-import { EvaluationFailed, type MeasuredParameters, type Metrics } from "../../actors/training/evaluator.ts";
+import {
+  EvaluationFailed,
+  type Evaluator,
+  type MeasuredParameters,
+  type Metrics,
+} from "../../actors/training/evaluator.ts";
 import { digitsEvaluator } from "../../scripts/executors/evaluator.ts";
 import { builtinModel } from "../../scripts/executors/model.ts";
 import { makeFakeWorld, settle, startUnderParent } from "../support/fake_transport.ts";
@@ -88,7 +93,11 @@ test("bug: after a round's result was lost, no later round was evaluated, withou
 });
 
 /** An evaluation by a program. The test says how each measuring ends. */
-function byProgram(programs: readonly string[], model: EvaluationInput["model"] = { parameters: "round-0" }) {
+function byProgram(
+  programs: readonly string[],
+  model: EvaluationInput["model"] = { parameters: "round-0" },
+  more: Partial<Evaluator> = {},
+) {
   const world = makeFakeWorld();
   const asked: MeasuredParameters[] = [];
   const ends: ((exit: Effect.Effect<Metrics, EvaluationFailed>) => void)[] = [];
@@ -99,7 +108,7 @@ function byProgram(programs: readonly string[], model: EvaluationInput["model"] 
   const evaluation = startUnderParent(world, evaluationMachine, {
     ...{ ports: world.ports, transport: world.transport, heldOut: "rows.csv", model, training },
     executor: "mine",
-    evaluator: { ...digitsEvaluator, programs, measure },
+    evaluator: { ...digitsEvaluator, programs, measure, ...more },
   });
   return { world, evaluation, asked, ends };
 }
@@ -153,6 +162,15 @@ test("a program that fails ends the evaluation with its reason", async () => {
   ends[0]?.(Effect.fail(new EvaluationFailed({ detail: "it ended with 3" })));
   await eventually("it is over", () => evaluation.state() === "broken");
   assert.is(world.reported("evaluation.broken").length, 1);
+});
+
+test("bug: while the programs were tried in their cell, it ended because its held-out rows took too long", () => {
+  const { world, evaluation } = byProgram(["mine"], { parameters: "round-0" }, { check: () => Effect.never });
+  world.pass(60_000);
+  assert.is(evaluation.state(), "loading");
+  world.pass(240_000);
+  assert.is(evaluation.state(), "broken");
+  assert.match(world.reports.at(-1)?.message ?? "", "trying the evaluating programs takes too long");
 });
 
 test("a program that is not there, or a model that the scheduler does not keep, ends it at the start", async () => {

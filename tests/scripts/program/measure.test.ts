@@ -1,5 +1,5 @@
 /** A scheduler's evaluating programs: tried when it starts, and ended when they take too long. */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
@@ -38,15 +38,31 @@ test("bug: a program that cannot be started was noticed at the first round's end
   assert.match(await reasonOf(programs.check("gone")), /executor gone cannot be started: .*\/no\/such\/program/);
   assert.match(await reasonOf(programs.check("other")), /none of class evaluate named other/);
   assert.match(
-    await reasonOf(programs.measure({ executor: "gone", parameters, heldOut, training })),
+    await reasonOf(programs.measure({ executor: "gone", parameters, heldOut, training }, () => {})),
     /executor gone cannot be started/,
   );
 });
 
 test("bug: a program that hangs held all later evaluations for thirty days; it has an hour", async () => {
   assert.is(evaluatingCellDefault.wallSeconds, 3_600);
-  const reason = await reasonOf(programs.measure({ executor: "hangs", parameters, heldOut, training }));
+  const reason = await reasonOf(programs.measure({ executor: "hangs", parameters, heldOut, training }, () => {}));
   assert.match(reason, /executor hangs: .*run time limit of 1 s reached/);
+});
+
+test("bug: several trainings were evaluated at once, each with 4 GB of memory and 16 GB of disk", async () => {
+  const log = join(place.path, "log");
+  const slow =
+    `echo began >> ${log}; sleep 0.5; echo ended >> ${log}; echo '{"metrics": {}}' > "$WORK_DIR/result.json"`;
+  const one = measureIn({
+    executors: [{ name: "slow", cmd: "sh", args: ["-c", slow] }],
+    cell: { ...cell, wallSeconds: 30 },
+    stateDir: place.path,
+  }, ports);
+  let began = 0;
+  const run = () => reasonOf(one.measure({ executor: "slow", parameters, heldOut, training }, () => void began++));
+  assert.equal(await Promise.all([run(), run()]), ["none", "none"]);
+  assert.is(readFileSync(log, "utf8"), "began\nended\nbegan\nended\n");
+  assert.is(began, 2);
 });
 
 test("bug: a program that was installed after it was tried could not be started until the scheduler started again", async () => {
