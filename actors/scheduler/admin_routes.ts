@@ -76,8 +76,10 @@ export function adminRoutes({ ports, stateDir, ask }: AdminRoutesInit): AdminRou
       async ({ id, worker }) => {
         const known = await ask({ type: "status", id });
         if (known.status !== 200) return known;
-        const events = await valueOf(ports, readEvents(trainingFolder(stateDir, id), worker));
-        return { status: 200, body: { events } };
+        const read = await valueOf(ports, Effect.result(readEvents(trainingFolder(stateDir, id), worker)));
+        return Result.isSuccess(read)
+          ? { status: 200, body: { events: read.success } }
+          : { status: 500, body: { code: "unreadable-log", error: read.failure.message } };
       },
     ),
     "POST /trainings": {

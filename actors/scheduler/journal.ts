@@ -61,31 +61,34 @@ export interface JournalContext extends JournalInput {
   readonly keeping: readonly Kept[];
   readonly waiting: readonly Kept[];
   readonly dropped: number;
+  /** The file may end within a line: this process has not appended to it yet, or could not. */
+  readonly isTorn: boolean;
 }
 
 const written = fromEffect(
   "written",
   (
-    { folder, batch, standing, watch, keeps }:
+    { folder, batch, standing, watch, keeps, isTorn }:
       & Omit<JournalInput, "id" | "isKept">
-      & Pick<JournalContext, "batch" | "keeps">,
+      & Pick<JournalContext, "batch" | "keeps" | "isTorn">,
   ) =>
     Effect.gen(function* () {
       if (folder === undefined) return;
-      if (batch.length > 0) yield* appendEvents(folder, batch);
+      if (batch.length > 0) yield* appendEvents(folder, batch, isTorn);
       if (!keeps) return;
       const file = { path: statePath(folder), content: formatState(standing, watch), mode: 0o600 };
       yield* writeWhole([file], "replace");
     }),
 );
 
-/** Appends lines; a file that is full becomes the older one. */
-function appendEvents(folder: string, lines: readonly string[]) {
+/** Appends lines, not to a torn one; a file that is full becomes the older one. */
+function appendEvents(folder: string, lines: readonly string[], isTorn: boolean) {
   return Effect.scoped(Effect.gen(function* () {
     const files = yield* FileSystem;
     const path = eventsPath(folder);
     const handle = yield* files.open(path, { flag: "a", mode: 0o600 });
-    yield* handle.writeAll(new TextEncoder().encode(lines.join("")));
+    const end = isTorn && Number((yield* handle.stat).size) > 0 ? "\n" : "";
+    yield* handle.writeAll(new TextEncoder().encode(end + lines.join("")));
     const { size } = yield* handle.stat;
     if (Number(size) > eventsBytesMax) yield* files.rename(path, olderEventsPath(folder));
   }));
@@ -142,8 +145,8 @@ export const journalMachine = setup({
       ...{ batch: lines, lines: [], keeps: !isKept, isKept: true },
       ...{ keeping: waiting, waiting: [] },
     })),
-    noteWritten: enqueueActions(({ context: { keeping }, enqueue }) => {
-      enqueue.assign({ keeping: [] });
+    noteWritten: enqueueActions(({ context: { keeping, batch, isTorn }, enqueue }) => {
+      enqueue.assign({ keeping: [], isTorn: isTorn && batch.length === 0 });
       enqueue(() => keeping.forEach((kept) => kept(true)));
     }),
     noteLate: enqueueActions(({ context, enqueue }, { kept }: { readonly kept: Kept }) => {
@@ -156,7 +159,7 @@ export const journalMachine = setup({
     noteUnwritten: enqueueActions(({ context, enqueue }, { reason }: { readonly reason: string }) => {
       const unkept = [...context.keeping, ...context.waiting];
       const dropped = context.dropped + context.batch.length;
-      enqueue.assign({ batch: [], isKept: false, dropped, keeping: [], waiting: [] });
+      enqueue.assign({ batch: [], isKept: false, dropped, keeping: [], waiting: [], isTorn: true });
       enqueue(() => unkept.forEach((kept) => kept(false)));
       enqueue(() =>
         context.ports.report({
@@ -170,7 +173,10 @@ export const journalMachine = setup({
   },
 }).createMachine({
   id: "journal",
-  context: ({ input }) => ({ ...input, lines: [], batch: [], keeps: false, keeping: [], waiting: [], dropped: 0 }),
+  context: ({ input }) => ({
+    ...{ ...input, lines: [], batch: [], keeps: false, keeping: [], waiting: [], dropped: 0 },
+    isTorn: true,
+  }),
   initial: "resting",
   on: {
     "journal.line": { actions: { type: "takeLine", params: ({ event }) => event } },
@@ -183,13 +189,8 @@ export const journalMachine = setup({
       entry: "takeBatch",
       invoke: {
         src: "written",
-        input: ({ context: { ports, folder, batch, standing, watch, keeps } }) => ({
-          ports,
-          folder,
-          batch,
-          standing,
-          watch,
-          keeps,
+        input: ({ context: { ports, folder, batch, standing, watch, keeps, isTorn } }) => ({
+          ...{ ports, folder, batch, standing, watch, keeps, isTorn },
         }),
       },
       on: {

@@ -5,6 +5,7 @@
  */
 import { Effect } from "effect";
 import type { FileSystem } from "effect/FileSystem";
+import type { LoadError } from "../files/load_error.ts";
 import { readWhole } from "../files/read_whole.ts";
 import { eventsBytesMax } from "./journal.ts";
 import { eventsPath, olderEventsPath } from "./training_record.ts";
@@ -12,16 +13,19 @@ import { eventsPath, olderEventsPath } from "./training_record.ts";
 /** A file may be over its limit by the lines of one batch. */
 const fileBytesMax = 8 * eventsBytesMax;
 
-/** The lines that are kept, the oldest first. Torn lines are left out. */
+/** The lines that are kept, the oldest first. Torn lines are left out. Fails where a file that is there cannot be read. */
 export function readEvents(
   folder: string,
   worker: string | undefined,
-): Effect.Effect<readonly Readonly<Record<string, unknown>>[], never, FileSystem> {
+): Effect.Effect<readonly Readonly<Record<string, unknown>>[], LoadError, FileSystem> {
   return Effect.gen(function* () {
     const events: Readonly<Record<string, unknown>>[] = [];
     for (const path of [olderEventsPath(folder), eventsPath(folder)]) {
       const read = readWhole({ path, what: "log of a training", bytesMax: fileBytesMax, key: "state_dir" });
-      const { text } = yield* Effect.orElseSucceed(read, () => ({ text: "" }));
+      const { text } = yield* Effect.catch(
+        read,
+        (error) => error.problem === "missing" ? Effect.succeed({ text: "" }) : Effect.fail(error),
+      );
       for (const line of text.split("\n")) {
         const event = parseLine(line);
         if (event !== undefined && (worker === undefined || event["name"] === worker)) events.push(event);

@@ -1,5 +1,16 @@
 /** The journal of a training: bounded, and after a disk that refuses it goes on. */
-import { chmodSync, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem";
@@ -7,6 +18,8 @@ import * as NodePath from "@effect/platform-node-shared/NodePath";
 import { Effect, Layer } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import type { AdminAnswer } from "../../actors/admin/serve_admin.ts";
+import { adminRoutes } from "../../actors/scheduler/admin_routes.ts";
 import { eventsBytesMax, journalMachine } from "../../actors/scheduler/journal.ts";
 import { readEvents } from "../../actors/scheduler/read_events.ts";
 import type { Report } from "../../actors/runtime/ports.ts";
@@ -16,6 +29,9 @@ import { eventually, temporary } from "../support/job_world.ts";
 
 const test = suite("journal");
 const services = Layer.merge(NodeFileSystem.layer, NodePath.layer);
+
+const events = (folder: string, worker?: string) =>
+  Effect.runPromise(Effect.provide(readEvents(folder, worker), services));
 
 function start() {
   const place = temporary();
@@ -54,13 +70,12 @@ test("it keeps lines, losses and what became of the training; finer lines change
   actor.send({ type: "journal.standing", standing: { ...standing, state: "running" } });
   await eventually("the round is kept", () => state().watch.round === 1 && state().state === "running");
   await resting();
-  const events = await Effect.runPromise(Effect.provide(readEvents(folder, undefined), services));
-  assert.equal(events.map(({ event, name }) => [event, name]), [
+  assert.equal((await events(folder)).map(({ event, name }) => [event, name]), [
     ["lease.granted", "w"],
     ["round.metrics", "w"],
     ["round.finished", "w"],
   ]);
-  assert.equal(await Effect.runPromise(Effect.provide(readEvents(folder, "other"), services)), []);
+  assert.equal(await events(folder, "other"), []);
   const { watch } = state();
   assert.equal([watch.losses, watch.bytes], [[{ round: 1, loss: 0.5 }], { received: 4, sent: 10 }]);
   assert.is(statSync(join(folder, "events.jsonl")).mode & 0o777, 0o600);
@@ -72,8 +87,53 @@ test("bug: progress without a metric filled the log", async () => {
   line("round.metrics", { peer: "p", round: 1, metrics: {} }, "debug");
   line("round.metrics", { peer: "p", round: 1, metrics: { loss: 1 } }, "debug");
   await resting();
-  const events = await Effect.runPromise(Effect.provide(readEvents(folder, undefined), services));
-  assert.equal(events.map(({ fields }) => fields), [{ peer: "p", round: 1, metrics: { loss: 1 } }]);
+  assert.equal((await events(folder)).map(({ fields }) => fields), [{ peer: "p", round: 1, metrics: { loss: 1 } }]);
+  place.remove();
+});
+
+test("bug: a line after a torn one was glued to it and lost, in the process that failed and in the next one", async () => {
+  const { place, folder, line, resting, world, actor, standing } = start();
+  await resting();
+  const path = join(folder, "events.jsonl");
+  mkdirSync(path); // so that an append fails
+  line("test.lost", {});
+  await eventually("it failed", () => actor.getSnapshot().matches("pausing"));
+  rmSync(path, { recursive: true });
+  writeFileSync(path, '{"event":"torn');
+  line("test.second", {});
+  world.pass(5_010);
+  await eventually("it is written", () => readFileSync(path, "utf8").includes("test.second"));
+  await resting();
+  actor.stop();
+  appendFileSync(path, '{"event":"torn');
+  const next = startIn(world, journalMachine, {
+    ...{ ports: world.ports, id: "t-1", folder, standing, watch: emptyWatch, isKept: true },
+  });
+  for (const event of ["test.third", "test.fourth"]) {
+    next.send({ type: "journal.line", report: { level: "info", event, message: "" }, name: "w", at: 0 });
+    await eventually("it is written", () => next.getSnapshot().matches("resting"));
+  }
+  assert.equal((await events(folder)).map(({ event }) => event), ["test.second", "test.third", "test.fourth"]);
+  assert.is(readFileSync(path, "utf8").match(/\n\n/g), null);
+  place.remove();
+});
+
+test("bug: a log that could not be read was shown as an empty one", async () => {
+  const { place, folder, line, resting } = start();
+  assert.equal(await events(folder), [], "there is none yet");
+  line("test.line", {});
+  await resting();
+  const path = join(folder, "events.jsonl");
+  const ask = () => Promise.resolve({ status: 200, body: {} });
+  const route = adminRoutes({ ports: makeFakeWorld().ports, stateDir: place.path, ask })["POST /trainings/logs"];
+  const answer = async () => (await (route as (body: unknown) => Promise<AdminAnswer>)({ id: "t-1" }));
+  mkdirSync(join(place.path, "trainings"));
+  renameSync(folder, join(place.path, "trainings", "t-1"));
+  assert.is((await answer()).status, 200);
+  truncateSync(path.replace(folder, join(place.path, "trainings", "t-1")), 8 * eventsBytesMax + 1);
+  const { status, body } = await answer();
+  assert.equal([status, (body as { readonly code: string }).code], [500, "unreadable-log"]);
+  assert.match((body as { readonly error: string }).error, "events.jsonl");
   place.remove();
 });
 
@@ -89,8 +149,8 @@ test("its files are bounded: the older part goes", async () => {
     .map((path) => statSync(path).size);
   assert.is(sizes.length, 2);
   assert.ok(sizes.every((size) => size < 3 * eventsBytesMax), sizes.join());
-  const events = await Effect.runPromise(Effect.provide(readEvents(folder, undefined), services));
-  assert.ok(events.length > 200 && events.length < 1_400, `${events.length}`);
+  const { length } = await events(folder);
+  assert.ok(length > 200 && length < 1_400, `${length}`);
   place.remove();
 });
 
