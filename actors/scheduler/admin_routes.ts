@@ -39,7 +39,9 @@ export const receivedAtOnceMax = 4;
 
 const id = Schema.String.check(Schema.isPattern(trainingIdPattern));
 const idBody = Schema.Struct({ id });
-const logsBody = Schema.Struct({ id, worker: Schema.optionalKey(Schema.String.check(Schema.isMaxLength(256))) });
+/** A SPIFFE name has at most so many characters. */
+const nameMax = 2_048;
+const logsBody = Schema.Struct({ id, worker: Schema.optionalKey(Schema.String.check(Schema.isMaxLength(nameMax))) });
 
 /** All of them. */
 export function adminRoutes({ ports, stateDir, ask }: AdminRoutesInit): AdminRoutes {

@@ -55,9 +55,13 @@ export interface ShownStatus extends Omit<ShownTraining, "members"> {
   readonly roundSeconds: number | null;
 }
 
-/** The name in a member's certificate: the last part of its SPIFFE name, else its common name. */
+/**
+ * The name in a member's certificate: the last part of its SPIFFE name, else its common name. Of a member of another trust domain the
+ * whole name: a partner's CA chooses its names, and may have given one that is here too.
+ */
 export function nameOfMember(member: Member): string {
-  const [peer = "", , , named = ""] = JSON.parse(member) as readonly string[];
+  const [peer = "", domain = "", , named = ""] = JSON.parse(member) as readonly string[];
+  if (domain !== "") return named.startsWith("URI:") ? named.slice("URI:".length) : `${named || peer} of ${domain}`;
   const spiffe = /^URI:spiffe:\/\/[^/]+\/[^/]+\/(.+)$/.exec(named)?.[1];
   return spiffe ?? /(?:^|,\s*)CN=([^,]+)/.exec(named)?.[1] ?? (named === "" ? peer : named);
 }

@@ -3,14 +3,15 @@ import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { failedWith } from "../support/fake_transport.ts";
+import { memberOf } from "../../pki/member.ts";
+import { failedWith, identityOf } from "../support/fake_transport.ts";
 import { eventually, temporary } from "../support/job_world.ts";
 import { tensors } from "../support/kept_training.ts";
 import { configOf, startDaemon, startScheduler } from "../support/scheduler_world.ts";
 import type { AdminAnswer } from "../../actors/admin/serve_admin.ts";
 import type { AdminAsk } from "../../actors/scheduler/admin_routes.ts";
 import { runningTrainings } from "../../actors/scheduler/scheduler_setup.ts";
-import type { ShownStatus, ShownTraining } from "../../actors/scheduler/status.ts";
+import { nameOfMember, type ShownStatus, type ShownTraining } from "../../actors/scheduler/status.ts";
 import { openAgainMs } from "../../actors/training/model_store_setup.ts";
 import { executorEndMs } from "../../actors/training/workers.ts";
 
@@ -226,6 +227,41 @@ test("bug: a status showed a trainer's last message by the clock without steps, 
   world.step(hourMs);
   assert.is(lastOf(), before + hourMs);
   stop();
+});
+
+test("bug: a partner's worker and one of the scheduler's own domain with one name were shown as one member", async () => {
+  const place = temporary();
+  const { submit, training, found, offer, dispatches, ask, say, scheduler } = await startDaemon(place.path);
+  const named = (peer: string, domain: string) =>
+    Object.assign(identityOf(peer, "worker"), {
+      names: [`URI:spiffe://${domain}/worker/w1`],
+      ...(domain === "own.example" ? {} : { domain }),
+    });
+  const [own, partner] = [named("w", "own.example"), named("p", "partner.example")];
+  submit("t-a", configOf(2, 2).job);
+  await eventually("it looks for its data set", () => training("t-a")?.matches({ finding: "asking" }) === true);
+  found();
+  offer(own, partner);
+  offer("s");
+  for (const _ of [1, 2, 3]) for (const { accept } of dispatches()) accept();
+  for (const [from, loss] of [[own, 1], [partner, 9]] as const) {
+    const job_id = training("t-a")?.context.training.trainers[from.peer]?.jobId ?? "";
+    const run = training("t-a")?.context.run;
+    assert.ok(run !== undefined);
+    say(from, { job_id, progress: { metrics: { round: 1, metrics: { loss } } }, training: run });
+  }
+  const { members } = ask({ type: "status", id: "t-a" }).body as ShownStatus;
+  assert.equal(
+    members.map(({ name, loss }) => [name, loss]),
+    [["w1", 1], ["spiffe://partner.example/worker/w1", 9], ["s.name", null]],
+  );
+  scheduler.stop();
+  place.remove();
+});
+
+test("a member of another domain whose certificate names no role is shown by its subject and domain", () => {
+  const unnamed = { ...identityOf("p"), domain: "partner.example" };
+  assert.is(nameOfMember(memberOf(unnamed)), "CN=p.name of partner.example");
 });
 
 test("there are 256 trainings at most", async () => {
