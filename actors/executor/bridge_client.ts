@@ -115,20 +115,29 @@ export class BridgeClient {
   }
 
   /** Posts a JSON body and returns the JSON answer, `undefined` for an empty one. */
-  async post(route: string, body: unknown): Promise<unknown> {
-    let problem: Pick<BridgeFailed, "status" | "detail"> = { status: undefined, detail: "" };
+  post(route: string, body: unknown): Promise<unknown> {
+    const doing = `post ${route}`;
+    return this.#retried(doing, async () => {
+      const { status, text } = await this.#exchange(route, body);
+      if (status >= 200 && status < 300) return text === "" ? undefined : JSON.parse(text);
+      throw new BridgeFailed({ doing, status, detail: text.slice(0, 1_000) });
+    });
+  }
+
+  /** Tries again what may pass. */
+  async #retried<A>(doing: string, tried: () => Promise<A>): Promise<A> {
+    let failed = new BridgeFailed({ doing, status: undefined, detail: "" });
     for (let attempt = 0; attempt < attemptsMax; attempt++) {
       if (attempt > 0) await pause((this.#options.retryMs ?? defaultRetryMs) * 2 ** (attempt - 1));
       try {
-        const { status, text } = await this.#exchange(route, body);
-        if (status >= 200 && status < 300) return text === "" ? undefined : JSON.parse(text);
-        problem = { status, detail: text.slice(0, 1_000) };
-        if (status < 500) break;
+        return await tried();
       } catch (error) {
-        problem = { status: undefined, detail: (error as Error).message };
+        const detail = (error as Error).message;
+        failed = error instanceof BridgeFailed ? error : new BridgeFailed({ doing, status: undefined, detail });
+        if (failed.status !== undefined && failed.status < 500) break;
       }
     }
-    throw new BridgeFailed({ doing: `post ${route}`, ...problem });
+    throw failed;
   }
 
   async #exchange(route: string, body: unknown): Promise<{ status: number; text: string }> {
@@ -169,11 +178,13 @@ export class BridgeClient {
    * @param load Called immediately for each file: the next file of the peer replaces it.
    */
   async receive<T>(peers: PeersReference, load: (file: ReceivedFile) => Promise<T>): Promise<Receiving<T>> {
-    const answer = await this.#request("/resources/receive", { resource: peers }, false, answerTimeoutMs);
-    if (answer.statusCode !== 200) {
-      answer.destroy();
-      throw new BridgeFailed({ doing: "receive", status: answer.statusCode, detail: "" });
-    }
+    const doing = "receive";
+    const answer = await this.#retried(doing, async () => {
+      const opened = await this.#request("/resources/receive", { resource: peers }, false, answerTimeoutMs);
+      if (opened.statusCode === 200) return opened;
+      opened.destroy();
+      throw new BridgeFailed({ doing, status: opened.statusCode, detail: "" });
+    });
     return new EventStream(answer, load);
   }
 

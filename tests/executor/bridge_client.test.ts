@@ -102,6 +102,21 @@ for (const [name, answers, status, attempts] of failures) {
     }));
 }
 
+requests("bug: the opening of a receive was tried once", async () => {
+  const busy: [number, string][] = [[503, "busy"], [500, ""]];
+  await answering([...busy, [200, 'data: {"path":"a","size":1,"from_peer":"p"}\n\n']], async (client, heard) => {
+    const receiving = await client.receive(peers, (file) => Promise.resolve(file.path));
+    assert.equal([await receiving.next(5_000), heard.length], ["a", 3]);
+  });
+  for (const [status, attempts] of [[503, 5], [403, 1]] as const) {
+    await answering(Array(5).fill([status, "no"]), async (client, heard) => {
+      const error = await client.receive(peers, () => Promise.resolve()).then(() => "", String);
+      assert.match(error, `Cannot receive: ${status}`);
+      assert.is(heard.length, attempts);
+    });
+  }
+});
+
 requests("bug: a report waited for a fetch under way", async () => {
   const folder = mkdtempSync(join(tmpdir(), "hypha-fetch-"));
   const socketPath = join(folder, "b.sock");

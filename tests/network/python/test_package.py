@@ -309,6 +309,24 @@ class JobTest(unittest.TestCase):
         with self.assertRaisesRegex(BridgeFailed, "SOCKET_PATH"):
             Bridge(str(self.folder / "none.sock"), retry_s=0.001).post("/a", {})
 
+    def test_bug_the_opening_of_a_receive_was_tried_once(self) -> None:
+        passing = [(503, b"busy"), (0, b""), (500, b"{}")]
+        self.world.changes = lambda _, count: passing[count - 1] if count <= len(passing) else None
+        Bridge(self.world.socket, retry_s=0.01).receive({"type": "peers"}, str)
+        self.assertEqual(len(self.world.tokens), 4)
+        for status, attempts in ((503, 5), (403, 1)):
+            self.world.tokens.clear()
+            self.world.changes = lambda *_: (status, b"no")
+            with self.assertRaisesRegex(BridgeFailed, f"Cannot receive: {status} no") as failed:
+                Bridge(self.world.socket, retry_s=0.001).receive({"type": "peers"}, str)
+            self.assertEqual((failed.exception.status, len(self.world.tokens)), (status, attempts))
+
+    def test_bug_a_token_that_is_no_header_ended_the_job_with_the_name_of_a_variable(self) -> None:
+        for call in (lambda bridge: bridge.post("/a", {}), lambda bridge: bridge.receive({}, str)):
+            with self.assertRaisesRegex(BridgeFailed, "Cannot .*: BRIDGE_TOKEN cannot be sent as it stands"):
+                call(Bridge(self.world.socket, "secret\n"))
+        self.assertEqual(self.world.tokens, [])
+
     def test_bug_an_answer_that_broke_off_was_taken_for_a_whole_one(self) -> None:
         for text in (b"", b'{"type":"Done"}', b'{"ty'):
             self.world.changes = lambda route, _: (-200, text) if route == "/status/send" and not passed else None

@@ -53,33 +53,48 @@ class Bridge:
     def post(self, route: str, body: Any, timeout_s: float = 120.0) -> Any:
         """Posts JSON and returns the JSON answer, None for an empty one. What may pass (no connection, 5xx) is tried
         five times, the wait doubling; a refusal (4xx) is final."""
-        sent = _encode(route, body)
-        failed = BridgeFailed(f"Cannot post {route}")
-        for attempt in range(ATTEMPTS_MAX):
-            if attempt > 0:
-                time.sleep(self._retry_s * 2 ** (attempt - 1))
+        doing, sent = f"Cannot post {route}", _encode(route, body)
+
+        def attempt() -> Any:
+            with contextlib.closing(self._request(doing, route, sent, timeout_s)) as connection:
+                answer = connection.getresponse()
+                text = answer.read(ANSWER_MAX_BYTES + 1)
+            if answer.length and len(text) <= ANSWER_MAX_BYTES:  # a read of so many bytes does not say that it broke off
+                raise http.client.IncompleteRead(text, answer.length)
+            if not 200 <= answer.status < 300 or len(text) > ANSWER_MAX_BYTES:
+                return BridgeFailed(f"{doing}: {answer.status} {_short(text)}", answer.status)
             try:
-                with contextlib.closing(self._request(route, sent, timeout_s)) as connection:
-                    answer = connection.getresponse()
-                    text = answer.read(ANSWER_MAX_BYTES + 1)
-                if answer.length and len(text) <= ANSWER_MAX_BYTES:  # a read of so many bytes does not say that it broke off
-                    raise http.client.IncompleteRead(text, answer.length)
-                if 200 <= answer.status < 300 and len(text) <= ANSWER_MAX_BYTES:
-                    return None if text == b"" else json.loads(text)
-                failed = BridgeFailed(f"Cannot post {route}: {answer.status} {_short(text)}", answer.status)
-                if answer.status < 500:
-                    break
-            except (OSError, http.client.HTTPException) as error:
-                failed = BridgeFailed(f"Cannot post {route}: {type(error).__name__}: {error}")
+                return None if text == b"" else json.loads(text)
             except ValueError:
-                raise BridgeFailed(f"Cannot post {route}: the answer {_short(text)!r} is not JSON", answer.status) from None
+                raise BridgeFailed(f"{doing}: the answer {_short(text)!r} is not JSON", answer.status) from None
+
+        return self._retried(doing, attempt)
+
+    def _retried(self, doing: str, attempt: Callable[[], Union[T, BridgeFailed]]) -> T:
+        failed = BridgeFailed(doing)
+        for number in range(ATTEMPTS_MAX):
+            if number > 0:
+                time.sleep(self._retry_s * 2 ** (number - 1))
+            try:
+                outcome = attempt()
+            except (OSError, http.client.HTTPException) as error:
+                failed = BridgeFailed(f"{doing}: {type(error).__name__}: {error}")
+                continue
+            if not isinstance(outcome, BridgeFailed):
+                return outcome
+            failed = outcome
+            if failed.status is not None and failed.status < 500:
+                break
         raise failed
 
-    def _request(self, route: str, text: bytes, timeout_s: float) -> _Connection:
+    def _request(self, doing: str, route: str, text: bytes, timeout_s: float) -> _Connection:
         token = {} if self._token is None else {"authorization": f"Bearer {self._token}"}
         connection = _Connection(self._path, timeout_s)
         try:
             connection.request("POST", route, text, {"content-type": "application/json", **token})
+        except ValueError:  # its text has the token
+            connection.close()
+            raise BridgeFailed(f"{doing}: BRIDGE_TOKEN cannot be sent as it stands") from None
         except BaseException:
             connection.close()
             raise
@@ -87,14 +102,18 @@ class Bridge:
 
     def receive(self, resource: Any, take: Callable[[str], T]) -> "Receiving[T]":
         """Opens `/resources/receive`: pushes are accepted when this returns. `take` gets each file's path at once."""
-        try:
-            connection = self._request("/resources/receive", _encode("/resources/receive", {"resource": resource}), QUIET_S)
+        route, doing = "/resources/receive", "Cannot receive"
+        sent = _encode(route, {"resource": resource})
+
+        def attempt() -> Union[http.client.HTTPResponse, BridgeFailed]:
+            connection = self._request(doing, route, sent, QUIET_S)
             answer = connection.getresponse()
-        except (OSError, http.client.HTTPException) as error:
-            raise BridgeFailed(f"Cannot receive: {type(error).__name__}: {error}") from None
-        if answer.status != 200:
-            raise BridgeFailed(f"Cannot receive: {answer.status} {_short(answer.read(1000))}", answer.status)
-        return Receiving(answer, take)
+            if answer.status == 200:
+                return answer
+            with contextlib.closing(connection):
+                return BridgeFailed(f"{doing}: {answer.status} {_short(answer.read(1000))}", answer.status)
+
+        return Receiving(self._retried(doing, attempt), take)
 
 
 def _encode(route: str, body: Any) -> bytes:
