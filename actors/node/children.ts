@@ -14,6 +14,7 @@ import type { CrlExchangeRef } from "../crl_exchange/exchange.ts";
 import { bundlePath } from "../files/state_directory.ts";
 import type { PartnerRef } from "../partners/partner_bundle.ts";
 import { crlUrlsOf, transportInputOf } from "./inputs.ts";
+import { ownDomainOf } from "../trust/load_identity.ts";
 import type { RuleStoreRef } from "./rule_store.ts";
 import { isEnrolling, type NodeArgs, type NodeContext, roleIdOf, transportOf } from "./node_setup.ts";
 import type { PreviousIdentityRef } from "./previous_identity.ts";
@@ -123,7 +124,8 @@ export function startRole({ context, self: parent, enqueue }: NodeArgs): void {
   if (config.role === "gateway") enqueue.spawnChild("gateway", { id, input: { ...shared, config } });
   else if (config.role === "scheduler") {
     const { evaluator } = context;
-    enqueue.spawnChild("scheduler", { id, input: { ...shared, config, sign: signerOf(identity), evaluator } });
+    const domain = ownDomainOf(identity) ?? config.trustDomain;
+    enqueue.spawnChild("scheduler", { id, input: { ...shared, config, sign: signerOf(identity), evaluator, domain } });
   } else if (config.role === "worker") enqueue.spawnChild("worker", { id, input: { ...shared, config } });
   else enqueue.spawnChild("data", { id, input: { ...shared, config } });
 }

@@ -133,7 +133,7 @@ function cancel(args: SchedulerArgs, known: KnownTraining, reply: Reply): AdminA
   }
   const { training, run } = running.snapshot.context;
   const members = allParticipants(training).map((participant) => ({
-    name: nameOfMember(participant.member),
+    name: nameOfMember(participant.member, context.domain),
     endsBy: context.workers.speakers[participant.peer] === "foreign"
       ? new Date(context.ports.now() + leaseLeftOf(running, participant, monotonicNow(context.ports))).toISOString()
       : null,

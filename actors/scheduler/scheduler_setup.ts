@@ -25,6 +25,8 @@ import type { KnownTraining } from "./training_record.ts";
 export interface SchedulerInput extends RoleInput<SchedulerConfig> {
   /** Measures the model of a training after each round. A job with `evaluation` fails without one. */
   readonly evaluator?: Evaluator | undefined;
+  /** Its own trust domain; undefined where neither its certificate nor its configuration names one. */
+  readonly domain?: string | undefined;
 }
 
 /** The context of a scheduler. */

@@ -56,12 +56,14 @@ export interface ShownStatus extends Omit<ShownTraining, "members"> {
 }
 
 /**
- * The name in a member's certificate: the last part of its SPIFFE name, else its common name. Of a member of another trust domain the
- * whole name: a partner's CA chooses its names, and may have given one that is here too.
+ * The name in a member's certificate: the last part of its SPIFFE name, else its common name. Of a member of another trust domain than the
+ * scheduler's the whole name: a partner's CA chooses its names, and may have given one that is here too.
  */
-export function nameOfMember(member: Member): string {
+export function nameOfMember(member: Member, own: string | undefined): string {
   const [peer = "", domain = "", , named = ""] = JSON.parse(member) as readonly string[];
-  if (domain !== "") return named.startsWith("URI:") ? named.slice("URI:".length) : `${named || peer} of ${domain}`;
+  if (domain !== "" && domain !== own) {
+    return named.startsWith("URI:") ? named.slice("URI:".length) : `${named || peer} of ${domain}`;
+  }
   const spiffe = /^URI:spiffe:\/\/[^/]+\/[^/]+\/(.+)$/.exec(named)?.[1];
   return spiffe ?? /(?:^|,\s*)CN=([^,]+)/.exec(named)?.[1] ?? (named === "" ? peer : named);
 }
@@ -71,11 +73,11 @@ export function nameOfPeer(
   { self }: Pick<SchedulerArgs, "self">,
   { id, peer }: { readonly id: string; readonly peer: unknown },
 ): string | undefined {
-  const { members } = self.getSnapshot().context;
+  const { members, domain } = self.getSnapshot().context;
   const training = trainingOf(self, id)?.snapshot.context.training;
   const participants = training === undefined ? [] : allParticipants(training);
   const member = [...participants, ...members].find((each) => each.peer === peer)?.member;
-  return member === undefined ? undefined : nameOfMember(member);
+  return member === undefined ? undefined : nameOfMember(member, domain);
 }
 
 /** The state of a training now. */
@@ -109,7 +111,9 @@ export function showStatus({ self }: Pick<SchedulerArgs, "self">, known: KnownTr
   const running = trainingOf(self, known.id);
   const watch = journalOf(self, known.id)?.getSnapshot().context.watch ?? known.watch;
   const training = running?.snapshot.context.training;
-  const members = running === undefined ? [] : membersOf(running.snapshot.context, watch);
+  const members = running === undefined
+    ? []
+    : membersOf(running.snapshot.context, watch, self.getSnapshot().context.domain);
   const names = new Set(members.map(({ name }) => name));
   const out = Object.entries(watch.members).filter(([name, { is }]) =>
     !names.has(name) && (is === "out" || training === undefined)
@@ -144,10 +148,14 @@ function roundOf(running: RunningTraining | undefined): number {
   return model === undefined ? training.roundsDone : model.checkpoint.record.round;
 }
 
-function membersOf(context: TrainingContext, watch: TrainingWatch): readonly ShownMember[] {
+function membersOf(
+  context: TrainingContext,
+  watch: TrainingWatch,
+  domain: string | undefined,
+): readonly ShownMember[] {
   const { training } = context;
   return allParticipants(training).map((participant) => {
-    const name = nameOfMember(participant.member);
+    const name = nameOfMember(participant.member, domain);
     const watched = watchedMember(watch, name);
     const trainer = training.trainers[participant.peer];
     return {

@@ -200,6 +200,12 @@ function endOf(chain: readonly Certificate[], at: Date): Date {
   return end;
 }
 
+/** The trust domain that a node's own certificate names; undefined where it names none. */
+export function ownDomainOf({ chain }: Pick<NodeIdentity, "chain">): string | undefined {
+  const read = Result.flatMap(checkWellFormed(chain), (wellFormed) => checkIdentity(wellFormed));
+  return Result.isSuccess(read) ? read.success.domain : undefined;
+}
+
 /** The same certificate for this node's role: where the name's other parts come from is the certificate itself. */
 function ofAnotherRole(certPem: string, { name, names, role }: PeerIdentity, own: MemberRole) {
   const [, domain, path = name] = /^URI:spiffe:\/\/([^/]+)\/[^/]+\/(.+)$/.exec(names.find(isSpiffe) ?? "") ?? [];

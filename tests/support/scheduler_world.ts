@@ -93,7 +93,7 @@ export function startScheduler(config: SchedulerConfig, evaluator?: Evaluator) {
 }
 
 /** A scheduler without a job, whose state directory is `stateDir`, with its admin socket open. */
-export async function startDaemon(stateDir: string, self = "scheduler") {
+export async function startDaemon(stateDir: string, self = "scheduler", domain?: string) {
   const world = makeFakeWorld();
   const { job: _, ...config } = configOf(1, 1);
   const scheduler = startIn(world, schedulerMachine, {
@@ -101,6 +101,7 @@ export async function startDaemon(stateDir: string, self = "scheduler") {
     ports: world.ports,
     transport: world.transport,
     self,
+    domain,
     members: [],
   });
   await eventually("it serves its operator", () => scheduler.getSnapshot().matches("serving"));
