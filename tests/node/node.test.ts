@@ -25,7 +25,10 @@ import type { NodeIdentity, TransportAsk, TransportFact, TransportInput } from "
 import { failedWith, identityOf, makeFakeWorld, requestFrom, startIn } from "../support/fake_transport.ts";
 
 const test = suite("node");
-const identity = { peer: "self", name: "node-01", generation: 1, notAfter: new Date(4e12) } as NodeIdentity;
+const identity = {
+  ...{ peer: "self", name: "node-01", generation: 1, notAfter: new Date(4e12) },
+  chain: [new Uint8Array()],
+} as unknown as NodeIdentity;
 const snapshotOf = (generation: number) => ({ generation }) as TrustSnapshot;
 
 const refusal = new CertificateRevoked({
