@@ -7,6 +7,9 @@
  *        └────────────┴──── fewer granted ◀───────────┘
  * ```
  *
+ * A worker that granted nothing when its offer was accepted is unreliable: others come first, and it is accepted once a request, where they
+ * are too few when the offers are in. It could hold up every allocation otherwise, because it may offer at once and for nothing.
+ *
  * An offer lapses at its worker after half a second, so the offers of one request are accepted together or not at all. While
  * there are too few, the request is repeated each {@linkcode requestRepeatMs} (where fewer are enough, those that answer the second one are
  * accepted), and the shortage is reported each
@@ -15,7 +18,7 @@
  *
  * @module
  */
-import { assign, enqueueActions, sendTo, setup } from "xstate";
+import { enqueueActions, sendTo, setup } from "xstate";
 import type { Member } from "../../pki/member.ts";
 import type { PeerText, PublishAnswer, RequestAnswer, TransportError } from "../../transport/port.ts";
 import {
@@ -48,6 +51,8 @@ const acceptanceTimeoutMs = 2_000;
 const acceptanceDeadlineMs = acceptanceTimeoutMs + 1_000;
 /** Newest requests whose offers are answered. */
 const requestsKept = 16;
+/** Unreliable workers that a report of a shortage names. */
+const refusingMax = 8;
 
 /** The input of an allocation. */
 export interface AllocationInput extends HasParent<AllocationEvent> {
@@ -82,6 +87,12 @@ export interface AllocationContext extends AllocationInput {
   readonly offers: readonly ReceivedOffer[];
   readonly accepting: Readonly<Record<Uuid, ReceivedOffer>>;
   readonly granted: readonly PeerText[];
+  /** When the newest offers were accepted, in milliseconds since the epoch. */
+  readonly acceptedAt: number;
+  /** Workers that granted nothing since the newest request. */
+  readonly refusing: readonly PeerText[];
+  /** Those that a report of the shortage names: since the last one. */
+  readonly named: readonly PeerText[];
   readonly asked: number;
   /** When the shortage was last reported, in milliseconds since the epoch. */
   readonly reportedAt: number;
@@ -93,6 +104,8 @@ export interface OfferedExchange {
   readonly peer: PeerText;
   readonly member: Member;
   readonly offer: WorkerOffer;
+  /** Whether the worker granted nothing when an offer of it was accepted last. */
+  readonly isUnreliable: boolean;
 }
 
 /** The events that an allocation receives. */
@@ -101,6 +114,15 @@ export type AllocationCommand =
   | { readonly type: "publish.answered"; readonly answer: PublishAnswer }
   | { readonly type: "acceptance.answered"; readonly id: Uuid; readonly answer: RequestAnswer };
 
+/** An acceptance got no lease. */
+export interface Ungranted {
+  readonly peer: PeerText;
+  readonly member: Member;
+  readonly leaseId: Uuid;
+  /** Where it got no answer, or a late one, the worker may have granted the lease. */
+  readonly how: "refused" | "unanswered";
+}
+
 /** The events that an allocation sends to its parent. */
 export type AllocationEvent =
   | {
@@ -108,8 +130,7 @@ export type AllocationEvent =
     readonly class: Descriptor["class"];
     readonly lease: GrantedLease;
   }
-  /** An acceptance got no answer: its worker may have granted the lease. */
-  | { readonly type: "allocation.unanswered"; readonly peer: PeerText; readonly leaseId: Uuid }
+  | Ungranted & { readonly type: "allocation.ungranted" }
   | { readonly type: "allocation.served"; readonly class: Descriptor["class"] };
 
 /** Offers that can still be accepted, by workers that gave no lease yet. */
@@ -124,8 +145,13 @@ function bestOffers(context: AllocationContext): readonly ReceivedOffer[] {
     wanted: context.resources,
     priceMax: context.price.max,
     count: context.count - context.granted.length,
-    excluded: new Set([...context.excluded, ...context.granted]),
+    excluded: new Set([...context.excluded, ...context.granted, ...context.refusing]),
   });
+}
+
+/** Whether as many workers offer as are still needed. */
+function isFilled({ count, granted }: AllocationContext, best: readonly ReceivedOffer[]): boolean {
+  return best.length >= count - granted.length;
 }
 
 /** Whether so many workers, fewer than are wanted, are enough now. */
@@ -138,12 +164,28 @@ function isUnsent({ code }: TransportError): boolean {
   return code === "not-connected" || code === "not-authorized" || code === "unsupported" || code === "stopped";
 }
 
+/** An acceptance that got no lease. An honest worker answers before the offer is over; one that takes longer holds the others up. */
+function ungranted(
+  context: AllocationContext,
+  { from, member, offer }: ReceivedOffer,
+  answer?: RequestAnswer,
+): Ungranted {
+  const isLate = monotonicNow(context.ports) - context.acceptedAt > offerLifeMs;
+  const isAnswered = answer?.type === "response" || (answer !== undefined && isUnsent(answer.error));
+  return { peer: from, member, leaseId: offer.id, how: isAnswered && !isLate ? "refused" : "unanswered" };
+}
+
 function grantOf(received: ReceivedOffer | undefined, answer: RequestAnswer): GrantedLease | undefined {
   if (received === undefined || answer.type !== "response" || !("RenewLease" in answer.message)) return undefined;
   const renewal = answer.message.RenewLease;
   if (typeof renewal !== "object" || !("Renewed" in renewal)) return undefined;
   const { id, price, resources } = received.offer;
   return { id, peer: received.from, member: received.member, timeout: renewal.Renewed.timeout, price, resources };
+}
+
+/** The workers that grant nothing, with these. */
+function withRefusing({ refusing, named }: AllocationContext, peers: readonly PeerText[]) {
+  return { refusing: [...refusing, ...peers], named: [...new Set([...named, ...peers])].slice(-refusingMax) };
 }
 
 /** A renewal, or the acceptance of an offer. */
@@ -161,14 +203,22 @@ export const allocationMachine = setup({
   guards: {
     isServed: ({ context }) => context.granted.length >= context.count || hasLeast(context, context.granted.length),
     hasLeast: ({ context }) => hasLeast(context, context.granted.length + bestOffers(context).length),
-    hasEnough: ({ context }) => bestOffers(context).length >= context.count - context.granted.length,
+    hasReliable: ({ context }) => {
+      const reliable = bestOffers(context).filter(({ isUnreliable }) => !isUnreliable);
+      return isFilled(context, reliable);
+    },
+    hasEnough: ({ context }) => isFilled(context, bestOffers(context)),
     isAllAnswered: ({ context }) => Object.keys(context.accepting).length === 0,
     isOwnRequest: ({ context }, { offer }: OfferedExchange) => context.requests.includes(offer.request_id),
   },
   actions: {
     ask: enqueueActions(({ context, self, enqueue }) => {
       const id = context.ports.uuid();
-      enqueue.assign({ requests: [...context.requests, id].slice(-requestsKept), asked: context.asked + 1 });
+      enqueue.assign({
+        requests: [...context.requests, id].slice(-requestsKept),
+        asked: context.asked + 1,
+        refusing: [],
+      });
       enqueue.sendTo(context.transport, {
         type: "publish",
         id: `request/${id}`,
@@ -182,20 +232,25 @@ export const allocationMachine = setup({
         replyTo: answerAs(self, (answer: PublishAnswer): AllocationCommand => ({ type: "publish.answered", answer })),
       });
     }),
-    keepOffer: enqueueActions(({ context, enqueue }, { exchange, peer, member, offer }: OfferedExchange) => {
-      const received: ReceivedOffer = { from: peer, member, offer, at: monotonicNow(context.ports) };
-      const fresh = freshOffers(context).filter(({ offer: other }) => other.id !== offer.id);
-      const [own, others] = [fresh.filter(({ from }) => from === peer), fresh.filter(({ from }) => from !== peer)];
-      enqueue.assign({ offers: [...others, ...own.slice(1 - offersOfPeerMax), received].slice(-offersMax) });
-      enqueue.sendTo(context.transport, { type: "respond", exchange, message: { WorkerOffer: {} } });
-    }),
+    keepOffer: enqueueActions(
+      ({ context, enqueue }, { exchange, peer, member, offer, isUnreliable }: OfferedExchange) => {
+        const received: ReceivedOffer = { from: peer, member, offer, at: monotonicNow(context.ports), isUnreliable };
+        const fresh = freshOffers(context).filter(({ offer: other }) => other.id !== offer.id);
+        const [own, others] = [fresh.filter(({ from }) => from === peer), fresh.filter(({ from }) => from !== peer)];
+        enqueue.assign({ offers: [...others, ...own.slice(1 - offersOfPeerMax), received].slice(-offersMax) });
+        enqueue.sendTo(context.transport, { type: "respond", exchange, message: { WorkerOffer: {} } });
+      },
+    ),
     declineOffer: sendTo(
       ({ context }) => context.transport,
       (_, { exchange }: OfferedExchange) => ({ type: "decline", exchange }),
     ),
     accept: enqueueActions(({ context, self, enqueue }) => {
       const chosen = bestOffers(context);
-      enqueue.assign({ accepting: Object.fromEntries(chosen.map((received) => [received.offer.id, received])) });
+      enqueue.assign({
+        accepting: Object.fromEntries(chosen.map((received) => [received.offer.id, received])),
+        acceptedAt: monotonicNow(context.ports),
+      });
       for (const { from, member, offer: { id } } of chosen) {
         enqueue.sendTo(context.transport, {
           type: "request",
@@ -221,15 +276,21 @@ export const allocationMachine = setup({
           offers: context.offers.filter(({ offer }) => offer.id !== id),
           granted: lease === undefined ? context.granted : [...context.granted, lease.peer],
         });
-        const [peer, isSent] = [received?.from, answer.type === "request.failed" && !isUnsent(answer.error)];
-        if (peer !== undefined && isSent) {
-          enqueue.sendTo(context.parent, { type: "allocation.unanswered", peer, leaseId: id });
+        if (lease !== undefined) {
+          enqueue.sendTo(context.parent, { type: "allocation.granted", class: context.descriptor.class, lease });
+        } else if (received !== undefined) {
+          enqueue.assign(withRefusing(context, [received.from]));
+          enqueue.sendTo(context.parent, { type: "allocation.ungranted", ...ungranted(context, received, answer) });
         }
-        if (lease === undefined) return;
-        enqueue.sendTo(context.parent, { type: "allocation.granted", class: context.descriptor.class, lease });
       },
     ),
-    giveUpAnswers: assign({ accepting: {} }),
+    giveUpAnswers: enqueueActions(({ context, enqueue }) => {
+      const waited = Object.values(context.accepting);
+      enqueue.assign({ accepting: {}, ...withRefusing(context, waited.map(({ from }) => from)) });
+      for (const received of waited) {
+        enqueue.sendTo(context.parent, { type: "allocation.ungranted", ...ungranted(context, received) });
+      }
+    }),
     sendServed: sendTo(
       ({ context }) => context.parent,
       ({ context }) => ({ type: "allocation.served", class: context.descriptor.class }),
@@ -247,13 +308,15 @@ export const allocationMachine = setup({
       const now = monotonicNow(context.ports);
       if (now - context.reportedAt < allocationWindowMs) return;
       const have = context.granted.length + bestOffers(context).length;
-      enqueue.assign({ reportedAt: now });
+      const { named, count, offers, descriptor } = context;
+      const refusing = named.length === 0 ? "" : `; ${named.join(", ")} offered and granted no lease`;
+      enqueue.assign({ reportedAt: now, named: [] });
       enqueue(() =>
         context.ports.report({
           level: "warn",
           event: "allocation.short",
-          message: `Cannot find enough workers for ${context.descriptor.class}: ${have} of ${context.count} offer`,
-          fields: { class: context.descriptor.class, have, needed: context.count, offers: context.offers.length },
+          message: `Cannot find enough workers for ${descriptor.class}: ${have} of ${count} offer${refusing}`,
+          fields: { class: descriptor.class, have, needed: count, offers: offers.length, refusing: named },
         })
       );
     }),
@@ -266,6 +329,9 @@ export const allocationMachine = setup({
     offers: [],
     accepting: {},
     granted: [],
+    acceptedAt: 0,
+    refusing: [],
+    named: [],
     asked: 0,
     reportedAt: monotonicNow(input.ports),
   }),
@@ -283,11 +349,16 @@ export const allocationMachine = setup({
   states: {
     asking: { entry: "ask", always: "collecting" },
     collecting: {
-      always: { guard: "hasEnough", target: "accepting" },
-      after: {
-        [offersInMs]: { guard: "hasLeast", target: "accepting" },
-        [requestRepeatMs]: { target: "asking", actions: "reportShortage" },
+      always: { guard: "hasReliable", target: "accepting" },
+      initial: "arriving",
+      states: {
+        arriving: {
+          after: { [offersInMs]: [{ guard: "hasLeast", target: "#allocation.accepting" }, { target: "arrived" }] },
+        },
+        // Most offers are in: those of unreliable workers count too.
+        arrived: { always: { guard: "hasEnough", target: "#allocation.accepting" } },
       },
+      after: { [requestRepeatMs]: { target: "asking", actions: "reportShortage" } },
       on: {
         "publish.answered": { actions: { type: "reportUnpublished", params: ({ event }) => event } },
       },

@@ -4,7 +4,7 @@
  * @module
  */
 import type { SnapshotFrom } from "xstate";
-import { type Member, memberOf } from "../../pki/member.ts";
+import { type Member, memberOf, nodeOf } from "../../pki/member.ts";
 import type {
   Grant,
   JobStatus,
@@ -84,9 +84,12 @@ function passOffer(args: TrainingArgs, request: RequestWith<WorkerOffer>): void 
   if (allocation === undefined) return decline(args, request);
   const { class: jobClass } = (allocation.getSnapshot() as SnapshotFrom<typeof allocationMachine>).context.descriptor;
   const mayServe = jobClass === "train" || mayAggregate(args.context, identity);
-  if (!mayServe || isUnwanted(args.context, { peer, member: memberOf(identity) })) {
-    args.enqueue.sendTo(args.context.transport, { type: "respond", exchange, message: { WorkerOffer: {} } });
-  } else args.enqueue.sendTo(allocation, { type: "offer.received", exchange, peer, member: memberOf(identity), offer });
+  const member = memberOf(identity);
+  if (!mayServe || isUnwanted(args.context, { peer, member })) {
+    return args.enqueue.sendTo(args.context.transport, { type: "respond", exchange, message: { WorkerOffer: {} } });
+  }
+  const isUnreliable = args.context.unreliable.includes(nodeOf(member));
+  args.enqueue.sendTo(allocation, { type: "offer.received", exchange, peer, member, offer, isUnreliable });
 }
 
 /** Whether the job lets this member aggregate. */

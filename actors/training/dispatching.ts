@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Member } from "../../pki/member.ts";
+import { type Member, nodeOf } from "../../pki/member.ts";
 import type { RequestAnswer } from "../../transport/port.ts";
 import type { AggregationRules, Descriptor, JobSpec, Peer, Uuid } from "../../transport/protocols/messages.ts";
 import { aggregationDefault } from "../config/defaults.ts";
@@ -40,8 +40,9 @@ export function takeLease(
   if (isTaken) return;
   const { peer, member } = lease;
   const participant = { peer, member, leaseId: lease.id, taskId: context.ports.uuid(), jobId: context.ports.uuid() };
-  const { training } = context;
+  const { training, unreliable } = context;
   enqueue.assign({
+    unreliable: unreliable.filter((node) => node !== nodeOf(member)),
     training: jobClass === "train"
       ? {
         ...training,

@@ -22,6 +22,8 @@ export interface ReceivedOffer {
   readonly offer: WorkerOffer;
   /** When it arrived, in milliseconds since the epoch by the clock here. */
   readonly at: number;
+  /** Whether its worker granted nothing when an offer of it was accepted last. */
+  readonly isUnreliable: boolean;
 }
 
 /** The criteria for choosing offers. */
@@ -35,14 +37,17 @@ export interface OfferCriteria {
 }
 
 /**
- * The best offers, at most one a worker and `count` in all, by price per weighted unit, lowest first; equal ones in order of
- * arrival. Ignores offers over the maximum, of less than is wanted, and of excluded workers.
+ * The best offers, at most one a worker and `count` in all: those of unreliable workers last, then by price per weighted unit, lowest
+ * first; equal ones in order of arrival. Ignores offers over the maximum, of less than is wanted, and of excluded workers.
  */
 export function chooseOffers(offers: readonly ReceivedOffer[], criteria: OfferCriteria): readonly ReceivedOffer[] {
   const ranked = offers
     .filter(({ from, offer }) => !criteria.excluded.has(from) && isAcceptable(offer, criteria))
     .map((received) => ({ received, score: pricePerUnit(received.offer.price, received.offer.resources) }))
-    .sort((left, right) => left.score === right.score ? 0 : left.score - right.score);
+    .sort((left, right) =>
+      Number(left.received.isUnreliable) - Number(right.received.isUnreliable) ||
+      (left.score === right.score ? 0 : left.score - right.score)
+    );
   const chosen = new Map<Peer, ReceivedOffer>();
   for (const { received } of ranked) {
     if (chosen.size >= criteria.count) break;

@@ -9,7 +9,7 @@ import type { Act } from "../../transport/authorization/acts.ts";
 import type { TransportFact } from "../../transport/port.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
 import { monotonicNow } from "../runtime/ports.ts";
-import type { allocationMachine } from "./allocation.ts";
+import type { allocationMachine, Ungranted } from "./allocation.ts";
 import type { heldLeaseMachine } from "./held_lease.ts";
 import { release } from "./releasing.ts";
 import {
@@ -74,6 +74,22 @@ function withLoss({ ports, config, excluded, losses }: TrainingContext, { peer, 
     excluded: { ...excluded, [peer]: monotonicNow(ports) + rest },
     losses: { ...Object.fromEntries(remembered), [node]: before + 1 },
   };
+}
+
+/**
+ * A worker's offer was accepted, and it granted no lease: others are taken before it until it grants one. It may have given its resources
+ * to another scheduler in that moment, so it rests only where it did not answer, and not the first time. What it may have granted is
+ * released.
+ */
+export function noteUngranted(args: TrainingArgs, { peer, member, leaseId, how }: Ungranted): void {
+  const { context: { unreliable, excluded, ports }, enqueue } = args;
+  const node = nodeOf(member);
+  enqueue.assign({ unreliable: [...unreliable.filter((other) => other !== node), node].slice(-lossesMax) });
+  if (how === "refused") return;
+  release(args, { peer, leaseId });
+  if (!unreliable.includes(node)) return;
+  const until = Math.max(excluded[peer] ?? 0, monotonicNow(ports) + restMs);
+  enqueue.assign({ excluded: { ...excluded, [peer]: until } });
 }
 
 /** Whether a worker that offers may not be leased now: it rests, or its node is barred, whatever its key is now. */

@@ -4,7 +4,6 @@
  *
  * @module
  */
-import type { Peer, Uuid } from "../../transport/protocols/messages.ts";
 import { monotonicNow } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 import type { TakenRun } from "./run_number.ts";
@@ -41,11 +40,6 @@ export function release(
   const endsAt = lease?.context?.endsAt;
   const until = endsAt === undefined ? monotonicNow(context.ports) + foreignWaitMs : endsAt + executorEndMs;
   enqueue.sendTo(context.parent, { type: "worker.left", peer, leaseId, until });
-}
-
-/** A worker may have granted a lease that is not known here: releases it, and leaves the worker alone where it knows no release. */
-export function releaseUnanswered(args: TrainingArgs, lease: { readonly peer: Peer; readonly leaseId: Uuid }): void {
-  release(args, lease);
 }
 
 /** After the last round: releases the leases whose jobs have ended. Executors of the others may still save what they have. */

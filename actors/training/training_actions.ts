@@ -21,6 +21,7 @@ import {
   noteAbsence,
   noteDenied,
   noteReturn,
+  noteUngranted,
   regroup,
   watchRound,
 } from "./participants.ts";
@@ -37,7 +38,7 @@ import {
   waitEnd,
 } from "./replacing.ts";
 import { type LostParticipant, type TrainingArgs, type TrainingContext, trainingSetup } from "./training_setup.ts";
-import { announceRun, letGo, noteRun, releaseAll, releaseEnded, releaseUnanswered } from "./releasing.ts";
+import { announceRun, letGo, noteRun, releaseAll, releaseEnded } from "./releasing.ts";
 
 /** Starts the evaluation where the job has one. */
 function startEvaluation({ context, self, enqueue }: TrainingArgs): void {
@@ -80,7 +81,6 @@ export const trainingWithActions = trainingSetup.extend({
     releaseEnded: enqueueActions(releaseEnded),
     letGo: enqueueActions(letGo),
     releaseAll: enqueueActions(releaseAll),
-    releaseUnanswered: enqueueActions(releaseUnanswered),
     noteHere: assign(({ context }, { identity }: { readonly identity: PeerIdentity }) => ({
       members: withConnected(context.members, identity),
     })),
@@ -94,6 +94,7 @@ export const trainingWithActions = trainingSetup.extend({
     letLeave: enqueueActions(letLeave),
     noteRetired: enqueueActions(noteRetired),
     noteDenied: enqueueActions(noteDenied),
+    noteUngranted: enqueueActions(noteUngranted),
     loseParticipant: enqueueActions(loseParticipant),
     loseSilent: enqueueActions(loseSilent),
     watchRound: enqueueActions(watchRound),

@@ -59,7 +59,7 @@ export const regroupMs = 20_000;
  */
 export const restMs = regroupMs;
 export const restDoublingsMax = 4;
-/** Nodes whose losses are remembered; with more, the one that was lost first is forgotten. */
+/** Nodes of which losses, or that they granted nothing, are remembered; with more, the first of them is forgotten. */
 export const lossesMax = 1_024;
 /** A dispatch is answered within this (`docs/wire.md`, "Protocols": 10 s), in milliseconds. */
 export const dispatchTimeoutMs = 10_000;
@@ -139,6 +139,8 @@ export interface TrainingContext extends TrainingInput {
   readonly barred: readonly Member[];
   /** How often each node was lost in this run. */
   readonly losses: Readonly<Record<string, number>>;
+  /** Nodes that granted nothing when an offer of them was accepted last: others are taken before them. */
+  readonly unreliable: readonly string[];
   readonly evaluation: "none" | "on" | "broken";
   readonly roundsEvaluated: number;
   readonly accuracy: number | undefined;

@@ -4,7 +4,8 @@ import * as assert from "uvu/assert";
 import { allocationMachine, offersInMs } from "../../actors/training/allocation.ts";
 import { offersMax } from "../../actors/training/offers.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
-import { failedWith, type FakeWorld, makeFakeWorld, startUnderParent } from "../support/fake_transport.ts";
+import { memberOf } from "../../pki/member.ts";
+import { failedWith, type FakeWorld, identityOf, makeFakeWorld, startUnderParent } from "../support/fake_transport.ts";
 
 const test = suite("allocation");
 const wanted = { cpu: 1, gpu: 0, memory: 0, storage: 0 };
@@ -28,6 +29,8 @@ function allocate(count: number, excluded: readonly string[] = [], least?: numbe
       type: "offer.received",
       exchange: `x-${id}`,
       peer,
+      member: memberOf(identityOf(peer)),
+      isUnreliable: ungranted().some(([other]) => other === peer),
       offer: { id, request_id: request, price, resources: wanted, timeout: instantFromMs(0) },
     });
     return id;
@@ -36,8 +39,13 @@ function allocate(count: number, excluded: readonly string[] = [], least?: numbe
     allocation.said.filter(({ type }) => type === "allocation.granted").map((said) =>
       (said as unknown as { lease: { peer: string } }).lease.peer
     );
+  const ungranted = () =>
+    allocation.said.filter(({ type }) => type === "allocation.ungranted").map((said) => {
+      const { peer, how } = said as unknown as { peer: string; how: string };
+      return [peer, how];
+    });
   const served = () => allocation.said.some(({ type }) => type === "allocation.served");
-  return { world, allocation, offer, granted, served };
+  return { world, allocation, offer, granted, ungranted, served };
 }
 
 /** Answers every acceptance that waits. */
@@ -184,6 +192,66 @@ test("an acceptance that is never answered doesn't hold it up", () => {
   world.pass(4_010);
   offer("b", 1, world.take("publish").at(-1)?.message.id ?? "");
   assert.equal(accept(world), ["b"]);
+  assert.ok(served());
+});
+
+for (const answer of ["refuses late", "never answers"] as const) {
+  test(`bug: a worker that offered for nothing at once, and ${answer}, kept all others out`, () => {
+    const { world, offer, granted, ungranted } = allocate(1);
+    for (let passed = 0; passed < 20_000 && granted().length === 0; passed += 100) {
+      const request = world.take("publish").at(-1)?.message.id;
+      if (request !== undefined) {
+        offer("liar", 0, request);
+        world.pass(200); // others collect requests before they offer
+        offer("b", 10, request);
+      }
+      for (const { id, peer, message, replyTo } of world.take("request")) {
+        if (peer === "liar") {
+          world.pass(700);
+          if (answer === "refuses late") replyTo.send({ type: "response", id, message: { RenewLease: "Failed" } });
+        } else {
+          const lease = (message as { RenewLease: { id: string } }).RenewLease;
+          const timeout = instantFromMs(world.ports.now() + 10_000);
+          replyTo.send({ type: "response", id, message: { RenewLease: { Renewed: { ...lease, timeout } } } });
+        }
+      }
+      world.pass(100);
+    }
+    assert.equal(granted(), ["b"]);
+    assert.equal(ungranted(), [["liar", "unanswered"]]);
+  });
+}
+
+test("a worker that refused is taken where too few others offer, once a request, and named where too few are left", () => {
+  const { world, offer, granted, ungranted, served } = allocate(1);
+  const first = world.takeOne("publish").message.id;
+  offer("a", 1, first);
+  accept(world, ["a"]);
+  assert.equal(ungranted(), [["a", "refused"]]);
+  offer("a", 1, first);
+  world.pass(offersInMs);
+  assert.is(world.take("request").length, 0, "it refused this request");
+  world.pass(5_000);
+  const [short] = world.reported("allocation.short");
+  assert.equal(short?.["refusing"], ["a"]);
+  world.take("publish");
+  let [again] = world.take("publish");
+  for (; again === undefined; [again] = world.take("publish")) world.pass(50);
+  offer("a", 1, again.message.id);
+  assert.is(world.take("request").length, 0, "others may offer yet");
+  world.pass(offersInMs);
+  assert.equal(accept(world), ["a"]);
+  assert.equal([granted(), served()], [["a"], true]);
+});
+
+test("a worker that refused and offers late is taken at once", () => {
+  const { world, offer, served } = allocate(1);
+  offer("a", 1, world.takeOne("publish").message.id);
+  accept(world, ["a"]);
+  world.pass(1_000);
+  world.pass(offersInMs);
+  offer("a", 1, world.takeOne("publish").message.id);
+  assert.equal(accept(world), ["a"]);
   assert.ok(served());
 });
 

@@ -4,10 +4,11 @@ import * as assert from "uvu/assert";
 import { offersInMs } from "../../actors/training/allocation.ts";
 import { monotonicNow } from "../../actors/runtime/ports.ts";
 import { restMs } from "../../actors/training/training_setup.ts";
-import { identityOf } from "../support/fake_transport.ts";
+import { instantFromMs } from "../../actors/runtime/instant.ts";
+import { failedWith, identityOf, requestFrom } from "../support/fake_transport.ts";
 import { eventually, temporary } from "../support/job_world.ts";
 import { configIn, recordOf, trained } from "../support/kept_training.ts";
-import { configOf, startScheduler } from "../support/scheduler_world.ts";
+import { configOf, resources, startScheduler } from "../support/scheduler_world.ts";
 
 const test = suite("workers that are leased again");
 
@@ -175,6 +176,48 @@ test("only workers that the job's pattern names aggregate; every worker may trai
     const { aggregator } = actor.getSnapshot().context.training;
     assert.is(aggregator?.peer, peer === "c" ? "c" : undefined);
   }
+  actor.send({ type: "role.drain" });
+  folder.remove();
+});
+
+test("bug: a worker that offered for nothing and granted nothing was accepted again and again, in each allocation", async () => {
+  const folder = temporary();
+  const { world, actor, offer, live, answerTraining } = startScheduler(configIn(folder.path, 3));
+  await eventually("the model is open", () => world.take("record.get").length > 0);
+  actor.send({ type: "dataset.answered", lookup: actor.getSnapshot().context.lookups, answer: recordOf(3) });
+  offer("a");
+  /** These offer to the next request, for nothing. */
+  const offered = (...peers: string[]) => {
+    world.take("publish");
+    let [request] = world.take("publish");
+    for (; request === undefined; [request] = world.take("publish")) live(500);
+    const request_id = request.message.id;
+    for (const peer of peers) {
+      const free = { id: `${peer}-${request_id}`, request_id, price: 0, resources, timeout: instantFromMs(0) };
+      actor.send(requestFrom(peer, "/hypha-api/0.0.1", { WorkerOffer: free }));
+    }
+  };
+  /** Who is accepted, and does not answer. */
+  const ignored = () => {
+    const asks = world.take("request").filter(({ message }) => "RenewLease" in message);
+    for (const { id, replyTo } of asks) replyTo.send({ type: "request.failed", id, error: failedWith("timed-out") });
+    answerTraining("ours");
+    return asks.map(({ peer }) => peer);
+  };
+  live(1_000);
+  offered("liar");
+  assert.equal(ignored(), ["liar"]);
+  offered("liar");
+  assert.equal(ignored(), [], "others come first");
+  world.pass(offersInMs);
+  assert.equal(ignored(), ["liar"], "there are none");
+  offered("liar");
+  world.pass(offersInMs);
+  assert.equal(ignored(), [], "it rests");
+  live(restMs);
+  offered("liar", "s");
+  assert.equal(ignored(), ["s"]);
+  assert.equal(actor.getSnapshot().context.losses, {});
   actor.send({ type: "role.drain" });
   folder.remove();
 });

@@ -70,14 +70,19 @@ test("bug: a worker whose acceptance got no answer was leased twice; it is asked
     assert.equal(released.map(({ peer, message }) => [peer, message]), [["w", { Release: { lease: "lost" } }]]);
     answerTraining(are);
     const trainers = () => Object.keys(actor.getSnapshot().context.training.trainers);
+    /** It offers, and is taken when no others have offered. */
+    const offerAgain = () => {
+      offer("w");
+      live(500);
+    };
     live(1_000);
-    offer("w");
+    offerAgain();
     assert.equal(trainers(), are === "ours" ? ["w"] : []);
-    live(foreignWaitMs - 2_000);
-    offer("w");
+    live(foreignWaitMs - 2_500);
+    offerAgain();
     assert.equal(trainers(), are === "ours" ? ["w"] : []);
-    live(1_500);
-    offer("w");
+    live(1_000);
+    offerAgain();
     assert.equal(trainers(), ["w"]);
   }
 });

@@ -144,10 +144,11 @@ test("the newest request of a scheduler without an open offer waits where open o
 });
 
 test("offers: lowest price a unit first, one a peer, none over the maximum, none of less than was wanted", () => {
-  const offer = (from: string, price: number, cpu: number) => ({
+  const offer = (from: string, price: number, cpu: number, isUnreliable = false) => ({
     from,
     member: memberOf(identityOf(from, "worker")),
     at: 0,
+    isUnreliable,
     offer: { id: `${from}-${price}`, request_id: "r", price, resources: amount(cpu), timeout: instantFromMs(0) },
   });
   const criteria = { wanted: amount(1), priceMax: 10, count: 2, excluded: new Set(["d"]) };
@@ -156,6 +157,8 @@ test("offers: lowest price a unit first, one a peer, none over the maximum, none
     criteria,
   );
   assert.equal(chosen.map(({ from, offer: { price } }) => [from, price]), [["b", 8], ["a", 9]]);
+  const unreliable = [offer("f", 0, 1, true), offer("a", 10, 1), offer("g", 1, 1, true)];
+  assert.equal(chooseOffers(unreliable, criteria).map(({ from }) => from), ["a", "f"], "unreliable ones last");
   const odd = [offer("a", Number.NaN, 1), offer("b", -1, 1)];
   assert.equal(chooseOffers(odd, criteria), [], "a price has to be a number of 0 or more");
 });
