@@ -6,6 +6,7 @@
 import type { StateValue } from "xstate";
 import type { Member } from "../../pki/member.ts";
 import { monotonicNow, type Ports } from "../runtime/ports.ts";
+import { isWithoutData } from "../training/provider.ts";
 import { allParticipants, type Participant, type Trainer, type Training } from "../training/training.ts";
 import type { TrainingContext } from "../training/training_setup.ts";
 import { type TrainingWatch, watchedMember } from "../training/watch.ts";
@@ -88,6 +89,7 @@ export function stateNow({ state }: KnownTraining, running: RunningTraining | un
   // Members are sought while there are too few (`running`, below).
   if (phase === "running" && JSON.stringify(value).includes('"waiting"')) return "waiting";
   if (model?.isPaused ?? isUnopened) return "paused";
+  if (phase === "running" && isWithoutData(running.snapshot.context)) return "paused";
   if (["dispatching", "running", "measuring", "concluding"].includes(phase)) return "running";
   return allParticipants(training).length > 0 ? "allocating" : "queued";
 }

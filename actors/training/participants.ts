@@ -11,6 +11,7 @@ import type { Peer } from "../../transport/protocols/messages.ts";
 import { monotonicNow } from "../runtime/ports.ts";
 import type { allocationMachine, Ungranted } from "./allocation.ts";
 import type { heldLeaseMachine } from "./held_lease.ts";
+import { dataAwayMs, reportDataAway } from "./provider.ts";
 import { release } from "./releasing.ts";
 import {
   absenceSecondsDefault,
@@ -203,19 +204,30 @@ export function loseSilent({ context, self, enqueue }: TrainingArgs): void {
   }
 }
 
-/** Whom a round waits for. While the disk is full it waits for none; a round that was reported waits for the aggregator's result. */
+/**
+ * Whom a round waits for. While the disk is full it waits for none; a round that was reported waits for the aggregator's result. Trainers
+ * that are behind cannot go on while the data node is away: they are not waited for, for as long as a training waits for members.
+ */
 function waitedNow(context: TrainingContext): readonly Peer[] {
-  const { training, model } = context;
-  if (!isKeeping(context)) return waitedPeers(training);
-  return model?.isPaused === true || training.aggregator === undefined ? [] : [training.aggregator.peer];
+  const { training, model, config } = context;
+  if (isKeeping(context)) {
+    return model?.isPaused === true || training.aggregator === undefined ? [] : [training.aggregator.peer];
+  }
+  const { waitS = waitSecondsDefault } = config.job.resources;
+  const awayMs = dataAwayMs(context);
+  const peers = waitedPeers(training);
+  const isExcused = awayMs > 0 && awayMs <= waitS * 1_000;
+  return isExcused ? peers.filter((peer) => training.trainers[peer]?.waiting !== false) : peers;
 }
 
 /**
  * Counts how long the round has waited for whom. No round for too long: names the members that it waits for, and loses them when the
  * wait is twice as long. Foreign trainers are lost when they are named: what they do is not known here.
  */
-export function watchRound({ context, enqueue }: TrainingArgs): void {
+export function watchRound(args: TrainingArgs): void {
+  const { context, enqueue } = args;
   const { ports } = context;
+  reportDataAway(args, silenceCheckMs);
   const { speakers } = context.workers();
   const deadlineMs = context.config.job.aggregation.roundDeadlineS * 1_000;
   const peers = waitedNow(context);

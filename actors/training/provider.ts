@@ -8,6 +8,7 @@
 import { Result } from "effect";
 import { isConnectedAs, standsFor } from "../../pki/member.ts";
 import type { RecordAnswer, TransportFact } from "../../transport/port.ts";
+import { monotonicNow } from "../runtime/ports.ts";
 import { answerAs, type MemberConnected } from "../runtime/role.ts";
 import { readDatasetRecord } from "../data/dataset_record.ts";
 import {
@@ -49,9 +50,25 @@ export function noteProviderGone(
 ): void {
   if (peer !== context.dataset?.provider || !standsFor(identity.role, "data")) return;
   if (isConnectedAs(context.members, peer, "data")) return;
-  enqueue.assign({ seeks: Number.POSITIVE_INFINITY });
+  enqueue.assign({
+    seeks: Number.POSITIVE_INFINITY,
+    dataGoneAt: context.dataGoneAt ?? monotonicNow(context.ports),
+  });
   enqueue.cancel(seekSoon.id);
   enqueue.raise({ type: "dataset.seek" });
+}
+
+/**
+ * How long the data set's provider is known to be away, in milliseconds. Its link is held: when it is lost it is dialled until it is back, so
+ * that a provider that is not connected was tried a moment ago. Where none was connected yet, nothing is known.
+ */
+export function dataAwayMs({ dataGoneAt, ports }: TrainingContext): number {
+  return dataGoneAt === undefined ? 0 : monotonicNow(ports) - dataGoneAt;
+}
+
+/** Whether the provider is away for longer than a round may take: the training is paused. */
+export function isWithoutData(context: TrainingContext): boolean {
+  return dataAwayMs(context) > context.config.job.aggregation.roundDeadlineS * 1_000;
 }
 
 /** The provider is back, or a data node connected. */
@@ -62,7 +79,7 @@ export function noteProvider(
   const { context, enqueue } = args;
   if (context.dataset === undefined) return;
   if (peer === context.dataset.provider && standsFor(identity.role, "data")) {
-    enqueue.assign({ seeks: 0 });
+    enqueue.assign({ seeks: 0, dataGoneAt: undefined });
     enqueue.cancel(seekSoon.id);
   } else noteDataNode(args, { identity });
 }
@@ -76,6 +93,27 @@ export function noteDataNode(
   enqueue.assign({ seeks: Math.max(context.seeks, seeksAtData) });
   enqueue.cancel(seekSoon.id);
   enqueue.raise({ type: "dataset.seek" });
+}
+
+/** Reports once that the training is paused because its data node is away. Called each `sinceMs`. */
+export function reportDataAway({ context, enqueue }: TrainingArgs, sinceMs: number): void {
+  const { id, ports, dataset, dataGoneAt, config: { job } } = context;
+  const before = { ...context, dataGoneAt: dataGoneAt === undefined ? undefined : dataGoneAt + sinceMs };
+  if (!isWithoutData(context) || isWithoutData(before)) return;
+  const seconds = Math.round(dataAwayMs(context) / 1_000);
+  enqueue(() =>
+    ports.report({
+      level: "warn",
+      event: "training.paused",
+      message: `Training ${id} is paused: the data node of ${job.dataset} has been away for ${seconds} s`,
+      fields: {
+        training: id,
+        dataset: job.dataset,
+        peer: dataset?.provider ?? null,
+        hint: "Start the data node, or another one with the same data set: the training goes on by itself.",
+      },
+    })
+  );
 }
 
 /** Looks up the record, and again after a pause, while tries are left. */
@@ -99,7 +137,7 @@ export function takeProvider(
   if (slices !== context.dataset.slices) return;
   // The same key with another certificate: the workers' slices come from where they came from.
   if (provider === context.dataset.provider) return enqueue.assign({ dataset: found.success });
-  enqueue.assign({ dataset: found.success, seeks: 0 });
+  enqueue.assign({ dataset: found.success, seeks: 0, dataGoneAt: undefined });
   enqueue.sendTo(context.transport, { type: "release", peers: [context.dataset.provider] });
   enqueue.sendTo(context.transport, { type: "hold", peers: [provider] });
   enqueue.cancel(seekSoon.id);

@@ -35,41 +35,14 @@ import {
   silenceCheckMs,
   tailMs,
 } from "./training_setup.ts";
+import { initialContext } from "./initial_context.ts";
 import { aggregatorAllocation, trainerAllocation, trainersAtStart } from "./seeking.ts";
-import { unrememberedRun } from "./run_number.ts";
-import { firstSlice } from "./slices.ts";
-import { emptyTraining } from "./training.ts";
 import { trainingWithActions } from "./training_actions.ts";
 
 /** The machine of one training. */
 export const trainingMachine = trainingWithActions.createMachine({
   id: "training",
-  context: ({ input }) => ({
-    ...input,
-    dataset: undefined,
-    slices: firstSlice(1),
-    training: emptyTraining,
-    run: input.config.stateDir === undefined ? { id: input.id, run: unrememberedRun(input.ports.now()) } : undefined,
-    isRestart: false,
-    first: "trainers",
-    turnEndsAt: 0,
-    waitEndsAt: 0,
-    excluded: {},
-    barred: [],
-    losses: {},
-    unreliable: [],
-    evaluation: "none",
-    roundsEvaluated: 0,
-    accuracy: undefined,
-    model: undefined,
-    isUnopened: false,
-    samples: 0,
-    lookups: 0,
-    seeks: 0,
-    dispatches: 0,
-    retiredAt: undefined,
-    outcome: { type: "finished" },
-  }),
+  context: ({ input }) => initialContext(input),
   initial: "numbering",
   on: {
     "role.drain": { target: ".drained" },

@@ -153,6 +153,8 @@ export interface TrainingContext extends TrainingInput {
   readonly lookups: number;
   /** Remaining look-ups of the data set's record. */
   readonly seeks: number;
+  /** When the last connection to the data set's provider was lost, by the clock without steps; undefined while none is known to be lost. */
+  readonly dataGoneAt: number | undefined;
   readonly dispatches: number;
   /** The newest round when its scheduler took another key; undefined while it has its own. */
   readonly retiredAt: number | undefined;

@@ -3,6 +3,9 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { offersInMs } from "../../actors/training/allocation.ts";
 import { monotonicNow } from "../../actors/runtime/ports.ts";
+import type { KnownTraining } from "../../actors/scheduler/training_record.ts";
+import { runningTrainings } from "../../actors/scheduler/scheduler_setup.ts";
+import { stateNow } from "../../actors/scheduler/status.ts";
 import { restMs } from "../../actors/training/training_setup.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
 import { failedWith, identityOf, requestFrom } from "../support/fake_transport.ts";
@@ -98,6 +101,65 @@ test("bug: a trainer that held a round for two deadlines was leased again after 
   assert.ok(restsUntil - monotonicNow(world.ports) > 2 * deadlineMs - 20_000, "it rests as long as it was waited for");
   actor.send({ type: "role.drain" });
   folder.remove();
+});
+
+/** A training of two trainers, one of which is behind, and its data node. */
+async function behind(waitS?: number) {
+  const folder = temporary();
+  const config = configIn(folder.path, 3, 2);
+  const job = config.job!;
+  const resources = { ...job.resources, ...(waitS === undefined ? {} : { waitS }) };
+  const started = await trained({ ...config, job: { ...job, resources } }, ["a", "b"]);
+  const { actor, idle, progress, world } = started;
+  const identity = identityOf("data", "data");
+  const come = () => actor.send({ type: "peer.established", peer: "data", identity });
+  const go = () =>
+    actor.send({ type: "peer.closed", peer: "data", identity, reason: { type: "lost", detail: "gone" } });
+  come();
+  for (const peer of ["a", "b"]) idle.set(peer, 0);
+  progress("a", "update");
+  const lost = () => [...world.reported("trainer.lost"), ...world.reported("aggregator.lost")].map(({ peer }) => peer);
+  const state = () => {
+    const [running] = runningTrainings(started.scheduler);
+    return running && stateNow({ state: "running" } as KnownTraining, running);
+  };
+  const stop = () => {
+    actor.send({ type: "role.drain" });
+    folder.remove();
+  };
+  return { ...started, come, go, lost, state, stop };
+}
+
+test("bug: trainers that waited for a data node that was away were lost, and rested for as long as it had been away", async () => {
+  const { come, go, live, lost, state, world, stop } = await behind();
+  go();
+  live(3 * deadlineMs);
+  assert.equal([lost(), world.reported("round.stalled")], [[], []]);
+  assert.equal([state(), world.reported("training.paused").map(({ peer }) => peer)], ["paused", ["data"]]);
+  come();
+  assert.is(state(), "running");
+  live(2 * deadlineMs - 20_000);
+  assert.equal(lost(), [], "it is not held against them");
+  live(40_000);
+  assert.equal(lost(), ["b"], "the data node is there");
+  stop();
+});
+
+test("a data node that is away holds nobody who needs no data, and a round no longer than wait_s", async () => {
+  const sent = await behind();
+  sent.go();
+  sent.progress("b", "update");
+  sent.live(2 * deadlineMs + 20_000);
+  assert.equal(sent.lost(), ["s"]);
+  sent.stop();
+  const waitS = deadlineMs / 1_000;
+  const { go, live, lost, stop } = await behind(waitS);
+  go();
+  live(deadlineMs + 2 * deadlineMs - 20_000);
+  assert.equal(lost(), []);
+  live(40_000);
+  assert.equal(lost(), ["b"]);
+  stop();
 });
 
 test("a worker whose update was rejected is not leased again in this run, under no key; one that is missing is", async () => {
