@@ -7,7 +7,7 @@ import { Effect, Result } from "effect";
 import { standsFor } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import { JobScope } from "../../pki/refusal.ts";
-import type { StreamProtocol } from "../../transport/port.ts";
+import type { StreamProtocol, TransportError } from "../../transport/port.ts";
 import type { GrantedPullHeader } from "../../transport/protocols/mod.ts";
 import type { DataConfig } from "../config/config.ts";
 import { isFramed } from "../files/stream_file.ts";
@@ -37,12 +37,15 @@ export interface GrantRules {
   readonly now: () => number;
 }
 
-/** Checks the grant of a pull over our protocol. A grant that is present must be valid, even where none is required. */
+/**
+ * Checks the grant of a pull over our protocol. A grant that is present must be valid, even where none is required. It fails where the
+ * scheduler is not reached: then nothing is served, and the same pull may be served later.
+ */
 export function judgePull(
   header: GrantedPullHeader,
   peer: string,
   { requireGrant, findIdentity, now }: GrantRules,
-): Effect.Effect<JobScope | undefined> {
+): Effect.Effect<JobScope | undefined, TransportError> {
   const { dataset, index, scheduler, grant } = header;
   const what = `slice ${index} of ${dataset.slice(0, 256)}`;
   if (grant === undefined || scheduler === undefined) {

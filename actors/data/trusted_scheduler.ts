@@ -7,16 +7,34 @@
 import { Effect } from "effect";
 import { standsFor } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
-import type { DialAnswer, PeersAnswer, PeerText, ReplyTo, TransportAsk } from "../../transport/port.ts";
+import type { RefusalCode } from "../../pki/refusal.ts";
+import {
+  type DialAnswer,
+  type PeersAnswer,
+  type PeerText,
+  type ReplyTo,
+  type TransportAsk,
+  TransportError,
+} from "../../transport/port.ts";
 
 /**
- * Finds a peer's verified identity; undefined for a peer that the gate refuses, or that cannot be reached. Of several members of
- * the PeerID it finds one that may be a scheduler.
+ * Finds a peer's verified identity; undefined for a peer that the gate refuses. It fails where the peer is not reached, which says nothing
+ * about the peer. Of several members of the PeerID it finds one that may be a scheduler.
  */
-export type FindIdentity = (peer: PeerText) => Effect.Effect<PeerIdentity | undefined>;
+export type FindIdentity = (peer: PeerText) => Effect.Effect<PeerIdentity | undefined, TransportError>;
 
 /** Time limit of dial and handshake, in milliseconds. A scheduler that is not verified by then is not trusted. */
 export const trustedSchedulerTimeoutMs = 10_000;
+
+/** Refusals of a dial before which the gate has judged no certificate of the peer. */
+const unreachedCodes: readonly RefusalCode[] = [
+  "unreachable",
+  "hung-up",
+  "handshake-timeout",
+  "too-many-connections",
+  "rate-limited",
+  "internal",
+];
 
 /** Finds identities over a transport actor, of which only `send` is used. */
 export function findIdentityBy(transport: ReplyTo<TransportAsk>, uuid: () => string): FindIdentity {
@@ -39,11 +57,23 @@ export function findIdentityBy(transport: ReplyTo<TransportAsk>, uuid: () => str
         replyTo: { send: (answer) => resume(Effect.succeed(answer)) },
       });
     });
+  const unreached = (code: TransportError["code"], detail: string) => new TransportError({ code, detail });
   return (peer) =>
     Effect.gen(function* () {
       const there = yield* established(peer);
       if (there !== undefined) return there;
-      const { type } = yield* dial(peer);
-      return type === "dial.done" ? yield* established(peer) : undefined;
-    }).pipe(Effect.timeout(trustedSchedulerTimeoutMs), Effect.catch(() => Effect.succeed(undefined)));
+      const dialled = yield* dial(peer);
+      if (dialled.type === "dial.failed") {
+        const { code, message } = dialled.refusal;
+        return unreachedCodes.includes(code) ? yield* Effect.fail(unreached("not-connected", message)) : undefined;
+      }
+      const identity = yield* established(peer);
+      return identity ?? (yield* Effect.fail(unreached("not-connected", "its connection was lost at once")));
+    }).pipe(
+      Effect.timeout(trustedSchedulerTimeoutMs),
+      Effect.catchTag(
+        "TimeoutError",
+        () => Effect.fail(unreached("timed-out", `not verified within ${trustedSchedulerTimeoutMs / 1_000} s`)),
+      ),
+    );
 }

@@ -16,6 +16,7 @@ import { decodeDer } from "../../pki/der.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import { ed25519KeyOf, peerIdOfKey } from "../../pki/peer_id.ts";
 import { readPublicKey } from "../../pki/public_key.ts";
+import type { RefusalCode } from "../../pki/refusal.ts";
 import type { StreamProtocol } from "../../transport/port.ts";
 import type { Grant } from "../../transport/protocols/messages.ts";
 import {
@@ -142,8 +143,10 @@ interface Shown {
 }
 
 /** A data node that insists on grants, and what became of a pull. */
-async function dataNode(options: { readonly requireGrant?: boolean; readonly schedulerRole?: Role } = {}) {
-  const { requireGrant = true, schedulerRole } = options;
+async function dataNode(
+  options: { readonly requireGrant?: boolean; readonly schedulerRole?: Role; readonly dial?: RefusalCode } = {},
+) {
+  const { requireGrant = true, schedulerRole, dial = "certificate-revoked" } = options;
   const folder = temporary();
   const datasetPath = join(folder.path, "digits");
   mkdirSync(datasetPath);
@@ -169,7 +172,7 @@ async function dataNode(options: { readonly requireGrant?: boolean; readonly sch
       replyTo.send(
         there.has(peer)
           ? { type: "dial.done", id, peer }
-          : { type: "dial.failed", id, refusal: { code: "certificate-revoked" } as never },
+          : { type: "dial.failed", id, refusal: { code: dial } as never },
       );
     }
   }, 1);
@@ -183,16 +186,19 @@ async function dataNode(options: { readonly requireGrant?: boolean; readonly sch
     accept.replyTo.send({ type: "stream.opened", id: exchange, stream: near });
     const whole = { dataset: "digits", index: 1, scheduler: scheduler.peer, grant, ...header };
     const asked = protocol.endsWith("/2") ? encodeGrantedPullHeader(whole) : encodePullHeader(whole);
-    return await Effect.runPromise(Effect.gen(function* () {
-      yield* far.write(asked);
-      yield* far.end;
-      const pieces: Uint8Array[] = [];
-      for (;;) {
-        const chunk = yield* far.read;
-        if (chunk.type === "end") return Buffer.concat(pieces).subarray(8).toString("latin1");
-        pieces.push(chunk.bytes);
-      }
-    }));
+    return await Effect.runPromise(
+      Effect.gen(function* () {
+        yield* far.write(asked);
+        yield* far.end;
+        const pieces: Uint8Array[] = [];
+        for (;;) {
+          const chunk = yield* far.read;
+          if (chunk.type === "end" && chunk.outcome === "broken") return "reset";
+          if (chunk.type === "end") return Buffer.concat(pieces).subarray(8).toString("latin1");
+          pieces.push(chunk.bytes);
+        }
+      }).pipe(Effect.catch(({ code }) => Effect.succeed(code as string))),
+    );
   };
   const refusals = () =>
     data.said.filter(({ type }) => type === "peer.refused").map((fact) => {
@@ -271,6 +277,17 @@ test("a scheduler that is not connected is dialled; one that the gate refuses gr
   node.reachable.add(scheduler.peer);
   assert.is(await node.pull({}), served);
   node.stop();
+});
+
+test("bug: a scheduler that the data node could not reach for ten seconds was a forged grant, which ends executors", async () => {
+  for (const dial of ["unreachable", "hung-up", "handshake-timeout"] as const) {
+    const node = await dataNode({ dial });
+    assert.is(await node.pull({}), "reset", dial);
+    assert.equal(node.refusals(), []);
+    node.reachable.add(scheduler.peer);
+    assert.is(await node.pull({}), served);
+    node.stop();
+  }
 });
 
 test("a node of another role grants nothing", async () => {
