@@ -10,7 +10,9 @@ import { indexOfRound, resultDataset, velocityDataset, weightsDataset } from "..
 import { monotonicNow } from "../runtime/ports.ts";
 import { type Checkpoint, trainingFolder } from "./checkpoints.ts";
 import { offeredStream, rejectStream } from "./offered_stream.ts";
+import { newcomerMs } from "./participants.ts";
 import { keptWeights } from "./repository_weights.ts";
+import { judgeNewcomers } from "./round_wait.ts";
 import { planOf, type ReceivedStream, type TrainingArgs, type TrainingContext } from "./training_setup.ts";
 import { allParticipants, participantBy, trainersOf, withKept } from "./training.ts";
 
@@ -76,14 +78,14 @@ export function noteKept(
 ): void {
   const { training, ports } = context;
   const { round, parameters: { sha256 }, samples } = checkpoint.record;
+  const kept = { round, sha256: digestOf(context, checkpoint), now: monotonicNow(ports) };
+  const { lost, marked } = judgeNewcomers(withKept(training, kept, planOf(context)), newcomerMs(context));
   enqueue.assign({
     model: { checkpoint, isPaused: false, isSettling: context.model?.isSettling === true },
-    training: withKept(
-      training,
-      { round, sha256: digestOf(context, checkpoint), now: monotonicNow(ports) },
-      planOf(context),
-    ),
+    training: marked,
   });
+  const reason = "a newcomer, it has confirmed no result in all the time that it has";
+  for (const peer of lost) enqueue.raise({ type: "participant.lost", peer, reason });
   const evaluation = self.getSnapshot().children["evaluation"];
   if (evaluation !== undefined && context.evaluation === "on") {
     enqueue.sendTo(evaluation, { type: "parameters.kept", round, path: checkpoint.parameters });

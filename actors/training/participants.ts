@@ -28,7 +28,7 @@ import {
   waitSecondsDefault,
 } from "./training_setup.ts";
 import { withoutAggregator } from "./roster.ts";
-import { silentTrainers, waitedPeers, withWaited } from "./round_wait.ts";
+import { silentTrainers, waitedNewcomers, waitedPeers, withWaited } from "./round_wait.ts";
 import {
   allParticipants,
   emptyTraining,
@@ -204,20 +204,41 @@ export function loseSilent({ context, self, enqueue }: TrainingArgs): void {
   }
 }
 
+/** Whether trainers cannot go on because the data node is away; not for longer than a training waits for members. */
+function lacksData(context: TrainingContext): boolean {
+  const { waitS = waitSecondsDefault } = context.config.job.resources;
+  const awayMs = dataAwayMs(context);
+  return awayMs > 0 && awayMs <= waitS * 1_000;
+}
+
 /**
  * Whom a round waits for. While the disk is full it waits for none; a round that was reported waits for the aggregator's result. Trainers
- * that are behind cannot go on while the data node is away: they are not waited for, for as long as a training waits for members.
+ * that are behind are not waited for while they cannot go on.
  */
 function waitedNow(context: TrainingContext): readonly Peer[] {
-  const { training, model, config } = context;
+  const { training, model } = context;
   if (isKeeping(context)) {
     return model?.isPaused === true || training.aggregator === undefined ? [] : [training.aggregator.peer];
   }
-  const { waitS = waitSecondsDefault } = config.job.resources;
-  const awayMs = dataAwayMs(context);
   const peers = waitedPeers(training);
-  const isExcused = awayMs > 0 && awayMs <= waitS * 1_000;
-  return isExcused ? peers.filter((peer) => training.trainers[peer]?.waiting !== false) : peers;
+  return lacksData(context) ? peers.filter((peer) => training.trainers[peer]?.waiting !== false) : peers;
+}
+
+/** How long a newcomer has before it is lost, in milliseconds: as long as rounds wait for a trainer, and as one may be silent. */
+export function newcomerMs({ config: { job: { aggregation, resources } } }: TrainingContext): number {
+  return 1_000 * Math.max(2 * aggregation.roundDeadlineS, resources.silenceS ?? silenceSecondsDefault);
+}
+
+/** Counts the time of newcomers. One whose time is over before its aggregator takes it is lost; the others, by the results that they miss. */
+function watchNewcomers({ context, enqueue }: TrainingArgs, training: Training): Training {
+  if (isKeeping(context) || context.model?.isPaused === true || lacksData(context)) return training;
+  const newcomers = waitedNewcomers(training);
+  for (const { peer, state, waitedMs } of newcomers) {
+    if (state !== "leased" || waitedMs <= newcomerMs(context)) continue;
+    const reason = `its aggregator has not taken it for ${Math.round(waitedMs / 1_000)} s`;
+    enqueue.raise({ type: "participant.lost", peer, reason });
+  }
+  return withWaited(training, newcomers.map(({ peer }) => peer), silenceCheckMs);
 }
 
 /**
@@ -231,7 +252,7 @@ export function watchRound(args: TrainingArgs): void {
   const { speakers } = context.workers();
   const deadlineMs = context.config.job.aggregation.roundDeadlineS * 1_000;
   const peers = waitedNow(context);
-  const training = withWaited(context.training, peers, silenceCheckMs);
+  const training = watchNewcomers(args, withWaited(context.training, peers, silenceCheckMs));
   enqueue.assign({ training });
   const round = training.roundsDone + 1;
   for (const peer of peers) {

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Peer } from "../../transport/protocols/messages.ts";
-import type { Roster, Trainer, Training } from "./training.ts";
+import { counted, type Roster, type Trainer, type Training } from "./training.ts";
 
 /** Whom the aggregator has to wait for now, and whom it has to send results to. */
 export function rosterOf({ trainers }: Training): Roster {
@@ -33,7 +33,7 @@ export function withAcknowledged(training: Training, dispatch: number): Training
   const trainers = Object.fromEntries(
     Object.entries(training.trainers).map(([peer, trainer]) => [
       peer,
-      { ...trainer, isCounted: aggregator.sent.results.includes(peer) },
+      aggregator.sent.results.includes(peer) ? { ...trainer, ...counted } : trainer,
     ]),
   );
   return { ...acknowledged, trainers };

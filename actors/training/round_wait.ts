@@ -4,7 +4,7 @@
  * @module
  */
 import type { Peer } from "../../transport/protocols/messages.ts";
-import { participantOf, type Trainer, type Training, withParticipant } from "./training.ts";
+import { participantOf, type Trainer, type Training, withParticipant, withTrainer } from "./training.ts";
 
 /** Running trainers that sent no message for longer than `silenceMaxMs`. */
 export function silentTrainers(training: Training, now: number, silenceMaxMs: number): readonly Trainer[] {
@@ -25,6 +25,25 @@ export function waitedPeers({ trainers, aggregator }: Training): readonly Peer[]
   if (behind.length > 0) return behind.map(({ peer }) => peer);
   const missing = aggregator.missing.filter((peer) => trainers[peer] !== undefined);
   return missing.length > 0 ? missing : [aggregator.peer];
+}
+
+/** Newcomers, which rounds do not wait for: their time goes on while there is an aggregator that may send them results. */
+export function waitedNewcomers({ trainers, aggregator }: Training): readonly Trainer[] {
+  if (aggregator?.state !== "running") return [];
+  return Object.values(trainers).filter(({ isCounted, state }) => !isCounted && state !== "done");
+}
+
+/**
+ * A result was kept: the running newcomers whose time was over at the result before, which they did not confirm, and the training in
+ * which those whose time is over now are marked. One may have taken its parameters a moment before the round that took so long.
+ */
+export function judgeNewcomers(
+  training: Training,
+  timeMs: number,
+): { readonly lost: readonly Peer[]; readonly marked: Training } {
+  const over = waitedNewcomers(training).filter(({ state, waitedMs }) => state === "running" && waitedMs > timeMs);
+  const marked = over.reduce((after, trainer) => withTrainer(after, { ...trainer, isOverdue: true }), training);
+  return { lost: over.filter(({ isOverdue }) => isOverdue).map(({ peer }) => peer), marked };
 }
 
 /** The training after its round has waited for these participants for a while. */

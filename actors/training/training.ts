@@ -54,6 +54,8 @@ export interface Trainer extends Participant {
   readonly lastMessageAt: number;
   /** Whether rounds wait for its updates. A newcomer gets results first. */
   readonly isCounted: boolean;
+  /** It is not counted, and a result was kept after all the time that a newcomer has. */
+  readonly isOverdue: boolean;
   /** GPU memory of its lease, in GB. */
   readonly gpu: number;
   /** The aggregator's job that its worker was last told of, with its own job or after it. The same worker may aggregate again. */
@@ -176,6 +178,9 @@ function answerTrainer(
   return { training: updated, answer: { type: "Error" } };
 }
 
+/** A newcomer that is counted from now on: rounds have not waited for it yet. */
+export const counted = { isCounted: true, isOverdue: false, waitedMs: 0 } as const;
+
 /** Rounds whose digests are remembered: a trainer may be late. */
 const digestsMax = 8;
 
@@ -195,7 +200,7 @@ function answerReceipt(
     ...trainer,
     pace: { ...freshPace, roundsDone },
     state: isLast ? "done" : trainer.state,
-    isCounted: trainer.isCounted || roundsDone === training.roundsDone,
+    ...(trainer.isCounted || roundsDone !== training.roundsDone ? {} : counted),
     parameters: parameters ?? trainer.parameters,
     divergedAt: trainer.divergedAt ?? (isOther ? round : undefined),
   };
@@ -262,7 +267,7 @@ export function withKept(
   const trainers = Object.fromEntries(
     Object.entries(training.trainers).map(([peer, trainer]) => {
       const after = isUnreported ? withResult(trainer, { roundsDone, now }) : trainer;
-      return [peer, { ...after, lastMessageAt: now, waitedMs: 0 }];
+      return [peer, { ...after, lastMessageAt: now, waitedMs: waitedFor(after) }];
     }),
   );
   const remembered = Object.entries(training.digests).filter(([at]) => Number(at) > round - digestsMax);
@@ -281,13 +286,16 @@ function missingIn({ trainers, roundsDone }: Training, { round, members }: Round
   return [...new Set(missing.map(({ peer }) => peer))];
 }
 
+/** How long a trainer has been waited for where a round is over: the time of a newcomer goes on until it is counted. */
+const waitedFor = ({ isCounted, waitedMs }: Trainer): number => isCounted ? 0 : waitedMs;
+
 /** A trainer after the aggregator sent the round's result: its silence counts again from now until it confirms, the wait for it from 0. */
 function withResult(
   trainer: Trainer,
   { roundsDone, now }: { readonly roundsDone: number; readonly now: number },
 ): Trainer {
   const isBehind = trainer.waiting && trainer.pace.roundsDone < roundsDone;
-  return { ...trainer, waitedMs: 0, ...(isBehind ? { waiting: false, lastMessageAt: now } : {}) };
+  return { ...trainer, waitedMs: waitedFor(trainer), ...(isBehind ? { waiting: false, lastMessageAt: now } : {}) };
 }
 
 /** Paces of the trainers that rounds wait for. */
@@ -358,19 +366,8 @@ export function leasedTrainer(
 ): Trainer {
   const pace = { ...freshPace, roundsDone };
   const news = { told: undefined, parameters: undefined, divergedAt: undefined };
-  return {
-    ...participant,
-    ...news,
-    state: "leased",
-    ended: false,
-    isLeaving: false,
-    waitedMs: 0,
-    pace,
-    waiting: false,
-    lastMessageAt: now,
-    isCounted,
-    gpu,
-  };
+  const flags = { ended: false, isLeaving: false, waiting: false, isOverdue: false };
+  return { ...participant, ...news, ...flags, state: "leased", waitedMs: 0, pace, lastMessageAt: now, isCounted, gpu };
 }
 
 /** A new aggregator, leased and not dispatched. */

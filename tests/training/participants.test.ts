@@ -10,7 +10,7 @@ import { restMs } from "../../actors/training/training_setup.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
 import { failedWith, identityOf, requestFrom } from "../support/fake_transport.ts";
 import { eventually, temporary } from "../support/job_world.ts";
-import { configIn, recordOf, trained } from "../support/kept_training.ts";
+import { configIn, recordOf, tensors, trained } from "../support/kept_training.ts";
 import { configOf, resources, startScheduler } from "../support/scheduler_world.ts";
 
 const test = suite("workers that are leased again");
@@ -159,6 +159,79 @@ test("a data node that is away holds nobody who needs no data, and a round no lo
   assert.equal(lost(), []);
   live(40_000);
   assert.equal(lost(), ["b"]);
+  stop();
+});
+
+/** A training of `a`, and of a newcomer `h` that took the place of another; `round` has all but the newcomer finish a round. */
+async function withNewcomer() {
+  const folder = temporary();
+  const started = await trained(configIn(folder.path, 9, 2), ["a", "b"]);
+  const { actor, idle, live, offer, progress, push } = started;
+  actor.send({ type: "participant.lost", peer: "b", reason: "test" });
+  for (const peer of ["a", "h"]) idle.set(peer, 0);
+  live(1_000);
+  offer("h");
+  let rounds = 0;
+  const round = async () => {
+    rounds += 1;
+    progress("a", "update");
+    progress("s", "updated");
+    assert.ok(await push(tensors(1, 1), `r${rounds}`));
+    progress("a", "update-received", { round: rounds });
+  };
+  const trainers = () => Object.keys(actor.getSnapshot().context.training.trainers);
+  assert.equal(trainers(), ["a", "h"]);
+  const stop = () => {
+    actor.send({ type: "role.drain" });
+    folder.remove();
+  };
+  return { ...started, round, trainers, stop };
+}
+
+for (const confirms of [false, true]) {
+  const what = confirms
+    ? "a newcomer that confirms late stays"
+    : "bug: a newcomer that confirmed no result stayed for ever";
+  test(what, async () => {
+    const { actor, join, live, progress, round, trainers, stop, world } = await withNewcomer();
+    join();
+    const newcomer = () => actor.getSnapshot().context.training.trainers["h"];
+    assert.equal([newcomer()?.state, newcomer()?.isCounted], ["running", false]);
+    for (let passed = 0; passed < 2 * deadlineMs; passed += deadlineMs / 2) {
+      live(deadlineMs / 2 + 10_000);
+      if (passed === deadlineMs) await round();
+    }
+    await round();
+    live(2 * deadlineMs - 20_000);
+    assert.equal(
+      trainers(),
+      ["a", "h"],
+      "it may have taken its parameters a moment before: its first result is this one",
+    );
+    if (confirms) progress("h", "update-received", { round: 2 });
+    assert.is(newcomer()?.isCounted, confirms);
+    await round();
+    assert.equal(trainers(), confirms ? ["a", "h"] : ["a"]);
+    const reasons = world.reported("trainer.lost").slice(1).map(({ reason }) => reason);
+    assert.equal(reasons.length, confirms ? 0 : 1);
+    stop();
+  });
+}
+
+test("bug: a newcomer that its aggregator never took stayed for ever", async () => {
+  const { dispatches, live, round, trainers, stop } = await withNewcomer();
+  const refuse = (ms: number) => {
+    for (let passed = 0; passed < ms; passed += 10_000) {
+      for (const { refuse } of dispatches()) refuse();
+      live(10_000);
+    }
+  };
+  refuse(deadlineMs);
+  await round();
+  refuse(deadlineMs - 20_000);
+  assert.equal(trainers(), ["a", "h"]);
+  refuse(50_000);
+  assert.equal(trainers(), ["a"]);
   stop();
 });
 
