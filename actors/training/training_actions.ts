@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { assign, enqueueActions, raise, sendTo } from "xstate";
+import { type ActorRefFrom, assign, enqueueActions, raise, sendTo } from "xstate";
 import { withConnected, withoutConnected } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import { monotonicNow } from "../runtime/ports.ts";
@@ -26,6 +26,7 @@ import {
   watchRound,
 } from "./participants.ts";
 import { find, noteLookup, noteProvider, noteProviderGone, seek, takeProvider } from "./provider.ts";
+import type { evaluationMachine } from "./evaluation.ts";
 import { keptWeights } from "./repository_weights.ts";
 import {
   changeAgain,
@@ -37,7 +38,13 @@ import {
   reportWaiting,
   waitEnd,
 } from "./replacing.ts";
-import { type LostParticipant, type TrainingArgs, type TrainingContext, trainingSetup } from "./training_setup.ts";
+import {
+  isAllDone,
+  type LostParticipant,
+  type TrainingArgs,
+  type TrainingContext,
+  trainingSetup,
+} from "./training_setup.ts";
 import { announceRun, letGo, noteRun, releaseAll, releaseEnded } from "./releasing.ts";
 
 /** Starts the evaluation where the job has one. */
@@ -52,6 +59,10 @@ function startEvaluation({ context, self, enqueue }: TrainingArgs): void {
     id: "evaluation",
     input: { ...job.evaluation, ports, transport, parent: self, model, evaluator, training },
   });
+  // The last round was kept by an earlier run, which did not end: it may not have measured it.
+  if (context.model === undefined || !isAllDone(context)) return;
+  const { record: { round }, parameters: path } = context.model.checkpoint;
+  enqueue.sendTo<ActorRefFrom<typeof evaluationMachine>>("evaluation", { type: "parameters.kept", round, path });
 }
 
 /** The setup of a training's machine, with its actions and the guards on leaving. */

@@ -26,6 +26,7 @@
  *
  * @module
  */
+import { and } from "xstate";
 import {
   dispatchDeadlineMs,
   findAgainMs,
@@ -126,23 +127,24 @@ export const trainingMachine = trainingWithActions.createMachine({
       always: { guard: "keepsNoModel", target: "preparing" },
       entry: "startModel",
       on: {
-        "model.opened": [
-          {
-            guard: { type: "isAllKept", params: ({ event }) => event },
-            target: "concluding",
-            actions: { type: "takeModel", params: ({ event }) => event },
-          },
-          { target: "preparing", actions: { type: "takeModel", params: ({ event }) => event } },
-        ],
+        "model.opened": { target: "preparing", actions: { type: "takeModel", params: ({ event }) => event } },
         "model.paused": { actions: "noteUnopened" },
       },
     },
+    // Where the last round is on disk already, it is measured, or nothing is left to do.
     preparing: {
-      always: { guard: "doesNotEvaluate", target: "finding" },
+      always: [
+        { guard: and(["doesNotEvaluate", "isAllDone"]), target: "concluding" },
+        { guard: "doesNotEvaluate", target: "finding" },
+      ],
       entry: "startEvaluation",
       on: {
-        "evaluation.ready": { target: "finding", actions: { type: "noteEvaluation", params: "on" } },
+        "evaluation.ready": [
+          { guard: "isAllDone", target: "measuring", actions: { type: "noteEvaluation", params: "on" } },
+          { target: "finding", actions: { type: "noteEvaluation", params: "on" } },
+        ],
         "evaluation.broken": [
+          { guard: "isAllDone", target: "concluding", actions: { type: "noteEvaluation", params: "broken" } },
           { guard: "hasRounds", target: "finding", actions: { type: "noteEvaluation", params: "broken" } },
           { target: "failed", actions: { type: "fail", params: ({ event }) => event.reason } },
         ],

@@ -329,8 +329,7 @@ export const trainingSetup = setup({
   guards: {
     hasRun: ({ context }) => context.run !== undefined,
     keepsNoModel: ({ context }) => keptWeights(context.config.job) === undefined,
-    isAllKept: ({ context }, { checkpoint }: { readonly checkpoint: Checkpoint }) =>
-      checkpoint.record.round >= context.config.job.rounds.updateRounds,
+    isAllDone: ({ context }) => isAllDone(context),
     /** A training that has begun goes on without its evaluation, as it does where the evaluation breaks later. */
     hasRounds: ({ context: { model } }) => (model?.checkpoint.record.round ?? 0) > 0,
     doesNotEvaluate: ({ context }) => context.config.job.evaluation === undefined,

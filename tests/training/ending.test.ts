@@ -8,10 +8,10 @@ import type { Evaluator, Metrics } from "../../actors/training/evaluator.ts";
 import { digitsEvaluator } from "../../scripts/executors/evaluator.ts";
 import { tailMs } from "../../actors/training/training_setup.ts";
 import type { CloseReason } from "../../transport/port.ts";
-import { identityOf } from "../support/fake_transport.ts";
+import { type FakeWorld, identityOf } from "../support/fake_transport.ts";
 import { eventually, temporary } from "../support/job_world.ts";
 import { configIn, tensors, trained } from "../support/kept_training.ts";
-import { training } from "../support/scheduler_world.ts";
+import { startScheduler, training } from "../support/scheduler_world.ts";
 import { revoked } from "../support/worker_world.ts";
 
 const test = suite("end of a training");
@@ -77,28 +77,38 @@ async function measuring() {
   const { job, ...config } = configIn(folder.path, 1);
   const evaluation = { heldOut: join(folder.path, "rows.csv"), executor: "slow" };
   let end: (metrics: Effect.Effect<Metrics>) => void = () => {};
-  let begin = () => {};
+  let [runs, begin] = [0, () => {}];
   const evaluator: Evaluator = {
     ...digitsEvaluator,
     programs: ["slow"],
     measureMs: 600_000,
     measure: (_, began) => {
       begin = began;
-      return Effect.callback<Metrics>((resume) => void (end = resume));
+      return Effect.callback<Metrics>((resume) => {
+        [runs, end] = [runs + 1, resume];
+      });
     },
   };
-  const started = await trained({ ...config, job: { ...present(job, "the job"), evaluation } }, ["a"], evaluator);
+  const evaluated = { ...config, job: { ...present(job, "the job"), evaluation } };
+  const started = await trained(evaluated, ["a"], evaluator);
   started.progress("a", "update");
   started.progress("s", "updated");
   assert.ok(await started.push(tensors(1, 1), "r1"));
   started.progress("a", "update-received");
-  const done = () =>
-    started.world.reported("training.done").map(({ accuracy, accuracyRound }) => [accuracy, accuracyRound]);
+  const doneIn = (world: FakeWorld) =>
+    world.reported("training.done").map(({ accuracy, accuracyRound }) => [accuracy, accuracyRound]);
   return {
     ...started,
-    done,
+    done: () => doneIn(started.world),
     begin: () => begin(),
     end: (metrics: Metrics) => end(Effect.succeed(metrics)),
+    /** It stops, and starts again in the same folder. */
+    restart: () => {
+      started.actor.send({ type: "role.drain" });
+      const { world, actor } = startScheduler(evaluated, evaluator);
+      return { done: () => doneIn(world), actor };
+    },
+    runs: () => runs,
     remove: folder.remove,
   };
 }
@@ -109,6 +119,18 @@ test("bug: the last round was not measured where that took longer than half a mi
   actor.send({ type: "role.retire", withinMs: 600_000 });
   assert.equal([actor.getSnapshot().value, done()], ["measuring", []]);
   assert.equal(Object.keys(actor.getSnapshot().children).filter((id) => id.startsWith("lease/")), []);
+  end({ accuracy: 0.75 });
+  await eventually("it is measured", () => done().length === 1);
+  assert.equal([done(), actor.getSnapshot().output], [[[0.75, 1]], { type: "finished" }]);
+  remove();
+});
+
+test("bug: the last round was not measured where the scheduler started again meanwhile", async () => {
+  const { runs, end, restart, remove } = await measuring();
+  await eventually("it is being measured", () => runs() === 1);
+  const { actor, done } = restart();
+  await eventually("it is measured again", () => runs() === 2 || done().length > 0);
+  assert.equal([actor.getSnapshot().value, done()], ["measuring", []]);
   end({ accuracy: 0.75 });
   await eventually("it is measured", () => done().length === 1);
   assert.equal([done(), actor.getSnapshot().output], [[[0.75, 1]], { type: "finished" }]);
