@@ -84,8 +84,10 @@ export function noteKept(
     model: { checkpoint, isPaused: false, isSettling: context.model?.isSettling === true },
     training: marked,
   });
-  const reason = "a newcomer, it has confirmed no result in all the time that it has";
-  for (const peer of lost) enqueue.raise({ type: "participant.lost", peer, reason });
+  for (const { peer, waitedMs } of lost) {
+    const reason = `it joined ${Math.round(waitedMs / 1_000)} s ago and has not confirmed the newest result since`;
+    enqueue.raise({ type: "participant.lost", peer, reason });
+  }
   const evaluation = self.getSnapshot().children["evaluation"];
   if (evaluation !== undefined && context.evaluation === "on") {
     enqueue.sendTo(evaluation, { type: "parameters.kept", round, path: checkpoint.parameters });

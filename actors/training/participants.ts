@@ -62,8 +62,16 @@ export function loseParticipant(args: TrainingArgs, { peer, reason, isRejected =
   );
 }
 
-/** Until when a lost worker rests: for half of the wait for workers at most, so that no training fails where it is the only one. */
-function withLoss({ ports, config, excluded, losses }: TrainingContext, { peer, member, waitedMs }: Participant) {
+/**
+ * Until when a lost worker rests: for half of the wait for workers at most, so that no training fails where it is the only one. No round
+ * waited for a newcomer, unless it missed results.
+ */
+function withLoss(
+  { ports, config, excluded, losses, training }: TrainingContext,
+  { peer, member, waitedMs: ms }: Participant,
+) {
+  const trainer = training.trainers[peer];
+  const waitedMs = trainer === undefined || trainer.isCounted || trainer.isOverdue ? ms : 0;
   const { aggregation, resources: { waitS = waitSecondsDefault } } = config.job;
   const deadlineMs = aggregation.roundDeadlineS * 1_000;
   const node = nodeOf(member);

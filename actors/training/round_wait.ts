@@ -40,10 +40,10 @@ export function waitedNewcomers({ trainers, aggregator }: Training): readonly Tr
 export function judgeNewcomers(
   training: Training,
   timeMs: number,
-): { readonly lost: readonly Peer[]; readonly marked: Training } {
+): { readonly lost: readonly Trainer[]; readonly marked: Training } {
   const over = waitedNewcomers(training).filter(({ state, waitedMs }) => state === "running" && waitedMs > timeMs);
   const marked = over.reduce((after, trainer) => withTrainer(after, { ...trainer, isOverdue: true }), training);
-  return { lost: over.filter(({ isOverdue }) => isOverdue).map(({ peer }) => peer), marked };
+  return { lost: over.filter(({ isOverdue }) => isOverdue), marked };
 }
 
 /** The training after its round has waited for these participants for a while. */

@@ -219,7 +219,7 @@ for (const confirms of [false, true]) {
 }
 
 test("bug: a newcomer that its aggregator never took stayed for ever", async () => {
-  const { dispatches, live, round, trainers, stop } = await withNewcomer();
+  const { actor, dispatches, live, round, trainers, stop, world } = await withNewcomer();
   const refuse = (ms: number) => {
     for (let passed = 0; passed < ms; passed += 10_000) {
       for (const { refuse } of dispatches()) refuse();
@@ -232,6 +232,8 @@ test("bug: a newcomer that its aggregator never took stayed for ever", async () 
   assert.equal(trainers(), ["a", "h"]);
   refuse(50_000);
   assert.equal(trainers(), ["a"]);
+  const restsMs = (actor.getSnapshot().context.excluded["h"] ?? 0) - monotonicNow(world.ports);
+  assert.ok(restsMs <= restMs, `it may be the aggregator that is at fault: ${restsMs}`);
   stop();
 });
 
