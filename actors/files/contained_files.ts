@@ -1,5 +1,5 @@
 /**
- * A job's work directory, opened once and never left: the only module that opens anything inside one.
+ * A job's work directory, opened once and never left: nothing else opens anything inside one, but to remove it (`remove_tree.ts`).
  *
  * A process that runs in the directory can swap any name for a link to elsewhere between a check and an open. So a path
  * is not checked and then opened, it is walked: each directory is opened through the descriptor of the one above it
@@ -14,11 +14,9 @@ import {
   closeSync,
   constants,
   existsSync,
-  fchownSync,
   fstatSync,
   lchownSync,
   lstatSync,
-  mkdirSync,
   openSync,
   read as readCallback,
   readdirSync,
@@ -29,9 +27,9 @@ import {
   write as writeCallback,
 } from "node:fs";
 import { join } from "node:path";
-import process from "node:process";
 import { Effect, Result, type Scope } from "effect";
 import { attempt, closeRead, failed, inPool, removeEntry } from "./file_operation.ts";
+import { descriptorWalk, type Held, pathReach, type Reach, singleOpen } from "./path_reach.ts";
 import { parsePath, type PathError, type PathRefusalCode, PathRefused, type WorkFileFailed } from "./path_refused.ts";
 
 /** A regular file, open for reading. Its content is the file's that was there when it was opened. */
@@ -84,30 +82,12 @@ export interface WorkDirectory {
   giveSocket(name: string): Effect.Effect<void, PathError>;
 }
 
-/** Linux's O_PATH, which `fs.constants` lacks on both runtimes; the same number on x64 and arm64. */
-const openPathOnly = 0x200000;
-/** Darwin's O_NOFOLLOW_ANY. */
-const noFollowAny = 0x20000000;
 /** `sun_path` holds 108 bytes on Linux; Deno takes 107, macOS 103. */
 const socketPathBytesMax = 100;
 /** Temporary names that are tried before the write fails: only a job that creates such names itself reaches this limit. */
 const asideAttemptsMax = 16;
 
 const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW, O_DIRECTORY, O_NONBLOCK } = constants;
-
-/** A directory inside the work directory, held open while something in it is named. */
-interface Held {
-  at(name: string): string;
-  close(): void;
-}
-
-/** How names are reached: chosen once, at start. */
-interface Reach {
-  readonly leafFlags: number;
-  /** Gives what was just made to the job's user, by its descriptor. */
-  give(fd: number): void;
-  hold(parts: readonly string[], create: boolean): Held;
-}
 
 /**
  * Opens the work directory at `path` (which must not be a link) and keeps it until the scope closes.
@@ -132,27 +112,6 @@ export function openWorkDirectory(
     ),
     (root) => workDirectory(path, root, options),
   );
-}
-
-/** How paths are walked here: through descriptors, or, on macOS, each in one open that follows no link. */
-export type PathReach = "descriptors" | "single-open";
-
-let reachHere: PathReach | undefined;
-
-/**
- * How paths are walked on this machine: looked at once, and the same ever after. Linux without `/proc/self/fd` has no safe
- * way (its kernel knows no `O_NOFOLLOW_ANY` and would ignore it): nothing is opened there.
- */
-export function pathReach(): PathReach {
-  reachHere ??= existsSync("/proc/self/fd/.")
-    ? "descriptors"
-    : process.platform === "darwin"
-    ? "single-open"
-    : undefined;
-  if (reachHere === undefined) {
-    throw new Error("there is no /proc/self/fd to walk paths by: mount /proc; under Deno, run the worker with -A");
-  }
-  return reachHere;
 }
 
 function workDirectory(path: string, root: { readonly fd: number }, { user }: WorkDirectoryOptions): WorkDirectory {
@@ -215,75 +174,6 @@ function workDirectory(path: string, root: { readonly fd: number }, { user }: Wo
       return new TextEncoder().encode(direct).length <= socketPathBytesMax ? direct : linked(name);
     },
   };
-}
-
-/** Linux: every directory through the descriptor of the one above. */
-function descriptorWalk(root: { readonly fd: number }, user: number | undefined): Reach {
-  const flags = openPathOnly | O_DIRECTORY | O_NOFOLLOW;
-  const give = (fd: number) => {
-    if (user !== undefined) fchownSync(fd, user, user);
-  };
-  return {
-    leafFlags: O_NOFOLLOW,
-    give,
-    hold(parts, create) {
-      let below: number | undefined;
-      const at = (name: string) => `/proc/self/fd/${below ?? root.fd}/${name}`;
-      const close = () => {
-        if (below !== undefined) closeSync(below);
-      };
-      try {
-        for (const part of parts) {
-          if (create && makeIfMissing(at(part))) giveDirectory(at(part), give);
-          const next = openSync(at(part), flags);
-          close();
-          below = next;
-        }
-      } catch (error) {
-        close();
-        throw error;
-      }
-      return { at, close };
-    },
-  };
-}
-
-/** macOS: one open of the whole path that follows no link anywhere. */
-function singleOpen(root: string): Reach {
-  return {
-    leafFlags: noFollowAny,
-    give: () => {/* jobs have no user of their own there */},
-    hold(parts, create) {
-      let directory = root;
-      for (const part of parts) {
-        directory = join(directory, part);
-        if (create) makeIfMissing(directory);
-      }
-      const fd = openSync(directory, O_RDONLY | O_DIRECTORY | noFollowAny);
-      return { at: (name) => join(directory, name), close: () => closeSync(fd) };
-    },
-  };
-}
-
-/** The job may replace the entry at any time: the opened descriptor is returned, and it is a directory. */
-function giveDirectory(at: string, give: Reach["give"]): void {
-  const fd = openSync(at, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-  try {
-    give(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-/** @returns Whether it was missing. */
-function makeIfMissing(at: string): boolean {
-  try {
-    mkdirSync(at, 0o700);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-    return false;
-  }
 }
 
 /** `O_NONBLOCK`: opening a FIFO must not wait for a writer. The type is checked on the descriptor, not the name. */

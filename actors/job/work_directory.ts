@@ -5,7 +5,6 @@
  * @module
  */
 import { chmodSync, chownSync, lstatSync, mkdirSync, readdirSync, rmSync } from "node:fs";
-import { rm } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import process from "node:process";
 import { Effect, type Scope } from "effect";
@@ -14,14 +13,16 @@ import { endUser } from "./cell/job_user.ts";
 import { type DiskSize, isJobDisk, mountDisk, unmountDisk } from "./cell/disk.ts";
 import { identifyProcess, isAlive } from "./process_identity.ts";
 import { type OwnerRecord, readOwner, removeOwner, writeOwner } from "./owner_record.ts";
+import { runTool } from "./cell/tool.ts";
 import { openWorkDirectory, type WorkDirectory } from "../files/contained_files.ts";
+import { removeTree, unnameable } from "../files/remove_tree.ts";
 import { type PathError, WorkFileFailed } from "../files/path_refused.ts";
 
 /** Tries of a removal, and the pause between two: together longer than the grace of processes that still write there. */
 const removalAttemptsMax = 100;
 const removalPauseMs = 100;
-/** Most directories that are made searchable for removal: a job may have made a million. */
-const openedUpMax = 100_000;
+/** Directories that a sweep removes at once. */
+const sweptAtOnce = 8;
 
 const directoryName = /^hypha-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
@@ -88,15 +89,15 @@ export function removeWorkDirectory(path: string): Effect.Effect<void, WorkFileF
   const attempt = Effect.andThen(
     Effect.ignore(unmountDisk(path)),
     Effect.tryPromise({
-      try: () => rm(path, { recursive: true, force: true }),
+      try: (signal) => removeTree(path, signal),
       catch: (error) => asFailure(path, error),
     }),
-  );
+  ).pipe(Effect.catch((failure) => failure.code === unnameable ? removeUnnamed(path) : Effect.fail(failure)));
   const again = (attemptsLeft: number): Effect.Effect<void, WorkFileFailed> =>
     Effect.catch(attempt, (failure) =>
-      attemptsLeft <= 1 ? Effect.fail(failure) : Effect.sync(() => openUp(path)).pipe(
-        Effect.andThen(Effect.sleep(removalPauseMs)),
-        Effect.andThen(Effect.suspend(() => again(attemptsLeft - 1))),
+      attemptsLeft <= 1 ? Effect.fail(failure) : Effect.andThen(
+        Effect.sleep(removalPauseMs),
+        Effect.suspend(() => again(attemptsLeft - 1)),
       ));
   return again(removalAttemptsMax).pipe(
     Effect.andThen(Effect.try({ try: () => removeOwner(path), catch: (error) => asFailure(path, error) })),
@@ -127,18 +128,20 @@ export function sweepLeftovers(workDir: string): Effect.Effect<Swept, WorkFileFa
         onSuccess: () => removed.push(path),
         onFailure: (failure) => failed.push(failure),
       });
-    for (const path of yield* Effect.try({ try: () => candidates(root), catch: (error) => asFailure(root, error) })) {
-      const owner = readOwner(path);
-      if (owner === undefined && !isJobDisk(path)) unowned.push(path);
-      else if (owner === undefined) yield* removing(path);
-      else if (isAlive(owner.worker)) kept.push(path);
-      else {
-        endExecutor(owner);
-        yield* endUser(userOf(path));
-        yield* Effect.ignore(removeCgroups(basename(path)));
+    const sweep = (path: string) =>
+      Effect.gen(function* () {
+        const owner = readOwner(path);
+        if (owner === undefined && !isJobDisk(path)) return void unowned.push(path);
+        if (owner !== undefined) {
+          if (isAlive(owner.worker)) return void kept.push(path);
+          endExecutor(owner);
+          yield* endUser(userOf(path));
+          yield* Effect.ignore(removeCgroups(basename(path)));
+        }
         yield* removing(path);
-      }
-    }
+      });
+    const paths = yield* Effect.try({ try: () => candidates(root), catch: (error) => asFailure(root, error) });
+    yield* Effect.forEach(paths, sweep, { concurrency: sweptAtOnce, discard: true });
     return { removed, kept, unowned, failed };
   });
 }
@@ -178,20 +181,14 @@ function endExecutor({ executor }: OwnerRecord): void {
   } catch { /* it ended meanwhile */ }
 }
 
-/** Makes directories searchable again: a job may have removed its own permissions. Does not follow links. */
-function openUp(path: string): void {
-  const queue = [path];
-  for (let opened = 0; opened < openedUpMax; opened++) {
-    const directory = queue.pop();
-    if (directory === undefined) return;
-    try {
-      if (!lstatSync(directory).isDirectory()) continue;
-      chmodSync(directory, 0o700);
-      for (const entry of readdirSync(directory, { withFileTypes: true })) {
-        if (entry.isDirectory()) queue.push(join(directory, entry.name));
-      }
-    } catch { /* gone, or not ours: the removal says so */ }
-  }
+/** Removes what this runtime cannot name. Its own removal would: with a descriptor and a part of its stack for each level. */
+function removeUnnamed(path: string): Effect.Effect<void, WorkFileFailed> {
+  const lacksRights = ["-type", "d", "!", "-perm", "-700", "-execdir", "chmod", "700", "{}", ";"];
+  return Effect.ignore(runTool("find", [path, ...lacksRights])).pipe(
+    Effect.andThen(runTool("rm", ["-rf", "--", path])),
+    Effect.asVoid,
+    Effect.mapError((failure) => asFailure(path, failure)),
+  );
 }
 
 function ownRecord(): OwnerRecord {

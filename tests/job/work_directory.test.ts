@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import {
   chmodSync,
   existsSync,
@@ -88,11 +88,34 @@ needing(test, "node")(
   },
 );
 
+needing(test, "bash", "mkfifo")(
+  "bug: a directory stayed for ever where a path in it was longer than the system takes; no limit counted its bytes",
+  async () => {
+    const place = temporary();
+    const held = await holdOpen(makeWorkDirectory(place.path, randomUUID()));
+    const outside = join(place.path, "outside");
+    mkdirSync(join(outside, "kept"), { recursive: true });
+    const script = `set -e; name=$(printf '%0200d' 0); cd "$1"
+      for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+        : > file; ln -s "$2" link; mkdir "$name" side side/below; chmod 0 side; cd "$name"
+      done
+      mkfifo fifo; mkdir "$(printf '\\377')" "$(printf '\\357\\277\\275')"; cd "$(printf '\\377')"; : > "$(printf 'a\\376')"
+      mkdir "$(printf '\\375')"; chmod 0 "$(printf '\\375')"`;
+    const made = spawnSync("bash", ["-c", script, "bash", held.value.path, outside], { encoding: "utf8" });
+    assert.is(made.status, 0, made.stderr);
+    await runOf(Effect.timeout(removeWorkDirectory(held.value.path), "8 seconds"));
+    assert.equal(readdirSync(place.path), ["outside"]);
+    assert.equal(readdirSync(outside), ["kept"]);
+    await held.close();
+    place.remove();
+  },
+);
+
 /** Another worker's process, which makes a directory, starts an executor there and stays. */
 function worker(root: string, uuid: string) {
   const program = `
     import { Effect } from "effect";
-    import { spawn } from "node:child_process";
+    import { spawn, spawnSync } from "node:child_process";
     import { makeWorkDirectory, recordExecutor } from ${
     JSON.stringify(resolve(here, "../../actors/job/work_directory.ts"))
   };
@@ -217,6 +240,32 @@ asRoot(needing(test, "mount", "umount"))(
     const swept = await runOf(sweepLeftovers(link));
     assert.equal([swept.removed, swept.unowned], [[join(link, name)], [join(link, kept)]]);
     assert.not(readFileSync("/proc/self/mountinfo", "utf8").includes(name));
+    place.remove();
+  },
+);
+
+asRoot(needing(test, "mount", "umount"))(
+  "bug: a sweep removed one directory after the other, so those that could not be removed kept a worker from its cell",
+  async () => {
+    const place = temporary();
+    const owner = identifyProcess(process.pid);
+    assert.ok(owner !== undefined);
+    const paths = [1, 2, 3].map((n) => join(place.path, `hypha-${n}0000000-0000-4000-8000-000000000000`));
+    for (const path of paths) {
+      mkdirSync(join(path, "inner"), { recursive: true });
+      writeFileSync(`${path}.owner`, JSON.stringify({ worker: { ...owner, startTime: "1" } }));
+    }
+    const [first = "", ...others] = paths;
+    await runOf(mountDisk(join(first, "inner"), { bytes: 1 << 20, inodes: 16, user: 0 }));
+    let unmounted = false;
+    const swept = runOf(sweepLeftovers(place.path)).then((outcome) => ({ outcome, unmounted }));
+    await eventually("the others were removed", () => others.every((path) => !existsSync(path)));
+    assert.ok(existsSync(first));
+    unmounted = true;
+    await runOf(unmountDisk(join(first, "inner")));
+    const end = await swept;
+    assert.ok(end.unmounted, "the sweep waits for the first one");
+    assert.equal([[...end.outcome.removed].sort(), end.outcome.failed], [paths, []]);
     place.remove();
   },
 );

@@ -11,7 +11,7 @@ import type { CellSettings } from "../../config/cell_config.ts";
 import type { ExecutorConfig } from "../../config/config.ts";
 import type { Ports } from "../../runtime/ports.ts";
 import { sweepDigestCache } from "../../files/digest_cache.ts";
-import { pathReach } from "../../files/contained_files.ts";
+import { pathReach } from "../../files/path_reach.ts";
 import { sweepLeftovers, type Swept } from "../work_directory.ts";
 import { jobCell } from "./bounds.ts";
 import type { Cell } from "./cell.ts";
