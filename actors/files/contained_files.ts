@@ -30,6 +30,7 @@ import { join } from "node:path";
 import { Effect, Result, type Scope } from "effect";
 import { attempt, closeRead, failed, inPool, removeEntry } from "./file_operation.ts";
 import { descriptorWalk, type Held, pathReach, type Reach, singleOpen } from "./path_reach.ts";
+import { type TreeEntry, walkTree } from "./walk_tree.ts";
 import { parsePath, type PathError, type PathRefusalCode, PathRefused, type WorkFileFailed } from "./path_refused.ts";
 
 /** A regular file, open for reading. Its content is the file's that was there when it was opened. */
@@ -74,6 +75,12 @@ export interface WorkDirectory {
   status(path: string): Effect.Effect<FileStatus, PathError>;
   /** Names in a directory, in no order; of the work directory itself without a path. */
   list(path?: string): Effect.Effect<readonly string[], PathError>;
+  /**
+   * Every entry below the work directory, examined when it is taken. What vanishes is left out.
+   *
+   * @throws Where something cannot be examined.
+   */
+  walk(): Generator<TreeEntry, void>;
   /** Removes a file, a link (not what it leads to) or an empty directory. */
   remove(path: string): Effect.Effect<void, PathError>;
   /** Where a socket of that name can be bound when {@linkcode WorkDirectory.path} makes it too long for that. */
@@ -154,6 +161,7 @@ function workDirectory(path: string, root: { readonly fd: number }, { user }: Wo
           held.close();
         }
       }),
+    walk: () => walkTree(reach.hold([], false)),
     remove: (name) =>
       Effect.acquireUseRelease(
         attempt(name, () => {

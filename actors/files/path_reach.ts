@@ -18,6 +18,8 @@ const { O_RDONLY, O_NOFOLLOW, O_DIRECTORY } = constants;
 /** A directory inside the work directory, held open while something in it is named. */
 export interface Held {
   at(name: string): string;
+  /** Opens a directory in it, which is closed for itself. */
+  enter(name: string): Held;
   close(): void;
 }
 
@@ -52,7 +54,6 @@ export function pathReach(): PathReach {
 
 /** Linux: every directory through the descriptor of the one above. */
 export function descriptorWalk(root: { readonly fd: number }, user: number | undefined): Reach {
-  const flags = openPathOnly | O_DIRECTORY | O_NOFOLLOW;
   const give = (fd: number) => {
     if (user !== undefined) fchownSync(fd, user, user);
   };
@@ -60,24 +61,32 @@ export function descriptorWalk(root: { readonly fd: number }, user: number | und
     leafFlags: O_NOFOLLOW,
     give,
     hold(parts, create) {
-      let below: number | undefined;
-      const at = (name: string) => `/proc/self/fd/${below ?? root.fd}/${name}`;
-      const close = () => {
-        if (below !== undefined) closeSync(below);
-      };
+      let held = heldBy(root, () => {/* the root stays open */});
       try {
         for (const part of parts) {
-          if (create && makeIfMissing(at(part))) giveDirectory(at(part), give);
-          const next = openSync(at(part), flags);
-          close();
-          below = next;
+          if (create && makeIfMissing(held.at(part))) giveDirectory(held.at(part), give);
+          const next = held.enter(part);
+          held.close();
+          held = next;
         }
       } catch (error) {
-        close();
+        held.close();
         throw error;
       }
-      return { at, close };
+      return held;
     },
+  };
+}
+
+function heldBy(directory: { readonly fd: number }, close: () => void): Held {
+  const at = (name: string) => `/proc/self/fd/${directory.fd}/${name}`;
+  return {
+    at,
+    enter(name) {
+      const fd = openSync(at(name), openPathOnly | O_DIRECTORY | O_NOFOLLOW);
+      return heldBy({ fd }, () => closeSync(fd));
+    },
+    close,
   };
 }
 
@@ -92,10 +101,15 @@ export function singleOpen(root: string): Reach {
         directory = join(directory, part);
         if (create) makeIfMissing(directory);
       }
-      const fd = openSync(directory, O_RDONLY | O_DIRECTORY | noFollowAny);
-      return { at: (name) => join(directory, name), close: () => closeSync(fd) };
+      return heldAt(directory);
     },
   };
+}
+
+function heldAt(directory: string): Held {
+  const fd = openSync(directory, O_RDONLY | O_DIRECTORY | noFollowAny);
+  const at = (name: string) => join(directory, name);
+  return { at, enter: (name) => heldAt(at(name)), close: () => closeSync(fd) };
 }
 
 /** The job may replace the entry at any time: the opened descriptor is returned, and it is a directory. */

@@ -51,6 +51,9 @@ export function makeMemoryDirectory(path: string): MemoryDirectory {
         const below = [...files.keys()].filter((other) => other.startsWith(prefix));
         return [...new Set(below.map((other) => other.slice(prefix.length).split("/")[0] as string))];
       }),
+    *walk() {
+      for (const [name, { length: sizeBytes }] of files) yield { name, sizeBytes };
+    },
     remove: (name) => checked(name, () => files.delete(name) ? Effect.void : missing(name)),
     socketAddress: (name) => `${path}/${name}`,
     giveSocket: () => Effect.void,

@@ -4,39 +4,36 @@
  * @module
  */
 import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
-import { Effect } from "effect";
 
-/** Entries of `/proc` that are read in one measurement, and those that are read before other tasks run. */
-const entriesMax = 100_000, entriesAtOnce = 500;
+/** Entries of `/proc` that are read in one measurement. */
+const entriesMax = 100_000;
 /** The kernel adds this to the name of a file that was removed. */
 const deletedMark = " (deleted)";
 
 /**
  * The sizes of the regular files without a name that a process or its descendants have open; undefined where their descriptors are too
- * many to be read. Processes that ended or may not be read have none.
+ * many to be read. Processes that ended or may not be read have none. Yields after each entry of `/proc`.
  *
  * @param device The file system whose files count.
  */
-export function deletedFiles(pid: number, device: number): Effect.Effect<readonly number[] | undefined> {
-  return Effect.gen(function* () {
-    const sizes = new Map<number, number>();
-    const processes = new Set([pid]);
-    let entries = 0;
-    for (const each of processes) {
-      for (const name of namesIn(`/proc/${each}/fd`)) {
-        const file = deletedFile(`/proc/${each}/fd/${name}`, device);
-        if (file !== undefined) sizes.set(file.ino, file.size);
-        if ((entries += 1) % entriesAtOnce === 0) yield* Effect.yieldNow;
-        if (entries > entriesMax) return undefined;
-      }
-      for (const thread of namesIn(`/proc/${each}/task`)) {
-        for (const child of childrenOf(`/proc/${each}/task/${thread}/children`)) processes.add(child);
-        if ((entries += 1) % entriesAtOnce === 0) yield* Effect.yieldNow;
-        if (entries > entriesMax) return undefined;
-      }
+export function* deletedFiles(pid: number, device: number): Generator<void, readonly number[] | undefined> {
+  const sizes = new Map<number, number>();
+  const processes = new Set([pid]);
+  let entries = 0;
+  for (const each of processes) {
+    for (const name of namesIn(`/proc/${each}/fd`)) {
+      const file = deletedFile(`/proc/${each}/fd/${name}`, device);
+      if (file !== undefined) sizes.set(file.ino, file.size);
+      if ((entries += 1) > entriesMax) return undefined;
+      yield;
     }
-    return [...sizes.values()];
-  });
+    for (const thread of namesIn(`/proc/${each}/task`)) {
+      for (const child of childrenOf(`/proc/${each}/task/${thread}/children`)) processes.add(child);
+      if ((entries += 1) > entriesMax) return undefined;
+      yield;
+    }
+  }
+  return [...sizes.values()];
 }
 
 /** Examines a file only if its link says that it was removed: any other may be on a file system that does not respond. */

@@ -1,15 +1,14 @@
 /**
  * Limits that do not end a job by themselves: its run time, the size of a directory that is no file system of its own, and the
  * memory of its control group, where the kernel ends a single process and another one may wait for it forever. The directory is
- * measured once a second, with the files that were removed and are open, so a fast writer exceeds the limit before it is noticed.
+ * measured once a second, less often where that takes long, with the files that were removed and are open, so a fast writer exceeds the limit before it is noticed.
  * What the job made so that it cannot be measured counts as over the limit.
  *
  * @module
  */
 import { lstatSync } from "node:fs";
-import { Effect } from "effect";
+import { Clock, Effect } from "effect";
 import type { WorkDirectory } from "../../files/contained_files.ts";
-import type { PathError } from "../../files/path_refused.ts";
 import type { AssignedCell } from "./assign.ts";
 import type { CellConfig } from "./bounds.ts";
 import { isGrouped } from "./cell.ts";
@@ -17,14 +16,12 @@ import { readReached } from "./cgroup.ts";
 import { deletedFiles } from "./deleted_files.ts";
 import type { Limit } from "./exceeded.ts";
 
-/** Pause between two measurements. */
-const measureMs = 1_000;
-/** Names that are read before other tasks run. */
-const namesAtOnce = 500;
+/** Pause between two measurements, in milliseconds, and how many times the last measurement's own time it is at least. */
+const measureMs = 1_000, pausesPerMeasurement = 10;
+/** Other tasks run when a measurement has run for so long, in milliseconds. */
+const pieceMs = 5;
 /** Stands in listings for bytes that are not UTF-8. Such a name cannot be opened, and may be listed as that of another file. */
 const replacementCharacter = "\u{fffd}";
-/** Failures that only the job's own names and modes cause. */
-const unmeasured: ReadonlySet<string> = new Set(["too-deep", "too-long", "EACCES"]);
 /** Longest timer of the runtimes is 2^31 - 1 ms: longer times are waited for in days. */
 const daySeconds = 86_400;
 
@@ -55,54 +52,74 @@ function watchMemory({ cgroupProcs }: AssignedCell): Effect.Effect<Limit> {
 }
 
 function watchDisk(directory: WorkDirectory, config: CellConfig, pid: number): Effect.Effect<Limit> {
-  const measuring = Effect.gen(function* () {
-    const device = yield* Effect.try({
-      try: () => lstatSync(directory.path).dev,
-      catch: (): Limit => "unmeasured",
-    });
-    for (;;) {
-      yield* Effect.sleep(measureMs);
-      yield* measure(directory, config, { pid, device });
+  return Effect.gen(function* () {
+    const device = yield* Effect.sync(() => deviceOf(directory.path));
+    if (device === undefined) return "unmeasured";
+    for (let pauseMs = measureMs;;) {
+      yield* Effect.sleep(pauseMs);
+      const { value: limit, tookMs } = yield* inPieces(() => measure(directory, config, { pid, device }));
+      if (limit !== undefined) return limit;
+      pauseMs = Math.max(measureMs, pausesPerMeasurement * tookMs);
     }
   });
-  return Effect.flip(measuring);
 }
 
-/** Counts until a limit is exceeded, and fails then. */
-function measure(
+function deviceOf(path: string): number | undefined {
+  try {
+    return lstatSync(path).dev;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Runs a task of many steps; other tasks run between its pieces. */
+function inPieces<A>(task: () => Generator<unknown, A>): Effect.Effect<{ readonly value: A; readonly tookMs: number }> {
+  const runPieces = (steps: Generator<unknown, A>) =>
+    Effect.gen(function* () {
+      const clock = yield* Clock.Clock;
+      for (let tookMs = 0;;) {
+        const began = clock.monotonicTimeNanosUnsafe();
+        const lastsMs = () => Number(clock.monotonicTimeNanosUnsafe() - began) / 1e6;
+        let step = steps.next();
+        while (step.done !== true && lastsMs() < pieceMs) step = steps.next();
+        tookMs += lastsMs();
+        if (step.done === true) return { value: step.value, tookMs };
+        yield* Effect.yieldNow;
+      }
+    });
+  return Effect.acquireUseRelease(
+    Effect.sync(task),
+    runPieces,
+    (steps) => Effect.sync(() => void steps.return(undefined as A)),
+  );
+}
+
+/** Counts until a limit is exceeded; yields after each file. What the job made so that it cannot be measured exceeds the limit. */
+function* measure(
   directory: WorkDirectory,
   { diskBytes, inodesMax }: CellConfig,
   { pid, device }: { readonly pid: number; readonly device: number },
-): Effect.Effect<void, Limit> {
+): Generator<unknown, Limit | undefined> {
   let bytes = 0, inodes = 0;
-  const count = (sizeBytes: number): Effect.Effect<void, Limit> => {
+  const count = (sizeBytes: number): Limit | undefined => {
     bytes += sizeBytes;
     inodes += 1;
-    if (bytes > diskBytes) return Effect.fail("disk");
-    if (inodes > inodesMax) return Effect.fail("inodes");
-    return inodes % namesAtOnce === 0 ? Effect.yieldNow : Effect.void;
+    return bytes > diskBytes ? "disk" : inodes > inodesMax ? "inodes" : undefined;
   };
-  return Effect.gen(function* () {
-    const queue: (string | undefined)[] = [undefined];
-    for (let at = queue.pop(), first = true; first || at !== undefined; at = queue.pop(), first = false) {
-      for (const name of yield* orElse(directory.list(at), [])) {
-        if (name.includes(replacementCharacter)) return yield* Effect.fail<Limit>("unmeasured");
-        const path = at === undefined ? name : `${at}/${name}`;
-        const status = yield* orElse(directory.status(path), undefined);
-        if (status?.type === "directory") queue.push(path);
-        yield* count(status?.sizeBytes ?? 0);
-      }
+  try {
+    for (const { name, sizeBytes } of directory.walk()) {
+      const limit = name.includes(replacementCharacter) ? "unmeasured" : count(sizeBytes);
+      if (limit !== undefined) return limit;
+      yield;
     }
-    const deleted = yield* deletedFiles(pid, device);
-    if (deleted === undefined) return yield* Effect.fail<Limit>("unmeasured");
-    for (const sizeBytes of deleted) yield* count(sizeBytes);
-  });
-}
-
-/** What vanishes while it is measured counts as `vanished`; what the job made so that it cannot be measured exceeds the limit. */
-function orElse<A, B>(look: Effect.Effect<A, PathError>, vanished: B): Effect.Effect<A | B, Limit> {
-  return Effect.catch(
-    look,
-    ({ code }) => unmeasured.has(code) ? Effect.fail<Limit>("unmeasured") : Effect.succeed(vanished),
-  );
+  } catch {
+    return "unmeasured";
+  }
+  const deleted = yield* deletedFiles(pid, device);
+  if (deleted === undefined) return "unmeasured";
+  for (const sizeBytes of deleted) {
+    const limit = count(sizeBytes);
+    if (limit !== undefined) return limit;
+  }
+  return undefined;
 }
