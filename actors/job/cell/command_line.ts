@@ -151,7 +151,8 @@ function bindsOf({ readOnly, devices }: CellConfig, { file }: Command): readonly
 /** Binds everything into one private place: the job's user may not be able to search the directories above it. */
 function stage(place: CellPlace, binds: readonly Bind[]) {
   const needed = [place.directory, ...binds.map(({ source }) => source), ...place.cgroupProcs];
-  const at = stages.find((path) => !needed.some((source) => source.startsWith(`${path}/`))) ?? "/mnt";
+  const at = stages.find((path) => !needed.some((source) => source === path || source.startsWith(`${path}/`))) ??
+    "/mnt";
   const staged = binds.map((bind, index): Bind => ({ ...bind, source: `${at}/${index}` }));
   return {
     steps: [

@@ -87,6 +87,17 @@ test("what is below something that is mounted already is not mounted again", () 
   assert.equal(mounted, ["/usr", "/opt", "/srv/models"]);
 });
 
+test("bug: a directory that an operator named whole was hidden by the private file system over it", () => {
+  const stageOf = (...readOnly: string[]) => {
+    const { args } = cellCommand(cellOf("full", "per-job"), { ...bounds, readOnly }, place, command);
+    return args[args.indexOf("stage") + 1];
+  };
+  assert.is(stageOf(), "/mnt");
+  assert.is(stageOf("/mnt/data"), "/media");
+  assert.is(stageOf("/mnt"), "/media");
+  assert.is(stageOf("/mnt", "/media", "/srv"), "/home"); // the program is in /opt
+});
+
 test("a program below /tmp can be reached by the job's user: its directories are made searchable, on the cell's own /tmp", () => {
   const { args } = cellCommand(cellOf("root", "per-job"), bounds, place, { ...command, file: "/tmp/a/b/program" });
   const made = args.flatMap((arg, index) => arg === "--dir" ? [`${args[index - 1]} ${args[index + 1]}`] : []);
