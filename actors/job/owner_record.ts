@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { closeSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { rename, rm, writeFile } from "node:fs/promises";
 import process from "node:process";
 import type { ProcessIdentity } from "./process_identity.ts";
 
@@ -14,7 +15,7 @@ export interface OwnerRecord {
   readonly executor?: ProcessIdentity;
 }
 
-/** Bytes of an owner file that are read; it has a few hundred. */
+/** Bytes of the largest owner file; it has a few hundred. */
 const recordBytesMax = 4_096;
 
 /** Path of the record of a work directory. */
@@ -22,27 +23,68 @@ export function ownerPath(directory: string): string {
   return `${directory}.owner`;
 }
 
-/** Writes the record to another file and renames it: a reader sees a whole record or none. */
-export function writeOwner(directory: string, record: OwnerRecord): void {
+/**
+ * Writes the record to another file, syncs it and renames it: a reader sees a whole record or none, after a power cut too. In the
+ * thread pool, because a disk that is busy takes seconds to sync.
+ */
+export async function writeOwner(directory: string, worker: ProcessIdentity): Promise<void> {
   const aside = `${ownerPath(directory)}.${process.pid}.tmp`;
-  const fd = openSync(aside, "w", 0o600);
   try {
-    writeSync(fd, `${JSON.stringify(record)}\n`);
+    await writeFile(aside, `${JSON.stringify({ worker })}\n`, { mode: 0o600, flush: true });
+    await rename(aside, ownerPath(directory));
+  } catch (error) {
+    await rm(aside, { force: true });
+    throw error;
+  }
+}
+
+/** Appends the executor to the record. Not synced: no executor outlives a power cut, and the worker stays readable without it. */
+export function appendExecutor(directory: string, executor: ProcessIdentity): void {
+  const fd = openSync(ownerPath(directory), constants.O_WRONLY | constants.O_APPEND | constants.O_NOFOLLOW);
+  try {
+    writeFileSync(fd, `${JSON.stringify({ executor })}\n`);
   } finally {
     closeSync(fd);
   }
-  renameSync(aside, ownerPath(directory));
 }
 
-/** The record of a work directory; `undefined` where it is missing or unreadable. */
-export function readOwner(directory: string): OwnerRecord | undefined {
+/**
+ * The record of a work directory; `damaged` where only a part of one is there, as older releases left it after a power cut;
+ * `undefined` where it is missing, cannot be read, or was not written by a worker.
+ */
+export function readOwner(directory: string): OwnerRecord | "damaged" | undefined {
+  const text = readRecord(ownerPath(directory));
+  if (text === undefined) return undefined;
+  const [first = "", second = ""] = text.split("\n");
+  const record = parse(first);
+  if (record === undefined) return "damaged";
+  const { worker, executor = parse(second)?.executor } = record;
+  if (!isIdentity(worker)) return undefined;
+  return isIdentity(executor) ? { worker, executor } : { worker };
+}
+
+/** A line of the record. Older releases wrote one line with both. */
+function parse(line: string): { readonly worker?: unknown; readonly executor?: unknown } | undefined {
   try {
-    const record: unknown = JSON.parse(readFileSync(ownerPath(directory), "utf8").slice(0, recordBytesMax));
-    const { worker, executor } = record as { worker?: unknown; executor?: unknown };
-    if (!isIdentity(worker)) return undefined;
-    return isIdentity(executor) ? { worker, executor } : { worker };
+    const value: unknown = JSON.parse(line);
+    return typeof value === "object" && value !== null ? value : {};
   } catch {
     return undefined;
+  }
+}
+
+/** The text of a regular file that is no longer than a record. */
+function readRecord(path: string): string | undefined {
+  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
+  let fd: number | undefined;
+  try {
+    fd = openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    const stats = fstatSync(fd);
+    return stats.isFile() && stats.size <= recordBytesMax ? readFileSync(fd, "utf8") : undefined;
+  } catch {
+    return undefined;
+  } finally {
+    if (fd !== undefined) closeSync(fd);
   }
 }
 

@@ -11,8 +11,8 @@ import { Effect, type Scope } from "effect";
 import { removeCgroups } from "./cell/cgroup.ts";
 import { endUser } from "./cell/job_user.ts";
 import { type DiskSize, isJobDisk, mountDisk, unmountDisk } from "./cell/disk.ts";
-import { identifyProcess, isAlive } from "./process_identity.ts";
-import { type OwnerRecord, readOwner, removeOwner, writeOwner } from "./owner_record.ts";
+import { identifyProcess, isAlive, type ProcessIdentity } from "./process_identity.ts";
+import { appendExecutor, type OwnerRecord, readOwner, removeOwner, writeOwner } from "./owner_record.ts";
 import { runTool } from "./cell/tool.ts";
 import { openWorkDirectory, type WorkDirectory } from "../files/contained_files.ts";
 import { removeTree, unnameable } from "../files/remove_tree.ts";
@@ -46,13 +46,13 @@ export function makeWorkDirectory(
   { user, disk }: DirectoryOwner = {},
 ): Effect.Effect<WorkDirectory, PathError, Scope.Scope> {
   const path = join(resolve(workDir), `hypha-${uuid}`);
-  const make = Effect.try({
-    try: () => {
+  const make = Effect.tryPromise({
+    try: async () => {
       mkdirSync(resolve(workDir), { recursive: true, mode: 0o700 });
       // A job's own user has to reach its directory. The other directories stay closed to it: they are 0700.
       if (user !== undefined) chmodSync(resolve(workDir), 0o711);
       // The record is written first, so that every directory of ours has one.
-      writeOwner(path, ownRecord());
+      await writeOwner(path, ownIdentity());
       try {
         mkdirSync(path, { mode: 0o700 });
         if (user !== undefined) chownSync(path, user, user);
@@ -78,7 +78,7 @@ export function recordExecutor(directory: WorkDirectory, pid: number): Effect.Ef
   return Effect.try({
     try: () => {
       const executor = identifyProcess(pid);
-      if (executor !== undefined) writeOwner(directory.path, { ...ownRecord(), executor });
+      if (executor !== undefined) appendExecutor(directory.path, executor);
     },
     catch: (error) => asFailure(directory.path, error),
   });
@@ -109,7 +109,7 @@ export interface Swept {
   readonly removed: readonly string[];
   /** Their worker runs. */
   readonly kept: readonly string[];
-  /** Named like ours and without a record: they belong to another program and are kept. */
+  /** Named like ours and without a record of ours: they may be another program's and are kept. */
   readonly unowned: readonly string[];
   /** Their worker is dead and they could not be removed. */
   readonly failed: readonly WorkFileFailed[];
@@ -118,8 +118,13 @@ export interface Swept {
 /**
  * Removes the work directories whose worker is dead, and kills their running process groups. Touches only direct children of
  * `workDir` with a record of ours, or with a disk of a job mounted on them: a worker that was killed early left no record.
+ *
+ * @param options.isLocked No other worker uses `workDir`. Then a damaged record is that of a dead one.
  */
-export function sweepLeftovers(workDir: string): Effect.Effect<Swept, WorkFileFailed> {
+export function sweepLeftovers(
+  workDir: string,
+  { isLocked }: { readonly isLocked: boolean } = { isLocked: false },
+): Effect.Effect<Swept, WorkFileFailed> {
   return Effect.gen(function* () {
     const root = resolve(workDir);
     const removed: string[] = [], kept: string[] = [], unowned: string[] = [], failed: WorkFileFailed[] = [];
@@ -131,10 +136,13 @@ export function sweepLeftovers(workDir: string): Effect.Effect<Swept, WorkFileFa
     const sweep = (path: string) =>
       Effect.gen(function* () {
         const owner = readOwner(path);
-        if (owner === undefined && !isJobDisk(path)) return void unowned.push(path);
-        if (owner !== undefined) {
+        const hasRecord = owner === "damaged" ? isLocked : owner !== undefined;
+        if (!hasRecord && !isJobDisk(path)) return void unowned.push(path);
+        if (owner !== undefined && owner !== "damaged") {
           if (isAlive(owner.worker)) return void kept.push(path);
           endExecutor(owner);
+        }
+        if (hasRecord) {
           yield* endUser(userOf(path));
           yield* Effect.ignore(removeCgroups(basename(path)));
         }
@@ -191,8 +199,8 @@ function removeUnnamed(path: string): Effect.Effect<void, WorkFileFailed> {
   );
 }
 
-function ownRecord(): OwnerRecord {
-  return { worker: identifyProcess(process.pid) ?? { bootId: "", pid: process.pid, startTime: "" } };
+function ownIdentity(): ProcessIdentity {
+  return identifyProcess(process.pid) ?? { bootId: "", pid: process.pid, startTime: "" };
 }
 
 function asFailure(path: string, error: unknown): WorkFileFailed {

@@ -78,7 +78,7 @@ interface Process {
 export const addressOf = (index: number): string =>
   `/ip4/10.${index >> 16 & 255}.${index >> 8 & 255}.${index & 255}/tcp/4000`;
 
-const sweep = fromScoped("sweep", (_: { readonly ports: Ports }) => Effect.succeed({ removed: [], failed: [] }));
+const sweep = fromScoped("sweep", (_: { ports: Ports }) => Effect.succeed({ removed: [], failed: [], unowned: [] }));
 /** The production node. Of its worker, only the parts that touch a real disk and real processes are replaced. */
 const simulatedNode = nodeMachine.provide({
   actors: {

@@ -136,8 +136,17 @@ function reportExecutors({ context }: { readonly context: WorkerContext }, { exe
 
 function reportSwept(
   { context }: { readonly context: WorkerContext },
-  { removed, failed, unswept }: PreparedWorker,
+  { removed, failed, unowned, unswept }: PreparedWorker,
 ): void {
+  if (unowned.length > 0) {
+    context.ports.report({
+      level: "warn",
+      event: "worker.unowned",
+      message: `Kept ${unowned.length} directories that are named like those of jobs and have no record of a worker: ` +
+        "remove them if no other program uses them",
+      fields: { unowned },
+    });
+  }
   if (unswept !== undefined) {
     context.ports.report({
       level: "warn",

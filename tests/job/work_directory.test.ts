@@ -22,6 +22,7 @@ import {
   removeWorkDirectory,
   sweepLeftovers,
 } from "../../actors/job/work_directory.ts";
+import { readOwner } from "../../actors/job/owner_record.ts";
 import { identifyProcess } from "../../actors/job/process_identity.ts";
 import { eventually, failureOf, holdOpen, runOf, temporary } from "../support/job_world.ts";
 import { mountDisk, unmountDisk } from "../../actors/job/cell/disk.ts";
@@ -215,13 +216,49 @@ test("a record that cannot be read, or names everybody, is nobody's: the directo
   place.remove();
 });
 
+test("bug: a directory stayed for ever where a power cut had left its record empty or in part", async () => {
+  const place = temporary();
+  const make = (record: string | undefined) => {
+    const path = join(place.path, `hypha-${randomUUID()}`);
+    mkdirSync(path);
+    if (record !== undefined) writeFileSync(`${path}.owner`, record);
+    return path;
+  };
+  const damaged = ["", "{", '{"worker":{"bootId":"', "\0".repeat(64)].map(make);
+  // No worker of this release wrote these whole: they may be another program's, or of a later release.
+  const foreign = [undefined, "null", "{}", '{"worker":{"pid":1}}'].map(make);
+  const elsewhere = join(place.path, "elsewhere");
+  writeFileSync(elsewhere, "");
+  const linked = make(undefined), folder = make(undefined);
+  symlinkSync(elsewhere, `${linked}.owner`);
+  mkdirSync(`${folder}.owner`);
+  const kept = [...foreign, linked, folder];
+
+  const unlocked = await runOf(sweepLeftovers(place.path));
+  assert.equal([unlocked.removed, [...unlocked.unowned].sort()], [[], [...damaged, ...kept].sort()]);
+  const swept = await runOf(sweepLeftovers(place.path, { isLocked: true }));
+  assert.equal([[...swept.removed].sort(), [...swept.unowned].sort()], [damaged.sort(), kept.sort()]);
+  assert.is(damaged.some((path) => existsSync(path) || existsSync(`${path}.owner`)), false);
+  assert.ok(kept.every((path) => existsSync(path)));
+  place.remove();
+});
+
 test("the executor is written down beside the worker", async () => {
   const place = temporary();
   const held = await holdOpen(makeWorkDirectory(place.path, randomUUID()));
   await runOf(recordExecutor(held.value, process.pid));
-  const record = JSON.parse(readFileSync(`${held.value.path}.owner`, "utf8"));
-  assert.equal(record, { worker: identifyProcess(process.pid), executor: identifyProcess(process.pid) });
+  const self = identifyProcess(process.pid);
+  assert.equal(readOwner(held.value.path), { worker: self, executor: self });
+  // What a power cut leaves of the second line, and the one line of older releases.
+  for (const rest of ["", '{"exec', "\0\0"]) {
+    writeFileSync(`${held.value.path}.owner`, `${JSON.stringify({ worker: self })}\n${rest}`);
+    assert.equal(readOwner(held.value.path), { worker: self }, rest);
+  }
+  writeFileSync(`${held.value.path}.owner`, JSON.stringify({ worker: self, executor: self }));
+  assert.equal(readOwner(held.value.path), { worker: self, executor: self });
   await held.close();
+  assert.is((await failureOf(recordExecutor(held.value, process.pid))).code, "ENOENT");
+  assert.equal(readdirSync(place.path), []);
   place.remove();
 });
 

@@ -131,7 +131,7 @@ test("a worker is killed: the others carry on; started again, it clears what its
   // What a job leaves: its directory with the bridge's socket in it, and beside it whose it was.
   const left = join(workDir, "hypha-3f2504e0-4f89-41d3-9a0c-0305e82c3301");
   mkdirSync(left, { mode: 0o700 });
-  writeOwner(left, { worker: identity });
+  await writeOwner(left, identity);
   const bridge = createServer().listen(join(left, "bridge.sock"));
   await new Promise((listening) => bridge.once("listening", listening));
   worker.signal("SIGKILL");

@@ -100,7 +100,7 @@ export function startWorker(
   const jobs = fakeJobs();
   const sweep = fromSource((_: unknown, send: (event: EffectDone<"sweep", PreparedWorker>) => void) => {
     if (prepared !== "never") {
-      send({ type: "effect.done.sweep", value: { removed: ["/old"], failed: [], ...prepared } });
+      send({ type: "effect.done.sweep", value: { removed: ["/old"], failed: [], unowned: [], ...prepared } });
     }
     return () => {};
   });

@@ -23,6 +23,12 @@ test("sweeps first, then serves: requests of a window are answered together afte
   assert.equal([offer?.to, offer?.price, offer?.resources], ["s", 20, small]);
 });
 
+test("bug: a directory without a readable record stayed at each start, and no line named it", () => {
+  const { world } = startWorker("flexible", identityOf("s"), { prepared: { unowned: ["/w/hypha-1", "/w/hypha-2"] } });
+  assert.equal(world.reported("worker.unowned"), [{ unowned: ["/w/hypha-1", "/w/hypha-2"] }]);
+  assert.equal(startWorker().world.reported("worker.unowned"), []);
+});
+
 test("nothing is promised twice: what is offered is not offered again until the offer lapses", () => {
   const { world, ask, offers } = startWorker();
   ask("a", { bid: 30 });

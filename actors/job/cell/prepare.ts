@@ -21,7 +21,7 @@ import { lockWorkDir, type WorkDirLocked } from "./lock.ts";
 import { type TriedExecutors, tryExecutors } from "./try_executors.ts";
 
 /** The result of the preparation. */
-export interface PreparedWorker extends Pick<Swept, "removed" | "failed"> {
+export interface PreparedWorker extends Pick<Swept, "removed" | "failed" | "unowned"> {
   /** Why nothing was swept, where the directory could not be read. */
   readonly unswept?: string | undefined;
   /** Absent in a simulation. */
@@ -80,13 +80,15 @@ export function prepareWorker(
     }
     reportPaths(ports);
     yield* Effect.sync(() => sweepDigestCache(cachePathOf(workDir)));
-    const swept = yield* Effect.result(sweepLeftovers(workDir));
+    const swept = yield* Effect.result(sweepLeftovers(workDir, { isLocked: lock === "locked" }));
     const cell = yield* findCell({ ports, config: jobCell(settings, resources), workDir });
     const gpus = yield* tryGpus(cell, { ports, workDir }, settings);
     const tried = yield* tryExecutors(cell, { ports, workDir }, { settings, executors });
     const found = { cell, gpus, executors: tried };
-    return Result.isSuccess(swept)
-      ? { removed: swept.success.removed, failed: swept.success.failed, ...found }
-      : { removed: [], failed: [], unswept: swept.failure.message, ...found };
+    if (Result.isFailure(swept)) {
+      return { removed: [], failed: [], unowned: [], unswept: swept.failure.message, ...found };
+    }
+    const { removed, failed, unowned } = swept.success;
+    return { removed, failed, unowned, ...found };
   });
 }

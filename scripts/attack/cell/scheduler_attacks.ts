@@ -94,7 +94,7 @@ function startVictim(world: AttackWorld): Victim {
     { id: "transport", input: undefined, onError: () => {} },
   );
   const sweep = fromSource((_: unknown, send: (event: EffectDone<"sweep", PreparedWorker>) => void) => {
-    send({ type: "effect.done.sweep", value: { removed: [], failed: [], cell: world.cell } });
+    send({ type: "effect.done.sweep", value: { removed: [], failed: [], unowned: [], cell: world.cell } });
     return () => {};
   });
   let death: unknown;
