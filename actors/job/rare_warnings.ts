@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { RareReports } from "../../transport/core/rare_reports.ts";
+import { moreOf, RareReports } from "../../transport/core/rare_reports.ts";
 import type { Ports } from "../runtime/ports.ts";
 
 /**
@@ -20,7 +20,6 @@ export function rareWarnings(report: Ports["report"], now: () => number): Ports[
     const { peer = "", error = "" } = line.fields ?? {};
     const untold = rare.note(String(peer), `${line.event} ${error}`);
     if (untold === undefined) return report({ ...line, level: "debug" });
-    const more = untold === 0 ? "" : ` (and ${untold} more since the last such line)`;
-    report({ ...line, message: `${line.message}${more}`, fields: { ...line.fields, untold } });
+    report({ ...line, message: `${line.message}${moreOf(untold)}`, fields: { ...line.fields, untold } });
   };
 }
