@@ -30,10 +30,11 @@ const locked = createHash("sha256").update(readFileSync(join(root, "package-lock
  */
 function run(command, args, { env = process.env, stdio = "inherit" } = {}) {
   const shell = process.platform === "win32";
-  const child = spawn(command, args, { cwd: root, stdio, shell, env });
   const passed = { SIGTERM: true, SIGHUP: true, SIGINT: !process.stdin.isTTY };
   const listeners = Object.entries(passed).map(([signal, passes]) => [signal, () => passes && child.kill(signal)]);
+  // Before the command starts: a signal in between would end this process alone. Listeners are called after this turn.
   for (const [signal, listener] of listeners) process.on(signal, listener);
+  const child = spawn(command, args, { cwd: root, stdio, shell, env });
   return new Promise((resolve) => {
     const end = (status) => {
       for (const [signal, listener] of listeners) process.off(signal, listener);

@@ -126,6 +126,21 @@ if (!("Deno" in globalThis)) {
     assert.equal(told, [7, "ready\ntold\n"]);
     assert.equal(killed, [130, "ready\n"]);
   });
+
+  test("bug: a signal in the moment in which npm's command had started its program ended the command alone", async () => {
+    const atOnce = `import childProcess from "node:child_process";
+      import { syncBuiltinESMExports } from "node:module";
+      const { spawn } = childProcess;
+      childProcess.spawn = (...given) => {
+        const child = spawn(...given);
+        process.kill(process.pid, "SIGTERM");
+        return child;
+      };
+      syncBuiltinESMExports();`;
+    const program = "setTimeout(() => console.log('it went on'), 1000);";
+    const args = ["--import", `data:text/javascript,${encodeURIComponent(atOnce)}`, ensure, "node", "-e", program];
+    assert.equal(await signalled(process.execPath, args, "SIGTERM"), [143, ""]);
+  });
 }
 
 test("bug: a node that ended was ended at once before the limits of all steps of its end had passed", () => {
