@@ -81,6 +81,8 @@ export class TokenProcess {
   #last: Promise<unknown> = Promise.resolve();
   #waiting = 0;
   #again: NodeJS.Timeout | undefined;
+  /** It was let go of, and no question came since. */
+  #isEnded = false;
 
   constructor(terms: TokenTerms) {
     this.#terms = terms;
@@ -109,6 +111,8 @@ export class TokenProcess {
    * @throws {SignerError}
    */
   async ask(request: TokenRequest): Promise<Buffer> {
+    if (this.#isEnded && !this.isFinal) this.#failure = undefined;
+    this.#isEnded = false;
     // Not in its turn: the attempt to reach the token again takes one.
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#waiting >= questionsWaitingMax) {
@@ -126,6 +130,7 @@ export class TokenProcess {
 
   /** Ends the process. The next question starts another one. */
   end(): void {
+    this.#isEnded = true;
     clearTimeout(this.#again);
     this.#child?.end();
     this.#child = undefined;
@@ -153,15 +158,17 @@ export class TokenProcess {
     this.#child?.end();
     this.#child = undefined;
     this.#failure = this.#error("signer-unavailable", error.detail);
-    this.#again = setTimeout(() => this.#tryAgain(), this.#timing.tryAgainMs).unref();
+    if (!this.#isEnded) this.#again = setTimeout(() => this.#tryAgain(), this.#timing.tryAgainMs).unref();
     return this.#failure;
   }
 
   #tryAgain(): void {
-    const tried = this.#last.then(() => this.#opened()).then(
-      () => this.#failure = undefined,
-      (error) => this.#failed(error as SignerError),
-    );
+    const opened = async () => {
+      if (this.#isEnded) return;
+      await this.#opened();
+      this.#failure = undefined;
+    };
+    const tried = this.#last.then(opened).catch((error) => this.#failed(error as SignerError));
     this.#last = tried.catch(() => {});
   }
 

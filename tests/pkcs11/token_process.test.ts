@@ -131,6 +131,23 @@ test("bug: a token that was open was shown as usable while the PIN for its next 
   token.end();
 });
 
+test("bug: a token that was let go of while it was tried again got a process with the PIN all the same", async () => {
+  const limits = { answerMs: 100, startMs: 100, tryAgainMs: 50 };
+  const { token, started } = tokenProcess(shellProcess("exec sleep 60"), "1234", limits);
+  assert.is(await codeOf(token.ask(sign)), "signer-unavailable");
+  Object.assign(limits, { startMs: 20_000 });
+  while (started.length < 3) await setTimeout(5);
+  token.end();
+  await setTimeout(300);
+  assert.is(started.length, 3);
+  assert.ok(started.every(({ killed, signalCode }) => killed || signalCode === "SIGKILL"));
+  // The next holder's question is another beginning.
+  Object.assign(limits, { startMs: 100 });
+  assert.is(await codeOf(token.ask(sign)), "signer-unavailable");
+  assert.is(started.length, 5);
+  token.end();
+});
+
 test("where no process can be started the problem is the one that the start names, for good", async () => {
   const { token, started } = tokenProcess(() => {
     throw new SignerError({ code: "not-supported-here", key: "", detail: "no koffi in here" });
