@@ -105,8 +105,22 @@ function revokeName(
         }
       }
     }
+    yield* Effect.fromResult(ca.register.transaction<void, never>((rows) => {
+      for (const identity of identities) stopRenewals(rows, identity, terms.unsigned.size > 0, at);
+      return Result.void;
+    }));
     return revoked;
   });
+}
+
+/** What could not be revoked must not get a certificate of a CA whose key can sign: until it is revoked, it is not renewed. */
+function stopRenewals(rows: RegisterRows, identity: string, isLeft: boolean, at: Date): void {
+  const reason = "revocation-unsigned";
+  if (!isLeft) {
+    return void rows.change("DELETE FROM locked_identities WHERE identity = ? AND reason = ?", identity, reason);
+  }
+  rows.change("INSERT OR IGNORE INTO locked_identities VALUES (?, ?, ?)", identity, +at, reason);
+  rows.record({ type: "name.locked", outcome: reason, peer: identity });
 }
 
 /** Of a restored register: what these names got in its gap is revoked when it comes. */

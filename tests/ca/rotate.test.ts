@@ -365,6 +365,27 @@ test("bug: a name with certificates of a retired CA whose token was gone kept th
   });
 });
 
+test("bug: a certificate that could not be revoked while its CA's token was away was renewed below the CA that issues", async () => {
+  await make();
+  await makeNext();
+  const { leaf, keyPem } = await running((ca) => node(ca, "w-1"));
+  assert.is(await step({ next: { cert: file("ca2-cert.pem"), key: file("ca2-key.pem") } }), "published");
+  assert.is(await step(), "issuing");
+  await running(async (ca) => {
+    let isAway = true;
+    const { issuer, ...rest } = ca.retired[0]!;
+    const sign = (bytes: Uint8Array) => isAway ? Promise.reject(new Error("token removed")) : issuer.key.sign(bytes);
+    const rotated = { ...ca, retired: [{ ...rest, issuer: { ...issuer, key: { ...issuer.key, sign } } }] };
+    const act = () => codeOf(revoke(rotated, { name: "w-1" }, "keyCompromise", at));
+    const csr = (await testCsr("w-1", keyPem)).der;
+    const renewed = () => codeOf(reenrol(ca, { certificate: leaf, csr, address }, at));
+    assert.equal([await act(), await renewed()], ["signer-unavailable", "name-locked"]);
+    isAway = false;
+    assert.equal([await act(), await renewed()], ["done", "certificate-revoked"]);
+    assert.equal(ca.register.read((rows) => rows.all("SELECT * FROM locked_identities")), Result.succeed([]));
+  });
+});
+
 test("bug: for the CAs that a configuration has, no approval could be requested once it had a next or a retired one", async () => {
   await make();
   await makeNext();
