@@ -3,8 +3,11 @@ import process from "node:process";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { isListOf, refusedAmong } from "../../pki/bundle_revocation.ts";
+import { toHex } from "../../pki/bytes.ts";
 import { parseCertificate } from "../../pki/certificate.ts";
 import type { HeldCrl } from "../../pki/crl.ts";
+import { markKey } from "../../pki/crl_marks.ts";
 import { CrlReader } from "../../pki/crl_reader.ts";
 import { formatSpiffeBundle } from "../../pki/spiffe_bundle.ts";
 import { defaultPolicy, makeTrustSnapshot } from "../../pki/trust.ts";
@@ -52,6 +55,35 @@ test("bug: lists of many CAs of one name stopped the node, each CA being tried a
   assert.ok(user + system < 2_000_000, `${(user + system) / 1_000} ms`);
   // Of 2,000 signatures, four for each CA, eight CAs use 250 each.
   assert.equal(anchors, [1, 258], "its CAs that were not told from revoked ones are no anchors; another's are");
+});
+
+test("of a small bundle a hundred signatures are verified, and no more", () => {
+  const ca = certificate(namesake());
+  const issuers = Array.from({ length: 101 }, () => ({ ca: certificate(namesake()), lists: [] }));
+  const refused = (count: number, unproven: "refused" | "kept") => {
+    const named = new Map([[toHex(ca.issuer.der), issuers.slice(0, count)]]);
+    return refusedAmong([ca], named, () => true, unproven).length;
+  };
+  assert.equal([refused(100, "refused"), refused(101, "refused"), refused(101, "kept")], [0, 1, 0]);
+});
+
+test("a list that was found good under a key is that CA's, and is verified under no other", () => {
+  const [root, other] = [namesake(), namesake()];
+  const reader = new CrlReader({ cas: [] });
+  reader.push(forgeList(root));
+  const list = Result.getOrThrow(reader.finish())[0]!.list;
+  const vouched = { ...list, vouchedBy: markKey(certificate(root)) };
+  let verified = 0;
+  const { algorithm, ...rest } = certificate(other).publicKey;
+  const counting = {
+    ...rest,
+    get algorithm() {
+      verified += 1;
+      return algorithm;
+    },
+  };
+  assert.equal([isListOf(vouched, certificate(root)), isListOf(list, certificate(root))], [true, true]);
+  assert.equal([isListOf(vouched, { ...certificate(other), publicKey: counting }), verified], [false, 0]);
 });
 
 test.run();
