@@ -54,6 +54,32 @@ test("refuses names that are none: folders are named after domains, and the own 
   }
 });
 
+test("refuses an own name that is none, and shows a hundred characters of it; a domain with the own name, or one that is given twice", () => {
+  const refused = (domains: readonly DomainInput[], ownName: string | undefined) => {
+    const made = make(domains, ownName === undefined ? {} : { ownName });
+    return Result.isFailure(made) ? made.failure.detail : undefined;
+  };
+  const long = `/${"y".repeat(200)}`;
+  assert.equal([refused([], "a b"), refused([], long), refused([], "home.example")], [
+    '"a b" is not the name of a trust domain',
+    `"${long.slice(0, 100)}" is not the name of a trust domain`,
+    undefined,
+  ]);
+  const { name } = partnerDomain;
+  assert.equal([refused([partnerDomain], name), refused([partnerDomain], "home.example")], [
+    "its name is this node's own trust_domain",
+    undefined,
+  ]);
+  assert.is(refused([partnerDomain, partnerDomain], undefined), "its name is given twice");
+});
+
+test("a snapshot names the own domain where the configuration does, and other domains where there are any", () => {
+  const alone = Result.getOrThrow(make([])).snapshot;
+  assert.equal(["domains" in alone, "ownName" in alone], [false, false]);
+  const { snapshot } = Result.getOrThrow(make([partnerDomain], { ownName: "home.example" }));
+  assert.equal([snapshot.domains?.map(({ name }) => name), snapshot.ownName], [[partnerDomain.name], "home.example"]);
+});
+
 test("lets the node's own bundle claim any domain that is not another's", () => {
   assert.is(evaluate(node(home, "URI:spiffe://partner.example/worker/a")), "name-constraint");
   assert.is(evaluate(node(home, "URI:spiffe://home.example/worker/a")), "accepted by home");
