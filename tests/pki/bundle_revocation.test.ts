@@ -27,10 +27,10 @@ function learned(ca: Forged, revoked: readonly string[]): readonly HeldCrl[] {
 }
 
 /** Anchors of the own bundle and of the partner's, whose CAs have these lists. */
-function anchorsOf(cas: readonly Forged[], lists: readonly HeldCrl[]): readonly number[] {
+function anchorsOf(cas: readonly Forged[], lists: readonly HeldCrl[], trustPem = own.pem): readonly number[] {
   const trust = formatSpiffeBundle(cas.map(certificate), { sequence: 1 });
   const { snapshot: { anchors, domains = [] } } = Result.getOrThrow(makeTrustSnapshot({
-    ...{ trustPem: own.pem, policy: defaultPolicy, generation: 1, at },
+    ...{ trustPem, policy: defaultPolicy, generation: 1, at },
     domains: [{ name, trust, fetched: { pin: undefined } }],
     seenLists: new Map([[name, lists]]),
   }));
@@ -55,6 +55,14 @@ test("bug: lists of many CAs of one name stopped the node, each CA being tried a
   assert.ok(user + system < 2_000_000, `${(user + system) / 1_000} ms`);
   // Of 2,000 signatures, four for each CA, eight CAs use 250 each.
   assert.equal(anchors, [1, 258], "its CAs that were not told from revoked ones are no anchors; another's are");
+});
+
+test("the list of another domain takes the CA that it issued and revokes out of the own bundle, and no other", () => {
+  const root = namesake();
+  const crossed = forge("Crossed", { ca: true, issuer: root });
+  const bundle = `${own.pem}\n${crossed.pem}`;
+  assert.equal(anchorsOf([root], learned(root, [certificate(crossed).serial]), bundle), [1, 1]);
+  assert.equal(anchorsOf([root], learned(root, [certificate(own).serial]), bundle), [2, 1]);
 });
 
 test("of a small bundle a hundred signatures are verified, and no more", () => {
