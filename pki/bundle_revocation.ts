@@ -1,8 +1,8 @@
 /**
  * Which CAs of a bundle revocation lists refuse: the list of the CA that signed them does. Pure.
  *
- * Whoever makes a bundle chooses the names in it: each of a thousand CAs of one name may have signed each other. So the signatures
- * that are verified have a limit.
+ * The maker of a bundle chooses the names in it: each of a thousand CAs of one name may have signed each other. So the number of
+ * signatures that are verified has a limit.
  *
  * @module
  */

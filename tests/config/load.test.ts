@@ -547,7 +547,7 @@ test("the state directory lies beside the file, or where systemd made one, unles
   assert.is(stateDirOf("/etc/hypha/gateway.toml", { ...systemd, HYPHA_STATE_DIR: "/srv" }), "/srv");
 });
 
-test("bug: who could not read a configuration that was there was sent to init, which would write another one", async () => {
+test("bug: for a configuration that is there and cannot be read, the error named init, which would write another one", async () => {
   const said = async (stat: FileSystem["stat"]) => {
     const read = loadConfig("gateway", "c.toml", nothing);
     const { problems: [problem] } = await Effect.runPromise(

@@ -145,7 +145,7 @@ test("bug: trainers that waited for a data node that was away were lost, and res
   stop();
 });
 
-test("a data node that is away holds nobody who needs no data, and a round no longer than wait_s", async () => {
+test("while the data node is away the aggregator is waited for as before; trainers that are behind are lost once wait_s is over", async () => {
   const sent = await behind();
   sent.go();
   sent.progress("b", "update");

@@ -56,7 +56,10 @@ const frameTypes = { data: 0, ping: 2 } as const;
 const synFlag = 1;
 /** FIN and RST. */
 const endFlags = 4 | 8;
-/** Streams without data yet that are remembered; above it, the first ones are forgotten. The multiplexer has fewer (`node.ts`). */
+/**
+ * Streams without data yet that are remembered, those that the multiplexer refuses among them. Of a peer that begins more, all data on
+ * streams that this side did not open counts as their first.
+ */
 export const silentStreamsMax = 1_000;
 const muxer = `${muxerProtocol}\n`;
 
@@ -184,6 +187,8 @@ export class FrameReader {
   readonly #isOwn: (stream: number) => boolean;
   /** Streams that the peer opened, and on which nothing came yet; undefined where there is none: a set for each idle connection is memory. */
   #silent: Set<number> | undefined;
+  /** Whether more streams were begun than are remembered. */
+  #hasForgotten = false;
   #bulkUs = 0;
   /** What the first data of streams makes this side do: agree on a protocol, and begin to read. */
   #beginningUs = 0;
@@ -269,12 +274,17 @@ export class FrameReader {
     if (type === frameTypes.data) {
       if (length > this.#frameBytesMax) return `a frame of ${length} bytes`;
       this.#body = length;
-      if (length > 0 && this.#endSilence(stream)) this.#beginningUs += priceOf("stream");
+      if (length > 0 && this.#isFirst(stream)) this.#beginningUs += priceOf("stream");
       if (length >= bulkBytes && !this.#isOwn(stream)) this.#bulkUs += priceOf("bytes", length);
       if (!opens && length >= bulkBytes) return 0;
     }
     if ((header[3]! & endFlags) !== 0) this.#endSilence(stream);
     return opens ? frameCosts.opening : frameCosts.small;
+  }
+
+  /** Whether data on a stream counts as its first. */
+  #isFirst(stream: number): boolean {
+    return this.#endSilence(stream) || (this.#hasForgotten && !this.#isOwn(stream));
   }
 
   /** Something came on a stream, or it ended. Says whether it was silent until now. */
@@ -288,8 +298,8 @@ export class FrameReader {
     const silent = this.#silent ??= new Set();
     silent.add(stream);
     if (silent.size <= silentStreamsMax) return;
-    const [first] = silent;
-    if (first !== undefined) silent.delete(first);
+    silent.delete(stream);
+    this.#hasForgotten = true;
   }
 }
 

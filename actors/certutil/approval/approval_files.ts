@@ -85,7 +85,7 @@ export function caIdOf({ publicKey }: Certificate): string {
 
 /**
  * Refuses an operation that waits for approvals. Where the record exists and the policy does not, everything is refused:
- * the policy was removed. Also where one of the two is beside a link to the certificate.
+ * the policy was removed. The same where one of the two lies in the folder of a link to the certificate.
  */
 export function refuseUnapproved(
   caCert: string,
