@@ -153,8 +153,9 @@ function namedBy(rows: RegisterRows, row: CertificateRow): Result.Result<string,
   const { identity } = row;
   const named = isReplaced(rows, row) ? undefined : tlsIdentityOf(rows, row);
   if (named === undefined) return refuse("renewal-replaced", `a later token replaced the certificates of ${identity}`);
-  if ((lockOf(rows, identity) ?? lockOf(rows, named.identity)) === undefined) return Result.succeed(named.identity);
-  return refuse("name-locked", `renewals of ${identity} are stopped`);
+  const lock = lockOf(rows, identity) ?? lockOf(rows, named.identity);
+  if (lock === undefined) return Result.succeed(named.identity);
+  return refuse("name-locked", `renewals of ${identity} are stopped: ${lock}`);
 }
 
 /** The identity's own certificate is asked for again: its next one. */

@@ -15,6 +15,7 @@ import type { CertificateAuthority } from "./certificate_authority.ts";
 import type { RegisterRows } from "./register.ts";
 import { RegisterFailure } from "./register_failure.ts";
 import { checkTargets, revocableOf, type RevocationTarget, revoke, type Revoked } from "./revoke.ts";
+import { type Unsigned, withoutSerials } from "./revoke_page.ts";
 
 /** Names or serials that operators revoke within an hour with commands of several, where `revoke-many` waits for approvals. */
 export const unapprovedRevocationsMax = 10;
@@ -39,36 +40,45 @@ export function revokeByOperator(
     );
     if (act === undefined) return { waits: yield* requestRevocations(ca, { targets, reason }, at) };
     const done: Revoked[] = [];
-    const [whole, refusals]: [RevocationTarget[], CaRefused[]] = [[], []];
+    const [whole, left]: [RevocationTarget[], { readonly target: RevocationTarget; readonly refusal: CaRefused }[]] = [
+      [],
+      [],
+    ];
+    let unsigned: Unsigned = new Map();
     for (const target of targets) {
-      const revoked = yield* Effect.result(revoke(ca, target, reason, at));
+      unsigned = withoutSerials(unsigned);
+      const revoked = yield* Effect.result(revoke(ca, target, reason, at, unsigned));
       const refusal = Result.isSuccess(revoked) ? revoked.success.refusal : revoked.failure;
       if (Result.isSuccess(revoked)) done.push(revoked.success);
       if (refusal === undefined) whole.push(target);
       // Of the other targets, all that can be revoked is.
-      else if (isOfKey(refusal)) refusals.push(refusal);
+      else if (isOfKey(refusal)) left.push({ target, refusal });
       else {
         undo(ca, act, done.length);
         return yield* Effect.fail(afterSome(refusal, whole));
       }
     }
-    const [refusal] = refusals;
-    if (refusal === undefined) return { done };
+    const [first, ...others] = left;
+    if (first === undefined) return { done };
     undo(ca, act, done.length);
-    const more = refusals.length - 1;
-    const detail = more === 0 ? refusal.detail : `${refusal.detail}; ${more} more names were not or not wholly revoked`;
-    return yield* Effect.fail(afterSome(new CaRefused({ code: refusal.code, detail }), whole));
+    const { refusal: { code, detail } } = first;
+    const more = others.length === 0
+      ? ""
+      : `; not, or not wholly, revoked as well: ${named(others.map(({ target }) => target))}`;
+    return yield* Effect.fail(afterSome(new CaRefused({ code, detail: `${detail}${more}` }), whole));
   });
 }
 
 const isOfKey = (failure: Failure): failure is CaRefused =>
   failure._tag === "CaRefused" && failure.code === "signer-unavailable";
 
+const named = (targets: readonly RevocationTarget[]): string =>
+  targets.map((target) => "name" in target ? target.name : target.serial).join(", ");
+
 /** A failure that names the targets that were revoked all the same. */
 function afterSome(failure: Failure, targets: readonly RevocationTarget[]): Failure {
   if (targets.length === 0) return failure;
-  const names = targets.map((target) => "name" in target ? target.name : target.serial).join(", ");
-  const detail = `${failure.detail}; names revoked: ${names}`;
+  const detail = `${failure.detail}; names revoked: ${named(targets)}`;
   return failure._tag === "CaRefused"
     ? new CaRefused({ code: failure.code, detail })
     : new RegisterFailure({ problem: failure.problem, file: failure.file, detail });

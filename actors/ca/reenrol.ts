@@ -196,7 +196,8 @@ function decideLink(
     rows.record({ type: "name.locked", outcome: "renewal-forked", peer: identity });
     return Result.succeed({ kind: "forked", refusal: new CaRefused({ code: "renewal-forked", detail }) });
   }
-  if (lockOf(rows, identity) !== undefined) return refuse("name-locked", `renewals of ${identity} are stopped`);
+  const lock = lockOf(rows, identity);
+  if (lock !== undefined) return refuse("name-locked", `renewals of ${identity} are stopped: ${lock}`);
   if (isCompromisedKey(rows, key)) return refuse("csr-not-allowed", "the request's key is compromised");
   if (successor === undefined) {
     const recent = countSince(rows, identity, new Date(+at - renewalsWindowMs - backdateMs));

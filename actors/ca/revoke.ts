@@ -21,8 +21,17 @@ import { crlOf, enterLists, lastNumber, listedAfterEndMs } from "./crl_rows.ts";
 import { listsDue, makeLists, nextTurn, removePieces } from "./make_lists.ts";
 import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
-import { type PageWork, refusalOf, type Revocable, revokePage, type Unsigned } from "./revoke_page.ts";
-import { identitiesWithTokens } from "./token_rows.ts";
+import {
+  isLeft,
+  type PageWork,
+  refusalOf,
+  type Revocable,
+  revokePage,
+  stoppedBy,
+  type Unsigned,
+} from "./revoke_page.ts";
+import { allowRenewals, stopRenewals } from "./stopped_renewals.ts";
+import { identitiesWithTokens, voidTokens } from "./token_rows.ts";
 import { enrolledBy, isHardwareIdentity, linkedIdentities } from "./hardware_rows.ts";
 import { enterRevokedName, type Gap, gapLifetimeMs, gapOf } from "./restored_rows.ts";
 
@@ -55,14 +64,13 @@ export function revoke(
   target: RevocationTarget,
   reason: RevocationReason,
   at: Date,
+  unsigned: Unsigned = new Map(),
 ): Effect.Effect<Revoked, CaRefused | RegisterFailure> {
   return ca.inTurn(Effect.gen(function* () {
-    const unsigned: Unsigned = new Map();
-    const pages = "name" in target
+    const certificates = yield* "name" in target
       ? revokeName(ca, { name: target.name, reason, unsigned }, at)
       : revokeSerial(ca, { serial: target.serial, reason, unsigned }, at);
-    const certificates = yield* pages;
-    const refusal = refusalOf(ca, unsigned, certificates);
+    const refusal = stoppedBy(refusalOf(ca, unsigned, certificates));
     if (refusal !== undefined && certificates.length === 0) return yield* refusal;
     const listers = new Set(signersOf(ca).map(({ issuerId }) => issuerId));
     const unlisted = certificates.filter(({ issuer }) => !listers.has(issuer));
@@ -87,18 +95,18 @@ function revokeName(
       ca.register.transaction((rows) => identitiesNamed(ca, rows, { name, since: new Date(since) }, at)),
     );
     yield* Effect.fromResult(ca.register.transaction<void, never>((rows) => {
-      enterRevokedNames(rows, identities, at);
+      voidAndEnter(ca, rows, identities, at);
       return Result.void;
     }));
     const revoked: ListedRow[] = [];
     for (const identity of identities) {
-      // One without certificates may have tokens.
-      for (let before = Number.MAX_SAFE_INTEGER, isFirst = true;; isFirst = false) {
+      for (let before = Number.MAX_SAFE_INTEGER;;) {
         const page = yield* Effect.fromResult(ca.register.read((rows) => certificatesBefore(rows, identity, before)));
-        if (page.length === 0 && !isFirst) break;
-        before = page.at(-1)?.rowid ?? 0;
+        const oldest = page.at(-1);
+        if (oldest === undefined) break;
+        before = oldest.rowid;
         const fresh = page.filter((row) => row.revoked === null && row.not_after >= since);
-        revoked.push(...yield* revokePage(ca, { fresh, ...terms, voids: [identity] }, at));
+        if (fresh.length > 0) revoked.push(...yield* revokePage(ca, { fresh, ...terms }, at));
         // Of one in hardware, also what it got for a name that a later token took over.
         for (const row of isHardwareIdentity(identity) ? page : []) {
           revoked.push(...yield* revokeEnrolled(ca, { row, ...terms }, at));
@@ -106,27 +114,26 @@ function revokeName(
       }
     }
     yield* Effect.fromResult(ca.register.transaction<void, never>((rows) => {
-      for (const identity of identities) stopRenewals(rows, identity, terms.unsigned.size > 0, at);
+      for (const identity of identities) {
+        if (isLeft(terms.unsigned)) stopRenewals(rows, identity, at);
+        else allowRenewals(rows, identity);
+      }
       return Result.void;
     }));
     return revoked;
   });
 }
 
-/** What could not be revoked must not get a certificate of a CA whose key can sign: until it is revoked, it is not renewed. */
-function stopRenewals(rows: RegisterRows, identity: string, isLeft: boolean, at: Date): void {
-  const reason = "revocation-unsigned";
-  if (!isLeft) {
-    return void rows.change("DELETE FROM locked_identities WHERE identity = ? AND reason = ?", identity, reason);
+/**
+ * Before anything is signed: the unused tokens of names become void. Of a restored register, what the names got in its gap is revoked when
+ * it comes.
+ */
+function voidAndEnter(ca: CertificateAuthority, rows: RegisterRows, identities: readonly string[], at: Date): void {
+  const isRestored = gapOf(rows, at) !== undefined;
+  for (const identity of identities) {
+    voidTokens(rows, ca.domain, identity);
+    if (isRestored) enterRevokedName(rows, identity, at);
   }
-  rows.change("INSERT OR IGNORE INTO locked_identities VALUES (?, ?, ?)", identity, +at, reason);
-  rows.record({ type: "name.locked", outcome: reason, peer: identity });
-}
-
-/** Of a restored register: what these names got in its gap is revoked when it comes. */
-function enterRevokedNames(rows: RegisterRows, identities: readonly string[], at: Date): void {
-  if (gapOf(rows, at) === undefined) return;
-  for (const identity of identities) enterRevokedName(rows, identity, at);
 }
 
 /** Revokes the certificates for TLS that an identity's certificate got and that are in force. */
@@ -140,7 +147,7 @@ function revokeEnrolled(
     for (;;) {
       const fresh = yield* Effect.fromResult(ca.register.read((rows) => enrolledBy(rows, row, at)));
       if (fresh.length === 0) return revoked;
-      const done = yield* revokePage(ca, { fresh, ...terms, voids: [] }, at);
+      const done = yield* revokePage(ca, { fresh, ...terms }, at);
       if (done.length === 0) return revoked;
       revoked.push(...done);
     }
@@ -195,12 +202,19 @@ function revokeSerial(
       for (let from = fingerprint;;) {
         const page = yield* Effect.fromResult(ca.register.read((rows) => lineOf(rows, from)));
         const fresh = page.filter((row) => row.revoked === null);
-        revoked.push(...yield* revokePage(ca, { fresh, ...terms, voids: [] }, at));
+        revoked.push(...yield* revokePage(ca, { fresh, ...terms }, at));
         if (page.length < pageRows) break;
         from = page.at(-1)!.fingerprint;
       }
     }
     for (const row of found) revoked.push(...yield* revokeEnrolled(ca, { row, ...terms }, at));
+    yield* Effect.fromResult(ca.register.transaction<void, never>((rows) => {
+      for (const row of found) {
+        if (isLeft(terms.unsigned)) stopRenewals(rows, row.identity, at, row.serial);
+        else allowRenewals(rows, row.identity, row.serial);
+      }
+      return Result.void;
+    }));
     return revoked;
   });
 }
@@ -222,7 +236,7 @@ function revokeUnknown(
     const fresh = signersOf(ca).map(({ issuerId: issuer }) => ({
       ...{ issuer, serial: plainSerial(serial), not_after: gap.to + gapLifetimeMs },
     }));
-    yield* revokePage(ca, { fresh, ...terms, voids: [] }, at);
+    yield* revokePage(ca, { fresh, ...terms }, at);
     return [];
   });
 }
@@ -235,7 +249,7 @@ export function revokeRows(
 ): Effect.Effect<void, CaRefused | RegisterFailure> {
   const unsigned: Unsigned = new Map();
   return Effect.flatMap(
-    revokePage(ca, { fresh, reason: "unspecified", voids: [], unsigned }, at),
+    revokePage(ca, { fresh, reason: "unspecified", unsigned }, at),
     (revoked) => failIf(refusalOf(ca, unsigned, revoked)),
   );
 }
@@ -286,6 +300,10 @@ export function revokeListed(
         yield* nextTurn;
       }
     }
+    yield* Effect.fromResult(ca.register.transaction<void, never>((rows) => {
+      voidAndEnter(ca, rows, identities, at);
+      return Result.void;
+    }));
     const unsigned: Unsigned = new Map();
     const enrolled = new Set<string>();
     for (const row of [...seen.values()].filter(({ identity }) => isHardwareIdentity(identity))) {
@@ -296,15 +314,23 @@ export function revokeListed(
     let from = 0;
     for (; fresh.length - from > pageRows; from += pageRows) {
       const page = fresh.slice(from, from + pageRows);
-      revoked.push(...yield* revokePage(ca, { fresh: page, reason, voids: [], unsigned }, at));
+      revoked.push(...yield* revokePage(ca, { fresh: page, reason, unsigned }, at));
     }
     const last = (rows: RegisterRows) => {
-      enterRevokedNames(rows, identities, at);
+      for (const identity of identities) allowRenewals(rows, identity);
+      for (const { identity, serial } of seen.values()) allowRenewals(rows, identity, serial);
       finish(rows);
     };
-    const page = { fresh: fresh.slice(from), reason, voids: identities, unsigned, finish: last };
-    revoked.push(...yield* revokePage(ca, page, at));
-    yield* failIf(refusalOf(ca, unsigned, revoked));
+    revoked.push(...yield* revokePage(ca, { fresh: fresh.slice(from), reason, unsigned, finish: last }, at));
+    if (!isLeft(unsigned)) return;
+    yield* Effect.fromResult(ca.register.transaction<void, never>((rows) => {
+      for (const identity of identities) stopRenewals(rows, identity, at);
+      for (const { identity, issuer, serial } of fresh) {
+        if (unsigned.get(issuer)?.serials.has(serial) === true) stopRenewals(rows, identity, at, serial);
+      }
+      return Result.void;
+    }));
+    yield* failIf(stoppedBy(refusalOf(ca, unsigned, revoked)));
   });
 }
 

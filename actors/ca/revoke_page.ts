@@ -12,7 +12,6 @@ import { enterLists, enterRevocations, lastPosition, type RevocationRow } from "
 import { makeLists, nextTurn, removePieces } from "./make_lists.ts";
 import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
-import { voidTokens } from "./token_rows.ts";
 
 /** Serials that a refusal shows. */
 const shownSerialsMax = 20;
@@ -20,15 +19,23 @@ const shownSerialsMax = 20;
 /** What of a certificate its revocation needs. */
 export type Revocable = Pick<ListedRow, "issuer" | "serial" | "not_after">;
 
-/** CAs whose key could not sign, by their ids, with the serials that were not revoked. They are not asked again in the same act. */
+/** CAs whose key could not sign, by their ids, with the serials of a target that were not revoked. None signs again in the same act. */
 export type Unsigned = Map<string, { readonly failure: CaRefused; readonly serials: Set<string> }>;
+
+/** The same keys for the next target of an act. */
+export function withoutSerials(unsigned: Unsigned): Unsigned {
+  return new Map([...unsigned].map(([id, { failure }]) => [id, { failure, serials: new Set<string>() }]));
+}
+
+/** Whether anything of the target is not revoked. */
+export function isLeft(unsigned: Unsigned): boolean {
+  return [...unsigned.values()].some(({ serials }) => serials.size > 0);
+}
 
 /** What is revoked at once. */
 export interface PageWork<A extends Revocable = Revocable> {
   readonly fresh: readonly A[];
   readonly reason: RevocationReason;
-  /** Identities whose unused tokens become void. */
-  readonly voids: readonly string[];
   /** Takes what could not be revoked. */
   readonly unsigned: Unsigned;
   /** Goes with the last transaction, where all was revoked. */
@@ -44,7 +51,7 @@ interface Part<A> {
 /** Revokes certificates: those of the CA that issues first, each CA's in one transaction with its lists. Returns those that were revoked. */
 export function revokePage<A extends Revocable>(
   ca: CertificateAuthority,
-  { fresh, reason, voids, unsigned, finish }: PageWork<A>,
+  { fresh, reason, unsigned, finish }: PageWork<A>,
   at: Date,
 ): Effect.Effect<readonly A[], CaRefused | RegisterFailure> {
   return Effect.gen(function* () {
@@ -62,11 +69,10 @@ export function revokePage<A extends Revocable>(
       }));
       const lists = signer === undefined ? [] : yield* listsOf(ca, { signer, added, unsigned }, at);
       if (lists === undefined) continue;
-      const isLast = index === parts.length - 1 && unsigned.size === 0;
+      const isLast = index === parts.length - 1 && !isLeft(unsigned);
       yield* Effect.fromResult(ca.register.transaction<void, never>((rows) => {
         enterRevocations(rows, added);
         enterLists(rows, lists);
-        for (const identity of voids) voidTokens(rows, ca.domain, identity);
         if (isLast) finish?.(rows);
         return Result.void;
       }));
@@ -79,7 +85,7 @@ export function revokePage<A extends Revocable>(
   });
 }
 
-/** By the CAs that list them. Without certificates there is one part: tokens become void with it. */
+/** By the CAs that list them. Without certificates there is one part, for the last transaction. */
 function partsOf<A extends Revocable>(ca: CertificateAuthority, fresh: readonly A[]): readonly Part<A>[] {
   const signers = signersOf(ca);
   const parts: Part<A>[] = signers.map((signer) => ({
@@ -122,13 +128,21 @@ export function refusalOf(
 ): CaRefused | undefined {
   const away = signersOf(ca).flatMap(({ issuer, issuerId }) => {
     const { failure, serials } = unsigned.get(issuerId) ?? {};
-    if (failure === undefined || serials === undefined) return [];
+    if (failure === undefined || serials === undefined || serials.size === 0) return [];
     const { text } = issuer.certificate.subject;
     return [`the lists of ${text} cannot be signed: ${failure.detail}. Not revoked: ${shown([...serials])}`];
   });
   if (away.length === 0) return undefined;
   const rest = revoked.length === 0 ? [] : [`revoked: ${shown(revoked.map(({ serial }) => serial))}`];
   return new CaRefused({ code: "signer-unavailable", detail: [...away, ...rest].join("; ") });
+}
+
+/** The refusal, with what became of the renewals and what helps. */
+export function stoppedBy(refusal: CaRefused | undefined): CaRefused | undefined {
+  if (refusal === undefined) return undefined;
+  const { code, detail } = refusal;
+  const help = "repeat the command when the key can sign again";
+  return new CaRefused({ code, detail: `${detail}. What was not revoked is not renewed: ${help}` });
 }
 
 function shown(serials: readonly string[]): string {

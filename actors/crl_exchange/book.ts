@@ -198,8 +198,10 @@ export class CrlBook {
   /** The lists that peers are told, with as many bytes as one announcement may bring along. */
   notices(): readonly CrlNotice[] {
     let inline = 0;
-    const told = [...this.#newest.values()].filter(({ notice }) => isNameable(notice) && this.#seen.has(notice.sha256));
-    return told.map(({ notice }) => {
+    const announced = [...this.#newest.values()].filter(({ notice }) =>
+      isNameable(notice) && this.#seen.has(notice.sha256)
+    );
+    return announced.map(({ notice }) => {
       const bytes = this.#seen.get(notice.sha256);
       inline += bytes?.length ?? 0;
       return bytes === undefined || inline > crlInlineBytesMax ? notice : { ...notice, bytes };

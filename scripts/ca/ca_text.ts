@@ -15,7 +15,7 @@ export function caText(shown: ShownCa, options: StatusTextOptions): string {
   const { now } = options;
   const { domain, url, problem, next_start: nextStart, certificates, crl, issuers, locked } = shown;
   const lines = [
-    `CA of ${domain} at ${url}: ${problem === null ? "issuing" : `cannot issue or revoke: ${problem}`}`,
+    `CA of ${domain} at ${url}: ${problem === null ? "issuing" : `not in order: ${problem}`}`,
     ...(nextStart === null ? [] : [`cannot start again: ${nextStart}`]),
     `certificates in force: ${certificates}`,
     crl === null

@@ -27,7 +27,7 @@ import { openAuthority } from "../../actors/ca/open_authority.ts";
 import { revokeByOperator } from "../../actors/ca/operator_acts.ts";
 import { operatorStatus } from "../../actors/ca/operator_views.ts";
 import { reenrol } from "../../actors/ca/reenrol.ts";
-import { renewLists, revoke } from "../../actors/ca/revoke.ts";
+import { renewLists, revoke, revokeListed } from "../../actors/ca/revoke.ts";
 import { rotate, type RotateRequest, RotationRefused } from "../../actors/ca/rotate.ts";
 import { takeRootList } from "../../actors/ca/take_root_list.ts";
 import { createToken } from "../../actors/ca/token_rows.ts";
@@ -348,7 +348,8 @@ test("bug: a name with certificates of a retired CA whose token was gone kept th
     const subject = certificate.subject.text;
     assert.is(
       failed.failure.detail,
-      `the lists of ${subject} cannot be signed: token removed. Not revoked: ${serial}; revoked: ${own.read.serial}`,
+      `the lists of ${subject} cannot be signed: token removed. Not revoked: ${serial}; revoked: ${own.read.serial}. ` +
+        "What was not revoked is not renewed: repeat the command when the key can sign again",
     );
     const listed = (issuer: string) => {
       const der = ca.register.read((rows) => derOf(rows, crlOf(rows, issuer, "complete")!));
@@ -365,26 +366,104 @@ test("bug: a name with certificates of a retired CA whose token was gone kept th
   });
 });
 
-test("bug: a certificate that could not be revoked while its CA's token was away was renewed below the CA that issues", async () => {
+/** A CA after a rotation, with certificates of `w-1` and its unused token of before; the token of the retired CA is away until `back`. */
+async function withRetiredAway(act: (away: Awaited<ReturnType<typeof awayIn>>) => Promise<void>) {
   await make();
   await makeNext();
-  const { leaf, keyPem } = await running((ca) => node(ca, "w-1"));
+  const old = await running((ca) => node(ca, "w-1"));
   assert.is(await step({ next: { cert: file("ca2-cert.pem"), key: file("ca2-key.pem") } }), "published");
   assert.is(await step(), "issuing");
-  await running(async (ca) => {
-    let isAway = true;
-    const { issuer, ...rest } = ca.retired[0]!;
-    const sign = (bytes: Uint8Array) => isAway ? Promise.reject(new Error("token removed")) : issuer.key.sign(bytes);
-    const rotated = { ...ca, retired: [{ ...rest, issuer: { ...issuer, key: { ...issuer.key, sign } } }] };
-    const act = () => codeOf(revoke(rotated, { name: "w-1" }, "keyCompromise", at));
-    const csr = (await testCsr("w-1", keyPem)).der;
-    const renewed = () => codeOf(reenrol(ca, { certificate: leaf, csr, address }, at));
+  await running(async (ca) => act(await awayIn(ca, old)));
+}
+
+async function awayIn(ca: CertificateAuthority, { leaf, keyPem, read }: Awaited<ReturnType<typeof node>>) {
+  let isAway = true;
+  let tries = 0;
+  const { issuer, ...rest } = ca.retired[0]!;
+  const sign = (bytes: Uint8Array) => {
+    tries += 1;
+    return isAway ? Promise.reject(new Error("token removed")) : issuer.key.sign(bytes);
+  };
+  const token = await Effect.runPromise(createToken(ca, { role: "worker", name: "w-1", replaces: "yes" }, at));
+  const csr = (await testCsr("w-1", keyPem)).der;
+  return {
+    ca: { ...ca, retired: [{ ...rest, issuer: { ...issuer, key: { ...issuer.key, sign } } }] },
+    serial: read.serial,
+    renewed: () => codeOf(reenrol(ca, { certificate: leaf, csr, address }, at)),
+    enrolled: async () => codeOf(enrol(ca, { token: token.text, csr: (await testCsr()).der, address }, at)),
+    locks: () =>
+      Result.getOrThrow(
+        ca.register.read((rows) => rows.all<{ reason: string }>("SELECT reason FROM locked_identities")),
+      ).map(
+        ({ reason }) => reason,
+      ),
+    tries: () => tries,
+    back: () => void (isAway = false),
+  };
+}
+
+test("bug: a certificate that could not be revoked while its CA's token was away was renewed, or got with a token, below the CA that issues", () =>
+  withRetiredAway(async ({ ca, renewed, enrolled, locks, back }) => {
+    const act = () => codeOf(revoke(ca, { name: "w-1" }, "keyCompromise", at));
+    assert.equal([await act(), await renewed(), await enrolled()], [
+      "signer-unavailable",
+      "name-locked",
+      "token-unknown",
+    ]);
+    back();
+    assert.equal([await act(), await renewed(), locks()], ["done", "certificate-revoked", []]);
+  }));
+
+test("bug: the same by its serial", () =>
+  withRetiredAway(async ({ ca, serial, renewed, locks, back }) => {
+    const act = () => codeOf(revoke(ca, { serial }, "keyCompromise", at));
     assert.equal([await act(), await renewed()], ["signer-unavailable", "name-locked"]);
-    isAway = false;
-    assert.equal([await act(), await renewed()], ["done", "certificate-revoked"]);
-    assert.equal(ca.register.read((rows) => rows.all("SELECT * FROM locked_identities")), Result.succeed([]));
-  });
-});
+    assert.equal(locks(), [`revocation-unsigned ${serial}`]);
+    back();
+    assert.equal([await act(), await renewed(), locks()], ["done", "certificate-revoked", []]);
+  }));
+
+test("a revoked serial does not end the lock of a name that is to be revoked as a whole", () =>
+  withRetiredAway(async ({ ca, serial, locks, back }) => {
+    await codeOf(revoke(ca, { serial }, "unspecified", at));
+    await codeOf(revoke(ca, { name: "w-1" }, "unspecified", at));
+    back();
+    assert.is(await codeOf(revoke(ca, { serial }, "unspecified", at)), "done");
+    assert.equal(locks(), ["revocation-unsigned"]);
+  }));
+
+for (const whole of [true, false]) {
+  test(`bug: the same where the revocation of ${whole ? "the name" : "the serial"} was approved`, () =>
+    withRetiredAway(async ({ ca, serial, renewed, enrolled, locks, back }) => {
+      let isFinished = false;
+      const act = () => {
+        const certificates = [{ issuer: ca.retired[0]!.issuerId, serial }];
+        const identities = whole ? [`spiffe://${ca.domain}/worker/w-1`] : [];
+        const finish = () => void (isFinished = true);
+        return codeOf(ca.inTurn(revokeListed(ca, { certificates, identities, reason: "keyCompromise", finish }, at)));
+      };
+      assert.equal([await act(), isFinished, await renewed()], ["signer-unavailable", false, "name-locked"]);
+      assert.is(await act(), "signer-unavailable", "each minute");
+      if (whole) assert.is(await enrolled(), "token-unknown");
+      back();
+      assert.equal([await act(), isFinished, await renewed(), locks()], ["done", true, "certificate-revoked", []]);
+    }));
+}
+
+test("a key that cannot sign is tried once for a command, and the refusal names all that is left and how to go on", () =>
+  withRetiredAway(async ({ ca, serial, tries }) => {
+    const acted = await Effect.runPromise(
+      Effect.result(revokeByOperator(ca, [{ name: "w-1" }, { serial }], "keyCompromise", at)),
+    );
+    assert.ok(Result.isFailure(acted));
+    const { text } = ca.retired[0]!.issuer.certificate.subject;
+    assert.is(
+      acted.failure.detail,
+      `the lists of ${text} cannot be signed: token removed. Not revoked: ${serial}. What was not revoked is not renewed: ` +
+        `repeat the command when the key can sign again; not, or not wholly, revoked as well: ${serial}`,
+    );
+    assert.is(tries(), 1);
+  }));
 
 test("bug: for the CAs that a configuration has, no approval could be requested once it had a next or a retired one", async () => {
   await make();

@@ -77,7 +77,7 @@ test("a CA without lists that cannot issue says so, in lines no longer than the 
   );
   const lines = text.split("\n");
   assert.ok(lines.includes("cannot start again: approvers.json differs"));
-  assert.match(lines[0] ?? "", /^CA of acme\.example at .*: cannot …?/);
+  assert.match(lines[0] ?? "", /^CA of acme\.example at .*: not in …?/);
   assert.equal(lines.slice(3, 5), ["revocation list: none", "the root's revocation list: there is none"]);
   assert.ok(lines.every((line) => line.length <= 60));
   assert.is(lines.at(-1), "locked names: none");
