@@ -46,7 +46,7 @@ export interface OpenOptions {
   readonly keys?: "none" | undefined;
 }
 
-/** Opens a CA. The caller closes its register. Keys in tokens are opened: a wrong PIN or a missing token is told at the start; that of a retired CA is waited for. */
+/** Opens a CA. The caller closes its register. Keys in tokens are opened: a wrong PIN or a missing token ends the start. Those of a retired CA do not: its `keyFailure` has the reason. */
 export function openAuthority(
   config: CaConfig,
   onAlarm: (alarm: CaAlarm) => void,
@@ -125,7 +125,7 @@ type CaParts = Pick<AuthorityParts, "signer" | "chain">;
 interface Opening extends Pick<OpenOptions, "tokenTiming" | "keys"> {
   /** Takes the keys in tokens that were opened. */
   readonly opened: Pkcs11Signer[];
-  /** Whether the CA starts while the key's token is away. */
+  /** Whether the CA starts without the key. */
   readonly mayBeAway?: boolean;
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { createPublicKey, type KeyObject, verify } from "node:crypto";
+import { createPublicKey, verify } from "node:crypto";
 import { Result } from "effect";
 import type { Signer } from "../../pki/issue/mod.ts";
 import { parsePkcs11Uri, type Pkcs11Uri } from "../../pki/issue/pkcs11_uri.ts";
@@ -28,7 +28,7 @@ export interface TokenOptions {
   readonly pin?: string | undefined;
   /** Other time limits than those of {@linkcode TokenProcess}. */
   readonly timing?: TokenTiming | undefined;
-  /** DER of the key's public half (SubjectPublicKeyInfo), where the token may be away: it signs when the token is there. */
+  /** DER of the key's public half (SubjectPublicKeyInfo), where the key may be away: a signer is made all the same, and its `failure` says why it cannot sign. */
   readonly spki?: Uint8Array | undefined;
 }
 
@@ -41,12 +41,7 @@ export interface TokenOptions {
 export async function openPkcs11Signer(uri: string, options: TokenOptions = {}): Promise<Pkcs11Signer> {
   const held = holdToken(uri, options);
   try {
-    const spki = await held.ask({ op: "find", key: held.key }).catch((error: unknown) => {
-      const isAway = error instanceof SignerError && error.code === "signer-unavailable";
-      if (isAway && options.spki !== undefined) return Buffer.from(options.spki);
-      throw error;
-    });
-    return signerOf(held, spki, createPublicKey({ key: spki, format: "der", type: "spki" }));
+    return signerOf(held, await findKey(held, options.spki));
   } catch (error) {
     held.release();
     throw error;
@@ -128,9 +123,25 @@ function holdToken(text: string, { pin, timing, spki }: TokenOptions): HeldToken
   return { process: entry.process, ask, named, key: { object, id }, release };
 }
 
-function signerOf({ process, ask, named, key, release }: HeldToken, spki: Buffer, publicKey: KeyObject): Pkcs11Signer {
-  /** Why the last signature failed that the token itself did not fail for. */
-  let failure: SignerError | undefined;
+interface FoundKey {
+  readonly spki: Buffer;
+  /** Why the token did not find it. */
+  readonly failure?: SignerError;
+}
+
+async function findKey({ ask, key }: HeldToken, expected: Uint8Array | undefined): Promise<FoundKey> {
+  try {
+    return { spki: await ask({ op: "find", key }) };
+  } catch (error) {
+    if (expected === undefined || !(error instanceof SignerError)) throw error;
+    return { spki: Buffer.from(expected), failure: error };
+  }
+}
+
+function signerOf({ process, ask, named, key, release }: HeldToken, { spki, failure: lost }: FoundKey): Pkcs11Signer {
+  const publicKey = createPublicKey({ key: spki, format: "der", type: "spki" });
+  /** Why the key was not found, or its last signature failed. Failures of the token as a whole are the process's: it tries the token again. */
+  let failure = process.failure === undefined ? lost : undefined;
   const fail = (detail: string) => named(new SignerError({ code: "signer-unavailable", key: "", detail }));
   const digest = publicKey.asymmetricKeyType !== "ec"
     ? null
@@ -156,7 +167,6 @@ function signerOf({ process, ask, named, key, release }: HeldToken, spki: Buffer
         failure = undefined;
         return signature;
       } catch (error) {
-        // A token that failed is tried again by itself, without a signature.
         if (error instanceof SignerError && process.failure === undefined) failure = error;
         throw error;
       }

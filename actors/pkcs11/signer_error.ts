@@ -30,7 +30,8 @@ const remedies = {
     "Where one try is left, log in once with the right PIN, which resets the count: pkcs11-tool --module MODULE --login --list-objects. " +
     "A locked token is unlocked with its security officer's PIN, as its vendor describes. Then start again.",
   "key-missing":
-    "Correct object= or id=, or make the key: hypha-certutil keygen 'pkcs11:…'; list keys: pkcs11-tool --list-objects --login.",
+    "Correct object= or id=; list keys: pkcs11-tool --list-objects --login. A key that has a certificate comes from the token's backup alone; " +
+    "one that is new: hypha-certutil keygen 'pkcs11:…'.",
   "key-ambiguous": "Name the key by id= too.",
   "key-exists": `Choose another object= or id=: a key in a token is not replaced. Or keep it. ${publicHalfHint}`,
   "key-unsupported": "Use a key of type Ed25519, or ECDSA with P-256 or P-384.",

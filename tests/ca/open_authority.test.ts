@@ -1,6 +1,6 @@
 /** A CA whose key is in a token of SoftHSM: it issues, publishes lists, refuses while the token is away, and goes on by itself. */
 import { Buffer } from "node:buffer";
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { setTimeout } from "node:timers/promises";
@@ -29,17 +29,18 @@ const timing = { answerMs: 5_000, startMs: 20_000, tryAgainMs: 100 };
 const period = { notBefore: new Date(+at - dayMs), notAfter: new Date(+at + 365 * dayMs) };
 
 let token: SoftToken;
-let rootKey = "";
 const file = (name: string) => join(token.dir, name);
 test.before(async () => {
   token = makeSoftToken();
   const root = await issueRoot({ commonName: "Root", ...period });
-  rootKey = root.keyPem;
   await generatePkcs11Key(token.uri("ca"), "ed25519");
   const int = await certifyIntermediate(
     { issuer: root, commonName: "CA", ...period },
     await openPkcs11Signer(token.uri("ca")),
   );
+  const next = await issueIntermediate({ issuer: root, commonName: "CA 2", ...period });
+  writeFileSync(file("chain2.pem"), next.certPem + root.certPem);
+  writeFileSync(file("key2.pem"), next.keyPem, { mode: 0o600 });
   writeFileSync(file("root.pem"), root.certPem);
   writeFileSync(file("chain.pem"), int.certPem + root.certPem);
   mkdirSync(file("state"), { mode: 0o700 });
@@ -116,16 +117,17 @@ test("it issues and lists; without its token it refuses with 503, and afterwards
   ca.register.close();
 });
 
+/** A CA with its key in a file, and a retired one whose key is in the token. */
+const openRetired = (uri: string, chain = "chain.pem", tokenTiming = timing) => {
+  const retired = `[[ca.retired]]\nchain_pem = "${chain}"\nkey_pem = ${JSON.stringify(uri)}\n`;
+  return open("key2.pem", "chain2.pem", retired, tokenTiming);
+};
+
 test("bug: a CA did not start while the token of a retired one was away", async () => {
-  const issuer = { certPem: readFileSync(file("root.pem"), "utf8"), keyPem: rootKey };
-  const next = await issueIntermediate({ issuer, commonName: "CA 2", ...period });
-  writeFileSync(file("chain2.pem"), next.certPem + issuer.certPem);
-  writeFileSync(file("key2.pem"), next.keyPem, { mode: 0o600 });
-  const retired = `[[ca.retired]]\nchain_pem = "chain.pem"\nkey_pem = ${JSON.stringify(token.uri("ca"))}\n`;
   renameSync(file("tokens"), file("removed"));
   // Other times have another process, which has not seen the token.
   const fresh = { ...timing, answerMs: 5_001 };
-  const ca = await Effect.runPromise(open("key2.pem", "chain2.pem", retired, fresh)).catch((error: unknown) => {
+  const ca = await Effect.runPromise(openRetired(token.uri("ca"), "chain.pem", fresh)).catch((error: unknown) => {
     renameSync(file("removed"), file("tokens"));
     throw error;
   });
@@ -137,9 +139,34 @@ test("bug: a CA did not start while the token of a retired one was away", async 
   const later = new Date(+at + 6 * dayMs);
   assert.is(await Effect.runPromise(renewLists(ca, later, ca.retired)), "renewed", "it signs when its token is back");
   ca.register.close();
-  const other = retired.replace("chain.pem", "chain2.pem");
-  const error = await Effect.runPromise(Effect.flip(open("key2.pem", "chain2.pem", other)));
-  assert.match(error.message, /not the key of the CA's certificate/);
+});
+
+const lost: [name: string, change: (uri: string) => string, said: RegExp][] = [
+  ["is not in its token", (uri) => uri.replace("object=ca", "object=gone"), /\(key-missing\).*from the token's backup/],
+  ["has a wrong PIN", (uri) => uri.replace(/&pin.*/, "&pin-value=4321"), /\(pin-wrong\)/],
+];
+for (const [name, change, said] of lost) {
+  test(`bug: a CA did not start where the key of a retired one ${name}`, async () => {
+    const ca = await Effect.runPromise(openRetired(change(token.uri("ca"))));
+    const refused = await ca.retired[0]!.issuer.key.sign(Uint8Array.of(1)).catch(String);
+    assert.match(ca.retired[0]!.keyFailure()?.message ?? "", said);
+    assert.match(String(refused), said);
+    await Effect.runPromise(renewLists(ca, at, [ca]));
+    const health = await Effect.runPromise(answer(ca, { ...request, path: "/healthz" }, at));
+    assert.is(String(health.body), "signer-unavailable: CN=CA, retired\n");
+    ca.register.close();
+  });
+}
+
+test("a retired CA whose URI is wrong, or names the key of another CA, ends the start", async () => {
+  const uri = token.uri("ca");
+  const refused: [uri: string, chain: string, said: RegExp][] = [
+    [uri.replace(/\?.*/, ""), "chain.pem", /\(uri\).*module-path/],
+    [uri, "chain2.pem", /not the key of the CA's certificate/],
+  ];
+  for (const [each, chain, said] of refused) {
+    assert.match((await Effect.runPromise(Effect.flip(openRetired(each, chain)))).message, said);
+  }
 });
 
 const wrong: [name: string, change: (uri: string) => string, said: RegExp, code: 1 | 2][] = [
