@@ -12,6 +12,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { Effect, Result } from "effect";
 import { assign, setup } from "xstate";
 import { loadLibrary } from "../../pki/issue/to_library.ts";
@@ -76,6 +77,16 @@ const warnOfRootList = ({ ports, ca }: CaInput, at: Date) =>
     if (state?.warning === undefined) return;
     ports.report({ ...state.warning, event: "ca.root-list-ends", fields: { days: state.days } });
   });
+
+/** What a key signs to show that it signs again. Nothing that is signed elsewhere begins like this: it is no certificate, list or request. */
+const keyProbe = Buffer.from("hypha-key-probe/1\n");
+
+/** A key that failed signs a text: what it signs otherwise may be due in a day. A token that is away refuses at once, and gets no PIN. */
+const tryKeys = Effect.fnUntraced(function* ({ ca }: CaInput, at: Date) {
+  for (const { keyFailure, issuer } of signersAt(ca, at)) {
+    if (keyFailure() !== undefined) yield* Effect.ignore(Effect.tryPromise(() => issuer.key.sign(keyProbe)));
+  }
+});
 
 /** Each minute in which a key cannot sign is reported; what needs it is refused meanwhile. */
 const reportKeys = ({ ports, ca }: CaInput, at: Date) =>
@@ -169,6 +180,7 @@ const maintain = fromEffect(
     Effect.gen(function* () {
       const { ports, ca, name } = input;
       const at = new Date(ports.now());
+      yield* tryKeys(input, at);
       yield* reportKeys(input, at);
       yield* reportNextStart(input);
       ca.register.tryAgain();

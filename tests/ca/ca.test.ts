@@ -1,4 +1,5 @@
 /** A CA that runs: tries again, keeps lists and certificate in force, ends when its port cannot be opened or it is stopped. */
+import { Buffer } from "node:buffer";
 import { existsSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -19,7 +20,7 @@ import { revoke } from "../../actors/ca/revoke.ts";
 import { makePorts } from "../../actors/runtime/real_ports.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
 import { fileSigner, type Signer } from "../../pki/issue/mod.ts";
-import { start, type TestAuthority, testAuthority, type TestAuthorityOptions } from "../support/authority.ts";
+import { codeOf, start, type TestAuthority, testAuthority, type TestAuthorityOptions } from "../support/authority.ts";
 import { testApprovers } from "../support/approvers.ts";
 import { ask } from "../support/https_client.ts";
 import { freePort } from "../support/program.ts";
@@ -164,6 +165,39 @@ test("a key that cannot sign is reported each minute, and /healthz is 503 until 
   await ca.maintain();
   assert.is(ca.events.length, 4);
   assert.is((await ask(`${ca.url}/healthz`)).status, 200);
+  await ca.stop();
+});
+
+test("bug: a key that was put back was shown as failing until something was signed, up to a day later", async () => {
+  let [isAway, failure] = [false, undefined as Error | undefined];
+  const signed: Uint8Array[] = [];
+  const ca = await runningCa({
+    signer: (real) => ({
+      spki: real.spki,
+      failure: () => failure,
+      sign: async (bytes) => {
+        failure = isAway ? new Error("the token has no such private key") : undefined;
+        if (failure !== undefined) throw failure;
+        signed.push(bytes);
+        return await real.sign(bytes);
+      },
+    }),
+  });
+  await ca.reaches("serving", ca.isServing);
+  const health = async () => (await ask(`${ca.url}/healthz`)).status;
+  const count = signed.length;
+  isAway = true;
+  assert.is(await codeOf(revoke(ca.ca, { name: "ca-01" }, "unspecified", start)), "signer-unavailable");
+  await ca.maintain();
+  assert.is(await health(), 503);
+  isAway = false;
+  await ca.maintain();
+  assert.is(await health(), 200);
+  await ca.maintain();
+  assert.equal(ca.events.slice(2), ["ca.signer-unavailable"]);
+  const attempts = signed.slice(count);
+  assert.is(attempts.length, 1, "a key that signs is not tried");
+  assert.match(Buffer.from(attempts[0]!).toString(), /^hypha-/, "no DER: no certificate, list or request");
   await ca.stop();
 });
 
