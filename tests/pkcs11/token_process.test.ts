@@ -46,6 +46,21 @@ const codeOf = (asked: Promise<unknown>): Promise<string> =>
 /** A child process that runs a script of the shell. */
 const shellProcess = (script: string) => () => spawn("sh", ["-c", script], { stdio: ["pipe", "pipe", "pipe"] });
 
+/** Waits until something holds; not for ever, where a defect keeps it from that. */
+async function waitFor(holds: () => boolean): Promise<void> {
+  for (const end = Date.now() + 20_000; !holds() && Date.now() < end;) await setTimeout(5);
+}
+
+/** A token that hangs while it is tried again: its third process runs, and is not given up soon. */
+async function triedAgain() {
+  const limits = { answerMs: 100, startMs: 100, tryAgainMs: 50 };
+  const hanging = tokenProcess(shellProcess("exec sleep 60"), "1234", limits);
+  assert.is(await codeOf(hanging.token.ask(sign)), "signer-unavailable");
+  Object.assign(limits, { startMs: 20_000 });
+  await waitFor(() => hanging.started.length === 3);
+  return { ...hanging, limits };
+}
+
 for (const signal of ["SIGSTOP", "SIGABRT"] as const) {
   test(`a process that got ${signal} is replaced, and the question answered`, async () => {
     const { token, started } = tokenProcess();
@@ -75,11 +90,7 @@ test("one that hangs twice is refused, then all others at once, until it is back
 });
 
 test("bug: a question that came while a hanging token was tried again waited for the attempt's end", async () => {
-  const limits = { answerMs: 100, startMs: 100, tryAgainMs: 100 };
-  const { token, started } = tokenProcess(shellProcess("exec sleep 60"), "1234", limits);
-  assert.is(await codeOf(token.ask(sign)), "signer-unavailable");
-  Object.assign(limits, { startMs: 2_000 });
-  while (started.length < 3) await setTimeout(20);
+  const { token } = await triedAgain();
   const refused = await Promise.race([codeOf(token.ask(sign)), setTimeout(100, "no answer")]);
   assert.is(refused, "signer-unavailable");
   token.end();
@@ -103,44 +114,47 @@ const pinAway = `read line; echo '@token {"problem": "pin-unreadable", "detail":
 test("bug: a token that failed was never tried again after one attempt found the PIN's file unreadable", async () => {
   const hangs = "exec sleep 60";
   const once = `for question in open find; do read line; echo '@token {"bytes": "AAAA"}'; done; ${hangs}`;
-  const scripts = [once, hangs, pinAway, works];
-  const limits = { answerMs: 300, startMs: 700, tryAgainMs: 100 };
-  const { token, started } = tokenProcess((count) => shellProcess(scripts[count - 1] ?? works)(), "1234", limits);
+  const scripts = [once, hangs, pinAway];
+  const limits = { ...timing, answerMs: 20_000 };
+  const details: (string | undefined)[] = [];
+  const { token, started } = tokenProcess(
+    (count) => {
+      details.push(token.failure?.detail);
+      return shellProcess(scripts[count - 1] ?? works)();
+    },
+    "1234",
+    limits,
+  );
   await token.ask(find);
+  Object.assign(limits, { answerMs: 100, startMs: 100 });
   assert.is(await codeOf(token.ask(sign)), "signer-unavailable");
-  const details = new Set<string>();
-  for (const end = Date.now() + 5_000; token.failure !== undefined && Date.now() < end; await setTimeout(5)) {
-    details.add(token.failure.detail);
-  }
-  assert.is(token.failure, undefined);
-  assert.equal([...details], ["it did not answer within 1000 ms", "pin-source: ESTALE"]);
-  assert.is(started.length, 4);
+  Object.assign(limits, { answerMs: 20_000 });
+  await waitFor(() => token.failure === undefined);
   assert.is((await token.ask(sign)).length, 3);
+  assert.equal(details.slice(0, 4), [undefined, undefined, "it did not answer within 200 ms", "pin-source: ESTALE"]);
+  assert.ok(started.length >= 4);
   token.end();
 });
 
 test("bug: a token that was open was shown as usable while the PIN for its next process could not be read", async () => {
-  const once = `for question in open find; do read line; echo '@token {"bytes": "AAAA"}'; done; exit 1`;
+  const once = `for question in open find; do read line; echo '@token {"bytes": "AAAA"}'; done; read line; exit 1`;
   const scripts = [once, pinAway, pinAway, works];
-  const { token } = tokenProcess((count) => shellProcess(scripts[count - 1] ?? works)());
+  const limits = { ...timing, answerMs: 20_000 };
+  const { token } = tokenProcess((count) => shellProcess(scripts[count - 1] ?? works)(), "1234", limits);
   await token.ask(find);
   assert.is(await codeOf(token.ask(sign)), "signer-unavailable");
   assert.is(token.failure?.detail, "pin-source: ESTALE");
-  for (const end = Date.now() + 5_000; token.failure !== undefined && Date.now() < end;) await setTimeout(5);
+  await waitFor(() => token.failure === undefined);
   assert.is((await token.ask(sign)).length, 3);
   token.end();
 });
 
 test("bug: a token that was let go of while it was tried again got a process with the PIN all the same", async () => {
-  const limits = { answerMs: 100, startMs: 100, tryAgainMs: 50 };
-  const { token, started } = tokenProcess(shellProcess("exec sleep 60"), "1234", limits);
-  assert.is(await codeOf(token.ask(sign)), "signer-unavailable");
-  Object.assign(limits, { startMs: 20_000 });
-  while (started.length < 3) await setTimeout(5);
+  const { token, started, limits } = await triedAgain();
   token.end();
-  await setTimeout(300);
-  assert.is(started.length, 3);
-  assert.ok(started.every(({ killed, signalCode }) => killed || signalCode === "SIGKILL"));
+  await waitFor(() => started.every(({ signalCode }) => signalCode === "SIGKILL"));
+  await setTimeout(4 * limits.tryAgainMs);
+  assert.equal(started.map(({ signalCode }) => signalCode), ["SIGKILL", "SIGKILL", "SIGKILL"]);
   // The next holder's question is another beginning.
   Object.assign(limits, { startMs: 100 });
   assert.is(await codeOf(token.ask(sign)), "signer-unavailable");
@@ -183,9 +197,6 @@ if (process.platform === "linux") {
     const args = "Deno" in globalThis ? ["run", "-A", "-q", "--no-check"] : ["--no-warnings"];
     const parent = spawn(process.execPath, [...args, parentFile, fifo], { stdio: ["ignore", "pipe", "inherit"] });
     const pid = await new Promise<string>((resolve) => parent.stdout.once("data", (line) => resolve(`${line}`.trim())));
-    const waitFor = async (reached: () => boolean) => {
-      for (const end = Date.now() + 10_000; !reached() && Date.now() < end;) await setTimeout(20);
-    };
     await waitFor(() => /koffi/.test(readFileSync(`/proc/${pid}/maps`, "utf8")));
     await setTimeout(300);
     assert.ok(isRunning(pid), "it hangs");
