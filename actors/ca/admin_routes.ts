@@ -64,7 +64,7 @@ export interface ProgramView {
   readonly forks?: (() => readonly KnownFork[]) | undefined;
   /** Why its port is not open; undefined where it is, or nothing went wrong. */
   readonly problem?: (() => string | undefined) | undefined;
-  /** Why it would not start again; undefined where it would. */
+  /** Why the file of approvers would prevent the next start; undefined where it would not. */
   readonly nextStart?: (() => string | undefined) | undefined;
 }
 

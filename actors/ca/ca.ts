@@ -55,7 +55,7 @@ export interface CaInput {
   readonly forks?: (() => readonly KnownFork[]) | undefined;
   /** Follows requests. */
   readonly watch?: CaWatch | undefined;
-  /** Why the CA would not start again with its files as they are; undefined where it would. */
+  /** Why the file of approvers would prevent the next start; undefined where it would not. */
   readonly nextStart?: (() => string | undefined) | undefined;
 }
 
@@ -116,7 +116,7 @@ const reportFailures = ({ ports }: CaInput, failures: readonly string[]) =>
     for (const message of failures) ports.report({ level: "error", event: "ca.failed", message });
   });
 
-/** Each minute in which the CA would not start again is reported, while it still runs. */
+/** Each minute in which the file of approvers would prevent the next start is reported, while the CA still runs. */
 const reportNextStart = ({ ports, nextStart }: CaInput) =>
   Effect.sync(() => {
     const message = nextStart?.();

@@ -30,7 +30,7 @@ export interface ShownCa {
   readonly url: string;
   /** Why it cannot issue, or revoke, now. */
   readonly problem: string | null;
-  /** Why it would not start again. */
+  /** Why the file of approvers would prevent the next start. */
   readonly next_start: string | null;
   readonly issuer_ends: string;
   readonly issuers: readonly ShownIssuer[];
@@ -78,7 +78,7 @@ interface KnownToProgram {
   readonly forks?: readonly KnownFork[];
   /** Why its port is not open. */
   readonly problem?: string | undefined;
-  /** Why it would not start again. */
+  /** Why the file of approvers would prevent the next start. */
   readonly nextStart?: string | undefined;
 }
 

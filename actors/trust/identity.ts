@@ -16,7 +16,8 @@
  * Sends its parent `identity.loaded`, `identity.failed` or `identity.awaited` first, and `identity.loaded` again for every new pair, with
  * the next generation. Each trust snapshot and each new pair is followed by `identity.accepted` or `identity.refused`: what
  * the node's own trust says of its own chain. With `whenRevoked: "end"`, a pair that the own CA revoked makes the machine read the
- * files once more; where they hold the same pair, it sends `identity.revoked`. `loading` and `failed` ignore `trust.changed` and `identity.reload`.
+ * files once more; where they hold the same pair, it sends `identity.revoked`. `loading` ignores `identity.reload`, and keeps
+ * the snapshot of `trust.changed`: the verdict follows the first pair. `failed` ignores both.
  *
  * @module
  */
