@@ -26,13 +26,18 @@ export type FindIdentity = (peer: PeerText) => Effect.Effect<PeerIdentity | unde
 /** Time limit of dial and handshake, in milliseconds. A scheduler that is not verified by then is not trusted. */
 export const trustedSchedulerTimeoutMs = 10_000;
 
-/** Refusals of a dial before which the gate has judged no certificate of the peer. */
+/** Refusals of a dial in which the gate has judged no certificate of the peer: another node may listen at its address. */
 const unreachedCodes: readonly RefusalCode[] = [
   "unreachable",
   "hung-up",
   "handshake-timeout",
   "too-many-connections",
   "rate-limited",
+  "protocol-mismatch",
+  "tls-version",
+  "tls-failed",
+  "no-certificate",
+  "peer-id-mismatch",
   "internal",
 ];
 
@@ -57,23 +62,27 @@ export function findIdentityBy(transport: ReplyTo<TransportAsk>, uuid: () => str
         replyTo: { send: (answer) => resume(Effect.succeed(answer)) },
       });
     });
-  const unreached = (code: TransportError["code"], detail: string) => new TransportError({ code, detail });
-  return (peer) =>
-    Effect.gen(function* () {
+  return (peer) => {
+    const unreached = (code: TransportError["code"], why: string) =>
+      Effect.fail(
+        new TransportError({ code, detail: `scheduler ${peer}, which granted it, is not reached: ${why}` }),
+      );
+    return Effect.gen(function* () {
       const there = yield* established(peer);
       if (there !== undefined) return there;
       const dialled = yield* dial(peer);
       if (dialled.type === "dial.failed") {
         const { code, message } = dialled.refusal;
-        return unreachedCodes.includes(code) ? yield* Effect.fail(unreached("not-connected", message)) : undefined;
+        return unreachedCodes.includes(code) ? yield* unreached("not-connected", message) : undefined;
       }
       const identity = yield* established(peer);
-      return identity ?? (yield* Effect.fail(unreached("not-connected", "its connection was lost at once")));
+      return identity ?? (yield* unreached("not-connected", "its connection was lost at once"));
     }).pipe(
       Effect.timeout(trustedSchedulerTimeoutMs),
       Effect.catchTag(
         "TimeoutError",
-        () => Effect.fail(unreached("timed-out", `not verified within ${trustedSchedulerTimeoutMs / 1_000} s`)),
+        () => unreached("timed-out", `not verified within ${trustedSchedulerTimeoutMs / 1_000} s`),
       ),
     );
+  };
 }

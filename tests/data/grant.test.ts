@@ -279,8 +279,14 @@ test("a scheduler that is not connected is dialled; one that the gate refuses gr
   node.stop();
 });
 
+/** Refusals of a dial that say nothing about the scheduler: what answered at its address may be another node. */
+const unreachedCodes: readonly RefusalCode[] = [
+  ...["unreachable", "hung-up", "handshake-timeout", "too-many-connections", "rate-limited", "internal"] as const,
+  ...["peer-id-mismatch", "protocol-mismatch", "tls-failed", "tls-version", "no-certificate"] as const,
+];
+
 test("bug: a scheduler that the data node could not reach for ten seconds was a forged grant, which ends executors", async () => {
-  for (const dial of ["unreachable", "hung-up", "handshake-timeout"] as const) {
+  for (const dial of unreachedCodes) {
     const node = await dataNode({ dial });
     assert.is(await node.pull({}), "reset", dial);
     assert.equal(node.refusals(), []);
@@ -288,6 +294,15 @@ test("bug: a scheduler that the data node could not reach for ten seconds was a 
     assert.is(await node.pull({}), served);
     node.stop();
   }
+});
+
+test("bug: the line of a pull whose scheduler is not reached did not name the scheduler", async () => {
+  const node = await dataNode({ dial: "unreachable" });
+  await node.pull({});
+  await eventually("the pull is reported", () => node.world.reported("slice.refused").length === 1);
+  const [{ reason } = {}] = node.world.reported("slice.refused");
+  assert.match(String(reason), `scheduler ${scheduler.peer}, which granted it, is not reached: `);
+  node.stop();
 });
 
 test("a node of another role grants nothing", async () => {
