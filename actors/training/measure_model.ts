@@ -34,6 +34,8 @@ export interface MeasuredTraining {
   readonly executor?: string | undefined;
   /** The training whose labelled updates are evaluated; an update without a label is evaluated too. */
   readonly training?: TrainingKey | undefined;
+  /** After the parameters of this round no newer ones come. */
+  readonly lastRound: number;
 }
 
 /** Parameters after a round. */
@@ -58,7 +60,9 @@ export const metricsText = (metrics: Metrics): string =>
     .join(", ");
 
 /** Loads model and rows; undefined where a program reads them itself, in its cell. */
-export function loadModel({ heldOut, model, evaluator, executor }: { readonly ports: Ports } & MeasuredTraining) {
+export function loadModel(
+  { heldOut, model, evaluator, executor }: { readonly ports: Ports } & Omit<MeasuredTraining, "training" | "lastRound">,
+) {
   return Effect.gen(function* () {
     if (evaluator === undefined) return yield* new EvaluationFailed({ detail: "this node was given no evaluator" });
     if (executor !== undefined) return yield* checkProgram(evaluator, executor, "parameters" in model);
@@ -82,9 +86,15 @@ export interface Measured {
 
 /** Measures parameters that the scheduler keeps; undefined where the scheduler has removed them meanwhile, for newer ones. */
 export function measureKept(input: Measured) {
-  const { round, path } = input.kept;
+  const { kept: { round, path }, measured: { lastRound } } = input;
+  const gone = new EvaluationFailed({ detail: `the parameters of round ${round} are gone` });
   const evaluated: Effect.Effect<RoundMetrics | undefined, Error, Services> = measure(input).pipe(
-    Effect.catch((error) => Effect.flatMap(isThere(path), (there) => there ? Effect.fail(error) : Effect.undefined)),
+    Effect.catch((error) =>
+      Effect.flatMap(isThere(path), (there) => {
+        if (there) return Effect.fail(error);
+        return round < lastRound ? Effect.undefined : Effect.fail(gone);
+      })
+    ),
   );
   return Effect.map(evaluated, (metrics) => ({ round, evaluated: metrics }));
 }

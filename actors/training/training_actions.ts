@@ -57,7 +57,10 @@ function startEvaluation({ context, self, enqueue }: TrainingArgs): void {
     : { parameters: present(context.model, "the model").checkpoint.parameters };
   enqueue.spawnChild("evaluation", {
     id: "evaluation",
-    input: { ...job.evaluation, ports, transport, parent: self, model, evaluator, training },
+    input: {
+      ...{ ...job.evaluation, ports, transport, parent: self, model, evaluator, training },
+      lastRound: job.rounds.updateRounds,
+    },
   });
   // The last round was kept by an earlier run, which did not end: it may not have measured it.
   if (context.model === undefined || !isAllDone(context)) return;

@@ -20,6 +20,7 @@ import { makeFakeWorld, settle, startUnderParent } from "../support/fake_transpo
 import { eventually, openBytes, streamPair, temporary } from "../support/job_world.ts";
 
 const test = suite("evaluation");
+const lastRound = 9;
 const training = { scheduler: "12D3KooWA7SQJtmVh49Xoi1t8XGnSEvzWyAQrQN4qYw6RCU5hEj7", id: "t-1", run: 2 };
 
 /** An evaluation that holds the model itself, because its scheduler keeps none. */
@@ -36,6 +37,7 @@ async function byEvaluator() {
     model: { repository: "builtin/mlp-64-32-10", revision: "seed-7" },
     evaluator: digitsEvaluator,
     training,
+    lastRound,
   });
   await eventually("the held-out rows are read", () => evaluation.state() === "waiting");
   return { folder, world, evaluation };
@@ -106,7 +108,7 @@ function byProgram(
     return Effect.callback<Metrics, EvaluationFailed>((resume) => void ends.push(resume));
   };
   const evaluation = startUnderParent(world, evaluationMachine, {
-    ...{ ports: world.ports, transport: world.transport, heldOut: "rows.csv", model, training },
+    ...{ ports: world.ports, transport: world.transport, heldOut: "rows.csv", model, training, lastRound },
     executor: "mine",
     evaluator: { ...digitsEvaluator, programs, measure, ...more },
   });
@@ -152,6 +154,18 @@ test("bug: parameters that were removed before they were measured ended the eval
   ends[2]?.(Effect.fail(new EvaluationFailed({ detail: "it ended with 3" })));
   await eventually("a failure with parameters that are there ends it", () => evaluation.state() === "broken");
   folder.remove();
+});
+
+test("bug: where the parameters of the last round were gone, the evaluation waited for newer ones for ever", async () => {
+  const { world, evaluation, ends } = byProgram(["mine"]);
+  for (const [nth, round] of [lastRound - 1, lastRound].entries()) {
+    await eventually("it is ready", () => evaluation.state() === "waiting");
+    evaluation.send({ type: "parameters.kept", round, path: "no-such-file" });
+    await eventually("it is measured", () => ends.length === nth + 1);
+    ends[nth]?.(Effect.fail(new EvaluationFailed({ detail: "no such file" })));
+  }
+  await eventually("it is over", () => evaluation.state() === "broken");
+  assert.match(world.reports.at(-1)?.message ?? "", `the parameters of round ${lastRound} are gone`);
 });
 
 test("a program that fails ends the evaluation with its reason", async () => {
