@@ -126,7 +126,7 @@ export interface DataConfig extends CommonConfig {
   readonly role: "data";
   /** The directory whose files are the slices; its base name is the dataset's name. */
   readonly datasetPath: string;
-  /** Whether a slice goes only to a peer that shows a scheduler's grant for it; not so where undefined. */
+  /** Whether a slice goes only to a member that shows a scheduler's grant for it; not so where undefined. */
   readonly requireGrant?: boolean | undefined;
 }
 

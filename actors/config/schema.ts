@@ -298,7 +298,7 @@ export const roleSchemas = {
     require_grant: optional(
       flag(
         tomlOf(requireGrantDefault),
-        "Whether a slice goes only to a worker that shows a scheduler's grant; the existing nodes show none.",
+        "Whether a slice goes only to a member that shows a scheduler's grant; the existing nodes show none.",
       ),
     ),
   }),
