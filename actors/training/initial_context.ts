@@ -33,6 +33,7 @@ export function initialContext(input: TrainingInput): TrainingContext {
     lookups: 0,
     seeks: 0,
     dataGoneAt: undefined,
+    dataWait: { round: 0, ms: 0 },
     dispatches: 0,
     retiredAt: undefined,
     outcome: { type: "finished" },

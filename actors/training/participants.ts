@@ -11,7 +11,7 @@ import type { Peer } from "../../transport/protocols/messages.ts";
 import { monotonicNow } from "../runtime/ports.ts";
 import type { allocationMachine, Ungranted } from "./allocation.ts";
 import type { heldLeaseMachine } from "./held_lease.ts";
-import { dataAwayMs, reportDataAway } from "./provider.ts";
+import { dataAwayMs, watchData } from "./provider.ts";
 import { release } from "./releasing.ts";
 import {
   absenceSecondsDefault,
@@ -220,16 +220,21 @@ function lacksData(context: TrainingContext): boolean {
 }
 
 /**
- * Whom a round waits for. While the disk is full it waits for none; a round that was reported waits for the aggregator's result. Trainers
- * that are behind are not waited for while they cannot go on.
+ * Whom a round waits for, and whether trainers hold it up that cannot go on: they are behind, and are not waited for meanwhile. While the
+ * disk is full it waits for none; a round that was reported waits for the aggregator's result.
  */
-function waitedNow(context: TrainingContext): readonly Peer[] {
+function waitedNow(context: TrainingContext): { readonly peers: readonly Peer[]; readonly isWithoutData: boolean } {
   const { training, model } = context;
   if (isKeeping(context)) {
-    return model?.isPaused === true || training.aggregator === undefined ? [] : [training.aggregator.peer];
+    const { aggregator } = training;
+    return {
+      peers: model?.isPaused === true || aggregator === undefined ? [] : [aggregator.peer],
+      isWithoutData: false,
+    };
   }
-  const peers = waitedPeers(training);
-  return lacksData(context) ? peers.filter((peer) => training.trainers[peer]?.waiting !== false) : peers;
+  const waited = waitedPeers(training);
+  const peers = lacksData(context) ? waited.filter((peer) => training.trainers[peer]?.waiting !== false) : waited;
+  return { peers, isWithoutData: peers.length < waited.length };
 }
 
 /** How long a newcomer has before it is lost, in milliseconds: as long as rounds wait for a trainer, and as one may be silent. */
@@ -256,10 +261,10 @@ function watchNewcomers({ context, enqueue }: TrainingArgs, training: Training):
 export function watchRound(args: TrainingArgs): void {
   const { context, enqueue } = args;
   const { ports } = context;
-  reportDataAway(args, silenceCheckMs);
   const { speakers } = context.workers();
   const deadlineMs = context.config.job.aggregation.roundDeadlineS * 1_000;
-  const peers = waitedNow(context);
+  const { peers, isWithoutData } = waitedNow(context);
+  watchData(args, isWithoutData ? silenceCheckMs : 0);
   const training = watchNewcomers(args, withWaited(context.training, peers, silenceCheckMs));
   enqueue.assign({ training });
   const round = training.roundsDone + 1;

@@ -66,9 +66,14 @@ export function dataAwayMs({ dataGoneAt, ports }: TrainingContext): number {
   return dataGoneAt === undefined ? 0 : monotonicNow(ports) - dataGoneAt;
 }
 
-/** Whether the provider is away for longer than a round may take: the training is paused. */
+/** Whether a round stood for longer than a round may take because the data node is away. */
+function isLong({ dataWait, config: { job } }: Pick<TrainingContext, "dataWait" | "config">): boolean {
+  return dataWait.ms > job.aggregation.roundDeadlineS * 1_000;
+}
+
+/** Whether the round under way is such a one: the training is paused. */
 export function isWithoutData(context: TrainingContext): boolean {
-  return dataAwayMs(context) > context.config.job.aggregation.roundDeadlineS * 1_000;
+  return context.dataWait.round === context.training.roundsDone && isLong(context);
 }
 
 /** The provider is back, or a data node connected. */
@@ -76,12 +81,10 @@ export function noteProvider(
   args: TrainingArgs,
   { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
 ): void {
-  const { context, enqueue } = args;
+  const { context } = args;
   if (context.dataset === undefined) return;
-  if (peer === context.dataset.provider && standsFor(identity.role, "data")) {
-    enqueue.assign({ seeks: 0, dataGoneAt: undefined });
-    enqueue.cancel(seekSoon.id);
-  } else noteDataNode(args, { identity });
+  if (peer === context.dataset.provider && standsFor(identity.role, "data")) takeData(args);
+  else noteDataNode(args, { identity });
 }
 
 /** A data node connected that may be the provider with another key; also where it did so with the scheduler's node under its present key. */
@@ -95,25 +98,46 @@ export function noteDataNode(
   enqueue.raise({ type: "dataset.seek" });
 }
 
-/** Reports once that the training is paused because its data node is away. Called each `sinceMs`. */
-export function reportDataAway({ context, enqueue }: TrainingArgs, sinceMs: number): void {
-  const { id, ports, dataset, dataGoneAt, config: { job } } = context;
-  const before = { ...context, dataGoneAt: dataGoneAt === undefined ? undefined : dataGoneAt + sinceMs };
-  if (!isWithoutData(context) || isWithoutData(before)) return;
+/** Counts how long the round under way stands without its data node; reports once that it is paused, and that it goes on. */
+export function watchData({ context, enqueue }: TrainingArgs, stoodMs: number): void {
+  const { dataWait, training: { roundsDone } } = context;
+  const isSame = dataWait.round === roundsDone;
+  const after = { ...context, dataWait: { round: roundsDone, ms: (isSame ? dataWait.ms : 0) + stoodMs } };
+  enqueue.assign({ dataWait: after.dataWait });
+  if (!isSame && isLong(context)) enqueue(() => reportResumed(context, `round ${roundsDone} is finished`));
+  if (isLong(after) && !isWithoutData(context)) enqueue(() => reportDataAway(context));
+}
+
+/** The data set is served again. */
+function takeData({ context, enqueue }: TrainingArgs): void {
+  enqueue.assign({ seeks: 0, dataGoneAt: undefined, dataWait: { round: context.training.roundsDone, ms: 0 } });
+  enqueue.cancel(seekSoon.id);
+  if (isLong(context)) enqueue(() => reportResumed(context, `data set ${context.config.job.dataset} is served again`));
+}
+
+function reportDataAway(context: TrainingContext): void {
+  const { id, ports, dataset, config: { job } } = context;
   const seconds = Math.round(dataAwayMs(context) / 1_000);
-  enqueue(() =>
-    ports.report({
-      level: "warn",
-      event: "training.paused",
-      message: `Training ${id} is paused: the data node of ${job.dataset} has been away for ${seconds} s`,
-      fields: {
-        training: id,
-        dataset: job.dataset,
-        peer: dataset?.provider ?? null,
-        hint: "Start the data node, or another one with the same data set: the training goes on by itself.",
-      },
-    })
-  );
+  ports.report({
+    level: "warn",
+    event: "training.paused",
+    message: `Training ${id} is paused: the data node of ${job.dataset} has been away for ${seconds} s`,
+    fields: {
+      training: id,
+      dataset: job.dataset,
+      peer: dataset?.provider ?? null,
+      hint: "Start the data node, or another one with the same data set: the training goes on by itself.",
+    },
+  });
+}
+
+function reportResumed({ id, ports, config: { job } }: TrainingContext, why: string): void {
+  ports.report({
+    level: "info",
+    event: "training.resumed",
+    message: `Training ${id} goes on: ${why}`,
+    fields: { training: id, dataset: job.dataset },
+  });
 }
 
 /** Looks up the record, and again after a pause, while tries are left. */
@@ -127,9 +151,10 @@ export function seek(args: TrainingArgs): void {
 
 /** Takes another publisher of the data set. A record of another size is another data set, whose slices would not fit. */
 export function takeProvider(
-  { context, enqueue }: TrainingArgs,
+  args: TrainingArgs,
   { lookup, answer }: { readonly lookup: number; readonly answer: RecordAnswer },
 ): void {
+  const { context, enqueue } = args;
   if (lookup !== context.lookups || context.dataset === undefined) return;
   const found = readDatasetRecord(answer);
   if (Result.isFailure(found) || found.success.member === context.dataset.member) return;
@@ -137,10 +162,10 @@ export function takeProvider(
   if (slices !== context.dataset.slices) return;
   // The same key with another certificate: the workers' slices come from where they came from.
   if (provider === context.dataset.provider) return enqueue.assign({ dataset: found.success });
-  enqueue.assign({ dataset: found.success, seeks: 0, dataGoneAt: undefined });
+  enqueue.assign({ dataset: found.success });
+  takeData(args);
   enqueue.sendTo(context.transport, { type: "release", peers: [context.dataset.provider] });
   enqueue.sendTo(context.transport, { type: "hold", peers: [provider] });
-  enqueue.cancel(seekSoon.id);
   enqueue(() =>
     context.ports.report({
       level: "info",

@@ -155,6 +155,8 @@ export interface TrainingContext extends TrainingInput {
   readonly seeks: number;
   /** When the last connection to the data set's provider was lost, by the clock without steps; undefined while none is known to be lost. */
   readonly dataGoneAt: number | undefined;
+  /** How long a round has stood because trainers that are behind cannot go on without the data node, in milliseconds. */
+  readonly dataWait: { readonly round: number; readonly ms: number };
   readonly dispatches: number;
   /** The newest round when its scheduler took another key; undefined while it has its own. */
   readonly retiredAt: number | undefined;

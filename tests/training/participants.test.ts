@@ -103,6 +103,19 @@ test("bug: a trainer that held a round for two deadlines was leased again after 
   folder.remove();
 });
 
+/** The data node connects, or its last connection closes. */
+const dataNode = ({ actor }: Pick<Awaited<ReturnType<typeof trained>>, "actor">) => {
+  const of = { peer: "data", identity: identityOf("data", "data") } as const;
+  return {
+    come: () => actor.send({ type: "peer.established", ...of }),
+    go: () => actor.send({ type: "peer.closed", ...of, reason: { type: "lost", detail: "gone" } }),
+  };
+};
+const stateOf = ({ scheduler }: Pick<Awaited<ReturnType<typeof trained>>, "scheduler">) => {
+  const [running] = runningTrainings(scheduler);
+  return running && stateNow({ state: "running" } as KnownTraining, running);
+};
+
 /** A training of two trainers, one of which is behind, and its data node. */
 async function behind(waitS?: number) {
   const folder = temporary();
@@ -111,18 +124,12 @@ async function behind(waitS?: number) {
   const resources = { ...job.resources, ...(waitS === undefined ? {} : { waitS }) };
   const started = await trained({ ...config, job: { ...job, resources } }, ["a", "b"]);
   const { actor, idle, progress, world } = started;
-  const identity = identityOf("data", "data");
-  const come = () => actor.send({ type: "peer.established", peer: "data", identity });
-  const go = () =>
-    actor.send({ type: "peer.closed", peer: "data", identity, reason: { type: "lost", detail: "gone" } });
+  const { come, go } = dataNode(started);
   come();
   for (const peer of ["a", "b"]) idle.set(peer, 0);
   progress("a", "update");
   const lost = () => [...world.reported("trainer.lost"), ...world.reported("aggregator.lost")].map(({ peer }) => peer);
-  const state = () => {
-    const [running] = runningTrainings(started.scheduler);
-    return running && stateNow({ state: "running" } as KnownTraining, running);
-  };
+  const state = () => stateOf(started);
   const stop = () => {
     actor.send({ type: "role.drain" });
     folder.remove();
@@ -143,6 +150,64 @@ test("bug: trainers that waited for a data node that was away were lost, and res
   live(40_000);
   assert.equal(lost(), ["b"], "the data node is there");
   stop();
+});
+
+test("bug: a training whose data node had left before its rounds began was never reported as paused", async () => {
+  const folder = temporary();
+  const started = startScheduler(configIn(folder.path, 3, 2));
+  const { world, actor, offer, dispatches, live, idle } = started;
+  const { come, go } = dataNode(started);
+  await eventually("the model is open", () => world.take("record.get").length > 0);
+  actor.send({ type: "dataset.answered", lookup: actor.getSnapshot().context.lookups, answer: recordOf(3) });
+  come();
+  go();
+  live(2 * deadlineMs);
+  for (let turn = 0; turn < 5; turn++) {
+    offer("a", "b");
+    offer("s");
+    for (const { accept } of dispatches()) accept();
+    live(500);
+  }
+  for (const peer of ["a", "b"]) idle.set(peer, 0);
+  assert.is(stateOf(started), "running", "no trainer has waited yet");
+  live(3 * deadlineMs);
+  assert.equal([stateOf(started), world.reported("training.paused").length], ["paused", 1]);
+  actor.send({ type: "role.drain" });
+  folder.remove();
+});
+
+test("bug: a training that finished its rounds was shown as paused while the data node was away", async () => {
+  const folder = temporary();
+  const started = await trained(configIn(folder.path, 9), ["a"]);
+  const { actor, idle, live, progress, push, world } = started;
+  const { come, go } = dataNode(started);
+  idle.set("a", 0);
+  come();
+  go();
+  const round = async (number: number) => {
+    progress("a", "update");
+    progress("s", "updated");
+    assert.ok(await push(tensors(1, 1), `r${number}`));
+    progress("a", "update-received", { round: number });
+  };
+  for (let number = 1; number <= 4; number++) {
+    live(deadlineMs / 3);
+    await round(number);
+    assert.is(stateOf(started), "running");
+  }
+  assert.equal(world.reported("training.paused"), []);
+  live(deadlineMs + 20_000);
+  assert.equal([stateOf(started), world.reported("training.paused").length], ["paused", 1]);
+  await round(5);
+  assert.is(stateOf(started), "running");
+  live(20_000);
+  assert.is(world.reported("training.resumed").length, 1);
+  live(deadlineMs + 20_000);
+  come();
+  live(20_000);
+  assert.equal([world.reported("training.paused").length, world.reported("training.resumed").length], [2, 2]);
+  actor.send({ type: "role.drain" });
+  folder.remove();
 });
 
 test("while the data node is away the aggregator is waited for as before; trainers that are behind are lost once wait_s is over", async () => {
