@@ -84,8 +84,11 @@ export function noteKept(
     model: { checkpoint, isPaused: false, isSettling: context.model?.isSettling === true },
     training: marked,
   });
+  const { speakers } = context.workers();
   for (const { peer, waitedMs } of lost) {
-    const reason = `it joined ${Math.round(waitedMs / 1_000)} s ago and has not confirmed the newest result since`;
+    const reason = speakers[peer] === "foreign"
+      ? "its worker names no round in its receipts, so it cannot count"
+      : `it joined ${Math.round(waitedMs / 1_000)} s ago and has not confirmed the newest result since`;
     enqueue.raise({ type: "participant.lost", peer, reason });
   }
   const evaluation = self.getSnapshot().children["evaluation"];

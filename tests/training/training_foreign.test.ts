@@ -293,6 +293,29 @@ test("a lost foreign trainer is replaced by a worker of ours; a foreign one in i
   }
 });
 
+test("bug: a foreign newcomer that confirmed each round was lost because it had not confirmed one", async () => {
+  const { world, report, progress, push, actor, offer, live, join, stop } = await mixed(true, ["a", "b"]);
+  const { roundDeadlineS } = actor.getSnapshot().context.config.job.aggregation;
+  actor.send({ type: "participant.lost", peer: "a", reason: "test" });
+  live(2_000);
+  offer("c");
+  live(2_000);
+  join();
+  for (let round = 1; round <= 6; round++) {
+    live(roundDeadlineS * 500);
+    report("c", "update");
+    progress("b", "update");
+    progress("s", "updated");
+    assert.ok(await push(tensors(1, 1), `r${round}`));
+    progress("b", "update-received", { round });
+    report("c", "update-received");
+  }
+  const [, { peer, reason } = {}, ...more] = world.reported("trainer.lost");
+  assert.equal([peer, more], ["c", []]);
+  assert.is(reason, "its worker names no round in its receipts, so it cannot count");
+  stop();
+});
+
 test("a foreign aggregator: its result is kept before its report; no trainer joins it, and another takes over from it", async () => {
   const { world, report, progress, push, actor, offer, live, dispatches, stop } = await mixed(true, ["a", "b"]);
   for (const peer of ["a", "b"]) progress(peer, "update");
