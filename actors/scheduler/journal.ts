@@ -15,7 +15,7 @@
  */
 import { type ActorRefFrom, assign, enqueueActions, setup } from "xstate";
 import { Effect } from "effect";
-import { FileSystem } from "effect/FileSystem";
+import { type File, FileSystem } from "effect/FileSystem";
 import { writeWhole } from "../files/write_whole.ts";
 import { type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
@@ -34,6 +34,8 @@ export const settleMs = 500;
 const againMs = 5_000;
 /** An operator's act that is not on disk by then is answered as not kept, in milliseconds. */
 const keptMs = 1_000;
+/** The byte after each line. */
+const newline = 0x0a;
 
 /** Called once, with whether the standing, or a later one, is on disk. */
 export type Kept = (isKept: boolean) => void;
@@ -61,20 +63,18 @@ export interface JournalContext extends JournalInput {
   readonly keeping: readonly Kept[];
   readonly waiting: readonly Kept[];
   readonly dropped: number;
-  /** The file may end within a line: this process has not appended to it yet, or could not. */
-  readonly isTorn: boolean;
 }
 
 const written = fromEffect(
   "written",
   (
-    { folder, batch, standing, watch, keeps, isTorn }:
+    { folder, batch, standing, watch, keeps }:
       & Omit<JournalInput, "id" | "isKept">
-      & Pick<JournalContext, "batch" | "keeps" | "isTorn">,
+      & Pick<JournalContext, "batch" | "keeps">,
   ) =>
     Effect.gen(function* () {
       if (folder === undefined) return;
-      if (batch.length > 0) yield* appendEvents(folder, batch, isTorn);
+      if (batch.length > 0) yield* appendEvents(folder, batch);
       if (!keeps) return;
       const file = { path: statePath(folder), content: formatState(standing, watch), mode: 0o600 };
       yield* writeWhole([file], "replace");
@@ -82,16 +82,27 @@ const written = fromEffect(
 );
 
 /** Appends lines, not to a torn one; a file that is full becomes the older one. */
-function appendEvents(folder: string, lines: readonly string[], isTorn: boolean) {
+function appendEvents(folder: string, lines: readonly string[]) {
   return Effect.scoped(Effect.gen(function* () {
     const files = yield* FileSystem;
     const path = eventsPath(folder);
-    const handle = yield* files.open(path, { flag: "a", mode: 0o600 });
-    const end = isTorn && Number((yield* handle.stat).size) > 0 ? "\n" : "";
+    const handle = yield* files.open(path, { flag: "a+", mode: 0o600 });
+    const end = (yield* isTorn(handle)) ? "\n" : "";
     yield* handle.writeAll(new TextEncoder().encode(end + lines.join("")));
     const { size } = yield* handle.stat;
     if (Number(size) > eventsBytesMax) yield* files.rename(path, olderEventsPath(folder));
   }));
+}
+
+/** Whether a file ends within a line. */
+function isTorn(file: File) {
+  return Effect.gen(function* () {
+    const { size } = yield* file.stat;
+    if (Number(size) === 0) return false;
+    const last = new Uint8Array(1);
+    yield* file.read(last, { position: BigInt(size) - 1n });
+    return last[0] !== newline;
+  });
 }
 
 const actors = { written };
@@ -145,8 +156,8 @@ export const journalMachine = setup({
       ...{ batch: lines, lines: [], keeps: !isKept, isKept: true },
       ...{ keeping: waiting, waiting: [] },
     })),
-    noteWritten: enqueueActions(({ context: { keeping, batch, isTorn }, enqueue }) => {
-      enqueue.assign({ keeping: [], isTorn: isTorn && batch.length === 0 });
+    noteWritten: enqueueActions(({ context: { keeping }, enqueue }) => {
+      enqueue.assign({ keeping: [] });
       enqueue(() => keeping.forEach((kept) => kept(true)));
     }),
     noteLate: enqueueActions(({ context, enqueue }, { kept }: { readonly kept: Kept }) => {
@@ -159,7 +170,7 @@ export const journalMachine = setup({
     noteUnwritten: enqueueActions(({ context, enqueue }, { reason }: { readonly reason: string }) => {
       const unkept = [...context.keeping, ...context.waiting];
       const dropped = context.dropped + context.batch.length;
-      enqueue.assign({ batch: [], isKept: false, dropped, keeping: [], waiting: [], isTorn: true });
+      enqueue.assign({ batch: [], isKept: false, dropped, keeping: [], waiting: [] });
       enqueue(() => unkept.forEach((kept) => kept(false)));
       enqueue(() =>
         context.ports.report({
@@ -175,7 +186,6 @@ export const journalMachine = setup({
   id: "journal",
   context: ({ input }) => ({
     ...{ ...input, lines: [], batch: [], keeps: false, keeping: [], waiting: [], dropped: 0 },
-    isTorn: true,
   }),
   initial: "resting",
   on: {
@@ -189,8 +199,8 @@ export const journalMachine = setup({
       entry: "takeBatch",
       invoke: {
         src: "written",
-        input: ({ context: { ports, folder, batch, standing, watch, keeps, isTorn } }) => ({
-          ...{ ports, folder, batch, standing, watch, keeps, isTorn },
+        input: ({ context: { ports, folder, batch, standing, watch, keeps } }) => ({
+          ...{ ports, folder, batch, standing, watch, keeps },
         }),
       },
       on: {

@@ -50,7 +50,7 @@ const acceptMs = 10_000;
 const loadMs = 30_000;
 /** A cell is found and the programs are tried in it within this, in milliseconds: a try may take ten seconds. */
 const checkMs = 300_000;
-/** A program's run gets its files within this, in milliseconds. */
+/** A program is tried, and its run gets its files, within this, in milliseconds. */
 const copyMs = 300_000;
 
 /** The input of an evaluation. */

@@ -80,11 +80,12 @@ export function measureIn(
     measureMs: settings.wallSeconds * 1_000,
     check: (name) => Effect.asVoid(startable(name)),
     measure: ({ executor: name, parameters, heldOut, training }, began) =>
-      turn.withPermit(Effect.flatMap(startable(name), ({ executor, cell }) => {
+      turn.withPermit(Effect.gen(function* () {
         began();
+        const { executor, cell } = yield* startable(name);
         const jobJson = JSON.stringify({ executor: { class: "evaluate", descriptor: { name } }, training });
         const program = { ports, executor, cell, settings, workDir };
-        return Effect.mapError(
+        return yield* Effect.mapError(
           evaluateParameters(program, { parameters, heldOut, jobJson }),
           ({ message }) => new EvaluationFailed({ detail: `executor ${name}: ${message}` }),
         );

@@ -118,6 +118,21 @@ test("bug: a line after a torn one was glued to it and lost, in the process that
   place.remove();
 });
 
+test("bug: each process that went on with a log began with an empty line", async () => {
+  const { place, folder, line, resting, world, actor, standing } = start();
+  line("test.first", {});
+  await resting();
+  actor.stop();
+  const next = startIn(world, journalMachine, {
+    ...{ ports: world.ports, id: "t-1", folder, standing, watch: emptyWatch, isKept: true },
+  });
+  next.send({ type: "journal.line", report: { level: "info", event: "test.second", message: "" }, name: "w", at: 0 });
+  await eventually("it is written", () => next.getSnapshot().matches("resting"));
+  const lines = readFileSync(join(folder, "events.jsonl"), "utf8").split("\n");
+  assert.equal(lines.map((each) => each === "" ? "" : JSON.parse(each).event), ["test.first", "test.second", ""]);
+  place.remove();
+});
+
 test("bug: a log that could not be read was shown as an empty one", async () => {
   const { place, folder, line, resting } = start();
   assert.equal(await events(folder), [], "there is none yet");

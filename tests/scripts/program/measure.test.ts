@@ -49,6 +49,12 @@ test("bug: a program that hangs held all later evaluations for thirty days; it h
   assert.match(reason, /executor hangs: .*run time limit of 1 s reached/);
 });
 
+test("bug: a turn whose program was tried in it had no time limit: it began only after the try", async () => {
+  let began = 0;
+  await reasonOf(programs.measure({ executor: "gone", parameters, heldOut, training }, () => void began++));
+  assert.is(began, 1);
+});
+
 test("bug: several trainings were evaluated at once, each with 4 GB of memory and 16 GB of disk", async () => {
   const log = join(place.path, "log");
   const slow =
