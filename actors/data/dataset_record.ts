@@ -14,7 +14,7 @@ export const recordBytesMax = 4_096;
 export interface FoundDataset {
   /** The record's publisher, which serves the slices. */
   readonly provider: PeerText;
-  /** As whom the provider published it: another certificate of its PeerID is another member. */
+  /** The member that the provider published it as: another certificate of its PeerID is another member. */
   readonly member: Member;
   readonly slices: number;
 }

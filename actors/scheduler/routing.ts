@@ -79,7 +79,7 @@ function decline({ args: { context, enqueue } }: Routed, { exchange }: { readonl
   enqueue.sendTo(context.transport, { type: "decline", exchange });
 }
 
-/** Nothing is asked of a scheduler on this protocol: it is served so that identify names it. */
+/** A scheduler gets no requests on this protocol: it is served so that identify names it. */
 function answerUnsupported(
   { args: { context, enqueue } }: Routed,
   { exchange }: { readonly exchange: string },
@@ -113,8 +113,8 @@ function allocationOf({ snapshot }: RunningTraining): AllocationContext | undefi
 }
 
 /**
- * Passes an offer on to the training that asked for it. One of a worker that may be foreign is answered and left alone while leftovers
- * of the worker are not over, and while it has another lease or offer: it may have one lease.
+ * Passes an offer on to the training whose request it answers. One of a worker that may be foreign is answered and left alone while
+ * leftovers of the worker are not over, and while it has another lease or offer: it may have one lease.
  */
 function passOffer(routed: Routed, { exchange, peer, identity, message: offer }: RequestWith<WorkerOffer>): void {
   const { args, request } = routed;

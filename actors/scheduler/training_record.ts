@@ -1,5 +1,5 @@
 /**
- * What a scheduler keeps of a submitted training beside its model, in `state_dir/trainings/ID/`.
+ * What a scheduler keeps of a submitted training in addition to its model, in `state_dir/trainings/ID/`.
  *
  * ```
  * job.json             the job as it was submitted, and when

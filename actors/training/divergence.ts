@@ -12,7 +12,7 @@ export const divergedNodesMax = 1_024;
 /** Rounds whose aggregators are remembered: a trainer may be late. */
 const roundsRememberedMax = 8;
 
-/** Which nodes diverged, and under whom. */
+/** Which nodes diverged, and under which aggregators. */
 export interface Divergence {
   /** The node that aggregated each of the newest rounds. */
   readonly makers: Readonly<Record<number, string | undefined>>;

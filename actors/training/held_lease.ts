@@ -51,7 +51,7 @@ export interface HeldLeaseContext extends HeldLeaseInput {
   readonly endsAt: number;
   /**
    * When the executor of its job last used its bridge, as the giver claims with each renewal, by the monotonic
-   * clock here. Undefined where no giver told.
+   * clock here. Undefined where no giver named one.
    */
   readonly usedAt: number | undefined;
   readonly tries: number;

@@ -24,7 +24,7 @@ const u32Max = 2 ** 32 - 1;
 export interface Participants {
   readonly scheduler: Peer;
   readonly aggregator: Peer;
-  /** Whom the aggregator waits for, and whom it sends results to. */
+  /** The trainers that the aggregator waits for, and those that it sends results to. */
   readonly updates: readonly Peer[];
   readonly results: readonly Peer[];
   /** Where the training stands; undefined where the scheduler does not keep its model. */
@@ -34,8 +34,8 @@ export interface Participants {
 }
 
 /**
- * Rows of a trainer's batch: as often as the GPU memory asked for fits into that of its lease, at most `max_batch_size`, at least 1. The
- * existing scheduler counts the same: the memory asked for is that of one row. A job that asks for none gets `max_batch_size`.
+ * Rows of a trainer's batch: as often as the requested GPU memory fits into that of its lease, at most `max_batch_size`, at least 1. The
+ * existing scheduler counts the same: the requested memory is that of one row. A job that requests none gets `max_batch_size`.
  *
  * @param gpu GPU memory of the trainer's lease, in GB.
  * @example

@@ -1,5 +1,5 @@
 /**
- * The scheduler's verdict on a round: who is a member is decided here and nowhere else. What the aggregator reports is its claim.
+ * The scheduler's verdict on a round: which nodes are members is decided only here. What the aggregator reports is its claim.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { contradictionsOf, divergedMax, isDiscredited } from "./divergence.ts";
 import type { Training } from "./training.ts";
 import type { TrainingArgs } from "./training_setup.ts";
 
-/** A rejected trainer is lost this long after its worker was told, in milliseconds: with the lease its job ends. */
+/** A rejected trainer is lost this long after its worker got the notice, in milliseconds: with the lease its job ends. */
 export const noticeMs = 500;
 
 /** Logs what became of each member, tells the workers of those that are out, and loses them. */

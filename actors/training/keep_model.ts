@@ -71,7 +71,7 @@ export function openModel(
     if (newest !== undefined && newest.record.weights !== sha256) {
       return yield* refuse(
         `${folder} holds round ${newest.record.round} of a training that began with other weights; ` +
-          "move that folder away to begin anew",
+          "move that folder away to begin again",
       );
     }
     const [recorded = 0] = newest === undefined ? yield* recordedRounds(folder) : [];

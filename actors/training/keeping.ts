@@ -115,7 +115,7 @@ export function noteSettled({ context, enqueue }: TrainingArgs): void {
   if (context.model !== undefined) enqueue.assign({ model: { ...context.model, isSettling: false } });
 }
 
-/** What a member is told about the model: where it is. Undefined for another data set, and for a peer that is no member. */
+/** What a member's question for the model is answered with: where it is. Undefined for another data set, and for a peer that is no member. */
 export function modelFor(
   { training, model, run, self }: TrainingContext,
   { peer, member }: { readonly peer: Peer; readonly member: Member },

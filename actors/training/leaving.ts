@@ -1,8 +1,8 @@
 /**
  * A training's members whose nodes take another key. The previous PeerID does its work until its time is over, and cannot be dialled: a
  * new trainer would not reach such an aggregator. So where the scheduler keeps the model, the member leaves after a round, and its node
- * is asked again under its new PeerID. A round whose updates do not reach such an aggregator is made again with another one. The same holds
- * for the scheduler itself: its training continues under the new key after a round.
+ * gets requests again under its new PeerID. A round whose updates do not reach such an aggregator is made again with another one. The same
+ * holds for the scheduler itself: its training continues under the new key after a round.
  *
  * @module
  */

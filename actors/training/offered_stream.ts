@@ -15,7 +15,7 @@ export interface OfferedStream {
   readonly opened?: StreamHandle | undefined;
 }
 
-/** Who takes or rejects it. */
+/** The actor that takes or rejects it. */
 interface Taker {
   readonly transport: TransportRef;
   readonly ports: Pick<Ports, "run">;

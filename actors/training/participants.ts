@@ -220,8 +220,8 @@ function lacksData(context: TrainingContext): boolean {
 }
 
 /**
- * Whom a round waits for, and whether trainers hold it up that cannot go on: they are behind, and are not waited for meanwhile. While the
- * disk is full it waits for none; a round that was reported waits for the aggregator's result.
+ * The participants that a round waits for, and whether trainers hold it up that cannot go on: they are behind, and are not waited for
+ * meanwhile. While the disk is full it waits for none; a round that was reported waits for the aggregator's result.
  */
 function waitedNow(context: TrainingContext): { readonly peers: readonly Peer[]; readonly isWithoutData: boolean } {
   const { training, model } = context;
@@ -255,8 +255,8 @@ function watchNewcomers({ context, enqueue }: TrainingArgs, training: Training):
 }
 
 /**
- * Counts how long the round has waited for whom. No round for too long: names the members that it waits for, and loses them when the
- * wait is twice as long. Foreign trainers are lost when they are named: what they do is not known here.
+ * Counts how long the round has waited for each participant. No round for too long: names the members that it waits for, and loses them
+ * when the wait is twice as long. Foreign trainers are lost when they are named: what they do is not known here.
  */
 export function watchRound(args: TrainingArgs): void {
   const { context, enqueue } = args;

@@ -21,7 +21,7 @@ import { type Aggregator, trainersOf, withTrainer } from "./training.ts";
 
 /** A worker answers that it has another aggregator within this, in milliseconds. */
 export const changeTimeoutMs = 10_000;
-/** A worker that did not answer is told again after this, in milliseconds. */
+/** A worker that did not answer gets the change again after this, in milliseconds. */
 export const changeAgainMs = 1_000;
 
 /** Tells the workers of trainers that another member aggregates. */
@@ -61,7 +61,7 @@ function sendChange(
   });
 }
 
-/** A worker that cannot follow a change is lost; one that did not answer is told again. */
+/** A worker that cannot follow a change is lost; one that did not answer gets it again. */
 export function noteChange(
   { context, enqueue }: TrainingArgs,
   { peer, jobId, told, answer }: ChangeAnswered,
@@ -127,7 +127,7 @@ export function reportWaiting({ context }: { readonly context: TrainingContext }
       trainers: trainersOf(training),
       aggregator: training.aggregator?.peer ?? null,
       waitS,
-      hint: "Start workers whose executors, resources and price fit the job; lost ones are asked again too.",
+      hint: "Start workers whose executors, resources and price fit the job; lost ones get requests again too.",
     },
   });
 }

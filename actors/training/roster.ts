@@ -1,12 +1,13 @@
 /**
- * Whom the aggregator of a training knows, and who still has to be told of whom. Pure functions over the training's state.
+ * The trainers that the aggregator of a training knows, and the messages about them that are still due. Pure functions over the
+ * training's state.
  *
  * @module
  */
 import type { Peer } from "../../transport/protocols/messages.ts";
 import { counted, type Roster, type Trainer, type Training } from "./training.ts";
 
-/** Whom the aggregator has to wait for now, and whom it has to send results to. */
+/** The trainers that the aggregator has to wait for now, and those that it has to send results to. */
 export function rosterOf({ trainers }: Training): Roster {
   const all = Object.values(trainers);
   return { updates: all.filter(({ isCounted }) => isCounted).map(({ peer }) => peer), results: Object.keys(trainers) };
@@ -54,7 +55,7 @@ export function lateTrainers({ trainers, aggregator }: Training, keptRound: numb
   return late.map(({ peer }) => peer);
 }
 
-/** Trainers whose workers have to be told that another member aggregates. */
+/** Trainers whose workers have to get a message that another member aggregates. */
 export function untoldTrainers({ trainers, aggregator }: Training): readonly Trainer[] {
   if (aggregator?.state !== "running") return [];
   return Object.values(trainers).filter(({ state, told }) => state === "running" && told !== aggregator.jobId);

@@ -1,5 +1,5 @@
 /**
- * Whom a training's round waits for. Pure functions over the training's state.
+ * The participants that a training's round waits for. Pure functions over the training's state.
  *
  * @module
  */
@@ -15,8 +15,8 @@ export function silentTrainers(training: Training, now: number, silenceMaxMs: nu
 }
 
 /**
- * Whom a round waits for: the trainers that have not sent their updates; once all say that they have, those whose updates the
- * aggregator misses, else the aggregator. None before all have begun.
+ * The participants that a round waits for: the trainers that have not sent their updates; once all say that they have, those whose
+ * updates the aggregator misses, else the aggregator. None before all have begun.
  */
 export function waitedPeers({ trainers, aggregator }: Training): readonly Peer[] {
   const running = Object.values(trainers).filter(({ state, isCounted }) => isCounted && state !== "done");

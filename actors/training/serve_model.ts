@@ -16,7 +16,7 @@ const limits = { idleMs: idleTimeoutMs };
 /** The files of a round. */
 export type ModelFile = "parameters" | "velocity" | "result";
 
-/** Who pulls: what the aggregator continues with is for it alone. */
+/** The part of the member that pulls: what the aggregator continues with is for it alone. */
 export type Puller = "trainer" | "aggregator";
 
 /** The outcome of a pull. */

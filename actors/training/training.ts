@@ -58,7 +58,7 @@ export interface Trainer extends Participant {
   readonly isOverdue: boolean;
   /** GPU memory of its lease, in GB. */
   readonly gpu: number;
-  /** The aggregator's job that its worker was last told of, with its own job or after it. The same worker may aggregate again. */
+  /** The aggregator's job that its worker was last sent, with its own job or after it. The same worker may aggregate again. */
   readonly told: Uuid | undefined;
   /** SHA-256 of its parameters, as it reported them last. */
   readonly parameters: string | undefined;
@@ -66,7 +66,7 @@ export interface Trainer extends Participant {
   readonly divergedAt: number | undefined;
 }
 
-/** Whom an aggregator waits for, and whom it sends results to. */
+/** The trainers that an aggregator waits for, and those that it sends results to. */
 export interface Roster {
   readonly updates: readonly Peer[];
   readonly results: readonly Peer[];
@@ -309,7 +309,7 @@ export function participantOf(training: Training, peer: Peer): Participant | und
   return training.trainers[peer] ?? (training.aggregator?.peer === peer ? training.aggregator : undefined);
 }
 
-/** Who sent something. */
+/** The sender of something. */
 export interface Sender {
   readonly peer: Peer;
   /** What the certificate of its connection proved. */

@@ -18,7 +18,7 @@
  * With weights of its own it keeps the model (`training/model_store.ts`): a round is finished when it is on disk, and a
  * training that begins again goes on after the newest of its rounds. Lost members are replaced while the others train: a newcomer is
  * named to the aggregator for results, then gets its job and the parameters, and is counted when it has the newest result. Another
- * aggregator gets velocity and layout; the trainers' workers are told, and send it what they have.
+ * aggregator gets velocity and layout; the trainers' workers get a message, and send it what they have.
  *
  * A participant is lost when its connection was closed because of its certificate, or for longer than `absence_s`; when its worker
  * ends the lease or reports that the job failed; or when a trainer stays silent. Progress, data and offers are answered in

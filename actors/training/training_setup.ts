@@ -91,7 +91,7 @@ export type TrainingFact =
   /** There are too few workers for it: it released those that it had, and wants others after a pause. */
   | { readonly type: "training.resting"; readonly id: string }
   | { readonly type: "worker.leased"; readonly peer: Peer; readonly leaseId: Uuid }
-  /** It needs this lease no longer. Where the worker knows no release, nothing is asked of it `until` then (milliseconds since the epoch). */
+  /** It needs this lease no longer. Where the worker knows no release, it gets no request `until` then (milliseconds since the epoch). */
   | { readonly type: "worker.left"; readonly peer: Peer; readonly leaseId: Uuid; readonly until: number }
   /** A message that workers of ours understand. */
   | { readonly type: "worker.told"; readonly peer: Peer; readonly message: TrainingRequest }
@@ -220,7 +220,7 @@ export interface ChangeAnswered {
   readonly type: "change.answered";
   readonly peer: Peer;
   readonly jobId: Uuid;
-  /** The aggregator's job that it was told of. */
+  /** The aggregator's job that the message named. */
   readonly told: Uuid;
   readonly answer: RequestAnswer;
 }

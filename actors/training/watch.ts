@@ -1,6 +1,6 @@
 /**
- * What can be said of a training without looking at its actor: who took part and what each did last, losses, rejections, bytes. It is
- * gathered from the lines that the training reports, and survives it.
+ * What can be said of a training without looking at its actor: which members took part and what each did last, losses, rejections, bytes.
+ * It is gathered from the lines that the training reports, and survives it.
  *
  * @module
  */

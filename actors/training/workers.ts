@@ -32,7 +32,7 @@ export interface UnacceptedOffer {
 
 /** What is known of workers. */
 export interface Workers {
-  /** Which workers answer on `/hypha-training/1`; those that were not asked are missing. */
+  /** Which workers answer on `/hypha-training/1`; those that got no such question are missing. */
   readonly speakers: Readonly<Record<Peer, "ours" | "foreign">>;
   /** Until when each worker that left is left alone where it is foreign, in milliseconds since the epoch. */
   readonly heldUntil: Readonly<Record<Peer, number>>;

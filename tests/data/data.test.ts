@@ -122,7 +122,7 @@ test("a puller that leaves its side open gets the bytes and the end too", async 
   remove();
 });
 
-test("retiring: announces no more and serves who comes, until nobody came for a while", async () => {
+test("retiring: announces no more and serves pulls, until none came for a while", async () => {
   const { world, actor, fetched, over, remove } = await start();
   const put = world.takeOne("record.put");
   put.replyTo.send({ type: "record.stored", id: put.id });
@@ -271,11 +271,11 @@ test("bug: a pull that found no place was rejected at once; it waits for the nex
   assert.equal(world.take("stream.reject"), []);
   assert.is(pull(), undefined);
   actor.send({ type: "role.drain" });
-  assert.is(world.take("stream.reject").length, 1, "who waits is rejected when the node drains");
+  assert.is(world.take("stream.reject").length, 1, "a pull that waits is rejected when the node drains");
   remove();
 });
 
-test("a gateway that joins while an announcement is under way is told too", async () => {
+test("a gateway that joins while an announcement is under way gets it too", async () => {
   const { world, actor, remove } = await start();
   const first = world.takeOne("record.put");
   actor.send({ type: "rejoined" });
@@ -287,7 +287,7 @@ test("a gateway that joins while an announcement is under way is told too", asyn
   remove();
 });
 
-test("an announcement that nobody stored is repeated, one that was is renewed, also after a rejoin", async () => {
+test("an announcement that was not stored is repeated, and one that was is renewed, also after a rejoin", async () => {
   const { world, actor, remove } = await start();
   const first = world.takeOne("record.put");
   first.replyTo.send({ type: "record.failed", id: first.id, error: failedWith("timed-out") });

@@ -160,7 +160,7 @@ async function dataNode(
     members: [],
   });
   await eventually("the directory is scanned", () => data.state() !== "scanning");
-  /** Who is established; who else can be dialled. */
+  /** The peers that are established; the others that can be dialled. */
   const there = new Set<string>(), reachable = new Set<string>(), others: PeerIdentity[] = [];
   const answering = setInterval(() => {
     const members = [...[...there].map((peer) => identityOf(peer, schedulerRole)), ...others];
@@ -225,7 +225,7 @@ async function dataNode(
 const refused = '{"refused":"job-scope"}';
 const served = `{"size":7}slice b${createHash("sha256").update("slice b").digest().toString("latin1")}`;
 
-test("with require_grant: a slice goes to whom it was granted, by a scheduler that is verified here", async () => {
+test("with require_grant: a slice goes to the member that has a grant for it, of a scheduler that is verified here", async () => {
   const node = await dataNode();
   node.there.add(scheduler.peer);
   assert.is(await node.pull({}), served);
@@ -237,7 +237,7 @@ test("with require_grant: a slice goes to whom it was granted, by a scheduler th
   assert.is(await node.pull({ header: { grant: { ...grant, signature: new Uint8Array(64) } } }), refused);
   node.world.pass(60_000);
   assert.is(await node.pull({}), refused);
-  await eventually("a minute later another refusal is told", () => node.refusals().length === 3);
+  await eventually("a minute later another refusal is reported", () => node.refusals().length === 3);
   assert.equal(node.refusals().map(([code, peer, , untold]) => [code, peer, untold]), [
     ["job-scope", otherWorker, 0],
     ["job-scope", worker, 0],
@@ -247,7 +247,7 @@ test("with require_grant: a slice goes to whom it was granted, by a scheduler th
   node.stop();
 });
 
-test("bug: each refused pull was a line and a record; a member's are told once a minute, with their number", async () => {
+test("bug: each refused pull was a line and a record; a member's are reported once a minute, with their number", async () => {
   const node = await dataNode();
   for (let nth = 0; nth < 25; nth++) {
     assert.is(await node.pull({ header: { grant: undefined, scheduler: undefined } as never }), refused);
@@ -260,19 +260,19 @@ test("bug: each refused pull was a line and a record; a member's are told once a
   node.stop();
 });
 
-test("without a grant: a framed pull ends with the code, a plain one is rejected; both are told", async () => {
+test("without a grant: a framed pull ends with the code, a plain one is rejected; both are reported", async () => {
   const node = await dataNode();
   assert.is(await node.pull({ header: { grant: undefined, scheduler: undefined } as never }), refused);
   node.world.pass(60_000);
   assert.is(await node.pull({ protocol: "/hypha-tensor-stream/pull" }), "rejected");
-  await eventually("two refusals are told", () => node.refusals().length === 2);
+  await eventually("two refusals are reported", () => node.refusals().length === 2);
   node.stop();
 });
 
 test("a scheduler that is not connected is dialled; one that the gate refuses grants nothing", async () => {
   const node = await dataNode();
   assert.is(await node.pull({}), refused);
-  await eventually("the refusal is told", () => node.refusals().length === 1);
+  await eventually("the refusal is reported", () => node.refusals().length === 1);
   assert.match(String(node.refusals()[0]?.[2]), "not verified here");
   node.reachable.add(scheduler.peer);
   assert.is(await node.pull({}), served);
@@ -309,7 +309,7 @@ test("a node of another role grants nothing", async () => {
   const node = await dataNode({ schedulerRole: "worker" });
   node.there.add(scheduler.peer);
   assert.is(await node.pull({}), refused);
-  await eventually("the refusal is told", () => node.refusals().length === 1);
+  await eventually("the refusal is reported", () => node.refusals().length === 1);
   assert.match(String(node.refusals()[0]?.[2]), "schedulers grant");
   node.stop();
   const right = await dataNode({ schedulerRole: "scheduler" });
@@ -338,7 +338,7 @@ test("of several members of the grantor's PeerID, one that may be a scheduler is
   node.others.push(identityOf(scheduler.peer, "worker"), identityOf(scheduler.peer, "data"));
   node.others.push(identityOf(otherWorker, "scheduler"));
   assert.is(await node.pull({}), refused);
-  await eventually("the refusal is told", () => node.refusals().length === 1);
+  await eventually("the refusal is reported", () => node.refusals().length === 1);
   assert.match(String(node.refusals()[0]?.[2]), "is a worker, and schedulers grant");
   node.stop();
 });

@@ -86,7 +86,7 @@ test("bug: a training whose model could not be opened yet was shown as queued; i
   place.remove();
 });
 
-test("cancel ends jobs and leases by message, and says it before anything else is asked", async () => {
+test("cancel ends jobs and leases by message, and says it before it takes another request", async () => {
   const { askLater, told, training, stop, world } = await running("ours");
   told();
   const { status, body } = await askLater({ type: "cancel", id: "t-a" });

@@ -19,12 +19,17 @@ const cases: readonly (readonly [
   now: number,
   expected: string | undefined,
 ])[] = [
-  ["nobody wants workers", { wanting: {}, queue: [], turn: undefined }, 0, undefined],
+  ["no training wants workers", { wanting: {}, queue: [], turn: undefined }, 0, undefined],
   ["the oldest goes first", { wanting: { b: 2, a: 1 }, queue: ["b", "a"], turn: undefined }, 3, "a"],
   ["one at a time", { wanting: { a: 1, b: 2 }, queue: ["b"], turn: "a" }, 3, undefined],
   ["a younger one passes one that rests", { wanting: { a: 0, b: 2 }, queue: ["b"], turn: undefined }, 599_999, "b"],
   ["but none that has waited", { wanting: { a: 0, b: 2 }, queue: ["b"], turn: undefined }, passedMaxMs, undefined],
-  ["who has waited gets its turn", { wanting: { a: 0, b: 2 }, queue: ["b", "a"], turn: undefined }, passedMaxMs, "a"],
+  [
+    "a training that has waited gets its turn",
+    { wanting: { a: 0, b: 2 }, queue: ["b", "a"], turn: undefined },
+    passedMaxMs,
+    "a",
+  ],
 ];
 for (const [name, turns, now, expected] of cases) test(name, () => assert.is(nextTurn(turns, now), expected));
 
@@ -90,7 +95,7 @@ test("a training that has all its workers gives its turn to the next", async () 
   place.remove();
 });
 
-test("bug: a training that lost its aggregator before it began looked for another beside the next one, outside of its turn", async () => {
+test("bug: a training that lost its aggregator before it began looked for another at the same time as the next one, outside of its turn", async () => {
   const { world, offer, phase, training, place, scheduler, live } = await daemonWith("t-a", "t-b");
   offer("w1");
   offer("w2");
@@ -115,7 +120,7 @@ test("bug: two trainings took offers of one worker of the existing network at th
   const request = world.asks.flatMap((ask) => ask.type === "publish" ? [ask.message.id] : []).at(-1) ?? "";
   say("w2", { WorkerOffer: { id: "again", request_id: request, price: 1, resources: none, timeout: at } });
   const asked = world.asks.slice(known).flatMap((ask) => ask.type === "request" ? [ask] : []);
-  assert.equal(asked.map(({ protocol }) => protocol), ["/hypha-training/1"], "it is asked whether it is of ours");
+  assert.equal(asked.map(({ protocol }) => protocol), ["/hypha-training/1"], "the question is whether it is of ours");
   live(5_000);
   assert.equal(Object.keys(training("t-b")?.context.training.trainers ?? {}), []);
   assert.match(phase("t-a"), "dispatching");
@@ -123,7 +128,7 @@ test("bug: two trainings took offers of one worker of the existing network at th
   place.remove();
 });
 
-test("bug: a lease whose acceptance was under way when the turn ended was held by nobody until it lapsed", async () => {
+test("bug: a lease whose acceptance was under way when the turn ended had no holder until it lapsed", async () => {
   const { world, say, phase, place, scheduler } = await daemonWith("t-a");
   world.pass(patience.holdMs - 500);
   const request = world.asks.flatMap((ask) => ask.type === "publish" ? [ask.message.id] : []).at(-1) ?? "";

@@ -117,7 +117,7 @@ test("an offer over the private maximum is answered all the same, and passed ove
   assert.is(world.takeOne("request").peer, "b");
 });
 
-test("an offer to nobody's request is declined, an excluded worker's not taken, one peer not twice", () => {
+test("an offer for no request is declined, an excluded worker's is not taken, and one peer is not taken twice", () => {
   const { world, offer } = allocate(2, ["a"]);
   const { message } = world.takeOne("publish");
   offer("b", 1, "someone else's request");

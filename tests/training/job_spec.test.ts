@@ -6,7 +6,7 @@ import { configOf, startScheduler } from "../support/scheduler_world.ts";
 
 const test = suite("jobs of a training");
 
-test("a batch has as many rows as the GPU memory asked for fits into the trainer's lease, at most max_batch_size", () => {
+test("a batch has as many rows as the requested GPU memory fits into the trainer's lease, at most max_batch_size", () => {
   for (
     const [gpu, maxBatchSize, rows] of [
       [4, 600, 6],
@@ -36,7 +36,7 @@ test("a batch has as many rows as the GPU memory asked for fits into the trainer
 test("a batch is a whole number of rows, and never empty", () => {
   const job = (gpu: number) => ({ resources: { worker: { gpu } }, rounds: {} });
   assert.is(batchSize(23.9, job(4)), 5);
-  assert.is(batchSize(3, job(4)), 1, "a lease of less than was asked for");
+  assert.is(batchSize(3, job(4)), 1, "a lease of less than was requested");
   assert.is(batchSize(1e9, job(1e-9)), 2 ** 32 - 1, "what a job can name");
 });
 

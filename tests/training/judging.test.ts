@@ -1,4 +1,4 @@
-/** Verdicts, runs and leases of a scheduler: what workers are told, and when. */
+/** Verdicts, runs and leases of a scheduler: which messages workers get, and when. */
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem";
@@ -20,7 +20,7 @@ import { configOf, startScheduler, training } from "../support/scheduler_world.t
 
 const test = suite("a scheduler's verdicts and runs");
 type World = ReturnType<typeof training>["world"];
-/** What workers were told over `/hypha-training/1` since the last look. */
+/** What workers were sent over `/hypha-training/1` since the last look. */
 const told = (world: World) =>
   world.asks.flatMap((ask) => ask.type === "request" && ask.protocol === "/hypha-training/1" ? [ask] : []).map((
     ask,
@@ -29,7 +29,7 @@ const told = (world: World) =>
     Object.keys(ask.message)[0],
   ]);
 
-test("bug: nobody but the aggregator knew whose update was rejected; the scheduler judges, says so and tells the worker", () => {
+test("bug: only the aggregator knew whose update was rejected; the scheduler judges, reports it and sends the worker a notice", () => {
   const { world, progress, say, jobs, live, actor } = training(["a", "b", "c"], 3);
   for (const peer of ["a", "b", "c"]) progress(peer, "update");
   const members = [
@@ -78,7 +78,7 @@ test("bug: a trainer that its aggregator no longer waited for stayed a member wi
   assert.ok(told(world).some(([peer, what]) => peer === "b" && what === "Release"), "its worker can be leased again");
 });
 
-test("a trainer that says who is rejected is not believed", () => {
+test("a trainer's report of rejected updates is ignored", () => {
   const { world, say, jobs } = training(["a", "b"], 2);
   const members = [{ peer: "b", outcome: "rejected" as const, code: "norm" }];
   const update = { job_id: jobs.get("a")?.jobId ?? "", progress: "update" as const, report: { round: 1, members } };
@@ -162,7 +162,7 @@ test("bug: a trainer that reports and never sends its update held the round for 
   report(started, "c", deadlineMs);
   assert.equal(world.reported("trainer.lost").map(({ peer }) => peer), ["c"]);
   live(deadlineMs);
-  assert.is(world.reported("aggregator.lost").length, 0, "the others' round begins its time anew");
+  assert.is(world.reported("aggregator.lost").length, 0, "the time of the others' round begins again");
   assert.equal(round("a", "b"), ["Ok", "Continue", "Continue"]);
   assert.equal(Object.keys(actor.getSnapshot().context.training.trainers), ["a", "b"]);
 });
@@ -190,7 +190,7 @@ test("bug: a clock step of an hour lost every member of a training, or kept a si
   assert.is(actor.getSnapshot().status, "done");
 });
 
-test("each finished round begins the time anew", () => {
+test("with each finished round the time begins again", () => {
   const started = training(["a", "b"], 5);
   for (let nth = 0; nth < 3; nth++) {
     report(started, "ab", deadlineMs - silenceCheckMs);
@@ -199,7 +199,7 @@ test("each finished round begins the time anew", () => {
   assert.is(started.world.reported("round.stalled").length, 0);
 });
 
-test("bug: a trainer that said it sent its update and did not cost the aggregator its part; the aggregator tells whom it misses", () => {
+test("bug: a trainer that said it sent its update and did not cost the aggregator its part; the aggregator reports which updates it misses", () => {
   const { world, progress, say, jobs, live, round, actor } = training(["a", "b", "c"], 2);
   for (const peer of ["a", "b", "c"]) progress(peer, "update");
   const tell = (from: string, peers: readonly string[], nth = 1) => {
@@ -233,7 +233,7 @@ test("after a restart a worker is taken once it has ended its leftovers; a forei
   (await restarted()).scheduler.stop();
   const { scheduler, actor, world, offer, live } = await restarted();
   const trainers = () => Object.keys(actor.getSnapshot().context.training.trainers);
-  /** Each worker that was asked to end its leftovers answers: the rust one does not know the protocol. */
+  /** Each worker that was requested to end its leftovers answers: the rust one does not know the protocol. */
   const answer = () =>
     world.take("request").forEach(({ peer, id, replyTo, message }) => {
       assert.equal(Object.keys(message), ["End"]);

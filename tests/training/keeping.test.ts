@@ -1,4 +1,4 @@
-/** A scheduler that keeps the model of its training: what members are told, and when a round is finished. */
+/** A scheduler that keeps the model of its training: which messages members get, and when a round is finished. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
@@ -377,7 +377,7 @@ test("bug: a trainer that lied under two keys expelled the aggregator, and two t
   folder.remove();
 });
 
-test("an aggregator that does not take its job is replaced too; a worker that was not reached is told again", async () => {
+test("an aggregator that does not take its job is replaced too; a worker that was not reached gets its message again", async () => {
   const folder = temporary();
   const { world, actor, progress, push, offer, dispatches, live } = await trained(configIn(folder.path, 2));
   progress("a", "update");

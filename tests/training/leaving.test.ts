@@ -85,7 +85,7 @@ test("an aggregator leaves when its trainers have the result, and at once where 
   world.take("request");
   job?.accept();
   const changes = world.take("request").filter(({ message }) => "Change" in message);
-  assert.equal(changes.map(({ peer }) => peer), ["a"], "its trainer is told");
+  assert.equal(changes.map(({ peer }) => peer), ["a"], "its trainer gets the change");
   const third = identityOf("s-3", undefined, "s-2.name");
   actor.send({ type: "peer.established", peer: third.peer, identity: third });
   assert.equal(members(), ["a"], "no update was sent");

@@ -255,7 +255,7 @@ test("a training that goes on is opened when its next round has room", async () 
   await eventually("it is open", () => store.said.some(({ type }) => type === "model.opened"));
 });
 
-test("a hub that does not give the weights pauses the training, and is asked ever more seldom", async () => {
+test("a hub that does not give the weights pauses the training, and gets requests at longer and longer intervals", async () => {
   let asked = 0;
   await withWeb((_, response) => {
     asked++;

@@ -1,4 +1,4 @@
-/** Who is leased at the start of a training, and who is leased again after a failure. */
+/** Which workers are leased at the start of a training, and which are leased again after a failure. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { offersInMs } from "../../actors/training/allocation.ts";
@@ -399,7 +399,7 @@ test("bug: a worker that offered for nothing and granted nothing was accepted ag
       actor.send(requestFrom(peer, "/hypha-api/0.0.1", { WorkerOffer: free }));
     }
   };
-  /** Who is accepted, and does not answer. */
+  /** Workers whose offers are accepted, and which do not answer. */
   const ignored = () => {
     const asks = world.take("request").filter(({ message }) => "RenewLease" in message);
     for (const { id, replyTo } of asks) replyTo.send({ type: "request.failed", id, error: failedWith("timed-out") });
@@ -424,7 +424,7 @@ test("bug: a worker that offered for nothing and granted nothing was accepted ag
   folder.remove();
 });
 
-/** A job of three trainers whose model is kept, and who offers to its second request. */
+/** A job of three trainers whose model is kept, and the workers that send offers for its second request. */
 async function startOf(minTrainers: number | undefined, ...peers: string[]) {
   const folder = temporary();
   const { job, ...config } = configIn(folder.path, 3);

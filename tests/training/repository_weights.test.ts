@@ -156,7 +156,7 @@ test("bug: whatever the hub sent was taken for the commit's file; it is the one 
   place.remove();
 });
 
-test("an address of the scheduler's own surroundings is never asked", async () => {
+test("no request goes to an address of the scheduler's own surroundings", async () => {
   const place = temporary();
   let asked = 0;
   await withWeb((_, response) => void (asked += 1, response.end(tensors(1))), async (hubUrl) => {

@@ -44,7 +44,7 @@ test("every slice once an epoch, then again from the first", () => {
   assert.is(cursor.epoch, 2);
 });
 
-test("a trainer alone is told once a round to stop, so that its samples reach the round's", () => {
+test("a trainer alone gets the answer to stop once a round, so that its samples reach the round's", () => {
   let pace: TrainerPace = freshPace;
   let counters: number[] = [];
   let batches = 0;
@@ -241,7 +241,7 @@ test("only a trainer that should be training is silent, and only after the bound
   assert.equal(silentTrainers(waiting, 101, 100).map(({ peer }) => peer), ["a"]);
 });
 
-test("who waits for a result is silent when the round is over, and only after the bound", () => {
+test("a trainer that waits for a result counts as silent only after the bound, once its round is over", () => {
   const over = answers(training(), [["a", "j", "update"], ["b", "j", "update"], ["s", "k", "updated"]]);
   const late = answers(over.training, [["a", "j", "update-received"], ["a", "j", "update"]]).training;
   assert.equal(silentTrainers(late, 100, 100), []);

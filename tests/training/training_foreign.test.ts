@@ -41,7 +41,7 @@ function regrouped() {
   return { answerTraining, ends, untilTaken, now: world.ports.now };
 }
 
-test("a foreign worker that was released is asked again when its lease and what ran under it are over", () => {
+test("a foreign worker that was released gets a request again when its lease and what ran under it are over", () => {
   for (const known of [true, false]) {
     const { answerTraining, ends, untilTaken, now } = regrouped();
     if (known) answerTraining("foreign");
@@ -51,14 +51,14 @@ test("a foreign worker that was released is asked again when its lease and what 
   }
 });
 
-test("a worker of ours that was released is asked again at once", () => {
+test("a worker of ours that was released gets a request again at once", () => {
   const { answerTraining, untilTaken, now } = regrouped();
   answerTraining("ours");
   const before = now();
   assert.ok(untilTaken() - before <= 2_000);
 });
 
-test("bug: a worker whose acceptance got no answer was leased twice; it is asked to release, and left alone if it is foreign", () => {
+test("bug: a worker whose acceptance got no answer was leased twice; it is requested to release, and gets no requests for a while if it is foreign", () => {
   for (const are of ["ours", "foreign"] as const) {
     const { world, found, say, live, offer, answerTraining, actor } = startScheduler(configOf(1, 1));
     found();

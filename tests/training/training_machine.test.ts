@@ -74,11 +74,11 @@ test("a data set that is not there is looked for every second, and said at growi
   assert.match(String(said[0]?.["hint"]), /data node .*digits.* dataset\.announced.*gateway/);
 });
 
-test("whom the other part needs is let go: the parts are filled the other way round, and again", () => {
+test("workers that the other part needs are released: the parts are filled in the other order, and again", () => {
   const { world, found, offer, dispatches, live, state, answerTraining } = startScheduler(configOf(2, 1));
   found();
   live(31_000);
-  assert.equal(world.reported("allocation.regrouped").length, 0, "nobody was taken");
+  assert.equal(world.reported("allocation.regrouped").length, 0, "no worker was taken");
   offer("a", "b");
   assert.equal(state(), { allocating: "aggregator" });
   live(31_000);
@@ -107,7 +107,7 @@ test("whom the other part needs is let go: the parts are filled the other way ro
   assert.equal(dispatches().map(({ peer }) => peer), ["a", "c"]);
 });
 
-test("a lease that comes too late takes nobody's part, and nobody gets two", () => {
+test("a lease that comes too late takes no part, and no worker gets two", () => {
   const { world, actor, found, offer, dispatches } = startScheduler(configOf(1, 1));
   found();
   offer("a");
@@ -129,7 +129,7 @@ test("a lease that comes too late takes nobody's part, and nobody gets two", () 
   assert.is(world.reported("lease.granted").length, 2);
 });
 
-test("a worker that was lost is asked again where there are too few without it", () => {
+test("a lost worker gets another request where there are too few without it", () => {
   const { world, actor, found, offer, live, state } = startScheduler(configOf(1, 1));
   found();
   offer("a");
@@ -153,7 +153,7 @@ test("allocates trainers, then an aggregator that is none of them; dispatches th
   const executor = first?.spec.executor;
   assert.ok(executor?.class === "aggregate");
   assert.equal(executor.config.updates.peers, ["a", "b"]);
-  assert.equal(executor.config.results.peers, ["a", "b"], "nobody evaluates");
+  assert.equal(executor.config.results.peers, ["a", "b"], "there is no evaluation");
   first?.accept();
   world.pass(offerOverMs); // it may be foreign, and its last offer was not accepted
   const trainers = dispatches();
@@ -258,7 +258,7 @@ test("workers that don't say that their jobs ended are not waited for long", () 
   assert.equal(actor.getSnapshot().output, { type: "finished" });
 });
 
-test("a revoked trainer is dropped at once: the aggregator is told, and the training completes", () => {
+test("a revoked trainer is dropped at once: the aggregator gets a message, and the training completes", () => {
   const { world, round, close, dispatches, progress } = training(["a", "b"], 3);
   round("a", "b");
   progress("a", "update");
@@ -369,7 +369,7 @@ test("a trainer that had its last round may go", () => {
   assert.equal(actor.getSnapshot().output, { type: "finished" });
 });
 
-test("pushes nobody evaluates, other protocols and offers after the allocation get no answer", () => {
+test("pushes without an evaluation, other protocols and offers after the allocation get no answer", () => {
   const { world, actor, say } = training(["a"], 1);
   actor.send({
     type: "stream.received",
@@ -406,7 +406,7 @@ test("a data node that comes back under another key serves from then on; another
     ask?.replyTo.send({ type: "record", id: ask.id, key: ask.key, value, publisher, identity });
   };
   assert.is(provider(), "data");
-  // Somebody comes who may be it: asked for a few times, as its announcement may be under way.
+  // A node connects that may be it: it is looked up a few times, as its announcement may be under way.
   actor.send({ type: "peer.established", peer: "data-2", identity: identityOf("data-2", "data") });
   answer("data");
   assert.is(provider(), "data");
@@ -434,7 +434,7 @@ test("a data node that comes back under another key serves from then on; another
   assert.equal(world.take("record.get"), []);
 });
 
-test("retires at once where nobody is leased; with members it goes on to its end", () => {
+test("retires at once where no worker is leased; with members it goes on to its end", () => {
   const alone = startScheduler(configOf(1, 1)).actor;
   alone.send({ type: "role.retire", withinMs: 60_000 });
   assert.equal(alone.getSnapshot().output, { type: "drained" });
@@ -497,7 +497,7 @@ test("evaluates each round's model: pushes of the aggregator alone", async () =>
   folder.remove();
 });
 
-test("held-out rows that can't be read end it before anybody is asked", async () => {
+test("held-out rows that cannot be read end it before a worker gets a request", async () => {
   const { world, actor } = startScheduler(configOf(1, 1, "/nowhere/held_out.csv"), digitsEvaluator);
   await eventually("it fails", () => actor.getSnapshot().status === "done");
   const output = actor.getSnapshot().output;

@@ -8,7 +8,7 @@ let at = 0;
 const after = (watch: TrainingWatch, event: string, fields: Record<string, unknown> = {}, name?: string) =>
   watchLine(watch, { report: { level: "info", event, message: "", fields }, name, at: at += 1_000 });
 
-test("members come and go; who is out is not counted, and a new run begins with none", () => {
+test("members come and go; members that are out are not counted, and a new run begins with none", () => {
   let watch = after(emptyWatch, "run.began", { run: 7 });
   watch = after(watch, "lease.granted", { class: "train" }, "w1");
   watch = after(watch, "lease.granted", { class: "aggregate" }, "w2");

@@ -22,7 +22,7 @@ test("bug: a daemon remembered each worker that it had ever met", () => {
   assert.is(withSpeaker(workers, "w0", "ours"), workers, "it is known already");
   workers = withSpeaker(workers, "one more", "ours");
   assert.is(Object.keys(workers.speakers).length, speakersMax);
-  assert.ok(mayBeForeign(workers, "w0"), "the first one is asked again");
+  assert.ok(mayBeForeign(workers, "w0"), "the first one gets the question again");
   assert.not(mayBeForeign(workers, "w1"));
 });
 
