@@ -75,6 +75,14 @@ test("rules and dashboard read metrics that exist, and every alert has its case 
   assert.equal(alerts.toSorted(), cases.map(([alert]) => alert).toSorted());
 });
 
+/** Series that begin with their first event, and what the alert of each is. */
+const beginning = [
+  ["HyphaAuditFork", lines("error", "audit.fork")],
+  ["HyphaTrustBroken", lines("warn", "trust.broken")],
+  ["HyphaErrors", lines("error", "crl.rollback")],
+  ["HyphaUpdatesRejected", rejected],
+] as const;
+
 withPromtool("the rules are right, and silent where nothing is wrong", () => {
   assert.match(promtool(["check", "rules", alertRules]), `SUCCESS: ${cases.length} rules found`);
   checkFiring(folder, quiet, []);
@@ -84,18 +92,17 @@ for (const [alert, changed] of cases) {
   withPromtool(`${alert} fires, and no other`, () => checkFiring(folder, { ...quiet, ...changed }, [alert]));
 }
 
-for (
-  const [alert, series] of [
-    ["HyphaAuditFork", lines("error", "audit.fork")],
-    ["HyphaTrustBroken", lines("warn", "trust.broken")],
-    ["HyphaErrors", lines("error", "crl.rollback")],
-    ["HyphaUpdatesRejected", rejected],
-  ] as const
-) {
+for (const [alert, series] of beginning) {
   withPromtool(`bug: ${alert} did not fire at the first event of a node, with which its series begins`, () => {
     checkFiring(folder, { ...quiet, [series]: first }, [alert]);
   });
 }
+
+withPromtool("bug: one scrape that failed made alerts of events long past", () => {
+  // Of the windows of 15 and of 5 minutes, the offset is the moment of the gap.
+  const gap = Array.from({ length: 31 }, (_, minute) => minute === 15 || minute === 25 ? "stale" : 1);
+  checkFiring(folder, { ...quiet, ...Object.fromEntries(beginning.map(([, series]) => [series, gap])) }, []);
+});
 
 test.run();
 withPromtool.run();

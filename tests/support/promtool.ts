@@ -16,8 +16,11 @@ export function promtool(args: readonly string[], input = ""): string {
   return stdout;
 }
 
-/** Values of a series, one a minute: a number stands for one that does not change, `_` for one that is absent. */
-export type SeriesValues = Readonly<Record<string, number | readonly (number | "_")[]>>;
+/**
+ * Values of a series, one a minute: a number stands for one that does not change, `_` for one that is absent, `stale` for a scrape that
+ * failed.
+ */
+export type SeriesValues = Readonly<Record<string, number | readonly (number | "_" | "stale")[]>>;
 
 const minutes = 30;
 
