@@ -9,18 +9,20 @@ import type { Role } from "../../pki/certificate.ts";
 import { deniedByDeno } from "../files/denied.ts";
 import { fileProblem } from "../files/file_problem.ts";
 import { locateRenamed, problemsOfTwice, renameKeys } from "./aliases.ts";
-import type { RoleConfig } from "./config.ts";
+import type { DilocoJobConfig, RoleConfig } from "./config.ts";
 import { type ConfigReading, readingOf, writtenIn } from "./config_reading.ts";
 import { stateDirDefault } from "./defaults.ts";
+import { job } from "./job_schema.ts";
+import type { JobSource } from "./job_source.ts";
 import { locateKeys } from "./locate.ts";
 import { problemOfOtherRole } from "./other_role.ts";
 import { ConfigError, type ConfigProblem } from "./problem.ts";
 import { placeTried } from "../files/place_tried.ts";
 import { problemOfRule, problemsOfIssue, type Situation } from "./problems_of.ts";
-import { checkRules } from "./rules.ts";
+import { type BrokenRule, checkRules } from "./rules.ts";
 import { type Decoded, roleSchemas } from "./schema.ts";
 import { layerSources, type Surroundings } from "./sources.ts";
-import { typeConfig } from "./typed.ts";
+import { typeConfig, typeJob } from "./typed.ts";
 
 /** The configuration of one role. */
 export type ConfigOf<R extends Role> = Extract<RoleConfig, { readonly role: R }>;
@@ -28,6 +30,7 @@ export type ConfigOf<R extends Role> = Extract<RoleConfig, { readonly role: R }>
 /** Largest configuration file read, in bytes: a long one has some kilobytes. */
 export const fileBytesMax = 1_048_576;
 
+const jobSchema = Schema.Struct({ scheduler: Schema.Struct({ job }) });
 const stateDirSchema = Schema.Struct({ state_dir: roleSchemas.gateway.fields.state_dir });
 
 /**
@@ -129,11 +132,7 @@ function parseText<R extends Role>(
     return Result.succeed({ config, reading: readingOf(layered, inFile, config.authorization?.rules ?? []) });
   }
   const situation: Situation = { role, file, layered, locations: locateRenamed(written, renamed) };
-  const problems = [
-    ...before,
-    ...(Result.isFailure(decoded) ? problemsOfIssue(situation, decoded.failure.issue) : []),
-    ...rules.map((rule) => problemOfRule(situation, rule)),
-  ];
+  const problems = [...before, ...problemsOf(situation, decoded, rules)];
   if (isBare && problems.every(({ wrong }) => wrong === "is missing")) {
     return Result.fail(wholeFile(file, "has no key in it", "a configuration", writeOne(role, file)));
   }
@@ -156,6 +155,34 @@ function parseStateDir(
     onSuccess: ({ state_dir }) => state_dir ?? stateDirDefault(file, environment),
     onFailure: ({ issue }) => new ConfigError({ problems: problemsOfIssue({ role, file, layered, locations }, issue) }),
   });
+}
+
+/** Checks a job that is submitted: the same checks as of `[scheduler.job]`, and nothing else of a configuration. */
+export function checkJob(source: JobSource): Result.Result<DilocoJobConfig, ConfigError> {
+  const values = { scheduler: { job: source.values } };
+  const decoded = Schema.decodeUnknownResult(jobSchema, { errors: "all", onExcessProperty: "error" })(values);
+  const rules = checkRules("scheduler", values, "probe");
+  if (Result.isSuccess(decoded) && rules.length === 0) return Result.succeed(typeJob(decoded.success.scheduler.job));
+  const layered = { values, origins: new Map(), job: source, problems: [] };
+  const situation: Situation = {
+    role: "scheduler",
+    file: source.file ?? "",
+    layered,
+    locations: source.locations,
+  };
+  return Result.fail(new ConfigError({ problems: inOrder(problemsOf(situation, decoded, rules)) }));
+}
+
+/** All that the schema and the rules found. */
+function problemsOf(
+  situation: Situation,
+  decoded: Result.Result<unknown, Schema.SchemaError>,
+  rules: readonly BrokenRule[],
+): readonly ConfigProblem[] {
+  return [
+    ...(Result.isFailure(decoded) ? problemsOfIssue(situation, decoded.failure.issue) : []),
+    ...rules.map((rule) => problemOfRule(situation, rule)),
+  ];
 }
 
 /** Environment and flags first, then the file from its top. */

@@ -10,9 +10,8 @@ import { Buffer } from "node:buffer";
 import { Effect } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import { uploadAdmin } from "../../actors/admin/ask_admin.ts";
-import { adminSocketPath } from "../../actors/admin/socket_path.ts";
 import { readJob } from "../../actors/config/job_source.ts";
-import { loadConfig } from "../../actors/config/load.ts";
+import { checkJob } from "../../actors/config/load.ts";
 import type { DilocoJobConfig } from "../../actors/config/config.ts";
 import { fileProblem, systemProblem } from "../../actors/files/file_problem.ts";
 import { amountOf } from "../../actors/files/free_space.ts";
@@ -22,9 +21,8 @@ import { trainingIdPattern } from "../../actors/scheduler/training_record.ts";
 import type { ShownStatus, ShownTraining } from "../../actors/scheduler/status.ts";
 import { aggregationBytes } from "../../actors/training/model_space.ts";
 import { openTensors } from "../../actors/training/tensors_on_disk.ts";
-import { ask as askProgram, bodyOf, notAsked } from "./asking.ts";
+import { ask as askProgram, bodyOf, notAsked, socketOf } from "./asking.ts";
 import { type ExitCode, ProgramFailed } from "./failure.ts";
-import { surroundingsOf } from "./given_flags.ts";
 import { escapeUnsafe } from "./log_line.ts";
 import { endWithReader, outputTaken } from "./shown_output.ts";
 import { cancelText, listText, logText, statusText } from "./trainings_text.ts";
@@ -71,12 +69,11 @@ interface Attached {
 
 /** Submits a job, with the files that it names; prints the training's name. Paths are relative to the job's file. */
 export function submit(options: TrainingOptions & { readonly file: string }) {
-  const { file, config, format } = options;
+  const { file, format } = options;
   return Effect.gen(function* () {
     const source = yield* Effect.mapError(readJob(file), failed);
-    const around = yield* Effect.mapError(surroundingsOf({ keys: {}, job: file }, "probe"), failed);
-    const { job, stateDir = "" } = yield* Effect.mapError(loadConfig("scheduler", config, around), failed);
-    if (job === undefined) return yield* Effect.fail(notice(2, `${file} holds no job`));
+    const job = yield* Effect.mapError(Effect.fromResult(checkJob(source)), failed);
+    const socket = yield* socketOf(schedulerOf(options));
     const folder = source.file === undefined ? "." : dirname(source.file);
     const attached = [
       ...("weights" in job.model ? [yield* attach(folder, "weights", job.model.weights)] : []),
@@ -87,7 +84,7 @@ export function submit(options: TrainingOptions & { readonly file: string }) {
     const sizes = Object.fromEntries(attached.map(({ key, sizeBytes }) => [key, sizeBytes]));
     const head = `${JSON.stringify({ name: name.slice(0, 128), job: source.values, ...sizes })}\n`;
     const answer = yield* Effect.mapError(
-      uploadAdmin(adminSocketPath(stateDir), "POST /trainings", piecesOf(head, attached)),
+      uploadAdmin(socket, "POST /trainings", piecesOf(head, attached)),
       (error) => error.problem === "not-sent" ? notice(1, error.detail) : notAsked(schedulerOf(options), error),
     );
     const { id } = yield* bodyOf<{ readonly id: string }>(answer);
