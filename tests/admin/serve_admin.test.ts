@@ -230,4 +230,12 @@ test("bug: a socket that a busy process listens on was taken for a dead one's, a
   assert.match(await Effect.runPromise(failure(Effect.scoped(serveAdmin(path(), routes)))), "ELOOP");
 });
 
+test("bug: a lock file that cannot be opened, such as one of another user, was not named", async () => {
+  const lock = `${path()}-lock`;
+  mkdirSync(lock);
+  const refusal = await Effect.runPromise(failure(Effect.scoped(serveAdmin(path(), routes))));
+  assert.match(refusal, "Cannot open admin socket DIR/admin.sock: its lock ");
+  assert.match(refusal, `; if another user made it, remove it: rm ${lock}`);
+});
+
 test.run();
