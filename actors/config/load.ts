@@ -242,7 +242,7 @@ function unreadable(role: Role, file: string, error: PlatformError.PlatformError
     : tag === "NotFound"
     ? [`there is no such file${placeTried(file)}`, writeOne(role, file)]
     : tag === "PermissionDenied"
-    ? ["cannot be read: permission denied", "run it as the node's user"]
+    ? ["cannot be read: permission denied", "let the node's user read it, and run it as that user"]
     : [`cannot be read: ${fileProblem(error)}`, "see the disk, and the limits of this process"];
   return wholeFile(file, wrong, "a readable configuration file", mend);
 }

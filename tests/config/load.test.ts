@@ -570,7 +570,7 @@ test("bug: for a configuration that is there and cannot be read, the error named
   for (const each of [denied, ...others]) assert.not.match(each, "init");
   assert.match(
     denied,
-    "cannot be read: permission denied; expected a readable configuration file; run it as the node's user",
+    "cannot be read: permission denied; expected a readable configuration file; let the node's user read it, and run it as that user",
   );
   assert.match(others[0] ?? "", "its disk has a fault");
   assert.match(others[1] ?? "", "this process has too many files open");

@@ -151,10 +151,17 @@ test("bug: a node that ended was ended at once before the limits of all steps of
   };
   const limit = leaveMsOf({ drainTimeoutMs });
   assert.ok(limit > Object.values(steps).reduce((sum, each) => sum + each), `${limit} ms: ${JSON.stringify(steps)}`);
-  for (const role of ["gateway", "scheduler", "worker", "data"]) {
-    const [, seconds] = /^TimeoutStopSec=(\d+)$/m.exec(readFileSync(`docs/systemd/hypha-${role}.service`, "utf8")) ??
-      [];
-    assert.ok(limit < Number(seconds) * 1_000, `the system kills ${role} after ${seconds} s`);
+  const roles = ["gateway", "scheduler", "worker", "data"];
+  const places = [
+    ...roles.map((role) => [`docs/systemd/hypha-${role}.service`, /^TimeoutStopSec=(\d+)$/m] as const),
+    ["docs/container/compose.yaml", /^ +stop_grace_period: (\d+)s$/m] as const,
+  ];
+  const more = `drain_timeout_ms and ${leaveMsOf({ drainTimeoutMs: 0 }) / 1_000} seconds more`;
+  for (const [file, pattern] of places) {
+    const text = readFileSync(file, "utf8");
+    const [, seconds] = pattern.exec(text) ?? [];
+    assert.ok(limit < Number(seconds) * 1_000, `${file}: killed after ${seconds} s`);
+    assert.match(text, more, file);
   }
 });
 
