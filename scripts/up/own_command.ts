@@ -19,8 +19,13 @@ export function ownCommand(program: string): readonly [string, ...string[]] {
   return [executable, "--no-warnings", script, program];
 }
 
-/** Its environment: this process's, without the variables that would give all programs one state directory. */
+/** Variables of this process's environment that would give all programs one state directory. */
+export function stateDirVariables(): readonly string[] {
+  return ["STATE_DIRECTORY", "HYPHA_STATE_DIR"].filter((name) => process.env[name] !== undefined);
+}
+
+/** Its environment: this process's, without {@linkcode stateDirVariables}. */
 export function ownEnvironment(): NodeJS.ProcessEnv {
-  const { STATE_DIRECTORY: _, HYPHA_STATE_DIR: __, ...others } = process.env;
-  return others;
+  const removed = stateDirVariables();
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !removed.includes(name)));
 }

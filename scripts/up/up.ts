@@ -14,7 +14,7 @@ import { parseConfig } from "../../actors/config/load.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { freePorts } from "../program/free_ports.ts";
 import { escapeUnsafe } from "../program/log_line.ts";
-import { ownCommand, ownEnvironment } from "./own_command.ts";
+import { ownCommand, ownEnvironment, stateDirVariables } from "./own_command.ts";
 import { doneCode, EndedEarly, type LogLine, revokedCode, Supervised } from "./supervised.ts";
 
 /** The options of `up`. */
@@ -213,7 +213,8 @@ class LocalNetwork {
       await supervised.start(readyMs);
     } catch (error) {
       // The network runs without it.
-      if (!(error instanceof EndedEarly) || error.code !== revokedCode) throw error;
+      const isFinal = error instanceof EndedEarly && [doneCode, revokedCode].includes(error.code);
+      if (!isFinal || this.#signal.aborted) throw error;
       printFinal(error.code);
     }
   }
@@ -272,6 +273,7 @@ function nodesOf({ workers, dataset }: UpOptions): readonly PlannedNode[] {
 }
 
 function printUp({ dir, consoles }: LocalNetwork, { dataset }: UpOptions): void {
+  const variables = stateDirVariables();
   const lines = [
     "",
     `The network ${domain} is up. Each node's folder below ${dir} has its configuration; logs are in ${dir}/logs.`,
@@ -279,6 +281,7 @@ function printUp({ dir, consoles }: LocalNetwork, { dataset }: UpOptions): void 
     `  all nodes:   hypha ca nodes -c ${dir}/ca/ca.toml`,
     ...[...consoles].map(([name, address]) => `  ${pageLine(name, address)}`),
     `  a training:  hypha scheduler submit -c ${dir}/scheduler-01/scheduler.toml JOB.toml`,
+    ...(variables.length === 0 ? [] : [`Unset ${variables.join(" and ")} in a shell that runs these commands.`]),
     `Programs that train belong into ${dir}/worker-01/worker.toml: [[executors]].`,
     ...(dataset === undefined ? ["No data node runs: name a data set's folder with --dataset."] : []),
     "Ctrl-C ends it.",

@@ -46,8 +46,12 @@ interface Session {
   readonly interrupt: () => Promise<number | null>;
 }
 
-function hypha(...args: readonly string[]): Session & { readonly ended: Promise<{ code: number | null }> } {
-  const options = { cwd: folder, script, lifeMs: 2 * patienceMs, detached: true };
+type Started = Session & { readonly ended: Promise<{ code: number | null }> };
+
+const hypha = (...args: readonly string[]): Started => hyphaIn({}, ...args);
+
+function hyphaIn(env: Readonly<Record<string, string>>, ...args: readonly string[]): Started {
+  const options = { cwd: folder, script, env, lifeMs: 2 * patienceMs, detached: true };
   const { child, ended, signal } = startProgram("gateway", args, options);
   let shown = "";
   for (const output of [child.stdout, child.stderr]) output?.on("data", (data) => (shown += String(data)));
@@ -135,6 +139,7 @@ test("a second start takes the network that is there; a revoked node is named, a
   assert.match(up.text(), /worker-01 .*revoked/);
   assert.match(up.text(), "Ctrl-C ends it.");
   assert.match(up.text(), /Cannot write .*gateway-01\.log: EISDIR/);
+  assert.not.match(up.text(), "Unset");
   assert.is(certificate(), before);
   assert.is(await up.stop("SIGHUP"), 0, "the terminal was closed");
   assert.equal(programs(), []);
@@ -151,6 +156,27 @@ test("bug: a program that was drained was started again, and the new address of 
   await once("scheduler", "drain", "-c", join(network, "scheduler-01/scheduler.toml"));
   await up.until(/scheduler-01 ended with 0/);
   assert.match(up.text(), "scheduler-01 ended with 0 and is not started again: it was drained");
+  assert.is(await up.stop(), 0, up.text());
+});
+
+test("bug: a program that was drained before it was ready ended the network", async () => {
+  const config = join(network, "scheduler-01/scheduler.toml");
+  const good = readFileSync(config, "utf8");
+  writeFileSync(config, good.replace(/\/tcp\/[1-9]\d*/g, "/tcp/1")); // it is never ready: no gateway answers there
+  const up = hypha("up", "--dir", network, "--workers", "1");
+  await untilSo("the scheduler answers", () => existsSync(join(network, "scheduler-01/.hypha/scheduler/admin.sock")));
+  writeFileSync(config, good);
+  await once("scheduler", "drain", "-c", config);
+  await up.until(/Cannot start the network|Ctrl-C ends it\./);
+  assert.match(up.text(), "scheduler-01 ended with 0 and is not started again: it was drained");
+  assert.not.match(up.text(), "Cannot start");
+  assert.is(await up.stop(), 0, up.text());
+});
+
+test("bug: the commands that up names failed in its own shell where that had HYPHA_STATE_DIR", async () => {
+  const up = hyphaIn({ HYPHA_STATE_DIR: join(folder, "other") }, "up", "--dir", network, "--workers", "1");
+  await up.until(/Cannot start the network|Ctrl-C ends it\./);
+  assert.match(up.text(), /^Unset HYPHA_STATE_DIR in a shell that runs these commands\.$/m);
   assert.is(await up.stop(), 0, up.text());
 });
 
@@ -203,6 +229,7 @@ test("bug: Ctrl-C during the first start made every later start fail", async () 
   await second.until(/Cannot start the network|gateway-01 runs/);
   assert.not.match(second.text(), "Cannot start");
   assert.is(await second.interrupt(), 0, second.text());
+  assert.not.match(second.text(), "it was drained");
   assert.equal(processes(dir), [], "nothing runs on");
   assert.not.match(readFileSync(join(dir, "ca/ca.toml"), "utf8"), "0.0.0.0");
   assert.not.ok(existsSync(join(dir, "ca.new")));
