@@ -66,15 +66,15 @@ async function* watched(
   body: AsyncIterable<Uint8Array>,
   broke: (detail: string) => void,
 ): AsyncGenerator<Uint8Array> {
-  let isRead = false;
+  let isHandedOn = false;
   try {
     for await (const piece of body) {
-      isRead = true;
+      isHandedOn = true;
       yield piece;
-      isRead = false;
+      isHandedOn = false;
     }
   } catch (error) {
-    if (!isRead) broke(error instanceof Error ? error.message : String(error));
+    if (!isHandedOn) broke(error instanceof Error ? error.message : String(error));
     throw error;
   }
 }

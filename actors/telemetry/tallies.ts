@@ -112,7 +112,7 @@ export interface LineTally {
 }
 
 /** Pairs of a level and an event that are counted separately: more than the source has (tested). All others are counted as `other`. */
-export const eventsMax = 512;
+export const eventsMax = 1_024;
 
 /** Makes a counter of lines. */
 export function makeLineTally(): LineTally {

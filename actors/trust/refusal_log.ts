@@ -19,6 +19,7 @@
 import { assign, setup } from "xstate";
 import { describeRefusal, type Refusal, type RefusalCode, refusalCodes } from "../../pki/refusal.ts";
 import { refusalTable } from "../../pki/refusal_table.ts";
+import { moreOf } from "../../transport/core/rare_reports.ts";
 import type { TransportFact } from "../../transport/port.ts";
 import { type AuditEntry, type AuditSink, logAlone, type SteadySink, steadySink } from "./audit.ts";
 import type { Ports } from "../runtime/ports.ts";
@@ -132,18 +133,13 @@ function entryOf({ address, direction, peer, refusal, untold = 0 }: PeerRefused,
   return { type: "refusal", time, code, address, direction, ...who, message, hint, data, count: untold + 1 };
 }
 
-/** A message with the number of those before it that have no line. */
-function withUntold(message: string, untold: number): string {
-  return untold === 0 ? message : `${message} (and ${untold.toLocaleString("en-US")} more since the last such line)`;
-}
-
 function lineOf({ address, direction, peer, refusal, untold }: PeerRefused) {
   const { code, message, hint } = refusal;
   const who = peer === undefined ? {} : { name: peer.name, peer: peer.id };
   return {
     level: "warn",
     event: "peer.refused",
-    message: withUntold(message, untold ?? 0),
+    message: `${message}${moreOf(untold ?? 0)}`,
     fields: { code, address, direction, ...who, ...(untold === undefined ? {} : { untold }), hint },
   } as const;
 }
@@ -159,7 +155,7 @@ function actLineOf({ act, peer, identity: { serial }, refusal, untold }: ActRefu
   return {
     level: "warn",
     event: "act.refused",
-    message: withUntold(message, untold),
+    message: `${message}${moreOf(untold)}`,
     fields: { code, act, role, name, peer, serial, rule, untold, hint },
   } as const;
 }

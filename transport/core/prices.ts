@@ -14,7 +14,7 @@ export interface Price {
 
 /** Measured on one core at about 3 GHz, with Node.js 24. */
 export const prices = {
-  /** Octets of a stream that was not asked for: decrypted, collected. */
+  /** Octets of a stream that was not requested: decrypted, collected. */
   "bytes": { eachUs: 0, perKibUs: 1 },
   /** A frame that opens a stream. */
   "frame.opening": { eachUs: 100, perKibUs: 0 },

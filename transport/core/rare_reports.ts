@@ -11,7 +11,8 @@ export const reportedEachMs = 60_000;
 export const reportRowsMax = 1_024;
 
 /** What the next line says of those that were not reported. */
-export const moreOf = (untold: number): string => untold === 0 ? "" : ` (and ${untold} more since the last such line)`;
+export const moreOf = (unreported: number): string =>
+  unreported === 0 ? "" : ` (and ${unreported.toLocaleString("en-US")} more since the last such line)`;
 
 /** What was reported of one member and topic. */
 interface Row {

@@ -44,7 +44,7 @@ export const defaultFrameLimits: FrameLimits = {
 /** What all connections of one peer hand on in one turn of the event loop, in microseconds. One frame may overdraw it. */
 export const frameSliceUs = 4_000;
 /**
- * Data from which on a frame costs what its bytes cost. On an open stream that this side opened it costs nothing: this side asked for it,
+ * Data from which on a frame costs what its bytes cost. On an open stream that this side opened it costs nothing: this side requested it,
  * and the stream's window bounds it. The multiplexer drops what comes on a stream that is not there, without a window.
  */
 const bulkBytes = 1_024;

@@ -1,5 +1,5 @@
 /**
- * Lets a connection know the streams that its own side opens: their data is what this side asked for (`frame_guard.ts`).
+ * Lets a connection know the streams that its own side opens: their data is what this side requested (`frame_guard.ts`).
  *
  * @module
  */

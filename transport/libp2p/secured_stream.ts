@@ -96,7 +96,7 @@ export class SecuredStream extends AbstractMessageStream {
     });
   }
 
-  /** This side opened a stream: until it ends, its data is what this side asked for. */
+  /** This side opened a stream: until it ends, its data is what this side requested. */
   opened(stream: Stream): void {
     if (stream.status !== "open") return;
     const number = Number(stream.id);

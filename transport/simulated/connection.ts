@@ -273,7 +273,7 @@ export class SimulatedConnection implements WireConnection, StreamOwner {
   #heardOpen(frame: OpenFrame): void {
     switch (frame.type) {
       case "stream.data":
-        // What comes on a stream of this side's own was asked for, as long as the stream is open.
+        // What comes on a stream of this side's own was requested, as long as the stream is open.
         if (this.#isTheirs(frame.stream) || !this.#streams.has(frame.stream)) {
           this.#charge(priceOf("bytes", frame.bytes.length));
         }

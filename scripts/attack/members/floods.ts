@@ -10,6 +10,7 @@ import { kadProtocol } from "../../../transport/core/wire.ts";
 import { prefixLength } from "../../../transport/core/length_prefixed.ts";
 import { encodeKadMessage, type KadMessage } from "../../../transport/protocols/kad_record.ts";
 import { workerTopic } from "../../../transport/protocols/messages.ts";
+import { inboundStreamsMax } from "../../../transport/libp2p/node.ts";
 import { encodeMessage } from "../../../transport/protocols/mod.ts";
 import { yamux } from "../gate/members.ts";
 import { pause } from "./attack.ts";
@@ -32,10 +33,10 @@ export type Flood = (connection: Connection, forMs: number) => Promise<number>;
 /** Whether a flood goes on. */
 const going = (connection: Connection, end: number) => connection.status === "open" && performance.now() < end;
 
-/** Streams that are begun and left silent: libp2p gives them up after ten seconds. */
-const silentStreams = { count: 1_000, everyMs: 5_000 };
+/** Streams that are begun and left silent, more than the multiplexer takes: libp2p gives them up after ten seconds. */
+const silentStreams = { count: 2 * inboundStreamsMax, everyMs: 5_000 };
 
-/** Data frames of the muxer on streams that were never opened, below the muxer, and as many silent streams as there may be. */
+/** Data frames of the muxer on streams that were never opened, below the muxer, and {@linkcode silentStreams}. */
 const strayFrames: Flood = async (connection, forMs) => {
   const end = performance.now() + forMs;
   let sent = 0;

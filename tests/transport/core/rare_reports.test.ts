@@ -1,7 +1,7 @@
 /** Which events are reported: one a minute of each member and topic, and how many were not. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { RareReports, reportedEachMs, reportRowsMax } from "../../../transport/core/rare_reports.ts";
+import { moreOf, RareReports, reportedEachMs, reportRowsMax } from "../../../transport/core/rare_reports.ts";
 
 const test = suite("RareReports");
 
@@ -24,6 +24,14 @@ test("holds a bounded number of members: the one that was reported longest ago i
   assert.is(reports.note("0", "x"), undefined);
   reports.note("one more", "x");
   assert.equal([reports.note("0", "x"), reports.note("2", "x")], [0, undefined]);
+});
+
+test("bug: the number of reports that were left out had thousands separators in lines of refusals alone", () => {
+  assert.equal([0, 1, 4_999].map(moreOf), [
+    "",
+    " (and 1 more since the last such line)",
+    " (and 4,999 more since the last such line)",
+  ]);
 });
 
 test.run();
