@@ -123,7 +123,7 @@ function readDates(
   if (at < thisUpdate) return ["list-not-yet-valid", `is valid from ${thisUpdate.toISOString()} only`];
   if (!isRequired) {
     const text =
-      `was due ${nextUpdate.toISOString()}: what was revoked since is not known, and nobody is refused for that`;
+      `was due ${nextUpdate.toISOString()}: what was revoked since is not known, and no certificate is refused for that`;
     return left < 0 ? ["list-overdue", text] : undefined;
   }
   if (list.isBase === true && list.delta === undefined) {

@@ -208,7 +208,7 @@ export interface DilocoJobConfig extends Pick<Job, "type" | "outerOptimizer" | "
   readonly rounds: Settings<DecodedJob["rounds"], "maxBatchSize">;
   /** How updates are judged and joined, and how long a round may take. */
   readonly aggregation: Settings<NonNullable<DecodedJob["aggregation"]>>;
-  /** Names of the executors asked for; the existing network's by default. */
+  /** Names of the executors that are requested; the existing network's by default. */
   readonly executors: Settings<NonNullable<DecodedJob["executors"]>>;
   /** Held-out rows that the scheduler evaluates each round's model on (`docs/wire.md`, "Extensions"). */
   readonly evaluation: Job["evaluation"];

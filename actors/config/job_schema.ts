@@ -250,14 +250,14 @@ export const job = Schema.Struct({
       text({
         expected: "an executor's name",
         example: JSON.stringify(executorsDefault.train),
-        description: "Executor asked for to train.",
+        description: "Executor that trains.",
       }),
     ),
     aggregate: optional(
       text({
         expected: "an executor's name",
         example: JSON.stringify(executorsDefault.aggregate),
-        description: "Executor asked for to aggregate.",
+        description: "Executor that aggregates.",
       }),
     ),
   })),

@@ -180,7 +180,7 @@ function checkModel(values: Readonly<Record<string, unknown>>): BrokenRule[] {
     const { quorum } = tableAt({ aggregation }, "aggregation");
     const late: BrokenRule[] = typeof quorum !== "number" || quorum >= 1 ? [] : [{
       path: ["scheduler", "job", "aggregation", "quorum"],
-      wrong: "is below 1 without weights: a trainer that was late could not be told which round its update is of",
+      wrong: "is below 1 without weights: a late trainer could not learn which round its update is of",
       expected: "1 for a model of a repository",
       mend: "take quorum out, or give the model as weights",
     }];
@@ -199,7 +199,7 @@ function checkModel(values: Readonly<Record<string, unknown>>): BrokenRule[] {
   }
   const both: BrokenRule[] = repository === undefined && filenames === undefined ? [] : [{
     path: [...path, "weights"],
-    wrong: "stands beside a repository",
+    wrong: "is set together with a repository",
     expected: hub,
     mend: "take one of them out",
   }];

@@ -126,7 +126,7 @@ function replacedProtocol({ telemetry_protocol, telemetry_endpoint }: Warned): r
   }];
 }
 
-/** Keys of telemetry that change nothing: without a collector, or beside a sampler that takes no ratio. */
+/** Keys of telemetry that change nothing: without a collector, or with a sampler that takes no ratio. */
 function idleTelemetry(values: Warned): readonly ConfigWarning[] {
   const { telemetry_endpoint: endpoint, telemetry_sampler: sampler, telemetry_sample_ratio: ratio } = values;
   const event = "config.idle";

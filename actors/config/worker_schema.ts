@@ -26,7 +26,7 @@ export const offer = Schema.Struct({
       oneOf(
         ["whole", "flexible"],
         tomlOf(offerDefault.strategy),
-        "Offer all resources, or those that were asked for.",
+        "Offer all resources, or those that were requested.",
       ),
     ),
   })),

@@ -53,7 +53,7 @@ export function openPull(
     return stream.write(bytes).pipe(
       Effect.andThen(stream.end),
       Effect.as(stream),
-      Effect.onError(() => stream.abort("not asked")),
+      Effect.onError(() => stream.abort("not requested")),
     );
   });
 }

@@ -59,7 +59,7 @@ export function operatorRoutes(
     ),
     "POST /drain": route(
       { summary: "End the node in order.", body: reasonBody },
-      (_, { reason = "its operator asked for it" }) => ({ status: 200, body: { withinMs: drain(reason) } }),
+      (_, { reason = "its operator requested it" }) => ({ status: 200, body: { withinMs: drain(reason) } }),
     ),
     "POST /renew": route({ summary: "Renew the node's certificate.", body: emptyBody }, renew),
     ...logRoutes(log),

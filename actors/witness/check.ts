@@ -136,7 +136,7 @@ export const auditCheckMachine = checkSetup.createMachine({
   id: "auditCheck",
   context: ({ input }) => ({
     ...input,
-    verdict: { type: "unproven", detail: "the node was not asked", isRefused: false },
+    verdict: { type: "unproven", detail: "the node got no request", isRefused: false },
     about: input.from,
     isUnsupported: false,
   }),

@@ -88,7 +88,7 @@ function refuseServerNames(of: Certificate, purposes: readonly string[]): Malfor
   const names = of.subjectAltNames;
   if (names.length === 0) return refuse("it has no subject alternative name (BR 7.1.2.7.12)");
   if (of.critical.includes(oids.subjectAltName) && of.subject.text !== "") {
-    return refuse("subjectAltName is critical beside a subject (BR 7.1.2.7.12)");
+    return refuse("subjectAltName is critical, and there is a subject (BR 7.1.2.7.12)");
   }
   const odd = names.find(({ type, value }) => type === "dns" && !isServerName(value));
   if (odd !== undefined) return refuse(`${odd.value} is not a domain name in preferred syntax (BR 7.1.2.7.12)`);

@@ -41,7 +41,7 @@ test("status, reload, drain, log level and renewal reach the node", async () => 
   for (const route of ["POST /reload", "POST /drain", "POST /renew"]) assert.equal(await ask(route), [200, undefined]);
   assert.equal(await ask("POST /drain", { reason: "maintenance" }), [200, undefined]);
   assert.equal(await ask("POST /log-level", { level: "debug" }), [200, undefined]);
-  assert.equal(done, ["trust.reload", "its operator asked for it", "pair.renew", "maintenance", "debug"]);
+  assert.equal(done, ["trust.reload", "its operator requested it", "pair.renew", "maintenance", "debug"]);
 });
 
 test("what it does not understand, and what it cannot do now, changes nothing", async () => {

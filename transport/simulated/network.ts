@@ -201,7 +201,7 @@ export class VirtualNetwork {
   dial(host: string, from: AddressText, to: AddressText, then: (end: WireEnd | undefined, why: string) => void): void {
     const target = this.#listeners.get(to)?.host ?? to;
     if (this.isCut(host, target) || this.isCut(target, host)) {
-      this.time.schedule(dialSilenceMs, () => then(undefined, "nobody answered"));
+      this.time.schedule(dialSilenceMs, () => then(undefined, "no answer came"));
       return;
     }
     this.time.schedule(this.delayOf(host, target, 64), () => {

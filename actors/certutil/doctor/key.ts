@@ -59,6 +59,6 @@ export function examineMode(check: string, { path, mode }: NodeFile): Finding {
   if ((mode & 0o022) !== 0) {
     return wrong(check, path, `others can write it (mode ${octal})`, `chmod 644 ${path}`);
   }
-  if ((mode & 0o444) === 0) return doubtful(check, path, `nobody can read it (mode ${octal})`, `chmod 644 ${path}`);
+  if ((mode & 0o444) === 0) return doubtful(check, path, `no user can read it (mode ${octal})`, `chmod 644 ${path}`);
   return fine(check, path, `mode ${octal}`);
 }

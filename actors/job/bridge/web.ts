@@ -197,7 +197,7 @@ function fetchOnce(
 }
 
 const another = ({ url }: WebFile, why: string) =>
-  connectorFailed(`${shownAddress(url)} is another file than the model hub was asked for: ${why}`);
+  connectorFailed(`${shownAddress(url)} is another file than was requested from the model hub: ${why}`);
 
 /** The answer that a file comes from. */
 interface Followed {

@@ -64,7 +64,7 @@ const madeUpAuthors: MemberAttack = {
   },
 };
 
-/** A member floods requests for the whole worker at a price that nobody else bids. It accepts no offer. */
+/** A member floods requests for the whole worker at a price that no other member bids. It accepts no offer. */
 const bids: MemberAttack = {
   id: "bids-of-a-worker-that-starve",
   target: "worker",

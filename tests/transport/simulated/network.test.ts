@@ -32,7 +32,7 @@ for (const [from, to] of [["a", "b"], ["b", "a"]] as const) {
     const { network, accepted, dial } = networkOf();
     network.cut(from, to);
     assert.is(dial(dialSilenceMs - 1), "nothing");
-    assert.is(dial(dialSilenceMs), "nobody answered");
+    assert.is(dial(dialSilenceMs), "no answer came");
     assert.is(accepted.length, 0);
     network.heal(from, to);
     assert.is(dial(100), "connected");
