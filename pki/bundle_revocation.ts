@@ -18,22 +18,27 @@ const signaturesForEachCa = 4;
 /** Of a small bundle, this many for all of its CAs together. */
 const signaturesMin = 100;
 
-/** A CA, and the lists that it signed. */
-interface Issuer {
-  readonly ca: Certificate;
+/** The CAs of one name and key, to which the same lists belong. */
+export interface Issuer {
+  readonly cas: readonly [Certificate, ...Certificate[]];
+  /** The newest lists that they signed. */
   readonly lists: readonly HeldCrl[];
 }
 
-/** The CAs of a bundle with their lists, by the hexadecimal DER of their names. */
+/** The issuers of a bundle, by the hexadecimal DER of their names. */
 export type Issuers = ReadonlyMap<string, readonly Issuer[]>;
 
-/** Finds the lists of each CA. */
+/** Finds the lists of each issuer. */
 export function issuersOf(cas: readonly Certificate[], lists: readonly HeldCrl[]): Issuers {
   const named = Map.groupBy(lists, ({ issuer }) => toHex(issuer.der));
   const issuers = new Map<string, Issuer[]>();
   for (const [name, namesakes] of Map.groupBy(cas, ({ subject }) => toHex(subject.der))) {
     const all = named.get(name) ?? [];
-    issuers.set(name, namesakes.map((ca) => ({ ca, lists: all.filter((list) => isListOf(list, ca)) })));
+    const keys = [...Map.groupBy(namesakes, markKey).values()] as [Certificate, ...Certificate[]][];
+    issuers.set(
+      name,
+      keys.map((cas) => ({ cas, lists: newestOfEach(all.filter((list) => isListOf(list, cas[0]))) })),
+    );
   }
   return issuers;
 }
@@ -46,15 +51,16 @@ export function isListOf(list: HeldCrl, ca: Certificate): boolean {
 }
 
 /**
- * The CAs whose issuer's newest lists refuse them.
+ * The CAs whose issuer's lists refuse them.
  *
- * @param refuses Whether these lists of a CA of the issuer's name refuse it.
+ * @param refuses Whether the lists of this issuer, which has the name of the CA's, refuse it. Called for each CA with each issuer of
+ * that name: it must be fast.
  * @param unproven Whether a CA is refused where the limit leaves open which CA of the name signed it.
  */
 export function refusedAmong(
   cas: readonly Certificate[],
   issuers: Issuers,
-  refuses: (ca: Certificate, issuer: Certificate, lists: readonly HeldCrl[]) => boolean,
+  refuses: (ca: Certificate, issuer: Issuer) => boolean,
   unproven: "refused" | "kept",
 ): readonly Certificate[] {
   const max = Math.max(signaturesMin, signaturesForEachCa * cas.length);
@@ -64,9 +70,7 @@ export function refusedAmong(
     return verified > max ? unproven === "refused" : hasSigned(issuer, ca);
   };
   return cas.filter((ca) =>
-    (issuers.get(toHex(ca.issuer.der)) ?? []).some(({ ca: issuer, lists }) =>
-      refuses(ca, issuer, newestOfEach(lists.filter(({ scope }) => covers(scope, ca)))) && isProven(issuer, ca)
-    )
+    (issuers.get(toHex(ca.issuer.der)) ?? []).some((issuer) => refuses(ca, issuer) && isProven(issuer.cas[0], ca))
   );
 }
 
@@ -81,7 +85,7 @@ export function revokedAmong(
   issuers: Issuers,
   unproven: "refused" | "kept",
 ): readonly Certificate[] {
-  const revokes = ({ serial }: Certificate, _issuer: Certificate, lists: readonly HeldCrl[]) =>
-    lists.some((list) => findRevocation(list, serial) !== undefined);
+  const revokes = (ca: Certificate, { lists }: Issuer) =>
+    lists.some((list) => covers(list.scope, ca) && findRevocation(list, ca.serial) !== undefined);
   return refusedAmong(cas, issuers, revokes, unproven);
 }

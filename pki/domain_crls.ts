@@ -4,9 +4,11 @@
  * @module
  */
 import * as Result from "effect/Result";
+import { type Issuer, type Issuers, refusedAmong } from "./bundle_revocation.ts";
 import type { Certificate } from "./certificate.ts";
 import { arrangeCrls, type CrlRequirement, type HeldCrl, isSignedBy } from "./crl.ts";
 import {
+  type CrlGroup,
   type CrlHighWaterMarks,
   domainKey,
   groupCrls,
@@ -18,6 +20,7 @@ import {
   placeOf,
   raiseMarks,
 } from "./crl_marks.ts";
+import { covers } from "./crl_scope.ts";
 import { findEquivocations, findRollbacks, keepBeside, type Rollback, withKnownKeys } from "./crl_union.ts";
 import type { LocatedCrl } from "./crl_reader.ts";
 import { CrlEquivocation, CrlRollback } from "./refusal.ts";
@@ -145,24 +148,32 @@ function lackingWarning(
   return { code: "crl-rollback", level: requirement === "required" ? "error" : "warn", ...place, message, refusal };
 }
 
-/**
- * Whether lists of an issuer that cover CAs are older than their marks, or missing although they have a mark.
- *
- * @param lists The used lists of the issuer, one of each scope.
- * @param arranged All lists of the domain: a key that signs under two names has one mark for both.
- */
-export function isUnclear(
-  issuer: Certificate,
-  lists: readonly HeldCrl[],
+/** The CAs that no list clears: the lists of their issuer are older than their marks, or missing although they have a mark. */
+export function unclearAmong(
+  cas: readonly Certificate[],
+  issuers: Issuers,
   { arranged, marks, name }: Pick<DomainCrls, "arranged" | "marks"> & { readonly name: string | undefined },
-): boolean {
-  const [domain, key] = [domainKey(name), markKey(issuer)];
-  const groups = groupCrls(lists);
-  const present = groupCrls(arranged).filter((group) => group.key === key);
-  const isMissing = Object.values(marks).some((mark) =>
-    mark.domain === domain && mark.key === key && !mark.scope.startsWith("users") &&
-    present.every(({ scope }) => scope !== mark.scope)
+): readonly Certificate[] {
+  const domain = domainKey(name);
+  // Of all lists of the domain: a key that signs under two names has one mark for both.
+  const present = new Set(groupCrls(arranged).map(({ key, scope }) => placeOf(domain, key, scope)));
+  const missing = Object.entries(marks).filter(([place, mark]) =>
+    mark.domain === domain && !mark.scope.startsWith("users") && !present.has(place)
   );
-  return isMissing ||
-    groups.some((group) => newerThan(group, marks[placeOf(domain, key, group.scope)]) !== undefined);
+  const lacking = new Set(missing.map(([, { key }]) => key));
+  const older = new Map([...issuers.values()].flat().map((issuer) => [issuer, olderLists(issuer, domain, marks)]));
+  const isUnclear = (ca: Certificate, issuer: Issuer) =>
+    issuer.cas.some((each) => each !== ca) &&
+    (lacking.has(markKey(issuer.cas[0])) || older.get(issuer)!.some(({ scope }) => covers(scope, ca)));
+  return refusedAmong(cas, issuers, isUnclear, "refused");
+}
+
+/** The lists of an issuer that are older than their marks. */
+function olderLists(
+  { cas: [ca], lists }: Issuer,
+  domain: string,
+  marks: CrlHighWaterMarks,
+): readonly HeldCrl[] {
+  const isOlder = (group: CrlGroup) => newerThan(group, marks[placeOf(domain, markKey(ca), group.scope)]) !== undefined;
+  return groupCrls(lists).filter(isOlder).flatMap((group) => group.lists);
 }

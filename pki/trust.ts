@@ -6,11 +6,11 @@
  */
 import { Buffer } from "node:buffer";
 import * as Result from "effect/Result";
-import { type Issuers, issuersOf, refusedAmong, revokedAmong } from "./bundle_revocation.ts";
+import { type Issuers, issuersOf, revokedAmong } from "./bundle_revocation.ts";
 import { type Certificate, type MemberRole, parseCertificate } from "./certificate.ts";
 import { type CrlRequirement, type HeldCrl, type RevocationIndex } from "./crl.ts";
 import { type CrlHighWaterMarks, domainKey } from "./crl_marks.ts";
-import { type DomainCrls, isUnclear, joinCrls, type RollbackPolicy, type SeenBefore } from "./domain_crls.ts";
+import { type DomainCrls, joinCrls, type RollbackPolicy, type SeenBefore, unclearAmong } from "./domain_crls.ts";
 import { CrlReader, type LocatedCrl } from "./crl_reader.ts";
 import { foreignCas } from "./foreign_cas.ts";
 import { parsePem } from "./pem.ts";
@@ -239,9 +239,7 @@ function makeDomain(
     const issuers = issuersOf(cas, arranged);
     const revoked = revokedAmong(cas, issuers, "refused");
     const trusted = cas.filter((ca) => !revoked.includes(ca));
-    const isUncleared = (ca: Certificate, issuer: Certificate, own: readonly HeldCrl[]) =>
-      issuer !== ca && isUnclear(issuer, own, { arranged, marks, name });
-    const uncleared = requirement === "optional" ? [] : refusedAmong(trusted, issuers, isUncleared, "refused");
+    const uncleared = requirement === "optional" ? [] : unclearAmong(trusted, issuers, { arranged, marks, name });
     const anchors = trusted.filter((ca) => !uncleared.includes(ca));
     const revocation = indexOf(joined, requirement);
     const leaves = certificates.filter((certificate) => !cas.includes(certificate));
