@@ -157,8 +157,8 @@ export function unclearAmong(
   const domain = domainKey(name);
   // Of all lists of the domain: a key that signs under two names has one mark for both.
   const present = new Set(groupCrls(arranged).map(({ key, scope }) => placeOf(domain, key, scope)));
-  const missing = Object.entries(marks).filter(([place, mark]) =>
-    mark.domain === domain && !mark.scope.startsWith("users") && !present.has(place)
+  const missing = Object.entries(marks).filter(([place, { scope }]) =>
+    !scope.startsWith("users") && !present.has(place)
   );
   const lacking = new Set(missing.map(([, { key }]) => key));
   const older = new Map([...issuers.values()].flat().map((issuer) => [issuer, olderLists(issuer, domain, marks)]));

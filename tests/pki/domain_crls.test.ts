@@ -12,7 +12,16 @@ import { integer } from "../../pki/issue/der_writer.ts";
 import { freshestCrl } from "../../pki/issue/extensions.ts";
 import { verifyPath } from "../../pki/path.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustInput, type TrustMade } from "../../pki/trust.ts";
-import { at, dayMs, forge, type Forged, forgeList, type ForgeListOptions, later } from "../support/forge.ts";
+import {
+  at,
+  dayMs,
+  forge,
+  type Forged,
+  forgeList,
+  type ForgeListOptions,
+  forgeListPem,
+  later,
+} from "../support/forge.ts";
 
 const test = suite("learned lists");
 
@@ -211,6 +220,73 @@ test("the operator's file may lie behind what was learned without an alarm, and 
     ["1", undefined],
     ["10", undefined],
   ]);
+});
+
+test("where lists are required, a CA whose key another certificate has is no anchor while the list of that key is lost", () => {
+  const trustPem = root.pem + forge("root", { ca: true, keyOf: root }).pem;
+  const made = make({ trustPem, crls: "required", learned: learned(rootList) });
+  assert.is(made.snapshot.anchors.length, 2);
+  assert.is(make({ trustPem, crls: "required", crlMarks: made.crlMarks }).snapshot.anchors.length, 0);
+  assert.is(make({ trustPem: root.pem, crls: "required", crlMarks: made.crlMarks }).snapshot.anchors.length, 1);
+});
+
+test("a domain that is read later does not take back the marks of another", () => {
+  const domains = [{ name: "a.example", trust: root.pem + middle.pem }, { name: "b.example", trust: root.pem }];
+  const listsOf = (number: number) => new Map([["a.example", read([list(number)])]]);
+  const first = make({ domains, learned: listsOf(5) });
+  const { crlMarks } = next(first, { domains, learned: listsOf(6) });
+  assert.equal(Object.values(crlMarks).map(({ domain, number }) => [domain, number]), [["a.example", "6"]]);
+});
+
+test("a list that comes twice is kept once, and lists without a hash are all kept", () => {
+  const lists = read([rootList, list(5)]);
+  const kept = (seen: readonly HeldCrl[], again: readonly HeldCrl[]) =>
+    make({ seenLists: new Map([[ownDomain, seen]]), learned: new Map([[ownDomain, again]]) }).lists.get(ownDomain)
+      ?.length;
+  assert.is(kept(lists, lists), 2);
+  assert.is(kept(lists.map(({ sha256: _, ...rest }) => rest), []), 2);
+});
+
+test("a file with a list that is older than before is refused with the list's line, and the domain's name", () => {
+  const pem = (number: bigint) => forgeListPem(root) + forgeListPem(middle, { number });
+  const trust = root.pem + middle.pem;
+  const line = pem(5n).split("\n").lastIndexOf("-----BEGIN X509 CRL-----") + 1;
+  const own = { trustPem: trust, policy: defaultPolicy, at };
+  const problemOf = (input: Pick<TrustInput, "domains" | "crlsPem">, before: TrustInput["domains"]) => {
+    const first = make({ ...input, domains: before, crlsPem: before === undefined ? pem(5n) : undefined });
+    const { crlMarks, lists: seenLists } = first;
+    const made = makeTrustSnapshot({ ...own, ...input, generation: 2, crlMarks, seenLists });
+    if (Result.isSuccess(made)) throw new Error("it is taken");
+    const { problem, line, domain } = made.failure;
+    return [problem, line, domain];
+  };
+  const partner = (number: bigint) => [{ name: "a.example", trust, crlsPem: pem(number) }];
+  assert.equal(problemOf({ crlsPem: pem(4n) }, undefined), ["crl-rollback", line, undefined]);
+  assert.equal(problemOf({ domains: partner(4n) }, partner(5n)), ["crl-rollback", line, "a.example"]);
+});
+
+test("says of each older list whether a newer one is saved, and of each lost one whether that refuses anything", () => {
+  const side = forge("side", { ca: true, issuer: root });
+  const trustPem = root.pem + middle.pem + side.pem;
+  const pem = (number: bigint) => forgeListPem(root, { number }) + forgeListPem(middle, { number });
+  const sideList = (number: bigint) => new Map([[ownDomain, read([forgeList(side, { number })], [side])]]);
+  const { crlMarks, lists } = make({ trustPem, crlsPem: pem(9n), learned: sideList(9n) });
+  const saved = new Map([[ownDomain, (lists.get(ownDomain) ?? []).filter(({ issuer }) => issuer.text === "CN=root")]]);
+  const { warnings } = make({ trustPem, crlsPem: pem(5n), crlMarks, seenLists: saved, learned: sideList(8n) });
+  const said = warnings.filter(({ code }) => code === "crl-rollback");
+  const line = pem(5n).split("\n").lastIndexOf("-----BEGIN X509 CRL-----") + 1;
+  assert.equal(said.map(({ subject, line, level }) => [subject, line, level]), [
+    ["CN=root", 1, "error"],
+    ["CN=middle", line, "error"],
+    ["CN=side", undefined, "error"],
+  ]);
+  assert.match(said[0]!.message, ": the node uses the newer list that it saved.");
+  assert.match(said[1]!.message, "it clears no certificate, so that certificates of CN=middle are refused");
+  assert.match(said[2]!.message, "it clears no certificate, so that certificates of CN=side are refused, until");
+  const optional = make({ trustPem, crlMarks, learned: sideList(8n) }).warnings;
+  const lost = optional.filter(({ code }) => code === "crl-rollback");
+  assert.equal(lost.map(({ subject, level }) => [subject, level]), [["CN=side", "warn"]]);
+  assert.match(lost[0]!.message, "it clears no certificate, until the newer one is fetched again");
 });
 
 test.run();
