@@ -8,8 +8,8 @@ import type { HeldCrl } from "../../pki/crl.ts";
 import { markKey, ownDomain } from "../../pki/crl_marks.ts";
 import { CrlReader } from "../../pki/crl_reader.ts";
 import { heldCrls } from "../../pki/held_crls.ts";
-import { integer } from "../../pki/issue/der_writer.ts";
-import { freshestCrl } from "../../pki/issue/extensions.ts";
+import { integer, primitive, sequence } from "../../pki/issue/der_writer.ts";
+import { type Extension, freshestCrl } from "../../pki/issue/extensions.ts";
 import { verifyPath } from "../../pki/path.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustInput, type TrustMade } from "../../pki/trust.ts";
 import {
@@ -228,6 +228,19 @@ test("where lists are required, a CA whose key another certificate has is no anc
   assert.is(made.snapshot.anchors.length, 2);
   assert.is(make({ trustPem, crls: "required", crlMarks: made.crlMarks }).snapshot.anchors.length, 0);
   assert.is(make({ trustPem: root.pem, crls: "required", crlMarks: made.crlMarks }).snapshot.anchors.length, 1);
+});
+
+test("where lists are required, an older list takes those CAs out of the anchors that it covers, and no others", () => {
+  const scope = (tag: number): { add: Extension[] } => ({
+    add: [{ oid: "2.5.29.28", critical: true, value: sequence(primitive(tag, Uint8Array.of(0xff))) }],
+  });
+  const anchorsOf = (tag: number) => {
+    const numbered = (number: bigint) => learned(forgeList(root, { number, ...scope(tag) }));
+    const { crlMarks } = make({ crls: "required", learned: numbered(9n) });
+    return make({ crls: "required", crlMarks, learned: numbered(8n) }).snapshot.anchors.length;
+  };
+  const [users, cas] = [0x81, 0x82];
+  assert.equal([anchorsOf(users), anchorsOf(cas)], [2, 1]);
 });
 
 test("a domain that is read later does not take back the marks of another", () => {
