@@ -57,6 +57,13 @@ test("the node's own bundle may not claim the name of a partner, whether its own
   }
 });
 
+test("a chain of the node's own bundle that was accepted before its name became a partner's is refused from then on", () => {
+  const leaf = named(home, "spiffe://partner.example/worker/a");
+  const cache = new VerificationCache();
+  assert.is(evaluate(make({ domains: [] }), [leaf], cache), "accepted by home");
+  assert.is(evaluate(make(), [leaf], cache), "name-constraint");
+});
+
 test("where its own name is set, the node's own bundle may claim no other", () => {
   const foreign = named(home, "spiffe://elsewhere.example/worker/a");
   assert.is(evaluate(make(), [foreign]), "accepted by home");
@@ -186,6 +193,9 @@ test("bug: a CA of a partner stayed an anchor of another one that had put it int
   const crossing = [otherIs(bundle(other, rival)), partnerIs(bundle(root, crossed))];
   assert.is(anchors("other.example", crossing), "CN=other,CN=rival");
   assert.is(anchors("partner.example", crossing), "CN=partner,CN=rival");
+  // By the CAs in the operator's files a bundle is judged when it is fetched, and not after that.
+  const filed = [{ name: "file.example", trust: rival.pem }, otherIs(bundle(other, home, rival))];
+  assert.is(anchors("other.example", filed), "CN=other,CN=home,CN=rival");
   // What the operator wrote into a file is not judged by what a partner serves.
   const file = { name: "other.example", trust: copied };
   assert.is(
