@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { sameBytes } from "./bytes.ts";
+import { sameBytes, toHex } from "./bytes.ts";
 import { compareNumbers, type HeldCrl } from "./crl.ts";
 import {
   type CrlGroup,
@@ -70,15 +70,24 @@ export function keepBeside(
       ((key !== undefined && issuers.has(key)) ||
         given.some((each) => each.baseNumber === undefined && coversAsMuch(each, list)));
   });
-  return newestOfEachNumber(candidates.filter((list) => {
-    const alike = (lists: readonly HeldCrl[]) => lists.filter((each) => isOfOneKey(each, list));
-    return !isSuperseded(list, alike(given)) && isUsed(list, [...alike(given), ...alike(candidates)]);
+  // For lists that name one issuer, of one key and scope, the same others are alike: these are sorted once.
+  const named = Map.groupBy(
+    candidates,
+    (list) => JSON.stringify([keyOfCrl(list), toHex(list.issuer.der), list.authorityKeyId, scopeName(list.scope)]),
+  );
+  const stay = new Set([...named.values()].flatMap((group) => {
+    const alike = (lists: readonly HeldCrl[]) => lists.filter((each) => isOfOneKey(each, group[0]!));
+    const file = alike(given);
+    const [inFile, used] = [inForce(file), inForce([...file, ...alike(candidates)])];
+    return group.filter((list) => !isSuperseded(list, file, inFile) && isUsed(list, used));
   }));
+  return newestOfEachNumber(candidates.filter((list) => stay.has(list)));
 }
 
+type InForce = ReturnType<typeof inForce>;
+
 /** Whether a list is among those used of its key and scope, or contradicts one of them. */
-function isUsed(list: HeldCrl, alike: readonly HeldCrl[]): boolean {
-  const { complete, unapplied } = inForce(alike);
+function isUsed(list: HeldCrl, { complete, unapplied }: InForce): boolean {
   return [complete, complete?.delta, unapplied].some((used) =>
     used !== undefined && (used.index === list.index || contradicts(used, list))
   );
@@ -129,9 +138,12 @@ function isOfOneKey(a: HeldCrl, b: HeldCrl): boolean {
 }
 
 /** `given` are of the same key and scope. */
-function isSuperseded(list: HeldCrl, given: readonly HeldCrl[]): boolean {
+function isSuperseded(
+  list: HeldCrl,
+  given: readonly HeldCrl[],
+  { complete, number, thisUpdate }: InForce,
+): boolean {
   if (given.some((each) => contradicts(each, list))) return false;
-  const { complete, number, thisUpdate } = inForce(given);
   if (complete === undefined) return false;
   if (number === undefined) return list.number === undefined && thisUpdate >= list.thisUpdate.getTime();
   return list.number === undefined || compareNumbers(number, list.number) >= 0;

@@ -254,6 +254,23 @@ test("a list that nobody has checked stands beside nothing, unless an earlier pr
   assert.equal(keepBeside([vouched], given), [vouched]);
 });
 
+test("bug: all lists of a key and scope were sorted once more for each list in force that a new file lacks", () => {
+  let reads = 0;
+  const counted = (numbers: number) =>
+    read(Array.from({ length: 40 }, (_, index) => list(numbers + index, index % 2 === 0 ? {} : delta(1)))).map((each) =>
+      Object.defineProperty({ ...each }, "baseNumber", {
+        enumerable: true,
+        get() {
+          reads += 1;
+          return each.baseNumber;
+        },
+      })
+    );
+  const [kept, given] = [counted(50), counted(1)];
+  assert.equal(keepBeside(kept, given).map(({ number }) => number), ["88", "89"]);
+  assert.ok(reads < 5 * 80 ** 2, `${reads} reads of a base's number`);
+});
+
 test("a list of a file gets the key of a list in force by its content alone, and only where that was checked", () => {
   const keys = (given: readonly HeldCrl[], seen: readonly HeldCrl[]) =>
     withKnownKeys(given, seen).map(({ vouchedBy }) => vouchedBy);
