@@ -215,6 +215,7 @@ const beside: [name: string, kept: readonly Uint8Array[], given: readonly Uint8A
     list(7, { ...delta(5), ...revoking(leaf) }),
   ], "d7"],
   ["another base of the same number", [list(5), list(7, delta(5))], [list(5, revoking(leaf)), list(7, delta(5))], "5"],
+  ["a list that is as new as a base with its delta", [list(7)], [list(5), list(7, delta(5))], ""],
   ["a newer list of a scope that the file lacks", [list(5, { add: [users] })], [list(4)], ""],
   ["a list of an issuer that the file lacks", [list(5)], [forgeList(root)], ""],
   ["a base where the file has deltas only", [list(5)], [list(7, delta(5))], ""],
