@@ -1,12 +1,14 @@
 /**
  * Limits that do not end a job by themselves: its run time, the size of a directory that is no file system of its own, and the
  * memory of its control group, where the kernel ends a single process and another one may wait for it forever. The directory is
- * measured once a second, less often where that takes long, with the files that were removed and are open, so a fast writer exceeds the limit before it is noticed.
+ * measured once a second, less often where that takes much processor time, with the files that were removed and are open, so a fast writer exceeds the limit before it
+ * is noticed.
  * What the job made so that it cannot be measured counts as over the limit.
  *
  * @module
  */
 import { lstatSync } from "node:fs";
+import process from "node:process";
 import { Clock, Effect } from "effect";
 import type { WorkDirectory } from "../../files/contained_files.ts";
 import type { AssignedCell } from "./assign.ts";
@@ -16,8 +18,10 @@ import { readReached } from "./cgroup.ts";
 import { deletedFiles } from "./deleted_files.ts";
 import type { Limit } from "./exceeded.ts";
 
-/** Pause between two measurements, in milliseconds, and how many times the last measurement's own time it is at least. */
-const measureMs = 1_000, pausesPerMeasurement = 10;
+/** Shortest and longest pause between two measurements, in milliseconds, and how many times the last one's processor time it is. */
+const measureMs = 1_000, pauseMsMax = 10_000, pausesPerMeasurement = 10;
+/** A measurement takes at most so long, in milliseconds: a job with many processes makes each of its steps wait. */
+const measurementMsMax = 30_000;
 /** Other tasks run when a measurement has run for so long, in milliseconds. */
 const pieceMs = 5;
 /** Stands in listings for bytes that are not UTF-8. Such a name cannot be opened, and may be listed as that of another file. */
@@ -57,9 +61,9 @@ function watchDisk(directory: WorkDirectory, config: CellConfig, pid: number): E
     if (device === undefined) return "unmeasured";
     for (let pauseMs = measureMs;;) {
       yield* Effect.sleep(pauseMs);
-      const { value: limit, tookMs } = yield* inPieces(() => measure(directory, config, { pid, device }));
+      const { limit, usedMs } = yield* inPieces(() => measure(directory, config, { pid, device }));
       if (limit !== undefined) return limit;
-      pauseMs = Math.max(measureMs, pausesPerMeasurement * tookMs);
+      pauseMs = Math.min(Math.max(measureMs, pausesPerMeasurement * usedMs), pauseMsMax);
     }
   });
 }
@@ -72,25 +76,35 @@ function deviceOf(path: string): number | undefined {
   }
 }
 
-/** Runs a task of many steps; other tasks run between its pieces. */
-function inPieces<A>(task: () => Generator<unknown, A>): Effect.Effect<{ readonly value: A; readonly tookMs: number }> {
-  const runPieces = (steps: Generator<unknown, A>) =>
+/** A measurement that ended. */
+interface Measured {
+  readonly limit: Limit | undefined;
+  /** Processor time of its thread, in milliseconds: the time in which it waits for a processor or a directory is the job's to choose. */
+  readonly usedMs: number;
+}
+
+/** Runs a measurement; other tasks run between its pieces. One that takes too long is none. */
+function inPieces(begin: () => Generator<unknown, Limit | undefined>): Effect.Effect<Measured> {
+  const runPieces = (steps: Generator<unknown, Limit | undefined>) =>
     Effect.gen(function* () {
       const clock = yield* Clock.Clock;
-      for (let tookMs = 0;;) {
-        const began = clock.monotonicTimeNanosUnsafe();
+      for (let tookMs = 0, usedMs = 0;;) {
+        const began = clock.monotonicTimeNanosUnsafe(), usedBefore = process.threadCpuUsage();
         const lastsMs = () => Number(clock.monotonicTimeNanosUnsafe() - began) / 1e6;
         let step = steps.next();
         while (step.done !== true && lastsMs() < pieceMs) step = steps.next();
         tookMs += lastsMs();
-        if (step.done === true) return { value: step.value, tookMs };
+        const { user, system } = process.threadCpuUsage(usedBefore);
+        usedMs += (user + system) / 1_000;
+        if (step.done === true) return { limit: step.value, usedMs };
+        if (tookMs > measurementMsMax) return { limit: "unmeasured" as const, usedMs };
         yield* Effect.yieldNow;
       }
     });
   return Effect.acquireUseRelease(
-    Effect.sync(task),
+    Effect.sync(begin),
     runPieces,
-    (steps) => Effect.sync(() => void steps.return(undefined as A)),
+    (steps) => Effect.sync(() => void steps.return(undefined)),
   );
 }
 

@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { Effect } from "effect";
+import { Clock, Duration, Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { jobCell } from "../../../actors/job/cell/bounds.ts";
@@ -215,6 +215,66 @@ test("bug: a measurement that takes long began again after a second, and let oth
   place.remove();
   assert.is(walks, 1);
   assert.ok(turnsMeanwhile > 5, String(turnsMeanwhile));
+});
+
+/** How long `watchLimits` pauses before each walk, in milliseconds; `walk` gets the number of the walk, and moves the clock on. */
+async function pausesOf(walk: (walks: number, moveOn: (ms: number) => void) => void, walksMax: number) {
+  const place = temporary();
+  const pauses: number[] = [];
+  let movedMs = 0, walks = 0;
+  const clock: Clock.Clock = {
+    ...Effect.runSync(Clock.Clock),
+    monotonicTimeNanosUnsafe: () => BigInt(Math.round((performance.now() + movedMs) * 1e6)),
+    sleep: (duration) =>
+      Effect.suspend(() => {
+        const ms = Duration.toMillis(duration);
+        if (ms > 86_000_000) return Effect.never; // the run time
+        pauses.push(ms);
+        return pauses.length > walksMax ? Effect.never : Effect.void;
+      }),
+  };
+  const watched = Effect.flatMap(openWorkDirectory(place.path), (directory) =>
+    watchLimits(measured(1_000), {
+      ...directory,
+      *walk() {
+        walk(++walks, (ms) => movedMs += ms);
+        yield { name: "f", sizeBytes: 0 };
+      },
+    }, process.pid));
+  const done = Effect.promise(async () => {
+    while (pauses.length <= walksMax) await new Promise((resolve) => setTimeout(resolve, 10));
+  });
+  const limit = await runOf(Effect.provideService(
+    Effect.raceFirst(Effect.scoped(watched), Effect.as(done, undefined)),
+    Clock.Clock,
+    clock,
+  ));
+  place.remove();
+  return { pauses, limit };
+}
+
+test("bug: a job that kept the worker waiting while its directory was measured was not measured for minutes", async () => {
+  const waited = new Int32Array(new SharedArrayBuffer(4));
+  const { pauses, limit } = await pausesOf(() => void Atomics.wait(waited, 0, 0, 1_500), 1);
+  assert.is(limit, undefined);
+  assert.equal(pauses.length, 2);
+  assert.ok((pauses[1] ?? 0) < 3_000, `${pauses[1]} ms after 1.5 s without a CPU`);
+});
+
+test("bug: the pause between two measurements had no limit", async () => {
+  const busy = () => {
+    for (const from = process.cpuUsage(), used = { ms: 0 }; used.ms < 1_500;) {
+      const { user, system } = process.cpuUsage(from);
+      used.ms = (user + system) / 1_000;
+    }
+  };
+  const { pauses } = await pausesOf(busy, 1);
+  assert.equal(pauses, [1_000, 10_000]);
+});
+
+test("bug: a measurement without end was no reason to end a job", async () => {
+  const { limit } = await pausesOf((walks, moveOn) => moveOn(walks === 1 ? 29_000 : 31_000), 2);
+  assert.is(limit, "unmeasured");
 });
 
 const reached = limits.filter(([, , , here = true]) => here);
