@@ -112,7 +112,9 @@ function openJobBridge(
 
 /** The link of a job that trains where the scheduler keeps the model; undefined for any other job. */
 export function trainerLinkOf(
-  { ports, job, limits, directory }: Pick<PlacedJob, "ports" | "job" | "limits" | "directory">,
+  { ports, job, limits, directory }: Pick<PlacedJob, "ports" | "limits" | "directory"> & {
+    readonly job: Pick<JobInput, "spec" | "network">;
+  },
 ): Effect.Effect<TrainerLink | undefined, never, Scope.Scope> {
   const { spec, network } = job;
   const { executor, training, job_id: jobId } = spec;

@@ -8,10 +8,10 @@
  * @module
  */
 import { Deferred, Effect, FiberHandle, Schedule, type Scope } from "effect";
-import type { PeerText } from "../../transport/port.ts";
+import type { PeerText, TransportError } from "../../transport/port.ts";
 import type { Uuid } from "../../transport/protocols/messages.ts";
 import type { ReadableFile, WorkDirectory } from "../files/contained_files.ts";
-import type { PathError } from "../files/path_refused.ts";
+import type { PathError, WorkFileFailed } from "../files/path_refused.ts";
 import { isFramed } from "../files/stream_file.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { handOver, jobEnded, saveStream, sendFile } from "./copy.ts";
@@ -200,14 +200,18 @@ class Link implements TrainerLink {
     );
   }
 
-  #tellUnsent({ path, round }: KeptUpdate, peer: PeerText, { message }: Error): Effect.Effect<void> {
+  #tellUnsent(
+    { path, round }: KeptUpdate,
+    peer: PeerText,
+    { code, message }: TransportError | WorkFileFailed,
+  ): Effect.Effect<void> {
     const { report, jobId: job } = this.#input;
     return Effect.sync(() =>
       report({
         level: "warn",
         event: "job.send.failed",
         message: `${path} was not sent to ${peer}: ${message}`,
-        fields: { job, path, peer, round, reason: message },
+        fields: { job, path, peer, round, error: code, reason: message },
       })
     );
   }

@@ -10,10 +10,11 @@ import { readStreamFile } from "../../actors/files/stream_file.ts";
 import { handOver } from "../../actors/job/copy.ts";
 import { makeJobNetworkHost } from "../../actors/job/job_network.ts";
 import { jobLimits } from "../../actors/job/limits.ts";
-import { openTrainerLink, type SavedResult } from "../../actors/job/trainer_link.ts";
+import { trainerLinkOf } from "../../actors/job/effects.ts";
+import type { SavedResult, TrainerLink } from "../../actors/job/trainer_link.ts";
 import { networkOf } from "../../actors/job/training_network.ts";
 import { type StreamHandle, type TransportAsk, TransportError } from "../../transport/port.ts";
-import type { PushLabel } from "../../transport/protocols/messages.ts";
+import type { JobSpec, PushLabel } from "../../transport/protocols/messages.ts";
 import { identityOf } from "../support/fake_transport.ts";
 import { eventually, holdOpen, realPorts, streamPair, temporary } from "../support/job_world.ts";
 
@@ -22,6 +23,28 @@ const scheduler = "12D3KooWA7SQJtmVh49Xoi1t8XGnSEvzWyAQrQN4qYw6RCU5hEj7";
 const training = { scheduler, id: "t-1", run: 3 };
 const job = "f4633ad1-6b37-4597-85a6-4e58a2117f5a";
 const roles = (aggregator: string) => ({ aggregator, results: [aggregator] });
+const peers = (...list: string[]) =>
+  ({ type: "peers", peers: list, strategy: { type: "All" }, resource: null }) as const;
+const spec: JobSpec = {
+  job_id: job,
+  executor: {
+    class: "train",
+    descriptor: { name: "test" },
+    config: {
+      model: {
+        task: "causal-lm",
+        artifact: { type: "huggingface", repository: "a/b", revision: null, filenames: ["x"], token: null },
+        "input-names": [],
+      },
+      data: { type: "scheduler", peer: scheduler, dataset: "digits" },
+      updates: peers("agg-1"),
+      results: peers("agg-1"),
+      optimizer: { "learning-rate": 0.1, betas: null, epsilon: null },
+      batch_size: 2,
+    },
+  },
+  training: { ...training, round: 4, rounds: 9, samples: 0 },
+};
 
 interface Pushed {
   readonly peer: string;
@@ -65,15 +88,10 @@ async function start() {
   }
   const network = networkOf(host.network, training);
   const held = await holdOpen(Effect.flatMap(openWorkDirectory(work), (directory) =>
-    openTrainerLink({
-      network,
-      directory,
-      jobId: job,
-      limits: { ...jobLimits, idleMs: 2_000 },
-      report: ports.report,
-      roles: roles("agg-1"),
-      round: 4,
-    })));
+    Effect.map(
+      trainerLinkOf({ ports, job: { spec, network }, limits: { ...jobLimits, idleMs: 2_000 }, directory }),
+      (link) => link as TrainerLink,
+    )));
   let exchanges = 0;
   /** An aggregator sends the result of a round; whether the trainer's worker took it. */
   const result = async (peer: string, round: number, ofJob = 0): Promise<boolean> => {
@@ -180,6 +198,18 @@ test("bug: a job ended between two tries of its last update, which was lost; wha
   await eventually("it failed again", () => reasons().length === 2);
   await end();
   assert.match(String(reasons()[2]), /its job ended first/);
+});
+
+test("bug: what the end of a job cut was logged on debug where a try had failed before", async () => {
+  const { ports, link, unreachable, write, end } = await start();
+  const warned = () =>
+    ports.reports.filter(({ level }) => level === "warn").map(({ event, fields }) => [event, fields?.["error"]]);
+  unreachable.add("agg-1");
+  write("u", "update 5");
+  await Effect.runPromise(link.send("u"));
+  await eventually("it failed once", () => warned().length === 1);
+  await end();
+  assert.equal(warned(), [["job.send.failed", "not-connected"], ["job.send.failed", "cancelled"]]);
 });
 
 test("results are taken before the executor receives, in order, and each is handed over", async () => {

@@ -131,7 +131,7 @@ function tell(
       level: "warn",
       event: "job.send.failed",
       message: `${path} was not sent to ${peer}: ${error.message}`,
-      fields: { job: jobId, path, peer, reason: error.message },
+      fields: { job: jobId, path, peer, error: error.code, reason: error.message },
     })
   );
 }
