@@ -49,7 +49,7 @@ export interface OpenedBridge extends Bridge {
   readonly token: BridgeToken;
   /** Undefined where the scheduler does not keep the training's model. */
   readonly link?: TrainerLink | undefined;
-  /** Milliseconds since a piece of a file went out. Absent in a simulation. */
+  /** Milliseconds since a piece of a file went out; of an update one that no try before sent. Absent in a simulation. */
   readonly sentAgoMs?: () => number;
 }
 
@@ -79,10 +79,11 @@ function openJobBridge(
   const ownRoot = cell !== undefined && hasOwnRoot(cell.cell);
   const now = () => monotonicNow(ports);
   let sentAt = -Infinity;
-  const job = { ...given, network: watchSent(given.network, () => void (sentAt = now())) };
+  const onSent = () => void (sentAt = now());
+  const job = { ...given, network: watchSent(given.network, onSent) };
   const token = makeBridgeToken(job.executor.token ?? (ownRoot ? "optional" : "required"));
   return Effect.gen(function* () {
-    const link = yield* trainerLinkOf({ ports, job, limits, directory });
+    const link = yield* trainerLinkOf({ ports, job: given, limits, directory }, onSent);
     const context = {
       directory,
       jobId: job.spec.job_id,
@@ -115,13 +116,14 @@ export function trainerLinkOf(
   { ports, job, limits, directory }: Pick<PlacedJob, "ports" | "limits" | "directory"> & {
     readonly job: Pick<JobInput, "spec" | "network">;
   },
+  onSent?: () => void,
 ): Effect.Effect<TrainerLink | undefined, never, Scope.Scope> {
   const { spec, network } = job;
   const { executor, training, job_id: jobId } = spec;
   const roles = executor.class === "train" ? rolesOf(executor.config) : undefined;
   if (roles === undefined || training === undefined) return Effect.succeed(undefined);
   const report = rareWarnings(ports.report, () => monotonicNow(ports));
-  return openTrainerLink({ network, directory, jobId, limits, report, roles, round: training.round });
+  return openTrainerLink({ network, directory, jobId, limits, report, roles, round: training.round, onSent });
 }
 
 /** A trainer's roles; undefined where its job names no aggregator, or several. */

@@ -13,16 +13,24 @@ import type { JobNetwork } from "./network.ts";
 
 /** The same network; `onSent` is called after each piece that a stream of it took. */
 export function watchSent(network: JobNetwork, onSent: () => void): JobNetwork {
-  const watched = (stream: StreamHandle): StreamHandle => ({
+  return {
+    ...network,
+    openStream: (...ask) => Effect.map(network.openStream(...ask), (stream) => watchStream(stream, onSent)),
+  };
+}
+
+/** The same stream; `onSent` is called after each piece that it took, with the bytes of all that it took. */
+export function watchStream(stream: StreamHandle, onSent: (sentBytes: number) => void): StreamHandle {
+  let sentBytes = 0;
+  return {
     id: stream.id,
     peer: stream.peer,
     protocol: stream.protocol,
     read: stream.read,
-    write: (bytes) => Effect.tap(stream.write(bytes), () => Effect.sync(onSent)),
+    write: (bytes) => Effect.tap(stream.write(bytes), () => Effect.sync(() => onSent(sentBytes += bytes.length))),
     end: stream.end,
     abort: (reason) => stream.abort(reason),
-  });
-  return { ...network, openStream: (...ask) => Effect.map(network.openStream(...ask), watched) };
+  };
 }
 
 /** Opens a stream for pushing a file. */

@@ -17,7 +17,7 @@ import type { Ports } from "../runtime/ports.ts";
 import { handOver, jobEnded, saveStream, sendFile } from "./copy.ts";
 import type { JobLimits } from "./limits.ts";
 import type { JobNetwork, PushReceiver } from "./network.ts";
-import { openPush } from "./peer_streams.ts";
+import { openPush, watchStream } from "./peer_streams.ts";
 import { labelOf } from "./training_network.ts";
 
 /** Results that wait for the executor; the sender of one more has to wait. */
@@ -52,6 +52,8 @@ export interface TrainerLinkInput {
   readonly roles: TrainerRoles;
   /** Rounds that are finished. */
   readonly round: number;
+  /** Called when more of an update went to an aggregator than in all tries before. */
+  readonly onSent?: (() => void) | undefined;
 }
 
 /** A running link. */
@@ -152,9 +154,15 @@ class Link implements TrainerLink {
     return Effect.forever(Effect.suspend(() => {
       const { aggregator } = this.#roles;
       const changes = this.#changes;
-      let tries = 0;
+      let tries = 0, mostBytes = 0;
+      // What a try repeats is no progress: an aggregator that refuses each one would hold the job.
+      const onSent = (sentBytes: number) => {
+        if (sentBytes <= mostBytes) return;
+        mostBytes = sentBytes;
+        this.#input.onSent?.();
+      };
       const copied = Effect.retry(
-        Effect.tapError(this.#copy(file, update, aggregator), (error) => {
+        Effect.tapError(this.#copy(file, update, aggregator, onSent), (error) => {
           tries += 1;
           return Number.isInteger(Math.log2(tries)) ? this.#tellUnsent(update, aggregator, error) : Effect.void;
         }),
@@ -165,17 +173,16 @@ class Link implements TrainerLink {
     }));
   }
 
-  #copy(file: ReadableFile, update: KeptUpdate, aggregator: PeerText) {
+  #copy(file: ReadableFile, update: KeptUpdate, aggregator: PeerText, onSent: (sentBytes: number) => void) {
     const { path, round, samples } = update;
     const { network, limits, jobId: job, report } = this.#input;
     const label = labelOf(network, { job, round, samples });
-    const copy = Effect.flatMap(
-      openPush(network, aggregator, limits.exchangeMs),
-      (stream) =>
-        isFramed(stream.protocol)
-          ? handOver(file, stream, { ...limits, acknowledgeMs: limits.idleMs }, label)
-          : sendFile(file, stream, limits, label),
-    );
+    const copy = Effect.flatMap(openPush(network, aggregator, limits.exchangeMs), (opened) => {
+      const stream = watchStream(opened, onSent);
+      return isFramed(stream.protocol)
+        ? handOver(file, stream, { ...limits, acknowledgeMs: limits.idleMs }, label)
+        : sendFile(file, stream, limits, label);
+    });
     return Effect.suspend(() => {
       this.#isUnsent = true;
       return Effect.map(copy, () => {

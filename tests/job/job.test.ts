@@ -402,6 +402,30 @@ needing(test, "node")(
   },
 );
 
+needing(test, "node")(
+  "bug: a job whose update its aggregator refused each time waited for it until its lease ended",
+  async () => {
+    let tries = 0;
+    const network = fakeNetwork({
+      ours: true,
+      openStream: (to, protocol) =>
+        Effect.sync(() => {
+          tries += 1;
+          const { near, far } = streamPair({ near: "me", far: to }, protocol);
+          Effect.runFork(Effect.andThen(far.read, far.abort("no place")));
+          return near;
+        }),
+    });
+    const ofTraining = { ...spec, training: { scheduler, id: "t-1", run: 3, round: 4, rounds: 9, samples: 0 } };
+    const given = { network, spec: ofTraining, limits: { idleMs: 6_000 } };
+    const job = start({ cmd: node, args: ["-e", sender] }, given);
+    assert.equal(await job.ended(18_000), { type: "finished" });
+    assert.ok(tries > 1, String(tries));
+    const errors = job.reports.filter(({ event, level }) => event === "job.send.failed" && level === "warn");
+    assert.equal(errors.map(({ fields }) => fields?.["error"]), ["stream-reset", "cancelled"]);
+  },
+);
+
 needing(test, "node")("a send that the end of a lease cuts is reported", async () => {
   const { network, got } = slowNetwork(10_000);
   const job = start({ cmd: node, args: ["-e", sender] }, { network, limits: { idleMs: 30_000 } });
