@@ -26,7 +26,7 @@ import type { JobLimits } from "./limits.ts";
 import type { JobInput } from "./messages.ts";
 import type { WorkDirectory } from "../files/contained_files.ts";
 import { type Executor, type ExecutorExit, startExecutor } from "./process.ts";
-import { rareWarnings } from "./rare_warnings.ts";
+import { rareLines } from "./rare_lines.ts";
 import { scopeOf } from "./scope.ts";
 import { watchSent } from "./peer_streams.ts";
 import { openTrainerLink, type TrainerLink, type TrainerRoles } from "./trainer_link.ts";
@@ -122,7 +122,7 @@ export function trainerLinkOf(
   const { executor, training, job_id: jobId } = spec;
   const roles = executor.class === "train" ? rolesOf(executor.config) : undefined;
   if (roles === undefined || training === undefined) return Effect.succeed(undefined);
-  const report = rareWarnings(ports.report, () => monotonicNow(ports));
+  const report = rareLines(ports.report, () => monotonicNow(ports));
   return openTrainerLink({ network, directory, jobId, limits, report, roles, round: training.round, onSent });
 }
 

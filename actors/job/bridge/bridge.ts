@@ -17,7 +17,7 @@ import { BridgeProblem, busy } from "./problem.ts";
 import { isOpenEnded, serveRoute } from "./routes.ts";
 import { type BridgeToken, isAuthorized } from "./token.ts";
 import type { StartSend } from "./send.ts";
-import { rareWarnings } from "../rare_warnings.ts";
+import { rareLines } from "../rare_lines.ts";
 
 /** An open bridge. */
 export interface Bridge {
@@ -68,7 +68,7 @@ export function openBridge(
     };
     const receiving = { active: false };
     const refusals = { scope: 0 };
-    const rare = { ...context, report: rareWarnings(context.report, context.now) };
+    const rare = { ...context, report: rareLines(context.report, context.now) };
     const handle = (request: IncomingMessage, response: ServerResponse) => {
       const isOwn = isAuthorized(request.headers.authorization, token);
       const endUse = isOwn ? isOpenEnded(request) ? activity.note() : activity.begin() : undefined;

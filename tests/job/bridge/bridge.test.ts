@@ -368,6 +368,30 @@ test("copies to peers go on after the answer, and can be waited for", async () =
   });
 });
 
+test("bug: a job filled the log with files that it fetched", async () => {
+  const { report, reports } = realPorts();
+  let at = 0;
+  await withWeb(
+    (_, response) => response.end("x"),
+    (url) =>
+      withBridge({ report, now: () => at }, async ({ socket }) => {
+        const fetch = async (path: string) =>
+          assert.is((await askJson(socket, "/resources/fetch", { type: "uri", value: `${url}/${path}` })).status, 200);
+        const lines = () => reports.filter((one) => one.level === "info" && one.event === "job.fetch.done");
+        for (let times = 0; times < 20; times++) await fetch(`model?${times}`);
+        assert.is(lines().length, 1);
+        for (let file = 0; file < 300; file++) await fetch(`file${file}`);
+        assert.is(lines().length, 256, "of other files, too");
+        at = 60_000;
+        await fetch("model");
+        assert.is(lines().length, 257);
+        await fetch("model?20");
+        assert.is(lines().at(-1)?.fields?.["untold"], 19);
+        assert.is(reports.filter(({ event }) => event === "job.fetch.done").length, 322, "the others are for `debug`");
+      }),
+  );
+});
+
 test("bug: a job filled the log with warnings: one send, 1,024 times the same peer, was 1,024 of them", async () => {
   const { report, reports } = realPorts();
   let at = 0;
