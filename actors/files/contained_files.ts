@@ -16,10 +16,8 @@ import {
   existsSync,
   fstatSync,
   lchownSync,
-  lstatSync,
   openSync,
   read as readCallback,
-  readdirSync,
   realpathSync,
   rename as renameCallback,
   type Stats,
@@ -50,12 +48,6 @@ export interface WritableFile {
   readonly commit: Effect.Effect<void, PathError>;
 }
 
-/** The kind of a directory entry, links not followed. */
-export interface FileStatus {
-  readonly type: "file" | "directory" | "other";
-  readonly sizeBytes: number;
-}
-
 /** How a work directory is used. */
 export interface WorkDirectoryOptions {
   /** The user and group that own everything made in it: the job's, where it has its own. */
@@ -72,9 +64,6 @@ export interface WorkDirectory {
   create(path: string): Effect.Effect<WritableFile, PathError, Scope.Scope>;
   /** Makes a directory (0700) and those above it; one that is there is fine. */
   makeDirectory(path: string): Effect.Effect<void, PathError>;
-  status(path: string): Effect.Effect<FileStatus, PathError>;
-  /** Names in a directory, in no order; of the work directory itself without a path. */
-  list(path?: string): Effect.Effect<readonly string[], PathError>;
   /**
    * Every entry below the work directory, examined when it is taken. What vanishes is left out.
    *
@@ -150,17 +139,6 @@ function workDirectory(path: string, root: { readonly fd: number }, { user }: Wo
       ).pipe(Effect.map((aside) => writable(name, aside))),
     makeDirectory: (name) =>
       attempt(name, () => reach.hold(Result.getOrThrowWith(parsePath(name), (refused) => refused), true).close()),
-    status: (name) => within(name, (held, leaf) => statusOf(lstatSync(held.at(leaf)))),
-    list: (name) =>
-      attempt(name ?? ".", () => {
-        const parts = name === undefined ? [] : Result.getOrThrowWith(parsePath(name), (refused) => refused);
-        const held = reach.hold(parts, false);
-        try {
-          return readdirSync(held.at("."));
-        } finally {
-          held.close();
-        }
-      }),
     walk: () => walkTree(reach.hold([], false)),
     remove: (name) =>
       Effect.acquireUseRelease(
@@ -291,8 +269,4 @@ function writable(path: string, aside: Aside): WritableFile {
       },
     );
   return { fd: aside.fd, write: writeFrom, commit: aside.commit };
-}
-
-function statusOf(stats: Stats): FileStatus {
-  return { type: stats.isFile() ? "file" : stats.isDirectory() ? "directory" : "other", sizeBytes: stats.size };
 }

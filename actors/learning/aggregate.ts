@@ -73,7 +73,7 @@ export interface AggregateOptions extends OuterOptions {
  * names one.
  */
 export function aggregateUpdates(
-  directory: Pick<WorkDirectory, "openForReading" | "create" | "status">,
+  directory: Pick<WorkDirectory, "openForReading" | "create">,
   files: AggregateFiles,
   options: AggregateOptions,
 ): Effect.Effect<Aggregated, UpdateRejected | PathError> {

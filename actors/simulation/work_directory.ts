@@ -5,7 +5,7 @@
  */
 import { Effect, Result } from "effect";
 import { parsePath, type PathError, WorkFileFailed } from "../files/path_refused.ts";
-import type { FileStatus, ReadableFile, WorkDirectory, WritableFile } from "../files/contained_files.ts";
+import type { ReadableFile, WorkDirectory, WritableFile } from "../files/contained_files.ts";
 
 /** A work directory that a simulation can inspect. */
 export interface MemoryDirectory extends WorkDirectory {
@@ -38,19 +38,6 @@ export function makeMemoryDirectory(path: string): MemoryDirectory {
       }),
     create: (name) => checked(name, () => Effect.sync(() => writable(directory, files, name))),
     makeDirectory: (name) => checked(name, () => Effect.void),
-    status: (name) =>
-      checked(name, (): Effect.Effect<FileStatus, PathError> => {
-        const bytes = files.get(name);
-        if (bytes !== undefined) return Effect.succeed({ type: "file", sizeBytes: bytes.length } as const);
-        const isFolder = [...files.keys()].some((other) => other.startsWith(`${name}/`));
-        return isFolder ? Effect.succeed({ type: "directory", sizeBytes: 0 } as const) : missing(name);
-      }),
-    list: (name) =>
-      Effect.sync(() => {
-        const prefix = name === undefined ? "" : `${name}/`;
-        const below = [...files.keys()].filter((other) => other.startsWith(prefix));
-        return [...new Set(below.map((other) => other.slice(prefix.length).split("/")[0] as string))];
-      }),
     *walk() {
       for (const [name, { length: sizeBytes }] of files) yield { name, sizeBytes };
     },
