@@ -40,19 +40,28 @@ interface Removal {
 /** Files that are removed at once: more than the thread pool has threads. */
 const removalsAtOnce = 32;
 const ownerRights = 0o700;
+/** Codes where a job replaced its directory by a file or a link. */
+const noDirectory: ReadonlySet<unknown> = new Set(["ENOTDIR", "ELOOP"]);
 /** Stands in Deno's listings for bytes that are not UTF-8; Node lists the bytes. */
 const replacementCharacter = Buffer.from("\u{fffd}");
 
 /**
- * Removes the tree at `path`, if there is one.
+ * Removes the tree at `path`, if there is one; or a file or link, not what it leads to.
  *
  * @throws The first failure; where something stayed because of its name, an error with the code {@linkcode unnameable}.
  */
 export async function removeTree(path: string, signal: AbortSignal): Promise<void> {
   if (!existsSync("/proc/self/fd/.")) return await rm(path, { recursive: true, force: true });
   const removal: Removal = { signal }, name = Buffer.from(path);
-  const isDirectory = await tried(removal, name, () => emptyDirectory(path, removal));
-  if (isDirectory) await tried(removal, name, () => rmdir(path));
+  await tried(removal, name, async () => {
+    try {
+      await emptyDirectory(path, removal);
+    } catch (error) {
+      if (!noDirectory.has((error as NodeJS.ErrnoException).code)) throw error;
+      return await unlink(path);
+    }
+    await rmdir(path);
+  });
   if (removal.isUnnameable === true) {
     throw Object.assign(new Error(`${path} has names that are not UTF-8`), { code: unnameable });
   }
