@@ -123,7 +123,7 @@ export interface Swept {
  */
 export function sweepLeftovers(
   workDir: string,
-  { isLocked }: { readonly isLocked: boolean } = { isLocked: false },
+  { isLocked }: { readonly isLocked: boolean },
 ): Effect.Effect<Swept, WorkFileFailed> {
   return Effect.gen(function* () {
     const root = resolve(workDir);

@@ -4,7 +4,7 @@
  * @module
  */
 import { join } from "node:path";
-import { Effect, Semaphore } from "effect";
+import { Effect, Result, Semaphore } from "effect";
 import type { SchedulerConfig } from "../../actors/config/config.ts";
 import { evaluatingCellDefault } from "../../actors/config/cell_config.ts";
 import { jobCell } from "../../actors/job/cell/bounds.ts";
@@ -31,16 +31,19 @@ export interface Measuring {
 
 /** The programs of a scheduler. Their cell is found with the first use. */
 export function measureIn(
-  { executors = [], cell: settings = evaluatingCellDefault, stateDir = "." }: Pick<
+  { executors = [], cell: settings = evaluatingCellDefault, stateDir, job }: Pick<
     SchedulerConfig,
-    "executors" | "cell" | "stateDir"
+    "executors" | "cell" | "stateDir" | "job"
   >,
   ports: Pick<Ports, "uuid" | "now" | "report">,
 ): Measuring {
-  const workDir = join(stateDir, "evaluations");
+  const workDir = join(stateDir ?? ".", "evaluations");
+  // A scheduler without a training of its own runs only while it holds the lock of its admin socket.
+  const isLocked = stateDir !== undefined && job === undefined;
   const cellOnce = Effect.runSync(Effect.cached(Effect.gen(function* () {
     // Of a scheduler that was killed.
-    yield* Effect.ignore(sweepLeftovers(workDir));
+    const swept = yield* Effect.result(sweepLeftovers(workDir, { isLocked }));
+    if (Result.isSuccess(swept)) reportUnowned(ports, swept.success.unowned);
     const cell = yield* findCell({ ports, config: jobCell(settings, { memory: 1, storage: 1 }), workDir });
     const { level, notes } = cell;
     const message = `${describeCell(cell)}; these evaluate`;
@@ -91,6 +94,14 @@ export function measureIn(
         );
       })),
   };
+}
+
+function reportUnowned({ report }: Pick<Ports, "report">, unowned: readonly string[]): void {
+  if (unowned.length === 0) return;
+  const message =
+    "Kept what is named like the directory of an evaluation and has no record of a scheduler, remove it if no other " +
+    `program uses it: ${unowned.join(", ")}`;
+  report({ level: "warn", event: "evaluation.unowned", message, fields: { unowned } });
 }
 
 function reportProblem(

@@ -155,7 +155,7 @@ needing(test, "node", "sleep")(
     writeFileSync(join(place.path, `hypha-${living}.owner.${stays.child.pid}.tmp`), "{");
     for (const name of ["hypha-notes", "data", "hypha-..", `hypha-${dead}x`]) mkdirSync(join(place.path, name));
 
-    const swept = await runOf(sweepLeftovers(place.path));
+    const swept = await runOf(sweepLeftovers(place.path, { isLocked: false }));
     const names = (paths: readonly string[]) => paths.map((path) => basename(path)).sort();
     assert.equal(names(swept.removed), [`hypha-${dead}`, `hypha-${orphan}`].sort());
     assert.equal(names(swept.kept), [`hypha-${living}`]);
@@ -179,7 +179,7 @@ needing(test, "node", "sleep")(
     process.kill(-kept, "SIGKILL");
     stays.child.kill("SIGKILL");
     await stays.ended;
-    assert.equal(names((await runOf(sweepLeftovers(place.path))).removed), [`hypha-${living}`]);
+    assert.equal(names((await runOf(sweepLeftovers(place.path, { isLocked: false }))).removed), [`hypha-${living}`]);
     place.remove();
   },
 );
@@ -193,7 +193,7 @@ test("a number that came back is not taken for the worker, nor for its executor"
   const earlier = { ...self, startTime: "1" };
   writeFileSync(`${path}.owner`, JSON.stringify({ worker: earlier, executor: earlier }));
   // Had it been taken for the executor, this process would not live to say so.
-  assert.equal((await runOf(sweepLeftovers(place.path))).removed, [path]);
+  assert.equal((await runOf(sweepLeftovers(place.path, { isLocked: false }))).removed, [path]);
   place.remove();
 });
 
@@ -205,9 +205,9 @@ test("a record that cannot be read, or names everybody, is nobody's: the directo
     mkdirSync(path);
     writeFileSync(`${path}.owner`, record);
   }
-  const swept = await runOf(sweepLeftovers(place.path));
+  const swept = await runOf(sweepLeftovers(place.path, { isLocked: false }));
   assert.equal([swept.removed.length, swept.unowned.length], [0, records.length]);
-  assert.equal(await runOf(sweepLeftovers(join(place.path, "missing"))), {
+  assert.equal(await runOf(sweepLeftovers(join(place.path, "missing"), { isLocked: false })), {
     removed: [],
     kept: [],
     unowned: [],
@@ -234,7 +234,7 @@ test("bug: a directory stayed for ever where a power cut had left its record emp
   mkdirSync(`${folder}.owner`);
   const kept = [...foreign, linked, folder];
 
-  const unlocked = await runOf(sweepLeftovers(place.path));
+  const unlocked = await runOf(sweepLeftovers(place.path, { isLocked: false }));
   assert.equal([unlocked.removed, [...unlocked.unowned].sort()], [[], [...damaged, ...kept].sort()]);
   const swept = await runOf(sweepLeftovers(place.path, { isLocked: true }));
   assert.equal([[...swept.removed].sort(), [...swept.unowned].sort()], [damaged.sort(), kept.sort()]);
@@ -274,7 +274,7 @@ asRoot(needing(test, "mount", "umount"))(
     await runOf(mountDisk(join(work, name), { bytes: 1 << 20, inodes: 16, user: 0 }));
     const kept = `hypha-${randomUUID()}`;
     mkdirSync(join(work, kept));
-    const swept = await runOf(sweepLeftovers(link));
+    const swept = await runOf(sweepLeftovers(link, { isLocked: false }));
     assert.equal([swept.removed, swept.unowned], [[join(link, name)], [join(link, kept)]]);
     assert.not(readFileSync("/proc/self/mountinfo", "utf8").includes(name));
     place.remove();
@@ -295,7 +295,7 @@ asRoot(needing(test, "mount", "umount"))(
     const [first = "", ...others] = paths;
     await runOf(mountDisk(join(first, "inner"), { bytes: 1 << 20, inodes: 16, user: 0 }));
     let unmounted = false;
-    const swept = runOf(sweepLeftovers(place.path)).then((outcome) => ({ outcome, unmounted }));
+    const swept = runOf(sweepLeftovers(place.path, { isLocked: false })).then((outcome) => ({ outcome, unmounted }));
     await eventually("the others were removed", () => others.every((path) => !existsSync(path)));
     assert.ok(existsSync(first));
     unmounted = true;

@@ -12,7 +12,7 @@ export interface Cell {
   readonly user: "per-job" | "own";
   /** Control groups under which jobs get their own; none where they are not writable. */
   readonly cgroups: readonly CgroupParent[];
-  /** Whether a work directory can be a file system of its own, with a hard limit. Else it is measured once a second. */
+  /** Whether a work directory can be a file system of its own, with a hard limit. Else it is measured (`watch.ts`). */
   readonly disk: "file-system" | "measured";
   /** Whether the system's tools for limits are here; `none` starts executors as they are, in a process group. */
   readonly chain: "whole" | "none";

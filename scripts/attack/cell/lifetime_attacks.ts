@@ -91,7 +91,7 @@ async function killWorkerAfter(world: AttackWorld, ms: number): Promise<string[]
   await new Promise((resolve) => child.once("close", resolve));
   const escaped: string[] = [];
   if (!await eventually(() => processesWith(marked) === 0, goneMs)) escaped.push(`after ${ms} ms: processes are left`);
-  await Effect.runPromise(Effect.result(sweepLeftovers(workDir)));
+  await Effect.runPromise(Effect.result(sweepLeftovers(workDir, { isLocked: false })));
   if (processesWith(marked) > 0) escaped.push(`after ${ms} ms: processes survive the sweep`);
   const left = existsSync(workDir) ? readdirSync(workDir).filter((name) => name.startsWith("hypha-")) : [];
   if (left.length > 0) escaped.push(`after ${ms} ms: ${left.join(", ")} is left`);

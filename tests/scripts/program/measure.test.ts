@@ -1,9 +1,11 @@
 /** A scheduler's evaluating programs: tried when it starts, and ended when they take too long. */
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { randomUUID } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import type { SchedulerConfig } from "../../../actors/config/config.ts";
 import { evaluatingCellDefault } from "../../../actors/config/cell_config.ts";
 import { realServices } from "../../../actors/runtime/real_ports.ts";
 import type { Services } from "../../../actors/runtime/ports.ts";
@@ -26,7 +28,7 @@ const executors = [
 const cell = { ...evaluatingCellDefault, levelMax: "bare" as const, allowUnconfined: true, wallSeconds: 1 };
 const training = { id: "t-1", run: 1, round: 1 };
 const { ports, reported } = makeFakeWorld();
-const programs = measureIn({ executors, cell, stateDir: place.path }, ports);
+const programs = measureIn({ executors, cell, stateDir: place.path, job: undefined }, ports);
 const reasonOf = async (effect: Effect.Effect<unknown, Error, Services>) => {
   const result = await Effect.runPromise(Effect.provide(Effect.result(effect), realServices));
   return Result.isFailure(result) ? result.failure.message : "none";
@@ -63,6 +65,7 @@ test("bug: several trainings were evaluated at once, each with 4 GB of memory an
     executors: [{ name: "slow", cmd: "sh", args: ["-c", slow] }],
     cell: { ...cell, wallSeconds: 30 },
     stateDir: place.path,
+    job: undefined,
   }, ports);
   let began = 0;
   const run = () => reasonOf(one.measure({ executor: "slow", parameters, heldOut, training }, () => void began++));
@@ -78,6 +81,7 @@ test("bug: a program that was installed after it was tried could not be started 
     executors: [{ name: "late", cmd, args: [] }, ...executors],
     cell,
     stateDir: place.path,
+    job: undefined,
   }, ports);
   assert.is(await reasonOf(late.check("hangs")), "none");
   assert.match(await reasonOf(late.check("late")), /executor late cannot be started/);
@@ -90,6 +94,25 @@ test("bug: a program that was installed after it was tried could not be started 
     [told, 1],
     "it is known now",
   );
+});
+
+test("bug: what a scheduler that was killed left stayed where its record was damaged, and was not reported", async () => {
+  const leave = (name: string) => {
+    const stateDir = join(place.path, name), path = join(stateDir, "evaluations", `hypha-${randomUUID()}`);
+    mkdirSync(path, { recursive: true });
+    writeFileSync(`${path}.owner`, "{");
+    return { stateDir, path };
+  };
+  const check = async (stateDir: string, job: SchedulerConfig["job"]) => {
+    const { ports, reported } = makeFakeWorld();
+    await reasonOf(measureIn({ executors, cell, stateDir, job }, ports).check("hangs"));
+    return reported("evaluation.unowned").map(({ unowned }) => unowned);
+  };
+  const locked = leave("locked"), unlocked = leave("unlocked");
+  assert.equal(await check(locked.stateDir, undefined), []);
+  assert.is(existsSync(locked.path), false, "it runs with the lock of its state directory only");
+  assert.equal(await check(unlocked.stateDir, {} as NonNullable<SchedulerConfig["job"]>), [[unlocked.path]]);
+  assert.ok(existsSync(unlocked.path));
 });
 
 test.run();
