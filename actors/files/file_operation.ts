@@ -66,6 +66,6 @@ export function failed(path: string, error: NodeJS.ErrnoException): WorkFileFail
   const code = error.code ?? "unknown";
   return code === "ENOENT"
     ? new WorkFileFailed({ code: "not-found", path, detail: "no such file or directory" })
-    // Without the names in it: that of a fetched file may have a secret, and is not its path for the job.
+    // The message has the whole path; the name of a fetched file may have a secret query.
     : new WorkFileFailed({ code, path, detail: error.message.replace(/, [a-z]+ '.*$/s, "") });
 }

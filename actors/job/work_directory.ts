@@ -189,10 +189,14 @@ function endExecutor({ executor }: OwnerRecord): void {
   } catch { /* it ended meanwhile */ }
 }
 
-/** Removes what this runtime cannot name. Its own removal would: with a descriptor and a part of its stack for each level. */
+/**
+ * Removes what this runtime cannot name, by the system's `rm`; Deno's own removal needs a descriptor and stack for each level. Root's
+ * `rm` needs no rights: between its look at a directory and `chmod`, `find` can be led elsewhere.
+ */
 function removeUnnamed(path: string): Effect.Effect<void, WorkFileFailed> {
   const lacksRights = ["-type", "d", "!", "-perm", "-700", "-execdir", "chmod", "700", "{}", ";"];
-  return Effect.ignore(runTool("find", [path, ...lacksRights])).pipe(
+  const giveRights = process.getuid?.() === 0 ? Effect.void : Effect.ignore(runTool("find", [path, ...lacksRights]));
+  return giveRights.pipe(
     Effect.andThen(runTool("rm", ["-rf", "--", path])),
     Effect.asVoid,
     Effect.mapError((failure) => asFailure(path, failure)),

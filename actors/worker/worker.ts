@@ -142,8 +142,9 @@ function reportSwept(
     context.ports.report({
       level: "warn",
       event: "worker.unowned",
-      message: `Kept ${unowned.length} directories that are named like those of jobs and have no record of a worker: ` +
-        "remove them if no other program uses them",
+      message:
+        "Kept what is named like the directory of a job and has no record of a worker, remove it if no other program " +
+        `uses it: ${unowned.join(", ")}`,
       fields: { unowned },
     });
   }

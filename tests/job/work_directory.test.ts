@@ -112,11 +112,33 @@ needing(test, "bash", "mkfifo")(
   },
 );
 
+asRoot(test)(
+  "bug: as root a worker ran `find … chmod` where a process of the job could swap directories for links",
+  async () => {
+    const place = temporary(), path = process.env["PATH"];
+    const held = await holdOpen(makeWorkDirectory(join(place.path, "work"), randomUUID()));
+    spawnSync("sh", ["-c", "mkdir -m 0 $(printf '\\377')"], { cwd: held.value.path });
+    assert.is(readdirSync(held.value.path).length, 1);
+    const tools = join(place.path, "tools"), began = join(place.path, "began");
+    mkdirSync(tools);
+    writeFileSync(join(tools, "find"), `#!/bin/sh\n: > ${began}\n`, { mode: 0o755 });
+    process.env["PATH"] = `${tools}:${path}`;
+    try {
+      await runOf(removeWorkDirectory(held.value.path));
+    } finally {
+      process.env["PATH"] = path;
+    }
+    assert.equal([existsSync(began), existsSync(held.value.path)], [false, false]);
+    await held.close();
+    place.remove();
+  },
+);
+
 /** Another worker's process, which makes a directory, starts an executor there and stays. */
 function worker(root: string, uuid: string) {
   const program = `
     import { Effect } from "effect";
-    import { spawn, spawnSync } from "node:child_process";
+    import { spawn } from "node:child_process";
     import { makeWorkDirectory, recordExecutor } from ${
     JSON.stringify(resolve(here, "../../actors/job/work_directory.ts"))
   };
