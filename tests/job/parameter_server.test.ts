@@ -606,7 +606,7 @@ test("each minute in which a round has some of its updates, the scheduler is tol
     assert.equal(told(), []);
     server.clock.increment(1);
     await eventually("it is reported", () => server.ports.reports.some(({ event }) => event === "update.missing"));
-    if (training !== undefined) await eventually("the scheduler is told", () => server.missed.length > 0);
+    if (training !== undefined) await eventually("the report to the scheduler", () => server.missed.length > 0);
     assert.equal(told(), training === undefined ? [] : [[1, "a", "c"]]);
     server.push("a", update(1));
     server.push("c", update(1));
@@ -623,7 +623,7 @@ const kept = (trainers: readonly string[], receivers = trainers): JobSpec => ({
   training: { id: "t-1", run: 1, round: 0, samples: 0, rounds: 3 },
 });
 
-test("the scheduler is told of the last trainer that is gone, before a round; of another one with the round", async () => {
+test("the last trainer that is gone is reported to the scheduler before a round; another one with the round", async () => {
   const key = { scheduler: "scheduler", id: "t-1", run: 1 };
   const server = await start(specOf(["a", "b"]), key);
   server.actor.send({ type: "job.updated", spec: specOf(["a"]), absent: "b" });
@@ -640,18 +640,18 @@ test("the scheduler is told of the last trainer that is gone, before a round; of
   await server.end();
   const alone = await start(kept(["a"]), key);
   alone.actor.send({ type: "job.updated", spec: kept([]), absent: "a" });
-  await eventually("the scheduler is told", () => alone.missed.length > 0);
+  await eventually("the report to the scheduler", () => alone.missed.length > 0);
   assert.equal(alone.missed, [[1, "a"]]);
   await alone.end();
 });
 
-test("seed 34,001,817: the scheduler was not told that the only trainer it still named was out, and waited", async () => {
+test("seed 34,001,817: the only trainer that the scheduler still named was out, which was not reported to it, and it waited", async () => {
   const server = await start(kept(["a", "b"]), { scheduler: "scheduler", id: "t-1", run: 1 });
   server.actor.send({ type: "job.updated", spec: kept(["a"]), absent: "b" });
   assert.equal(server.missed, []);
   // It has lost "a", and knows nothing of the absence of "b".
   server.actor.send({ type: "job.updated", spec: kept(["b"]) });
-  await eventually("the scheduler is told", () => server.missed.length > 0);
+  await eventually("the report to the scheduler", () => server.missed.length > 0);
   assert.equal(server.missed, [[1, "b"]]);
   await server.end();
 });
@@ -659,13 +659,13 @@ test("seed 34,001,817: the scheduler was not told that the only trainer it still
 test("seed 42,302,112: a trainer that was named again was reported as absent, for its absence before", async () => {
   const server = await start(kept(["a"]), { scheduler: "scheduler", id: "t-1", run: 1 });
   server.actor.send({ type: "job.updated", spec: kept([]), absent: "a" });
-  await eventually("the scheduler is told", () => server.missed.length > 0);
+  await eventually("the report to the scheduler", () => server.missed.length > 0);
   // The scheduler leases it again, and names it for results first: nothing is known of it, nor of anyone else.
   server.actor.send({ type: "job.updated", spec: kept([], ["a"]) });
   server.actor.send({ type: "job.updated", spec: kept(["a"]) });
   server.push("a", update(1));
   await server.round(1);
-  assert.equal(server.missed, [[1, "a"]], "told once, before it was named again");
+  assert.equal(server.missed, [[1, "a"]], "reported once, before it was named again");
   const [{ members }] = server.told as [RoundReport];
   assert.equal(members.map(({ peer, outcome }) => [peer, outcome]), [["a", "counted"]]);
   await server.end();
@@ -904,7 +904,7 @@ test("bug: while a result went to a slow trainer that said it had it, the schedu
   const { server } = await sendSlowly({ scheduler: "scheduler", id: "t-1", run: 1 });
   for (let minute = 1; minute <= 2; minute++) {
     server.clock.increment(missingMs);
-    await eventually("the scheduler is told", () => server.missed.length > 0);
+    await eventually("the report to the scheduler", () => server.missed.length > 0);
     assert.equal(server.missed.splice(0), [[2, "b"]]);
   }
   await server.end();
