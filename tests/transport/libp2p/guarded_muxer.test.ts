@@ -1,14 +1,13 @@
 /** What a connection knows of its multiplexer's streams, and how many of them a peer may open. */
 import { Buffer } from "node:buffer";
-import { EventEmitter } from "node:events";
 import { setImmediate } from "node:timers";
-import type { TLSSocket } from "node:tls";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { priceOf } from "../../../transport/core/prices.ts";
 import { inboundStreamsMax, nodeMuxer, silentLogger } from "../../../transport/libp2p/node.ts";
 import { FrameBudget, silentStreamsMax } from "../../../transport/libp2p/frame_guard.ts";
 import { SecuredStream } from "../../../transport/libp2p/secured_stream.ts";
+import { PlayedSocket } from "../../support/played_socket.ts";
 
 const test = suite("guardedMuxer()");
 const frame = (type: number, flags: number, stream: number, length = 0) => {
@@ -22,9 +21,7 @@ const [dataType, windowType, syn, rst] = [0, 1, 1, 8];
 
 /** A connection of a listener over a socket that a test plays, with its multiplexer, and what its peer was charged. */
 function made() {
-  const socket = new EventEmitter();
-  const none = () => socket;
-  Object.assign(socket, { cork: none, uncork: none, pause: none, resume: none, destroy: none, write: () => true });
+  const played = new PlayedSocket();
   let chargedUs = 0;
   const limits = { perSecondUs: 1e12, burstUs: 1e12, frameBytesMax: 1_048_576 };
   const budget = new FrameBudget(limits, (us) => {
@@ -32,7 +29,7 @@ function made() {
     return 0;
   }, (task) => queueMicrotask(task));
   const connection = new SecuredStream({
-    socket: socket as unknown as TLSSocket,
+    socket: played.socket,
     direction: "inbound",
     log: silentLogger.forComponent("test"),
     meter: { received: 0, sent: 0 },
@@ -44,7 +41,7 @@ function made() {
   const muxer = nodeMuxer()({ logger: silentLogger }).createStreamMuxer(connection);
   muxer.addEventListener("stream", () => {});
   const feed = async (bytes: Uint8Array) => {
-    socket.emit("data", bytes);
+    played.emit("data", bytes);
     await new Promise((resolve) => setImmediate(resolve));
   };
   return { muxer, feed, end: () => connection.abort(new Error("enough")), charged: () => chargedUs };
