@@ -1,11 +1,13 @@
 /** What a connection knows of its multiplexer's streams, and how many of them a peer may open. */
 import { Buffer } from "node:buffer";
 import { setImmediate } from "node:timers";
+import type { MessageStream, StreamMuxer } from "@libp2p/interface";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { priceOf } from "../../../transport/core/prices.ts";
 import { inboundStreamsMax, nodeMuxer, silentLogger } from "../../../transport/libp2p/node.ts";
 import { FrameBudget, silentStreamsMax } from "../../../transport/libp2p/frame_guard.ts";
+import { guardedMuxer } from "../../../transport/libp2p/guarded_muxer.ts";
 import { SecuredStream } from "../../../transport/libp2p/secured_stream.ts";
 import { PlayedSocket } from "../../support/played_socket.ts";
 
@@ -81,6 +83,13 @@ test("bulk data is free on streams that this side opened, until they end", async
   other.abort(new Error("enough"));
   assert.is(await bulkUs(other.id), paid);
   end();
+});
+
+test("a connection of another kind is left as it is", async () => {
+  const createStream = () => Promise.resolve("a stream");
+  const make = () => ({ createStreamMuxer: (_: MessageStream) => ({ createStream }) as unknown as StreamMuxer });
+  const muxer = guardedMuxer(make)({}).createStreamMuxer({} as MessageStream);
+  assert.equal(await muxer.createStream(), "a stream");
 });
 
 test.run();

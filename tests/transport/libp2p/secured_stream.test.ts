@@ -30,14 +30,21 @@ const data = (stream: number, length: number) => {
 /** Pings that fill one turn of the event loop. */
 const perTurn = Math.ceil(frameSliceUs / frameCosts.ping);
 
+interface Making {
+  readonly limits?: FrameLimits;
+  readonly guarded?: boolean;
+  /** Whether frames that cannot be read are reported. */
+  readonly reportsBroken?: boolean;
+}
+
 /** A connection, and what came of it. */
-function made({ limits, guarded = true }: { readonly limits?: FrameLimits; readonly guarded?: boolean } = {}) {
+function made({ limits, guarded = true, reportsBroken = true }: Making = {}) {
   const played = new PlayedSocket();
-  const clock = { ms: 0 };
+  const clock = { ms: 0, reads: 0, chargedMs: 0 };
   let chargedUs = 0;
   const budget = new FrameBudget(limits ?? boundless, (us) => {
     chargedUs += us;
-    return 0;
+    return clock.chargedMs;
   });
   const [ends, broken, handedOn]: [string[], string[], Buffer[]] = [[], [], []];
   const meter = { received: 0, sent: 0 };
@@ -47,10 +54,13 @@ function made({ limits, guarded = true }: { readonly limits?: FrameLimits; reado
     log: silentLogger.forComponent("test"),
     meter,
     onEnd: (by, detail) => ends.push(`${by}: ${detail}`),
-    onBroken: (detail) => broken.push(detail),
+    ...(reportsBroken ? { onBroken: (detail: string) => broken.push(detail) } : {}),
     ...(guarded ? { budget } : {}),
     beginsWith: "frames",
-    now: () => clock.ms,
+    now: () => {
+      clock.reads += 1;
+      return clock.ms;
+    },
   });
   stream.addEventListener("message", ({ data }) => handedOn.push(Buffer.from(data.subarray())));
   const feed = (bytes: Uint8Array) => void played.emit("data", bytes);
@@ -107,6 +117,25 @@ test("a peer over its budget waits until it has some again", async () => {
   assert.equal([handedOn.length, calls.at(-1)], [2, "resume"]);
 });
 
+test("a wait of a millisecond is one, and uses no processor", async () => {
+  const { feed, handedOn, clock } = made();
+  clock.chargedMs = 1;
+  feed(ping(0));
+  assert.is(handedOn.length, 0);
+  await setTimeout(20);
+  assert.is(handedOn.length, 0);
+  assert.ok(clock.reads < 100, `${clock.reads} tries in 20 ms`);
+  clock.chargedMs = 0;
+  await setTimeout(20);
+  assert.is(handedOn.length, 1);
+});
+
+test("the least of bulk data has its price", () => {
+  const { feed, charged } = made();
+  feed(data(99, 1_024));
+  assert.is(charged(), priceOf("bytes", 1_024));
+});
+
 test("what costs nothing is handed on, and no turn is counted", async () => {
   const { feed, handedOn, charged } = made();
   feed(ping(0).subarray(0, 5));
@@ -140,6 +169,9 @@ test("frames that cannot be read end the connection, and are not handed on", () 
     ["a frame of 65537 bytes"],
     ["destroy"],
   ]);
+  const silent = made({ reportsBroken: false });
+  silent.feed(data(1, 65_537).subarray(0, 12));
+  assert.is(silent.stream.status, "aborted");
 });
 
 test("nothing is held for a connection that ends with what it hands on, nor for one whose socket closes", async () => {
@@ -149,16 +181,18 @@ test("nothing is held for a connection that ends with what it hands on, nor for 
   assert.equal(aborted.calls, ["destroy"]);
   const closed = made();
   closed.feed(pings(0, 2 * perTurn));
+  const before = closed.charged();
   closed.played.emit("close");
   await turns(3);
   assert.equal([closed.handedOn.length, closed.calls, closed.stream.status], [1, ["pause"], "closed"]);
+  assert.is(closed.charged(), before, "what was dropped is not looked at");
   const waits = made({ limits: { ...boundless, perSecondUs: 100_000, burstUs: 1 } });
   waits.feed(ping(0));
   waits.feed(ping(1));
   waits.stream.abort(new Error("enough"));
   waits.clock.ms += 1_000;
   await setTimeout(100);
-  assert.equal([waits.handedOn.length, waits.calls], [1, ["pause", "destroy"]]);
+  assert.equal([waits.handedOn.length, waits.calls, waits.charged()], [1, ["pause", "destroy"], frameCosts.ping]);
 });
 
 test("reading that its user paused goes on with the user, and not before what is held", async () => {
@@ -264,6 +298,7 @@ for (const [name, end, said] of ends) {
 
 test("closing waits for the other side's end; late answers of the multiplexer go nowhere", async () => {
   const { stream, played, calls } = made();
+  assert.is(stream.shutDown, false);
   let isClosed = false;
   const closing = stream.close().then(() => void (isClosed = true));
   await turns(2);
@@ -274,6 +309,37 @@ test("closing waits for the other side's end; late answers of the multiplexer go
   assert.equal([isClosed, stream.status, played.listenerCount("close")], [true, "closed", 0]);
   await stream.close();
   assert.equal(calls, ["end"], "once");
+});
+
+test("closing comes after what is queued", async () => {
+  const { stream, played, calls } = made();
+  played.hasRoom = false;
+  stream.send(Buffer.alloc(10));
+  stream.send(Buffer.alloc(11));
+  const closing = stream.close();
+  await turns(2);
+  assert.not.ok(calls.includes("end"));
+  played.hasRoom = true;
+  played.emit("drain");
+  await turns(2);
+  assert.equal(calls.filter((each) => each !== "cork" && each !== "uncork"), ["write 10", "write 11", "end"]);
+  played.emit("close");
+  await closing;
+});
+
+test("a signal whose closing is over keeps nothing of the connection", async () => {
+  const { stream, played } = made();
+  const { signal } = new AbortController();
+  let listeners = 0;
+  const add = signal.addEventListener.bind(signal), remove = signal.removeEventListener.bind(signal);
+  signal.addEventListener = (...args: Parameters<typeof add>) => (listeners += 1, add(...args));
+  signal.removeEventListener = (...args: Parameters<typeof remove>) => (listeners -= 1, remove(...args));
+  const closing = stream.close({ signal });
+  await turns(2);
+  assert.is(listeners, 1);
+  played.emit("close");
+  await closing;
+  assert.is(listeners, 0);
 });
 
 test("closing ends with its signal's reason, or at once where the socket is gone", async () => {
