@@ -28,39 +28,23 @@ import {
   writeAll,
 } from "../support/job_world.ts";
 import { needing } from "../support/prerequisites.ts";
+import { peersOf, trainSpec } from "../support/train_spec.ts";
 
 const node = resolve(dirname(fileURLToPath(import.meta.url)), "../../node_modules/.bin/node");
 const scheduler = "12D3KooWAGMZxYWzuymeiPyXkHSxuSwkGFVDCntAXRxHG7T2truz";
 const aggregator = "12D3KooWCofsHFCiPAZDDo4ZcRkzUZEkhuz3awyU9iHkhvf6LQPH";
 const taskId = "11111111-1111-4111-8111-111111111111", jobId = "22222222-2222-4222-8222-222222222222";
-const peers = (
-  ...list: string[]
-) => ({ type: "peers", peers: list, strategy: { type: "All" }, resource: null } as const);
-const spec: JobSpec = {
-  job_id: jobId,
-  executor: {
-    class: "train",
-    descriptor: { name: "test" },
-    config: {
-      model: {
-        task: "causal-lm",
-        artifact: { type: "huggingface", repository: "a/b", revision: null, filenames: ["x"], token: null },
-        "input-names": [],
-      },
-      data: { type: "scheduler", peer: scheduler, dataset: "digits" },
-      updates: peers(aggregator),
-      results: peers(aggregator),
-      optimizer: { "learning-rate": 0.1, betas: null, epsilon: null },
-      batch_size: 2,
-    },
-  },
-};
+const spec = trainSpec({ job: jobId, scheduler, aggregator });
 const aggregation: JobSpec = {
   job_id: jobId,
   executor: {
     class: "aggregate",
     descriptor: { name: "parameter-server" },
-    config: { updates: peers(scheduler), results: peers(scheduler), optimizer: { "learning-rate": 1, momentum: 0 } },
+    config: {
+      updates: peersOf(scheduler),
+      results: peersOf(scheduler),
+      optimizer: { "learning-rate": 1, momentum: 0 },
+    },
   },
 };
 

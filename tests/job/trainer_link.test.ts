@@ -14,37 +14,20 @@ import { trainerLinkOf } from "../../actors/job/effects.ts";
 import type { SavedResult, TrainerLink } from "../../actors/job/trainer_link.ts";
 import { networkOf } from "../../actors/job/training_network.ts";
 import { type StreamHandle, type TransportAsk, TransportError } from "../../transport/port.ts";
-import type { JobSpec, PushLabel } from "../../transport/protocols/messages.ts";
+import type { PushLabel } from "../../transport/protocols/messages.ts";
 import { identityOf } from "../support/fake_transport.ts";
 import { eventually, holdOpen, realPorts, streamPair, temporary } from "../support/job_world.ts";
+import { trainSpec } from "../support/train_spec.ts";
 
 const test = suite("trainer's link");
 const scheduler = "12D3KooWA7SQJtmVh49Xoi1t8XGnSEvzWyAQrQN4qYw6RCU5hEj7";
 const training = { scheduler, id: "t-1", run: 3 };
 const job = "f4633ad1-6b37-4597-85a6-4e58a2117f5a";
 const roles = (aggregator: string) => ({ aggregator, results: [aggregator] });
-const peers = (...list: string[]) =>
-  ({ type: "peers", peers: list, strategy: { type: "All" }, resource: null }) as const;
-const spec: JobSpec = {
-  job_id: job,
-  executor: {
-    class: "train",
-    descriptor: { name: "test" },
-    config: {
-      model: {
-        task: "causal-lm",
-        artifact: { type: "huggingface", repository: "a/b", revision: null, filenames: ["x"], token: null },
-        "input-names": [],
-      },
-      data: { type: "scheduler", peer: scheduler, dataset: "digits" },
-      updates: peers("agg-1"),
-      results: peers("agg-1"),
-      optimizer: { "learning-rate": 0.1, betas: null, epsilon: null },
-      batch_size: 2,
-    },
-  },
+const spec = trainSpec({
+  ...{ job, scheduler, aggregator: "agg-1" },
   training: { ...training, round: 4, rounds: 9, samples: 0 },
-};
+});
 
 interface Pushed {
   readonly peer: string;
