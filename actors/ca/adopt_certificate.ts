@@ -11,9 +11,16 @@ import { plainSerial } from "../certutil/revocation_record.ts";
 import { backdateMs } from "./backdate.ts";
 import { CaRefused } from "./ca_refused.ts";
 import { type CertificateAuthority, keyHash, type ListSigner, signersOf } from "./certificate_authority.ts";
-import { certificateOf, type CertificateRow, enterCertificate, identityOf, roleOf } from "./certificate_rows.ts";
+import {
+  certificateOf,
+  type CertificateRow,
+  enterCertificate,
+  identityOf,
+  lockForked,
+  roleOf,
+} from "./certificate_rows.ts";
 import type { RegisterRows } from "./register.ts";
-import { gapOf, nameRevokedAt } from "./restored_rows.ts";
+import { gapOf, isToBeRevoked, nameRevokedAt } from "./restored_rows.ts";
 
 /** What became of it. */
 export type Adopted =
@@ -49,6 +56,10 @@ export function adoptCertificate(
     const detail = `the certificate of ${identity} is revoked`;
     return Result.fail(new CaRefused({ code: "certificate-revoked", detail }));
   }
+  if (isToBeRevoked(rows, plainSerial(certificate.serial))) {
+    const detail = `renewals of the certificate of ${identity} are stopped: its revocation is not signed yet`;
+    return Result.fail(new CaRefused({ code: "name-locked", detail }));
+  }
   if (isReplacedSince(rows, identity, Math.min(+certificate.period.notBefore, gap.to - backdateMs))) {
     const detail = `a later token replaced the certificates of ${identity}`;
     return Result.fail(new CaRefused({ code: "renewal-replaced", detail }));
@@ -59,8 +70,7 @@ export function adoptCertificate(
   enterCertificate(rows, { certificate, issuer: signer.issuerId, predecessor });
   const row = certificateOf(rows, certificate.fingerprint)!;
   if (isForked) {
-    rows.change("INSERT OR IGNORE INTO locked_identities VALUES (?, ?, ?)", identity, +at, "renewal-forked");
-    rows.record({ type: "name.locked", outcome: "renewal-forked", peer: identity });
+    lockForked(rows, identity, at);
     const detail = `${identity} was renewed since the backup, for another key`;
     return Result.succeed({ kind: "forked", row, refusal: new CaRefused({ code: "renewal-forked", detail }) });
   }

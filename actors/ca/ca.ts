@@ -21,6 +21,7 @@ import type { Ports } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 import { fromScoped } from "../runtime/scoped_actor.ts";
 import { type AdminRoutes, serveAdmin } from "../admin/serve_admin.ts";
+import { SignerError } from "../pkcs11/signer_error.ts";
 import type { KnownFork } from "../witness/known_forks.ts";
 import { adminRoutes } from "./admin_routes.ts";
 import { answer, renewAfterPart } from "./answer.ts";
@@ -81,10 +82,15 @@ const warnOfRootList = ({ ports, ca }: CaInput, at: Date) =>
 /** What a key signs to show that it signs again. Nothing that is signed elsewhere begins like this: it is no certificate, list or request. */
 const keyProbe = Buffer.from("hypha-key-probe/1\n");
 
-/** A key that failed signs a text: what it signs otherwise may be due in a day. A token that is away refuses at once, and gets no PIN. */
+/**
+ * A key that failed signs a text: what it signs otherwise may be due in a day. A token that is away refuses at once, and gets no PIN. What a
+ * token refused for what it was (a list that is too long for it) a short text does not prove to be signed.
+ */
 const tryKeys = Effect.fnUntraced(function* ({ ca }: CaInput, at: Date) {
   for (const { keyFailure, issuer } of signersAt(ca, at)) {
-    if (keyFailure() !== undefined) yield* Effect.ignore(Effect.tryPromise(() => issuer.key.sign(keyProbe)));
+    const failure = keyFailure();
+    if (failure === undefined || (failure instanceof SignerError && failure.code === "signing-refused")) continue;
+    yield* Effect.ignore(Effect.tryPromise(() => issuer.key.sign(keyProbe)));
   }
 });
 

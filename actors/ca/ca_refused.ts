@@ -40,7 +40,8 @@ export const caRefusals = {
   "name-taken": { status: 409, hint: "Revoke the certificate, or make a token with --replace." },
   "name-locked": {
     status: 403,
-    hint: "Decide which node is the right one: hypha-ca revoke NAME, then token --replace.",
+    hint:
+      "Where two nodes have one key, decide which is the right one: hypha-ca revoke NAME, then token --replace. Where a revocation is not signed, repeat it.",
   },
   "name-unknown": { status: 404, hint: "List the nodes: hypha-ca nodes." },
   "no-client-certificate": { status: 401, hint: "Show the certificate that is to be renewed." },

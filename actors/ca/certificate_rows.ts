@@ -55,7 +55,10 @@ export function liveCertificateOf(rows: RegisterRows, identity: string, at: Date
 }
 
 /** Whether a later token replaced what an identity had when this certificate was entered: its line ends. */
-export function isReplaced(rows: RegisterRows, { fingerprint, identity }: CertificateRow): boolean {
+export function isReplaced(
+  rows: RegisterRows,
+  { fingerprint, identity }: Pick<CertificateRow, "fingerprint" | "identity">,
+): boolean {
   const sql = `
 SELECT 1 FROM tokens t CROSS JOIN certificates c ON c.token = t.id
 WHERE t.identity = ? AND t.replaces = 1
@@ -216,6 +219,14 @@ export function roleOf(identity: string, domain: string): IssuedRole | undefined
   if (!identity.startsWith(prefix)) return undefined;
   const [role] = identity.slice(prefix.length).split("/");
   return (["gateway", "scheduler", "worker", "data", "ca", "identity"] as const).find((each) => each === role);
+}
+
+/** Two nodes have one key: the name gets no certificate until a token replaces, whatever else stopped its renewals. */
+export function lockForked(rows: RegisterRows, identity: string, at: Date): void {
+  const enter =
+    "INSERT INTO locked_identities VALUES (?, ?, ?) ON CONFLICT (identity) DO UPDATE SET reason = excluded.reason";
+  rows.change(enter, identity, +at, "renewal-forked");
+  rows.record({ type: "name.locked", outcome: "renewal-forked", peer: identity });
 }
 
 /** Why an identity's renewals are stopped; undefined where they are not. */

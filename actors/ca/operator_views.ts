@@ -54,7 +54,7 @@ export interface ShownCa {
     readonly approvers: readonly string[];
     readonly expires: string;
   }[];
-  /** Names whose renewal was forked; at most {@linkcode lockedMax}. */
+  /** Names that get no certificate: their renewal was forked, or their revocation is not signed; at most {@linkcode lockedMax}. */
   readonly locked: readonly { readonly identity: string; readonly reason: string }[];
   /** Audit logs that were rewritten or are kept twice, as the CA's witness found them; the newest first. */
   readonly forks: readonly KnownFork[];

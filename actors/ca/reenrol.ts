@@ -18,6 +18,7 @@ import {
   enterCertificate,
   isCompromisedKey,
   isReplaced,
+  lockForked,
   lockOf,
   roleOf,
   successorOf,
@@ -192,8 +193,7 @@ function decideLink(
   const successor = successorOf(rows, row.fingerprint);
   if (successor !== undefined && successor.key !== key) {
     const detail = `the certificate of ${identity} was renewed before, for another key`;
-    rows.change("INSERT OR IGNORE INTO locked_identities VALUES (?, ?, ?)", identity, +at, "renewal-forked");
-    rows.record({ type: "name.locked", outcome: "renewal-forked", peer: identity });
+    lockForked(rows, identity, at);
     return Result.succeed({ kind: "forked", refusal: new CaRefused({ code: "renewal-forked", detail }) });
   }
   const lock = lockOf(rows, identity);

@@ -49,3 +49,20 @@ export function enterRevokedName(rows: RegisterRows, identity: string, at: Date)
 export function nameRevokedAt(rows: RegisterRows, identity: string): number | undefined {
   return rows.first<{ readonly at: number }>("SELECT at FROM revoked_names WHERE identity = ?", identity)?.at;
 }
+
+const unsignedSerial = (serial: string): string => `unsigned_serial:${serial}`;
+
+/** Notes that a certificate that the register does not know is to be revoked, before that is signed: it is not renewed. */
+export function enterToBeRevoked(rows: RegisterRows, serial: string, at: Date): void {
+  enterFact(rows, unsignedSerial(serial), +at);
+}
+
+/** It is revoked. */
+export function endToBeRevoked(rows: RegisterRows, serial: string): void {
+  rows.change("DELETE FROM facts WHERE name = ?", unsignedSerial(serial));
+}
+
+/** Whether a certificate that the register does not know is to be revoked. */
+export function isToBeRevoked(rows: RegisterRows, serial: string): boolean {
+  return factOf(rows, unsignedSerial(serial)) !== undefined;
+}

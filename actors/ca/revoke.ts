@@ -30,10 +30,10 @@ import {
   stoppedBy,
   type Unsigned,
 } from "./revoke_page.ts";
-import { allowRenewals, stopRenewals } from "./stopped_renewals.ts";
+import { allowRenewals, settleRenewals, stopRenewals } from "./stopped_renewals.ts";
 import { identitiesWithTokens, voidTokens } from "./token_rows.ts";
 import { enrolledBy, isHardwareIdentity, linkedIdentities } from "./hardware_rows.ts";
-import { enterRevokedName, type Gap, gapLifetimeMs, gapOf } from "./restored_rows.ts";
+import { endToBeRevoked, enterRevokedName, enterToBeRevoked, type Gap, gapLifetimeMs, gapOf } from "./restored_rows.ts";
 
 /** What is revoked: every certificate of a name (a SPIFFE ID, or its last part), or one certificate and those that renew it. */
 export type RevocationTarget = { readonly name: string } | { readonly serial: string };
@@ -82,6 +82,10 @@ export function revoke(
 }
 
 type Failure = CaRefused | RegisterFailure;
+const changed = (
+  ca: CertificateAuthority,
+  change: (rows: RegisterRows) => void,
+): Result.Result<void, RegisterFailure> => ca.register.transaction<void, never>((rows) => Result.succeed(change(rows)));
 type Terms = Pick<PageWork, "reason" | "unsigned">;
 
 function revokeName(
@@ -94,9 +98,8 @@ function revokeName(
     const identities = yield* Effect.fromResult(
       ca.register.transaction((rows) => identitiesNamed(ca, rows, { name, since: new Date(since) }, at)),
     );
-    yield* Effect.fromResult(ca.register.transaction<void, never>((rows) => {
+    yield* Effect.fromResult(changed(ca, (rows) => {
       voidAndEnter(ca, rows, identities, at);
-      return Result.void;
     }));
     const revoked: ListedRow[] = [];
     for (const identity of identities) {
@@ -113,12 +116,11 @@ function revokeName(
         }
       }
     }
-    yield* Effect.fromResult(ca.register.transaction<void, never>((rows) => {
+    yield* Effect.fromResult(changed(ca, (rows) => {
       for (const identity of identities) {
         if (isLeft(terms.unsigned)) stopRenewals(rows, identity, at);
         else allowRenewals(rows, identity);
       }
-      return Result.void;
     }));
     return revoked;
   });
@@ -197,23 +199,20 @@ function revokeSerial(
   return Effect.gen(function* () {
     const found = yield* Effect.fromResult(ca.register.read((rows) => certificatesWithSerial(rows, serial)));
     if (found.length === 0) return yield* revokeUnknown(ca, { serial, ...terms }, at);
-    const revoked: ListedRow[] = [];
+    const revoked: ListedRow[] = [], lines: ListedRow[] = [];
     for (const { fingerprint } of found) {
       for (let from = fingerprint;;) {
         const page = yield* Effect.fromResult(ca.register.read((rows) => lineOf(rows, from)));
         const fresh = page.filter((row) => row.revoked === null);
+        lines.push(...page);
         revoked.push(...yield* revokePage(ca, { fresh, ...terms }, at));
         if (page.length < pageRows) break;
         from = page.at(-1)!.fingerprint;
       }
     }
     for (const row of found) revoked.push(...yield* revokeEnrolled(ca, { row, ...terms }, at));
-    yield* Effect.fromResult(ca.register.transaction<void, never>((rows) => {
-      for (const row of found) {
-        if (isLeft(terms.unsigned)) stopRenewals(rows, row.identity, at, row.serial);
-        else allowRenewals(rows, row.identity, row.serial);
-      }
-      return Result.void;
+    yield* Effect.fromResult(changed(ca, (rows) => {
+      settleRenewals(rows, lines, (row) => isLeft(terms.unsigned, row), at);
     }));
     return revoked;
   });
@@ -233,10 +232,13 @@ function revokeUnknown(
     if (gap === undefined || !serialPattern.test(plainSerial(serial))) {
       return yield* Effect.fromResult(unknown(`no certificate has serial ${serial}`));
     }
+    const plain = plainSerial(serial);
     const fresh = signersOf(ca).map(({ issuerId: issuer }) => ({
-      ...{ issuer, serial: plainSerial(serial), not_after: gap.to + gapLifetimeMs },
+      ...{ issuer, serial: plain, not_after: gap.to + gapLifetimeMs },
     }));
+    yield* Effect.fromResult(changed(ca, (rows) => enterToBeRevoked(rows, plain, at)));
     yield* revokePage(ca, { fresh, ...terms }, at);
+    if (!isLeft(terms.unsigned)) yield* Effect.fromResult(changed(ca, (rows) => endToBeRevoked(rows, plain)));
     return [];
   });
 }
@@ -300,9 +302,8 @@ export function revokeListed(
         yield* nextTurn;
       }
     }
-    yield* Effect.fromResult(ca.register.transaction<void, never>((rows) => {
+    yield* Effect.fromResult(changed(ca, (rows) => {
       voidAndEnter(ca, rows, identities, at);
-      return Result.void;
     }));
     const unsigned: Unsigned = new Map();
     const enrolled = new Set<string>();
@@ -323,12 +324,9 @@ export function revokeListed(
     };
     revoked.push(...yield* revokePage(ca, { fresh: fresh.slice(from), reason, unsigned, finish: last }, at));
     if (!isLeft(unsigned)) return;
-    yield* Effect.fromResult(ca.register.transaction<void, never>((rows) => {
+    yield* Effect.fromResult(changed(ca, (rows) => {
       for (const identity of identities) stopRenewals(rows, identity, at);
-      for (const { identity, issuer, serial } of fresh) {
-        if (unsigned.get(issuer)?.serials.has(serial) === true) stopRenewals(rows, identity, at, serial);
-      }
-      return Result.void;
+      settleRenewals(rows, fresh, (row) => isLeft(unsigned, row), at);
     }));
     yield* failIf(stoppedBy(refusalOf(ca, unsigned, revoked)));
   });

@@ -27,8 +27,9 @@ export function withoutSerials(unsigned: Unsigned): Unsigned {
   return new Map([...unsigned].map(([id, { failure }]) => [id, { failure, serials: new Set<string>() }]));
 }
 
-/** Whether anything of the target is not revoked. */
-export function isLeft(unsigned: Unsigned): boolean {
+/** Whether anything of the target is not revoked, or whether this is not. */
+export function isLeft(unsigned: Unsigned, row?: Pick<Revocable, "issuer" | "serial">): boolean {
+  if (row !== undefined) return unsigned.get(row.issuer)?.serials.has(row.serial) === true;
   return [...unsigned.values()].some(({ serials }) => serials.size > 0);
 }
 

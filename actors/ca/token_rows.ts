@@ -112,9 +112,8 @@ export function refuseTaken(
   at: Date,
 ): CaRefused | undefined {
   for (const identity of identitiesOfToken(rows, token)) {
-    if (lockOf(rows, identity) !== undefined) {
-      return new CaRefused({ code: "name-locked", detail: `${identity} is locked` });
-    }
+    const lock = lockOf(rows, identity);
+    if (lock !== undefined) return new CaRefused({ code: "name-locked", detail: `${identity} is locked: ${lock}` });
     const live = liveCertificateOf(rows, identity, at);
     if (live === undefined) continue;
     const detail = `${identity} has a certificate until ${new Date(live.not_after).toISOString()}`;

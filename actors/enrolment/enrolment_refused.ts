@@ -76,7 +76,8 @@ export const enrolmentCodes = {
     again: "never",
   },
   "name-locked": {
-    hint: "Decide which node is the right one: hypha-ca revoke NAME, then token --replace",
+    hint:
+      "Where two nodes have one key, decide which is the right one: hypha-ca revoke NAME, then token --replace. Where a revocation is not signed, repeat it",
     again: "never",
   },
   "csr-not-allowed": { hint: "Make a new key: remove the node's state and join with a new token.", again: "never" },

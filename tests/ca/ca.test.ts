@@ -17,6 +17,7 @@ import { crlOf } from "../../actors/ca/crl_rows.ts";
 import { askAdmin } from "../../actors/admin/ask_admin.ts";
 import type { RegisterRows } from "../../actors/ca/register.ts";
 import { revoke } from "../../actors/ca/revoke.ts";
+import { SignerError } from "../../actors/pkcs11/signer_error.ts";
 import { makePorts } from "../../actors/runtime/real_ports.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
 import { fileSigner, type Signer } from "../../pki/issue/mod.ts";
@@ -198,6 +199,31 @@ test("bug: a key that was put back was shown as failing until something was sign
   const attempts = signed.slice(count);
   assert.is(attempts.length, 1, "a key that signs is not tried");
   assert.match(Buffer.from(attempts[0]!).toString(), /^hypha-/, "no DER: no certificate, list or request");
+  await ca.stop();
+});
+
+test("bug: a key that refused a list for its length was shown as signing again after a shorter text", async () => {
+  let failure: Error | undefined, lengthMax = Infinity;
+  const ca = await runningCa({
+    signer: (real) => ({
+      spki: real.spki,
+      failure: () => failure,
+      sign: async (bytes) => {
+        failure = bytes.length > lengthMax
+          ? new SignerError({ code: "signing-refused", key: "ca", detail: "CKR_DATA_LEN_RANGE" })
+          : undefined;
+        if (failure !== undefined) throw failure;
+        return await real.sign(bytes);
+      },
+    }),
+  });
+  await ca.reaches("serving", ca.isServing);
+  lengthMax = 64;
+  assert.is(await codeOf(revoke(ca.ca, { name: "ca-01" }, "unspecified", start)), "signer-unavailable");
+  await ca.maintain();
+  assert.is((await ask(`${ca.url}/healthz`)).status, 503);
+  await ca.maintain();
+  assert.equal(ca.events.slice(2), ["ca.signer-unavailable", "ca.signer-unavailable"]);
   await ca.stop();
 });
 

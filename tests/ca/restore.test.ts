@@ -173,6 +173,19 @@ test("revoking a name of the gap tells so, and revokes its certificate when it c
     assert.is(await codeOf(reenrol(ca, late, at(73))), "certificate-revoked");
   }));
 
+test("bug: a certificate of the gap whose revocation could not be signed was renewed", () =>
+  restored(async (ca, { other, at }) => {
+    let isAway = true;
+    const sign = (bytes: Uint8Array) => isAway ? Promise.reject(new Error("token removed")) : ca.issuer.key.sign(bytes);
+    const away = { ...ca, issuer: { ...ca.issuer, key: { ...ca.issuer.key, sign } } };
+    const act = () => codeOf(revoke(away, { serial: other.serial }, "keyCompromise", at(61)));
+    const csr = await csrOf(other);
+    const renewed = () => codeOf(reenrol(ca, { certificate: other.leaf, csr, address }, at(62)));
+    assert.equal([await act(), await renewed()], ["signer-unavailable", "name-locked"]);
+    isAway = false;
+    assert.equal([await act(), await renewed()], ["done", "certificate-revoked"]);
+  }));
+
 test("a certificate that was renewed in the gap and again since, for another key, is a fork", () =>
   restored(async (ca, { known, renewed, at }) => {
     const thief = { certificate: known.leaf, csr: (await testCsr("known")).der, address: "10.0.0.66" };

@@ -19,7 +19,9 @@ import * as assert from "uvu/assert";
 import { answer } from "../../actors/ca/answer.ts";
 import { type ConfiguredCas, configuredCas } from "../../actors/ca/authorities_fact.ts";
 import { loadCaConfig } from "../../actors/ca/ca_config.ts";
+import type { CaRefused } from "../../actors/ca/ca_refused.ts";
 import type { CertificateAuthority } from "../../actors/ca/certificate_authority.ts";
+import { certificatesWithSerial, lineOf } from "../../actors/ca/certificate_rows.ts";
 import { crlOf, derOf } from "../../actors/ca/crl_rows.ts";
 import { enrol } from "../../actors/ca/enrol.ts";
 import { initCa } from "../../actors/ca/init_ca.ts";
@@ -366,17 +368,34 @@ test("bug: a name with certificates of a retired CA whose token was gone kept th
   });
 });
 
-/** A CA after a rotation, with certificates of `w-1` and its unused token of before; the token of the retired CA is away until `back`. */
-async function withRetiredAway(act: (away: Awaited<ReturnType<typeof awayIn>>) => Promise<void>) {
+type Node = Awaited<ReturnType<typeof node>>;
+
+/** Renews a certificate, by default for its own key. */
+const renewalOf = async (ca: CertificateAuthority, { leaf, keyPem }: Node, key: string | undefined = keyPem) =>
+  Effect.runPromise(
+    Effect.result(reenrol(ca, { certificate: leaf, csr: (await testCsr("w-1", key)).der, address }, at)),
+  );
+
+/**
+ * A CA after a rotation, with a certificate of `w-1` that it issued before, and renewed `renewals` times, and an unused token; the token of the
+ * retired CA is away until `back`.
+ */
+async function withRetiredAway(act: (away: Awaited<ReturnType<typeof awayIn>>) => Promise<void>, renewals = 0) {
   await make();
   await makeNext();
-  const old = await running((ca) => node(ca, "w-1"));
+  const old = await running(async (ca) => {
+    const first = await node(ca, "w-1");
+    for (let leaf = first.leaf, left = renewals; left > 0; left--) {
+      leaf = Result.getOrThrow(await renewalOf(ca, { ...first, leaf })) as Uint8Array<ArrayBuffer>;
+    }
+    return first;
+  });
   assert.is(await step({ next: { cert: file("ca2-cert.pem"), key: file("ca2-key.pem") } }), "published");
   assert.is(await step(), "issuing");
   await running(async (ca) => act(await awayIn(ca, old)));
 }
 
-async function awayIn(ca: CertificateAuthority, { leaf, keyPem, read }: Awaited<ReturnType<typeof node>>) {
+async function awayIn(ca: CertificateAuthority, { leaf, keyPem, read }: Node) {
   let isAway = true;
   let tries = 0;
   const { issuer, ...rest } = ca.retired[0]!;
@@ -387,6 +406,8 @@ async function awayIn(ca: CertificateAuthority, { leaf, keyPem, read }: Awaited<
   const token = await Effect.runPromise(createToken(ca, { role: "worker", name: "w-1", replaces: "yes" }, at));
   const csr = (await testCsr("w-1", keyPem)).der;
   return {
+    leaf,
+    keyPem,
     ca: { ...ca, retired: [{ ...rest, issuer: { ...issuer, key: { ...issuer.key, sign } } }] },
     serial: read.serial,
     renewed: () => codeOf(reenrol(ca, { certificate: leaf, csr, address }, at)),
@@ -432,6 +453,48 @@ test("a revoked serial does not end the lock of a name that is to be revoked as 
     assert.equal(locks(), ["revocation-unsigned"]);
   }));
 
+test("bug: renewals that an unsigned revocation of two serials had stopped were stopped when both were revoked", () =>
+  withRetiredAway(async ({ ca, serial, locks, back }) => {
+    const act = (each: string) => codeOf(revoke(ca, { serial: each }, "keyCompromise", at));
+    const [, second] = Result.getOrThrow(ca.register.read((rows) => {
+      const [first] = certificatesWithSerial(rows, serial);
+      return lineOf(rows, first!.fingerprint);
+    }));
+    assert.equal([await act(second!.serial), await act(serial)], ["signer-unavailable", "signer-unavailable"]);
+    assert.equal(locks(), [`revocation-unsigned ${second!.serial} ${serial}`]);
+    back();
+    assert.equal([await act(second!.serial), locks()], ["done", [`revocation-unsigned ${serial}`]]);
+    assert.equal([await act(serial), locks()], ["done", []]);
+  }, 1));
+
+test("bug: an unsigned revocation of a replaced certificate stopped the node that had replaced it", () =>
+  withRetiredAway(async ({ ca, serial, locks }) => {
+    const good = await node(ca, "w-1");
+    const acts = [
+      () => codeOf(revoke(ca, { serial }, "unspecified", at)),
+      () => {
+        const certificates = [{ issuer: ca.retired[0]!.issuerId, serial }];
+        const listed = { certificates, identities: [], reason: "unspecified", finish: () => {} } as const;
+        return codeOf(ca.inTurn(revokeListed(ca, listed, at)));
+      },
+    ];
+    for (const act of acts) assert.equal([await act(), locks()], ["signer-unavailable", []]);
+    assert.ok(Result.isSuccess(await renewalOf(ca, good)));
+  }));
+
+test("bug: the end of an unsigned revocation ended the lock of a fork that was found meanwhile", () =>
+  withRetiredAway(async ({ ca, serial, leaf, keyPem, locks, back }) => {
+    const whole = () => codeOf(revoke(ca, { name: "w-1" }, "unspecified", at));
+    assert.is(await codeOf(revoke(ca, { serial }, "unspecified", at)), "signer-unavailable");
+    const old = { leaf, keyPem } as Node;
+    const other = (await testCsr()).keyPem;
+    const forked = await renewalOf(ca, old, other);
+    assert.ok(Result.isFailure(forked) && (forked.failure as CaRefused).code === "renewal-forked");
+    assert.equal(locks(), ["renewal-forked"]);
+    back();
+    assert.equal([await whole(), locks()], ["done", ["renewal-forked"]]);
+  }, 1));
+
 for (const whole of [true, false]) {
   test(`bug: the same where the revocation of ${whole ? "the name" : "the serial"} was approved`, () =>
     withRetiredAway(async ({ ca, serial, renewed, enrolled, locks, back }) => {
@@ -447,7 +510,7 @@ for (const whole of [true, false]) {
       if (whole) assert.is(await enrolled(), "token-unknown");
       back();
       assert.equal([await act(), isFinished, await renewed(), locks()], ["done", true, "certificate-revoked", []]);
-    }));
+    }, 1));
 }
 
 test("a key that cannot sign is tried once for a command, and the refusal names all that is left and how to go on", () =>
