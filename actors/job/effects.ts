@@ -99,6 +99,8 @@ function openJobBridge(
       link,
     };
     const bridge = yield* openBridge(context, token);
+    // Before the bridge closes, which takes time: the job's end is reported meanwhile.
+    if (link !== undefined) yield* Effect.addFinalizer(() => link.tellCut);
     if (!ownRoot && new TextEncoder().encode(bridge.socketPath).length > socketPathBytesMax) {
       ports.report({
         level: "warn",

@@ -81,6 +81,8 @@ export interface TrainerLink {
   change(roles: TrainerRoles): void;
   /** Waits until the update is sent, however often that takes. */
   readonly idle: Effect.Effect<void>;
+  /** Reports the update that the end of the job cuts, once. */
+  readonly tellCut: Effect.Effect<void>;
 }
 
 /** Opens the link; it ends with the scope. */
@@ -90,9 +92,9 @@ export function openTrainerLink(input: TrainerLinkInput): Effect.Effect<TrainerL
     const receiver = yield* network.receive({ peers: roles.results, round: round + 1 });
     const sending = yield* FiberHandle.make<void, never>();
     const link = new Link(input, receiver, sending);
-    // Before the copy is interrupted: finalizers run in the reverse order.
-    yield* Effect.addFinalizer(() => link.tellCut);
     yield* Effect.forkScoped(link.receiving);
+    // Registered last, so that it runs first: before the copy is interrupted.
+    yield* Effect.addFinalizer(() => link.tellCut);
     return link;
   });
 }
@@ -198,13 +200,12 @@ class Link implements TrainerLink {
     });
   }
 
-  /** Reports the update that the end of the job cuts. */
   get tellCut(): Effect.Effect<void> {
-    return Effect.suspend(() =>
-      this.#kept === undefined || !this.#isUnsent
-        ? Effect.void
-        : this.#tellUnsent(this.#kept, this.#roles.aggregator, jobEnded())
-    );
+    return Effect.suspend(() => {
+      const cut = this.#isUnsent ? this.#kept : undefined;
+      this.#kept = undefined;
+      return cut === undefined ? Effect.void : this.#tellUnsent(cut, this.#roles.aggregator, jobEnded());
+    });
   }
 
   #tellUnsent(

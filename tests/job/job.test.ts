@@ -10,8 +10,10 @@ import { type AnyEventObject, assign, createActor, fromCallback, setup } from "x
 import { jobMachine } from "../../actors/job/job.ts";
 import type { parameterServerMachine } from "../../actors/job/parameter_server.ts";
 import { identifyProcess } from "../../actors/job/process_identity.ts";
+import type { ReadableFile } from "../../actors/files/contained_files.ts";
 import { makeWorkDirectory } from "../../actors/job/work_directory.ts";
-import type { Ports } from "../../actors/runtime/ports.ts";
+import { fromEffect } from "../../actors/runtime/effect_actor.ts";
+import type { Ports, Report } from "../../actors/runtime/ports.ts";
 import { fromScoped } from "../../actors/runtime/scoped_actor.ts";
 import type { AggregatorInput, JobEnded, JobInput, JobOutcome } from "../../actors/job/messages.ts";
 import type { ExecutorConfig } from "../../actors/config/config.ts";
@@ -68,6 +70,11 @@ function start(executor: Partial<ExecutorConfig>, over: Partial<JobInput> = {}, 
     limits: { graceMs: 400, idleMs: 3_000, ...over.limits },
   };
   const said: AnyEventObject[] = [];
+  let beforeEnd: readonly Report[] = [];
+  const keep = (event: AnyEventObject) => {
+    if (event.type === "job.ended") beforeEnd = [...ports.reports];
+    said.push(event);
+  };
   const parent = setup({ types: { context: {} as { output: unknown } }, actors: { job: logic } }).createMachine({
     context: { output: undefined },
     invoke: {
@@ -76,12 +83,13 @@ function start(executor: Partial<ExecutorConfig>, over: Partial<JobInput> = {}, 
       input: ({ self }) => ({ ...input, parent: self }),
       onDone: { actions: assign({ output: ({ event }) => event.output }) },
     },
-    on: { "job.*": { actions: ({ event }) => void said.push(event) } },
+    on: { "job.*": { actions: ({ event }) => keep(event) } },
   });
   const actor = createActor(parent).start();
   const job = () => actor.getSnapshot().children["job"] as { send(event: AnyEventObject): void } | undefined;
   return {
     reports: ports.reports,
+    reportedBeforeEnd: () => beforeEnd,
     said,
     stop: () => actor.stop(),
     send: (event: AnyEventObject) => job()?.send(event),
@@ -350,6 +358,9 @@ const sender = `
   });
   request.end(JSON.stringify({ resource: JSON.parse(JOB_JSON).executor.config.updates, path: "last" }));`;
 
+/** Its update goes to the training's present aggregator. */
+const ofTraining: JobSpec = { ...spec, training: { id: "t-1", run: 3, round: 4, rounds: 9, samples: 0 } };
+
 /** A network whose peer reads a piece in each of so many milliseconds. */
 function slowNetwork(everyMs: number) {
   const got: string[] = [];
@@ -400,10 +411,9 @@ needing(test, "node")(
           return near;
         }),
     });
-    const ofTraining = { ...spec, training: { scheduler, id: "t-1", run: 3, round: 4, rounds: 9, samples: 0 } };
-    const given = { network, spec: ofTraining, limits: { idleMs: 6_000 } };
+    const given = { network, spec: ofTraining, limits: { idleMs: 7_000 } };
     const job = start({ cmd: node, args: ["-e", sender] }, given);
-    assert.equal(await job.ended(18_000), { type: "finished" });
+    assert.equal(await job.ended(60_000), { type: "finished" });
     assert.ok(tries > 1, String(tries));
     const errors = job.reports.filter(({ event, level }) => event === "job.send.failed" && level === "warn");
     assert.equal(errors.map(({ fields }) => fields?.["error"]), ["stream-reset", "cancelled"]);
@@ -422,6 +432,36 @@ needing(test, "node")("a send that the end of a lease cuts is reported", async (
   assert.equal(failed.map(({ fields }) => [fields?.["peer"], fields?.["path"]]), [[aggregator, "last"]]);
   assert.match(failed[0]?.message ?? "", /its job ended first/);
   job.stop();
+});
+
+needing(test, "node")("bug: a send that the end of a job cut was reported after that end", async () => {
+  // Removing the directory takes no time, and a read cannot be interrupted.
+  const remove = fromEffect("removed", (_: { readonly ports: Ports; readonly path: string }) => Effect.void);
+  const slowRead = (file: ReadableFile): ReadableFile => ({
+    ...file,
+    read: (into, position) => Effect.uninterruptible(Effect.delay(file.read(into, position), 1_000)),
+  });
+  const directory = fromScoped(
+    "directory",
+    ({ ports, job }: { readonly ports: Ports; readonly job: JobInput }) =>
+      Effect.map(makeWorkDirectory(job.workDir, ports.uuid()), (made) => ({
+        directory: { ...made, openForReading: (path: string) => Effect.map(made.openForReading(path), slowRead) },
+        cell: undefined,
+      })),
+  );
+  const logic = jobMachine.provide({ actors: { directory, remove } });
+  for (const given of [spec, ofTraining]) {
+    const { network } = slowNetwork(10_000);
+    const over = { network, spec: given, limits: { idleMs: 30_000 } };
+    const job = start({ cmd: node, args: ["-e", sender] }, over, logic);
+    await job.started();
+    await eventually("the executor's end", () => identifyProcess(job.pid()) === undefined);
+    job.send({ type: "job.cancel", reason: "its lease is over" });
+    await job.ended();
+    const failed = job.reportedBeforeEnd().filter(({ event }) => event === "job.send.failed");
+    assert.equal(failed.map(({ fields }) => fields?.["error"]), ["cancelled"]);
+    job.stop();
+  }
 });
 
 test("a job leaves no descriptor and no listener behind", async () => {

@@ -52,15 +52,17 @@ export function openBridge(
     const runRequest = yield* FiberSet.runtime(requests)<never>();
     const runSend = yield* FiberSet.runtime(sends)<never>();
     const activity = watchActivity(context.now);
-    let underWay = 0, copies = 0;
-    const startSend: StartSend = (copy) => {
-      if (copies >= context.limits.sendsMax) return false;
-      copies += 1;
+    let underWay = 0;
+    /** One of each running copy. */
+    const cuts = new Set<Effect.Effect<void>>();
+    const startSend: StartSend = (copy, tellCut) => {
+      if (cuts.size >= context.limits.sendsMax) return false;
+      cuts.add(tellCut);
       const endUse = activity.begin();
       runSend(Effect.ensuring(
         copy,
         Effect.sync(() => {
-          copies -= 1;
+          cuts.delete(tellCut);
           endUse();
         }),
       ));
@@ -102,6 +104,8 @@ export function openBridge(
       ),
       () => close(server),
     );
+    // Runs first: closing the server and the copies takes time, and what is cut is reported before the job's end.
+    yield* Effect.addFinalizer(() => Effect.forEach(cuts, (tellCut) => tellCut, { discard: true }));
     return { socketPath: `${path}/${socketName}`, sendsDone: FiberSet.awaitEmpty(sends), idleMs: activity.idleMs };
   });
 }

@@ -21,8 +21,12 @@ const peersMax = 1_024;
 /** Concurrent copies of one send. */
 const concurrency = 8;
 
-/** Starts a copy that outlives its request. Returns false where too many copies are running. */
-export type StartSend = (copy: Effect.Effect<void>) => boolean;
+/**
+ * Starts a copy that outlives its request. Returns false where too many copies are running.
+ *
+ * @param tellCut Reports what of the copy the end of the job cuts.
+ */
+export type StartSend = (copy: Effect.Effect<void>, tellCut: Effect.Effect<void>) => boolean;
 
 /**
  * Accepts a send, and answers as soon as it is accepted. The file is opened before that, so that the copy has the content at the
@@ -40,13 +44,19 @@ export function sendResource(
   if (reference.peers.length > peersMax) return Effect.fail(invalidRequest(`more than ${peersMax} peers`));
   return Effect.gen(function* () {
     const accepted = yield* Deferred.make<void, BridgeProblem>();
+    /** Peers of an accepted send that do not have the file yet. */
+    const left = new Set<Peer>();
     const prepare = reference.strategy.type === "All"
-      ? prepareAll(new Set(reference.peers), path, context)
-      : prepareFirst(reference.peers[0], path, context);
-    const started = start(Effect.scoped(Effect.matchEffect(prepare, {
+      ? prepareAll(new Set(reference.peers), left, path, context)
+      : prepareFirst(reference.peers[0], left, path, context);
+    const copied = Effect.scoped(Effect.matchEffect(prepare, {
       onFailure: (problem) => Deferred.fail(accepted, problem),
       onSuccess: (copy) => Effect.andThen(Deferred.succeed(accepted, undefined), copy),
-    })));
+    }));
+    const tellCut = Effect.suspend(() =>
+      Effect.forEach(left, (peer) => tell(context, peer, path, jobEnded()), { discard: true })
+    );
+    const started = start(copied, tellCut);
     if (!started) return yield* Effect.fail(busy("too many copies to peers are under way"));
     yield* Deferred.await(accepted);
   });
@@ -64,17 +74,16 @@ function sendUpdate(link: TrainerLink, path: string, context: BridgeContext): Ef
 }
 
 /** Accepts a missing file, as the existing workers do, and reports it in the log. */
-function prepareAll(peers: ReadonlySet<Peer>, path: string, context: BridgeContext) {
+function prepareAll(peers: ReadonlySet<Peer>, left: Set<Peer>, path: string, context: BridgeContext) {
   return context.directory.openForReading(path).pipe(
     Effect.map((file) => {
-      const left = new Set(peers);
-      const copies = Effect.forEach(peers, (peer) =>
+      for (const peer of peers) left.add(peer);
+      return Effect.forEach(peers, (peer) =>
         openStream(peer, context).pipe(
           Effect.flatMap((stream) => copy(file, stream, path, context)),
           Effect.catch((problem) => tell(context, peer, path, problem)),
           Effect.tap(() => Effect.sync(() => left.delete(peer))),
         ), { concurrency, discard: true });
-      return Effect.onInterrupt(copies, () => tellCut(context, left, path));
     }),
     Effect.catch((error) =>
       error._tag === "WorkFileFailed" && error.code === "not-found"
@@ -84,12 +93,13 @@ function prepareAll(peers: ReadonlySet<Peer>, path: string, context: BridgeConte
   );
 }
 
-function prepareFirst(peer: Peer | undefined, path: string, context: BridgeContext) {
+function prepareFirst(peer: Peer | undefined, left: Set<Peer>, path: string, context: BridgeContext) {
   return Effect.gen(function* () {
     const file = yield* Effect.mapError(context.directory.openForReading(path), pathProblem);
     if (peer === undefined) return yield* Effect.fail(connectorFailed("no peers provided"));
     const stream = yield* Effect.mapError(openStream(peer, context), copyProblem);
-    return Effect.onInterrupt(copy(file, stream, path, context), () => tellCut(context, [peer], path));
+    left.add(peer);
+    return copy(file, stream, path, context);
   });
 }
 
@@ -113,11 +123,6 @@ function copy(file: ReadableFile, stream: StreamHandle, path: string, context: B
         })
       ),
   });
-}
-
-/** The job ended before its copies. */
-function tellCut(context: BridgeContext, peers: Iterable<Peer>, path: string): Effect.Effect<void> {
-  return Effect.forEach(peers, (peer) => tell(context, peer, path, jobEnded()), { discard: true });
 }
 
 function tell(
