@@ -138,6 +138,8 @@ class Link implements TrainerLink {
 
   send(path: string): Effect.Effect<void, PathError> {
     return Effect.gen({ self: this }, function* () {
+      // The update before goes on where this one cannot be read.
+      yield* Effect.scoped(this.#input.directory.openForReading(path));
       const opened = yield* Deferred.make<void, PathError>();
       const update: KeptUpdate = { path, round: this.#applied + 1, samples: this.#samples };
       this.#kept = update;

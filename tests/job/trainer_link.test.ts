@@ -302,6 +302,20 @@ test("an update of parameters that are older than the newest result says so", as
   await end();
 });
 
+test("bug: sending a file that does not exist dropped the update before it, which no other aggregator got", async () => {
+  const { link, ports, pushed, unreachable, write, end } = await start();
+  unreachable.add("agg-1");
+  write("u", "update 5");
+  await Effect.runPromise(link.send("u"));
+  await eventually("it failed once", () => ports.reports.some(({ event }) => event === "job.send.failed"));
+  const outcome = await Effect.runPromise(Effect.result(link.send("nothing")));
+  assert.ok(outcome._tag === "Failure" && outcome.failure._tag === "WorkFileFailed");
+  link.change(roles("agg-2"));
+  await eventually("the second has it", () => pushed.length === 1);
+  assert.is(pushed[0]?.text, "update 5");
+  await end();
+});
+
 test("a file that is not there", async () => {
   const { link, end } = await start();
   const outcome = await Effect.runPromise(Effect.result(link.send("nothing")));
