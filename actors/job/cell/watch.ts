@@ -20,7 +20,10 @@ import type { Limit } from "./exceeded.ts";
 
 /** Shortest and longest pause between two measurements, in milliseconds, and how many times the last one's processor time it is. */
 const measureMs = 1_000, pauseMsMax = 10_000, pausesPerMeasurement = 10;
-/** A measurement takes at most so long, in milliseconds: a job with many processes makes each of its steps wait. */
+/**
+ * A measurement takes at most so long, in milliseconds: a job with many processes makes each of its steps wait. The second in a row that
+ * takes longer ends the job; a single one may be due to a slow disk.
+ */
 const measurementMsMax = 30_000;
 /** Other tasks run when a measurement has run for so long, in milliseconds. */
 const pieceMs = 5;
@@ -59,10 +62,12 @@ function watchDisk(directory: WorkDirectory, config: CellConfig, pid: number): E
   return Effect.gen(function* () {
     const device = yield* Effect.sync(() => deviceOf(directory.path));
     if (device === undefined) return "unmeasured";
-    for (let pauseMs = measureMs;;) {
+    for (let pauseMs = measureMs, wasLate = false;;) {
       yield* Effect.sleep(pauseMs);
-      const { limit, usedMs } = yield* inPieces(() => measure(directory, config, { pid, device }));
+      const { limit, isLate, usedMs } = yield* inPieces(() => measure(directory, config, { pid, device }));
       if (limit !== undefined) return limit;
+      if (isLate && wasLate) return "unmeasured";
+      wasLate = isLate;
       pauseMs = Math.min(Math.max(measureMs, pausesPerMeasurement * usedMs), pauseMsMax);
     }
   });
@@ -79,11 +84,13 @@ function deviceOf(path: string): number | undefined {
 /** A measurement that ended. */
 interface Measured {
   readonly limit: Limit | undefined;
+  /** It took too long and was given up. */
+  readonly isLate: boolean;
   /** Processor time of its thread, in milliseconds: the time in which it waits for a processor or a directory is the job's to choose. */
   readonly usedMs: number;
 }
 
-/** Runs a measurement; other tasks run between its pieces. One that takes too long is none. */
+/** Runs a measurement; other tasks run between its pieces. */
 function inPieces(begin: () => Generator<unknown, Limit | undefined>): Effect.Effect<Measured> {
   const runPieces = (steps: Generator<unknown, Limit | undefined>) =>
     Effect.gen(function* () {
@@ -96,8 +103,8 @@ function inPieces(begin: () => Generator<unknown, Limit | undefined>): Effect.Ef
         tookMs += lastsMs();
         const { user, system } = process.threadCpuUsage(usedBefore);
         usedMs += (user + system) / 1_000;
-        if (step.done === true) return { limit: step.value, usedMs };
-        if (tookMs > measurementMsMax) return { limit: "unmeasured" as const, usedMs };
+        if (step.done === true) return { limit: step.value, isLate: false, usedMs };
+        if (tookMs > measurementMsMax) return { limit: undefined, isLate: true, usedMs };
         yield* Effect.yieldNow;
       }
     });

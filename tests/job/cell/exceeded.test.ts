@@ -275,8 +275,15 @@ test("bug: the pause between two measurements had no limit", async () => {
 });
 
 test("bug: a measurement without end was no reason to end a job", async () => {
-  const { limit } = await pausesOf((walks, moveOn) => moveOn(walks === 1 ? 29_000 : 31_000), 2);
+  const { limit, pauses } = await pausesOf((walks, moveOn) => moveOn(walks === 1 ? 29_000 : 31_000), 3);
   assert.is(limit, "unmeasured");
+  assert.is(pauses.length, 3);
+});
+
+test("bug: one slow measurement ended a job; now the second in a row does", async () => {
+  const { limit, pauses } = await pausesOf((walks, moveOn) => moveOn(walks % 2 === 1 ? 31_000 : 29_000), 5);
+  assert.is(limit, undefined);
+  assert.is(pauses.length, 6);
 });
 
 const reached = limits.filter(([, , , here = true]) => here);
