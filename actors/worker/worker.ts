@@ -29,6 +29,7 @@ import { makeJobNetworkHost } from "../job/job_network.ts";
 import { cellDefault } from "../config/cell_config.ts";
 import type { WorkerConfig } from "../config/config.ts";
 import { cellRefusal, describeCell, isConfined } from "../job/cell/cell.ts";
+import { reportSwept } from "../job/sweep.ts";
 import { workerTopic } from "../../transport/protocols/messages.ts";
 import { answerRefused, answerRenewal, answerRenewed, closeLease, offer, withdrawOffer } from "./offering.ts";
 import { requestWindowMs } from "./requests.ts";
@@ -134,36 +135,6 @@ function reportExecutors({ context }: { readonly context: WorkerContext }, { exe
   for (const problem of executors?.unread ?? []) report("warn", "may miss a file", problem);
 }
 
-function reportSwept(
-  { context }: { readonly context: WorkerContext },
-  { removed, failed, unowned, unswept }: PreparedWorker,
-): void {
-  if (unowned.length > 0) {
-    context.ports.report({
-      level: "warn",
-      event: "worker.unowned",
-      message:
-        "Kept what is named like the directory of a job and has no record of a worker, remove it if no other program " +
-        `uses it: ${unowned.join(", ")}`,
-      fields: { unowned },
-    });
-  }
-  if (unswept !== undefined) {
-    context.ports.report({
-      level: "warn",
-      event: "worker.unswept",
-      message: `Cannot sweep left-over work directories: ${unswept}`,
-    });
-  }
-  if (removed.length + failed.length === 0) return;
-  context.ports.report({
-    level: failed.length > 0 ? "warn" : "info",
-    event: "worker.swept",
-    message: `Removed ${removed.length} left-over work directories, ${failed.length} could not be removed`,
-    fields: { removed, failed: failed.map(({ message }) => message) },
-  });
-}
-
 const worker = workerSetup.extend({
   actions: {
     serve: enqueueActions(serve),
@@ -185,7 +156,7 @@ const worker = workerSetup.extend({
     }),
     sendCell: enqueueActions(sendCell),
     reportCell,
-    reportSwept,
+    reportSwept: ({ context: { ports } }, swept: PreparedWorker) => reportSwept(ports.report, "worker", swept),
     reportGpus,
     reportExecutors,
     keepRequest: assign(({ context }, { from, message }: Extract<TransportFact, { type: "published" }>) => ({

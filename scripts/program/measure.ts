@@ -4,7 +4,7 @@
  * @module
  */
 import { join } from "node:path";
-import { Effect, Result, Semaphore } from "effect";
+import { Effect, Semaphore } from "effect";
 import type { SchedulerConfig } from "../../actors/config/config.ts";
 import { evaluatingCellDefault } from "../../actors/config/cell_config.ts";
 import { jobCell } from "../../actors/job/cell/bounds.ts";
@@ -12,7 +12,7 @@ import { describeCell } from "../../actors/job/cell/cell.ts";
 import { findCell } from "../../actors/job/cell/find_cell.ts";
 import { type ExecutorProblem, type TriedExecutor, tryExecutors } from "../../actors/job/cell/try_executors.ts";
 import { evaluateParameters } from "../../actors/job/evaluate_parameters.ts";
-import { sweepLeftovers } from "../../actors/job/work_directory.ts";
+import { reportSwept, trySweep } from "../../actors/job/sweep.ts";
 import type { Ports, Services } from "../../actors/runtime/ports.ts";
 import { EvaluationFailed, type MeasuredParameters, type Metrics } from "../../actors/training/evaluator.ts";
 
@@ -42,8 +42,7 @@ export function measureIn(
   const isLocked = stateDir !== undefined && job === undefined;
   const cellOnce = Effect.runSync(Effect.cached(Effect.gen(function* () {
     // Of a scheduler that was killed.
-    const swept = yield* Effect.result(sweepLeftovers(workDir, { isLocked }));
-    if (Result.isSuccess(swept)) reportUnowned(ports, swept.success.unowned);
+    reportSwept(ports.report, "evaluation", yield* trySweep(workDir, { isLocked }));
     const cell = yield* findCell({ ports, config: jobCell(settings, { memory: 1, storage: 1 }), workDir });
     const { level, notes } = cell;
     const message = `${describeCell(cell)}; these evaluate`;
@@ -94,14 +93,6 @@ export function measureIn(
         );
       })),
   };
-}
-
-function reportUnowned({ report }: Pick<Ports, "report">, unowned: readonly string[]): void {
-  if (unowned.length === 0) return;
-  const message =
-    "Kept what is named like the directory of an evaluation and has no record of a scheduler, remove it if no other " +
-    `program uses it: ${unowned.join(", ")}`;
-  report({ level: "warn", event: "evaluation.unowned", message, fields: { unowned } });
 }
 
 function reportProblem(

@@ -26,6 +26,7 @@ test("sweeps first, then serves: requests of a window are answered together afte
 test("bug: a directory without a readable record stayed at each start, and no line named it", () => {
   const { world } = startWorker("flexible", identityOf("s"), { prepared: { unowned: ["/w/hypha-1", "/w/hypha-2"] } });
   assert.equal(world.reported("worker.unowned"), [{ unowned: ["/w/hypha-1", "/w/hypha-2"] }]);
+  assert.match(world.reports.find(({ event }) => event === "worker.unowned")?.message ?? "", /\.owner\b/);
   assert.equal(startWorker().world.reported("worker.unowned"), []);
 });
 

@@ -5,14 +5,14 @@
  * @module
  */
 import { join, resolve } from "node:path";
-import { Effect, Result, type Scope } from "effect";
+import { Effect, type Scope } from "effect";
 import type { Resources } from "../../../transport/protocols/messages.ts";
 import type { CellSettings } from "../../config/cell_config.ts";
 import type { ExecutorConfig } from "../../config/config.ts";
 import type { Ports } from "../../runtime/ports.ts";
 import { sweepDigestCache } from "../../files/digest_cache.ts";
 import { pathReach } from "../../files/path_reach.ts";
-import { sweepLeftovers, type Swept } from "../work_directory.ts";
+import { type SweepResult, trySweep } from "../sweep.ts";
 import { jobCell } from "./bounds.ts";
 import type { Cell } from "./cell.ts";
 import { findCell } from "./find_cell.ts";
@@ -21,9 +21,7 @@ import { lockWorkDir, type WorkDirLocked } from "./lock.ts";
 import { type TriedExecutors, tryExecutors } from "./try_executors.ts";
 
 /** The result of the preparation. */
-export interface PreparedWorker extends Pick<Swept, "removed" | "failed" | "unowned"> {
-  /** Why nothing was swept, where the directory could not be read. */
-  readonly unswept?: string | undefined;
+export interface PreparedWorker extends SweepResult {
   /** Absent in a simulation. */
   readonly cell?: Cell;
   /** Executors that cannot be started in the cell, and those that may miss a file in it; absent with the cell. */
@@ -80,15 +78,10 @@ export function prepareWorker(
     }
     reportPaths(ports);
     yield* Effect.sync(() => sweepDigestCache(cachePathOf(workDir)));
-    const swept = yield* Effect.result(sweepLeftovers(workDir, { isLocked: lock === "locked" }));
+    const swept = yield* trySweep(workDir, { isLocked: lock === "locked" });
     const cell = yield* findCell({ ports, config: jobCell(settings, resources), workDir });
     const gpus = yield* tryGpus(cell, { ports, workDir }, settings);
     const tried = yield* tryExecutors(cell, { ports, workDir }, { settings, executors });
-    const found = { cell, gpus, executors: tried };
-    if (Result.isFailure(swept)) {
-      return { removed: [], failed: [], unowned: [], unswept: swept.failure.message, ...found };
-    }
-    const { removed, failed, unowned } = swept.success;
-    return { removed, failed, unowned, ...found };
+    return { ...swept, cell, gpus, executors: tried };
   });
 }

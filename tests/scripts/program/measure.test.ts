@@ -104,8 +104,11 @@ test("bug: what a scheduler that was killed left stayed where its record was dam
     return { stateDir, path };
   };
   const check = async (stateDir: string, job: SchedulerConfig["job"]) => {
-    const { ports, reported } = makeFakeWorld();
+    const { ports, reported, reports } = makeFakeWorld();
     await reasonOf(measureIn({ executors, cell, stateDir, job }, ports).check("hangs"));
+    for (const { message } of reports.filter(({ event }) => event === "evaluation.unowned")) {
+      assert.match(message, /\.owner\b/);
+    }
     return reported("evaluation.unowned").map(({ unowned }) => unowned);
   };
   const locked = leave("locked"), unlocked = leave("unlocked");
@@ -113,6 +116,17 @@ test("bug: what a scheduler that was killed left stayed where its record was dam
   assert.is(existsSync(locked.path), false, "it runs with the lock of its state directory only");
   assert.equal(await check(unlocked.stateDir, {} as NonNullable<SchedulerConfig["job"]>), [[unlocked.path]]);
   assert.ok(existsSync(unlocked.path));
+});
+
+test("bug: what a scheduler could not sweep was not reported", async () => {
+  const stateDir = join(place.path, "file");
+  mkdirSync(stateDir);
+  writeFileSync(join(stateDir, "evaluations"), "");
+  const { ports, reports } = makeFakeWorld();
+  await reasonOf(measureIn({ executors, cell, stateDir, job: undefined }, ports).check("hangs"));
+  const unswept = reports.filter(({ event }) => event === "evaluation.unswept");
+  assert.equal(unswept.map(({ level }) => level), ["warn"]);
+  assert.match(unswept[0]?.message ?? "", /ENOTDIR/);
 });
 
 test.run();
