@@ -195,6 +195,24 @@ test("nothing is held for a connection that ends with what it hands on, nor for 
   assert.equal([waits.handedOn.length, waits.calls, waits.charged()], [1, ["pause", "destroy"], frameCosts.ping]);
 });
 
+test("what is held is released with the end of its connection, though something still refers to that", async () => {
+  const { gc } = globalThis as unknown as { readonly gc: () => void };
+  const { feed, stream } = made();
+  const rest = (() => {
+    const bytes = ping(1);
+    feed(pings(0, perTurn));
+    feed(bytes);
+    return new WeakRef(bytes);
+  })();
+  stream.abort(new Error("done"));
+  for (let tries = 0; tries < 20 && rest.deref() !== undefined; tries++) {
+    await turns(2);
+    gc();
+  }
+  assert.is(rest.deref(), undefined);
+  assert.is(stream.status, "aborted");
+});
+
 test("reading that its user paused goes on with the user, and not before what is held", async () => {
   const { feed, stream, calls, handedOn } = made();
   stream.pause();
