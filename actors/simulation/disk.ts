@@ -5,25 +5,17 @@
  * @module
  */
 import { Effect, Option, Queue, Stream } from "effect";
-import * as ByteSize from "effect/ByteSize";
-import { type File, FileSystem, FileTypeId, makeNoop, type WatchEvent } from "effect/FileSystem";
+import { type File, FileSystem, makeNoop, type OpenFlag, type WatchEvent } from "effect/FileSystem";
 import { systemError, type SystemErrorTag } from "effect/PlatformError";
 import type { RandomStream } from "../runtime/random.ts";
 import { DurableFiles } from "./durable_files.ts";
+import { folderInfo, handleOf, infoOf, noFile, NotSimulated, type StoredFile } from "./open_file.ts";
 
 /** Watchers of one disk at once. */
 export const watchersMax = 64;
 
 /** Most that is read of a file as text. */
 const textBytesMax = 1_048_576;
-
-interface StoredFile {
-  readonly bytes: Uint8Array;
-  readonly mode: number;
-  readonly inode: number;
-  readonly changedAt: number;
-  readonly readable: boolean;
-}
 
 /** What a disk is made with. */
 export interface DiskOptions {
@@ -59,12 +51,7 @@ export class Disk {
       lstat: (path) => this.#stat(path),
       exists: (path) => Effect.sync(() => this.#files.has(path) || this.#isFolder(path)),
       readFileString: (path) => this.#readText(path),
-      open: (path, options) =>
-        options?.flag === "wx"
-          ? this.#create(path, options.mode)
-          : options?.flag === "w" || options?.flag === "r+" || options?.flag === "a"
-          ? this.#change(path, options.flag, options.mode)
-          : this.#open(path),
+      open: (path, { flag = "r", mode } = {}) => this.#openBy(path, flag, mode),
       makeDirectory: (path) => this.#write("makeDirectory", path, () => void this.#folders.add(path)),
       rename: (from, to) => this.#move("rename", from, to),
       link: (from, to) => this.#move("link", from, to),
@@ -183,13 +170,29 @@ export class Disk {
     });
   }
 
+  #openBy(path: string, flag: OpenFlag, mode: number | undefined) {
+    switch (flag) {
+      case "r":
+        return this.#open(path);
+      case "wx":
+        return this.#create(path, mode);
+      case "w":
+      case "r+":
+      case "a":
+      case "a+":
+        return this.#change(path, flag, mode);
+      default:
+        return Effect.die(new NotSimulated(`Cannot open ${path} on a simulated disk: it does not know flag ${flag}`));
+    }
+  }
+
   /** A new file; the content of each write appears when it ends. */
   #create(path: string, mode = 0o644) {
     return Effect.suspend(() => {
       if (this.#files.has(path)) return failed("AlreadyExists", "open", path);
       return this.#write("open", path, () => {
         let file = this.#store(path, new Uint8Array(0), mode);
-        const handle = handleOf(file, () => this.#synced(file));
+        const handle = handleOf(() => file, () => this.#synced(file));
         const pieces: Uint8Array[] = [];
         const write = (bytes: Uint8Array) =>
           this.#write("write", path, () => {
@@ -202,10 +205,11 @@ export class Disk {
   }
 
   /** A file that is written anew, from some place on, or at its end. */
-  #change(path: string, flag: "w" | "r+" | "a", mode = 0o644) {
+  #change(path: string, flag: "w" | "r+" | "a" | "a+", mode = 0o644) {
     return Effect.suspend(() => {
       const before = this.#files.get(path);
       if (flag === "r+" && before === undefined) return failed("NotFound", "open", path);
+      if (flag.endsWith("+") && before?.readable === false) return failed("PermissionDenied", "open", path);
       return this.#write("open", path, () => {
         let file = flag !== "w" && before !== undefined ? before : this.#store(path, new Uint8Array(0), mode);
         const put = (content: Uint8Array) =>
@@ -215,8 +219,7 @@ export class Disk {
             file = after;
           });
         return {
-          ...handleOf(file, () => this.#synced(file)),
-          stat: Effect.sync(() => infoOf(file)),
+          ...handleOf(() => file, () => this.#synced(file)),
           truncate: (length = 0) => put(file.bytes.slice(0, Number(length))),
           seek: (offset: bigint) => Effect.succeed(offset),
           writeAll: (more: Uint8Array) => put(Uint8Array.from([...file.bytes, ...more])),
@@ -249,7 +252,7 @@ export class Disk {
           return this.#isFolder(path) ? Effect.succeed(this.#folderHandle(path)) : failed("NotFound", "open", path);
         }
         const sync = () => this.#synced(file);
-        return file.readable ? Effect.succeed(handleOf(file, sync)) : failed("PermissionDenied", "open", path);
+        return file.readable ? Effect.succeed(handleOf(() => file, sync)) : failed("PermissionDenied", "open", path);
       });
       return delayMs > 0 ? Effect.delay(open, delayMs) : open;
     });
@@ -259,7 +262,7 @@ export class Disk {
   #folderHandle(path: string): File {
     const unread = failed("BadResource", "read", path);
     return {
-      ...handleOf(noFile, () => {
+      ...handleOf(() => noFile, () => {
         this.#durable.syncFolder(path, this.#files);
         this.acted();
       }),
@@ -326,75 +329,4 @@ function joined(pieces: readonly Uint8Array[]): Uint8Array {
 
 function failed(tag: SystemErrorTag, method: string, path: string) {
   return Effect.fail(systemError({ _tag: tag, module: "FileSystem", method, pathOrDescriptor: path }));
-}
-
-const nothing = Option.none();
-
-const infos = new WeakMap<StoredFile, File.Info>();
-
-function infoOf(file: StoredFile): File.Info {
-  const known = infos.get(file);
-  if (known !== undefined) return known;
-  const info = makeInfo(file);
-  infos.set(file, info);
-  return info;
-}
-
-function makeInfo({ bytes, mode, inode, changedAt }: StoredFile): File.Info {
-  return {
-    ...folderInfo,
-    type: "File",
-    mtime: Option.some(new Date(changedAt)),
-    ino: Option.some(BigInt(inode)),
-    mode: 0o100000 | mode,
-    size: ByteSize.bytes(bytes.length),
-  };
-}
-
-const folderInfo: File.Info = {
-  type: "Directory",
-  mtime: nothing,
-  atime: nothing,
-  birthtime: nothing,
-  dev: 1n,
-  ino: nothing,
-  mode: 0o40700,
-  nlink: nothing,
-  uid: nothing,
-  gid: nothing,
-  rdev: nothing,
-  size: ByteSize.bytes(0),
-  blksize: nothing,
-  blocks: nothing,
-};
-
-const noFile: StoredFile = { bytes: new Uint8Array(0), mode: 0, inode: 0, changedAt: 0, readable: true };
-
-/** An open file keeps the content that it was opened with. */
-function handleOf(file: StoredFile, sync: () => void): File {
-  let position = 0;
-  const unused = () => Effect.die(new Error("Cannot do this on a simulated disk"));
-  return {
-    [FileTypeId]: FileTypeId,
-    stat: Effect.sync(() => infoOf(file)),
-    sync: Effect.sync(sync),
-    readAlloc: (size) =>
-      Effect.sync(() => {
-        const piece = file.bytes.slice(position, position + Number(size));
-        position += piece.length;
-        return piece.length === 0 ? Option.none() : Option.some(piece);
-      }),
-    read: (into, options) =>
-      Effect.sync(() => {
-        const from = options?.position === undefined ? position : Number(options.position);
-        const piece = file.bytes.subarray(from, from + into.length);
-        into.set(piece);
-        if (options?.position === undefined) position += piece.length;
-        return piece.length;
-      }),
-    seek: (offset) => Effect.sync(() => BigInt(position = Number(offset))),
-    truncate: unused,
-    write: unused,
-    writeAll: unused,
-  };
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Clock, Context, Effect } from "effect";
+import { Cause, Clock, Context, Effect, Exit } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import { layer as posixPathLayer, Path } from "effect/Path";
 import * as Random from "effect/Random";
@@ -12,6 +12,7 @@ import { Scheduler } from "effect/Scheduler";
 import { FreeSpace } from "../files/free_space.ts";
 import type { Run, Services } from "../runtime/ports.ts";
 import type { NodeClock } from "./node_clock.ts";
+import { NotSimulated } from "./open_file.ts";
 
 /** The services of a node's Effects. */
 export interface VirtualRunOptions {
@@ -40,9 +41,20 @@ export function makeVirtualRun({ clock, disk, random }: VirtualRunOptions): Run 
   const fork = Effect.runForkWith(services);
   return (effect, onExit) => {
     const fiber = fork(effect);
-    fiber.addObserver((exit) => void clock.after(0, () => onExit(exit)));
+    fiber.addObserver((exit) => {
+      clock.after(0, () => {
+        if (Exit.isFailure(exit)) throwUnsimulated(exit.cause);
+        onExit(exit);
+      });
+    });
     return () => fiber.interruptUnsafe();
   };
+}
+
+/** A machine takes a defect for a failure, and may try again for ever: what is not simulated ends the run. */
+function throwUnsimulated(cause: Cause.Cause<unknown>): void {
+  const error = Cause.squash(cause);
+  if (error instanceof NotSimulated) throw error;
 }
 
 /** Paths are text: there is nothing to simulate. */

@@ -9,6 +9,10 @@ import { writeWhole } from "../../actors/files/write_whole.ts";
 import { randomOf } from "../../actors/runtime/random.ts";
 import { realServices } from "../../actors/runtime/real_ports.ts";
 import { Disk } from "../../actors/simulation/disk.ts";
+import { NodeClock } from "../../actors/simulation/node_clock.ts";
+import { NotSimulated } from "../../actors/simulation/open_file.ts";
+import { makeVirtualRun } from "../../actors/simulation/virtual_run.ts";
+import { VirtualTime } from "../../actors/simulation/virtual_time.ts";
 
 const test = suite("Disk that loses its power");
 
@@ -110,6 +114,39 @@ test("a folder can be opened to sync it, and not be read", async () => {
     return yield* Effect.flip(folder.read(new Uint8Array(1)));
   })));
   assert.is(failed.reason._tag, "BadResource");
+});
+
+test("bug: a file that was opened to read and append was not made, so that no training wrote a log", async () => {
+  const { disk, run } = makeDisk();
+  const append = (more: string) =>
+    run(Effect.scoped(Effect.gen(function* () {
+      const handle = yield* (yield* FileSystem).open("/d/log", { flag: "a+", mode: 0o600 });
+      const before = Number((yield* handle.stat).size);
+      yield* handle.writeAll(new TextEncoder().encode(more));
+      const last = new Uint8Array(8);
+      const length = yield* handle.read(last, { position: BigInt(before) });
+      return [before, Number((yield* handle.stat).size), text(last.subarray(0, length))];
+    })));
+  assert.equal(await append("one\n"), [0, 4, "one\n"]);
+  assert.equal(await append("two\n"), [4, 8, "two\n"]);
+  assert.is(text(disk.read("/d/log")), "one\ntwo\n");
+  disk.setReadable("/d/log", false);
+  assert.match(String(await append("three\n").catch((error) => error)), "PermissionDenied");
+});
+
+test("bug: a flag that the disk does not know was taken for another one", async () => {
+  const { disk, run } = makeDisk();
+  disk.put("/d/f", "old");
+  for (const flag of ["w+", "wx+", "ax", "ax+"] as const) {
+    const open = Effect.scoped(Effect.flatMap(FileSystem, (files) => files.open("/d/f", { flag })));
+    assert.ok((await run(open).catch((error) => error)) instanceof NotSimulated, flag);
+    // The actor of an Effect takes a defect for a failure, which its machine may repeat: the run ends nevertheless.
+    const time = new VirtualTime(0);
+    const virtual = makeVirtualRun({ clock: new NodeClock(time, 0), disk: disk.service, random: () => 0 });
+    virtual(open, () => {});
+    assert.throws(() => time.runTo(1_000), (error: unknown) => error instanceof NotSimulated);
+  }
+  assert.is(text(disk.read("/d/f")), "old");
 });
 
 test.run();

@@ -11,6 +11,7 @@ import { Oracle } from "../../actors/simulation/oracle.ts";
 import { Operator } from "../../actors/simulation/submitting.ts";
 import { updateSizeOf } from "../../actors/simulation/trainer_model.ts";
 import type { SchedulerContext } from "../../actors/scheduler/scheduler_setup.ts";
+import { eventsPath, statePath } from "../../actors/scheduler/training_record.ts";
 import { parametersPath, trainingFolder } from "../../actors/training/checkpoints.ts";
 
 const test = suite("several trainings of one scheduler");
@@ -97,6 +98,16 @@ test("two trainings that share all workers end with the models of runs alone, bi
     assert.equal(model, expected);
     assert.is(together.modelOf(plan.id, plan.rounds + 1), undefined);
   }
+});
+
+test("bug: a simulated training left no log", async () => {
+  const { scheduler } = await play([other], 45_000);
+  const log = scheduler.disk.read(eventsPath(trainingFolder(nodePaths.state, other.id)));
+  const events = new TextDecoder().decode(log).split("\n").filter((line) => line !== "").map((line) =>
+    (JSON.parse(line) as { readonly event: string }).event
+  );
+  assert.is(events.filter((event) => event === "round.finished").length, other.rounds, events.join());
+  assert.is(scheduler.disk.read(statePath(trainingFolder(nodePaths.state, other.id))) === undefined, false);
 });
 
 test("one is cancelled and resumed in another run while the other trains; a loss of power makes the scheduler forget neither", async () => {
