@@ -212,16 +212,17 @@ export function loseSilent({ context, self, enqueue }: TrainingArgs): void {
   }
 }
 
-/** Whether trainers cannot go on because the data node is away; not for longer than a training waits for members. */
-function lacksData(context: TrainingContext): boolean {
+/** Whether trainers that are behind are not lost because the data node is away: for no longer than a training waits for members. */
+function excusesBehind(context: TrainingContext): boolean {
   const { waitS = waitSecondsDefault } = context.config.job.resources;
   const awayMs = dataAwayMs(context);
   return awayMs > 0 && awayMs <= waitS * 1_000;
 }
 
 /**
- * The participants that a round waits for, and whether trainers hold it up that cannot go on: they are behind, and are not waited for
- * meanwhile. While the disk is full it waits for none; a round that was reported waits for the aggregator's result.
+ * The participants that a round waits for, and whether trainers hold it up that cannot go on because the data node is away: they are
+ * behind, and are not waited for meanwhile, up to `wait_s`. While the disk is full it waits for none; a round that was reported waits for
+ * the aggregator's result.
  */
 function waitedNow(context: TrainingContext): { readonly peers: readonly Peer[]; readonly isWithoutData: boolean } {
   const { training, model } = context;
@@ -233,8 +234,11 @@ function waitedNow(context: TrainingContext): { readonly peers: readonly Peer[];
     };
   }
   const waited = waitedPeers(training);
-  const peers = lacksData(context) ? waited.filter((peer) => training.trainers[peer]?.waiting !== false) : waited;
-  return { peers, isWithoutData: peers.length < waited.length };
+  const notBehind = waited.filter((peer) => training.trainers[peer]?.waiting !== false);
+  return {
+    peers: excusesBehind(context) ? notBehind : waited,
+    isWithoutData: dataAwayMs(context) > 0 && notBehind.length < waited.length,
+  };
 }
 
 /** How long a newcomer has before it is lost, in milliseconds: as long as rounds wait for a trainer, and as one may be silent. */
@@ -244,7 +248,7 @@ export function newcomerMs({ config: { job: { aggregation, resources } } }: Trai
 
 /** Counts the time of newcomers. One whose time is over before its aggregator takes it is lost; the others, by the results that they miss. */
 function watchNewcomers({ context, enqueue }: TrainingArgs, training: Training): Training {
-  if (isKeeping(context) || context.model?.isPaused === true || lacksData(context)) return training;
+  if (isKeeping(context) || context.model?.isPaused === true || excusesBehind(context)) return training;
   const newcomers = waitedNewcomers(training);
   for (const { peer, state, waitedMs } of newcomers) {
     if (state !== "leased" || waitedMs <= newcomerMs(context)) continue;

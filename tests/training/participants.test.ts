@@ -152,6 +152,23 @@ test("bug: trainers that waited for a data node that was away were lost, and res
   stop();
 });
 
+for (const part of [1 / 10, 1 / 2, 1]) {
+  test(`bug: without its data node a training was not paused where wait_s is ${part} of the round's deadline`, async () => {
+    const { come, go, live, lost, state, world, stop } = await behind(part * deadlineMs / 1_000);
+    const events = () => ["training.paused", "training.resumed"].map((event) => world.reported(event).length);
+    go();
+    live(deadlineMs - 20_000);
+    assert.equal([state(), events()], ["running", [0, 0]]);
+    live(40_000);
+    assert.equal([state(), events(), lost()], ["paused", [1, 0], []]);
+    come();
+    assert.equal([state(), events()], ["running", [1, 1]]);
+    live(20_000);
+    assert.equal([state(), events()], ["running", [1, 1]]);
+    stop();
+  });
+}
+
 test("bug: a training whose data node had left before its rounds began was never reported as paused", async () => {
   const folder = temporary();
   const started = startScheduler(configIn(folder.path, 3, 2));
