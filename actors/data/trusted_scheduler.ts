@@ -18,27 +18,31 @@ import {
 } from "../../transport/port.ts";
 
 /**
- * Finds a peer's verified identity; undefined for a peer that the gate refuses. It fails where the peer is not reached, which says nothing
- * about the peer. Of several members of the PeerID it finds one that may be a scheduler.
+ * Finds a peer's verified identity; undefined for a peer whose certificate the gate refuses. It fails where the peer is not reached, which
+ * says nothing about the peer. Of several members of the PeerID it finds one that may be a scheduler.
  */
 export type FindIdentity = (peer: PeerText) => Effect.Effect<PeerIdentity | undefined, TransportError>;
 
 /** Time limit of dial and handshake, in milliseconds. A scheduler that is not verified by then is not trusted. */
 export const trustedSchedulerTimeoutMs = 10_000;
 
-/** Refusals of a dial in which the gate has judged no certificate of the peer: another node may listen at its address. */
-const unreachedCodes: readonly RefusalCode[] = [
-  "unreachable",
-  "hung-up",
-  "handshake-timeout",
-  "too-many-connections",
-  "rate-limited",
-  "protocol-mismatch",
-  "tls-version",
-  "tls-failed",
-  "no-certificate",
-  "peer-id-mismatch",
-  "internal",
+/**
+ * Refusals of the certificate of the peer that was dialled (`peer-id-mismatch`: another one answered). Every other refusal of a dial says
+ * nothing about the peer, or may be over in a while: lists that ended here, a clock that is behind.
+ */
+const finalCodes: readonly RefusalCode[] = [
+  "self-signed",
+  "unknown-issuer",
+  "bad-signature",
+  "path-too-long",
+  "not-a-ca",
+  "key-usage",
+  "extended-key-usage",
+  "name-constraint",
+  "unknown-critical-extension",
+  "certificate-expired",
+  "certificate-revoked",
+  "role-not-allowed",
 ];
 
 /** Finds identities over a transport actor, of which only `send` is used. */
@@ -73,7 +77,7 @@ export function findIdentityBy(transport: ReplyTo<TransportAsk>, uuid: () => str
       const dialled = yield* dial(peer);
       if (dialled.type === "dial.failed") {
         const { code, message } = dialled.refusal;
-        return unreachedCodes.includes(code) ? yield* unreached("not-connected", message) : undefined;
+        return finalCodes.includes(code) ? undefined : yield* unreached("not-connected", message);
       }
       const identity = yield* established(peer);
       return identity ?? (yield* unreached("not-connected", "its connection was lost at once"));

@@ -377,7 +377,7 @@ export class ConnectionTable implements ConnectionListener {
   }
 
   #refused({ connection, gate }: Row, refusal: Refusal): void {
-    if (connection.direction === "outbound") this.#dialRefusals.add(connection, refusal);
+    if (connection.direction === "outbound") this.#dialRefusals.add(connection, refusal, gate.presented);
     this.#init.listener.refused?.(connection, gate, refusal);
   }
 }

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { Refusal } from "../../pki/refusal.ts";
-import type { AddressText, PeerText } from "../port.ts";
+import { PeerIdMismatch, type Refusal } from "../../pki/refusal.ts";
+import type { AddressText, Gate, PeerText } from "../port.ts";
 import { withoutPeer } from "./addresses.ts";
 import type { WireConnection } from "./wire.ts";
 
@@ -30,8 +30,13 @@ export class DialRefusals {
     return this.#sequence;
   }
 
-  /** Remembers a refusal; the oldest is forgotten. */
-  add({ address, expectedPeer }: Dialed, refusal: Refusal): void {
+  /**
+   * Remembers a refusal; the oldest is forgotten. Where the certificate is not that of the peer that was dialled, it is remembered that another
+   * peer answered: what its certificate lacks says nothing about the peer.
+   */
+  add({ address, expectedPeer }: Dialed, refused: Refusal, presented: Gate["presented"]): void {
+    const isOther = expectedPeer !== undefined && presented !== undefined && presented.id !== expectedPeer;
+    const refusal = isOther ? new PeerIdMismatch({ expected: expectedPeer, actual: presented.id }) : refused;
     this.#refusals.push({ sequence: this.#sequence++, address, expectedPeer, refusal });
     if (this.#refusals.length > dialRefusalsMax) this.#refusals.shift();
   }

@@ -302,6 +302,23 @@ test("a refusal of an own dial is found by the address or the peer that was dial
   assert.is(table.refusalSince(mark, { address: "/ip4/192.0.2.8/tcp/1" }), undefined);
 });
 
+test("bug: a dial of a peer was refused for the certificate of another one that answered at its address", async () => {
+  const century = 100 * 366 * 86_400_000;
+  const { table, log } = tableWith({}, (now) => now + century);
+  const refusalOf = (answers: TestNode) => {
+    const expectedPeer = peerOf(peer), mark = table.mark();
+    const connection = new FakeConnection({ direction: "outbound", expectedPeer });
+    table.opening(connection);
+    table.securing(connection);
+    table.secured(connection, { version: "TLSv1.3", chain: chainOf(answers) });
+    return table.refusalSince(mark, { peer: expectedPeer });
+  };
+  assert.is(refusalOf(peer)?.code, "certificate-expired");
+  const other = await pki.node("other");
+  assert.match(refusalOf(other)?.message ?? "", `Cannot accept peer ${peerOf(other)}: dialled ${peerOf(peer)}`);
+  assert.equal(log, ["refused certificate-expired", "refused certificate-expired"]);
+});
+
 test("connections of a previous certificate end, those of the newest stay; idle ones end, busy ones are counted", async () => {
   const { table, clock } = tableWith();
   const [busy, idle] = [new FakeConnection(), new FakeConnection()];
