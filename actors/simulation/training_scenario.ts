@@ -1,7 +1,8 @@
 /**
  * The third family of scenarios, about trainings: those of the first family, with a model that the scheduler keeps and that has an
  * integer tensor beside floats. In half of them several trainings are submitted to the first scheduler. In some, rounds close with a part of the updates; clocks are set by an hour; a scheduler loses its
- * power at any write, or has a full disk; an aggregator is lost right after its round was kept, before its trainers have the result. No seed of the first family changes by it.
+ * power at any write, or has a full disk; an aggregator is lost right after its round was kept, before its trainers have the result; or loses its connections while an update arrives. No seed of the first
+ * family changes by it.
  *
  * @module
  */
@@ -36,6 +37,9 @@ const fullShare = 0.3;
 /** The first worker, which aggregates, is lost right after a round was kept in this part of the seeds, up to so many times. */
 const lossesShare = 0.3;
 const lossesMax = 3;
+/** A worker that aggregates loses its connections when an update arrives in this part of the seeds, up to so many times. */
+const resetsShare = 0.5;
+const resetsMax = 3;
 /** Writes, syncs and renames of a round that is kept, and of what is kept besides. */
 const writesMax = 30;
 /** A scheduler that lost its power is back within this, in milliseconds. */
@@ -47,13 +51,14 @@ const lastMs = 25_000;
 export function trainingScenarioOf(seed: number, terms: ScenarioTerms = {}): Scenario {
   const { job, events, ...scenario } = scenarioOf(seed, terms);
   const quorum = randomOf(seed, "trainings/quorum").chance(quorumShare) ? { quorum: 0.5 } : {};
-  const has = (kind: "clock-step" | "power-cut" | "crash" | "disk-full") =>
+  const has = (kind: "clock-step" | "power-cut" | "crash" | "disk-full" | "reset") =>
     terms.faults === undefined || terms.faults.includes(kind);
   const steps = has("clock-step") ? drawSteps(randomOf(seed, "trainings/steps"), scenario.nodes) : [];
   const more = [
     ...steps,
     ...(has("power-cut") ? drawCuts(randomOf(seed, "trainings/cuts")) : []),
     ...(has("crash") ? drawLosses(randomOf(seed, "trainings/losses")) : []),
+    ...(has("reset") ? drawResets(randomOf(seed, "trainings/resets"), scenario.nodes) : []),
     ...(has("disk-full") ? drawFull(randomOf(seed, "trainings/full")) : []),
   ];
   // By a clock that is wrong a holder measures no lease: it has to have the ten seconds of `docs/wire.md`.
@@ -123,6 +128,20 @@ function drawLosses(random: RandomStream): readonly ScenarioEvent[] {
     amount: random.next(),
     when: "round.finished",
     seenAt: "scheduler-1",
+  }));
+}
+
+/** Most meet the first worker, which aggregates where no other is leased. */
+function drawResets(random: RandomStream, nodes: readonly NodePlan[]): readonly ScenarioEvent[] {
+  if (!random.chance(resetsShare)) return [];
+  const targets = nodes.filter(({ executors }) => executors?.includes("aggregate") === true);
+  return Array.from({ length: 1 + random.whole(0, resetsMax) }, () => ({
+    at: random.whole(5_000, troubleMs - lastMs - aimMs),
+    kind: "reset",
+    target: random.chance(0.7) ? "worker-1" : random.pick(targets).name,
+    forMs: 0,
+    amount: random.next(),
+    when: "push",
   }));
 }
 

@@ -188,6 +188,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: "an update that broke off counts as arriving for ever",
+    family: "trainings",
     file: "actors/job/parameter_server/actions.ts",
     find: "enqueue.assign({ saving: context.saving.filter((other) => other !== peer) });",
     replace:

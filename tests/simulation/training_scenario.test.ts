@@ -29,6 +29,7 @@ test("it is the scenario of the first family, with a model that is kept; clocks 
     "crash",
     "disk-full",
     "power-cut",
+    "reset",
   ]);
   // The aggregator is lost when its scheduler has kept a round.
   const lost = more.filter(({ kind }) => kind === "crash");
@@ -38,6 +39,11 @@ test("it is the scenario of the first family, with a model that is kept; clocks 
     ),
     [],
   );
+  // Connections of an aggregator are reset when an update arrives.
+  const resets = more.filter(({ kind }) => kind === "reset");
+  assert.ok(resets.every(({ when, target }) => when === "push" && target.startsWith("worker")));
+  const onFirst = resets.filter(({ target }) => target === "worker-1").length;
+  assert.ok(onFirst > resets.length / 2, `${onFirst} of ${resets.length}`);
   const closing = seeds.filter((seed) => trainingScenarioOf(seed).job.quorum !== undefined).length;
   assert.ok(closing > 10 && closing < 30, `${closing}`);
   const submitted = seeds.map((seed) => trainingScenarioOf(seed).submitted);
