@@ -21,7 +21,7 @@ import { monotonicNow } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 import { answerAs } from "../runtime/role.ts";
 import type { Checkpoint } from "./checkpoints.ts";
-import { goOn, noteTaken, pause, reportPull } from "./model_store_actions.ts";
+import { goOn, noteTaken, pause, reportGoesOn, reportPull } from "./model_store_actions.ts";
 import { type ModelStoreCommand, type OfferedPull, type OfferedResult, storeSetup } from "./model_store_setup.ts";
 import { acceptStream, type OfferedStream, rejectStream } from "./offered_stream.ts";
 import type { ModelPull } from "./serve_model.ts";
@@ -30,9 +30,6 @@ import type { FailedResult, TakenResult } from "./take_result.ts";
 /** The transport accepts a stream within this, in milliseconds. */
 const acceptMs = 10_000;
 
-const hubHint =
-  "The scheduler asks the model hub again by itself, ever more seldom. Check its network and the job's token.";
-
 const serving = [...pullProtocols, ...pushProtocols] as const;
 
 const store = storeSetup.extend({
@@ -40,7 +37,8 @@ const store = storeSetup.extend({
     keepOffered: assign({ waiting: ({ context }, offered: OfferedResult) => [...context.waiting, offered] }),
     reject: ({ context }, offered: OfferedStream) => rejectStream(context, offered),
     begin: enqueueActions(({ context, enqueue }, { checkpoint }: { readonly checkpoint: Checkpoint }) => {
-      enqueue.assign({ checkpoint });
+      enqueue.assign({ checkpoint, paused: undefined });
+      if (context.paused !== undefined) enqueue(() => reportGoesOn({ ...context, checkpoint }, "its model is open"));
       for (const protocol of serving) enqueue.sendTo(context.transport, { type: "serve", protocol });
       enqueue.sendTo(context.parent, { type: "model.opened", checkpoint });
     }),
@@ -186,11 +184,11 @@ export const modelStoreMachine = store.createMachine({
             guard: { type: "isOfHub", params: ({ event }) => event },
             target: "reopening",
             actions: [
-              { type: "pause", params: ({ event }) => ({ reason: event.error.message, hint: hubHint }) },
+              { type: "pause", params: ({ event }) => event },
               "countHubTry",
             ],
           },
-          { target: "reopening", actions: { type: "pause", params: ({ event }) => ({ reason: event.error.message }) } },
+          { target: "reopening", actions: { type: "pause", params: ({ event }) => event } },
         ],
       },
     },
@@ -236,7 +234,7 @@ export const modelStoreMachine = store.createMachine({
             "effect.done.room": { target: "waiting", actions: "goOn" },
             "effect.failed.room": {
               target: "waiting",
-              actions: { type: "pause", params: ({ event }) => ({ reason: event.error.message }) },
+              actions: { type: "pause", params: ({ event }) => event },
             },
           },
         },

@@ -7,26 +7,42 @@ import type { PeerText } from "../../transport/port.ts";
 import { moreOf } from "../../transport/core/rare_reports.ts";
 import { monotonicNow } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
-import type { ModelStoreContext, StoreArgs } from "./model_store_setup.ts";
+import { RoundDamaged } from "./checkpoints.ts";
+import type { ModelStoreContext, Pause, StoreArgs } from "./model_store_setup.ts";
+import { HubFailed } from "./repository_weights.ts";
 import type { ModelPull } from "./serve_model.ts";
 import type { FailedResult, TakenResult } from "./take_result.ts";
 
-/** There is no room for the round, or the model hub does not give the weights: says so once. */
-export function pause(
-  { context, enqueue }: StoreArgs,
-  { reason, hint }: { readonly reason: string; readonly hint?: string },
-): void {
-  if (context.paused === undefined) {
-    enqueue(() => reportPaused(context, reason, hint));
-    enqueue.sendTo(context.parent, { type: "model.paused", isPaused: true });
-  }
-  enqueue.assign({ paused: reason, pausedAt: monotonicNow(context.ports) });
+/** There is no room for the round, a file is damaged, or the model hub does not give the weights. */
+export function pause(args: StoreArgs, { error }: { readonly error: Error }): void {
+  const { context, enqueue } = args;
+  if (context.paused === undefined) enqueue.sendTo(context.parent, { type: "model.paused", isPaused: true });
+  notePause(args, context, { reason: error.message, hint: hintOf(error, context.folder) });
 }
 
-/** There is room again, and no result has come: the training waits for its aggregator. */
+/** Reports once why the training is paused, and again where that is something else. */
+function notePause({ context, enqueue }: StoreArgs, now: ModelStoreContext, paused: Pause): void {
+  if (context.paused?.hint !== paused.hint) enqueue(() => reportPaused(now, paused));
+  enqueue.assign({ paused, pausedAt: monotonicNow(context.ports) });
+}
+
+const hubHint =
+  "The scheduler asks the model hub again by itself, ever more seldom. Check its network and the job's token.";
+const roomHint = (folder: string): string =>
+  `Make room in ${folder}, and let the scheduler's user read and write there: the training continues by itself.`;
+const damagedHint = (path: string): string =>
+  `Restore ${path} from a copy: the training continues by itself. Without a copy, cancel it and resume it: it goes on after ` +
+  "the newest round that is whole.";
+
+function hintOf(error: Error, folder: string): string {
+  if (error instanceof HubFailed) return hubHint;
+  return error instanceof RoundDamaged ? damagedHint(error.path) : roomHint(folder);
+}
+
+/** The disk has room again, and its files are whole, and no result has come: the training waits for its aggregator. */
 export function goOn({ context, enqueue }: StoreArgs): void {
   enqueue.assign({ paused: undefined });
-  enqueue(() => reportGoesOn(context, `there is room for round ${roundNext(context)}`));
+  enqueue(() => reportGoesOn(context, `round ${roundNext(context)} can be kept`));
   enqueue.sendTo(context.parent, { type: "model.paused", isPaused: false });
 }
 
@@ -35,13 +51,13 @@ export function noteTaken(args: StoreArgs, outcome: TakenResult | FailedResult):
   const { context, enqueue } = args;
   if (outcome.type === "kept") {
     const { checkpoint, resultBytes, shortage } = outcome;
-    enqueue.assign({ checkpoint, paused: shortage, pausedAt: monotonicNow(context.ports) });
-    if (context.paused !== undefined && shortage === undefined) {
-      enqueue(() => reportGoesOn(context, `round ${roundNext(context)} is kept`));
-    }
+    enqueue.assign({ checkpoint });
     enqueue.sendTo(context.parent, { type: "round.kept", checkpoint, resultBytes });
-    if (shortage === undefined) return;
-    if (context.paused === undefined) enqueue(() => reportPaused({ ...context, checkpoint }, shortage));
+    if (shortage === undefined) {
+      if (context.paused !== undefined) enqueue(() => reportGoesOn(context, `round ${roundNext(context)} is kept`));
+      return enqueue.assign({ paused: undefined });
+    }
+    notePause(args, { ...context, checkpoint }, { reason: shortage, hint: roomHint(context.folder) });
     enqueue.sendTo(context.parent, { type: "model.paused", isPaused: true });
   } else if (outcome.type === "failed") noteFailed(args, outcome);
   else if (outcome.type === "refused") enqueue(() => reportRefused(context, outcome.reason));
@@ -61,25 +77,15 @@ function noteFailed(args: StoreArgs, { error }: FailedResult): void {
         reason: error.reason,
       });
     case "RoundDamaged":
-      return pause(args, { reason: error.message, hint: damagedHint(error.path) });
     case "CheckpointFailed":
     case "FileNotWritten":
-      return pause(args, { reason: error.message });
+      return pause(args, { error });
   }
 }
 
-const damagedHint = (path: string): string =>
-  `Restore ${path} from a copy: the training continues by itself. Without a copy, cancel it and resume it: it goes on after ` +
-  "the newest round that is whole.";
-
 const roundNext = ({ checkpoint }: ModelStoreContext): number => (checkpoint?.record.round ?? -1) + 1;
 
-function reportPaused(
-  context: ModelStoreContext,
-  reason: string,
-  hint =
-    `Make room in ${context.folder}, and let the scheduler's user read and write there: the training continues by itself.`,
-): void {
+function reportPaused(context: ModelStoreContext, { reason, hint }: Pause): void {
   context.ports.report({
     level: "error",
     event: "training.paused",
@@ -93,7 +99,8 @@ function reportPaused(
   });
 }
 
-function reportGoesOn(context: ModelStoreContext, why: string): void {
+/** The training is no longer paused. */
+export function reportGoesOn(context: ModelStoreContext, why: string): void {
   context.ports.report({
     level: "info",
     event: "training.resumed",

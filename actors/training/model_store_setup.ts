@@ -61,6 +61,13 @@ export interface OfferedPull extends OfferedStream {
   readonly puller: Puller;
 }
 
+/** Why a training is paused. */
+export interface Pause {
+  readonly reason: string;
+  /** What an operator can do: another one for another kind of cause, the same while only numbers of the reason change. */
+  readonly hint: string;
+}
+
 export interface ModelStoreContext extends ModelStoreInput {
   readonly checkpoint: Checkpoint | undefined;
   readonly waiting: readonly OfferedResult[];
@@ -71,8 +78,7 @@ export interface ModelStoreContext extends ModelStoreInput {
   readonly isGone: boolean;
   /** The running pulls. */
   readonly pulls: readonly OfferedPull[];
-  /** Why the training is paused. */
-  readonly paused: string | undefined;
+  readonly paused: Pause | undefined;
   /** When that was last seen, by the clock without steps. */
   readonly pausedAt: number;
   /** Tries in a row in which the model hub did not give the weights. */

@@ -98,13 +98,18 @@ export function noteDataNode(
   enqueue.raise({ type: "dataset.seek" });
 }
 
-/** Counts how long the round under way stands without its data node; reports once that it is paused, and that it goes on. */
+/**
+ * Counts how long the round under way stands without its data node; reports once that it is paused, and that it goes on: it is finished, or
+ * no trainer waits for a slice any more.
+ */
 export function watchData({ context, enqueue }: TrainingArgs, stoodMs: number): void {
   const { dataWait, training: { roundsDone } } = context;
   const isSame = dataWait.round === roundsDone;
-  const after = { ...context, dataWait: { round: roundsDone, ms: (isSame ? dataWait.ms : 0) + stoodMs } };
+  const isOver = isLong(context) && (!isSame || stoodMs === 0);
+  const after = { ...context, dataWait: { round: roundsDone, ms: (isSame && !isOver ? dataWait.ms : 0) + stoodMs } };
   enqueue.assign({ dataWait: after.dataWait });
-  if (!isSame && isLong(context)) enqueue(() => reportResumed(context, `round ${roundsDone} is finished`));
+  const why = isSame ? "no trainer waits for a slice" : `round ${roundsDone} is finished`;
+  if (isOver) enqueue(() => reportResumed(context, why));
   if (isLong(after) && !isWithoutData(context)) enqueue(() => reportDataAway(context));
 }
 
@@ -163,7 +168,9 @@ export function takeProvider(
   // The same key with another certificate: the workers' slices come from where they came from.
   if (provider === context.dataset.provider) return enqueue.assign({ dataset: found.success });
   enqueue.assign({ dataset: found.success });
-  takeData(args);
+  // Its record is no sign that it is there: it is dialled, and until then it is the one that is away.
+  if (context.dataGoneAt === undefined || isConnectedAs(context.members, provider, "data")) takeData(args);
+  else if (isWithoutData(context)) enqueue(() => reportDataAway({ ...context, dataset: found.success }));
   enqueue.sendTo(context.transport, { type: "release", peers: [context.dataset.provider] });
   enqueue.sendTo(context.transport, { type: "hold", peers: [provider] });
   enqueue(() =>

@@ -232,6 +232,34 @@ test("bug: there was room again, the aggregator handed nothing over, and the tra
   assert.equal([pauses().length, world.reported("training.resumed").length], [2, 1]);
 });
 
+test("bug: a paused training whose cause became another one named the former one", async () => {
+  const { disk, store, push, world, space } = await opened();
+  assert.ok(await push(tensors(1, 1), label(1)));
+  const path = `${folder}/round-1.safetensors`;
+  const whole = disk.read(path)?.slice() ?? new Uint8Array();
+  const hints = () => world.reported("training.paused").map(({ hint }) => String(hint).split(" ")[0]);
+  const pass = async () => {
+    world.pass(roomAgainMs);
+    await settle();
+  };
+  space.freeBytes = 1;
+  assert.not.ok(await push(tensors(1, 1), label(2)));
+  await pass();
+  assert.equal(hints(), ["Make"], "the cause is the same");
+  space.freeBytes = 1_000;
+  disk.put(path, whole.subarray(0, whole.length - 1));
+  await pass();
+  await eventually("the damage is named", () => hints().length > 1);
+  assert.equal(hints(), ["Make", "Restore"]);
+  assert.match(String(world.reported("training.paused")[1]?.["reason"]), path);
+  await pass();
+  disk.put(path, whole);
+  await pass();
+  await eventually("it goes on", () => world.reported("training.resumed").length > 0);
+  assert.equal([hints().length, world.reported("training.resumed").length], [2, 1]);
+  assert.is(store.said.filter(({ type }) => type === "model.paused").length, 2);
+});
+
 test("while an aggregator hands over what cannot be written, the training stays paused, whatever room there is", async () => {
   const { disk, store, push, world } = await opened();
   disk.full = true;
@@ -273,6 +301,22 @@ test("a hub that does not give the weights pauses the training, and gets request
     }
     assert.equal(store.said.map(({ type }) => type), ["model.paused", "model.opened"]);
   });
+});
+
+test("bug: a training whose model was opened went on seconds later, for room that it had, and kept a pause until then", async () => {
+  const { disk, push: pushFirst } = await opened();
+  assert.ok(await pushFirst(tensors(1, 1), label(1)));
+  const { store, space, world, push } = await opened(tensors(1, 2), { freeBytes: 1, disk });
+  space.freeBytes = 1_000;
+  world.pass(openAgainMs);
+  await eventually("it is open", () => store.said.some(({ type }) => type === "model.opened"));
+  assert.is(world.reported("training.resumed").length, 1);
+  space.freeBytes = 1;
+  assert.not.ok(await push(tensors(1, 1), label(2)));
+  assert.is(world.reported("training.paused").length, 2, "what pauses it now is said");
+  space.freeBytes = 1_000;
+  world.pass(roomAgainMs);
+  await eventually("there is room", () => world.reported("training.resumed").length > 1);
 });
 
 test("a result that does not fit is its aggregator's fault, and nothing is kept", async () => {

@@ -169,6 +169,40 @@ for (const part of [1 / 10, 1 / 2, 1]) {
   });
 }
 
+const pausesOf = ({ world }: Pick<Awaited<ReturnType<typeof behind>>, "world">) =>
+  ["training.paused", "training.resumed"].map((event) => world.reported(event).map(({ peer }) => peer));
+
+test("bug: a record that named another data node ended the pause before that node was there", async () => {
+  const started = await behind();
+  const { actor, go, live, lost, state, stop } = started;
+  go();
+  live(deadlineMs + 20_000);
+  const identity = identityOf("data-2", "data");
+  const lookup = actor.getSnapshot().context.lookups;
+  actor.send({ type: "dataset.answered", lookup, answer: { ...recordOf(3), publisher: "data-2", identity } });
+  assert.equal([state(), pausesOf(started)], ["paused", [["data", "data-2"], []]], "the cause is another node");
+  live(3 * deadlineMs);
+  assert.equal([state(), pausesOf(started), lost()], ["paused", [["data", "data-2"], []], []]);
+  actor.send({ type: "peer.established", peer: "data-2", identity });
+  live(20_000);
+  assert.equal([state(), pausesOf(started)[1]?.length], ["running", 1]);
+  stop();
+});
+
+test("bug: a round that no longer waited for the data node was paused until it was finished", async () => {
+  const started = await behind();
+  const { come, go, live, progress, state, stop } = started;
+  go();
+  live(deadlineMs + 20_000);
+  progress("b", "update");
+  live(20_000);
+  assert.equal([state(), pausesOf(started).map(({ length }) => length)], ["running", [1, 1]], "its aggregator has all");
+  live(20_000);
+  come();
+  assert.equal([state(), pausesOf(started).map(({ length }) => length)], ["running", [1, 1]]);
+  stop();
+});
+
 test("bug: a training whose data node had left before its rounds began was never reported as paused", async () => {
   const folder = temporary();
   const started = startScheduler(configIn(folder.path, 3, 2));
