@@ -11,6 +11,7 @@ import { monotonicNow } from "../runtime/ports.ts";
 import { type Checkpoint, trainingFolder } from "./checkpoints.ts";
 import { offeredStream, rejectStream } from "./offered_stream.ts";
 import { newcomerMs } from "./participants.ts";
+import { isWithoutData, reportDataAway } from "./provider.ts";
 import { keptWeights } from "./repository_weights.ts";
 import { judgeNewcomers } from "./round_wait.ts";
 import { planOf, type ReceivedStream, type TrainingArgs, type TrainingContext } from "./training_setup.ts";
@@ -107,7 +108,10 @@ export function noteKept(
 
 /** The disk has no room for the round, or has room again. */
 export function notePaused({ context, enqueue }: TrainingArgs, { isPaused }: { readonly isPaused: boolean }): void {
-  if (context.model !== undefined) enqueue.assign({ model: { ...context.model, isPaused } });
+  if (context.model === undefined) return;
+  enqueue.assign({ model: { ...context.model, isPaused } });
+  // Its model store said that it goes on: the data node may be away still.
+  if (!isPaused && isWithoutData(context)) enqueue(() => reportDataAway(context));
 }
 
 /** No result of a former aggregator comes any more: another one may be found. */

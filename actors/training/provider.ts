@@ -120,7 +120,8 @@ function takeData({ context, enqueue }: TrainingArgs): void {
   if (isLong(context)) enqueue(() => reportResumed(context, `data set ${context.config.job.dataset} is served again`));
 }
 
-function reportDataAway(context: TrainingContext): void {
+/** Reports that the training is paused because the data node is away. */
+export function reportDataAway(context: TrainingContext): void {
   const { id, ports, dataset, config: { job } } = context;
   const seconds = Math.round(dataAwayMs(context) / 1_000);
   ports.report({
@@ -136,7 +137,9 @@ function reportDataAway(context: TrainingContext): void {
   });
 }
 
-function reportResumed({ id, ports, config: { job } }: TrainingContext, why: string): void {
+/** Where its disk is full too, the training goes on when that is over: its model store says so. */
+function reportResumed({ id, ports, model, config: { job } }: TrainingContext, why: string): void {
+  if (model?.isPaused === true) return;
   ports.report({
     level: "info",
     event: "training.resumed",

@@ -203,6 +203,32 @@ test("bug: a round that no longer waited for the data node was paused until it w
   stop();
 });
 
+test("bug: a training that was paused for two causes went on when the first of them was gone", async () => {
+  for (const first of ["data", "disk"] as const) {
+    const started = await behind();
+    const { actor, come, go, live, state, stop } = started;
+    const lengths = () => pausesOf(started).map(({ length }) => length);
+    go();
+    live(deadlineMs + 20_000);
+    // The model store says itself that its disk is full, and that there is room.
+    actor.send({ type: "model.paused", isPaused: true });
+    assert.equal([state(), lengths()], ["paused", [1, 0]]);
+    if (first === "data") come();
+    else actor.send({ type: "model.paused", isPaused: false });
+    live(20_000);
+    assert.equal(
+      [state(), lengths()],
+      ["paused", first === "data" ? [1, 0] : [2, 0]],
+      "the other cause is still there",
+    );
+    if (first === "disk") come();
+    else actor.send({ type: "model.paused", isPaused: false });
+    live(20_000);
+    assert.equal([state(), lengths()], ["running", first === "data" ? [1, 0] : [2, 1]]);
+    stop();
+  }
+});
+
 test("bug: a training whose data node had left before its rounds began was never reported as paused", async () => {
   const folder = temporary();
   const started = startScheduler(configIn(folder.path, 3, 2));
