@@ -98,10 +98,39 @@ for (const [alert, series] of beginning) {
   });
 }
 
+/** The counters that count events, and what the alert of each is. */
+const counting = [
+  ...beginning,
+  ["HyphaForbiddenPeer", refusals("certificate-revoked")],
+  ["HyphaOutOfDate", refusals("crl-expired")],
+  ["HyphaAuditLost", `hypha_audit_failures_total{${at}}`],
+] as const;
+const minutes = (valueAt: (minute: number) => number | "_" | "stale") =>
+  Array.from({ length: 31 }, (_, at) => valueAt(at));
+
+for (const [alert, series] of counting) {
+  withPromtool(
+    `bug: ${alert} did not fire where two scrapes were lost, two minutes apart, and the event was between them`,
+    () => {
+      const seen = minutes((minute) => minute % 2 === 1 ? "_" : minute <= 24 ? 1 : minute < 30 ? "stale" : 2);
+      checkFiring(folder, { ...quiet, [series]: seen }, [alert]);
+    },
+  );
+  withPromtool(`bug: ${alert} did not fire at an event of a node that started again, before its first scrape`, () => {
+    const seen = minutes((minute) => minute <= 20 ? 2 : minute === 21 ? "stale" : minute < 28 ? "_" : 1);
+    checkFiring(folder, { ...quiet, [series]: seen }, [alert]);
+  });
+}
+
+withPromtool("a node that starts again makes no alerts of its former events", () => {
+  const again = minutes((minute) => minute <= 20 ? 2 : minute < 25 ? "stale" : 0);
+  checkFiring(folder, { ...quiet, ...Object.fromEntries(counting.map(([, series]) => [series, again])) }, []);
+});
+
 withPromtool("bug: one scrape that failed made alerts of events long past", () => {
-  // Of the windows of 15 and of 5 minutes, the offset is the moment of the gap.
-  const gap = Array.from({ length: 31 }, (_, minute) => minute === 15 || minute === 25 ? "stale" : 1);
-  checkFiring(folder, { ...quiet, ...Object.fromEntries(beginning.map(([, series]) => [series, gap])) }, []);
+  // Of the windows of 15 and of 10 minutes, the offset is the moment of the gap.
+  const gap = minutes((minute) => minute === 15 || minute === 20 ? "stale" : 1);
+  checkFiring(folder, { ...quiet, ...Object.fromEntries(counting.map(([, series]) => [series, gap])) }, []);
 });
 
 test.run();
