@@ -75,15 +75,6 @@ export function serveAdmin(path: string, routes: AdminRoutes): Effect.Effect<voi
   const fail = (detail: string) => new AdminNotServed({ path, detail, isTaken: false });
   const wrong = (error: unknown) => fail(deniedByDeno(error) ?? detailOf(error));
   const taken = new AdminNotServed({ path, detail: "another process serves it", isTaken: true });
-  const lockPath = `${path}-lock`;
-  // It stays when its program ends: one that root's program made keeps out the node's user.
-  const unlocked = (error: unknown) => {
-    const detail = deniedByDeno(error);
-    if (detail !== undefined) return fail(detail);
-    return fail(
-      `its lock ${lockPath} cannot be taken: ${detailOf(error)}; if another user made it, remove it: rm ${lockPath}`,
-    );
-  };
   const open = new Map<Socket, Timer>();
   const listen = Effect.callback<Server, AdminNotServed>((resume) => {
     const server = makeServer(described(routes), open);
@@ -123,7 +114,7 @@ export function serveAdmin(path: string, routes: AdminRoutes): Effect.Effect<voi
     if (folder === undefined) return yield* fail("its folder does not exist");
     if ((folder.mode & 0o077) !== 0) return yield* fail(`others can enter its folder: chmod 700 ${dirname(path)}`);
     yield* Effect.acquireRelease(
-      Effect.try({ try: () => lockFile(lockPath), catch: (error) => isLocked(error) ? taken : unlocked(error) }),
+      Effect.try({ try: () => lockFile(`${path}-lock`), catch: (error) => isLocked(error) ? taken : wrong(error) }),
       (lock) => Effect.sync(() => lock.close()),
     );
     // One without the lock: of an earlier version, or no program of ours.

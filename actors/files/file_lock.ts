@@ -7,6 +7,7 @@
  * @module
  */
 import { closeSync, openSync, statSync } from "node:fs";
+import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 
 /** A lock that is held. */
@@ -14,8 +15,21 @@ export interface FileLock {
   readonly close: () => void;
 }
 
-/** Takes the lock; the file is made, 0600, where it is missing. Throws SQLite's error ({@linkcode isLocked}), or the system's. */
+/**
+ * Takes the lock; the file is made, 0600, where it is missing. Throws SQLite's error where another one holds it ({@linkcode isLocked}), else one
+ * that names the file and what helps.
+ */
 export function lockFile(path: string): FileLock {
+  try {
+    return openLock(path);
+  } catch (error) {
+    if (isLocked(error)) throw error;
+    const detail = error instanceof Error ? error.message : String(error);
+    throw new Error(`lock ${path} cannot be taken: ${detail}${helpWithLock(path, error)}`, { cause: error });
+  }
+}
+
+function openLock(path: string): FileLock {
   // Only where it is missing: to close a second descriptor of a locked file would end the lock.
   if (statSync(path, { throwIfNoEntry: false }) === undefined) closeSync(openSync(path, "a", 0o600));
   const lock = new DatabaseSync(path, { timeout: 0 });
@@ -25,6 +39,27 @@ export function lockFile(path: string): FileLock {
   } catch (error) {
     lock.close();
     throw error;
+  }
+}
+
+/**
+ * The end of a sentence about a lock that cannot be opened: the command that helps, where another user's file or folder is the reason. A lock
+ * file stays when its program ends: after a run as root it keeps out the node's user, as other files of that run do.
+ */
+export function helpWithLock(path: string, error: unknown): string {
+  const folder = dirname(path);
+  const [owner, own] = [ownerOf(path), ownerOf(folder)];
+  if (own === undefined) return "";
+  if (owner !== undefined && owner !== own) return `: another user made it: sudo chown -R ${own} ${folder}`;
+  const { code } = error as { readonly code?: unknown };
+  return code === "EACCES" ? `: give its folder to this program's user: sudo chown -R USER ${folder}` : "";
+}
+
+function ownerOf(path: string): number | undefined {
+  try {
+    return statSync(path).uid;
+  } catch {
+    return undefined;
   }
 }
 

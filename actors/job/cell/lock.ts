@@ -10,6 +10,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, constants, fchmodSync, mkdirSync, openSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Data, Effect, Schedule, type Scope } from "effect";
+import { helpWithLock } from "../../files/file_lock.ts";
 
 /** Another worker uses the directory, or it cannot be locked. */
 export class WorkDirLocked extends Data.TaggedError("WorkDirLocked")<{
@@ -51,7 +52,7 @@ export function lockWorkDir(workDir: string): Effect.Effect<"locked" | "no-flock
       mkdirSync(path, { recursive: true, mode: 0o700 });
       makeLockFile(join(path, lockName));
     } catch (error) {
-      return resume(fail((error as Error).message));
+      return resume(fail(`${(error as Error).message}${helpWithLock(join(path, lockName), error)}`));
     }
     const args = [
       "-n",

@@ -1,0 +1,66 @@
+/** A lock that cannot be taken: the error names its file, and the command that helps. */
+import { chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { Effect, type Scope } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { serveAdmin } from "../../actors/admin/serve_admin.ts";
+import { openLog } from "../../actors/audit/open_log.ts";
+import { lockFile } from "../../actors/files/file_lock.ts";
+import { lockWorkDir } from "../../actors/job/cell/lock.ts";
+import { ordinaryUser } from "../support/ordinary_user.ts";
+import { unprivileged } from "../support/unprivileged.ts";
+
+const test = suite("file lock");
+const isRoot = process.getuid?.() === 0;
+let folder = "";
+test.before.each(() => {
+  folder = mkdtempSync(join(tmpdir(), "hypha-lock-"));
+});
+test.after.each(() => rmSync(folder, { recursive: true }));
+
+/** What a program that is not root's says where it cannot lock. */
+const said = async (lock: () => Promise<unknown>): Promise<string> =>
+  await unprivileged(() => lock().then(() => "locked", ({ message }: Error) => message));
+const scoped = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>) =>
+  Effect.runPromise(Effect.mapError(Effect.scoped(effect), (error) => error as Error));
+
+/** Locks of programs in their folders. */
+const programs: Readonly<Record<string, (folder: string) => Promise<unknown>>> = {
+  "admin.sock-lock": (dir) => scoped(serveAdmin(join(dir, "admin.sock"), {})),
+  "audit.lock": (dir) => openLog({ dir, node: "a" }, new Date()).then(({ lock }) => lock.close()),
+  "worker.lock": (dir) => scoped(lockWorkDir(dir)),
+};
+
+for (const [name, lock] of Object.entries(programs)) {
+  (isRoot ? test : () => {})(`bug: the hint to ${name} that root's program left did not name what helps`, async () => {
+    const path = join(folder, name);
+    writeFileSync(path, "", { mode: 0o600 });
+    chownSync(folder, ordinaryUser, ordinaryUser);
+    const refusal = await said(() => lock(folder));
+    assert.match(refusal, `${path}`);
+    assert.match(refusal, `: another user made it: sudo chown -R ${ordinaryUser} ${folder}`);
+    chownSync(path, ordinaryUser, ordinaryUser);
+    assert.not.match(await said(() => lock(folder)), "sudo", "the command helps");
+  });
+
+  (isRoot ? test : () => {})(`bug: the hint to ${name} in root's folder was of no use`, async () => {
+    const own = join(folder, "own");
+    mkdirSync(own, { mode: 0o700 });
+    chownSync(folder, ordinaryUser, ordinaryUser);
+    const refusal = await said(() => lock(own));
+    assert.match(refusal, `: give its folder to this program's user: sudo chown -R USER ${own}`);
+    chownSync(own, ordinaryUser, ordinaryUser);
+    assert.not.match(await said(() => lock(own)), "sudo", "the command helps");
+  });
+}
+
+test("a lock that is no file is named", () => {
+  const path = join(folder, "lock");
+  mkdirSync(path);
+  assert.throws(() => lockFile(path), (error: Error) => error.message.startsWith(`lock ${path} cannot be taken: `));
+});
+
+test.run();
