@@ -13,7 +13,7 @@ import { decodeKadMessage, encodeKadMessage, type KadRecord } from "../../../tra
 import { type ApiRequest, workerTopic } from "../../../transport/protocols/messages.ts";
 import { encodeMessage, encodeWorkerRequest } from "../../../transport/protocols/mod.ts";
 import { encodePullHeader } from "../../../transport/protocols/pull_header.ts";
-import { type AttackMeans, holds, type MemberAttack, pause } from "./attack.ts";
+import { actsWithinMs, type AttackMeans, holds, type MemberAttack, pause } from "./attack.ts";
 import { foreignProtocols, publication, subscription } from "./foreign_messages.ts";
 import { freshId } from "./fresh_id.ts";
 import { absentPeer, isGranted, takeLease, waitingJob, workerRequest } from "./lease_work.ts";
@@ -57,7 +57,7 @@ const streams = (protocol: string, bytes: () => Uint8Array): Deed => async ({ co
   const fate = await openStream(connection, protocol).catch(() => undefined);
   if (fate === undefined) return false;
   trySend(fate.stream, bytes());
-  return !await holds(() => fate.end !== undefined, 2_000) || fate.end !== "reset" || fate.received > 0;
+  return !await holds(() => fate.end !== undefined, actsWithinMs) || fate.end !== "reset" || fate.received > 0;
 };
 
 /** Asks the gateway about its audit log. */

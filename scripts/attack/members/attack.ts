@@ -175,6 +175,9 @@ export class AttackMeans {
 /** Waits. */
 export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
+/** A defence acts within this, in milliseconds: it is waited for no longer than it takes, and a busy machine takes seconds. */
+export const actsWithinMs = 5_000;
+
 /** Waits until something holds; whether it did within the time. */
 export async function holds(look: () => boolean, withinMs: number): Promise<boolean> {
   const end = performance.now() + withinMs;

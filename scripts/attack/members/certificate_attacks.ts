@@ -4,13 +4,11 @@
  * @module
  */
 import type { Connection } from "@libp2p/interface";
-import { type AttackMeans, holds, type MemberAttack, pause } from "./attack.ts";
+import { actsWithinMs, type AttackMeans, holds, type MemberAttack, pause } from "./attack.ts";
 import type { HonestMember } from "./honest.ts";
 import { isGranted, takeLease, waitingJob } from "./lease_work.ts";
 import type { MemberCertificate } from "./world.ts";
 
-/** Nodes read a new list within this time, in milliseconds. */
-const readWithinMs = 4_000;
 /** Connections that race a revocation at once: fewer than a node takes of one PeerID (8), however late it reads the list. */
 const racedMax = 3;
 
@@ -53,12 +51,12 @@ const twoCertificates: MemberAttack = {
       }
     })();
     await means.revoke(scheduler);
-    const ended = await holds(() => isClosed(first), readWithinMs);
+    const ended = await holds(() => isClosed(first), actsWithinMs);
     if (!ended) means.escaped("the revoked certificate's connection goes on");
     await pause(means.pick(300, 3_000));
     racing = false;
     await race;
-    if (!await holds(() => open.every(({ status }) => status !== "open"), 500)) {
+    if (!await holds(() => open.every(({ status }) => status !== "open"), actsWithinMs)) {
       means.escaped("a connection that began in the race goes on");
     }
     if (await isGranted(other, peer, { RenewLease: { id } })) means.escaped("the lease went to the key's other role");

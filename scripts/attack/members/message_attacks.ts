@@ -10,7 +10,7 @@ import { kadProtocol } from "../../../transport/core/wire.ts";
 import { streamProtocols } from "../../../transport/port.ts";
 import { messageProtocols } from "../../../transport/protocols/messages.ts";
 import { encodeMessage } from "../../../transport/protocols/mod.ts";
-import { type AttackMeans, holds, type MemberAttack, pause } from "./attack.ts";
+import { actsWithinMs, type AttackMeans, holds, type MemberAttack, pause } from "./attack.ts";
 import { foreignProtocols, identification } from "./foreign_messages.ts";
 import { openStream, pour, type StreamFate, trySend } from "./raw_member.ts";
 import { victimRoles } from "./world.ts";
@@ -154,7 +154,7 @@ const longAnswers: MemberAttack = {
     for (let nth = 0; nth < means.pick(2, 40); nth++) {
       const asked = means.attempts;
       const connection = await member.connect(means.place.address);
-      if (!await holds(() => means.attempts > asked, 2_000)) {
+      if (!await holds(() => means.attempts > asked, actsWithinMs)) {
         means.escaped("the node did not ask: nothing was attacked");
       }
       await pause(200);

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { holds, type MemberAttack, pause } from "./attack.ts";
+import { actsWithinMs, holds, type MemberAttack, pause } from "./attack.ts";
 import { foreignProtocols, madeUpPeer, stopOf } from "./foreign_messages.ts";
 import { openStream, trySend } from "./raw_member.ts";
 
@@ -20,7 +20,7 @@ const stranger = (role: "worker" | "gateway"): MemberAttack => ({
       const fate = await openStream(connection, foreignProtocols.stop).catch(() => undefined);
       if (fate === undefined) return;
       trySend(fate.stream, stopOf(madeUpPeer()));
-      if (!await holds(() => fate.end !== undefined, 2_000)) means.escaped("the circuit was not reset");
+      if (!await holds(() => fate.end !== undefined, actsWithinMs)) means.escaped("the circuit was not reset");
       if (fate.received > 0) means.escaped("the circuit was taken");
     }));
     await pause(100); // a reservation would come now

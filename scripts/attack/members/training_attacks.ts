@@ -8,7 +8,7 @@ import { Buffer } from "node:buffer";
 import { createHash, randomBytes } from "node:crypto";
 import { encodeFileHead, encodeMessage } from "../../../transport/protocols/mod.ts";
 import type { PushLabel, TrainingRequest } from "../../../transport/protocols/training_messages.ts";
-import { type AttackMeans, holds, type MemberAttack } from "./attack.ts";
+import { actsWithinMs, type AttackMeans, holds, type MemberAttack } from "./attack.ts";
 import { freshId } from "./fresh_id.ts";
 import { absentPeer, isGranted, takeLease, waitingJob } from "./lease_work.ts";
 import { exchange, openStream, trySend } from "./raw_member.ts";
@@ -78,7 +78,7 @@ const uninvited: MemberAttack = {
       const fate = await openStream(connection, protocol).catch(() => undefined);
       if (fate === undefined) continue;
       trySend(fate.stream, new Uint8Array(100_000));
-      if (!await holds(() => fate.end === "reset", 2_000)) means.escaped(`${protocol}: it was taken`);
+      if (!await holds(() => fate.end === "reset", actsWithinMs)) means.escaped(`${protocol}: it was taken`);
     }
   },
 };
@@ -138,7 +138,7 @@ async function pushes(connection: Connection, label: PushLabel, file: Uint8Array
   const digest = createHash("sha256").update(file).digest();
   trySend(fate.stream, Buffer.concat([encodeFileHead({ size: file.length, label }), file, digest]));
   fate.stream.close().catch(() => {});
-  await holds(() => fate.end !== undefined, 3_000);
+  await holds(() => fate.end !== undefined, actsWithinMs);
   return fate.end;
 }
 
@@ -175,7 +175,7 @@ const repeatedUpdates: MemberAttack = {
     const once = [member.peer, other.peer].map((peer) => `${peer} counted ${Math.SQRT2.toFixed(3)}`).sort();
     if (counted?.join() !== once.join()) means.escaped(`the round has ${counted?.join(", ") ?? "no report"}`);
     if (round !== undefined) friend.send({ type: "respond", exchange: round.exchange, message: { type: "Ok" } });
-    if (!await holds(() => results > 0, 5_000)) means.escaped("the round had no result");
+    if (!await holds(() => results > 0, actsWithinMs)) means.escaped("the round had no result");
     means.attempts += 1;
     if (await pushes(connection, label, update(5)) !== "reset") {
       means.escaped("an update of a round that is over was taken");
