@@ -12,7 +12,6 @@ import { locateRenamed, problemsOfTwice, renameKeys } from "./aliases.ts";
 import type { DilocoJobConfig, RoleConfig } from "./config.ts";
 import { type ConfigReading, readingOf, writtenIn } from "./config_reading.ts";
 import { stateDirDefault } from "./defaults.ts";
-import { job } from "./job_schema.ts";
 import type { JobSource } from "./job_source.ts";
 import { locateKeys } from "./locate.ts";
 import { problemOfOtherRole } from "./other_role.ts";
@@ -22,7 +21,8 @@ import { problemOfRule, problemsOfIssue, type Situation } from "./problems_of.ts
 import { type BrokenRule, checkRules } from "./rules.ts";
 import { type Decoded, roleSchemas } from "./schema.ts";
 import { layerSources, type Surroundings } from "./sources.ts";
-import { typeConfig, typeJob } from "./typed.ts";
+import { checkTable } from "./submitted_job.ts";
+import { typeConfig } from "./typed.ts";
 
 /** The configuration of one role. */
 export type ConfigOf<R extends Role> = Extract<RoleConfig, { readonly role: R }>;
@@ -30,7 +30,6 @@ export type ConfigOf<R extends Role> = Extract<RoleConfig, { readonly role: R }>
 /** Largest configuration file read, in bytes: a long one has some kilobytes. */
 export const fileBytesMax = 1_048_576;
 
-const jobSchema = Schema.Struct({ scheduler: Schema.Struct({ job }) });
 const stateDirSchema = Schema.Struct({ state_dir: roleSchemas.gateway.fields.state_dir });
 
 /**
@@ -157,20 +156,18 @@ function parseStateDir(
   });
 }
 
-/** Checks a job that is submitted: the same checks as of `[scheduler.job]`, and nothing else of a configuration. */
+/** Checks a job that is submitted; what is wrong names its place in the source. */
 export function checkJob(source: JobSource): Result.Result<DilocoJobConfig, ConfigError> {
-  const values = { scheduler: { job: source.values } };
-  const decoded = Schema.decodeUnknownResult(jobSchema, { errors: "all", onExcessProperty: "error" })(values);
-  const rules = checkRules("scheduler", values, "probe");
-  if (Result.isSuccess(decoded) && rules.length === 0) return Result.succeed(typeJob(decoded.success.scheduler.job));
-  const layered = { values, origins: new Map(), job: source, problems: [] };
-  const situation: Situation = {
-    role: "scheduler",
-    file: source.file ?? "",
-    layered,
-    locations: source.locations,
-  };
-  return Result.fail(new ConfigError({ problems: inOrder(problemsOf(situation, decoded, rules)) }));
+  return Result.mapError(checkTable(source.values), ({ decoded, rules }) => {
+    const layered = { values: { scheduler: { job: source.values } }, origins: new Map(), job: source, problems: [] };
+    const situation: Situation = {
+      role: "scheduler",
+      file: source.file ?? "",
+      layered,
+      locations: source.locations,
+    };
+    return new ConfigError({ problems: inOrder(problemsOf(situation, decoded, rules)) });
+  });
 }
 
 /** All that the schema and the rules found. */
