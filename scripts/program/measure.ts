@@ -15,6 +15,7 @@ import { evaluateParameters } from "../../actors/job/evaluate_parameters.ts";
 import { reportSwept, trySweep } from "../../actors/job/sweep.ts";
 import type { Ports, Services } from "../../actors/runtime/ports.ts";
 import { EvaluationFailed, type MeasuredParameters, type Metrics } from "../../actors/training/evaluator.ts";
+import { holdsSocket } from "./operator.ts";
 
 /** What a scheduler does with its evaluating programs. */
 export interface Measuring {
@@ -38,8 +39,7 @@ export function measureIn(
   ports: Pick<Ports, "uuid" | "now" | "report">,
 ): Measuring {
   const workDir = join(stateDir ?? ".", "evaluations");
-  // A scheduler without a training of its own runs only while it holds the lock of its admin socket.
-  const isLocked = stateDir !== undefined && job === undefined;
+  const isLocked = holdsSocket({ stateDir, job });
   const cellOnce = Effect.runSync(Effect.cached(Effect.gen(function* () {
     // Of a scheduler that was killed.
     reportSwept(ports.report, "evaluation", yield* trySweep(workDir, { isLocked }));

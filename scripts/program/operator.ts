@@ -10,7 +10,7 @@ import { type AdminAnswer, type AdminNotServed, type AdminRoutes, serveAdmin } f
 import { adminSocketPath } from "../../actors/admin/socket_path.ts";
 import { auditRoutes } from "../../actors/audit/audit_routes.ts";
 import { auditFolder } from "../../actors/config/audit_schema.ts";
-import type { RoleConfig } from "../../actors/config/config.ts";
+import type { RoleConfig, SchedulerConfig } from "../../actors/config/config.ts";
 import type { MachineShape } from "../../actors/console/machine_shape.ts";
 import { makeStateDirectory } from "../../actors/files/state_directory.ts";
 import { rolelessNode } from "../../actors/node/node_machine.ts";
@@ -38,6 +38,10 @@ interface OperatorInit {
   readonly operated: Operated;
 }
 
+/** Whether a scheduler runs only while it holds the lock of its admin socket: it takes its trainings over it. */
+export const holdsSocket = ({ stateDir, job }: Pick<SchedulerConfig, "stateDir" | "job">): boolean =>
+  stateDir !== undefined && job === undefined;
+
 /**
  * Serves until the scope closes. A node goes on without its operator's commands where the socket cannot be opened; a scheduler that
  * takes its trainings over it does not, nor one whose socket another process serves: both would write the same models.
@@ -49,7 +53,7 @@ export function serveOperator(
   const { stateDir, role } = config;
   if (stateDir === undefined) return Effect.void;
   const goOn = (error: AdminNotServed) => {
-    if (config.role === "scheduler" && (config.job === undefined || error.isTaken)) return Effect.fail(error);
+    if (config.role === "scheduler" && (holdsSocket(config) || error.isTaken)) return Effect.fail(error);
     const message = `${error.message}. The node goes on; hypha-${role} status and the other commands to it do not work`;
     return Effect.sync(() => ports.report({ level: "warn", event: "admin.unserved", message }));
   };
