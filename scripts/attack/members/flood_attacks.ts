@@ -11,6 +11,8 @@ const connectionsPerPeer = 8;
 /** A quick run has them in a control only. */
 const floodMs = { quick: 2_000, full: 20_000 };
 const stormMs = { quick: 400, full: 60_000 };
+/** The first connection is there within this, in milliseconds. */
+const connectsWithinMs = 30_000;
 /** A connection that was refused is dialled again after this, in milliseconds. */
 const redialMs = 250;
 
@@ -21,7 +23,9 @@ async function flood(
   { connections, forMs }: { readonly connections: number; readonly forMs: number },
 ): Promise<void> {
   const member = await means.member(await means.certificate("worker"));
-  const end = performance.now() + forMs;
+  // Its time begins with the first connection: on a busy machine a handshake takes longer than a short flood.
+  let end = performance.now() + connectsWithinMs;
+  let isConnected = false;
   const one = async () => {
     while (performance.now() < end) {
       const connection = await member.connect(means.place.address).catch(() => undefined);
@@ -29,6 +33,8 @@ async function flood(
         await pause(redialMs);
         continue;
       }
+      if (!isConnected) end = performance.now() + forMs;
+      isConnected = true;
       const sent = await Promise.all(kinds.map((kind) => kind(connection, end - performance.now())));
       means.attempts += sent.reduce((sum, count) => sum + count, 0);
     }

@@ -51,6 +51,9 @@ async function lie(means: AttackMeans, liars: number, friend: HonestMember): Pro
   }));
 }
 
+/** So many more look-ups are made while no liar was asked. */
+const laterMax = 20;
+
 const forged = (liars: number): MemberAttack => ({
   id: `forged-records-${liars}`,
   target: "gateway",
@@ -62,7 +65,10 @@ const forged = (liars: number): MemberAttack => ({
     await friend.dial(means.place.address);
     await lie(means, liars, friend);
     await pause(500); // the DHT learns of them
-    for (let nth = 0; nth < means.pick(3, 20); nth++) {
+    const least = means.pick(3, 20);
+    // On a busy machine the DHT learns of them later.
+    for (let nth = 0; nth < least || (means.attempts === 0 && nth < least + laterMax); nth++) {
+      if (nth >= least) await pause(500);
       const publisher = await publisherOf(friend, dataset, nth);
       if (publisher !== means.world.nodes.data.peer) {
         means.escaped(publisher === undefined ? "a look-up found nothing" : "a look-up believed a liar");
