@@ -6,10 +6,11 @@
  */
 import type { AnyActorRef } from "xstate";
 import type { PeerText } from "../../transport/port.ts";
+import type { Report } from "../runtime/ports.ts";
 import { type TrainingContext, waitSecondsDefault } from "../training/training_setup.ts";
-import { allParticipants } from "../training/training.ts";
+import { type Aggregator, allParticipants } from "../training/training.ts";
 import type { WorkerContext } from "../worker/worker_setup.ts";
-import { type CheckInit, contextsOf, type Findings, trainingsOf } from "./findings.ts";
+import { type CheckInit, contextsOf, type Findings, trainingContextsOf, trainingsOf } from "./findings.ts";
 import type { SimulatedNode } from "./node.ts";
 import { quietForRoundsMs } from "./scenario.ts";
 import type { Simulation } from "./simulation.ts";
@@ -31,6 +32,13 @@ interface Seen {
   stillSince: number;
 }
 
+/** A trainer's job that a scheduler sent. */
+interface Dispatched {
+  readonly node: SimulatedNode;
+  readonly peer: PeerText;
+  readonly job: string;
+}
+
 /** Checks the rounds and the runs of all schedulers. */
 export class RoundChecks {
   readonly #sim: Simulation;
@@ -44,12 +52,52 @@ export class RoundChecks {
   /** The last round that was reported as finished, by node and training, where the scheduler keeps the model. */
   readonly #finished = new Map<string, number>();
 
+  /** Jobs of trainers that were sent in this step. */
+  readonly #dispatched: Dispatched[] = [];
+  /** Trainers that an aggregator's job named when they were sent theirs, by both. */
+  readonly #known = new Set<string>();
+
   #gaveUpAt = -Infinity;
 
   constructor({ sim, findings, untouched }: CheckInit & { readonly untouched: Untouched }) {
     this.#sim = sim;
     this.#findings = findings;
     this.#untouched = untouched;
+  }
+
+  /** A scheduler sends a trainer its job; its state has that at the end of the step. */
+  dispatched(node: SimulatedNode, { peer, job }: NonNullable<Report["fields"]>): void {
+    this.#dispatched.push({ node, peer: String(peer), job: String(job) });
+  }
+
+  /** After a step in which a scheduler reported something. */
+  stepped(): void {
+    for (const dispatch of this.#dispatched.splice(0)) this.#checkKnown(dispatch);
+  }
+
+  /**
+   * When a trainer is sent its job, the aggregator has to know that it sends it results: else it may miss one. An aggregator whose worker has
+   * no such job is being replaced.
+   */
+  #checkKnown({ node, peer, job }: Dispatched): void {
+    const trainings = trainingContextsOf(node).map(({ training }) => training);
+    const aggregator = trainings.find(({ trainers }) => trainers[peer]?.jobId === job)?.aggregator;
+    const names = aggregator === undefined ? undefined : this.#namesOf(aggregator);
+    if (aggregator === undefined || names === undefined) return;
+    const known = `${aggregator.jobId}/${peer}`;
+    if (names.includes(peer)) this.#known.add(known);
+    else if (!this.#known.has(known)) {
+      const detail = `${this.#untouched.nodeOf(peer)?.name} was sent its job, and its aggregator did not know it`;
+      this.#findings.violate("known-first", node.name, detail);
+    }
+  }
+
+  /** The trainers to which the job of a running aggregator sends results. */
+  #namesOf({ peer, jobId }: Aggregator): readonly PeerText[] | undefined {
+    const worker = this.#untouched.nodeOf(peer);
+    const books = worker === undefined ? [] : contextsOf<WorkerContext>(worker).map(({ book }) => book);
+    const job = books.flatMap(({ jobs }) => Object.values(jobs)).find(({ spec }) => spec.job_id === jobId);
+    return job?.spec.executor.class === "aggregate" ? job.spec.executor.config.results.peers : undefined;
   }
 
   /** A round was finished. */

@@ -117,6 +117,7 @@ export class Checker implements SimulationWatch {
     if (this.#dirty.size === 0) return;
     const dirty = [...this.#dirty];
     this.#dirty.clear();
+    this.#rounds.stepped();
     for (const node of dirty) {
       if (node.role === "worker") this.#work.look(node);
       else if (node.role === "data") this.#refusals.notePulls(node);
@@ -133,6 +134,7 @@ export class Checker implements SimulationWatch {
     switch (event) {
       case "job.dispatched":
         if (node.role === "worker") this.#work.dispatched(node, fields);
+        else if (fields["class"] === "train") this.#rounds.dispatched(node, fields);
         return;
       case "job.ended":
         if (node.role === "worker") this.#work.ended(node, fields);

@@ -121,6 +121,10 @@ export const invariants = {
     sentence: "A newcomer to a training, which no trouble touches, is counted before three further rounds are over.",
     source: "ours",
   },
+  "known-first": {
+    sentence: "A trainer is sent its job when its aggregator knows that it sends it results.",
+    source: "ours",
+  },
   "run-rises": {
     sentence: "A restarted scheduler takes a higher run than each before.",
     source: "docs/wire.md: Extensions",

@@ -69,6 +69,7 @@ export const plantedTrainingBugs: readonly PlantedBug[] = [
   },
   {
     name: "a newcomer gets its job and the parameters before the aggregator knows it",
+    family: "trainings",
     file: "actors/training/dispatching.ts",
     find: "training: { ...context.training, aggregator: { ...aggregator, sent, dispatch } },",
     replace: "training: { ...context.training, aggregator: { ...aggregator, sent, dispatch, knows: sent } },",

@@ -3,8 +3,9 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { AnyActorRef } from "xstate";
 import { RoundChecks } from "../../actors/simulation/check_rounds.ts";
-import { Findings, trainingContextsOf, trainingsOf } from "../../actors/simulation/findings.ts";
+import { contextsOf, Findings, trainingContextsOf, trainingsOf } from "../../actors/simulation/findings.ts";
 import { simulatedJob, type SimulatedNode, Simulation } from "../../actors/simulation/mod.ts";
+import type { WorkerContext } from "../../actors/worker/worker_setup.ts";
 import { Untouched } from "../../actors/simulation/untouched.ts";
 
 const test = suite("RoundChecks");
@@ -45,6 +46,27 @@ test("a training that makes rounds violates nothing, and one whose trainer stand
   assert.equal(kinds(findings), ["live-rounds"]);
   assert.match(findings.violations[0]?.detail ?? "", /for 40 s with trainer, aggregator$/);
   assert.ok(sim.areConnected(scheduler, trainer));
+});
+
+test("a trainer that is sent its job before its aggregator knows it is found", async () => {
+  const { sim, findings, untouched, checks, aggregator, scheduler, pass } = await training();
+  pass(30_000);
+  const [trainer] = Object.values(contextOf(scheduler)?.training.trainers ?? {});
+  const [job] = contextsOf<WorkerContext>(aggregator).flatMap(({ book }) => Object.values(book.jobs));
+  assert.ok(trainer !== undefined && job?.spec.executor.class === "aggregate");
+  const send = (to: RoundChecks) => {
+    to.dispatched(scheduler, { peer: trainer.peer, job: trainer.jobId });
+    to.stepped();
+  };
+  send(checks);
+  assert.equal(kinds(findings), []);
+  // The newest job does not name it.
+  (job.spec.executor.config.results as { peers: readonly string[] }).peers = [];
+  send(checks);
+  assert.equal(kinds(findings), [], "it was known before");
+  send(new RoundChecks({ sim, findings, untouched }));
+  assert.equal(kinds(findings), ["known-first"]);
+  assert.match(findings.violations[0]?.detail ?? "", /^trainer was sent its job/);
 });
 
 test("bug: a training that a supervisor began again a minute before the end was to be over, though it makes rounds", async () => {
