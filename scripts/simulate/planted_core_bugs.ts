@@ -131,7 +131,7 @@ const claims: readonly PlantedBug[] = [
     file: `${core}/gossip.ts`,
     find: 'const identity = acts.allowedOf("worker.request", identities);',
     replace:
-      'const identity = identities.length > 0 ? acts.allowedOf("worker.request", identities) : { peer: author };',
+      'const identity = identities.length > 0 ? acts.allowedOf("worker.request", identities) : { peer: author } as never;',
   },
 ];
 
@@ -222,7 +222,7 @@ const costs: readonly PlantedBug[] = [
     name: "a peer gets a fresh budget with each connection",
     file: `${core}/session.ts`,
     find: "    this.#departed.returned(identity);\n",
-    replace: "    this.#departed.returned(identity);\n    this.costs.work.refund(peer, 1_000_000_000);\n",
+    replace: "    this.#departed.returned(identity);\n    this.costs.work.refund(identity.peer, 1_000_000_000);\n",
   },
   {
     name: "a peer's streams may hold what they like",
