@@ -18,6 +18,8 @@ import type { Untouched } from "./untouched.ts";
 
 /** A round with all its members takes at most this, in milliseconds: six batches of the slowest knob take sixteen seconds. */
 const roundMs = 40_000;
+/** A round with fewer trainers takes at most this, in milliseconds. */
+const slowRoundMs = quietForRoundsMs / 8;
 /** A lease that its scheduler's process did not renew is over by then: its life, and a poll. In milliseconds. */
 const leaseMs = 30_000;
 
@@ -30,6 +32,8 @@ interface Seen {
   /** What was last seen of its training, and since when it is so with all members there and untouched. */
   state: string;
   stillSince: number;
+  /** When it last waited for members, after which round; undefined where it never did. */
+  waited?: { readonly at: number; readonly round: number };
 }
 
 /** A trainer's job that a scheduler sent. */
@@ -125,15 +129,22 @@ export class RoundChecks {
 
   /**
    * Whether a scheduler's trainings make rounds, and have a reason to be under way at the end: its process was started again, and none of
-   * them began so long ago that it has to be over; or an aggregator waited a minute for a trainer, until a short time ago.
+   * them began so long ago that it has to be over; or an aggregator waited a minute for a trainer, until a short time ago; or they waited
+   * for members, and have not had the time for the rounds that were left then.
    */
   isUnderWayLate(node: SimulatedNode): boolean {
     const { now } = this.#sim;
     const trainings = trainingsOf(node);
     const isAgain = node.incarnation > 1 &&
       trainings.every(({ ref }) => now - this.#seenOf(ref).since < quietForRoundsMs);
-    return (isAgain || now - this.#gaveUpAt < roundMs) && trainings.length > 0 &&
+    const isLate = trainings.every(({ ref, snapshot: { context } }) => this.#hasWaited(this.#seenOf(ref), context));
+    return (isAgain || isLate || now - this.#gaveUpAt < roundMs) && trainings.length > 0 &&
       trainings.every(({ snapshot: { context } }) => context.training.roundsDone > 0);
+  }
+
+  #hasWaited({ waited }: Seen, { training, config }: TrainingContext): boolean {
+    if (waited === undefined || training.roundsDone <= waited.round) return false;
+    return this.#sim.now - waited.at < (config.job.rounds.updateRounds - waited.round) * slowRoundMs;
   }
 
   #seenOf(training: AnyActorRef): Seen {
@@ -152,6 +163,7 @@ export class RoundChecks {
     const isInRounds = states.startsWith('{"running":{"progress":{"rounds"');
     // It may find no member: then it fails once it has waited for `wait_s`.
     const isWaiting = states.includes('"strength":"waiting"');
+    if (isWaiting) seen.waited = { at: now, round: training.roundsDone };
     const members = allParticipants(training).filter(({ state }) => state !== "done").map(({ peer }) => peer);
     const state = JSON.stringify([isInRounds, isWaiting, training.roundsDone, members, dataset?.provider]);
     if (state !== seen.state || !isInRounds || !this.#untouched.isWhole(node, [...members, dataset?.provider ?? ""])) {

@@ -94,6 +94,20 @@ test("seed 34,002,194: a training whose aggregator gave a trainer up after a min
   assert.not(checks.isUnderWayLate(scheduler), "it had the time");
 });
 
+test("seed 47,009,021: a training that had waited for members was to be over, though it had no time for its rounds", async () => {
+  const { checks, trainer, scheduler, pass } = await training(40, true);
+  pass(30_000);
+  assert.not(checks.isUnderWayLate(scheduler), "it waited for nothing");
+  trainer.crash(true);
+  pass(40_000);
+  assert.not(checks.isUnderWayLate(scheduler), "it waits");
+  const before = roundsOf(scheduler);
+  trainer.start();
+  pass(30_000);
+  assert.ok(roundsOf(scheduler) > before);
+  assert.ok(checks.isUnderWayLate(scheduler));
+});
+
 test("a training that a trouble touches may stand still for as long as the trouble lasts", async () => {
   const { sim, findings, untouched, trainer, pass } = await training();
   pass(30_000);

@@ -292,6 +292,7 @@ once("seeds that failed once violate no invariant", async () => {
       39_302_292,
       41_000_350,
       42_302_112,
+      47_009_021,
     ]
   ) {
     await runSeeds(seed, 1);
