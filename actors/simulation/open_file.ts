@@ -7,7 +7,7 @@ import { Effect, Option } from "effect";
 import * as ByteSize from "effect/ByteSize";
 import { type File, FileTypeId } from "effect/FileSystem";
 
-/** A process wants something of a disk that is not simulated. It ends the run: no machine may take it for a fault of the disk. */
+/** A call that the simulated disk does not support. It ends the run, because a machine would handle it as a fault of the disk. */
 export class NotSimulated extends Error {}
 
 /** A file as it lies on the disk. */
@@ -23,7 +23,7 @@ const nothing = Option.none();
 
 const infos = new WeakMap<StoredFile, File.Info>();
 
-/** What `stat` says of a file. */
+/** The result of `stat` for a file. */
 export function infoOf(file: StoredFile): File.Info {
   const known = infos.get(file);
   if (known !== undefined) return known;
@@ -43,7 +43,7 @@ function makeInfo({ bytes, mode, inode, changedAt }: StoredFile): File.Info {
   };
 }
 
-/** What `stat` says of a folder. */
+/** The result of `stat` for a folder. */
 export const folderInfo: File.Info = {
   type: "Directory",
   mtime: nothing,

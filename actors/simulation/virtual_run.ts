@@ -51,7 +51,7 @@ export function makeVirtualRun({ clock, disk, random }: VirtualRunOptions): Run 
   };
 }
 
-/** A machine takes a defect for a failure, and may try again for ever: what is not simulated ends the run. */
+/** Ends the run at a call that the simulation does not support: an actor would treat the defect as a failure, and could retry without end. */
 function throwUnsimulated(cause: Cause.Cause<unknown>): void {
   const error = Cause.squash(cause);
   if (error instanceof NotSimulated) throw error;

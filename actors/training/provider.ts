@@ -137,7 +137,7 @@ export function reportDataAway(context: TrainingContext): void {
   });
 }
 
-/** Where its disk is full too, the training goes on when that is over: its model store says so. */
+/** Reports nothing while the disk is full too: the model store reports when the training goes on. */
 function reportResumed({ id, ports, model, config: { job } }: TrainingContext, why: string): void {
   if (model?.isPaused === true) return;
   ports.report({

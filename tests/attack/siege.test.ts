@@ -20,7 +20,7 @@ const footprint = (mebibytes: number): MembersFootprint => ({
   ...{ lag: { p99Ms: 0, maxMs: 0 }, turnMaxMs: 0, cpuMs: 0 },
 });
 
-/** What is found of a node that holds so much at each look, in MiB; of the last look for ever. */
+/** The memory that is found, in MiB, of a node that holds so much at each measurement; the last value repeats. */
 async function found(...looks: readonly number[]): Promise<number> {
   const left = [...looks];
   const victim = { footprint: () => Promise.resolve(footprint(left.length > 1 ? left.shift()! : left[0]!)) };

@@ -10,7 +10,7 @@ import { submittedJob } from "../support/submission.ts";
 
 const test = suite("submitted job");
 
-/** What each of both says about a job. */
+/** The answers of `submit` and of the scheduler to a job. */
 const said = async (values: Record<string, unknown>) => {
   const source = await Effect.runPromise(Effect.provide(readJob(JSON.stringify(values)), realServices));
   const onSuccess = () => "right";

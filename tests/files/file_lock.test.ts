@@ -2,7 +2,6 @@
 import { chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import process from "node:process";
 import { Effect, type Scope } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -11,17 +10,17 @@ import { openLog } from "../../actors/audit/open_log.ts";
 import { lockFile } from "../../actors/files/file_lock.ts";
 import { lockWorkDir } from "../../actors/job/cell/lock.ts";
 import { ordinaryUser } from "../support/ordinary_user.ts";
+import { asRoot } from "../support/prerequisites.ts";
 import { unprivileged } from "../support/unprivileged.ts";
 
 const test = suite("file lock");
-const isRoot = process.getuid?.() === 0;
 let folder = "";
 test.before.each(() => {
   folder = mkdtempSync(join(tmpdir(), "hypha-lock-"));
 });
 test.after.each(() => rmSync(folder, { recursive: true }));
 
-/** What a program that is not root's says where it cannot lock. */
+/** The message of a program of an ordinary user that cannot lock. */
 const said = async (lock: () => Promise<unknown>): Promise<string> =>
   await unprivileged(() => lock().then(() => "locked", ({ message }: Error) => message));
 const scoped = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>) =>
@@ -35,7 +34,7 @@ const programs: Readonly<Record<string, (folder: string) => Promise<unknown>>> =
 };
 
 for (const [name, lock] of Object.entries(programs)) {
-  (isRoot ? test : () => {})(`bug: the hint to ${name} that root's program left did not name what helps`, async () => {
+  asRoot(test)(`bug: the hint to ${name} that root's program left did not name what helps`, async () => {
     const path = join(folder, name);
     writeFileSync(path, "", { mode: 0o600 });
     chownSync(folder, ordinaryUser, ordinaryUser);
@@ -46,7 +45,7 @@ for (const [name, lock] of Object.entries(programs)) {
     assert.not.match(await said(() => lock(folder)), "sudo", "the command helps");
   });
 
-  (isRoot ? test : () => {})(`bug: the hint to ${name} in root's folder was of no use`, async () => {
+  asRoot(test)(`bug: the hint to ${name} in root's folder was of no use`, async () => {
     const own = join(folder, "own");
     mkdirSync(own, { mode: 0o700 });
     chownSync(folder, ordinaryUser, ordinaryUser);

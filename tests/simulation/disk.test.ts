@@ -134,13 +134,13 @@ test("bug: a file that was opened to read and append was not made, so that no tr
   assert.match(String(await append("three\n").catch((error) => error)), "PermissionDenied");
 });
 
-test("bug: a flag that the disk does not know was taken for another one", async () => {
+test("bug: a flag that the disk does not know was treated as another one", async () => {
   const { disk, run } = makeDisk();
   disk.put("/d/f", "old");
   for (const flag of ["w+", "wx+", "ax", "ax+"] as const) {
     const open = Effect.scoped(Effect.flatMap(FileSystem, (files) => files.open("/d/f", { flag })));
     assert.ok((await run(open).catch((error) => error)) instanceof NotSimulated, flag);
-    // The actor of an Effect takes a defect for a failure, which its machine may repeat: the run ends nevertheless.
+    // An actor treats a defect as a failure, and its machine may retry: the run ends all the same.
     const time = new VirtualTime(0);
     const virtual = makeVirtualRun({ clock: new NodeClock(time, 0), disk: disk.service, random: () => 0 });
     virtual(open, () => {});

@@ -313,7 +313,7 @@ test("bug: a training whose model was opened went on seconds later, for room tha
   assert.is(world.reported("training.resumed").length, 1);
   space.freeBytes = 1;
   assert.not.ok(await push(tensors(1, 1), label(2)));
-  assert.is(world.reported("training.paused").length, 2, "what pauses it now is said");
+  assert.is(world.reported("training.paused").length, 2, "the new cause is reported");
   space.freeBytes = 1_000;
   world.pass(roomAgainMs);
   await eventually("there is room", () => world.reported("training.resumed").length > 1);

@@ -51,7 +51,7 @@ async function lie(means: AttackMeans, liars: number, friend: HonestMember): Pro
   }));
 }
 
-/** So many more look-ups are made while no liar was asked. */
+/** Further look-ups at most, where none has reached a liar yet. */
 const laterMax = 20;
 
 const forged = (liars: number): MemberAttack => ({

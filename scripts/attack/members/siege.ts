@@ -64,8 +64,8 @@ const allowed = { fds: 3, memoryBytes: 24 * 1_048_576 };
 /** What attackers may make a node hold while they are there: 32 MiB for a member, and what the runtime adds. */
 const heldMaxBytes = { defended: 64 * 1_048_576, control: 1_048_576 };
 /**
- * How often a node with attackers is looked at without its having let go of so much, and how far apart, in milliseconds: what is let go of
- * late is a matter of the machine's load, what is held does not become less.
+ * A node with attackers is measured until so many measurements in a row found its memory less than `leastBytes` smaller; `everyMs` is the pause
+ * between two, in milliseconds. A busy machine frees memory slowly; memory that is held does not become less.
  */
 const looks = { max: 6, leastBytes: 1_048_576, everyMs: 400 };
 /** A node frees its resources within this time, in milliseconds: requests that never end are declined after 10 s. */
