@@ -8,7 +8,7 @@ import { Buffer } from "node:buffer";
 import { createHash, randomBytes } from "node:crypto";
 import { encodeFileHead, encodeMessage } from "../../../transport/protocols/mod.ts";
 import type { PushLabel, TrainingRequest } from "../../../transport/protocols/training_messages.ts";
-import { actsWithinMs, type AttackMeans, holds, type MemberAttack } from "./attack.ts";
+import { actsWithinMs, type AttackMeans, holds, type MemberAttack, pause } from "./attack.ts";
 import { freshId } from "./fresh_id.ts";
 import { absentPeer, isGranted, takeLease, waitingJob } from "./lease_work.ts";
 import { exchange, openStream, trySend } from "./raw_member.ts";
@@ -17,6 +17,10 @@ import { encodeTensors } from "../../../actors/learning/mod.ts";
 
 const progressProtocol = "/hypha-progress/0.0.1";
 const api = "/hypha-api/0.0.1";
+const push = "/hypha-tensor-stream/push";
+const labelledPush = "/hypha-tensor-stream/push/2";
+/** A granted job takes updates within this, in milliseconds, on a busy machine too. */
+const startsWithinMs = 30_000;
 
 /** Reports of every kind. */
 const reports: readonly Progress[] = [
@@ -60,37 +64,18 @@ const lyingReport: MemberAttack = {
   },
 };
 
-/** Pushes of a worker that no job names, to a worker whose job waits for updates of another. */
-const uninvited: MemberAttack = {
-  id: "uninvited-updates",
-  target: "worker",
-  expected: {},
-  run: async (means) => {
-    const { peer } = means.place;
-    const friend = await means.friend("scheduler");
-    await friend.dial(means.place.address);
-    const id = await takeLease(friend, peer);
-    const job = waitingJob(absentPeer(), friend.identity.peer);
-    if (!await isGranted(friend, peer, { DispatchJob: { id, spec: job } })) means.escaped("the job did not start");
-    const { connection } = await means.intruder("worker");
-    for (const protocol of ["/hypha-tensor-stream/push", "/hypha-tensor-stream/push/2"]) {
-      means.attempts += 1;
-      const fate = await openStream(connection, protocol).catch(() => undefined);
-      if (fate === undefined) continue;
-      trySend(fate.stream, new Uint8Array(100_000));
-      if (!await holds(() => fate.end === "reset", actsWithinMs)) means.escaped(`${protocol}: it was taken`);
-    }
-  },
-};
-
-/** A scheduler whose job waits for the updates of one member, or of several, and sends its results to one. */
-async function startTraining(means: AttackMeans, sender: string | readonly string[], results?: string) {
+/**
+ * A scheduler whose job waits for the updates of members, and sends its results to one. It waits for one more, whose update it has taken
+ * when this returns: a worker grants a job before its receiver runs, and until then it refuses every update.
+ */
+async function startTraining(means: AttackMeans, senders: string | readonly string[], results?: string) {
   const { peer, address } = means.place;
   const friend = await means.friend("scheduler");
   await friend.dial(address);
   const id = await takeLease(friend, peer);
   const training = { id: `t-${means.id}`, run: 2 };
-  const spec = waitingJob(sender, results ?? friend.identity.peer);
+  const first = await means.member(await means.certificate("worker"));
+  const spec = waitingJob([first.peer, senders].flat(), results ?? friend.identity.peer);
   if (!await isGranted(friend, peer, { DispatchJob: { id: freshId(), spec, training } })) {
     means.escaped("the job did not start");
   }
@@ -102,7 +87,13 @@ async function startTraining(means: AttackMeans, sender: string | readonly strin
     round: 1,
     samples: 1,
   } as const;
-  return { friend, id, label };
+  const connection = await first.connect(address);
+  const end = performance.now() + startsWithinMs;
+  while (await pushes(connection, label, update(1)) !== "closed") {
+    if (performance.now() > end) throw new Error("Cannot start a training: its aggregator takes no update");
+    await pause(20);
+  }
+  return { friend, id, label, first: first.peer };
 }
 
 /** Updates of a member of the training that belong to something else: another training, run, scheduler, round, or to none. */
@@ -113,7 +104,7 @@ const foreignUpdates: MemberAttack = {
   run: async (means) => {
     const certificate = await means.certificate("worker");
     const member = await means.member(certificate);
-    const { label } = await startTraining(means, member.peer);
+    const { label } = await startTraining(means, [member.peer, absentPeer()]);
     const connection = await member.connect(means.place.address);
     const wrong: Readonly<Record<string, PushLabel>> = {
       "another training": { ...label, training: "t-another" },
@@ -133,7 +124,7 @@ const foreignUpdates: MemberAttack = {
 
 /** Pushes a file; how its stream ended within the time. */
 async function pushes(connection: Connection, label: PushLabel, file: Uint8Array) {
-  const fate = await openStream(connection, "/hypha-tensor-stream/push/2").catch(() => undefined);
+  const fate = await openStream(connection, labelledPush).catch(() => undefined);
   if (fate === undefined) return "reset";
   const digest = createHash("sha256").update(file).digest();
   trySend(fate.stream, Buffer.concat([encodeFileHead({ size: file.length, label }), file, digest]));
@@ -145,6 +136,25 @@ async function pushes(connection: Connection, label: PushLabel, file: Uint8Array
 const update = (value: number): Uint8Array =>
   encodeTensors(new Map([["w", { shape: [2], values: Float32Array.of(value, value) }]]));
 
+/** Pushes of a worker that no job names, to a worker whose job waits for updates of another: with the training's label and without. */
+const uninvited: MemberAttack = {
+  id: "uninvited-updates",
+  target: "worker",
+  expected: {},
+  run: async (means) => {
+    const { label } = await startTraining(means, absentPeer());
+    const { connection } = await means.intruder("worker");
+    means.attempts += 1;
+    const fate = await openStream(connection, push).catch(() => undefined);
+    if (fate !== undefined) trySend(fate.stream, new Uint8Array(100_000));
+    if (fate !== undefined && !await holds(() => fate.end === "reset", actsWithinMs)) {
+      means.escaped(`${push}: it was taken`);
+    }
+    means.attempts += 1;
+    if (await pushes(connection, label, update(1)) !== "reset") means.escaped(`${labelledPush}: it was taken`);
+  },
+};
+
 /** A trainer of a training pushes its update twice at once, once more while another trainer is waited for, and again when the round is over. */
 const repeatedUpdates: MemberAttack = {
   id: "updates-twice-and-late",
@@ -154,8 +164,8 @@ const repeatedUpdates: MemberAttack = {
     const member = await means.member(await means.certificate("worker"));
     const other = await means.member(await means.certificate("worker"));
     let results = 0;
-    await other.serve("/hypha-tensor-stream/push", () => void (results += 1));
-    const { friend, label } = await startTraining(means, [member.peer, other.peer], other.peer);
+    await other.serve(push, () => void (results += 1));
+    const { friend, label, first } = await startTraining(means, [member.peer, other.peer], other.peer);
     friend.send({ type: "serve", protocol: progressProtocol });
     const [connection, others] = [
       await member.connect(means.place.address),
@@ -172,7 +182,7 @@ const repeatedUpdates: MemberAttack = {
     );
     const { report } = (round?.message ?? {}) as Partial<ProgressRequest>;
     const counted = report?.members.map(({ peer, outcome, norm }) => `${peer} ${outcome} ${norm?.toFixed(3)}`).sort();
-    const once = [member.peer, other.peer].map((peer) => `${peer} counted ${Math.SQRT2.toFixed(3)}`).sort();
+    const once = [first, member.peer, other.peer].map((peer) => `${peer} counted ${Math.SQRT2.toFixed(3)}`).sort();
     if (counted?.join() !== once.join()) means.escaped(`the round has ${counted?.join(", ") ?? "no report"}`);
     if (round !== undefined) friend.send({ type: "respond", exchange: round.exchange, message: { type: "Ok" } });
     if (!await holds(() => results > 0, actsWithinMs)) means.escaped("the round had no result");
