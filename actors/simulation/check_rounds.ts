@@ -58,7 +58,7 @@ export class RoundChecks {
 
   /** Jobs of trainers that were sent in this step. */
   readonly #dispatched: Dispatched[] = [];
-  /** Trainers that an aggregator's job named when they were sent theirs, by both. */
+  /** The jobs of trainers that an aggregator's job named when they were sent them, by both. */
   readonly #known = new Set<string>();
 
   #gaveUpAt = -Infinity;
@@ -88,7 +88,7 @@ export class RoundChecks {
     const aggregator = trainings.find(({ trainers }) => trainers[peer]?.jobId === job)?.aggregator;
     const names = aggregator === undefined ? undefined : this.#namesOf(aggregator);
     if (aggregator === undefined || names === undefined) return;
-    const known = `${aggregator.jobId}/${peer}`;
+    const known = `${aggregator.jobId}/${job}`;
     if (names.includes(peer)) this.#known.add(known);
     else if (!this.#known.has(known)) {
       const detail = `${this.#untouched.nodeOf(peer)?.name} was sent its job, and its aggregator did not know it`;

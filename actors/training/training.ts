@@ -350,8 +350,12 @@ export function withParticipant(training: Training, peer: Peer, change: Partial<
 /** The training without one participant. */
 export function withoutParticipant(training: Training, peer: Peer): Training {
   const { [peer]: _, ...trainers } = training.trainers;
-  const aggregator = training.aggregator?.peer === peer ? undefined : training.aggregator;
-  return { ...training, trainers, aggregator };
+  const { aggregator } = training;
+  if (aggregator === undefined || aggregator.peer === peer) return { ...training, trainers, aggregator: undefined };
+  const others = (peers: readonly Peer[]) => peers.filter((other) => other !== peer);
+  const { updates, results } = aggregator.knows;
+  const knows = { updates: others(updates), results: others(results) };
+  return { ...training, trainers, aggregator: { ...aggregator, knows } };
 }
 
 /** A new trainer, leased and not dispatched. */

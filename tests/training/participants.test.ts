@@ -360,6 +360,21 @@ for (const confirms of [false, true]) {
   });
 }
 
+test("bug: a worker that was lost and leased again got its job before its aggregator took the list that names it again", async () => {
+  const { actor, dispatches, join, live, offer, trainers, stop } = await withNewcomer();
+  join();
+  actor.send({ type: "participant.lost", peer: "h", reason: "test" });
+  assert.equal(dispatches().map(({ peer }) => peer), ["s"], "its aggregator has to forget it");
+  live(restMs + 30_000);
+  offer("h");
+  assert.equal(trainers(), ["a", "h"]);
+  const list = dispatches();
+  assert.equal(list.map(({ peer }) => peer), ["s"], "the aggregator takes the list first");
+  list[0]?.accept();
+  assert.equal(dispatches().map(({ peer }) => peer), ["h"]);
+  stop();
+});
+
 test("bug: a newcomer that its aggregator never took stayed for ever", async () => {
   const { actor, dispatches, live, round, trainers, stop, world } = await withNewcomer();
   const refuse = (ms: number) => {
