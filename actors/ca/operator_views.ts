@@ -14,12 +14,13 @@ import { nextTurn } from "./make_lists.ts";
 import { isRevokedByRoot, rootListState } from "./published_cas.ts";
 import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
+import { toBeRevoked } from "./restored_rows.ts";
 import type { KnownFork } from "../witness/known_forks.ts";
 import { whyNotIssuing } from "./why_not_issuing.ts";
 
 /** Index rows that are counted in a turn of the event loop: about two milliseconds. */
 const countedAtOnce = 20_000;
-/** Locked names that are shown. */
+/** Locked names, and serials whose revocation is not signed, that are shown. */
 const lockedMax = 1_000;
 
 type View<A> = Effect.Effect<A, CaRefused | RegisterFailure>;
@@ -56,6 +57,11 @@ export interface ShownCa {
   }[];
   /** Names that get no certificate: their renewal was forked, or their revocation is not signed; at most {@linkcode lockedMax}. */
   readonly locked: readonly { readonly identity: string; readonly reason: string }[];
+  /**
+   * Serials that a restored register does not know and that an operator revoked without the lists being signed, the oldest first; at most
+   * {@linkcode lockedMax}. They are not renewed; the same `revoke --serial` finishes the revocation.
+   */
+  readonly unsigned_serials: readonly { readonly serial: string; readonly since: string }[];
   /** Audit logs that were rewritten or are kept twice, as the CA's witness found them; the newest first. */
   readonly forks: readonly KnownFork[];
 }
@@ -134,6 +140,10 @@ export function operatorStatus(
           ...{ id, operation, approvers, expires: new Date(expires).toISOString() },
         })),
         locked: rows.all<{ identity: string; reason: string }>(sql),
+        unsigned_serials: toBeRevoked(rows, lockedMax, at).map(({ serial, at: since }) => ({
+          serial,
+          since: new Date(since).toISOString(),
+        })),
         forks,
       };
     }));

@@ -50,7 +50,8 @@ export function nameRevokedAt(rows: RegisterRows, identity: string): number | un
   return rows.first<{ readonly at: number }>("SELECT at FROM revoked_names WHERE identity = ?", identity)?.at;
 }
 
-const unsignedSerial = (serial: string): string => `unsigned_serial:${serial}`;
+const unsignedPrefix = "unsigned_serial:";
+const unsignedSerial = (serial: string): string => `${unsignedPrefix}${serial}`;
 
 /** Notes that a certificate that the register does not know is to be revoked, before that is signed: it is not renewed. */
 export function enterToBeRevoked(rows: RegisterRows, serial: string, at: Date): void {
@@ -65,4 +66,20 @@ export function endToBeRevoked(rows: RegisterRows, serial: string): void {
 /** Whether a certificate that the register does not know is to be revoked. */
 export function isToBeRevoked(rows: RegisterRows, serial: string): boolean {
   return factOf(rows, unsignedSerial(serial)) !== undefined;
+}
+
+/** A certificate that the register does not know, whose revocation was entered and is not signed. */
+export interface ToBeRevoked {
+  readonly serial: string;
+  /** When it was entered, in milliseconds since 1970. */
+  readonly at: number;
+}
+
+/** The serials that are to be revoked, the oldest first, at most a number of them. Empty once the gap is over: its certificates have ended. */
+export function toBeRevoked(rows: RegisterRows, countMax: number, at: Date): readonly ToBeRevoked[] {
+  if (gapOf(rows, at) === undefined) return [];
+  const sql = `
+SELECT substr(name, ${unsignedPrefix.length + 1}) AS serial, CAST(value AS INTEGER) AS at
+FROM facts WHERE name > ? AND name < ? ORDER BY at, name LIMIT ?`;
+  return rows.all(sql, unsignedPrefix, unsignedPrefix.replace(":", ";"), countMax);
 }

@@ -7,7 +7,7 @@ import type { ShownCa } from "../../actors/ca/operator_views.ts";
 import { fitted, section, untilText } from "../program/text_blocks.ts";
 import type { StatusTextOptions } from "../program/watch_status.ts";
 
-/** Locked names, requests and forks that are listed; `--json` has more. */
+/** Locked names, unsigned revocations, requests and forks that are listed; `--json` has more. */
 const listedMax = 40;
 
 /** All of it; no line is longer than the terminal is wide. */
@@ -34,6 +34,7 @@ export function caText(shown: ShownCa, options: StatusTextOptions): string {
     ...approvalLines(shown, now),
     ...section("locked names", locked.slice(0, listedMax).map(({ identity, reason }) => [`  ${identity}`, reason])),
     ...(locked.length > listedMax ? [`  and ${locked.length - listedMax} more: --json`] : []),
+    ...unsignedLines(shown),
     ...forkLines(shown),
   ];
   return fitted(lines, options);
@@ -56,6 +57,16 @@ function approvalLines({ approvals, requests }: ShownCa, now: number): readonly 
     ),
     ...(rest > 0 ? [`  and ${rest} more: --json`] : []),
   ];
+}
+
+/** Each serial with the command that finishes its revocation. */
+function unsignedLines({ unsigned_serials: serials }: ShownCa): readonly string[] {
+  if (serials.length === 0) return [];
+  const rest = serials.length - listedMax;
+  return section(
+    "revocations that no list has yet; run each command again, with its --reason",
+    serials.slice(0, listedMax).map(({ serial, since }) => [`  hypha-ca revoke --serial ${serial}`, `since ${since}`]),
+  ).concat(rest > 0 ? [`  and ${rest} more: --json`] : []);
 }
 
 /** Each fork with both checkpoints, and the command that verifies a copy of the log against them. */

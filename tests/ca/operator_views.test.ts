@@ -109,6 +109,33 @@ test("bug: serials of a restored register's gap made the number of certificates 
   world.close();
 });
 
+test("bug: a serial of a restored register's gap whose revocation was not signed was in no status", async () => {
+  const toggled = { isAway: false };
+  const world = await testAuthority({
+    signer: (real) => ({
+      ...real,
+      sign: (bytes) => toggled.isAway ? Promise.reject(new Error("token removed")) : real.sign(bytes),
+    }),
+  });
+  Result.getOrThrow(world.ca.register.transaction((rows) => Result.succeed(enterRestored(rows, start))));
+  const act = (serial: string, at: Date) =>
+    Effect.runPromise(Effect.result(revoke(world.ca, { serial }, "superseded", at)));
+  const unsigned = async (at = start) => (await Effect.runPromise(operatorStatus(world.ca, at))).unsigned_serials;
+  assert.equal(await unsigned(), []);
+  toggled.isAway = true;
+  const later = new Date(+start + 60_000);
+  for (const [serial, at] of [["ABC", later], ["0def", start]] as const) {
+    assert.ok(Result.isFailure(await act(serial, at)), "its lists are not signed");
+  }
+  const entered = [{ serial: "def", since: start.toISOString() }, { serial: "abc", since: later.toISOString() }];
+  assert.equal(await unsigned(), entered);
+  assert.equal(await unsigned(new Date(+start + 398 * dayMs)), [], "its certificate has ended");
+  toggled.isAway = false;
+  assert.ok(Result.isSuccess(await act("abc", later)));
+  assert.equal(await unsigned(), entered.slice(0, 1));
+  world.close();
+});
+
 test("a serial takes all that renew it along, over many pages", async () => {
   const world = await testAuthority();
   line(world, "a", 0);

@@ -164,6 +164,7 @@ export const caParts: FeedParts = {
   root_list_ends: at(2_000),
   root_list_days: 83,
   locked: [],
+  unsigned_serials: [],
 };
 
 const caNodes = ["worker-03", "gateway-01", "scheduler-01", "data-01", evilName].map((name, index) => ({
