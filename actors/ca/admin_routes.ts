@@ -118,7 +118,7 @@ function makeToken(
   const request = { role, name, san, lifetimeMs, replaces, key };
   return Effect.map(
     createToken(ca, request, at),
-    ({ text: token, identity, expires }) => ({ token, identity, expires: expires.toISOString() }),
+    ({ text: token, identity, expires, voided }) => ({ token, identity, expires: expires.toISOString(), voided }),
   );
 }
 

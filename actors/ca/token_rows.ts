@@ -65,9 +65,11 @@ export interface MadeToken {
   readonly text: string;
   readonly identity: string;
   readonly expires: Date;
+  /** Earlier tokens that it made void and that could still have brought a certificate. */
+  readonly voided: number;
 }
 
-/** Makes a token and enters it. */
+/** Makes a token and enters it. One that replaces makes the earlier ones of its name void that brought no certificate. */
 export function createToken(
   ca: CertificateAuthority,
   request: TokenRequest,
@@ -83,9 +85,10 @@ export function createToken(
       const token = makeToken({ anchor: ca.anchorId, url: ca.url });
       const expires = new Date(+at + lifetime);
       const { role, name, replaces } = request;
-      yield* ca.register.transaction<void, CaRefused>((rows) => {
+      const voided = yield* ca.register.transaction<number, CaRefused>((rows) => {
         const taken = replaces === "yes" ? undefined : refuseTaken(rows, { identity, role }, at);
         if (taken !== undefined) return Result.fail(taken);
+        const voided = replaces === "yes" ? voidEarlier(rows, ca.domain, { identity, role }, at) : 0;
         rows.change(
           "INSERT INTO tokens (id, secret_hash, role, name, sans, identity, replaces, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
           ...[token.id, secretHash(token.secret), role, name, JSON.stringify(sans), identity],
@@ -96,11 +99,11 @@ export function createToken(
           type: "token.made",
           outcome: "done",
           peer: identity,
-          detail: { token: token.id, replaces, expires },
+          detail: { token: token.id, replaces, expires, ...(voided === 0 ? {} : { voided }) },
         });
-        return Result.void;
+        return Result.succeed(voided);
       });
-      return { text: formatToken(token), identity, expires };
+      return { text: formatToken(token), identity, expires, voided };
     }))
   ));
 }
@@ -156,6 +159,23 @@ const givingValues = (domain: string, identity: string) => [
 /** Makes the unused tokens of an identity void. */
 export function voidTokens(rows: RegisterRows, domain: string, identity: string): void {
   rows.change(`UPDATE tokens SET void = 1 WHERE ${givingTokens}`, ...givingValues(domain, identity));
+}
+
+/** Makes the tokens void that one that replaces supersedes; returns how many of them had not expired. */
+function voidEarlier(
+  rows: RegisterRows,
+  domain: string,
+  { identity, role }: Pick<TokenRow, "identity" | "role">,
+  at: Date,
+): number {
+  const given = isHardwareIdentity(identity) ? identitiesOfToken(rows, { identity, role }) : [identity];
+  let count = 0;
+  for (const each of given) {
+    const sql = `SELECT count(*) AS live FROM tokens WHERE ${givingTokens} AND expires > ?`;
+    count += rows.first<{ readonly live: number }>(sql, ...givingValues(domain, each), +at)!.live;
+    voidTokens(rows, domain, each);
+  }
+  return count;
 }
 
 /** The identities that have unused tokens, by the whole SPIFFE ID or by its last part: then those of nodes. */

@@ -70,6 +70,12 @@ const run = Command.make(
     }),
 ).pipe(Command.withDescription("Run the CA until a signal stops it (SIGINT, SIGTERM)."));
 
+interface TokenAnswer {
+  readonly token: string;
+  readonly identity: string;
+  readonly voided: number;
+}
+
 const token = Command.make(
   "token",
   {
@@ -90,7 +96,9 @@ const token = Command.make(
     ),
     replace: Flag.Boolean("replace").pipe(
       Flag.withDefault(false),
-      Flag.withDescription("The name may have a certificate, or be locked."),
+      Flag.withDescription(
+        "The name may have a certificate, or be locked. Its earlier tokens that brought none are void.",
+      ),
     ),
     identity: Flag.Boolean("identity").pipe(
       Flag.withDefault(false),
@@ -100,7 +108,7 @@ const token = Command.make(
   ({ config, role, name, san, lifetime, replace, identity }) =>
     Effect.gen(function* () {
       const names = san.length === 0 ? {} : { san: splitNames(san) };
-      const made = yield* ask(config, "POST /ca/token", {
+      const answer = yield* ask(config, "POST /ca/token", {
         role,
         name,
         ...names,
@@ -108,7 +116,9 @@ const token = Command.make(
         replace,
         identity,
       });
-      yield* print((made as { readonly token: string }).token);
+      const { token, identity: own, voided } = answer as TokenAnswer;
+      if (voided > 0) yield* Console.error(escapeUnsafe(`earlier tokens of ${own} that are void now: ${voided}`));
+      yield* print(token);
     }),
 ).pipe(Command.withDescription("Make a token with which one node gets its certificate."));
 

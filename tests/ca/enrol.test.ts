@@ -93,11 +93,42 @@ test("a name with a live certificate takes a token that says so", async () => {
   close();
 });
 
+test("bug: the earlier tokens of a name stayed valid after one that replaces was made", async () => {
+  const { ca, token, close } = await testAuthority();
+  const used = async (text: string, at = start) =>
+    await codeOf(enrol(ca, { token: text, csr: (await testCsr()).der, address }, at));
+  const { der: csr } = await testCsr();
+  const done = await token("worker-01");
+  assert.is(await codeOf(enrol(ca, { token: done, csr, address }, start)), "done");
+  const others = [await token("worker-011"), await token("worker-01", { role: "data" })];
+  const earlier = [
+    await token("worker-01", { replaces: "yes" }),
+    await token("worker-01", { replaces: "yes", key: "hardware" }),
+  ];
+  const request = { role: "worker", name: "worker-01", replaces: "yes" } as const;
+  const last = await Effect.runPromise(createToken(ca, request, start));
+  assert.is(last.voided, 1, "the one for a key in hardware: that had made the first one void");
+  for (const text of earlier) assert.is(await used(text), "token-unknown");
+  for (const text of others) assert.is(await used(text), "done", "of another name, or role");
+  assert.is(await codeOf(enrol(ca, { token: done, csr, address }, start)), "done", "the answer of a used one stays");
+  assert.is(await used(last.text), "done");
+  close();
+});
+
+test("two tokens that do not replace are valid until one is used", async () => {
+  const { ca, token, close } = await testAuthority();
+  const [first, second] = [await token("worker-01"), await token("worker-01")];
+  const used = async (text: string) =>
+    await codeOf(enrol(ca, { token: text, csr: (await testCsr()).der, address }, start));
+  assert.equal([await used(first), await used(second)], ["done", "name-taken"]);
+  close();
+});
+
 test("a revocation ends the answers of a used token, and voids those that were not used", async () => {
   const { ca, token, close } = await testAuthority();
   const [text, { der: csr }] = [await token("worker-01"), await testCsr()];
-  const waiting = await token("worker-01", { replaces: "yes" });
   assert.is(await codeOf(enrol(ca, { token: text, csr, address }, start)), "done");
+  const waiting = await token("worker-01", { replaces: "yes" });
   assert.is(await codeOf(revoke(ca, { name: "worker-01" }, "keyCompromise", start)), "done");
   assert.is(await codeOf(enrol(ca, { token: text, csr, address }, start)), "certificate-revoked");
   assert.is(await codeOf(enrol(ca, { token: waiting, csr: (await testCsr()).der, address }, start)), "token-unknown");

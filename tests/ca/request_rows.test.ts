@@ -134,4 +134,18 @@ test("revoking a name ends its requests", async () => {
   world.close();
 });
 
+test("bug: an enrolment that waited could still be approved after a token that replaces was made", async () => {
+  const world = await testAuthority({ approvedRoles: ["worker"] });
+  const [token, { der: csr }] = [await world.token("w-1"), await testCsr()];
+  const ask = () => codeOf(enrol(world.ca, { token, csr, address }, start));
+  assert.is(await ask(), "request-pending");
+  const waiting = () => Result.getOrThrow(world.ca.register.read((rows) => openRequests(rows, start)));
+  const [request] = waiting();
+  await world.token("w-1", { replaces: "yes" });
+  assert.equal(waiting(), []);
+  assert.is(await codeOf(decide(world.ca, { id: request!.id, decision: "approved" }, start)), "request-unknown");
+  assert.is(await ask(), "token-unknown");
+  world.close();
+});
+
 test.run();
