@@ -6,7 +6,7 @@
 
 /**
  * A token was used with a second key, one certificate was renewed for two keys, a certificate came that the register lost, a request
- * waits for a decision or for approvals, or an approved operation could not be done.
+ * waits for a decision or for approvals, or an approved operation could not be done, or not in time.
  */
 export type CaAlarm =
   | {
@@ -46,8 +46,16 @@ export type CaAlarm =
     readonly id: string;
   }
   | {
-    /** It is tried again until the request expires, unless it has lapsed. */
+    /** It is tried again until the request expires. */
     readonly kind: "approved-not-done";
+    readonly identity: string;
+    readonly operation: string;
+    readonly id: string;
+    readonly reason: string;
+  }
+  | {
+    /** Enough persons approved it, and it is not done: it has to be requested again. */
+    readonly kind: "approved-lapsed";
     readonly identity: string;
     readonly operation: string;
     readonly id: string;
@@ -62,4 +70,5 @@ export const alarmLevels = {
   "request-pending": "info",
   "approvals-pending": "info",
   "approved-not-done": "error",
+  "approved-lapsed": "error",
 } as const satisfies Record<CaAlarm["kind"], string>;

@@ -14,6 +14,7 @@ import type { OperationParts } from "../../pki/approval/approval_request.ts";
 import { requestLifeMaxMs } from "../../pki/approval/verify_approvals.ts";
 import { toHex } from "../../pki/bytes.ts";
 import {
+  type ApprovalEnd,
   type ApprovalRow,
   approvalRowOf,
   approvalsOf,
@@ -33,10 +34,12 @@ import {
   policyFact,
   policyOf,
 } from "./approval_rows.ts";
+import { lapseApprovedCas } from "./authorities_fact.ts";
 import { doApproved } from "./approved_acts.ts";
 import { type CaRefusalCode, CaRefused } from "./ca_refused.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
 import { judgeApprovals, type JudgedCeremony } from "./judge_approvals.ts";
+import { endUnreported, unreportedLapsed } from "./lapsed_rows.ts";
 import { nextTurn } from "./make_lists.ts";
 import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
@@ -181,8 +184,8 @@ function execute(ca: CertificateAuthority, id: string, at: Date): Effect.Effect<
     if (Result.isSuccess(done)) return standingOf(id, judged.success, { state: "executed" });
     const { message: reason } = done.failure;
     const waits = done.failure._tag !== "CaRefused" || passing.includes(done.failure.code);
-    if (!waits) yield* end(ca, { id, state: "lapsed", reason: done.failure.code }, at);
-    reportNotDone(ca, { id, operation: operation.name, reason });
+    if (waits) reportNotDone(ca, { id, operation: operation.name, reason });
+    else yield* end(ca, { id, state: "lapsed", reason: done.failure.code, detail: reason }, at);
     return standingOf(id, judged.success, { state: waits ? "open" : "lapsed", reason });
   });
 }
@@ -194,25 +197,37 @@ function reportNotDone(
   ca.onAlarm({ kind: "approved-not-done", identity: operation, operation, id, reason });
 }
 
-function end(
-  ca: CertificateAuthority,
-  ended: { readonly id: string; readonly state: "lapsed" | "denied"; readonly reason: string },
-  at: Date,
-): Effect.Effect<boolean, RegisterFailure> {
-  return Effect.fromResult(
-    ca.register.transaction<boolean, never>((rows) => Result.succeed(endApproval(rows, ended, at))),
+function end(ca: CertificateAuthority, ended: ApprovalEnd, at: Date): Effect.Effect<void, RegisterFailure> {
+  return Effect.andThen(
+    Effect.fromResult(
+      ca.register.transaction<boolean, never>((rows) => Result.succeed(endApproval(rows, ended, at))),
+    ),
+    reportLapsed(ca),
   );
 }
 
-/** Executes what was approved before the CA ended or its key was away, and ends what has expired. */
+/** Reports what lapsed although it was approved. One that was reported when the CA is killed may be reported again. */
+function reportLapsed(ca: CertificateAuthority): Effect.Effect<void, RegisterFailure> {
+  return Effect.gen(function* () {
+    for (const { id, operation, reason } of yield* Effect.fromResult(ca.register.read(unreportedLapsed))) {
+      ca.onAlarm({ kind: "approved-lapsed", identity: operation, operation, id, reason });
+      yield* Effect.fromResult(
+        ca.register.transaction<void, never>((rows) => Result.succeed(endUnreported(rows, id))),
+      );
+    }
+  });
+}
+
+/** Executes what was approved before the CA ended or its key was away, ends what has expired, and reports what lapsed although it was approved. */
 export function resumeApproved(ca: CertificateAuthority, at: Date): Effect.Effect<void, Failure> {
   return ca.inTurn(Effect.gen(function* () {
-    const waits = yield* Effect.fromResult(ca.register.read((rows) => rows.first(anyOpen) !== undefined));
-    if (!waits) return;
     const ids = yield* Effect.fromResult(ca.register.transaction<readonly string[], never>((rows) => {
+      lapseApprovedCas(rows, at);
+      if (rows.first(anyOpen) === undefined) return Result.succeed([]);
       lapse(rows, at);
       return Result.succeed(approvedIds(rows, at));
     }));
+    yield* reportLapsed(ca);
     for (const id of ids) yield* Effect.catchTag(execute(ca, id, at), "CaRefused", () => Effect.void);
   }));
 }

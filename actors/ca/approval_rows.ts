@@ -16,6 +16,7 @@ import {
 } from "../../pki/approval/approval_request.ts";
 import { requestLifeMaxMs } from "../../pki/approval/verify_approvals.ts";
 import { CaRefused } from "./ca_refused.ts";
+import { enterLapsed, lapsedPrefix } from "./lapsed_rows.ts";
 import type { RegisterRows } from "./register.ts";
 
 /** Requests that wait at once. */
@@ -161,6 +162,15 @@ export function approverIdsOf(rows: RegisterRows, id: string): readonly string[]
   return rows.all<{ readonly approver: string }>(sql, id).map(({ approver }) => approver);
 }
 
+/** Names of those who approved a request, by the policy under which it was made. */
+export function approverNamesOf(rows: RegisterRows, id: string): readonly string[] {
+  const row = approvalRowOf(rows, id);
+  if (row === undefined) return [];
+  const given = approverIdsOf(rows, id);
+  const { approvers } = Result.getOrThrow(parseApprovalPolicy(row.policy));
+  return approvers.filter(({ keyId }) => given.includes(keyId)).map(({ name }) => name);
+}
+
 /** Enters an approval that was checked. */
 export function enterApproval(
   rows: RegisterRows,
@@ -196,20 +206,29 @@ AND (SELECT count(*) FROM approvals WHERE request = approval_requests.id) >= ? O
   return rows.all<{ readonly id: string }>(sql, +at, threshold).map(({ id }) => id);
 }
 
-/** Ends a request; false where it had ended before. */
-export function endApproval(
-  rows: RegisterRows,
-  { id, state, reason }: {
-    readonly id: string;
-    readonly state: Exclude<ApprovalState, "open">;
-    readonly reason: string;
-  },
-  at: Date,
-): boolean {
+/** How a request ends. */
+export interface ApprovalEnd {
+  readonly id: string;
+  readonly state: Exclude<ApprovalState, "open">;
+  readonly reason: string;
+  /** More of the reason, where it lapsed. */
+  readonly detail?: string;
+}
+
+/** Ends a request; false where it had ended before. One that lapses although enough persons have approved it is to be reported. */
+export function endApproval(rows: RegisterRows, { id, state, reason, detail }: ApprovalEnd, at: Date): boolean {
   const sql = "UPDATE approval_requests SET state = ?, ended = ? WHERE id = ? AND state = 'open'";
   if (rows.change(sql, state, +at, id) === 0) return false;
-  rows.record({ type: `approval.${state}`, outcome: reason, detail: { id } });
+  const isLost = state === "lapsed" && hasEnoughApprovals(rows, id);
+  rows.record({ type: `approval.${state}`, outcome: reason, detail: { id, ...(isLost ? { approved: true } : {}) } });
+  if (isLost) enterLapsed(rows, { id, reason: detail ?? reason }, at);
   return true;
+}
+
+/** Whether a request has as many approvals as the policy wants under which it was made. */
+function hasEnoughApprovals(rows: RegisterRows, id: string): boolean {
+  const { threshold } = Result.getOrThrow(parseApprovalPolicy(approvalRowOf(rows, id)!.policy));
+  return approverIdsOf(rows, id).length >= threshold;
 }
 
 /** Name of the fact that says who denied a request. */
@@ -246,7 +265,9 @@ export function lapse(rows: RegisterRows, at: Date): void {
   const old =
     `SELECT id FROM approval_requests WHERE state <> 'open' ORDER BY ended DESC LIMIT -1 OFFSET ${endedApprovalsMax}`;
   rows.change(`DELETE FROM approvals WHERE request IN (${old})`);
-  rows.change(`DELETE FROM facts WHERE name IN (SELECT 'denied_by:' || id FROM (${old}))`);
+  for (const prefix of ["denied_by:", lapsedPrefix]) {
+    rows.change(`DELETE FROM facts WHERE name IN (SELECT '${prefix}' || id FROM (${old}))`);
+  }
   rows.change(`DELETE FROM approval_requests WHERE id IN (${old})`);
 }
 

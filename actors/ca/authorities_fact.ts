@@ -7,6 +7,7 @@ import { canonicalJson } from "../../pki/canonical_json.ts";
 import type { RotateCa } from "../../pki/approval/online_operation.ts";
 import { enterFact, factOf } from "./approval_rows.ts";
 import { type CertificateAuthority, keyHash } from "./certificate_authority.ts";
+import { enterLapsed } from "./lapsed_rows.ts";
 import type { RegisterRows } from "./register.ts";
 
 /** The CAs of a configuration, each by the SHA-256 of its key. */
@@ -48,4 +49,18 @@ export function takeApprovedCas(rows: RegisterRows, cas: ConfiguredCas): void {
   enterConfiguredCas(rows, cas);
   rows.change("DELETE FROM facts WHERE name IN (?, ?)", approved, until);
   rows.record({ type: "ca.rotated", outcome: "done", detail: { ...cas } });
+}
+
+/** Ends an approval of CAs that the configuration did not change to, or with which the CA was not started, before the request expired. */
+export function lapseApprovedCas(rows: RegisterRows, at: Date): void {
+  const end = factOf(rows, until);
+  if (end === undefined || +at < Number(end)) return;
+  rows.change("DELETE FROM facts WHERE name IN (?, ?)", approved, until);
+  const sql = `
+SELECT id FROM approval_requests WHERE operation = 'rotate-ca' AND state = 'executed' AND expires = ?
+ORDER BY ended DESC, rowid DESC LIMIT 1`;
+  const id = rows.first<{ readonly id: string }>(sql, Number(end))?.id;
+  const reason = "the CA was not started with the approved CAs before the request expired";
+  rows.record({ type: "approval.lapsed", outcome: "not taken", detail: { id, approved: true } });
+  if (id !== undefined) enterLapsed(rows, { id, reason }, at);
 }

@@ -5,11 +5,12 @@
  */
 import { Effect } from "effect";
 import { waitingRequests } from "./approval_ceremony.ts";
-import { policyOf } from "./approval_rows.ts";
+import { approverNamesOf, policyOf } from "./approval_rows.ts";
 import type { CaRefused } from "./ca_refused.ts";
 import { type CertificateAuthority, signersOf } from "./certificate_authority.ts";
 import { certificatesAfter, identitiesOf, type ListedRow, type PageMark, pageRows } from "./certificate_rows.ts";
 import { crlOf } from "./crl_rows.ts";
+import { lapsedShownMs, lapsedSince } from "./lapsed_rows.ts";
 import { nextTurn } from "./make_lists.ts";
 import { isRevokedByRoot, rootListState } from "./published_cas.ts";
 import type { RegisterRows } from "./register.ts";
@@ -54,6 +55,14 @@ export interface ShownCa {
     readonly operation: string;
     readonly approvers: readonly string[];
     readonly expires: string;
+  }[];
+  /** Requests that enough persons approved and that lapsed without being done within {@linkcode lapsedShownMs}, the newest first. */
+  readonly lapsed: readonly {
+    readonly id: string;
+    readonly operation: string;
+    readonly approvers: readonly string[];
+    readonly at: string;
+    readonly reason: string;
   }[];
   /** Names that get no certificate: their renewal was forked, or their revocation is not signed; at most {@linkcode lockedMax}. */
   readonly locked: readonly { readonly identity: string; readonly reason: string }[];
@@ -138,6 +147,11 @@ export function operatorStatus(
         },
         requests: waitingRequests(rows, at).map(({ id, operation, approvers, expires }) => ({
           ...{ id, operation, approvers, expires: new Date(expires).toISOString() },
+        })),
+        lapsed: lapsedSince(rows, new Date(+at - lapsedShownMs)).map((each) => ({
+          ...each,
+          approvers: approverNamesOf(rows, each.id),
+          at: new Date(each.at).toISOString(),
         })),
         locked: rows.all<{ identity: string; reason: string }>(sql),
         unsigned_serials: toBeRevoked(rows, lockedMax, at).map(({ serial, at: since }) => ({

@@ -7,7 +7,7 @@ import type { ShownCa } from "../../actors/ca/operator_views.ts";
 import { fitted, section, untilText } from "../program/text_blocks.ts";
 import type { StatusTextOptions } from "../program/watch_status.ts";
 
-/** Locked names, unsigned revocations, requests and forks that are listed; `--json` has more. */
+/** Locked names, unsigned revocations, requests, lapsed ones and forks that are listed; `--json` has more. */
 const listedMax = 40;
 
 /** All of it; no line is longer than the terminal is wide. */
@@ -32,6 +32,7 @@ export function caText(shown: ShownCa, options: StatusTextOptions): string {
       ]),
     ),
     ...approvalLines(shown, now),
+    ...lapsedLines(shown),
     ...section("locked names", locked.slice(0, listedMax).map(({ identity, reason }) => [`  ${identity}`, reason])),
     ...(locked.length > listedMax ? [`  and ${locked.length - listedMax} more: --json`] : []),
     ...unsignedLines(shown),
@@ -57,6 +58,21 @@ function approvalLines({ approvals, requests }: ShownCa, now: number): readonly 
     ),
     ...(rest > 0 ? [`  and ${rest} more: --json`] : []),
   ];
+}
+
+/** Each request that was approved and not done. */
+function lapsedLines({ lapsed }: ShownCa): readonly string[] {
+  if (lapsed.length === 0) return [];
+  const rest = lapsed.length - listedMax;
+  return section(
+    "approved requests that lapsed before they were done; request them again",
+    lapsed.slice(0, listedMax).map(({ id, operation, approvers, at, reason }) => [
+      `  ${id}`,
+      operation,
+      `lapsed ${at}: ${reason}`,
+      `approved by ${approvers.join(", ")}`,
+    ]),
+  ).concat(rest > 0 ? [`  and ${rest} more: --json`] : []);
 }
 
 /** Each serial with the command that finishes its revocation. */

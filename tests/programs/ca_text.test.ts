@@ -25,6 +25,10 @@ const shown: ShownCa = {
   root_list_days: 10,
   approvals: { approvers: ["alice", "bob", "carol"], threshold: 2, operations: ["change-approvers", "revoke-many"] },
   requests: [{ id: "4a1b000000000000", operation: "revoke-many", approvers: ["bob"], expires: at(60) }],
+  lapsed: [{
+    ...{ id: "4a1b000000000001", operation: "rotate-ca", approvers: ["bob", "carol"] },
+    ...{ at: at(-60), reason: "expired" },
+  }],
   locked: [{ identity: "spiffe://acme.example/worker/w\x1b[2J", reason: "renewal-forked" }],
   unsigned_serials: [{ serial: "4a1b7777", since: at(-60) }],
   forks: [{
@@ -51,6 +55,8 @@ test("all of it is shown, and unsafe characters are escaped", () => {
     "approvals: 2 of alice, bob, carol for change-approvers, revoke-many",
     "requests that wait for approvals:",
     "  4a1b000000000000  revoke-many  approved by bob  expires 2026-01-02T00:01:00.000Z, in 60 s, soon",
+    "approved requests that lapsed before they were done; request them again:",
+    "  4a1b000000000001  rotate-ca  lapsed 2026-01-01T23:59:00.000Z: expired  approved by bob, carol",
     "locked names:",
     "  spiffe://acme.example/worker/w\\u001b[2J  renewal-forked",
     "revocations that no list has yet; run each command again, with its --reason:",
@@ -72,6 +78,7 @@ test("a CA without lists that cannot issue says so, in lines no longer than the 
       crl: null,
       root_list: "there is none",
       root_list_ends: null,
+      lapsed: [],
       locked: [],
       unsigned_serials: [],
       forks: [],

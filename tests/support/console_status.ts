@@ -163,6 +163,7 @@ export const caParts: FeedParts = {
   root_list: "in force",
   root_list_ends: at(2_000),
   root_list_days: 83,
+  lapsed: [],
   locked: [],
   unsigned_serials: [],
 };
