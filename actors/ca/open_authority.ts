@@ -58,7 +58,7 @@ export function openAuthority(
     const partsOf = (files: CaFiles, mayBeAway = false) => readFiles(files, { opened, tokenTiming, keys, mayBeAway });
     return yield* Effect.onError(
       Effect.gen(function* () {
-        const own = yield* partsOf(config);
+        const own = yield* Effect.mapError(partsOf(config), withWayOut);
         const retired = yield* Effect.forEach(config.retired, (each) => partsOf(each, true));
         const nextChain = config.next === undefined ? [] : yield* Effect.fromResult(readChain(config.next.chainPem));
         return yield* Effect.fromResult(openWith(config, { ...own, retired, next: nextChain, file, onAlarm }));
@@ -66,6 +66,13 @@ export function openAuthority(
       () => release,
     );
   });
+}
+
+/** The same failure; where the token is away, with the command for one that does not come back. */
+function withWayOut({ file, detail, mayPass }: CaConfigError): CaConfigError {
+  if (mayPass !== true) return new CaConfigError({ file, detail });
+  const help = "If the key is lost: hypha-ca rotate --cert FILE --key KEY, twice, with another CA below the root";
+  return new CaConfigError({ file, detail: `${detail} ${help}`, mayPass });
 }
 
 interface OpenParts extends CaParts {

@@ -86,7 +86,10 @@ function publish(
   { cert, key }: NextCa,
 ): Effect.Effect<Rotated, Failure, FileSystem | Path> {
   return Effect.gen(function* () {
-    if (config.next !== undefined) return yield* refuse("a rotation is under way: go on without --cert");
+    const { next } = config;
+    if (next !== undefined && Result.isSuccess(yield* Effect.result(checkNext(next)))) {
+      return yield* refuse("a rotation is under way: go on without --cert");
+    }
     const [own] = yield* Effect.fromResult(readCertificates(cert));
     const chain = yield* Effect.fromResult(readCertificates(config.chainPem));
     const anchor = chain.at(-1);
@@ -100,7 +103,12 @@ function publish(
       `next_chain_pem = ${JSON.stringify(basename(chainFile))}`,
       `next_key_pem = ${JSON.stringify(fromFile(file, key))}`,
     ];
-    const changed = yield* Effect.fromResult(edited(toml, [{ after: ["ca", "key_pem"], lines }]));
+    // One whose key is lost can never issue: another one takes its place.
+    const edits = next === undefined ? [{ after: ["ca", "key_pem"], lines }] : [
+      { replaces: ["ca", "next_chain_pem"], lines: lines.slice(0, 1) },
+      { replaces: ["ca", "next_key_pem"], lines: lines.slice(1) },
+    ];
+    const changed = yield* Effect.fromResult(edited(toml, edits));
     yield* permit({ ...(yield* casOf(config)), next: [id] });
     yield* write(file, changed, [{ path: chainFile, content }]);
     return { step: "published", subject: own.subject.text };
@@ -113,9 +121,12 @@ function switchOver(
   next: CaFiles,
 ): Effect.Effect<Rotated, Failure, FileSystem | Path> {
   return Effect.gen(function* () {
-    const chain = yield* Effect.fromResult(readCertificates(next.chainPem));
     // Its key is not used before: it may have gone since it was published.
-    yield* checkCa({ chain: chain.map(({ der }) => der), key: next.keyPem, file: next.chainPem });
+    const chain = yield* Effect.mapError(checkNext(next), ({ message }) =>
+      refuse(
+        `${message.replace(/^Cannot rotate: /, "")} If the next CA's key is lost, publish another CA in its place: ` +
+          "hypha-ca rotate --cert FILE --key KEY",
+      ));
     const line = (name: string, path: string) => `${name} = ${JSON.stringify(fromFile(file, path))}`;
     const { chainPem, keyPem } = config;
     const retired = ["", "[[ca.retired]]", line("chain_pem", chainPem), line("key_pem", keyPem)];
@@ -132,29 +143,46 @@ function switchOver(
   });
 }
 
+/** Checks that the CA that is published can issue. Returns its certificate, with those above it. */
+function checkNext({ chainPem, keyPem }: CaFiles): Effect.Effect<readonly Certificate[], Failure> {
+  return Effect.gen(function* () {
+    const chain = yield* Effect.fromResult(readCertificates(chainPem));
+    yield* checkCa({ chain: chain.map(({ der }) => der), key: keyPem, file: chainPem });
+    return chain;
+  });
+}
+
+/** Takes out the first of the retired CAs that the root has revoked: one whose key is lost may be revoked before those retired earlier. */
 function remove(
   { config: file, isRevoked, permit }: RotateRequest,
   { toml, config }: Before,
 ): Effect.Effect<Rotated, Failure, FileSystem | Path> {
   return Effect.gen(function* () {
-    const [own] = yield* Effect.fromResult(readCertificates(config.retired[0]!.chainPem));
-    if (own === undefined) return yield* refuse(`${config.retired[0]!.chainPem} has no certificate`);
-    const subject = own.subject.text;
-    if (!(yield* isRevoked(keyHash(own.publicKey.spki)))) {
-      const detail =
-        `${subject} is not revoked. When hypha-ca status counts no certificate below it, revoke it with the ` +
+    const retired = yield* Effect.forEach(config.retired, ({ chainPem }) =>
+      Effect.flatMap(
+        Effect.fromResult(readCertificates(chainPem)),
+        ([own]) => own === undefined ? Effect.fail(refuse(`${chainPem} has no certificate`)) : Effect.succeed(own),
+      ));
+    let index = 0;
+    while (index < retired.length && !(yield* isRevoked(keyHash(retired[index]!.publicKey.spki)))) index++;
+    if (index === retired.length) {
+      const [first, ...others] = retired.map(({ subject }) => subject.text);
+      const which = others.length === 0
+        ? `${first} is not revoked`
+        : `none of ${[first, ...others].join("; ")} is revoked`;
+      const detail = `${which}. When hypha-ca status counts no certificate below it, revoke it with the ` +
         "root's key (hypha-certutil revoke) and publish the root's list (hypha-ca root-list)";
       return yield* refuse(detail);
     }
     const changed = yield* Effect.fromResult(edited(toml, [
-      { replaces: ["ca", "retired", 0], lines: [] },
-      { replaces: ["ca", "retired", 0, "chain_pem"], lines: [] },
-      { replaces: ["ca", "retired", 0, "key_pem"], lines: [] },
+      { replaces: ["ca", "retired", index], lines: [] },
+      { replaces: ["ca", "retired", index, "chain_pem"], lines: [] },
+      { replaces: ["ca", "retired", index, "key_pem"], lines: [] },
     ]));
     const before = yield* casOf(config);
-    yield* permit({ ...before, retired: before.retired.slice(1) });
+    yield* permit({ ...before, retired: before.retired.toSpliced(index, 1) });
     yield* write(file, changed);
-    return { step: "removed", subject };
+    return { step: "removed", subject: retired[index]!.subject.text };
   });
 }
 

@@ -81,7 +81,10 @@ const rotate = Command.make(
       const isRevoked = (id: string) =>
         ask(config, "GET /status").pipe(
           Effect.map((status) => (status as IssuersAnswer).issuers.some((each) => each.id === id && each.revoked)),
-          Effect.mapError(({ message }) => new RotationRefused({ detail: message })),
+          Effect.mapError(({ message }) => {
+            const other = "Another rotation begins, also where the CA cannot run, with --cert FILE --key KEY";
+            return new RotationRefused({ detail: `${message}. ${other}` });
+          }),
         );
       const permit = (cas: ConfiguredCas) => permitted(config, cas);
       const next = cert === undefined || key === undefined ? undefined : { cert, key };
