@@ -37,6 +37,9 @@ const sqliteProblems: readonly (readonly [problem: RegisterProblem, codes: reado
   ["foreign", [26], /file is not a database/],
 ];
 
+/** SQLite's words do not name who holds the lock. */
+const inUse = "another process uses it: a CA that runs, or another command";
+
 /** The failure that an error of SQLite or of the file system stands for. */
 export function registerFailureOf(file: string, error: unknown): RegisterFailure {
   if (error instanceof RegisterFailure) return error;
@@ -45,5 +48,6 @@ export function registerFailureOf(file: string, error: unknown): RegisterFailure
   const known = sqliteProblems.find(([, codes, words]) =>
     errcode === undefined ? words.test(detail) : codes.includes(errcode & 0xff)
   );
-  return new RegisterFailure({ problem: known?.[0] ?? "unusable", file, detail });
+  const problem = known?.[0] ?? "unusable";
+  return new RegisterFailure({ problem, file, detail: problem === "locked" ? inUse : detail });
 }

@@ -12,6 +12,7 @@ import { Data, Effect, Result } from "effect";
 import { isSignedBy } from "../../pki/crl.ts";
 import { revokedEntries } from "../../pki/issue/revoked_entries.ts";
 import { plainSerial } from "../certutil/revocation_record.ts";
+import { lockFile } from "../files/file_lock.ts";
 import { syncFolderNow } from "../files/sync_folder.ts";
 import { lapseAll } from "./approval_rows.ts";
 import type { CaConfig, CaConfigError } from "./ca_config.ts";
@@ -22,7 +23,7 @@ import { type FileList, type ListFileRefused, readLists } from "./list_files.ts"
 import { makeLists } from "./make_lists.ts";
 import { openAuthority, registerPath } from "./open_authority.ts";
 import type { RegisterRows } from "./register.ts";
-import type { RegisterFailure } from "./register_failure.ts";
+import { type RegisterFailure, registerFailureOf } from "./register_failure.ts";
 import { enterRestored, gapOf } from "./restored_rows.ts";
 
 /** What the newest lists are known by: files that have them, or a number that is not below theirs. */
@@ -55,9 +56,21 @@ export class RestoreFailed extends Data.TaggedError("RestoreFailed")<{ readonly 
 
 type Failure = RestoreFailed | ListFileRefused | CaConfigError | CaRefused | RegisterFailure;
 
-/** Restores a register. The CA must not run, and have no register. */
-export function restore({ config, backup, newest }: RestoreRequest, at: Date): Effect.Effect<Restored, Failure> {
-  const target = registerPath(config);
+/** Restores a register. The CA must not run, and have no register. Meanwhile no other process can open or restore one there. */
+export function restore(request: RestoreRequest, at: Date): Effect.Effect<Restored, Failure> {
+  const target = registerPath(request.config);
+  return Effect.acquireUseRelease(
+    Effect.try({ try: () => lockFile(`${target}-lock`), catch: (error) => registerFailureOf(target, error) }),
+    () => restoreAt(target, request, at),
+    (lock) => Effect.sync(() => lock.close()),
+  );
+}
+
+function restoreAt(
+  target: string,
+  { config, backup, newest }: RestoreRequest,
+  at: Date,
+): Effect.Effect<Restored, Failure> {
   const aside = `${target}.restoring`;
   return Effect.gen(function* () {
     // A log that is left would be played into the restored file.

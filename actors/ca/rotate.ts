@@ -13,6 +13,7 @@ import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
 import { isPkcs11Uri } from "../../pki/issue/pkcs11_uri.ts";
 import { formatPem, parsePem } from "../../pki/pem.ts";
 import { locateKeys } from "../config/locate.ts";
+import { isLocked, lockFile } from "../files/file_lock.ts";
 import { writeWhole } from "../files/write_whole.ts";
 import type { ConfiguredCas } from "./authorities_fact.ts";
 import { type CaConfig, type CaConfigError, type CaFiles, parseCaConfig } from "./ca_config.ts";
@@ -53,12 +54,33 @@ export class RotationRefused extends Data.TaggedError("RotationRefused")<{ reado
 
 type Failure = RotationRefused | CaConfigError;
 
-/** Takes the next step of a rotation. */
+/** Takes the next step of a rotation. Of two at once, one is refused: each would write the configuration that it read, with its own change. */
 export function rotate(request: RotateRequest): Effect.Effect<Rotated, Failure, FileSystem | Path> {
+  return Effect.flatMap(
+    Effect.fromResult(readConfig(request.config)),
+    ({ config: { stateDir } }) =>
+      Effect.acquireUseRelease(
+        Effect.try({ try: () => lockFile(join(stateDir, "rotate-lock")), catch: lockRefused }),
+        () => takeStep(request),
+        (lock) => Effect.sync(() => lock.close()),
+      ),
+  );
+}
+
+const lockRefused = (error: unknown) =>
+  refuse(isLocked(error) ? "another process rotates this CA. Look at what it did, then call rotate again" : `${error}`);
+
+function readConfig(file: string): Result.Result<Before, Failure> {
+  return Result.gen(function* () {
+    const toml = yield* readText(file);
+    return { toml, config: yield* parseCaConfig(file, toml) };
+  });
+}
+
+function takeStep(request: RotateRequest): Effect.Effect<Rotated, Failure, FileSystem | Path> {
   const { config: file, next } = request;
   return Effect.gen(function* () {
-    const toml = yield* Effect.fromResult(readText(file));
-    const config = yield* Effect.fromResult(parseCaConfig(file, toml));
+    const { toml, config } = yield* Effect.fromResult(readConfig(file));
     // With CAs that are not permitted, the CA cannot start: after a change by hand, a restored backup, or a request that has expired.
     yield* request.permit(yield* casOf(config));
     if (next !== undefined) return yield* publish(request, { toml, config }, next);

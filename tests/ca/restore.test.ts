@@ -116,7 +116,7 @@ async function restored(use: (ca: CertificateAuthority, world: Lost, alarms: rea
   const done = Result.getOrThrow(await run(world.config, world.backup, world.newest, world.at(60)));
   assert.is(done.merged, 1);
   assert.is(+done.gapFrom, +world.at(0));
-  assert.equal(readdirSync(world.config.stateDir), ["ca.db"]);
+  assert.equal(readdirSync(world.config.stateDir), ["ca.db", "ca.db-lock"]);
   const alarms: CaAlarm[] = [];
   const ca = await Effect.runPromise(openAuthority(world.config, (alarm) => alarms.push(alarm)));
   await use(ca, world, alarms);
@@ -281,6 +281,17 @@ test("bug: restored was said of a register whose changes were in a log that was 
   assert.is(code, 1, stderr);
   assert.match(stderr, /Cannot use register .*ca\.db\.restoring/);
   assert.equal(readdirSync(config.stateDir), [], "no part of it is left");
+  rmSync(folder, { recursive: true });
+});
+
+test("bug: of two restores at once, one removed the copy that the other was working on", async () => {
+  const { config, backup, newest, at, folder } = await lost();
+  const both = await Promise.all([0, 1].map(() => codeOf(restore({ config, backup, newest }, at(60)))));
+  assert.equal(both.toSorted(), ["done", "locked"]);
+  const ca = await Effect.runPromise(openAuthority(config, () => {}));
+  assert.is(await codeOf(restore({ config, backup, newest }, at(60))), "locked", "a CA runs");
+  ca.register.close();
+  assert.equal(readdirSync(join(config.stateDir)).filter((name) => name.includes("restoring")), []);
   rmSync(folder, { recursive: true });
 });
 
