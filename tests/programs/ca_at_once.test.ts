@@ -25,7 +25,7 @@ function refusedOf(ended: readonly Ended[]): string {
   const [won, lost] = ended.toSorted((a, b) => (a.code ?? 9) - (b.code ?? 9));
   assert.equal([won?.code, lost?.code], [0, 1], ended.map(({ stderr }) => stderr).join(""));
   assert.is(lost?.stdout, "");
-  assert.match(lost?.stderr, /^hypha-ca: [^\n]+\n$/);
+  assert.match(lost?.stderr ?? "", /^hypha-ca: [^\n]+\n$/);
   return lost!.stderr;
 }
 
