@@ -4,6 +4,7 @@ import process from "node:process";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { TransportAnswer } from "../../transport/port.ts";
+import { awake } from "../support/awake.ts";
 import { makeNodeNetwork, type NodeNetwork, type RunningNode } from "../support/node_network.ts";
 import type { TestNode } from "../support/pki.ts";
 import { identityOf, of, startTransport, type TestTransport } from "../support/transports.ts";
@@ -13,8 +14,6 @@ const test = suite("key change");
 const changes = Number(process.env["HYPHA_ROTATIONS"] ?? 4);
 /** A failed exchange is tried again by address within this, in milliseconds of the time that this process gets. */
 const promiseMs = 5_000;
-const tickMs = 25;
-const tickMaxMs = 4 * tickMs;
 const health = "/hypha-health/0.0.1";
 
 function put(path: string, text: string, mode: number): void {
@@ -35,17 +34,6 @@ const addressOf = async (node: RunningNode, peer?: string): Promise<string> => {
 };
 const withoutPeer = (address: string) => address.replace(/\/p2p\/[^/]+$/, "");
 const outcome = (answer: TransportAnswer) => answer.type === "dial.failed" ? answer.refusal.code : answer.type;
-
-/** Counts the time that the process really had: on a machine that is short of it, both ends of every exchange stand still. */
-function awake(): { readonly ms: () => number; readonly stop: () => void } {
-  let [ms, last] = [0, performance.now()];
-  const timer = setInterval(() => {
-    const now = performance.now();
-    ms += Math.min(tickMaxMs, now - last);
-    last = now;
-  }, tickMs);
-  return { ms: () => ms, stop: () => clearInterval(timer) };
-}
 
 async function client(network: NodeNetwork, name: string): Promise<TestTransport> {
   const node = await network.pki.node(name, { role: "worker" });

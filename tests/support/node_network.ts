@@ -22,7 +22,9 @@ import { digitsEvaluator } from "../../scripts/executors/evaluator.ts";
 import { makePorts } from "../../scripts/program/ports.ts";
 import { defaultLimits } from "../../transport/core/admission.ts";
 import { transportLogic } from "../../transport/libp2p/transport.ts";
+import { whileAwake } from "./awake.ts";
 import { makeTestPki, type TestFiles, type TestNode, type TestPki } from "./pki.ts";
+import { patientHandshakeMs } from "./transports.ts";
 
 /** A line of a node's log. */
 export type Line = Report & { readonly at: number };
@@ -34,7 +36,7 @@ export interface RunningNode {
   readonly files: TestFiles;
   readonly lines: Line[];
   readonly actor: Actor<typeof nodeMachine>;
-  /** The fields of the first line of that event that fits, said already or within the deadline. */
+  /** The fields of the first line of that event that fits, said already or within so many milliseconds of the time that this process gets. */
   said(
     event: string,
     fits?: (fields: Readonly<Record<string, unknown>>) => boolean,
@@ -59,8 +61,8 @@ export interface NodeNetwork {
     more?: Partial<Omit<RoleConfig, "role">>,
     audit?: AuditSink,
   ): Promise<RunningNode>;
-  /** Puts another list in place of every node's. */
-  publishCrls(crlsPem: string): void;
+  /** Puts another list in place of every node's, but for one. */
+  publishCrls(crlsPem: string, but?: RunningNode): void;
   stop(): Promise<void>;
 }
 
@@ -117,8 +119,8 @@ export async function makeNodeNetwork(given?: TestPki): Promise<NodeNetwork> {
       nodes.push(node);
       return node;
     },
-    publishCrls(crlsPem) {
-      for (const { files } of nodes) writeFileSync(files.crlsPath, crlsPem);
+    publishCrls(crlsPem, but) {
+      for (const node of nodes) if (node !== but) writeFileSync(node.files.crlsPath, crlsPem);
     },
     async stop() {
       for (const node of nodes.toReversed()) await node.stop();
@@ -138,7 +140,7 @@ function commonOf(files: TestFiles): CommonConfig {
     gatewayAddresses: [],
     excludeCidr: [],
     relayCircuit: true,
-    handshakeTimeoutMs: 5_000,
+    handshakeTimeoutMs: patientHandshakeMs,
     keyExchange: "classical",
     requireRoles: true,
     leafAlgorithms: ["ed25519"],
@@ -188,13 +190,11 @@ function startNode(
     lines,
     actor,
     async said(event, fits = () => true, withinMs = 20_000) {
-      const until = Date.now() + withinMs;
-      for (;;) {
-        const line = lines.find((candidate) => candidate.event === event && fits(candidate.fields ?? {}));
-        if (line !== undefined) return { ...line.fields, at: line.at };
-        if (Date.now() > until) throw new Error(`${name} did not say ${event} within ${withinMs} ms\n${tail(lines)}`);
-        await new Promise((wake) => setTimeout(wake, 20));
-      }
+      const find = () => lines.find((candidate) => candidate.event === event && fits(candidate.fields ?? {}));
+      await whileAwake(withinMs, () => find() !== undefined);
+      const line = find();
+      if (line === undefined) throw new Error(`${name} did not say ${event} within ${withinMs} ms\n${tail(lines)}`);
+      return { ...line.fields, at: line.at };
     },
     async stop() {
       actor.send({ type: "drain", reason: "the test is over" });

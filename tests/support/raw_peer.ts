@@ -12,8 +12,9 @@ import { createLibp2p } from "libp2p";
 import { makeGateFactory } from "../../actors/gate/gate.ts";
 import { makeMtlsSecurity } from "../../transport/libp2p/mtls_security.ts";
 import { libp2pKey } from "../../transport/libp2p/key.ts";
+import { whileAwake } from "./awake.ts";
 import type { TestPki } from "./pki.ts";
-import { identityOf, snapshotOf } from "./transports.ts";
+import { identityOf, patientHandshakeMs, snapshotOf } from "./transports.ts";
 
 /** What came back on a stream, and how it ended. */
 export interface Answer {
@@ -47,7 +48,13 @@ export async function rawPeer(pki: TestPki, name: string, address: string): Prom
   const identity = identityOf(await pki.node(name));
   const snapshot = snapshotOf(pki);
   const makeGate = makeGateFactory({ ports: { now: Date.now, report: () => {} } });
-  const security = makeMtlsSecurity({ identity: () => identity, snapshot, makeGate, now: Date.now });
+  const security = makeMtlsSecurity({
+    identity: () => identity,
+    snapshot,
+    makeGate,
+    deadlineMs: patientHandshakeMs,
+    now: Date.now,
+  });
   const libp2p = await createLibp2p({
     start: false,
     privateKey: await libp2pKey(identity),
@@ -107,10 +114,11 @@ export async function rawPeer(pki: TestPki, name: string, address: string): Prom
         opened.push(stream);
       }
       const isReset = () => opened.filter(({ status }) => status !== "open").length;
-      // Resets come one after the other: it is over when half a second brings no further one.
+      // Resets come one after the other: it is over when half a second of the process's time brings no further one.
+      await whileAwake(20_000, () => isReset() > 0);
       for (let before = -1; before < isReset();) {
         before = isReset();
-        await new Promise((resolve) => setTimeout(resolve, 500));
+        await whileAwake(500);
       }
       const reset = isReset();
       for (const stream of opened) stream.abort(new Error("enough"));

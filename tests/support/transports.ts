@@ -26,6 +26,7 @@ import type {
   TransportInput,
 } from "../../transport/port.ts";
 import { transportLogic } from "../../transport/libp2p/transport.ts";
+import { awake } from "./awake.ts";
 import type { TestNode, TestPki } from "./pki.ts";
 
 /** An ask without its `replyTo`, which the test's transport fills in. */
@@ -62,14 +63,18 @@ export interface TestTransport {
   stop(): Promise<void>;
 }
 
-/** Waits until `look` gives something, with a deadline. */
+/** Waits until `look` gives something, with a deadline in milliseconds of the time that this process gets. */
 export async function until<T>(what: string, look: () => T | undefined | false, ms = 20_000): Promise<T> {
-  const end = performance.now() + ms;
-  for (;;) {
-    const found = look();
-    if (found !== undefined && found !== false) return found;
-    if (performance.now() > end) throw new Error(`Cannot see ${what} within ${ms} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+  const clock = awake();
+  try {
+    for (;;) {
+      const found = look();
+      if (found !== undefined && found !== false) return found;
+      if (clock.ms() > ms) throw new Error(`Cannot see ${what} within ${ms} ms`);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  } finally {
+    clock.stop();
   }
 }
 
@@ -106,6 +111,9 @@ export function provenOf(pki: TestPki, node: TestNode): PeerIdentity {
   return Result.getOrThrow(verifyPath(node.chain, snapshotOf(pki), { at: new Date() })).identity;
 }
 
+/** A handshake is over within this, in milliseconds: a busy machine stands still for seconds in the middle of one. */
+export const patientHandshakeMs = 30_000;
+
 /** What a transport of a test is made with. */
 export function transportInputOf(
   { pki, node, ...rest }: Partial<TransportInput> & { readonly pki: TestPki; readonly node: TestNode },
@@ -123,7 +131,7 @@ export function transportInputOf(
     rotation: { drain: "expiry", drainMs: 60_000 },
     relay: "off",
     keyExchange: "hybrid",
-    handshakeTimeoutMs: 2_000,
+    handshakeTimeoutMs: patientHandshakeMs,
     limits: { ...defaultLimits, handshakesPerSecond: 10_000, handshakesBurst: 10_000 },
     now: Date.now,
     random: Math.random,
