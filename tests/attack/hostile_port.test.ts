@@ -6,23 +6,31 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { hostileClient, hostileServer } from "../../scripts/attack/gate/hostile_tls.ts";
 import { makeTestPki } from "../support/pki.ts";
-import { descriptors, of, startTransport, until } from "../support/transports.ts";
+import { descriptors, of, startTransport, type TestTransport, until } from "../support/transports.ts";
 
 const test = suite("transportLogic and hostile peers");
 const pki = await makeTestPki();
-const handshakeTimeoutMs = 1_000;
-const a = await startTransport({ pki, name: "a", handshakeTimeoutMs });
+const a = await startTransport({ pki, name: "a" });
+/** Its deadline is what ends strangers that wait; one that does something may be slower than that on a busy machine. */
+const hasty = await startTransport({ pki, name: "hasty", handshakeTimeoutMs: 1_000 });
 // It has no address, so that nobody dials it back and the number of sockets stays as it is.
 const honest = await startTransport({ pki, name: "honest", listenAddresses: [] });
-await honest.ask({ type: "dial", id: "1", target: { address: a.addresses[0] as string } });
+for (const { addresses: [address = ""] } of [a, hasty]) {
+  for (let isDone = false, tries = 30; !isDone; tries--) {
+    const { type } = await honest.ask({ type: "dial", id: address, target: { address } });
+    isDone = type === "dial.done";
+    assert.ok(isDone || tries > 0, "the honest peer is let in");
+  }
+}
+hasty.facts.length = 0; // a dial that was too slow
 a.send({ type: "serve", protocol: "/hypha-health/0.0.1" });
 const before = descriptors();
-const port = Number((a.addresses[0] as string).split("/")[4]);
+const portOf = ({ addresses }: TestTransport) => Number((addresses[0] as string).split("/")[4]);
 
 const frame = (text: string) => Buffer.concat([Buffer.from([text.length + 1]), Buffer.from(`${text}\n`)]);
 const hello = Buffer.concat([frame("/multistream/1.0.0"), frame("/tls/1.0.0")]);
 
-function dial(to = port): Promise<Socket> {
+function dial(to: number): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect(to, "127.0.0.1", () => resolve(socket));
     socket.on("error", reject);
@@ -44,20 +52,21 @@ async function negotiate(socket: Socket): Promise<Buffer> {
 
 /** What a stranger does on a fresh connection, and the code it gets. */
 async function refused(attack: (socket: Socket) => unknown, code: string): Promise<void> {
-  const already = a.facts.length;
-  const socket = await dial();
+  const victim = code === "handshake-timeout" ? hasty : a;
+  const already = victim.facts.length;
+  const socket = await dial(portOf(victim));
   const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
   socket.on("error", () => {});
   await attack(socket);
   const fact = await until(
     `a refusal ${code}`,
-    () => a.facts.slice(already).find((fact) => fact.type === "peer.refused"),
-    handshakeTimeoutMs + 2_000,
+    () => victim.facts.slice(already).find((fact) => fact.type === "peer.refused"),
+    30_000,
   );
   assert.is(fact.type === "peer.refused" && fact.refusal.code, code);
   socket.resume();
   await closed;
-  assert.is(a.facts.filter(of("peer.closed")).length, 0, "the honest peer was disturbed");
+  assert.is(victim.facts.filter(of("peer.closed")).length, 0, "the honest peer was disturbed");
 }
 
 const rows: [name: string, attack: (socket: Socket) => unknown, code: string][] = [
@@ -133,13 +142,19 @@ test("a certificate without its key, dialling: tls-failed", async () => {
 
 test("the same handshake with the right key is let in: the hostile end speaks real TLS", async () => {
   const member = await pki.node("member");
-  const socket = await dial();
-  const ahead = await negotiate(socket);
-  void hostileClient(socket, member, { ahead });
-  // Verified, then waiting for the muxer: the gate's deadline ends that too.
-  const fact = await a.fact(of("peer.refused", ({ peer }) => peer?.name === "member"), 10_000);
-  assert.is(fact.refusal.code, "handshake-timeout");
-  socket.destroy();
+  const refusals = () => hasty.facts.flatMap((fact) => of("peer.refused")(fact) ?? []);
+  // On a busy machine TLS itself may take longer than the deadline: then it is done again.
+  for (let tries = 30; refusals().at(-1)?.peer?.name !== "member"; tries--) {
+    assert.ok(tries > 0, "it is let in");
+    const already = refusals().length;
+    const socket = await dial(portOf(hasty));
+    const answered = negotiate(socket).then((ahead) => hostileClient(socket, member, { ahead }));
+    answered.catch(() => {}); // refused in the middle of it
+    // Verified, then waiting for the muxer: the gate's deadline ends that too.
+    await until("a refusal", () => refusals().length > already, 30_000);
+    socket.destroy();
+  }
+  assert.is(refusals().at(-1)?.refusal.code, "handshake-timeout");
 });
 
 test("a certificate without its key, listening: tls-failed at the dialler", async () => {
@@ -180,11 +195,11 @@ test("every descriptor is released", async () => {
 
 test("the honest peer was served throughout", async () => {
   const question = { type: "request", id: "h", peer: a.peer, protocol: "/hypha-health/0.0.1", message: {} } as const;
-  const answer = honest.ask({ ...question, timeoutMs: 2_000 });
+  const answer = honest.ask({ ...question, timeoutMs: 30_000 });
   const { exchange } = await a.fact(of("request.received"));
   a.send({ type: "respond", exchange, message: { healthy: true } });
   assert.is((await answer).type, "response");
-  await Promise.all([a.stop(), honest.stop()]);
+  await Promise.all([a.stop(), hasty.stop(), honest.stop()]);
 });
 
 test.run();
