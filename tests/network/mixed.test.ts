@@ -31,7 +31,7 @@ for (const runtime of ["node", "deno"] as const) {
     const { peer, identity } = await here.fact(of("peer.established"));
     assert.is(identity.name, "child");
     const question = { type: "request", id: "r", peer, protocol: "/hypha-health/0.0.1", message: {} } as const;
-    assert.equal(await here.ask({ ...question, timeoutMs: 3_000 }), {
+    assert.equal(await here.ask({ ...question, timeoutMs: 30_000 }), {
       type: "response",
       id: "r",
       message: { healthy: true },

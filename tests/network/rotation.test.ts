@@ -62,7 +62,7 @@ test(`${renewals} renewals of the same key under load: no exchange and no handsh
       peer: server.peer,
       protocol: health,
       message: {},
-      timeoutMs: 5_000,
+      timeoutMs: 30_000,
     });
     exchanges += 1;
     if (answer.type !== "response") failures.push(said(answer));

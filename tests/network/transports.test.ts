@@ -66,13 +66,13 @@ test("a record put by one member is found by another, with its publisher", async
   const [d, s] = [await member(g, "data"), await member(g, "scheduler")];
   await Promise.all([d, s].map((node) => node.fact(of("dht.ready"))));
   const value = new TextEncoder().encode('{"num_slices":3}');
-  const put = await d.ask({ type: "record.put", id: "p", key: "digits", value, timeoutMs: 5_000 });
+  const put = await d.ask({ type: "record.put", id: "p", key: "digits", value, timeoutMs: 30_000 });
   assert.equal(put, { type: "record.stored", id: "p" });
-  const got = await s.ask({ type: "record.get", id: "g", key: "digits", timeoutMs: 5_000 });
+  const got = await s.ask({ type: "record.get", id: "g", key: "digits", timeoutMs: 30_000 });
   const { identity, ...rest } = got.type === "record" ? got : { identity: undefined };
   assert.equal(rest, { type: "record", id: "g", key: "digits", value, publisher: d.peer });
   assert.is(identity?.name, "data");
-  const missing = await s.ask({ type: "record.get", id: "m", key: "letters", timeoutMs: 5_000 });
+  const missing = await s.ask({ type: "record.get", id: "m", key: "letters", timeoutMs: 30_000 });
   assert.equal(missing, { type: "record.missing", id: "m" });
   await Promise.all([g, d, s].map((node) => node.stop()));
 });
@@ -95,7 +95,7 @@ test("a member without an address of its own takes part through the gateway's re
     protocol: "/hypha-health/0.0.1",
     message: {},
   } as const;
-  const answer = s.ask({ ...question, timeoutMs: 4_000 });
+  const answer = s.ask({ ...question, timeoutMs: 30_000 });
   const { exchange } = await hidden.fact(of("request.received"));
   hidden.send({ type: "respond", exchange, message: { healthy: true } });
   assert.equal(await answer, { type: "response", id: "r", message: { healthy: true } });
@@ -106,7 +106,7 @@ test("a member without an address of its own takes part through the gateway's re
     id: "s",
     peer: hidden.peer,
     protocol: "/hypha-tensor-stream/push",
-    timeoutMs: 4_000,
+    timeoutMs: 30_000,
   });
   assert.is(opened.type, "stream.opened");
   if (opened.type !== "stream.opened") return;
@@ -176,12 +176,12 @@ test("a gateway that has only just joined is told of a record", async () => {
     await data.fact(of("dht.ready"));
     const dialled = await data.ask({ type: "dial", id: "d", target: { address: second.addresses[0] as string } });
     assert.is(dialled.type, "dial.done");
-    const put = await data.ask({ type: "record.put", id: "1", key: "digits", value, timeoutMs: 5_000 });
+    const put = await data.ask({ type: "record.put", id: "1", key: "digits", value, timeoutMs: 30_000 });
     assert.is(put.type, "record.stored");
     await first.stop();
     const s = await member(second, "scheduler");
     await s.fact(of("dht.ready"));
-    const found = await s.ask({ type: "record.get", id: "2", key: "digits", timeoutMs: 5_000 });
+    const found = await s.ask({ type: "record.get", id: "2", key: "digits", timeoutMs: 30_000 });
     assert.is(found.type, "record", `round ${round}`);
     await Promise.all([second, data, s].map((node) => node.stop()));
   }

@@ -94,7 +94,7 @@ test("a renewed certificate of the same key is what new handshakes show; another
 });
 
 test("attempts beyond the rate are refused before TLS: rate-limited", async () => {
-  const limits = { ...defaultLimits, handshakesPerSecond: 1, handshakesBurst: 2 };
+  const limits = { ...defaultLimits, handshakesPerSecond: 0.001, handshakesBurst: 2 };
   const [a, b] = await Promise.all([
     startTransport({ pki, name: "a", limits }),
     startTransport({ pki, name: "b", listenAddresses: [] }),
