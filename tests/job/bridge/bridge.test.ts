@@ -447,9 +447,12 @@ test("seed 24,300,007: an update that its aggregator reset before it had read th
 });
 
 test("a request whose asker goes away is interrupted, and so is everything when the bridge closes", async () => {
-  let interrupted = 0;
+  let [requested, interrupted] = [0, 0];
   const network = fakeNetwork({
-    request: () => Effect.onInterrupt(Effect.never, () => Effect.sync(() => void (interrupted += 1))),
+    request: () => {
+      requested += 1;
+      return Effect.onInterrupt(Effect.never, () => Effect.sync(() => void (interrupted += 1)));
+    },
   });
   await withBridge({ network }, async ({ socket }) => {
     const body = '"update"';
@@ -457,10 +460,11 @@ test("a request whose asker goes away is interrupted, and so is everything when 
     asking.write(
       `POST /status/send HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
     );
-    setTimeout(() => asking.destroy(), 50);
+    await eventually("the request", () => requested === 1);
+    asking.destroy();
     await eventually("the interruption", () => interrupted === 1);
     askJson(socket, "/status/send", "update").catch(() => {});
-    await new Promise((done) => setTimeout(done, 50));
+    await eventually("the second request", () => requested === 2);
   });
   assert.is(interrupted, 2);
 });
@@ -479,7 +483,7 @@ function raw(socketPath: string, bytes: string): Promise<string> {
     let text = "";
     const socket = connect(socketPath, () => socket.write(bytes));
     socket.setEncoding("utf8");
-    socket.setTimeout(3_000, () => socket.destroy());
+    socket.setTimeout(30_000, () => socket.destroy());
     socket.on("data", (piece: string) => text += piece).on("error", () => {}).once("close", () => done(text));
   });
 }
