@@ -184,8 +184,11 @@ test("bug: of two programs that started at once in one state directory both serv
     onSuccess: () => "serves",
     onFailure: ({ isTaken, message }) => `${isTaken} ${message.replace(folder, "DIR")}`,
   });
-  const both = Effect.all([Effect.scoped(Effect.andThen(one, (said) => Effect.as(Effect.sleep(300), said))), one], {
-    concurrency: "unbounded",
+  /** The first one ends when the second one has its answer. */
+  const both = Effect.suspend(() => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const first = Effect.scoped(Effect.andThen(one, (said) => Effect.as(Effect.promise(() => promise), said)));
+    return Effect.all([first, Effect.tap(one, () => Effect.sync(resolve))], { concurrency: "unbounded" });
   });
   for (let start = 0; start < 3; start++) {
     const [said, answers] = await Effect.runPromise(Effect.scoped(Effect.gen(function* () {
