@@ -96,15 +96,16 @@ needing(test, "mkfifo")("bug: a disk that does not answer stopped the process wh
   const dir = await mkdtemp(join(tmpdir(), "hypha-witness-"));
   const fifo = headPath(dir, "a/audit/worker/one");
   execFileSync("mkfifo", [fifo]); // opening it waits for a writer
-  const writer = spawn("sh", ["-c", `sleep 1; echo torn > "$0"`, fifo]);
+  let writer: ReturnType<typeof spawn> | undefined;
   try {
     let isRead = false;
     const reading = headFiles(dir).read().finally(() => (isRead = true));
     await setTimeout(50);
     assert.not.ok(isRead);
+    writer = spawn("sh", ["-c", `echo torn > "$0"`, fifo]);
     assert.is((await reading).damaged.length, 1);
   } finally {
-    writer.kill();
+    writer?.kill();
     await rm(dir, { recursive: true });
   }
 });
