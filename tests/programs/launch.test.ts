@@ -15,7 +15,7 @@ const folder = mkdtempSync(join(tmpdir(), "hypha-launch-"));
 const launcher = fileURLToPath(new URL("../../scripts/bin/hypha-gateway", import.meta.url));
 
 /** A node without peers drains well within this, in milliseconds. */
-const drainMs = 20_000;
+const drainMs = 60_000;
 
 /** A folder with the programs that the launcher calls, and this runtime alone: with `node` or with `deno`. */
 function pathWith(runtime: "node" | "deno" | undefined): string {

@@ -76,14 +76,14 @@ function start(): Running {
 }
 
 const probe = async ({ config }: { config: string }) =>
-  (await runProgramOnce("gateway", ["probe", "-c", config, address, "--timeout", "5000"])).code;
+  (await runProgramOnce("gateway", ["probe", "-c", config, address, "--timeout", "30000"])).code;
 const marks = () =>
   (JSON.parse(readFileSync(join(stateDir, "crl_marks.json"), "utf8")) as { marks: { number: string }[] }).marks
     .map(({ number }) => number);
 
 /** Until the marks of root and intermediate are written: the second is known once a peer has shown the intermediate. */
 async function untilMarked(): Promise<void> {
-  const deadline = performance.now() + 15_000;
+  const deadline = performance.now() + 60_000;
   for (;;) {
     try {
       if (marks().join() === "2,2") return;

@@ -70,7 +70,7 @@ test("a changed file and SIGHUP bring other rules within a second; a wrong file 
 
 /** Whether a health request is answered. */
 async function asks(from: TestTransport, peer: string): Promise<boolean> {
-  const answer = await from.ask({ type: "request", id: "h", peer, protocol: health, message: {}, timeoutMs: 2_000 });
+  const answer = await from.ask({ type: "request", id: "h", peer, protocol: health, message: {}, timeoutMs: 30_000 });
   return answer.type === "response";
 }
 

@@ -105,7 +105,7 @@ max_batch_size = 32
 
 const { config, folder, ownWeights } = await place();
 const start = (path = config, env = {}) =>
-  startProgram("scheduler", ["run", "-c", path, "--log-format", "json"], { lifeMs: 60_000, env });
+  startProgram("scheduler", ["run", "-c", path, "--log-format", "json"], { lifeMs: 180_000, env });
 const runOf = async (running: Running) => Number((await running.waitFor("run.began"))["run"]);
 let run = 0;
 const finished = ({ events }: Running) =>
@@ -113,7 +113,7 @@ const finished = ({ events }: Running) =>
 
 test("bug: a scheduler that was killed in mid-training and came back after a second made no round ever", async () => {
   const first = start();
-  await first.waitFor("round.finished", undefined, 40_000);
+  await first.waitFor("round.finished", undefined, 120_000);
   first.signal("SIGKILL");
   const killed = await first.ended;
   run = await runOf(first);
@@ -159,7 +159,7 @@ test("a run right after one that ended well trains at once; its rounds and its r
 test("with weights it goes on after the last finished round, and ends with its model as a file", async () => {
   const own = ownWeights(4);
   const first = start(own);
-  await first.waitFor("round.finished", undefined, 40_000);
+  await first.waitFor("round.finished", undefined, 120_000);
   first.signal("SIGKILL");
   await first.ended;
   await new Promise((resolve) => setTimeout(resolve, 1_000));

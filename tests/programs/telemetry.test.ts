@@ -260,7 +260,7 @@ test("a collector that goes away is said once, and that it is back; the last num
   assert.is(unsent.level, "warn");
   assert.match(unsent.message, `Cannot send metrics to ${collector.url}/base/v1/metrics: `);
   assert.match(String(unsent["hint"]), "telemetry_endpoint");
-  await new Promise((resolve) => setTimeout(resolve, 700)); // three more sendings come to nothing
+  await untilTried(collector.port, 3); // three more sendings come to nothing
   const again = await startCollector(takeIt, collector.port);
   await running.waitFor("telemetry.sent", ({ message }) => message.startsWith("Metrics"));
   const unsents = running.events.filter((each) => each.event === "telemetry.unsent" && ofMetrics(each));
@@ -275,6 +275,22 @@ test("a collector that goes away is said once, and that it is back; the last num
   assert.is(count(last, "hypha_node_ready", ""), 0, "the last one is from after the drain");
   await again.close();
 });
+
+/** Waits until a port was dialled so often; each connection is reset. */
+async function untilTried(port: number, times: number): Promise<void> {
+  let tried = 0;
+  const server = createServer((socket) => {
+    tried += 1;
+    socket.on("error", () => {}).resetAndDestroy();
+  });
+  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
+  const end = performance.now() + patienceMs;
+  while (tried < times) {
+    assert.ok(performance.now() < end, `${tried} sendings`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  await new Promise((resolve) => server.close(resolve));
+}
 
 /** What keeps a node from nothing: a collector that never answers, a port that somebody has. */
 test("a collector that never answers and a port that is taken disturb nothing", async () => {
