@@ -17,7 +17,8 @@ import { needing } from "../support/prerequisites.ts";
 import { makeSoftToken, softModule, type SoftToken } from "../support/soft_token.ts";
 
 const test = needing(suite("TokenProcess"), "softhsm2-util");
-const timing = { answerMs: 500, startMs: 20_000, tryAgainMs: 100 };
+/** A process that works is waited for; those that hang have limits of their own. */
+const timing = { answerMs: 20_000, startMs: 20_000, tryAgainMs: 100 };
 const find = { op: "find", key: { object: "ca" } } as const;
 const sign = { op: "sign", key: { object: "ca" }, data: "AAAA" } as const;
 
@@ -63,8 +64,17 @@ async function triedAgain() {
 
 for (const signal of ["SIGSTOP", "SIGABRT"] as const) {
   test(`a process that got ${signal} is replaced, and the question answered`, async () => {
-    const { token, started } = tokenProcess();
+    const limits = { ...timing };
+    const { token, started } = tokenProcess(
+      (count) => {
+        if (count > 1) Object.assign(limits, timing);
+        return startTokenChild();
+      },
+      "1234",
+      limits,
+    );
     await token.ask(find);
+    Object.assign(limits, { answerMs: 500 });
     process.kill(started[0]!.pid!, signal);
     assert.is((await token.ask(sign)).length, 64);
     assert.is(started.length, 2);
@@ -81,7 +91,7 @@ test("one that hangs twice is refused, then all others at once, until it is back
   const [first, second] = await Promise.all([codeOf(token.ask(sign)), codeOf(token.ask(sign))]);
   assert.equal([first, second], ["signer-unavailable", "signer-unavailable"]);
   assert.is(started.length, 2, "the second question starts no process");
-  Object.assign(limits, { answerMs: 500, startMs: 20_000 });
+  Object.assign(limits, { answerMs: 20_000, startMs: 20_000 });
   hangs = false;
   while (token.failure !== undefined) await setTimeout(20);
   assert.is((await token.ask(sign)).length, 64);
@@ -279,7 +289,7 @@ const generate = { op: "generate", key: { object: "slow" }, algorithm: "ed25519"
 test("bug: a key whose making took longer than a signature was requested twice", async () => {
   const script =
     `while read line; do case "$line" in *generate*) sleep 1;; esac; echo '@token {"bytes": "AAAA"}'; done`;
-  const { token, started } = tokenProcess(shellProcess(script));
+  const { token, started } = tokenProcess(shellProcess(script), "1234", { ...timing, answerMs: 500 });
   assert.is((await token.ask(generate)).length, 3);
   assert.is(started.length, 1);
   token.end();
