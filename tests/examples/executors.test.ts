@@ -149,7 +149,7 @@ async function run(bridge: Bridge, workDir: string): Promise<number | null> {
       encodeTensors(new Map([["w", { shape: [1], values: Float32Array.of(0) }]])),
     );
     const child = start(workDir, socketPath);
-    const timer = setTimeout(() => child.kill("SIGKILL"), 30_000);
+    const timer = setTimeout(() => child.kill("SIGKILL"), 120_000);
     const [code] = await once(child, "close") as [number | null];
     clearTimeout(timer);
     return code;
