@@ -14,7 +14,7 @@ import { needing } from "../support/prerequisites.ts";
 
 const test = needing(suite("attack gate --quick --json"), "node");
 const runtime = "Deno" in globalThis ? "deno" : "node";
-const timeout = 120_000;
+const timeout = 300_000;
 
 const script = fileURLToPath(new URL("../../scripts/attack.ts", import.meta.url));
 const args = ["--no-warnings", script, "gate", "--quick", "--json", "--runtime", runtime];

@@ -25,6 +25,8 @@ export interface AttackerSetup {
 }
 
 const niceness = 19;
+/** The argument that leaves its priority as it is. */
+export const notNice = "--not-nice";
 
 /** Attackers' addresses: 127.0.1.1 to 127.0.20.250. */
 const addressOf = (index: number) => `127.0.${1 + Math.floor(index / 250) % 20}.${1 + index % 250}`;
@@ -56,7 +58,7 @@ async function assail(attack: GateAttack, world: GateWorld, count: number): Prom
 }
 
 if (process.argv[1]?.endsWith("attacker.ts") === true) {
-  setPriority(niceness);
+  if (!process.argv.includes(notNice)) setPriority(niceness);
   const { port, member, thief }: AttackerSetup = JSON.parse(readFileSync(process.argv[2] ?? "", "utf8"));
   for await (const line of createInterface({ input: process.stdin })) {
     const { id, count } = JSON.parse(line) as { readonly id: string; readonly count: number };

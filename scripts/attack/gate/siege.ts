@@ -47,7 +47,7 @@ export interface Siege {
 }
 
 /** The victim frees its resources within this time after its deadline, in milliseconds. */
-export const recoveryMs = 8_000;
+export const recoveryMs = 30_000;
 /** Resources that may remain after an attack: compiled code, caches, sockets of the runtime. */
 const allowed = { fds: 3, heapBytes: 24 * 1_048_576 };
 /** Handshakes before each run of an attack. */
