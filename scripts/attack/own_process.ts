@@ -25,3 +25,9 @@ export function memoryAfterCollection(): { readonly heapBytes: number; readonly 
   const { heapUsed, external } = process.memoryUsage();
   return { heapBytes: heapUsed, externalBytes: external };
 }
+
+/** Processor time of this thread, in milliseconds: other programs make a piece of work late, not longer. */
+export function spentMs(): number {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1_000;
+}

@@ -25,14 +25,17 @@ import { decodeMessage, encodeMessage, peersReferencedMax } from "../../../trans
 import { makePorts } from "../../program/ports.ts";
 import { formatLine } from "../../program/log_line.ts";
 import type { Attack } from "./attacks.ts";
+import { spentMs } from "../own_process.ts";
 import { askBridge, escapes } from "./hostile.ts";
 import { type AttackWorld, eventually, freshId, runJob, scheduler, specOf } from "./world.ts";
 
 const api = "/hypha-api/0.0.1" as const;
 const resources = { cpu: 1, gpu: 0, memory: 1, storage: 1 };
-/** A worker decodes, checks and answers a request of 1 MiB within this, in milliseconds. */
+/** A worker decodes, checks and answers a request of 1 MiB within this, in milliseconds of processor time. */
 const answerMs = 5_000;
-/** Decoding any malformed message ends within this, in milliseconds. */
+/** An answer, or an offer, is waited for so long, in milliseconds. */
+const waitMs = 30_000;
+/** Decoding any malformed message ends within this, in milliseconds of processor time. */
 const decodeMs = 2_000;
 /** A line of the log, with room for its escapes, in characters. */
 const lineMax = 6 * 16_384;
@@ -121,7 +124,7 @@ function startVictim(world: AttackWorld): Victim {
     actor.send(requestEvent(exchange, message.success));
     const answer = () =>
       asks.find((sent) => (sent.type === "respond" || sent.type === "decline") && sent.exchange === exchange);
-    await eventually(() => answer() !== undefined, answerMs);
+    await eventually(() => answer() !== undefined, waitMs);
     const reply = answer();
     return reply?.type === "respond" ? reply.message as ApiResponse : "declined";
   };
@@ -132,7 +135,7 @@ function startVictim(world: AttackWorld): Victim {
       asks.slice(from).flatMap((sent) =>
         sent.type === "request" && "WorkerOffer" in sent.message ? [sent.message.WorkerOffer as { id: string }] : []
       )[0];
-    await eventually(() => offer() !== undefined, answerMs);
+    await eventually(() => offer() !== undefined, waitMs);
     await ask(encodeMessage(api, "request", { RenewLease: { id: offer()?.id ?? ports.uuid() } }));
   };
   return {
@@ -204,7 +207,7 @@ async function stillServes(victim: Victim): Promise<string[]> {
   await victim.lease();
   const answer = await victim.ask(dispatch(specOf(freshId()), freshId()));
   if (!isTaken(answer)) return [`an honest job was not taken: ${JSON.stringify(answer)}`];
-  await eventually(() => victim.ended().length > before, 15_000);
+  await eventually(() => victim.ended().length > before, waitMs);
   return victim.ended()[before] === "finished" ? [] : [`an honest job: ${victim.ended()[before] ?? "no end"}`];
 }
 
@@ -242,7 +245,7 @@ const hostileScheduler: Attack = {
         const before = victim.ended().length;
         const taken = await victim.ask(dispatch(named(name, freshId()), freshId()));
         if (!isTaken(taken)) escaped.push(`a job that names ${label} was not taken`);
-        else if (!await eventually(() => victim.ended().length > before, 15_000)) escaped.push(`${label}: no end`);
+        else if (!await eventually(() => victim.ended().length > before, waitMs)) escaped.push(`${label}: no end`);
       }
       const told = victim.reports.filter(({ message }) => message.startsWith("told ")).length;
       return told === 0 ? [...escaped, "no hostile job ran at all"] : escaped;
@@ -274,10 +277,10 @@ const manyPeers: Attack = {
     const escaped = await against(world, async (victim) => {
       const escaped: string[] = [];
       const refused = async (what: string, bytes: Uint8Array) => {
-        const begun = performance.now();
+        const begun = spentMs();
         if (await victim.ask(bytes) !== undefined) escaped.push(`${what} was decoded`);
-        if (performance.now() - begun > decodeMs) {
-          escaped.push(`${what} took ${Math.round(performance.now() - begun)} ms`);
+        if (spentMs() - begun > decodeMs) {
+          escaped.push(`${what} took ${Math.round(spentMs() - begun)} ms`);
         }
       };
       await refused("a list of a million peers", withPeers(1_000_000, 1_000_000));
@@ -287,10 +290,10 @@ const manyPeers: Attack = {
       // As many as a job may name. The worker decodes and checks them and continues, whatever the outcome of the job.
       await victim.lease();
       const before = victim.ended().length;
-      const begun = performance.now();
+      const begun = spentMs();
       const most = await victim.ask(withPeers(peersReferencedMax, peersReferencedMax));
-      if (performance.now() - begun > answerMs) escaped.push("the most peers stop the worker");
-      if (isTaken(most) && !await eventually(() => victim.ended().length > before, 15_000)) {
+      if (spentMs() - begun > answerMs) escaped.push("the most peers stop the worker");
+      if (isTaken(most) && !await eventually(() => victim.ended().length > before, waitMs)) {
         escaped.push("the most peers: no end");
       }
       if (!isTaken(most)) escaped.push(`the most peers: ${JSON.stringify(most)}`);
@@ -312,11 +315,11 @@ const nested: Attack = {
         const inner of [Buffer.alloc(depth, 0x81), Buffer.alloc(depth, 0x9f), Buffer.alloc(depth, 0xc1), maps]
       ) {
         for (const bytes of [Buffer.concat([key, inner]), inner]) {
-          const begun = performance.now();
+          const begun = spentMs();
           if (await victim.ask(bytes) !== undefined) {
             escaped.push(`${inner.subarray(0, 3).toString("hex")}… was decoded`);
           }
-          if (performance.now() - begun > decodeMs) {
+          if (spentMs() - begun > decodeMs) {
             escaped.push(`${inner.subarray(0, 3).toString("hex")}… stops the worker`);
           }
         }

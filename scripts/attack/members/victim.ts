@@ -22,7 +22,7 @@ import { keepAudit } from "../../program/audit.ts";
 import { makePorts } from "../../program/ports.ts";
 import { countedGates, type GateCounts } from "../counted_gates.ts";
 import { p99 } from "../gate/honest.ts";
-import { memoryAfterCollection, openSockets } from "../own_process.ts";
+import { memoryAfterCollection, openSockets, spentMs } from "../own_process.ts";
 import { nodeName, type VictimPlace, victimRoles } from "./world.ts";
 
 /** What the process is told. */
@@ -87,12 +87,6 @@ const gates: GateCounts = { alive: 0, accepted: {} };
 /** Names of all nodes under attack, as in their certificates: they link with each other as they need, and not when idle. */
 const nodeNames = new Set(victimRoles.map(nodeName));
 const say = (what: unknown) => process.stdout.write(`${JSON.stringify(what)}\n`);
-
-/** Processor time of this thread, in milliseconds. */
-function spentMs(): number {
-  const { user, system } = process.threadCpuUsage();
-  return (user + system) / 1_000;
-}
 
 let delays: number[] = [];
 let due = performance.now() + tickMs;
