@@ -66,7 +66,7 @@ const otherBridge: Attack = {
   id: "other-bridge",
   run: async (world) => {
     const honest = startJob(world, { code: "echo ready; sleep 20", token: "required" });
-    await eventually(() => honest.output().includes("ready"), 5_000);
+    await eventually(() => honest.output().includes("ready"), 30_000);
     const socket = `${honest.directory()}/bridge.sock`;
     const code = `${askBridge}
       (async () => {
@@ -77,7 +77,7 @@ const otherBridge: Attack = {
       })();`;
     const result = escapes(await runJob(world, { runtime: "node", code }), 3);
     honest.cancel();
-    await honest.ended(5_000);
+    await honest.ended(30_000);
     return result;
   },
 };
@@ -89,12 +89,12 @@ function flood(id: string, code: string, check: (before: Footprint, after: Footp
     run: async (world) => {
       const before = footprint();
       const hostile = startJob(world, { runtime: "node", code });
-      await eventually(() => hostile.output().includes("flooding"), 5_000);
+      await eventually(() => hostile.output().includes("flooding"), 30_000);
       const honest = await runJob(world, honestJob);
       const during = footprint();
       await hostile.ended(15_000);
       hostile.cancel();
-      await hostile.ended(5_000);
+      await hostile.ended(30_000);
       const { attempts, escaped } = escapes(hostile);
       const unharmed = honest.output().includes("served");
       return {
@@ -188,13 +188,13 @@ const hostileNeighbour: Attack = {
       code: `echo ready; (sleep 30 &); while :; do head -c 8M /dev/zero > a$RANDOM 2>/dev/null; rm -f a*; done`,
       cell: { diskBytes: 16_777_216, cpuSeconds: 20 },
     });
-    await eventually(() => hostile.output().includes("ready"), 5_000);
+    await eventually(() => hostile.output().includes("ready"), 30_000);
     const honest = await runJob(world, {
       code: 'i=0; s=0; while [ $i -lt 20000 ]; do i=$((i+1)); s=$((s+i)); done; echo "sum $s"; echo $s > result',
     }, 20_000);
     const outcome = await honest.ended(0);
     hostile.cancel();
-    await hostile.ended(5_000);
+    await hostile.ended(30_000);
     const right = outcome?.type === "finished" && honest.output().includes("sum 200010000");
     return { attempts: 1, escaped: right ? escapes(hostile).escaped : [`the honest job: ${JSON.stringify(outcome)}`] };
   },

@@ -34,14 +34,14 @@ const otherJob: Attack = {
   id: "other-job",
   run: async (world) => {
     const honest = startJob(world, { code: `echo ${secret} > mine; echo ready; sleep 20` });
-    await eventually(() => honest.output().includes("ready"), 5_000);
+    await eventually(() => honest.output().includes("ready"), 30_000);
     const directory = honest.directory() ?? "";
     const code =
       `grep -rq ${secret} ${directory} && echo ESCAPED read; (: > ${directory}/planted) 2>/dev/null && echo ESCAPED write;
       ls ${world.workDir} 2>/dev/null | grep -q hypha && [ -r ${directory} ] && echo ESCAPED list; exit 0`;
     const result = escapes(await runJob(world, { code }));
     honest.cancel();
-    await honest.ended(5_000);
+    await honest.ended(30_000);
     return result;
   },
 };

@@ -15,8 +15,11 @@ import { escapes } from "./hostile.ts";
 import { type AttackWorld, eventually, processesWith, runJob, startJob } from "./world.ts";
 
 /** Killed processes are gone within this, in milliseconds. */
-const goneMs = 3_000;
+const goneMs = 30_000;
 let marks = 0;
+/** A job runs, and has ended after it was cancelled, within these, in milliseconds. */
+const readyMs = 30_000, endsMs = 30_000;
+
 /** A number of seconds that no other process sleeps. */
 const mark = () => `86400.${process.pid}${(marks += 1)}`;
 
@@ -41,9 +44,9 @@ const ignoreTerm: Attack = {
     const job = startJob(world, {
       code: `trap '' TERM HUP INT; sleep ${marked} & echo ready; while :; do sleep 0.1; done`,
     });
-    await eventually(() => job.output().includes("ready"), 5_000);
+    await eventually(() => job.output().includes("ready"), readyMs);
     job.cancel();
-    const outcome = await job.ended(4_000);
+    const outcome = await job.ended(endsMs);
     const result = escapes(job);
     return leftAfter(marked, outcome === undefined ? { ...result, escaped: ["it runs on"] } : result);
   },
@@ -54,10 +57,11 @@ const graceful: Attack = {
   run: async (world) => {
     const job = startJob(world, {
       code: `trap 'echo saved; exit 7' TERM; echo ready; while :; do sleep 0.05; done`,
+      graceMs: readyMs, // a busy machine lets it run late
     });
-    await eventually(() => job.output().includes("ready"), 5_000);
+    await eventually(() => job.output().includes("ready"), readyMs);
     job.cancel();
-    await job.ended(4_000);
+    await job.ended(endsMs);
     const result = escapes(job);
     return job.output().includes("saved") ? result : { ...result, escaped: ["was not asked to end"] };
   },

@@ -106,7 +106,7 @@ const openFiles: Attack = {
 const wallTime: Attack = {
   id: "run-for-ever",
   run: async (world) => {
-    const job = await runJob(world, { code: "sleep 60", cell: { wallSeconds: 1 } }, 6_000);
+    const job = await runJob(world, { code: "sleep 60", cell: { wallSeconds: 1 } }, 30_000);
     const outcome = await job.ended(0);
     const result = escapes(job);
     return outcome?.type === "failed" ? result : { ...result, escaped: [`ended as ${outcome?.type}`] };

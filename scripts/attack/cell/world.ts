@@ -50,6 +50,8 @@ export interface HostileJob {
   /** The address that the job's specification names for its model. */
   readonly uri?: string;
   readonly token?: "required" | "optional";
+  /** How long it has after SIGTERM, in milliseconds. */
+  readonly graceMs?: number;
 }
 
 /** A job under way. */
@@ -112,7 +114,7 @@ export function startJob(world: AttackWorld, job: HostileJob): RunningJob {
       executor: { class: "train", name: "hostile", runtime: "process", cmd, args, token: job.token },
       network: emptyNetwork,
       workDir: world.workDir,
-      limits,
+      limits: { ...limits, ...(job.graceMs === undefined ? {} : { graceMs: job.graceMs }) },
       cell: { cell: world.cell, config },
       ...(job.web === undefined ? {} : { web: job.web }),
     },
