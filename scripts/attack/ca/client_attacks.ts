@@ -10,8 +10,10 @@ import { portTimes } from "../../../actors/ca/https_port.ts";
 import { type CaAttack, inParallel, note } from "./attack.ts";
 import type { CaWorld } from "./world.ts";
 
-/** A client is cut off after its request's time at the latest, and one round of checks. */
-const lifeMaxMs = portTimes.idleMs + portTimes.requestMs + 2_000;
+/** How late the CA may be, in milliseconds: one round of checks, and what a busy machine takes. */
+const lateMs = 10_000;
+/** A client is cut off after its request's time at the latest. */
+const lifeMaxMs = portTimes.idleMs + portTimes.requestMs + lateMs;
 
 /** Waits for a connection's end; the status of its answer where it had one. */
 export function ended(socket: Socket, limitMs: number): Promise<{ readonly code: string }> {
@@ -81,9 +83,9 @@ function sending(world: CaWorld, index: number, text: string): Socket {
 /** Connections begin so far apart, in milliseconds: what many handshakes cost at once is the machine's speed, not the CA's work. */
 const everyMs = 20;
 const few = { full: 200, quick: 3 };
-const handshake = portTimes.handshakeMs + 2_000;
+const handshake = portTimes.handshakeMs + lateMs;
 /** A request's time begins after its handshake. */
-const request = portTimes.handshakeMs + portTimes.requestMs + 2_000;
+const request = portTimes.handshakeMs + portTimes.requestMs + lateMs;
 
 export const clientAttacks: readonly CaAttack[] = [
   clients("silent", { count: few, expected: ["closed"], limitMs: handshake }, tcp),

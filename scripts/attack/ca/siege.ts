@@ -21,7 +21,7 @@ export interface CaAttackRow {
 }
 
 /** The CA frees its resources within this time, in milliseconds. */
-const recoveryMs = 8_000;
+const recoveryMs = 30_000;
 /** Resources that may remain: compiled code, caches, sockets of the runtime. */
 const allowed = { fds: 3, heapBytes: 24 * 1_048_576 };
 /** The longest piece of work, in milliseconds of processor time. */

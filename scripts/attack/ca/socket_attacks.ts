@@ -16,8 +16,8 @@ import type { CaWorld } from "./world.ts";
 
 /** The user `nobody` of every Linux: owner of nothing. */
 const nobody = 65_534;
-/** A connection that asks nothing is gone by then, in milliseconds. */
-const limitMs = adminHeadMs + 3_000;
+/** A connection that asks nothing is gone by then, in milliseconds, on a busy machine too. */
+const limitMs = adminHeadMs + 10_000;
 /** How long a reader of the events stays that does not read, in milliseconds. */
 const unreadMs = 2_000;
 /** Octets of a huge body. */

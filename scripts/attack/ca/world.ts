@@ -20,7 +20,7 @@ import { flagsOf, LineProcess } from "../line_process.ts";
 import { askCa, type CaAsk, type CaReply } from "./client.ts";
 import type { CaFootprint } from "./victim.ts";
 
-const answerMs = 30_000;
+const answerMs = 120_000;
 const graceMs = 3_000;
 
 /** An enrolled node. */
