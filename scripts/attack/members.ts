@@ -70,7 +70,7 @@ export async function attack({ runtime, json, quick, rest }: MembersAttackOption
     const hostile = await attackers.prepare(made);
     if (plays) await players.prepare(made);
     const { victims, nodes } = await startVictims({ pki: made, hostile, quick, defended, makeProcess });
-    const world: MembersWorld = { ...made, nodes, hostile };
+    const world: MembersWorld = { ...made, nodes, hostile, defended };
     await attackers.meet(world);
     if (plays) await players.meet(world);
     const { identity } = await issueMember(world, "honest-01", { role: "scheduler" });
@@ -152,8 +152,11 @@ const lastOfStart = (role: VictimRole) => role === "worker" ? "worker.cell" : "n
 /** The attacks that the command line names; all without such a flag. */
 function chosen(rest: readonly string[], quick: boolean): readonly MemberAttack[] {
   if (rest.includes("--storm")) return [storm];
-  if (rest.includes("--control")) return memberAttacks.filter(({ id }) => controls.includes(id));
   const at = rest.indexOf("--only");
+  if (rest.includes("--control")) {
+    const some = at < 0 ? controls : rest[at + 1]?.split(",") ?? [];
+    return memberAttacks.filter(({ id }) => controls.includes(id) && some.includes(id));
+  }
   if (at < 0) return memberAttacks.filter(({ leftOutOf }) => leftOutOf !== (quick ? "quick" : "full"));
   const ids = rest[at + 1]?.split(",") ?? [];
   return memberAttacks.filter(({ id }) => ids.includes(id));
@@ -162,7 +165,9 @@ function chosen(rest: readonly string[], quick: boolean): readonly MemberAttack[
 /** One attack after the other, or in a quick run a group of attacks at the same time. */
 function groupsOf(attacks: readonly MemberAttack[], quick: boolean): readonly (readonly MemberAttack[])[] {
   if (!quick) return attacks.map((attack) => [attack]);
-  return [...Map.groupBy(attacks, ({ group, target }) => group ?? target).values()];
+  const groups = [...Map.groupBy(attacks, ({ group, target }) => group ?? target).values()];
+  const isLast = (group: readonly MemberAttack[]) => Number(group.some(({ comesLast }) => comesLast === true));
+  return groups.toSorted((one, other) => isLast(one) - isLast(other));
 }
 
 function lineOf(row: MemberAttackRow, tookMs: number): string {

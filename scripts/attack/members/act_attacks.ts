@@ -13,11 +13,11 @@ import { decodeKadMessage, encodeKadMessage, type KadRecord } from "../../../tra
 import { type ApiRequest, workerTopic } from "../../../transport/protocols/messages.ts";
 import { encodeMessage, encodeWorkerRequest } from "../../../transport/protocols/mod.ts";
 import { encodePullHeader } from "../../../transport/protocols/pull_header.ts";
-import { actsWithinMs, type AttackMeans, holds, type MemberAttack, pause } from "./attack.ts";
+import { type AttackMeans, holds, type MemberAttack, pause } from "./attack.ts";
 import { foreignProtocols, publication, subscription } from "./foreign_messages.ts";
 import { freshId } from "./fresh_id.ts";
 import { absentPeer, isGranted, takeLease, waitingJob, workerRequest } from "./lease_work.ts";
-import { exchange, follow, openStream, type RawMember, trySend } from "./raw_member.ts";
+import { catchesUp, exchange, follow, openStream, type RawMember, trySend } from "./raw_member.ts";
 import { dataset, type MemberCertificate, share, type VictimRole } from "./world.ts";
 
 /** Who attempts an act, and on what. */
@@ -53,11 +53,11 @@ const progress: Deed = async ({ connection }) => {
 };
 
 /** Whether a stream brings anything, or takes all that is sent. */
-const streams = (protocol: string, bytes: () => Uint8Array): Deed => async ({ connection }) => {
+const streams = (protocol: string, bytes: () => Uint8Array): Deed => async ({ connection, means }) => {
   const fate = await openStream(connection, protocol).catch(() => undefined);
   if (fate === undefined) return false;
   trySend(fate.stream, bytes());
-  return !await holds(() => fate.end !== undefined, actsWithinMs) || fate.end !== "reset" || fate.received > 0;
+  return !await holds(() => fate.end !== undefined, means.actsWithinMs) || fate.end !== "reset" || fate.received > 0;
 };
 
 /** Asks the gateway about its audit log. */
@@ -97,6 +97,7 @@ const requests: Deed = async ({ certificate, connection, member }) => {
   trySend(stream, subscription(workerTopic));
   const author = { multihash: multihashOf(member.peer), key: createPrivateKey(certificate.identity.keyPem) };
   trySend(stream, publication(author, workerTopic, [encodeWorkerRequest(workerRequest())]));
+  await catchesUp(connection);
   await pause(700); // the worker's window, and the way back
   return offered;
 };

@@ -53,6 +53,8 @@ export interface MemberAttack {
    * lowest one of the others.
    */
   readonly keepsDeadlines?: true;
+  /** Its traces stay: the attacks of its group come last in a quick run. */
+  readonly comesLast?: true;
   /** Left out of one form of the run; in both by default. */
   readonly leftOutOf?: "quick" | "full";
   /** Attacks. The attackers stay until they are told to leave: what they hold is measured first. */
@@ -66,6 +68,9 @@ export interface Assault {
   /** What the attack got. */
   readonly problems: readonly string[];
 }
+
+/** A control waits for a defence that is not there. */
+const patienceMs = { defended: 30_000, control: 5_000 };
 
 let lastAddress = 0;
 
@@ -110,6 +115,11 @@ export class AttackMeans {
   /** A number that depends on the form of the run. */
   pick(quick: number, full: number): number {
     return this.quick ? quick : full;
+  }
+
+  /** A defence acts within this, in milliseconds: it is waited for no longer than it takes, and a busy machine takes many seconds. */
+  get actsWithinMs(): number {
+    return this.world.defended ? patienceMs.defended : patienceMs.control;
   }
 
   /** Where the target is. */
@@ -174,9 +184,6 @@ export class AttackMeans {
 
 /** Waits. */
 export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** A defence acts within this, in milliseconds: it is waited for no longer than it takes, and a busy machine takes seconds. */
-export const actsWithinMs = 5_000;
 
 /** Waits until something holds; whether it did within the time. */
 export async function holds(look: () => boolean, withinMs: number): Promise<boolean> {

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Connection } from "@libp2p/interface";
-import { actsWithinMs, type AttackMeans, holds, type MemberAttack, pause } from "./attack.ts";
+import { type AttackMeans, holds, type MemberAttack, pause } from "./attack.ts";
 import type { HonestMember } from "./honest.ts";
 import { isGranted, takeLease, waitingJob } from "./lease_work.ts";
 import type { MemberCertificate } from "./world.ts";
@@ -51,12 +51,12 @@ const twoCertificates: MemberAttack = {
       }
     })();
     await means.revoke(scheduler);
-    const ended = await holds(() => isClosed(first), actsWithinMs);
+    const ended = await holds(() => isClosed(first), means.actsWithinMs);
     if (!ended) means.escaped("the revoked certificate's connection goes on");
     await pause(means.pick(300, 3_000));
     racing = false;
     await race;
-    if (!await holds(() => open.every(({ status }) => status !== "open"), actsWithinMs)) {
+    if (!await holds(() => open.every(({ status }) => status !== "open"), means.actsWithinMs)) {
       means.escaped("a connection that began in the race goes on");
     }
     if (await isGranted(other, peer, { RenewLease: { id } })) means.escaped("the lease went to the key's other role");

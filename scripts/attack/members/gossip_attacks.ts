@@ -3,22 +3,20 @@
  *
  * @module
  */
+import type { Connection } from "@libp2p/interface";
 import { encodeWorkerRequest } from "../../../transport/protocols/mod.ts";
 import { workerTopic } from "../../../transport/protocols/messages.ts";
 import { type AttackMeans, type MemberAttack, pause } from "./attack.ts";
+import type { HonestMember } from "./honest.ts";
 import { foreignProtocols, madeUpAuthor, publication, subscription } from "./foreign_messages.ts";
 import { askForOffer, workerRequest } from "./lease_work.ts";
-import { openStream, trySend } from "./raw_member.ts";
+import { openStream, trySend, whileItRuns } from "./raw_member.ts";
 
 /** An honest scheduler that gets offers, and how many of some further requests get one. */
 async function honestScheduler(means: AttackMeans): Promise<(asks: number) => Promise<number>> {
   const friend = await means.friend("scheduler");
   await friend.dial(means.place.address);
-  // Gossip has to learn first who subscribes.
-  const end = performance.now() + 30_000;
-  while (await askForOffer(friend, { withinMs: 1_000 }) === undefined) {
-    if (performance.now() > end) throw new Error("an honest scheduler gets no offer in quiet times");
-  }
+  await untilOffered(friend);
   return async (asks) => {
     let offers = 0;
     for (let nth = 0; nth < asks; nth++) {
@@ -27,6 +25,15 @@ async function honestScheduler(means: AttackMeans): Promise<(asks: number) => Pr
     }
     return offers;
   };
+}
+
+/** Gossip has to learn first who subscribes. */
+async function untilOffered(member: HonestMember): Promise<void> {
+  const end = performance.now() + 60_000;
+  const asked = new Set<string>();
+  while (await askForOffer(member, { withinMs: 1_000, asked }) === undefined) {
+    if (performance.now() > end) throw new Error("a member gets no offer in quiet times");
+  }
 }
 
 /** A worker listens to a scheduler twice a second. */
@@ -96,17 +103,19 @@ const bids: MemberAttack = {
 const neighbours: MemberAttack = {
   id: "neighbours-at-one-address",
   target: "worker",
-  group: "auction",
+  group: "neighbours",
+  comesLast: true, // without a defence they shut out honest members, also after they have left
   expected: {},
   run: async (means) => {
     const offersFor = await honestScheduler(means);
+    let last: Connection | undefined;
     for (let left = means.pick(16, 60); left > 0; left--) {
       means.attempts += 1;
       const member = await means.member(await means.certificate("worker"), { from: "127.0.0.1" });
       await member.serve(foreignProtocols.gossip, () => {});
-      await member.connect(means.place.address);
+      last = await member.connect(means.place.address);
     }
-    await pause(1_500); // gossip judges its peers once a second
+    if (last !== undefined) await whileItRuns(last, 2_000); // gossip judges its peers once a second
     const asks = means.pick(2, 10);
     const offers = await offersFor(asks);
     if (offers < asks * means.pick(0.3, 0.9)) {

@@ -114,13 +114,13 @@ export class HonestMember {
 
   /** A request's answer; undefined where there is none. */
   async request(peer: string, protocol: MessageProtocol, message: Message): Promise<Message | undefined> {
-    const ask = { type: "request", id: freshId(), peer, protocol, message, timeoutMs: 10_000 } as const;
+    const ask = { type: "request", id: freshId(), peer, protocol, message, timeoutMs: 30_000 } as const;
     const answer = await this.ask(ask);
     return answer.type === "response" ? answer.message : undefined;
   }
 
   /** The first fact, told already or within the time, that `select` picks; undefined where there is none. */
-  async fact<F>(select: (fact: TransportFact) => F | undefined, withinMs = 5_000): Promise<F | undefined> {
+  async fact<F>(select: (fact: TransportFact) => F | undefined, withinMs = 30_000): Promise<F | undefined> {
     const end = performance.now() + withinMs;
     for (;;) {
       for (const fact of this.facts) {

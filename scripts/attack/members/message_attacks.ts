@@ -10,9 +10,9 @@ import { kadProtocol } from "../../../transport/core/wire.ts";
 import { streamProtocols } from "../../../transport/port.ts";
 import { messageProtocols } from "../../../transport/protocols/messages.ts";
 import { encodeMessage } from "../../../transport/protocols/mod.ts";
-import { actsWithinMs, type AttackMeans, holds, type MemberAttack, pause } from "./attack.ts";
+import { type AttackMeans, holds, type MemberAttack, pause } from "./attack.ts";
 import { foreignProtocols, identification } from "./foreign_messages.ts";
-import { openStream, pour, type StreamFate, trySend } from "./raw_member.ts";
+import { catchesUp, openStream, pour, type StreamFate, trySend } from "./raw_member.ts";
 import { victimRoles } from "./world.ts";
 
 /** Every protocol that any node serves. */
@@ -95,7 +95,7 @@ const oversized = (target: MemberAttack["target"]): MemberAttack => ({
         pour(fate.stream, pieces(protocol, means.pick(tooLarge.quick, tooLarge.full))),
         pause(means.pick(1_000, 5_000)),
       ]);
-      const ended = unread.includes(protocol) || await holds(() => fate.end !== undefined, 15_000);
+      const ended = unread.includes(protocol) || await holds(() => fate.end !== undefined, means.actsWithinMs);
       if (!ended) means.escaped(`${protocol}: the stream goes on`);
       if (fate.received > 0 && protocol.startsWith("/hypha-")) means.escaped(`${protocol}: it was answered`);
       fate.stream.abort(new Error("enough"));
@@ -133,6 +133,7 @@ const hoards = (
           ]);
         }
       }));
+      await catchesUp(connection, means.actsWithinMs);
     }
   },
 });
@@ -154,9 +155,10 @@ const longAnswers: MemberAttack = {
     for (let nth = 0; nth < means.pick(2, 40); nth++) {
       const asked = means.attempts;
       const connection = await member.connect(means.place.address);
-      if (!await holds(() => means.attempts > asked, actsWithinMs)) {
+      if (!await holds(() => means.attempts > asked, means.actsWithinMs)) {
         means.escaped("the node did not ask: nothing was attacked");
       }
+      await catchesUp(connection);
       await pause(200);
       connection.abort(new Error("again"));
     }

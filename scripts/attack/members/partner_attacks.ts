@@ -9,7 +9,7 @@ import { Result } from "effect";
 import { parseCertificate } from "../../../pki/certificate.ts";
 import { type IssuerFiles, issueRoot } from "../../../pki/issue/mod.ts";
 import { subjectKeyId } from "../../../pki/issue/extensions.ts";
-import { actsWithinMs, type AttackMeans, holds, type MemberAttack, pause } from "./attack.ts";
+import { type AttackMeans, holds, type MemberAttack, pause } from "./attack.ts";
 import { issueMember, partnerListOf, partnerName, partnerPlacesOf } from "./world.ts";
 
 /** Whether a member that this network revokes is closed in time. */
@@ -18,7 +18,7 @@ async function revokes(means: AttackMeans): Promise<void> {
   const member = await means.member(certificate);
   const connection = await member.connect(means.place.address);
   await means.revoke(certificate);
-  if (!await holds(() => connection.status !== "open", actsWithinMs)) {
+  if (!await holds(() => connection.status !== "open", means.actsWithinMs)) {
     means.escaped("a revocation of this network's own had no effect");
   }
 }
@@ -66,7 +66,7 @@ const foreignNames = (
       );
       const connection = await member.connect(means.place.address).catch(() => undefined);
       if (connection === undefined) continue;
-      if (!await holds(() => connection.status !== "open", actsWithinMs)) means.escaped(`a ${role} came in`);
+      if (!await holds(() => connection.status !== "open", means.actsWithinMs)) means.escaped(`a ${role} came in`);
     }
   },
 });

@@ -38,7 +38,7 @@ const jobMs = 120_000;
 /** Dials until one succeeds, and between two of them, in milliseconds. */
 const dialsMax = 5, dialAgainMs = 1_000;
 /** A result that is not acknowledged within this is not taken, in milliseconds. */
-const limits = { ...jobLimits, acknowledgeMs: 5_000 };
+const limits = { ...jobLimits, acknowledgeMs: 10_000 };
 
 /** A job as its worker got it. */
 interface TakenJob {
@@ -172,7 +172,7 @@ export class PlayedMember {
   /** Pushes a file to the scheduler; whether it was acknowledged. */
   async push(bytes: Uint8Array, label: PushLabel | undefined, sizeBytes = bytes.length): Promise<boolean> {
     const protocol = label === undefined ? "/hypha-tensor-stream/push" : "/hypha-tensor-stream/push/2";
-    const ask = { type: "stream.open", id: freshId(), peer: this.#scheduler, protocol, timeoutMs: 5_000 } as const;
+    const ask = { type: "stream.open", id: freshId(), peer: this.#scheduler, protocol, timeoutMs: 30_000 } as const;
     const opened = await this.#friend.ask(ask) as StreamAnswer;
     if (opened.type !== "stream.opened") return false;
     const read = (into: Uint8Array, position: number) =>

@@ -20,6 +20,7 @@ import { makeMtlsSecurity } from "../../../transport/libp2p/mtls_security.ts";
 import { libp2pKey } from "../../../transport/libp2p/key.ts";
 import { silentLogger } from "../../../transport/libp2p/node.ts";
 import type { NodeIdentity } from "../../../transport/port.ts";
+import { encodeMessage } from "../../../transport/protocols/mod.ts";
 
 /** What a raw member is made with. */
 interface RawMemberInit {
@@ -188,7 +189,7 @@ export async function exchange(
   connection: Connection,
   protocol: string,
   bytes: Uint8Array,
-  withinMs = 3_000,
+  withinMs = 15_000,
 ): Promise<Uint8Array | undefined> {
   let stream: Stream;
   try {
@@ -212,6 +213,26 @@ export async function exchange(
   await over;
   if (stream.status === "open" || stream.status === "closing") stream.abort(new Error("enough"));
   return pieces.length === 0 ? undefined : joined(pieces);
+}
+
+const health = "/hypha-health/0.0.1";
+
+/** Asks a node for its health: it has read then what was sent over the connection before. False where there was no answer. */
+export async function catchesUp(connection: Connection, withinMs = 30_000): Promise<boolean> {
+  return await exchange(connection, health, encodeMessage(health, "request", {}), withinMs) !== undefined;
+}
+
+/** How often a node is asked whether it runs, and how much of the time between two answers counts, in milliseconds. */
+const looks = { everyMs: 50, countMs: 150 };
+
+/** Waits until a node had so much time, in milliseconds: one that stands still answers nothing. */
+export async function whileItRuns(connection: Connection, ms: number): Promise<void> {
+  for (let had = 0; had < ms;) {
+    const from = performance.now();
+    if (!await catchesUp(connection)) return;
+    await new Promise((resolve) => setTimeout(resolve, looks.everyMs));
+    had += Math.min(looks.countMs, performance.now() - from);
+  }
 }
 
 function joined(pieces: readonly Uint8Array[]): Uint8Array {

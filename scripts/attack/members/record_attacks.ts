@@ -19,7 +19,7 @@ const listenAddresses = ["/ip4/127.0.0.1/tcp/0"];
 
 /** Looks a data set up; its publisher, where there is one. */
 async function publisherOf(friend: HonestMember, key: string, nth: number): Promise<string | undefined> {
-  const answer = await friend.ask({ type: "record.get", id: `${key}/${nth}`, key, timeoutMs: 8_000 });
+  const answer = await friend.ask({ type: "record.get", id: `${key}/${nth}`, key, timeoutMs: 30_000 });
   return answer.type === "record" ? answer.publisher : undefined;
 }
 
@@ -90,7 +90,7 @@ const squatted: MemberAttack = {
     const put = async (role: "worker" | "data", certificate = means.certificate(role)) => {
       const publisher = await means.friend(role, { certificate: await certificate, gatewayAddresses, listenAddresses });
       await publisher.dial(means.place.address);
-      const ask = { type: "record.put", id: role, key, value: utf8('{"num_slices":2}'), timeoutMs: 5_000 } as const;
+      const ask = { type: "record.put", id: role, key, value: utf8('{"num_slices":2}'), timeoutMs: 30_000 } as const;
       return { peer: publisher.identity.peer, answer: await publisher.ask(ask) };
     };
     means.attempts += 1;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { actsWithinMs, holds, type MemberAttack, pause } from "./attack.ts";
+import { holds, type MemberAttack, pause } from "./attack.ts";
 import { foreignProtocols, madeUpPeer, stopOf } from "./foreign_messages.ts";
 import { openStream, trySend } from "./raw_member.ts";
 
@@ -20,7 +20,7 @@ const stranger = (role: "worker" | "gateway"): MemberAttack => ({
       const fate = await openStream(connection, foreignProtocols.stop).catch(() => undefined);
       if (fate === undefined) return;
       trySend(fate.stream, stopOf(madeUpPeer()));
-      if (!await holds(() => fate.end !== undefined, actsWithinMs)) means.escaped("the circuit was not reset");
+      if (!await holds(() => fate.end !== undefined, means.actsWithinMs)) means.escaped("the circuit was not reset");
       if (fate.received > 0) means.escaped("the circuit was taken");
     }));
     await pause(100); // a reservation would come now
@@ -46,8 +46,9 @@ const madeUpPeers: MemberAttack = {
   expected: {},
   run: async (means) => {
     const { relay } = means.places;
+    const isThere = await holds(() => means.places.hasReservation(means.place.peer), 30_000);
     const [connection] = relay.connectionsWith(means.place.peer);
-    if (connection === undefined) return means.escaped("the node has no reservation: nothing was attacked");
+    if (connection === undefined || !isThere) return means.escaped("the node has no reservation: nothing was attacked");
     const bring = async () => {
       means.attempts += 1;
       const fate = await openStream(connection, foreignProtocols.stop).catch(() => undefined);

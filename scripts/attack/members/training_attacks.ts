@@ -8,7 +8,7 @@ import { Buffer } from "node:buffer";
 import { createHash, randomBytes } from "node:crypto";
 import { encodeFileHead, encodeMessage } from "../../../transport/protocols/mod.ts";
 import type { PushLabel, TrainingRequest } from "../../../transport/protocols/training_messages.ts";
-import { actsWithinMs, type AttackMeans, holds, type MemberAttack, pause } from "./attack.ts";
+import { type AttackMeans, holds, type MemberAttack, pause } from "./attack.ts";
 import { freshId } from "./fresh_id.ts";
 import { absentPeer, isGranted, takeLease, waitingJob } from "./lease_work.ts";
 import { exchange, openStream, trySend } from "./raw_member.ts";
@@ -21,6 +21,8 @@ const push = "/hypha-tensor-stream/push";
 const labelledPush = "/hypha-tensor-stream/push/2";
 /** A granted job takes updates within this, in milliseconds, on a busy machine too. */
 const startsWithinMs = 30_000;
+/** The end of a push comes within this, in milliseconds, whether its update is taken or not. */
+const answersWithinMs = 30_000;
 
 /** Reports of every kind. */
 const reports: readonly Progress[] = [
@@ -129,7 +131,7 @@ async function pushes(connection: Connection, label: PushLabel, file: Uint8Array
   const digest = createHash("sha256").update(file).digest();
   trySend(fate.stream, Buffer.concat([encodeFileHead({ size: file.length, label }), file, digest]));
   fate.stream.close().catch(() => {});
-  await holds(() => fate.end !== undefined, actsWithinMs);
+  await holds(() => fate.end !== undefined, answersWithinMs);
   return fate.end;
 }
 
@@ -147,7 +149,7 @@ const uninvited: MemberAttack = {
     means.attempts += 1;
     const fate = await openStream(connection, push).catch(() => undefined);
     if (fate !== undefined) trySend(fate.stream, new Uint8Array(100_000));
-    if (fate !== undefined && !await holds(() => fate.end === "reset", actsWithinMs)) {
+    if (fate !== undefined && !await holds(() => fate.end === "reset", means.actsWithinMs)) {
       means.escaped(`${push}: it was taken`);
     }
     means.attempts += 1;
@@ -177,15 +179,16 @@ const repeatedUpdates: MemberAttack = {
     const taken = ends.filter((end) => end === "closed").length;
     if (taken !== 1) means.escaped(`${taken} of ${ends.length} updates of one round were taken`);
     if (await pushes(others, label, update(1)) !== "closed") means.escaped("the other trainer's update was refused");
-    const round = await friend.fact((fact) =>
-      fact.type === "request.received" && "report" in fact.message ? fact : undefined
+    const round = await friend.fact(
+      (fact) => fact.type === "request.received" && "report" in fact.message ? fact : undefined,
+      means.actsWithinMs,
     );
     const { report } = (round?.message ?? {}) as Partial<ProgressRequest>;
     const counted = report?.members.map(({ peer, outcome, norm }) => `${peer} ${outcome} ${norm?.toFixed(3)}`).sort();
     const once = [first, member.peer, other.peer].map((peer) => `${peer} counted ${Math.SQRT2.toFixed(3)}`).sort();
     if (counted?.join() !== once.join()) means.escaped(`the round has ${counted?.join(", ") ?? "no report"}`);
     if (round !== undefined) friend.send({ type: "respond", exchange: round.exchange, message: { type: "Ok" } });
-    if (!await holds(() => results > 0, actsWithinMs)) means.escaped("the round had no result");
+    if (!await holds(() => results > 0, means.actsWithinMs)) means.escaped("the round had no result");
     means.attempts += 1;
     if (await pushes(connection, label, update(5)) !== "reset") {
       means.escaped("an update of a round that is over was taken");

@@ -42,10 +42,12 @@ export interface MembersWorld {
   readonly partner: IssuerFiles;
   readonly nodes: Readonly<Record<VictimRole, VictimPlace>>;
   readonly hostile: HostileAddresses;
+  /** False in a control: defences are waited for in vain. */
+  readonly defended: boolean;
 }
 
 /** A world before its nodes have started. */
-export type MembersPki = Omit<MembersWorld, "nodes" | "hostile">;
+export type MembersPki = Omit<MembersWorld, "nodes" | "hostile" | "defended">;
 
 /** A member's certificate. */
 export interface MemberCertificate {
@@ -197,7 +199,7 @@ export async function configure(
     gatewayAddresses,
     excludeCidr: [],
     relayCircuit: true,
-    handshakeTimeoutMs: 5_000,
+    handshakeTimeoutMs: 40_000, // as long as honest members wait
     keyExchange: "classical",
     requireRoles: true,
     leafAlgorithms: ["ed25519"],
