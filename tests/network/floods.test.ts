@@ -22,7 +22,7 @@ async function honest(asker: TestTransport, over: Promise<unknown>): Promise<num
   for (let nth = 0; !isOver; nth++) {
     const at = performance.now();
     const question = { type: "request", id: `${nth}`, peer: gateway.peer, protocol: "/hypha-health/0.0.1" } as const;
-    assert.is((await asker.ask({ ...question, message: {}, timeoutMs: 5_000 })).type, "response");
+    assert.is((await asker.ask({ ...question, message: {}, timeoutMs: 30_000 })).type, "response");
     took.push(performance.now() - at);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
@@ -95,7 +95,7 @@ test("a member that opens new streams on end and never waits costs no more than 
 /** Opens a stream, takes it at the other end, and sends so many megabytes in large pieces. */
 async function transfer(from: TestTransport, to: TestTransport, megabytes: number): Promise<void> {
   to.send({ type: "serve", protocol: push });
-  const opening = from.ask({ type: "stream.open", id: "t", peer: to.peer, protocol: push, timeoutMs: 5_000 });
+  const opening = from.ask({ type: "stream.open", id: "t", peer: to.peer, protocol: push, timeoutMs: 30_000 });
   const { exchange } = await to.fact(of("stream.received", ({ peer }) => peer === from.peer));
   const taken = await to.ask({ type: "stream.accept", exchange });
   const opened = await opening;
@@ -158,7 +158,7 @@ test("bug: a member that opened circuits to a member behind a relay got the rela
   assert.ok(charged > workLimits.burstUs, `it floods: ${charged} µs`);
   assert.equal(transport.facts.filter(({ type }) => type === "peer.closed"), []);
   const question = { type: "request", id: "1", peer: gateway.peer, protocol: "/hypha-health/0.0.1" } as const;
-  assert.is((await transport.ask({ ...question, message: {}, timeoutMs: 5_000 })).type, "response");
+  assert.is((await transport.ask({ ...question, message: {}, timeoutMs: 30_000 })).type, "response");
   await transport.stop();
 });
 
