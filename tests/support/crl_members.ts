@@ -77,6 +77,7 @@ export interface ListMember {
   dial(other: { readonly address: string }): Promise<void>;
   send(ask: TransportAsk): void;
   counters(): Promise<{ readonly bytesReceived: number; readonly bytesSent: number }>;
+  /** When it took a list; waits for less than the pause of an exchange, which is ten seconds. */
   has(list: TestList, withinMs?: number): Promise<number>;
   peers(): number;
   stop(): Promise<void>;
@@ -249,7 +250,7 @@ async function startMember(
     },
     counters: async () =>
       (await ask<{ counters: { bytesReceived: number; bytesSent: number } }>({ type: "counters" })).counters,
-    has: ({ notice }, withinMs = 5_000) =>
+    has: ({ notice }, withinMs = 9_000) =>
       until(`list ${notice.number} at ${name}`, () => taken.get(notice.sha256), withinMs),
     peers: () =>
       facts.filter(({ type }) => type === "peer.established").length -
