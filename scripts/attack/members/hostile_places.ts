@@ -25,8 +25,6 @@ export interface HostilePlaces {
   readonly relay: RawMember;
   /** How often the impostor was asked for a reservation. */
   readonly asked: { impostor: number };
-  /** Whether the relay has a reservation of a peer. */
-  readonly hasReservation: (peer: string) => boolean;
   stop(): Promise<void>;
 }
 
@@ -36,15 +34,7 @@ export async function startHostilePlaces(world: MembersPki): Promise<HostilePlac
     const { identity } = await issueMember(world, name, { role });
     return RawMember.start({ identity, trustPem: world.root.certPem, from, listens: true, services });
   };
-  let reservations: (() => Iterable<readonly [{ toString(): string }, unknown]>) | undefined;
-  const makeRelay = circuitRelayServer({ reservations: { applyDefaultLimit: false } });
-  const services = {
-    relay: (components: Parameters<typeof makeRelay>[0]) => {
-      const relay = makeRelay(components);
-      reservations = () => relay.reservations;
-      return relay;
-    },
-  };
+  const services = { relay: circuitRelayServer({ reservations: { applyDefaultLimit: false } }) };
   const asked = { impostor: 0 };
   const impostor = await start(hostileNames.impostor, "worker", "127.0.20.201", {});
   await impostor.serve(foreignProtocols.hop, () => asked.impostor += 1);
@@ -53,7 +43,6 @@ export async function startHostilePlaces(world: MembersPki): Promise<HostilePlac
     addresses: { impostor: impostor.addresses[0] ?? "", relay: relay.addresses[0] ?? "" },
     relay,
     asked,
-    hasReservation: (peer) => [...reservations?.() ?? []].some(([of]) => of.toString() === peer),
     stop: async () => {
       await Promise.all([impostor.stop(), relay.stop()]);
     },
