@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { chmodSync, constants, copyFileSync, existsSync, renameSync, rmSync } from "node:fs";
+import { chmodSync, constants, copyFileSync, existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { Data, Effect, Result } from "effect";
 import { isSignedBy } from "../../pki/crl.ts";
@@ -60,7 +60,13 @@ type Failure = RestoreFailed | ListFileRefused | CaConfigError | CaRefused | Reg
 export function restore(request: RestoreRequest, at: Date): Effect.Effect<Restored, Failure> {
   const target = registerPath(request.config);
   return Effect.acquireUseRelease(
-    Effect.try({ try: () => lockFile(`${target}-lock`), catch: (error) => registerFailureOf(target, error) }),
+    Effect.try({
+      try: () => {
+        mkdirSync(dirname(target), { recursive: true, mode: 0o700 }); // on another machine there is none
+        return lockFile(`${target}-lock`);
+      },
+      catch: (error) => registerFailureOf(target, error),
+    }),
     () => restoreAt(target, request, at),
     (lock) => Effect.sync(() => lock.close()),
   );

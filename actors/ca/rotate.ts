@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { readFileSync, realpathSync, statSync } from "node:fs";
+import { mkdirSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { Data, Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
@@ -60,7 +60,13 @@ export function rotate(request: RotateRequest): Effect.Effect<Rotated, Failure, 
     Effect.fromResult(readConfig(request.config)),
     ({ config: { stateDir } }) =>
       Effect.acquireUseRelease(
-        Effect.try({ try: () => lockFile(join(stateDir, "rotate-lock")), catch: lockRefused }),
+        Effect.try({
+          try: () => {
+            mkdirSync(stateDir, { recursive: true, mode: 0o700 }); // a register may be lost with its folder
+            return lockFile(join(stateDir, "rotate-lock"));
+          },
+          catch: lockRefused,
+        }),
         () => takeStep(request),
         (lock) => Effect.sync(() => lock.close()),
       ),
@@ -68,7 +74,11 @@ export function rotate(request: RotateRequest): Effect.Effect<Rotated, Failure, 
 }
 
 const lockRefused = (error: unknown) =>
-  refuse(isLocked(error) ? "another process rotates this CA. Look at what it did, then call rotate again" : `${error}`);
+  refuse(
+    isLocked(error)
+      ? "another process rotates this CA. Look at what it did, then call rotate again"
+      : (error as Error).message,
+  );
 
 function readConfig(file: string): Result.Result<Before, Failure> {
   return Result.gen(function* () {

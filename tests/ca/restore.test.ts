@@ -284,6 +284,14 @@ test("bug: restored was said of a register whose changes were in a log that was 
   rmSync(folder, { recursive: true });
 });
 
+test("bug: a register could not be restored on a machine without the state's folder", async () => {
+  const { config, backup, newest, at, folder } = await lost();
+  rmSync(config.stateDir, { recursive: true });
+  assert.is(await codeOf(restore({ config, backup, newest }, at(60))), "done");
+  assert.is(statSync(config.stateDir).mode & 0o777, 0o700);
+  rmSync(folder, { recursive: true });
+});
+
 test("bug: of two restores at once, one removed the copy that the other was working on", async () => {
   const { config, backup, newest, at, folder } = await lost();
   const both = await Promise.all([0, 1].map(() => codeOf(restore({ config, backup, newest }, at(60)))));

@@ -63,6 +63,11 @@ test("bug: a published CA whose key was lost could be neither used nor replaced"
   assert.equal(text("ca.toml").match(/next_/g), null);
 });
 
+test("a rotation begins without the state's folder, as after the loss of a disk", async () => {
+  rmSync(file("state"), { recursive: true });
+  assert.is(await step(await made("ca2")), "published CN=ca2");
+});
+
 test("bug: a retired CA that the root had revoked was not taken out before those that were retired earlier", async () => {
   for (const name of ["ca2", "ca3"]) {
     assert.is(await step(await made(name)), `published CN=${name}`);
