@@ -17,8 +17,8 @@ import { reportBatches } from "../executors/report_batches.ts";
 const { JOB_JSON = "", SOCKET_PATH = "", WORK_DIR = "", BRIDGE_TOKEN } = process.env;
 const { executor: { config }, training } = JSON.parse(JOB_JSON);
 const bridge = new BridgeClient({ socketPath: SOCKET_PATH, token: BRIDGE_TOKEN });
-const say = async (progress: unknown) =>
-  (await bridge.post("/status/send", progress)) as { type: string; counter: number };
+const say = async (progress: unknown, route = "/status/send") =>
+  (await bridge.post(route, progress)) as { type: string; counter: number };
 const read = async (path: string) => Result.getOrThrow(decodeTensors(await readFile(join(WORK_DIR, path))));
 
 /** Another aggregator may have to be found first. */
@@ -35,7 +35,7 @@ function updateOf(weights: NamedTensors, round: number): NamedTensors {
 process.on("SIGTERM", () => process.exit(143));
 const [file] = (await bridge.post("/resources/fetch", config.model.artifact)) as { path: string }[];
 let weights = await read(file?.path ?? "");
-const results = await bridge.receive(config.results, ({ path }) => read(path));
+const results = await bridge.receive(config.results, async ({ path, round }) => ({ round, result: await read(path) }));
 // The weights may be those of a later round than the job's: it was dispatched before the round was over.
 const from = roundOfIndex(Number(/[0-9]{10,}/.exec(file?.path ?? "")?.[0])) ?? training.round;
 for (let round = from + 1, isOver = false; !isOver; round++) {
@@ -45,12 +45,15 @@ for (let round = from + 1, isOver = false; !isOver; round++) {
   await writeFile(join(WORK_DIR, path), encodeTensors(updateOf(weights, round)), { mode: 0o600 });
   await bridge.post("/resources/send", { resource: config.updates, path });
   await say("update");
-  let result: NamedTensors | undefined = await results.next(dayMs);
+  let came = await results.next(dayMs);
   // A newcomer that loaded for long has results of several rounds.
-  for (let isFirst = true; result !== undefined; isFirst = false, result = await results.waiting()) {
-    weights = Result.getOrThrow(addTensors(weights, result));
-    if (!isFirst) round += 1;
+  for (let next: typeof came | undefined = came; next !== undefined; next = await results.waiting()) {
+    weights = Result.getOrThrow(addTensors(weights, next.result));
+    if (next !== came) round += 1;
+    came = next;
   }
-  isOver = (await say("update-received")).type === "Done";
+  // Another result may have come since, which these weights do not have.
+  const route = came.round === undefined ? undefined : `/status/send?round=${came.round}`;
+  isOver = (await say("update-received", route)).type === "Done";
 }
 process.exit(0);
