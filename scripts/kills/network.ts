@@ -4,7 +4,6 @@
  * @module
  */
 import { mkdirSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { setTimeout as pause } from "node:timers/promises";
@@ -15,6 +14,7 @@ import { makeNetworkWorld, type NetworkWorld } from "../bench/network/network_wo
 import type { Runtime } from "../check/runtimes.ts";
 import { endAll, type LogEvent, NodeProcess, runOnce } from "../demo/processes.ts";
 import { commandOf, scriptOf } from "../demo/runtimes.ts";
+import { freePort } from "../program/free_ports.ts";
 
 /** The supervisor starts a process again after this, in milliseconds. */
 const restartMs = 1_000;
@@ -254,15 +254,4 @@ const jobOf = ({ rounds, trainers }: SupervisedPlan) => ({
 
 function initialValues(elements: number): Float32Array<ArrayBuffer> {
   return Float32Array.from({ length: elements }, (_, at) => Math.sin(at) / 8);
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      const port = typeof address === "object" && address !== null ? address.port : 0;
-      server.close(() => resolve(port));
-    });
-  });
 }

@@ -24,7 +24,7 @@ import { fileSigner, type Signer } from "../../pki/issue/mod.ts";
 import { codeOf, start, type TestAuthority, testAuthority, type TestAuthorityOptions } from "../support/authority.ts";
 import { testApprovers } from "../support/approvers.ts";
 import { ask } from "../support/https_client.ts";
-import { freePort } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
 
 const test = suite("a running CA");
 const dayMs = 24 * 3_600_000;

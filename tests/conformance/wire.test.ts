@@ -15,7 +15,7 @@ import {
 } from "../../transport/protocols/kad_record.ts";
 import { bytesOf, numberOf, protobufFields } from "../../transport/protocols/protobuf.ts";
 import { makeTestPki } from "../support/pki.ts";
-import { freePort } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
 import { rawPeer } from "../support/raw_peer.ts";
 import { of, startTransport } from "../support/transports.ts";
 

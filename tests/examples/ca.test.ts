@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { needing } from "../support/prerequisites.ts";
-import { freePort } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
 import { blocksOf, ShellSession } from "../support/shell_session.ts";
 
 const patienceMs = 20_000;

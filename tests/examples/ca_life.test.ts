@@ -8,7 +8,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { approverKeys, policyOfKeys } from "../support/approvers.ts";
 import { needing } from "../support/prerequisites.ts";
-import { freePort } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
 import { blocksOf, ShellSession } from "../support/shell_session.ts";
 
 /** A machine that many share may take its time. */

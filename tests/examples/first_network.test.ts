@@ -6,7 +6,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { isThere } from "../../scripts/check/prerequisites.ts";
 import { needing } from "../support/prerequisites.ts";
-import { freePort } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
 import { type Block, blocksOf, cloneInto, ShellSession } from "../support/shell_session.ts";
 
 const patienceMs = 90_000;

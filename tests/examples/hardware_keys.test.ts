@@ -8,7 +8,7 @@ import * as assert from "uvu/assert";
 import { runCommand } from "../../scripts/check/command.ts";
 import { certutilHere, opensslOk } from "../support/commands.ts";
 import { needing } from "../support/prerequisites.ts";
-import { freePort } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
 import { blocksOf, ShellSession } from "../support/shell_session.ts";
 import { makeSoftToken, softModule, type SoftToken } from "../support/soft_token.ts";
 

@@ -12,7 +12,8 @@ import { runCommand } from "../../scripts/check/command.ts";
 import { initText } from "../../scripts/program/init_text.ts";
 import { certutilHere } from "../support/commands.ts";
 import { needing } from "../support/prerequisites.ts";
-import { freePort, type Running, runProgramOnce, startProgram } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
+import { type Running, runProgramOnce, startProgram } from "../support/program.ts";
 
 /** A machine that many share may take its time. */
 const lifeMs = 150_000;

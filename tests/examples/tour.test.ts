@@ -13,7 +13,7 @@ import * as assert from "uvu/assert";
 import { runCommand } from "../../scripts/check/command.ts";
 import { isThere } from "../../scripts/check/prerequisites.ts";
 import { needing } from "../support/prerequisites.ts";
-import { freePort } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
 import { type Block, blocksOf, cloneInto, ShellSession, shows, toolsInto } from "../support/shell_session.ts";
 
 const patienceMs = 120_000;

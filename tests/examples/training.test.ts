@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { needing } from "../support/prerequisites.ts";
-import { freePort } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
 import { type Block, blocksOf, cloneInto, ShellSession } from "../support/shell_session.ts";
 
 const patienceMs = 120_000;

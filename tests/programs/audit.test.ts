@@ -7,7 +7,8 @@ import * as assert from "uvu/assert";
 import { permissionsFor } from "../../scripts/program/deno_permissions.ts";
 import { certutilHere } from "../support/commands.ts";
 import { makeTestPki, type TestNode, type TestPki } from "../support/pki.ts";
-import { freePort, runProgramOnce, startProgram } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
+import { runProgramOnce, startProgram } from "../support/program.ts";
 
 const test = suite("hypha-gateway run with [audit]");
 const folder = mkdtempSync(join(tmpdir(), "hypha-audit-program-"));

@@ -15,7 +15,8 @@ import { certutilHere } from "../support/commands.ts";
 import { forkedLog } from "../support/held_heads.ts";
 import { ask } from "../support/https_client.ts";
 import { readTraces } from "../support/otlp_messages.ts";
-import { freePort, type Running, startProgram } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
+import { type Running, startProgram } from "../support/program.ts";
 
 const test = suite("hypha-ca");
 const { folder, command, file, done } = caPlace("program");

@@ -5,7 +5,8 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { caPlace, caScript } from "../support/ca_program.ts";
 import { certutilHere } from "../support/commands.ts";
-import { type Ended, freePort, type Running, startProgram } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
+import { type Ended, type Running, startProgram } from "../support/program.ts";
 
 const test = suite("two processes on one CA");
 const { folder, command, file, done } = caPlace("at-once");

@@ -6,7 +6,8 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { certutilHere } from "../support/commands.ts";
 import { caPlace, caScript } from "../support/ca_program.ts";
-import { freePort, type Running, startProgram } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
+import { type Running, startProgram } from "../support/program.ts";
 
 const test = suite("a CA whose key is lost");
 const { folder, command, file, done } = caPlace("lost");

@@ -7,7 +7,8 @@ import type { ShownCa } from "../../actors/ca/operator_views.ts";
 import { caPlace, caScript } from "../support/ca_program.ts";
 import { certutilHere } from "../support/commands.ts";
 import { needing } from "../support/prerequisites.ts";
-import { freePort, type Running, startProgram } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
+import { type Running, startProgram } from "../support/program.ts";
 import { makeSoftToken, type SoftToken } from "../support/soft_token.ts";
 
 const test = needing(suite("a CA whose token is destroyed"), "softhsm2-util");

@@ -9,7 +9,8 @@ import * as assert from "uvu/assert";
 import { parseConfig } from "../../actors/config/load.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { makeTestPki } from "../support/pki.ts";
-import { freePort, type Running, startProgram } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
+import { type Running, startProgram } from "../support/program.ts";
 
 const roles: readonly Role[] = ["gateway", "data", "worker", "scheduler"];
 const textOf = (role: Role) => readFileSync(new URL(`../fixtures/foreign/${role}.toml`, import.meta.url), "utf8");

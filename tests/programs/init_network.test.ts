@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { makeTestPki } from "../support/pki.ts";
-import { freePort, runProgramOnce, startProgram } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
+import { runProgramOnce, startProgram } from "../support/program.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "hypha-init-network-"));
 const pki = await makeTestPki();

@@ -22,7 +22,8 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { Role } from "../../pki/certificate.ts";
 import { joinPermissions, permissionsFor } from "../../scripts/program/deno_permissions.ts";
-import { type Ended, freePort, type Running, runProgramOnce, startCommand, startProgram } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
+import { type Ended, type Running, runProgramOnce, startCommand, startProgram } from "../support/program.ts";
 
 const test = suite("join");
 const caScript = new URL("../../scripts/hypha_ca.ts", import.meta.url);

@@ -9,7 +9,8 @@ import * as assert from "uvu/assert";
 import { findProgram } from "../../scripts/check/prerequisites.ts";
 import { ownRuntime } from "../../scripts/check/runtimes.ts";
 import { makeTestPki } from "../support/pki.ts";
-import { freePort, type Running, startCommand } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
+import { type Running, startCommand } from "../support/program.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "hypha-launch-"));
 const launcher = fileURLToPath(new URL("../../scripts/bin/hypha-gateway", import.meta.url));

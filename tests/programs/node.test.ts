@@ -6,7 +6,8 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { permissionsFor } from "../../scripts/program/deno_permissions.ts";
 import { makeTestPki, type TestNode } from "../support/pki.ts";
-import { freePort, type Running, runProgramOnce, startProgram } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
+import { type Running, runProgramOnce, startProgram } from "../support/program.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "hypha-node-"));
 const pki = await makeTestPki();

@@ -15,7 +15,8 @@ import type { ShownNode } from "../../actors/node/shown_node.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { notAsked } from "../../scripts/program/asking.ts";
 import { permissionsFor } from "../../scripts/program/deno_permissions.ts";
-import { freePort, type Running, runProgramOnce, startProgram } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
+import { type Running, runProgramOnce, startProgram } from "../support/program.ts";
 import { submittedJob } from "../support/submission.ts";
 
 const test = suite("commands to a node that runs");

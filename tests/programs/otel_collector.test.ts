@@ -16,7 +16,7 @@ import { telemetryProtocols } from "../../actors/config/telemetry_values.ts";
 import type { Collector } from "../../actors/telemetry/collector.ts";
 import { type Batch, sendBatch } from "../../actors/telemetry/send_batch.ts";
 import { lacking } from "../support/prerequisites.ts";
-import { freePort } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
 
 const isAsked = process.env["HYPHA_GO"] === "1";
 const isInstalled = existsSync("/usr/local/go/bin/go");

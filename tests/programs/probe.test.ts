@@ -7,7 +7,8 @@ import * as assert from "uvu/assert";
 import type { ProbeReport } from "../../scripts/program/probe_report.ts";
 import { makeNodeNetwork } from "../support/node_network.ts";
 import { makeTestPki, type TestNode, type TestPki } from "../support/pki.ts";
-import { freePort, runProgramOnce } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
+import { runProgramOnce } from "../support/program.ts";
 
 const network = await makeNodeNetwork();
 const partner = await makeTestPki({ organization: "Partner" });

@@ -18,7 +18,8 @@ import * as assert from "uvu/assert";
 import { parsePem } from "../../pki/pem.ts";
 import { permissionsFor } from "../../scripts/program/deno_permissions.ts";
 import { makeTestPki } from "../support/pki.ts";
-import { freePort, type Running, runProgramOnce, startProgram } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
+import { type Running, runProgramOnce, startProgram } from "../support/program.ts";
 
 const test = suite("a restart");
 const folder = mkdtempSync(join(tmpdir(), "hypha-restart-"));

@@ -12,7 +12,8 @@ import { identifyProcess } from "../../actors/job/process_identity.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { permissionsFor } from "../../scripts/program/deno_permissions.ts";
 import { makeTestPki } from "../support/pki.ts";
-import { freePort, type Running, runProgramOnce, startProgram } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
+import { type Running, runProgramOnce, startProgram } from "../support/program.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "hypha-roles-"));
 const pki = await makeTestPki();

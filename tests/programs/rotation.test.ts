@@ -6,7 +6,8 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { permissionsFor } from "../../scripts/program/deno_permissions.ts";
 import { makeTestPki, type TestNode } from "../support/pki.ts";
-import { freePort, runProgramOnce, startProgram } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
+import { runProgramOnce, startProgram } from "../support/program.ts";
 
 const test = suite("hypha-gateway run, with files that change");
 const folder = mkdtempSync(join(tmpdir(), "hypha-rotation-"));

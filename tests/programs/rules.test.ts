@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { makeTestPki } from "../support/pki.ts";
-import { freePort, startProgram } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
+import { startProgram } from "../support/program.ts";
 import { startTransport, type TestTransport } from "../support/transports.ts";
 
 const health = "/hypha-health/0.0.1";

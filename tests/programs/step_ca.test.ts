@@ -16,7 +16,8 @@ import * as assert from "uvu/assert";
 import { formatPem } from "../../pki/pem.ts";
 import { certutilHere } from "../support/commands.ts";
 import { ask } from "../support/https_client.ts";
-import { freePort, type LoggedEvent, type Running, startCommand, startProgram } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
+import { type LoggedEvent, type Running, startCommand, startProgram } from "../support/program.ts";
 
 const test = suite("step-ca");
 const tools = process.env["HYPHA_STEP_CA"];

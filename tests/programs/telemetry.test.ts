@@ -22,7 +22,8 @@ import {
 } from "../support/collector.ts";
 import { makeTestPki, type TestNode } from "../support/pki.ts";
 import { needing } from "../support/prerequisites.ts";
-import { freePort, type Running, runProgramOnce, startProgram } from "../support/program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
+import { type Running, runProgramOnce, startProgram } from "../support/program.ts";
 import { checkFiring, promtool } from "../support/promtool.ts";
 
 /** A machine that many share may take its time. */

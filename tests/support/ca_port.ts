@@ -8,7 +8,7 @@ import { answer } from "../../actors/ca/answer.ts";
 import { type HttpsPort, openHttpsPort, type PortTimes } from "../../actors/ca/https_port.ts";
 import { issueOwn } from "../../actors/ca/own_certificate.ts";
 import { renewLists } from "../../actors/ca/revoke.ts";
-import { freePort } from "./program.ts";
+import { freePort } from "../../scripts/program/free_ports.ts";
 import { type TestAuthority, testAuthority, type TestAuthorityOptions } from "./authority.ts";
 
 /** A CA that listens. */

@@ -4,7 +4,6 @@
  * @module
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { createServer } from "node:net";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
@@ -162,17 +161,4 @@ function follow(child: ChildProcess, lifeMs: number): Running {
     });
   const signal = (name: NodeJS.Signals) => void (child.pid !== undefined && !over && process.kill(child.pid, name));
   return { child, events, ended, signal, waitFor };
-}
-
-/** A free port of 127.0.0.1, now. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      const port = typeof address === "object" && address !== null ? address.port : 0;
-      server.close(() => resolve(port));
-    });
-  });
 }

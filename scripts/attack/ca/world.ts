@@ -5,7 +5,6 @@
  */
 import { Buffer } from "node:buffer";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -15,6 +14,7 @@ import { askAdmin } from "../../../actors/admin/ask_admin.ts";
 import { realServices } from "../../../actors/runtime/real_ports.ts";
 import { issueCsr } from "../../../pki/issue/mod.ts";
 import { formatPem, parsePem } from "../../../pki/pem.ts";
+import { freePort } from "../../program/free_ports.ts";
 import { siegePolicy } from "./approvers.ts";
 import { flagsOf, LineProcess } from "../line_process.ts";
 import { askCa, type CaAsk, type CaReply } from "./client.ts";
@@ -181,15 +181,4 @@ export function leafIn(body: Buffer): Uint8Array {
     if (length === der.readUInt16BE(at + 2)) return Uint8Array.from(der.subarray(at + 4, at + 4 + length));
   }
   throw new Error("the answer has no certificate");
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
-    });
-  });
 }

@@ -4,7 +4,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { addressRules } from "../../../transport/core/address_filter.ts";
 import { makeTestPki } from "../../support/pki.ts";
-import { freePort } from "../../support/program.ts";
+import { freePort } from "../../../scripts/program/free_ports.ts";
 import { of, startTransport } from "../../support/transports.ts";
 
 const everything = ["0.0.0.0/0", "::/0"];
