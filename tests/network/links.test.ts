@@ -1,10 +1,10 @@
 /** Whom a member is linked with in a network of real nodes: its gateways, and those it works with. */
 import { randomUUID } from "node:crypto";
-import { setTimeout as pause } from "node:timers/promises";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { Role } from "../../pki/certificate.ts";
 import { workerTopic } from "../../transport/protocols/messages.ts";
+import { whileAwake } from "../support/awake.ts";
 import { makeTestPki } from "../support/pki.ts";
 import { defaultPolicy } from "../../pki/trust.ts";
 import { of, snapshotOf, startTransport, type TestTransport } from "../support/transports.ts";
@@ -58,7 +58,7 @@ for (const [roles, snapshot] of snapshots) {
       node.ask({ type: "record.get", id: "g", key: `key-${index}`, timeoutMs: 5_000 })
     );
     for (const answer of await Promise.all(asks)) assert.is(answer.type, "record.missing");
-    await pause(heardMs);
+    await whileAwake(heardMs);
     for (const node of nodes) assert.equal(await linksOf(node), [gateway.peer], node.name);
     // Whom a client asks for by name it finds, through the gateway.
     const [first, last] = [nodes[0]!, nodes.at(-1)!];
@@ -82,16 +82,15 @@ test("bug: with links to a gateway alone, gossip reached a dozen members at once
   for (let index = 0; index < hearers; index++) workers.push(await join(`worker-${index}`, "worker"));
   for (const worker of workers) worker.send({ type: "subscribe", topic: workerTopic });
   const scheduler = await join("scheduler", "scheduler");
-  await pause(meshMs);
+  await whileAwake(meshMs);
   // What the mesh does not bring comes with a later heartbeat, to half a dozen of the others.
   let heardByAll = 0;
   for (let bid = 1; bid <= messages; bid++) {
     const message = { ...request, id: randomUUID(), bid };
     const answer = await scheduler.ask({ type: "publish", id: `${bid}`, topic: workerTopic, message });
     assert.is(answer.type, "publish.done");
-    await pause(atOnceMs);
-    const heard = workers.filter(({ facts }) => facts.some(of("published", (fact) => fact.message.bid === bid)));
-    if (heard.length === workers.length) heardByAll += 1;
+    const isHeard = () => workers.every(({ facts }) => facts.some(of("published", (fact) => fact.message.bid === bid)));
+    if (await whileAwake(atOnceMs, isHeard)) heardByAll += 1;
   }
   assert.ok(heardByAll > messages / 2, `${heardByAll} of ${messages} messages reached all at once`);
   await Promise.all([gateway, scheduler, ...workers].map((node) => node.stop()));
