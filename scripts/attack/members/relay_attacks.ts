@@ -3,9 +3,10 @@
  *
  * @module
  */
+import type { Stream } from "@libp2p/interface";
 import { holds, type MemberAttack, pause } from "./attack.ts";
 import { foreignProtocols, madeUpPeer, stopOf } from "./foreign_messages.ts";
-import { openStream, trySend } from "./raw_member.ts";
+import { catchesUp, openStream, trySend } from "./raw_member.ts";
 
 /** Brings circuits as a relay where the node has no reservation. */
 const stranger = (role: "worker" | "gateway"): MemberAttack => ({
@@ -49,10 +50,13 @@ const madeUpPeers: MemberAttack = {
     await holds(() => relay.connectionsWith(means.place.peer).length > 0, 30_000);
     const [connection] = relay.connectionsWith(means.place.peer);
     if (connection === undefined) return means.escaped("the node has no reservation: nothing was attacked");
+    const circuits: Stream[] = [];
     const bring = async () => {
       means.attempts += 1;
       const fate = await openStream(connection, foreignProtocols.stop).catch(() => undefined);
-      if (fate !== undefined) trySend(fate.stream, stopOf(madeUpPeer()));
+      if (fate === undefined) return;
+      trySend(fate.stream, stopOf(madeUpPeer()));
+      circuits.push(fate.stream);
     };
     const brought = (async () => {
       for (let left = means.pick(60, 1_000); left > 0; left -= 10) {
@@ -68,6 +72,9 @@ const madeUpPeers: MemberAttack = {
       }
     }
     await brought;
+    // In a full run the node's deadline for handshakes ends the circuits; in a quick one their relay does, once the node has read them.
+    await catchesUp(connection);
+    for (const circuit of circuits.slice(0, means.pick(circuits.length, 0))) circuit.abort(new Error("enough"));
   },
 };
 
