@@ -135,10 +135,13 @@ test("a log goes on where it ended, with and without the state of its checkpoint
 async function manyNotes(dir: string, count: number): Promise<string> {
   const signer = fileSigner(await readFile(join(dir, "audit.key"), "utf8"));
   const key = readVerifierKey(dir) as AuditKey;
-  const notes: string[] = [];
-  for (let size = 1; size <= count; size++) {
-    notes.push(await signCheckpoint({ origin: key.name, size, root: new Uint8Array(32) }, key, signer));
-  }
+  // All at once: Deno takes some milliseconds for each signature that is waited for.
+  const notes = await Promise.all(
+    Array.from(
+      { length: count },
+      (_, nth) => signCheckpoint({ origin: key.name, size: nth + 1, root: new Uint8Array(32) }, key, signer),
+    ),
+  );
   return notes.map((note) => `${note}\n`).join("");
 }
 
