@@ -114,6 +114,7 @@ export class World implements LinkedWorld {
     this.findings = findings;
     this.scenario = scenario;
     this.checker = new MemberChecker({ sim, findings, ledger, ca, web, members: this.members });
+    ca.started = () => this.#sync();
     for (const plan of scenario.nodes) this.#make(plan);
     sim.watches.push(this.checker);
   }

@@ -86,6 +86,8 @@ export class SimulatedCa {
   isFull = false;
   /** Called after each commit that changed something. */
   committed = (): void => {};
+  /** Called after each start: a process that was killed may have committed what no answer showed yet. */
+  started = (): void => {};
   /** How many such commits there were. */
   commits = 0;
   /** Has the key. */
@@ -182,6 +184,7 @@ export class SimulatedCa {
         if (!process.isDead) onCrash(error);
       },
     });
+    this.started();
   }
 
   /** kill -9. */

@@ -57,6 +57,12 @@ test("a link that a renewal has just ended may be on its way back at the end", a
   assert.equal(violations, []);
 });
 
+/** Found by a seed: the ledger saw what a killed CA had committed only half a second after the next start, when its list had refused a node already. */
+test("a revocation whose CA was killed before it answered counts from the next start on", async () => {
+  const { violations } = await runMemberScenario(memberScenarioOf(60_305_167));
+  assert.equal(violations, []);
+});
+
 /** The first minutes of a seed. */
 const shortOf = (seed: number): MemberScenario => ({ ...memberScenarioOf(seed), troubleMs: 120_000, quietMs: 1_000 });
 
