@@ -226,8 +226,7 @@ export class SimulatedCa {
     request: Pick<TokenRequest, "role" | "name" | "key"> & Partial<Pick<TokenRequest, "replaces">>,
     done: OperatorAnswer<string>,
   ): void {
-    const made = (ca: CertificateAuthority, at: Date) => createToken(ca, { replaces: "no", ...request }, at);
-    this.operate((ca, at) => Effect.map(made(ca, at), ({ text }) => text), done);
+    this.operate((ca, at) => Effect.map(createToken(ca, { replaces: "no", ...request }, at), ({ text }) => text), done);
   }
 
   /** Revokes. */
@@ -267,9 +266,8 @@ export class SimulatedCa {
 
   /** The list in force; for the oracle. */
   get list(): MadeCrl | undefined {
-    const issuer = this.#process?.ca.issuerId ?? "";
     return this.read((rows) => {
-      const row = crlOf(rows, issuer, "complete");
+      const row = crlOf(rows, this.issuerId, "complete");
       return row === undefined ? undefined : { ...row, der: derOf(rows, row) };
     });
   }
@@ -326,8 +324,7 @@ export class SimulatedCa {
       const issuer = { ...process.ca.issuer, key: { ...process.ca.issuer.key, sign: signer.sign } };
       return { type: "made", lists: await composeLists({ ...plan, issuer, entries }) };
     };
-    const replaced: Pick<Register, "transaction" | "prepareThreads"> = { transaction, prepareThreads: () => {} };
-    Object.assign(register, replaced, { lists: { ask, end: () => {} } });
+    Object.assign(register, { transaction, prepareThreads: () => {}, lists: { ask, end: () => {} } });
   }
 
   /** Effects of a CA wait for nothing but promises: the run goes on when they are over. */
