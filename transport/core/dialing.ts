@@ -6,7 +6,7 @@
 import { peerIdFromString } from "@libp2p/peer-id";
 import { multiaddr } from "@multiformats/multiaddr";
 import { Result } from "effect";
-import { HandshakeTimeout, HungUp, type Refusal, Unreachable } from "../../pki/refusal.ts";
+import { HandshakeTimeout, HungUp, PeerIdMismatch, type Refusal, Unreachable } from "../../pki/refusal.ts";
 import { type AddressText, type AskTarget, type PeerText, type TransportAsk, TransportError } from "../port.ts";
 import { withoutPeer } from "./addresses.ts";
 import type { Clock, Timer } from "./clock.ts";
@@ -233,7 +233,11 @@ export class Dialler implements Connects {
       clock,
       target: { peer, ...(fresh === undefined ? {} : { fresh }) },
       isSecuring: () => table.isSecuring(dial.target),
-      isRefused: () => this.#ownRefusal(dial) !== undefined,
+      isRefused: () => {
+        const refusal = this.#ownRefusal(dial);
+        // Another peer at one of its addresses says nothing about the peer, which others may know the way to.
+        return refusal !== undefined && !(refusal instanceof PeerIdMismatch);
+      },
       done: (outcome) => this.#ended(dial, outcome),
     });
     dial.giveUp = () => peerDial.giveUp();

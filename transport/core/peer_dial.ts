@@ -25,7 +25,7 @@ export interface PeerDialInit {
   readonly target: { readonly peer: PeerText; readonly fresh?: true };
   /** Whether a handshake with the peer is under way. */
   readonly isSecuring: () => boolean;
-  /** Whether a gate of this node refused the peer: no other address is tried then. */
+  /** Whether a gate of this node refused the peer, and not another peer at its address: no other address is tried then. */
   readonly isRefused: () => boolean;
   /** Called once, unless the dial is given up first. Of several failures the last counts. */
   readonly done: (outcome: Outcome) => void;

@@ -2,7 +2,7 @@
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { HungUp, type Refusal, TlsFailed, Unreachable } from "../../../pki/refusal.ts";
+import { HungUp, PeerIdMismatch, type Refusal, TlsFailed, Unreachable } from "../../../pki/refusal.ts";
 import { namingPeer, withoutPeer } from "../../../transport/core/addresses.ts";
 import type { ConnectionTable } from "../../../transport/core/connection_table.ts";
 import { Dialler, dialsMax, type DialTarget, unfitForMs } from "../../../transport/core/dialing.ts";
@@ -138,6 +138,27 @@ test("the refusal of our own gate goes before what the wire reports, and nothing
   pending[0]?.(refused());
   clock.settle();
   assert.equal([answers, state.searches], [["tls-failed"], 0]);
+});
+
+test("bug: another peer at one of its addresses hid a peer that others know the way to", () => {
+  const { clock, dialled, pending, state, answers, dial, stand } = diallerWith(["/ip4/192.0.2.2/tcp/4001"]);
+  dial({ peer });
+  state.refusal = new PeerIdMismatch({ expected: peer, actual: relay });
+  pending[0]?.(refused());
+  clock.settle();
+  assert.equal(dialled[1], { peer, addresses: [`/ip4/192.0.2.2/tcp/4001/p2p/${peer}`] });
+  pending[1]?.(Result.succeed(stand()));
+  clock.settle();
+  assert.equal([answers, state.searches], [["done"], 1]);
+});
+
+test("where a peer is found at no other address, the dial fails with the mismatch", () => {
+  const { clock, pending, state, answers, dial } = diallerWith();
+  dial({ peer });
+  state.refusal = new PeerIdMismatch({ expected: peer, actual: relay });
+  pending[0]?.(refused());
+  clock.settle();
+  assert.equal([answers, state.searches], [["peer-id-mismatch"], 1]);
 });
 
 test("a connection that ended as soon as it was open is no success", () => {
