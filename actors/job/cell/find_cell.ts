@@ -17,8 +17,8 @@ import { type Cell, isAtLeast } from "./cell.ts";
 import { findCgroups } from "./cgroup.ts";
 import { cellCommand, workDirIn } from "./command_line.ts";
 
-/** A probe that takes longer than this has failed, in milliseconds. */
-const tryMs = 10_000;
+/** How long each try of a probe may take, in milliseconds. One that is late is tried again: a machine that has just started is busy. */
+const defaultTriesMs: readonly number[] = [10_000, 30_000];
 /** From SIGTERM to SIGKILL for the probe, in milliseconds. */
 const graceMs = 500;
 
@@ -30,6 +30,14 @@ export interface CellSearch {
   readonly workDir: string;
   /** Tried in this order; by default all up to `level_max`. */
   readonly levels?: readonly CellLevel[];
+  /** How long each try of a probe may take, in milliseconds. */
+  readonly triesMs?: readonly number[];
+}
+
+/** Why a try failed. */
+interface TryFailed {
+  readonly message: string;
+  readonly isLate?: true;
 }
 
 /** The strongest cell in which a probe could be started. */
@@ -59,7 +67,7 @@ const probe = 'umask 077; cd "$WORK_DIR" && echo held > probe && read back < pro
 /** Runs a script of the shell in a cell. Returns the end of its output; fails with the reason as text. */
 export function tryInCell(
   cell: Cell,
-  { ports, config, workDir }: Omit<CellSearch, "levels">,
+  { ports, config, workDir, triesMs = defaultTriesMs }: Omit<CellSearch, "levels">,
   { script, args = [], inherited }: {
     readonly script: string;
     readonly args?: readonly string[];
@@ -83,8 +91,15 @@ export function tryInCell(
     if (code !== 0) return yield* Effect.fail({ message: `ended with ${code ?? signal}: ${tail.trim()}` });
     return tail;
   }));
-  return run.pipe(
-    Effect.timeoutOrElse({ duration: tryMs, orElse: () => Effect.fail({ message: `no start within ${tryMs} ms` }) }),
-    Effect.mapError(({ message }) => message.replaceAll("\n", " ")),
+  const tryFor = (ms: number): Effect.Effect<string, TryFailed> =>
+    Effect.timeoutOrElse(run, {
+      duration: ms,
+      orElse: () => Effect.fail<TryFailed>({ message: `no start within ${ms} ms`, isLate: true }),
+    });
+  const [firstMs = 0, ...laterMs] = triesMs;
+  const tried = laterMs.reduce(
+    (before, ms) => Effect.catch(before, (error) => error.isLate ? tryFor(ms) : Effect.fail(error)),
+    tryFor(firstMs),
   );
+  return Effect.mapError(tried, ({ message }) => message.replaceAll("\n", " "));
 }

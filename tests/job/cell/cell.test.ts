@@ -168,6 +168,21 @@ needing(test, "bash", "sh", "prlimit", "setpriv")(
   },
 );
 
+needing(test, "bash", "sh", "prlimit", "setpriv")(
+  "bug: one late probe, as on a machine that has just started, left a worker in a weaker cell until it was started again",
+  async () => {
+    const place = temporary();
+    chmodSync(place.path, 0o755);
+    const search = { ports: realPorts(), workDir: join(place.path, "work"), config: bounds };
+    const cell = await runOf(findCell(search));
+    const late = await runOf(findCell({ ...search, triesMs: [1] }));
+    assert.is(late.level, "bare");
+    assert.match(late.notes.join(), /no start within 1 ms/);
+    assert.is((await runOf(findCell({ ...search, triesMs: [1, 20_000] }))).level, cell.level);
+    place.remove();
+  },
+);
+
 /** A program that asks for a library which no machine has. */
 function withoutLibrary(): Uint8Array {
   const bytes = readFileSync("/usr/bin/true");
