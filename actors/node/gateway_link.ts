@@ -28,6 +28,8 @@ import { backoffMs } from "../runtime/backoff.ts";
 
 /** A dial without an answer is given up after this, in milliseconds. Longer than every deadline of the transport. */
 export const dialTimeoutMs = 30_000;
+/** A link that lasts so long, in milliseconds, was not refused: its loss is the first failure again. */
+export const steadyMs = 10_000;
 
 /** The input of a link. */
 export interface GatewayLinkInput extends HasParent<GatewayLinkEvent> {
@@ -104,9 +106,9 @@ export const gatewayLinkMachine = setup({
     }),
     dialAddressAlone: assign({ target: ({ context }) => withoutPeer(context.address) }),
     dialConfigured: assign({ target: ({ context }) => context.address }),
-    takePeer: assign((_, { peer }: Dialled) => ({ failures: 0, peer })),
+    takePeer: assign((_, { peer }: Dialled) => ({ peer })),
     countFailure: assign({ failures: ({ context }) => context.failures + 1 }),
-    countLoss: assign({ failures: 1 }),
+    forgetFailures: assign({ failures: 0 }),
     sendUp: sendTo(({ context }) => context.parent, ({ context }) => ({
       type: "link.up",
       address: context.address,
@@ -171,11 +173,13 @@ export const gatewayLinkMachine = setup({
     linked: {
       entry: "sendUp",
       exit: "sendDown",
+      // A gateway that refuses this node's certificate may do so after the handshake is over here.
+      after: { [steadyMs]: { actions: "forgetFailures" } },
       on: {
         "peer.closed": {
           guard: { type: "isOurGateway", params: ({ event }) => event },
           target: "waiting",
-          actions: "countLoss",
+          actions: "countFailure",
         },
       },
     },

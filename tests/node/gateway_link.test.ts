@@ -1,7 +1,7 @@
 /** A node's tie to a gateway: dialled for ever, with backoff, and again when it is lost. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { gatewayLinkMachine } from "../../actors/node/gateway_link.ts";
+import { gatewayLinkMachine, steadyMs } from "../../actors/node/gateway_link.ts";
 import { gatewayMachine } from "../../actors/gateway/gateway.ts";
 import type { GatewayConfig } from "../../actors/config/config.ts";
 import { PeerIdMismatch, Unreachable } from "../../pki/refusal.ts";
@@ -81,6 +81,26 @@ test("says that it is up, and down when the gateway's last connection closed; an
   world.pass(190);
   succeed();
   assert.is(started.said.at(-1)?.type, "link.up");
+});
+
+test("bug: a gateway that took each connection and ended it was dialled several times a second for ever", () => {
+  const { world, started, succeed } = link();
+  const waits: number[] = [];
+  const lose = () => {
+    started.send({ type: "peer.closed", peer: "gateway", reason: { type: "by-them" } });
+    let waited = 0;
+    for (; started.state() === "waiting"; waited += 10) world.pass(10);
+    waits.push(waited);
+  };
+  for (let losses = 0; losses < 4; losses++) {
+    succeed();
+    lose();
+  }
+  assert.equal(waits, [190, 380, 750, 1_500]);
+  succeed();
+  world.pass(steadyMs);
+  lose();
+  assert.is(waits.at(-1), 190, "one that held is dialled again at once");
 });
 
 test("a dial without an answer is given up, and its late answer ignored", () => {
