@@ -18,8 +18,10 @@ import { keyIdOf } from "./ca_trust.ts";
 import { type EnrolmentRefused, enrolmentRefused } from "./enrolment_refused.ts";
 import { askList } from "./est_client.ts";
 
-/** Where lists come from and go to. */
+/** Where lists come from and go to, and for whom. */
 export interface FetchTerms {
+  /** The node's certificate, then its issuers. */
+  readonly chain: readonly Certificate[];
   readonly ask: AskHttps;
   readonly url: string;
   readonly stateDir: string;
@@ -50,15 +52,22 @@ function keptNumber(path: string, ca: Certificate) {
 const isOlder = ({ number }: { readonly number?: string | undefined }, kept: string | undefined) =>
   number !== undefined && kept !== undefined && compareNumbers(number, kept) < 0;
 
+/** Whether a CA stands above a certificate, by its key where both name it. */
+function isAbove(ca: Certificate, { authorityKeyId, issuer }: Certificate): boolean {
+  return authorityKeyId !== undefined && ca.subjectKeyId !== undefined
+    ? authorityKeyId === ca.subjectKeyId
+    : issuer.text === ca.subject.text;
+}
+
 /**
  * Fetches the complete list of each CA and writes it where the trust store finds it, unless a newer one lies there: members may have
  * brought it to an earlier membership of this node. The server is not judged: the list's signature counts.
  *
- * @returns The CAs that have none there.
+ * @returns The CAs above the node's certificate that have none there. One that is published before it issues has none yet.
  */
 export function fetchLists(
   cas: readonly Certificate[],
-  { ask, url, stateDir }: FetchTerms,
+  { chain, ask, url, stateDir }: FetchTerms,
 ): Effect.Effect<readonly Certificate[], EnrolmentRefused, Services> {
   return Effect.gen(function* () {
     const missing: Certificate[] = [];
@@ -67,7 +76,7 @@ export function fetchLists(
       const der = yield* askList({ url, ask, judge: () => undefined }, key);
       const list = der === undefined ? undefined : parseCrl(der);
       if (der === undefined || list === undefined || Result.isFailure(list) || !isSignedBy(list.success, ca)) {
-        missing.push(ca);
+        if (chain.some((each) => isAbove(ca, each))) missing.push(ca);
         continue;
       }
       const scope = scopeName(list.success.scope);

@@ -205,7 +205,12 @@ function describe(
     const asked = { ...terms, urls: [token.url], key: "same", revocation: undefined } as const;
     const network = yield* lookAtNetwork(pair, files, asked);
     const cas = certificatesOf(files.trustPem ?? "");
-    const missing = yield* fetchLists(cas, { ask: askHttps, url: token.url, stateDir: paths.stateDir });
+    const missing = yield* fetchLists(cas, {
+      chain: pair.chain,
+      ask: askHttps,
+      url: token.url,
+      stateDir: paths.stateDir,
+    });
     if (missing.length > 0) {
       const names = missing.map(({ subject }) => subject.text).join(", ");
       return yield* enrolmentRefused("lists-missing", `the CA has no revocation list of ${names}`);

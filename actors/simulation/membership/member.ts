@@ -183,9 +183,9 @@ export class Member {
 
   #fetch(clock: NodeClock, ports: Ports, files: EnrolmentStore, ask: Parameters<typeof fetchLists>[1]["ask"]): void {
     const fetch = Effect.gen(function* () {
-      const { trustPem } = yield* files.read;
-      const cas = certificatesOf(trustPem ?? "");
-      const missing = yield* fetchLists(cas, { ask, url: caUrl, stateDir: nodePaths.state });
+      const { certPem, trustPem } = yield* files.read;
+      const [chain, cas] = [certificatesOf(certPem ?? ""), certificatesOf(trustPem ?? "")];
+      const missing = yield* fetchLists(cas, { chain, ask, url: caUrl, stateDir: nodePaths.state });
       yield* files.forgetNext;
       return missing;
     });
