@@ -19,8 +19,10 @@ import {
   lockForked,
   roleOf,
 } from "./certificate_rows.ts";
+import { isRevoked } from "./crl_rows.ts";
 import type { RegisterRows } from "./register.ts";
 import { gapOf, isToBeRevoked, nameRevokedAt } from "./restored_rows.ts";
+import { stopRenewals } from "./stopped_renewals.ts";
 
 /** What became of it. */
 export type Adopted =
@@ -30,8 +32,8 @@ export type Adopted =
 
 /**
  * Enters an unexpired certificate that was issued in the gap of the backup. It becomes the successor of the newest certificate of its
- * name that has none. One whose name was revoked since is entered as `revoked`: the caller lists it. One that a later token replaced is
- * refused and not entered: what is entered counts as newer than that token.
+ * name that has none. One whose name, or the certificate before it, was revoked since is entered as `revoked`, and its renewals are
+ * stopped: the caller lists it. One that a later token replaced is refused and not entered: what is entered counts as newer than that token.
  */
 export function adoptCertificate(
   ca: CertificateAuthority,
@@ -51,8 +53,7 @@ export function adoptCertificate(
     );
   }
   const identity = identityOf(certificate);
-  const sql = "SELECT 1 FROM revocations WHERE issuer = ? AND serial = ?";
-  if (rows.first(sql, signer.issuerId, plainSerial(certificate.serial)) !== undefined) {
+  if (isRevoked(rows, { issuer: signer.issuerId, serial: plainSerial(certificate.serial) })) {
     const detail = `the certificate of ${identity} is revoked`;
     return Result.fail(new CaRefused({ code: "certificate-revoked", detail }));
   }
@@ -74,8 +75,11 @@ export function adoptCertificate(
     const detail = `${identity} was renewed since the backup, for another key`;
     return Result.succeed({ kind: "forked", row, refusal: new CaRefused({ code: "renewal-forked", detail }) });
   }
-  const revoked = nameRevokedAt(rows, identity);
-  return Result.succeed({ kind: revoked === undefined ? "entered" : "revoked", row });
+  // An earlier revocation is no reason: the name may have got another token in the gap.
+  const isLineRevoked = before?.revoked != null && before.revoked >= gap.to;
+  if (!isLineRevoked && nameRevokedAt(rows, identity) === undefined) return Result.succeed({ kind: "entered", row });
+  stopRenewals(rows, identity, at, row.serial);
+  return Result.succeed({ kind: "revoked", row });
 }
 
 /** Unexpired, and issued before the register was restored: later ones are in it. */
@@ -103,12 +107,16 @@ function isIssuedBy(certificate: Certificate, { issuer }: ListSigner): boolean {
 interface Before {
   readonly fingerprint: string;
   readonly successor_key: string | null;
+  /** When it was revoked. */
+  readonly revoked: number | null;
 }
 
-/** The newest certificate of a name that began before this one, and the key of the one that renews it. */
+/** The newest certificate of a name that began before this one, the key of the one that renews it, and its revocation. */
 function newestBefore(rows: RegisterRows, identity: string, { period }: Certificate): Before | undefined {
   const sql = `
-SELECT c.fingerprint, s.key AS successor_key FROM certificates c LEFT JOIN certificates s ON s.predecessor = c.fingerprint
+SELECT c.fingerprint, s.key AS successor_key, r.revoked FROM certificates c
+LEFT JOIN certificates s ON s.predecessor = c.fingerprint
+LEFT JOIN revocations r ON r.issuer = c.issuer AND r.serial = c.serial
 WHERE c.identity = ? AND c.not_before <= ? ORDER BY c.not_before DESC, c.rowid DESC LIMIT 1`;
   return rows.first(sql, identity, +period.notBefore);
 }

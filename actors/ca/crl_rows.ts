@@ -61,6 +61,11 @@ export function lastPosition(rows: RegisterRows): number {
   return rows.first<{ last: number | null }>("SELECT max(position) AS last FROM revocations")?.last ?? 0;
 }
 
+/** Whether an issuer's certificate with this serial is revoked. */
+export function isRevoked(rows: RegisterRows, { issuer, serial }: Pick<RevocationRow, "issuer" | "serial">): boolean {
+  return rows.first("SELECT 1 FROM revocations WHERE issuer = ? AND serial = ?", issuer, serial) !== undefined;
+}
+
 /** Enters revocations. One that is there keeps its date and reason. */
 export function enterRevocations(rows: RegisterRows, revocations: readonly RevocationRow[]): void {
   for (const { position, issuer, serial, revoked, reason, not_after } of revocations) {

@@ -28,6 +28,7 @@ import { boundTo } from "./hardware_rows.ts";
 import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
 import { revokeRows } from "./revoke.ts";
+import { allowRenewals } from "./stopped_renewals.ts";
 import { checkWishes, type ReadRequest, readRequest, signLeaf } from "./sign_leaf.ts";
 
 /** What a node sends, and from where. */
@@ -116,7 +117,12 @@ function rowOf(
     });
     if (adopted.kind === "forked") return yield* adopted.refusal;
     if (adopted.kind === "entered") return adopted.row;
+    // Where it cannot be listed now, its renewals stay stopped.
     yield* revokeRows(ca, [adopted.row], at);
+    yield* Effect.fromResult(ca.register.transaction<void, never>((rows) => {
+      allowRenewals(rows, identity, adopted.row.serial);
+      return Result.void;
+    }));
     return yield* Effect.fromResult(refuse("certificate-revoked", `the certificate of ${identity} is revoked`));
   });
 }

@@ -17,7 +17,7 @@ import {
   pageRows,
   roleOf,
 } from "./certificate_rows.ts";
-import { crlOf, enterLists, lastNumber, listedAfterEndMs } from "./crl_rows.ts";
+import { crlOf, enterLists, isRevoked, lastNumber, listedAfterEndMs } from "./crl_rows.ts";
 import { listsDue, makeLists, nextTurn, removePieces } from "./make_lists.ts";
 import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
@@ -229,15 +229,17 @@ function revokeUnknown(
 ): Effect.Effect<readonly [], Failure> {
   return Effect.gen(function* () {
     const gap = yield* Effect.fromResult(ca.register.read((rows) => gapOf(rows, at)));
-    if (gap === undefined || !serialPattern.test(plainSerial(serial))) {
+    const plain = plainSerial(serial);
+    if (gap === undefined || !serialPattern.test(plain)) {
       return yield* Effect.fromResult(unknown(`no certificate has serial ${serial}`));
     }
-    const plain = plainSerial(serial);
-    const fresh = signersOf(ca).map(({ issuerId: issuer }) => ({
-      ...{ issuer, serial: plain, not_after: gap.to + gapLifetimeMs },
-    }));
-    yield* Effect.fromResult(changed(ca, (rows) => enterToBeRevoked(rows, plain, at)));
-    yield* revokePage(ca, { fresh, ...terms }, at);
+    const all = signersOf(ca).map((by) => ({ issuer: by.issuerId, serial: plain, not_after: gap.to + gapLifetimeMs }));
+    // What is listed already would take a position in the lists that no row has.
+    const fresh = yield* Effect.fromResult(ca.register.read((rows) => all.filter((each) => !isRevoked(rows, each))));
+    if (fresh.length > 0) {
+      yield* Effect.fromResult(changed(ca, (rows) => enterToBeRevoked(rows, plain, at)));
+      yield* revokePage(ca, { fresh, ...terms }, at);
+    }
     if (!isLeft(terms.unsigned)) yield* Effect.fromResult(changed(ca, (rows) => endToBeRevoked(rows, plain)));
     return [];
   });

@@ -173,17 +173,62 @@ test("revoking a name of the gap tells so, and revokes its certificate when it c
     assert.is(await codeOf(reenrol(ca, late, at(73))), "certificate-revoked");
   }));
 
+/** The same CA, whose key can be taken away. */
+function withToken(ca: CertificateAuthority) {
+  const token = { isAway: true };
+  const sign = (bytes: Uint8Array) =>
+    token.isAway ? Promise.reject(new Error("token removed")) : ca.issuer.key.sign(bytes);
+  return { token, away: { ...ca, issuer: { ...ca.issuer, key: { ...ca.issuer.key, sign } } } };
+}
+
 test("bug: a certificate of the gap whose revocation could not be signed was renewed", () =>
   restored(async (ca, { other, at }) => {
-    let isAway = true;
-    const sign = (bytes: Uint8Array) => isAway ? Promise.reject(new Error("token removed")) : ca.issuer.key.sign(bytes);
-    const away = { ...ca, issuer: { ...ca.issuer, key: { ...ca.issuer.key, sign } } };
+    const { token, away } = withToken(ca);
     const act = () => codeOf(revoke(away, { serial: other.serial }, "keyCompromise", at(61)));
     const csr = await csrOf(other);
     const renewed = () => codeOf(reenrol(ca, { certificate: other.leaf, csr, address }, at(62)));
     assert.equal([await act(), await renewed()], ["signer-unavailable", "name-locked"]);
-    isAway = false;
+    token.isAway = false;
     assert.equal([await act(), await renewed()], ["done", "certificate-revoked"]);
+  }));
+
+test("bug: a certificate of the gap with a revoked name was renewed at the second try, where its revocation could not be signed", () =>
+  restored(async (ca, { unknown, at }) => {
+    const name = "spiffe://acme.example/worker/unknown";
+    await Effect.runPromise(revoke(ca, { name }, "keyCompromise", at(61)));
+    const { away } = withToken(ca);
+    const request = { certificate: unknown.leaf, csr: await csrOf(unknown), address };
+    assert.is(await codeOf(reenrol(away, request, at(70))), "signer-unavailable");
+    assert.is(await codeOf(reenrol(ca, request, at(71))), "name-locked");
+    assert.not(serialsOf(ca).includes(unknown.serial));
+    const { certificates } = await Effect.runPromise(revoke(ca, { name }, "keyCompromise", at(72)));
+    assert.equal(certificates.map(({ serial }) => serial), [unknown.serial]);
+    assert.is(await codeOf(reenrol(ca, request, at(73))), "certificate-revoked");
+    const token = await Effect.runPromise(
+      createToken(ca, { role: "worker", name: "unknown", replaces: "no" }, at(74)),
+    );
+    assert.is(await codeOf(enrol(ca, { token: token.text, csr: (await testCsr()).der, address }, at(75))), "done");
+  }));
+
+test("bug: a certificate of the gap was renewed although the one before it was revoked since the restore", () =>
+  restored(async (ca, { known, renewed, at }) => {
+    await Effect.runPromise(revoke(ca, { serial: known.serial }, "unspecified", at(61)));
+    const request = { certificate: renewed, csr: await csrOf(known), address };
+    for (const minute of [70, 71]) assert.is(await codeOf(reenrol(ca, request, at(minute))), "certificate-revoked");
+    assert.ok(serialsOf(ca).includes(Result.getOrThrow(parseCertificate(renewed)).serial));
+  }));
+
+test("bug: a serial of the gap that was revoked twice was listed twice, and the next revocation was in no delta", () =>
+  restored(async (ca, { other, at }) => {
+    for (const minute of [61, 62]) {
+      await Effect.runPromise(revoke(ca, { serial: other.serial }, "superseded", at(minute)));
+      assert.is(serialsOf(ca).filter((serial) => serial === other.serial).length, 1);
+    }
+    const { upto, last } = Result.getOrThrow(ca.register.read((rows) => ({
+      upto: crlOf(rows, ca.issuerId, "complete")!.upto,
+      last: lastPosition(rows),
+    })));
+    assert.is(upto, last);
   }));
 
 test("a certificate that was renewed in the gap and again since, for another key, is a fork", () =>
