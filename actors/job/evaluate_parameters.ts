@@ -13,7 +13,7 @@ import { FileSystem } from "effect/FileSystem";
 import type { CellSettings } from "../config/cell_config.ts";
 import type { ExecutorConfig } from "../config/config.ts";
 import type { WorkDirectory } from "../files/contained_files.ts";
-import type { Ports, Services } from "../runtime/ports.ts";
+import { monotonicNow, type Ports, type Services } from "../runtime/ports.ts";
 import { assignCell } from "./cell/assign.ts";
 import { jobCell } from "./cell/bounds.ts";
 import { type Cell, cellRefusal } from "./cell/cell.ts";
@@ -44,7 +44,7 @@ export class NotEvaluated extends Data.TaggedError("NotEvaluated")<{ readonly de
 
 /** The program, and where it runs. */
 export interface EvaluatingProgram {
-  readonly ports: Pick<Ports, "uuid" | "now" | "report">;
+  readonly ports: Pick<Ports, "uuid" | "now" | "monotonic" | "report">;
   readonly executor: Pick<ExecutorConfig, "cmd" | "args">;
   readonly cell: Cell;
   readonly settings: CellSettings;
@@ -103,7 +103,7 @@ function evaluate({ ports, executor, cell, settings, workDir }: EvaluatingProgra
     const line = (message: string) => ports.report({ level: "info", event: "evaluation.output", message });
     const started = yield* startExecutor(confined, {
       sink: { line, suppressed: () => {} },
-      now: ports.now,
+      now: () => monotonicNow(ports),
       graceMs,
       beforeGo: (pid) => Effect.ignore(recordExecutor(directory, pid)),
     });

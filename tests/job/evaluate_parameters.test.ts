@@ -57,6 +57,31 @@ test("it does so in the strongest cell of this machine", async () => {
   assert.equal(readdirSync(workDir), []);
 });
 
+test("bug: after a clock was set back, the log got no more lines of an evaluation", async () => {
+  const { ports } = makeFakeWorld();
+  const lines: string[] = [];
+  let now = 7_200_000;
+  // The first line sets it back by an hour, which a clock without steps does not see.
+  const report: typeof ports.report = (line) => {
+    if (line.event !== "evaluation.output") return;
+    now = 3_600_000;
+    lines.push(line.message);
+  };
+  const executor = {
+    cmd: "sh",
+    args: ["-c", `cd "$WORK_DIR"; echo first; sleep 0.1; seq 1 60; sleep 1.2; echo last; ${looks}`],
+  };
+  const measured = evaluateParameters(
+    {
+      ports: { ...ports, report, now: () => now, monotonic: () => performance.now() },
+      ...{ executor, cell: bare, settings: own, workDir },
+    },
+    { parameters, heldOut, jobJson: '{"training":{"round":3}}' },
+  );
+  Result.getOrThrow(await Effect.runPromise(Effect.result(measured).pipe(Effect.provide(realServices))));
+  assert.equal([lines[0], lines.at(-1)], ["first", "last"]);
+});
+
 const failures: [name: string, script: string, reason: RegExp][] = [
   ["ends with another code", "echo no such model >&2; exit 3", /^it ended with 3: .*no such model/s],
   ["writes no result", "true", /^its result\.json: /],

@@ -81,12 +81,13 @@ export function hubFile(
 
 /**
  * The name a file gets: the last segment of the path, decoded, with the query; `part-<n>.bin` where that is empty. Without the query where
- * it makes the name too long: that of a presigned address has hundreds of bytes.
+ * it makes the name too long, as that of a presigned address does with hundreds of bytes, or no name at all, but a path.
  */
 export function webFileName(url: URL, index: number): string {
   const last = decoded(url.pathname.slice(url.pathname.lastIndexOf("/") + 1));
   const whole = `${last}${url.search}`;
-  return (Buffer.byteLength(whole) > componentBytesMax ? last : whole) || `part-${index}.bin`;
+  const isName = Buffer.byteLength(whole) <= componentBytesMax && !url.search.includes("/");
+  return (isName ? whole : last) || `part-${index}.bin`;
 }
 
 /** The path of a file as the log shows it: without the query, which may have a secret. */

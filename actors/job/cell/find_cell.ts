@@ -7,7 +7,7 @@
 import process from "node:process";
 import { Effect, Result } from "effect";
 import { type CellLevel, cellLevels } from "../../config/cell_config.ts";
-import type { Ports } from "../../runtime/ports.ts";
+import { monotonicNow, type Ports } from "../../runtime/ports.ts";
 import { makeCommand } from "../command.ts";
 import { startExecutor } from "../process.ts";
 import { makeWorkDirectory } from "../work_directory.ts";
@@ -24,7 +24,7 @@ const graceMs = 500;
 
 /** The levels to try, and where. */
 export interface CellSearch {
-  readonly ports: Pick<Ports, "uuid" | "now">;
+  readonly ports: Pick<Ports, "uuid" | "now" | "monotonic">;
   readonly config: CellConfig;
   /** The worker's `work_dir`: it holds the directories of its jobs. */
   readonly workDir: string;
@@ -86,7 +86,7 @@ export function tryInCell(
     const command = yield* Effect.fromResult(made);
     const confined = cellCommand(cell, small, { ...assigned, directory: directory.path }, command);
     const sink = { line: () => {}, suppressed: () => {} };
-    const executor = yield* startExecutor(confined, { sink, now: ports.now, graceMs });
+    const executor = yield* startExecutor(confined, { sink, now: () => monotonicNow(ports), graceMs });
     const { code, signal, tail } = yield* executor.exited;
     if (code !== 0) return yield* Effect.fail({ message: `ended with ${code ?? signal}: ${tail.trim()}` });
     return tail;

@@ -143,6 +143,18 @@ test("bug: a presigned address could not be fetched: its query made the name too
   });
 });
 
+test("bug: an address whose query has slashes was refused as a path, or its file lay in folders that it named", async () => {
+  await withWeb((_, response) => void response.end("weights"), async (url) => {
+    await withBridge({}, async ({ socket }) => {
+      for (const query of ["?from=https://example.org/a", "?p=a/../b", "?sig=ab/cd="]) {
+        const value = `${url}/model.bin${query}`;
+        const { body } = await askJson(socket, "/resources/fetch", { type: "uri", value });
+        assert.is(body, '[{"path":"artifacts/model.bin","size":7}]');
+      }
+    });
+  });
+});
+
 test("bug: the log had the signatures, tokens and passwords of addresses", async () => {
   const ports = realPorts();
   let requests = 0;
