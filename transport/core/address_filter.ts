@@ -8,18 +8,21 @@ import { type Multiaddr, multiaddr } from "@multiformats/multiaddr";
 import { type Cidr, rangeFinder, readCidr } from "../ip_ranges.ts";
 import type { AddressText, PeerText, TransportInput } from "../port.ts";
 
+/** "This host" and "this network" (RFC 1122, section 3.2.1.3; RFC 4291, section 2.5.2): a dial of them leads to this machine. */
+const ownRanges = ["0.0.0.0/8", "::/128"];
+
 /** Whether an address may be used. */
 export type AddressFilter = (address: Multiaddr) => boolean;
 
 /**
- * Makes the filter. An address without an IP (a DNS name) passes: it is known only once it is resolved. A relayed
+ * Makes the filter. What leads to this machine whatever the ranges is excluded. An address without an IP (a DNS name) passes: it is known only once it is resolved. A relayed
  * address counts as its relay's.
  *
  * @param cidrs Ranges such as `10.0.0.0/8` or `fc00::/7`.
  * @throws RangeError that names the first text that is not a range.
  */
 export function addressFilter(cidrs: readonly string[]): AddressFilter {
-  const excluded = rangeFinder(cidrs.map(rangeFrom));
+  const excluded = rangeFinder([...ownRanges, ...cidrs].map(rangeFrom));
   return (address) => {
     const host = address.getComponents().find(({ name }) => name === "ip4" || name === "ip6");
     return host?.value === undefined || excluded(host.value) === undefined;

@@ -15,6 +15,11 @@ const rows: [address: string, allowed: boolean][] = [
   ["/ip6/fdff::1/tcp/1", false],
   ["/ip6/fe00::1/tcp/1", true],
   ["/dns4/example.org/tcp/1", true],
+  // Bug: a system takes these for its own.
+  ["/ip4/0.0.0.0/tcp/1", false],
+  ["/ip4/0.0.0.1/tcp/1", false],
+  ["/ip6/::/tcp/1", false],
+  ["/ip6/::ffff:0:0/tcp/1", false],
   [`/ip4/10.1.2.3/tcp/1/${relay}/p2p-circuit/${relay}`, false],
   [`/ip4/192.0.2.3/tcp/1/${relay}/p2p-circuit/${relay}`, true],
 ];
