@@ -14,6 +14,7 @@ import { crlInlineBytesMax } from "../../transport/protocols/mod.ts";
 import type { CrlIssuer, LearnedCrl } from "../files/arriving_crls.ts";
 import { Neighbours, type PeerStanding } from "./neighbours.ts";
 import {
+  effectiveOf,
   hashesOf,
   isNameable,
   issuersOf,
@@ -227,6 +228,11 @@ export class CrlBook {
     return this.#newest.get(slotOf(slot))?.notice.number;
   }
 
+  /** The number of the delta that is in force on the complete list; undefined where none fits it. */
+  effectiveNumberOf(slot: Pick<CrlNotice, "issuer" | "scope">): string | undefined {
+    return effectiveOf(this.#newest, slot);
+  }
+
   /** The same of what lies in its place: of a list that was lost there, the number below it, if any, so that it fits again. */
   placedNumberOf(slot: Pick<CrlNotice, "issuer" | "scope" | "base">): string | undefined {
     const notice = this.#newest.get(slotOf(slot))?.notice;
@@ -288,6 +294,7 @@ export class CrlBook {
     if (this.#known.has(sha256) || this.#ahead.has(sha256)) return false;
     const held = this.numberOf(notice);
     if (held !== undefined && compareNumbers(number, held) < 0) return false;
+    if (base === null && number === this.effectiveNumberOf(notice)) return false;
     if (base !== null || size <= wholeBytesMax || held === undefined) return true;
     const delta = this.numberOf({ issuer, scope, base: held });
     return delta === undefined || compareNumbers(number, delta) > 0;
@@ -331,10 +338,7 @@ export class CrlBook {
   /** Those that tell a list are asked for it. */
   wantFrom(sha256: string, peers: Iterable<PeerText>): void {
     const told = this.neighbours.toldOf(sha256);
-    for (const peer of peers) {
-      const notice = told.get(peer);
-      if (notice !== undefined) this.announced(peer, [notice]);
-    }
+    for (const peer of peers) this.announced(peer, [told.get(peer)].filter((notice) => notice !== undefined));
   }
 
   get nextArrival(): Arrival | undefined {

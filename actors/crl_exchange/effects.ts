@@ -36,6 +36,7 @@ export interface TakeInput extends EffectInput {
   /** The node has this list. */
   readonly isHeld: boolean;
   readonly newest: (list: { readonly scope: string; readonly kind: "complete" | "delta" }) => string | undefined;
+  readonly effective: (scope: string) => string | undefined;
   readonly at: Date;
 }
 
@@ -49,7 +50,7 @@ export interface Taken {
 /** Verifies a list that has arrived and moves it into its place. */
 export const take = fromEffect(
   "take",
-  ({ stateDir, arrival, issuer, isHeld, newest, at }: TakeInput) =>
+  ({ stateDir, arrival, issuer, isHeld, newest, effective, at }: TakeInput) =>
     Effect.gen(function* () {
       const { sha256, sizeBytes, urls, bytes } = arrival;
       // The file may hold what was pulled of the list: nothing else may take its place.
@@ -67,7 +68,7 @@ export const take = fromEffect(
       }
       const outcome = yield* takeCrl({
         ...{ stateDir, sha256, sizeBytes, isFetched: urls !== undefined, isHeld },
-        ...{ issuer, newest, at },
+        ...{ issuer, newest, effective, at },
       });
       if (outcome.type !== "taken" || sizeBytes > crlInlineBytesMax) return { arrival, outcome, bytes: undefined };
       const { path } = outcome.crl;

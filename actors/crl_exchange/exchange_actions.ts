@@ -262,6 +262,7 @@ export function takeInput({ ports, stateDir, book }: ExchangeArgs["context"]) {
     isHeld: book.isHeld(sha256),
     newest: (list: { readonly scope: string; readonly kind: "complete" | "delta" }) =>
       book.placedNumberOf({ issuer, scope: list.scope, base: list.kind === "delta" ? "" : null }),
+    effective: (scope: string) => book.effectiveNumberOf({ issuer, scope }),
     at: new Date(ports.now()),
   };
 }

@@ -41,6 +41,17 @@ export function newestOf(lists: readonly OfferedList[]): ReadonlyMap<string, Off
   return newest;
 }
 
+/** Of the newest lists, the number of the delta that is in force on the complete one; undefined where none fits it. */
+export function effectiveOf(
+  newest: ReadonlyMap<string, OfferedList>,
+  { issuer, scope }: Pick<CrlNotice, "issuer" | "scope">,
+): string | undefined {
+  const [complete, delta] = [null, ""].map((base) => newest.get(slotOf({ issuer, scope, base }))?.notice);
+  if (complete === undefined || typeof delta?.base !== "string") return undefined;
+  const fits = compareNumbers(delta.base, complete.number) <= 0 && compareNumbers(complete.number, delta.number) < 0;
+  return fits ? delta.number : undefined;
+}
+
 /** The lists of a snapshot whose signature was verified, as they lie in the state directory. */
 export function offeredBy(snapshot: TrustSnapshot, stateDir: string): readonly OfferedList[] {
   return heldCrls(snapshot).held.map((list) => offeredAs({ ...list, path: keptPath(stateDir, list) }));

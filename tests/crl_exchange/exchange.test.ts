@@ -689,6 +689,23 @@ test("bug: a list with number 0 whose file was lost fitted no more", async () =>
   assert.is(book.placedNumberOf(slot), undefined);
 });
 
+test("bug: a complete list with the number of the delta in force was wanted, although it contradicts the delta and its base", async () => {
+  const book = new CrlBook({ now: Date.now, stateDir: "" });
+  book.trustChanged(world.snapshot([], 1));
+  const { notice: own } = await world.list(9n);
+  const { issuer: key, scope, size: sizeBytes } = own;
+  const learn = (kind: "complete" | "delta", number: string, baseNumber: string | undefined) => {
+    const crl = { domain: ownDomain, key, scope, number, baseNumber, sha256: `${kind}${number}`, sizeBytes, path: "" };
+    book.learned({ ...crl, kind, thisUpdate: new Date() }, undefined);
+  };
+  learn("complete", "6", undefined);
+  learn("delta", "9", "7");
+  assert.ok(book.isWanted(own), "the delta's base is missing");
+  learn("complete", "7", undefined);
+  assert.not(book.isWanted(own));
+  assert.ok(book.isWanted((await world.list(10n)).notice));
+});
+
 test("two contents of one number travel both, and none is pulled twice", async () => {
   const { bad, member, end } = await between("equivocation");
   const [one, two] = [await world.list(9n), await world.list(9n, { revoked: revokedMany(1) })];

@@ -64,11 +64,12 @@ function place() {
   };
   const take = async (
     der: Uint8Array,
-    options: { newest?: string; issuer?: CrlIssuer; at?: Date; sha256?: string } = {},
+    options: { newest?: string; effective?: string; issuer?: CrlIssuer; at?: Date; sha256?: string } = {},
   ) => {
-    const { newest, issuer = anchor, at = new Date() } = options;
+    const { newest, effective, issuer = anchor, at = new Date() } = options;
     const sha256 = options.sha256 ?? await arrive(der);
-    return run(takeCrl({ stateDir, sha256, sizeBytes: der.length, issuer, newest: () => newest, at }));
+    const held = { newest: () => newest, effective: () => effective };
+    return run(takeCrl({ stateDir, sha256, sizeBytes: der.length, issuer, ...held, at }));
   };
   return { stateDir, arrive, take };
 }
@@ -109,6 +110,17 @@ test("a list that an anchor signed gets into its place", async () => {
   assert.is(hashOf(readFileSync(path)), hashOf(der));
   assert.is(statSync(path).mode & 0o777, 0o600);
   assert.is(existsSync(incomingPath(stateDir, hashOf(der))), false);
+});
+
+test("bug: a complete list with the number of the delta in force took the place of its base, and cleared what both revoke", async () => {
+  const { stateDir, take } = place();
+  await run(clearIncoming(stateDir));
+  assert.is((await take(await list(9n), { newest: "7", effective: "9" })).type, "old");
+  const path = keptPath(stateDir, { domain: ownDomain, key: anchor.key, scope: "all", kind: "complete" });
+  assert.not(existsSync(path));
+  for (const number of [8n, 10n]) {
+    assert.is((await take(await list(number), { newest: "7", effective: "9" })).type, "taken", `${number}`);
+  }
 });
 
 test("a delta gets a place of its own", async () => {

@@ -63,6 +63,12 @@ test("a revocation whose CA was killed before it answered counts from the next s
   assert.equal(violations, []);
 });
 
+/** Found by a seed: a CA that contradicts itself had one node take a complete list in place of a delta and its base. */
+test("a complete list with the number of a delta in force clears nothing", async () => {
+  const { violations } = await runMemberScenario(memberScenarioOf(60_306_965));
+  assert.equal(violations, []);
+});
+
 /** The first minutes of a seed. */
 const shortOf = (seed: number): MemberScenario => ({ ...memberScenarioOf(seed), troubleMs: 120_000, quietMs: 1_000 });
 
