@@ -200,12 +200,15 @@ export class Neighbours {
     known.failures = 0;
   }
 
-  /** An announcement failed: it is repeated, unless the peer does not speak the protocol. Returns how often in a row. */
+  /**
+   * An announcement failed: it is repeated, unless the peer does not speak the protocol. Where it spoke it before, another process has its
+   * key, which may be a thief. Returns how often in a row.
+   */
   failed(peer: PeerText, lists: readonly CrlNotice[], isUnable: boolean): number | undefined {
     const known = this.#peers.get(peer);
     if (known === undefined) return undefined;
     known.isAsked = false;
-    known.isUnable ||= isUnable;
+    known.isUnable ||= isUnable && known.told.size === 0 && known.replies.size === 0;
     known.failures += 1;
     for (const list of lists) {
       if (known.announced.get(slotOf(list)) === list.sha256) known.announced.delete(slotOf(list));

@@ -165,6 +165,15 @@ test("bug: a peer that was back before its former connection ended was told no l
   assert.ok(neighbours.closed(identityOf("p")), "it is one member still");
 });
 
+test("bug: a thief with a peer's pair who did not speak the protocol had the peer told no list any more", () => {
+  const { neighbours } = made();
+  neighbours.answered("p", neighbours.announcementTo("p", [list("a")]), ["have"]);
+  neighbours.established(identityOf("p"));
+  const lists = neighbours.announcementTo("p", [list("a")]);
+  assert.is(neighbours.failed("p", lists, true), 1, "it is repeated");
+  assert.equal(hashes(neighbours.announcementTo("p", [list("a")])), ["a"]);
+});
+
 test("a peer with two certificates is gone with the last of them", () => {
   const { neighbours } = made();
   const gateway = identityOf("p", { role: "gateway" });

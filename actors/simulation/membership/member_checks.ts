@@ -275,8 +275,9 @@ export class MemberChecker implements SimulationWatch {
     return this.#now <= (this.#excused.get(name) ?? -Infinity) + calmAfterMs;
   }
 
-  /** What one has, its neighbours have soon. */
+  /** What one has, its neighbours have soon. What is sent to a node that is to be revoked may go to the thief who has its pair. */
   #lookAtNeighbours(node: SimulatedNode, nodes: readonly SimulatedNode[]): void {
+    if (this.gone.has(node.name)) return;
     const seen = this.#of(node);
     for (const other of nodes) {
       const theirs = this.#of(other);

@@ -69,6 +69,12 @@ test("a complete list with the number of a delta in force clears nothing", async
   assert.equal(violations, []);
 });
 
+/** Found by a seed: the thief has the pair of a node that is revoked late, and speaks no protocol of lists. */
+test("a list that a thief got in place of the node whose pair he has is no list that does not travel", async () => {
+  const { violations } = await runMemberScenario(memberScenarioOf(60_306_991));
+  assert.equal(violations, []);
+});
+
 /** The first minutes of a seed. */
 const shortOf = (seed: number): MemberScenario => ({ ...memberScenarioOf(seed), troubleMs: 120_000, quietMs: 1_000 });
 
