@@ -41,6 +41,8 @@ export interface GatewayLinkInput extends HasParent<GatewayLinkEvent> {
 export interface GatewayLinkContext extends GatewayLinkInput {
   readonly dials: number;
   readonly failures: number;
+  /** Links that ended before they were steady, since the last one that was. */
+  readonly losses: number;
   readonly peer: PeerText | undefined;
   /** The address to dial: the configured one, or that without its PeerID. */
   readonly target: AddressText;
@@ -106,9 +108,10 @@ export const gatewayLinkMachine = setup({
     }),
     dialAddressAlone: assign({ target: ({ context }) => withoutPeer(context.address) }),
     dialConfigured: assign({ target: ({ context }) => context.address }),
-    takePeer: assign((_, { peer }: Dialled) => ({ peer })),
+    takePeer: assign((_, { peer }: Dialled) => ({ failures: 0, peer })),
     countFailure: assign({ failures: ({ context }) => context.failures + 1 }),
-    forgetFailures: assign({ failures: 0 }),
+    countLoss: assign(({ context: { losses } }) => ({ losses: losses + 1, failures: losses + 1 })),
+    forgetLosses: assign({ losses: 0 }),
     sendUp: sendTo(({ context }) => context.parent, ({ context }) => ({
       type: "link.up",
       address: context.address,
@@ -139,7 +142,7 @@ export const gatewayLinkMachine = setup({
   },
 }).createMachine({
   id: "gatewayLink",
-  context: ({ input }) => ({ ...input, dials: 0, failures: 0, peer: undefined, target: input.address }),
+  context: ({ input }) => ({ ...input, dials: 0, failures: 0, losses: 0, peer: undefined, target: input.address }),
   initial: "dialling",
   states: {
     dialling: {
@@ -174,12 +177,12 @@ export const gatewayLinkMachine = setup({
       entry: "sendUp",
       exit: "sendDown",
       // A gateway that refuses this node's certificate may do so after the handshake is over here.
-      after: { [steadyMs]: { actions: "forgetFailures" } },
+      after: { [steadyMs]: { actions: "forgetLosses" } },
       on: {
         "peer.closed": {
           guard: { type: "isOurGateway", params: ({ event }) => event },
           target: "waiting",
-          actions: "countFailure",
+          actions: "countLoss",
         },
       },
     },

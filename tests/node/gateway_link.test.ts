@@ -103,6 +103,19 @@ test("bug: a gateway that took each connection and ended it was dialled several 
   assert.is(waits.at(-1), 190, "one that held is dialled again at once");
 });
 
+test("a gateway that is back after a long time and restarts once more is dialled again at once", () => {
+  const { world, started, fail, succeed } = link();
+  for (let failures = 0; failures < 8; failures++) {
+    fail();
+    world.pass(30_000);
+  }
+  succeed();
+  started.send({ type: "peer.closed", peer: "gateway", reason: { type: "by-them" } });
+  world.pass(190);
+  succeed();
+  assert.is(started.state(), "linked");
+});
+
 test("a dial without an answer is given up, and its late answer ignored", () => {
   const { world, started } = link();
   const [late] = world.take("dial");
