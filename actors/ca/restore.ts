@@ -18,7 +18,15 @@ import { lapseAll } from "./approval_rows.ts";
 import type { CaConfig, CaConfigError } from "./ca_config.ts";
 import type { CaRefused } from "./ca_refused.ts";
 import { type CertificateAuthority, type ListSigner, signersOf } from "./certificate_authority.ts";
-import { enterLists, enterNumber, enterRevocations, lastNumber, lastPosition, type RevocationRow } from "./crl_rows.ts";
+import {
+  enterLists,
+  enterNumber,
+  enterRevocations,
+  isRevoked,
+  lastNumber,
+  lastPosition,
+  type RevocationRow,
+} from "./crl_rows.ts";
 import { type FileList, type ListFileRefused, readLists } from "./list_files.ts";
 import { makeLists } from "./make_lists.ts";
 import { openAuthority, registerPath } from "./open_authority.ts";
@@ -155,9 +163,7 @@ function mergeAndPublish(ca: CertificateAuthority, newest: NewestLists, at: Date
 /** Enters the revocations that are new; how many. */
 function mergeRows(register: RegisterRows, rows: readonly Omit<RevocationRow, "position">[]): number {
   const before = lastPosition(register);
-  const isKnown = ({ issuer, serial }: Omit<RevocationRow, "position">) =>
-    register.first("SELECT 1 FROM revocations WHERE issuer = ? AND serial = ?", issuer, serial) !== undefined;
-  const fresh = rows.filter((row) => !isKnown(row));
+  const fresh = rows.filter((row) => !isRevoked(register, row));
   const endOf = ({ issuer, serial }: Omit<RevocationRow, "position">) =>
     register.first<{ readonly not_after: number }>(
       "SELECT not_after FROM certificates WHERE issuer = ? AND serial = ?",

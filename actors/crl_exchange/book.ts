@@ -228,9 +228,9 @@ export class CrlBook {
     return this.#newest.get(slotOf(slot))?.notice.number;
   }
 
-  /** The number of the delta that is in force on the complete list; undefined where none fits it. */
+  /** The number of the delta that is in force on the complete list; undefined where none fits it, or a file of the two is lost. */
   effectiveNumberOf(slot: Pick<CrlNotice, "issuer" | "scope">): string | undefined {
-    return effectiveOf(this.#newest, slot);
+    return effectiveOf(this.#newest, slot, this.#lost);
   }
 
   /** The same of what lies in its place: of a list that was lost there, the number below it, if any, so that it fits again. */

@@ -36,6 +36,7 @@ export interface TakeInput extends EffectInput {
   /** The node has this list. */
   readonly isHeld: boolean;
   readonly newest: (list: { readonly scope: string; readonly kind: "complete" | "delta" }) => string | undefined;
+  /** The number of the delta that is in force on the complete list of a scope. */
   readonly effective: (scope: string) => string | undefined;
   readonly at: Date;
 }

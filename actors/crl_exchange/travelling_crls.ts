@@ -41,13 +41,18 @@ export function newestOf(lists: readonly OfferedList[]): ReadonlyMap<string, Off
   return newest;
 }
 
-/** Of the newest lists, the number of the delta that is in force on the complete one; undefined where none fits it. */
+/**
+ * Of the newest lists, the number of the delta that is in force on the complete one; undefined where none fits it, or one of the two is
+ * among `lost`: another complete list may have to take their place.
+ */
 export function effectiveOf(
   newest: ReadonlyMap<string, OfferedList>,
   { issuer, scope }: Pick<CrlNotice, "issuer" | "scope">,
+  lost: ReadonlySet<string>,
 ): string | undefined {
   const [complete, delta] = [null, ""].map((base) => newest.get(slotOf({ issuer, scope, base }))?.notice);
   if (complete === undefined || typeof delta?.base !== "string") return undefined;
+  if (lost.has(complete.sha256) || lost.has(delta.sha256)) return undefined;
   const fits = compareNumbers(delta.base, complete.number) <= 0 && compareNumbers(complete.number, delta.number) < 0;
   return fits ? delta.number : undefined;
 }

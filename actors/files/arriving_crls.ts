@@ -158,7 +158,7 @@ export interface CrlTerms {
   /** The newest list that the node has in its place, complete or delta. */
   readonly newest: (list: { readonly scope: string; readonly kind: "complete" | "delta" }) => string | undefined;
   /** The number of the delta that is in force on the complete list of a scope. */
-  readonly effective?: ((scope: string) => string | undefined) | undefined;
+  readonly effective: (scope: string) => string | undefined;
   readonly at: Date;
 }
 
@@ -226,7 +226,7 @@ function judge(list: NumberedCrl, { sha256, newest, effective }: CrlTerms) {
   const scope = scopeName(list.scope);
   const kind = list.baseNumber === undefined ? "complete" : "delta";
   // It would take the place of the delta's base, and clear what that revokes where it contradicts both.
-  if (kind === "complete" && effective?.(scope) === list.number) return { type: "old", sha256 } as const;
+  if (kind === "complete" && effective(scope) === list.number) return { type: "old", sha256 } as const;
   const held = newest({ scope, kind });
   const order = held === undefined ? 1 : compareNumbers(list.number, held);
   if (order < 0) return { type: "old", sha256 } as const;

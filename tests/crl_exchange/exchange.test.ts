@@ -704,6 +704,8 @@ test("bug: a complete list with the number of the delta in force was wanted, alt
   learn("complete", "7", undefined);
   assert.not(book.isWanted(own));
   assert.ok(book.isWanted((await world.list(10n)).notice));
+  book.lost({ sha256: ["complete7"], torn: [] });
+  assert.ok(book.isWanted(own), "the base is lost, and may be nowhere any more");
 });
 
 test("two contents of one number travel both, and none is pulled twice", async () => {

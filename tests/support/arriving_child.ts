@@ -25,6 +25,7 @@ const taken = Effect.gen(function* () {
     sizeBytes: bytes.length,
     issuer: { domain: ownDomain, key: markKey(certificate), certificate, policy: defaultPolicy },
     newest: () => undefined,
+    effective: () => undefined,
     at: new Date(),
   });
 });

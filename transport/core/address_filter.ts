@@ -15,8 +15,8 @@ const ownRanges = ["0.0.0.0/8", "::/128"];
 export type AddressFilter = (address: Multiaddr) => boolean;
 
 /**
- * Makes the filter. What leads to this machine whatever the ranges is excluded. An address without an IP (a DNS name) passes: it is known only once it is resolved. A relayed
- * address counts as its relay's.
+ * Makes the filter. Addresses that always lead to this machine are excluded, whatever the ranges. An address without an IP (a DNS name)
+ * passes: it is known only once it is resolved. A relayed address counts as its relay's.
  *
  * @param cidrs Ranges such as `10.0.0.0/8` or `fc00::/7`.
  * @throws RangeError that names the first text that is not a range.
