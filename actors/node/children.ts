@@ -16,7 +16,7 @@ import type { PartnerRef } from "../partners/partner_bundle.ts";
 import { crlUrlsOf, transportInputOf } from "./inputs.ts";
 import { ownDomainOf } from "../trust/load_identity.ts";
 import type { RuleStoreRef } from "./rule_store.ts";
-import { isEnrolling, type NodeArgs, type NodeContext, roleIdOf, transportOf } from "./node_setup.ts";
+import { hasPreviousRole, isEnrolling, type NodeArgs, type NodeContext, roleIdOf, transportOf } from "./node_setup.ts";
 import type { PreviousIdentityRef } from "./previous_identity.ts";
 
 /** The input of the active identity's transport. */
@@ -117,8 +117,7 @@ export function startRole({ context, self: parent, enqueue }: NodeArgs): void {
   const { config, namedPorts: ports, members } = context;
   const id = roleIdOf(context.identityCount);
   if (isRunning(parent.getSnapshot(), id)) return;
-  const hasPreviousRole = context.previousIdentities.some(({ roleId }) => roleId !== undefined);
-  if (!concurrentRoles.has(config.role) && hasPreviousRole) return;
+  if (!concurrentRoles.has(config.role) && hasPreviousRole(context)) return;
   const identity = present(context.identity, "the identity");
   const shared = { parent, ports, transport: transportOf(context), self: identity.peer, members };
   if (config.role === "gateway") enqueue.spawnChild("gateway", { id, input: { ...shared, config } });
@@ -135,7 +134,7 @@ export function startRoleLate(args: NodeArgs): void {
   if (args.context.isReady) startRole(args);
 }
 
-/** Asks the role to drain; where there is none, draining continues at once. */
+/** Asks the active identity's role to drain; where there is none, draining continues at once. */
 export function drainRole({ context, self, enqueue }: NodeArgs): void {
   const role = roleIdOf(context.identityCount);
   if (isRunning(self.getSnapshot(), role)) enqueue.sendTo(role, { type: "role.drain" });

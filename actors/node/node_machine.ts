@@ -13,7 +13,7 @@
  *
  * A replaced key gives the node another PeerID. `rekeying` hands transport and role over to an actor of the previous
  * identity (`previous_identity.ts`), and takes over its addresses. The new role starts after the previous one has ended
- * where both need the same things: a worker's resources and directory, a scheduler's job.
+ * where both need the same things: a worker's resources and directory, a scheduler's job. A drain waits for both roles.
  *
  * Key and trust, the operator's rules, the refusal log, and a link to each gateway are children of their own. A changed trust snapshot goes to
  * the transport at once, in every state. Facts are passed on to the role; health is answered here, and only a ready node is
@@ -281,27 +281,37 @@ export const rolelessNode = node.createMachine({
             "identity.revoked": {},
             "transport.failed": { actions: failAt("transport") },
             "xstate.error.actor.*": { actions: failAt("internal") },
+            "xstate.done.actor.*": [
+              {
+                guard: { type: "isPreviousIdentity", params: ({ event }) => event },
+                actions: { type: "notePreviousGone", params: ({ event }) => event },
+              },
+              { guard: { type: "isRole", params: ({ event }) => event }, actions: noteRoleEnd },
+            ],
           },
           initial: "role",
           states: {
             role: {
               entry: "drainRole",
-              on: {
-                "xstate.done.actor.*": [
-                  {
-                    guard: { type: "isPreviousIdentity", params: ({ event }) => event },
-                    actions: { type: "notePreviousGone", params: ({ event }) => event },
-                  },
-                  {
-                    guard: { type: "isPreviousRole", params: ({ event }) => event },
-                    actions: { type: "notePreviousRole", params: ({ event }) => event },
-                  },
-                  { guard: { type: "isRole", params: ({ event }) => event }, target: "counting", actions: noteRoleEnd },
-                ],
-                "xstate.error.actor.*": { target: "counting", actions: failAt("internal") },
-                "role.over": "counting",
-              },
+              on: { "xstate.error.actor.*": { target: "counting", actions: failAt("internal") } },
               after: { drainMs: "counting" },
+              initial: "active",
+              states: {
+                active: {
+                  on: {
+                    "xstate.done.actor.*": {
+                      guard: { type: "isActiveRole", params: ({ event }) => event },
+                      target: "previous",
+                      actions: noteRoleEnd,
+                    },
+                    "role.over": "previous",
+                  },
+                },
+                /** Roles of previous identities have the rest of the drain's time. */
+                previous: {
+                  always: { guard: "hasNoPreviousRole", target: "#node.running.draining.counting" },
+                },
+              },
             },
             counting: {
               entry: "count",

@@ -158,6 +158,11 @@ export function roleIdOf(identityCount: number): string {
   return identityCount <= 1 ? "role" : `role/${identityCount}`;
 }
 
+/** Whether the role of a previous identity still has work. */
+export function hasPreviousRole({ previousIdentities }: Pick<NodeContext, "previousIdentities">): boolean {
+  return previousIdentities.some(({ roleId }) => roleId !== undefined);
+}
+
 /** A node's roles that have an actor: the active identity's, then those of previous ones that still have work. */
 export function rolesOf(
   { identityCount, previousIdentities }: Pick<NodeContext, "identityCount" | "previousIdentities">,
@@ -287,10 +292,12 @@ export const nodeSetup = setup({
     /** The role of a previous identity ended because it drained, not because its work is done. */
     isPreviousRole: ({ context }, ended: ChildEnded) =>
       context.previousIdentities.some(({ roleId }) => isDone(ended, roleId)) && ended.output?.type === "drained",
+    isActiveRole: ({ context }, ended: ChildEnded) => isDone(ended, roleIdOf(context.identityCount)),
     /** The active identity's role, or that of a previous identity whose end is the node's. */
     isRole: ({ context }, ended: ChildEnded) =>
       isDone(ended, roleIdOf(context.identityCount)) ||
       context.previousIdentities.some(({ roleId }) => isDone(ended, roleId)),
+    hasNoPreviousRole: ({ context }) => !hasPreviousRole(context),
     hasPreviousIdentities: ({ context }) => context.previousIdentities.length > 0,
     isUnstarted: ({ context }) => context.actor === undefined,
     isFailed: ({ context }) => context.exit.type === "failed",

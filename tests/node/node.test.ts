@@ -426,7 +426,7 @@ test("a worker's level of cells is told to whoever asks for its health", () => {
 });
 
 /** A worker that is ready and gets another key. */
-function rekeying(config: RoleConfig) {
+function rekeying(config: RoleConfig, addresses = ["/ip4/127.0.0.1/tcp/8/p2p/p"]) {
   const node = start(config);
   if (config.gatewayAddresses.length > 0) node.join();
   else node.listen();
@@ -438,7 +438,7 @@ function rekeying(config: RoleConfig) {
     retire.replyTo.send({
       type: "retired",
       listenAddresses: ["/ip4/127.0.0.1/tcp/7"],
-      peers: [{ peer: "p", addresses: ["/ip4/127.0.0.1/tcp/8/p2p/p"] }],
+      peers: [{ peer: "p", addresses }],
     });
     const former = node.tell;
     node.world.takeOne("start").replyTo.send({
@@ -465,6 +465,22 @@ test("another key: the transport makes room, another takes its addresses over, t
   assert.is(node.state(), "joining");
   const [line] = node.world.reported("node.rekeying");
   assert.equal([line?.["peer"], line?.["formerPeer"]], ["successor", "self"]);
+});
+
+test("another key: a peer's addresses are dialled in order; one line reports that none led to it", () => {
+  const addresses = [8, 9, 10].map((port) => `/ip4/127.0.0.1/tcp/${port}/p2p/p`);
+  for (const [failures, lines] of [[1, 0], [3, 1]]) {
+    const node = rekeying(configOf("gateway"), addresses);
+    node.turn();
+    for (const address of addresses.slice(0, failures)) {
+      const { id, target, replyTo } = node.world.takeOne("dial");
+      assert.equal(target, { address });
+      replyTo.send({ type: "dial.failed", id, refusal: new Unreachable({ detail: "nobody" }) });
+    }
+    for (const { id, replyTo } of node.world.take("dial")) replyTo.send({ type: "dial.done", id, peer: "p" });
+    assert.is(node.world.take("dial").length, 0);
+    assert.is(node.world.reported("node.unannounced").length, lines);
+  }
 });
 
 test("a worker's new role begins when the former one is over; what the former key's peers ask goes to the former", () => {
@@ -506,15 +522,49 @@ test("a former role has its time and no more; new trust reaches its transport; a
   node.world.pass(20);
   assert.equal(node.heard.role.at(-1), { type: "role.drain", reason: "the node's key was replaced" } as EventObject);
   node.actor.send({ type: "drain", reason: "SIGTERM" });
-  node.world.takeOne("counters").replyTo.send({
-    type: "counters",
-    counters: { accepted: 0, bytesReceived: 0, bytesSent: 0 },
-  });
-  node.world.takeOne("drain").replyTo.send({ type: "drained" });
+  node.says["role"]?.({ type: "xstate.done.actor.role", output: { type: "drained" } } as EventObject);
+  const former = node.world.takeOne("drain");
+  node.leave();
   assert.is(node.output(), undefined);
+  former.replyTo.send({ type: "drained" });
+  assert.equal(node.output(), { type: "stopped", reason: "SIGTERM" });
+});
+
+test("bug: a node that was stopped gave the work of its former key 5 s instead of the drain's time", () => {
+  const node = rekeying(configOf("worker"));
+  node.turn();
+  node.actor.send({ type: "drain", reason: "SIGTERM" });
+  assert.is(node.heard.role.at(-1)?.type, "role.drain");
+  node.world.pass(9_980);
+  assert.equal([node.output(), node.world.take("counters").length], [undefined, 0], "the former key's role has work");
   node.says["role"]?.({ type: "xstate.done.actor.role", output: { type: "drained" } } as EventObject);
   node.world.takeOne("drain").replyTo.send({ type: "drained" });
+  node.leave();
   assert.equal(node.output(), { type: "stopped", reason: "SIGTERM" });
+  const stuck = rekeying(configOf("worker"));
+  stuck.turn();
+  stuck.actor.send({ type: "drain", reason: "SIGTERM" });
+  stuck.world.pass(10_010);
+  assert.is(stuck.world.take("counters").length, 1, "no longer than the drain's time");
+  const changing = rekeying(configOf("worker"));
+  changing.actor.send({ type: "drain", reason: "SIGTERM" });
+  changing.says["role"]?.({ type: "xstate.done.actor.role", output: { type: "drained" } } as EventObject);
+  assert.is(changing.world.take("counters").length, 1, "stopped before the new key's transport was there");
+});
+
+test("bug: a stopped node did not wait for its former key's role once that of the present key was over", () => {
+  const over = (id: string) => ({ type: `xstate.done.actor.${id}`, output: { type: "drained" } }) as EventObject;
+  for (const order of [["role/2", "role"], ["role", "role/2"]]) {
+    const node = rekeying(configOf("data", { gatewayAddresses: [] }));
+    node.turn();
+    assert.is(node.state(), "ready");
+    node.actor.send({ type: "drain", reason: "SIGTERM" });
+    for (const id of order) {
+      assert.is(node.world.take("counters").length, 0, `before ${id} of ${order}`);
+      node.says["role"]?.(over(id));
+    }
+    assert.is(node.world.take("counters").length, 1, `${order}`);
+  }
 });
 
 test("a scheduler that finishes under its former key ends the node; gateways and data nodes begin anew at once", () => {
@@ -654,6 +704,17 @@ test("a role or a transport that doesn't end is not waited for longer than the d
   node.world.pass(1_000);
   assert.is(node.world.take("drain").length, 1);
   node.world.pass(5_000);
+  assert.equal(node.output(), { type: "stopped", reason: "SIGTERM" });
+});
+
+test("bug: a role that ended after the drain's time began the node's drain again", () => {
+  const node = start(configOf("worker"));
+  node.join();
+  node.actor.send({ type: "drain", reason: "SIGTERM" });
+  node.world.pass(10_010);
+  node.says["role"]?.({ type: "xstate.done.actor.role", output: { type: "drained" } } as EventObject);
+  assert.is(node.world.reported("node.draining").length, 1);
+  node.leave();
   assert.equal(node.output(), { type: "stopped", reason: "SIGTERM" });
 });
 
