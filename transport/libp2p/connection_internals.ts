@@ -39,9 +39,10 @@ export interface TcpListener {
   pause(permanent: boolean): void;
 }
 
-/** yamux hands streams of the peer on through a method of its own, and measures the round trip. */
+/** yamux hands streams of the peer on and ends with its connection, or its peer, through methods of its own, and measures the round trip. */
 export type YamuxMuxer = StreamMuxer & {
   onRemoteStream(stream: Stream): void;
+  onTransportClosed(error?: Error): void;
   ping(options?: AbortOptions): Promise<number>;
 };
 
@@ -133,7 +134,7 @@ export function checkMuxer(factory: { createStreamMuxer(connection: MessageStrea
 
 /** The inside of a multiplexer. */
 export function yamuxOf(muxer: StreamMuxer): YamuxMuxer {
-  needMethods(muxer, "@libp2p/yamux", "muxer", ["onRemoteStream", "ping"]);
+  needMethods(muxer, "@libp2p/yamux", "muxer", ["onRemoteStream", "onTransportClosed", "ping"]);
   return muxer as YamuxMuxer;
 }
 

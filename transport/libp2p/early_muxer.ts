@@ -45,7 +45,7 @@ export function earlyMuxer(
  * verdict, so this answer says that the dialler was let in, as the answer of multistream-select does without ALPN.
  *
  * @returns The factory that hands out this multiplexer.
- * @throws the signal's reason, or `closed()` where the connection ends first.
+ * @throws the signal's reason, or `closed()` where the connection or its multiplexer ends first.
  */
 export async function confirmedMuxer(
   factory: StreamMuxerFactory,
@@ -58,7 +58,8 @@ export async function confirmedMuxer(
     connection.addEventListener("close", onClose, { once: true });
     yamuxOf(muxer).ping(signal === undefined ? {} : { signal }).then(() => {
       connection.removeEventListener("close", onClose);
-      resolve();
+      if (muxer.status === "open") resolve();
+      else reject(closed()); // by the peer, or over the streams that came with the answer
     }, reject);
   });
   return { protocol: factory.protocol, createStreamMuxer: () => muxer };

@@ -1,6 +1,6 @@
 /**
- * When yamux pings: a listener at once, a dialler with the first stream, and both every 30 s; and what it makes of a peer that does not
- * answer, which yamux leaves to others.
+ * When yamux pings: a listener at once, a dialler with the first stream, and both every 30 s; and that a connection ends whose peer does
+ * not answer, or whose multiplexer is over, which yamux leaves to others.
  *
  * yamux's own keep-alive pings at once at both ends, with a task of its own for each connection. The round trip that the ping measures
  * opens the windows of streams, so that a connection with a stream must have it. A listener measures it before the peer has work:
@@ -10,7 +10,8 @@
  * @module
  */
 import type { MessageStream, StreamMuxer } from "@libp2p/interface";
-import { yamuxOf } from "./connection_internals.ts";
+import { closeGraceMs } from "../core/wire.ts";
+import { type YamuxMuxer, yamuxOf } from "./connection_internals.ts";
 
 /** Between two pings, in milliseconds: yamux's own interval. */
 export const pingEveryMs = 30_000;
@@ -24,18 +25,15 @@ export interface PingTimes {
 }
 const pingTimes: PingTimes = { everyMs: pingEveryMs, timeoutMs: pingTimeoutMs };
 
-/** The peer did not answer a ping in time. Neither side closed the connection. */
-export class PeerSilent extends Error {
-  override readonly name = "PeerSilent";
-
-  constructor(forMs: number) {
-    super(`no answer to a ping for ${forMs} ms`);
-  }
+/** The peer serves the connection no more, and neither side closed it. */
+export class PeerLost extends Error {
+  override readonly name = "PeerLost";
 }
 
 /**
  * Makes a listener's multiplexer ping at once, a dialler's with its first stream, whichever side opens it, and both at intervals. A
- * ping that was sent before the first stream counts. A connection ends whose peer does not answer in time.
+ * ping that was sent before the first stream counts. A connection ends whose peer does not answer in time,
+ * or whose multiplexer is over.
  *
  * @param make `yamux({ enableKeepAlive: false })`.
  */
@@ -61,7 +59,7 @@ function pinging(made: StreamMuxer, connection: MessageStream, { everyMs, timeou
     return ping.call(muxer, options);
   };
   const pingNow = () => {
-    deadline ??= setTimeout(() => connection.abort(new PeerSilent(timeoutMs)), timeoutMs);
+    deadline ??= setTimeout(() => connection.abort(new PeerLost(`no answer to a ping for ${timeoutMs} ms`)), timeoutMs);
     const answered = () => {
       clearTimeout(deadline);
       deadline = undefined;
@@ -82,5 +80,28 @@ function pinging(made: StreamMuxer, connection: MessageStream, { everyMs, timeou
     clearInterval(timer);
     clearTimeout(deadline);
   }, { once: true });
+  endsWith(muxer, connection);
   return muxer;
+}
+
+/**
+ * Ends a connection whose multiplexer is over: nothing can be sent over it. A peer that closes gently ends its multiplexer first and its
+ * connection right after, so there is a while for that.
+ */
+function endsWith(muxer: YamuxMuxer, connection: MessageStream): void {
+  let grace: NodeJS.Timeout | undefined;
+  const over = () => {
+    if (connection.status !== "open") return;
+    grace ??= setTimeout(() => connection.abort(new PeerLost("its multiplexer is over")), closeGraceMs);
+  };
+  const { abort, onTransportClosed } = muxer;
+  muxer.abort = (error) => {
+    abort.call(muxer, error);
+    over();
+  };
+  muxer.onTransportClosed = (error) => {
+    onTransportClosed.call(muxer, error);
+    over();
+  };
+  connection.addEventListener("close", () => clearTimeout(grace), { once: true });
 }

@@ -10,7 +10,7 @@ import { AbstractMessageStream, type SendResult } from "@libp2p/utils";
 import type { Uint8ArrayList } from "uint8arraylist";
 import { drained } from "./drained.ts";
 import { type FrameBudget, FrameReader } from "./frame_guard.ts";
-import { PeerSilent } from "./first_ping.ts";
+import { PeerLost } from "./first_ping.ts";
 import type { Meter, SocketEnd } from "./meter.ts";
 
 /** So many bytes leave at once; fewer wait for what else is sent in this turn of the loop. */
@@ -114,9 +114,9 @@ export class SecuredStream extends AbstractMessageStream {
     this.#onEnd(by, detail);
   }
 
-  /** A peer that is silent ended nothing, and its socket has no error: the connection is lost. */
+  /** A peer that serves the connection no more ended nothing, and its socket has no error: the connection is lost. */
   override abort(error: Error): void {
-    if (error instanceof PeerSilent) this.#end("lost", error.message);
+    if (error instanceof PeerLost) this.#end("lost", error.message);
     super.abort(error);
   }
 

@@ -124,8 +124,12 @@ test("a dialler that offers unknown protocols only is refused, with the same cod
   await libp2p.stop();
 });
 
-/** Listens with a choice; `verdict` is called once TLS is done, and the multiplexer answers after it. */
-async function listener(ALPNProtocols: string[] | undefined, verdict: (socket: TLSSocket) => Promise<unknown>) {
+/** Listens with a choice; `verdict` is called once TLS is done, and the multiplexer answers after it, with `more` in one piece. */
+async function listener(
+  ALPNProtocols: string[] | undefined,
+  verdict: (socket: TLSSocket) => Promise<unknown>,
+  more = Buffer.alloc(0),
+) {
   const sockets: Socket[] = [];
   const server = createServer(async (raw) => {
     sockets.push(raw);
@@ -147,7 +151,7 @@ async function listener(ALPNProtocols: string[] | undefined, verdict: (socket: T
       socket.write(Buffer.concat([header, muxer]));
     }
     await reader.take("the ping", ping("syn").subarray(0, 8));
-    socket.write(Buffer.concat([ping("ack").subarray(0, 8), Buffer.alloc(4)]));
+    socket.write(Buffer.concat([ping("ack").subarray(0, 8), Buffer.alloc(4), more]));
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
@@ -210,6 +214,24 @@ test("a listener that agreed and turns the dialler away fails its dial", async (
   await libp2p.stop();
   stop();
 });
+
+const stream = (nth: number) => Buffer.from([0, 1, 0, 1, 0, 0, 0, 2 * nth, 0, 0, 0, 0]);
+const ends: [what: string, more: Buffer<ArrayBuffer>][] = [
+  ["ends its multiplexer with its answer", Buffer.from([0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])],
+  ["opens eleven streams with its answer", Buffer.concat(Array.from({ length: 11 }, (_, at) => stream(at + 1)))],
+];
+for (const [what, more] of ends) {
+  test(`bug: a dial succeeded to a listener that ${what}: the connection carried nothing`, async () => {
+    const { libp2p, said } = await application("dialler");
+    const { address, stop } = await listener([...alpnProtocols], () => Promise.resolve(), more);
+    assert.is(await libp2p.dial(address).then(() => "connected", () => "refused"), "refused");
+    await until("the end", () => said.length === 2);
+    assert.equal(said.map(({ type }) => type), ["gate.verified", "gate.refused"]);
+    assert.equal(libp2p.getConnections(), []);
+    await libp2p.stop();
+    stop();
+  });
+}
 
 test("two of ours agree inside TLS, and ask for nothing after it", async () => {
   const [a, b] = await Promise.all([application("a"), application("b")]);

@@ -5,7 +5,8 @@ import type { Uint8ArrayList } from "uint8arraylist";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { yamuxOf } from "../../../transport/libp2p/connection_internals.ts";
-import { pingEveryMs, pingingWithFirstStream, pingTimeoutMs } from "../../../transport/libp2p/first_ping.ts";
+import { closeGraceMs } from "../../../transport/core/wire.ts";
+import { PeerLost, pingEveryMs, pingingWithFirstStream, pingTimeoutMs } from "../../../transport/libp2p/first_ping.ts";
 import { nodeMuxer, silentLogger } from "../../../transport/libp2p/node.ts";
 import { until } from "../../support/transports.ts";
 
@@ -29,6 +30,10 @@ class Frames extends AbstractMessageStream {
       }
     }
     return { sentBytes: bytes.length, canSendMore: true };
+  }
+  /** The peer ends its multiplexer, with a code of yamux. */
+  goesAway(code: number): void {
+    this.onData(Uint8Array.of(0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, code));
   }
   /** A stream of the peer. */
   opens(id: number): void {
@@ -63,6 +68,36 @@ test("a connection ends whose peer does not answer a ping in time, and no other"
   connection.isSilent = true;
   assert.match(`${await closed}`, "no answer to a ping for 60 ms");
   end();
+});
+
+for (const code of [0, 2]) {
+  test(`bug: a connection stayed open whose peer had ended the multiplexer alone (code ${code})`, async () => {
+    const connection = new Frames();
+    const muxer = nodeMuxer()({ logger: silentLogger }).createStreamMuxer(connection as MessageStream);
+    let ended: unknown;
+    connection.addEventListener("close", ({ error }) => void (ended = error), { once: true });
+    connection.goesAway(code);
+    assert.is(muxer.status, "closed");
+    assert.is(connection.status, "open", "an honest peer's own end may be on its way");
+    await until("its end", () => connection.status !== "open");
+    assert.instance(ended, PeerLost);
+  });
+}
+
+test("bug: a connection stayed open whose multiplexer had ended itself, over too many streams before it was announced", async () => {
+  const { connection } = made();
+  for (let nth = 1; nth <= 11; nth++) connection.opens(2 * nth);
+  await until("its end", () => connection.status !== "open");
+});
+
+test("a connection that ends by itself after its multiplexer is not lost", async () => {
+  const { connection } = made();
+  let ended: unknown = "none";
+  connection.addEventListener("close", ({ error }) => void (ended = error), { once: true });
+  connection.goesAway(0);
+  connection.onTransportClosed();
+  await new Promise((resolve) => setTimeout(resolve, closeGraceMs + 100));
+  assert.is(ended, undefined);
 });
 
 test("a listener pings at once, before the peer has work, and not with its first stream", async () => {

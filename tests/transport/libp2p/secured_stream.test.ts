@@ -5,7 +5,7 @@ import type { Stream } from "@libp2p/interface";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { priceOf } from "../../../transport/core/prices.ts";
-import { PeerSilent } from "../../../transport/libp2p/first_ping.ts";
+import { PeerLost } from "../../../transport/libp2p/first_ping.ts";
 import { FrameBudget, frameCosts, type FrameLimits, frameSliceUs } from "../../../transport/libp2p/frame_guard.ts";
 import { silentLogger } from "../../../transport/libp2p/node.ts";
 import { SecuredStream } from "../../../transport/libp2p/secured_stream.ts";
@@ -298,7 +298,9 @@ test("a full socket takes no more until it has drained", async () => {
 const ends: [name: string, end: (made_: ReturnType<typeof made>) => void, said: readonly string[]][] = [
   ["an end", ({ played }) => played.emit("end"), ["them: the peer ended the connection"]],
   ["an error", ({ played }) => played.emit("error", new Error("ECONNRESET")), ["lost: ECONNRESET"]],
-  ["silence", ({ stream }) => stream.abort(new PeerSilent(20_000)), ["lost: no answer to a ping for 20000 ms"]],
+  ["silence", ({ stream }) => stream.abort(new PeerLost("no answer to a ping for 20000 ms")), [
+    "lost: no answer to a ping for 20000 ms",
+  ]],
   ["this side", ({ stream }) => stream.abort(new Error("enough")), []],
   ["an end and then an error", ({ played }) => {
     played.emit("end");
