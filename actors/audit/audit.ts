@@ -121,6 +121,11 @@ const auditing = setup({
       enqueue(() => inbox.connect(log));
     }),
     unlock: ({ context }) => context.log?.close(),
+    reportUnkept: ({ context: { ports, dir, failures, inbox: { unkept } } }) => {
+      if (unkept === 0) return;
+      const message = `Audit log ${dir} was not open when the program ended; records lost: ${unkept}`;
+      ports.report({ level: "error", event: "audit.unwritten", message, fields: { dir, failures, lost: unkept } });
+    },
     reportOpened: ({ context }, { opened }: { opened: OpenedLog }) => {
       const { ports, dir } = context;
       const fields = { dir, records: opened.chain.size };
@@ -163,7 +168,7 @@ const opened = ({ event }: { event: { readonly value: OpenedLog } }) => ({ opene
 export const auditMachine = auditing.createMachine({
   id: "audit",
   context: ({ input }) => ({ ...input, log: undefined, failures: 0, alarmedAt: -Infinity, isBehind: false }),
-  on: { "audit.close": [{ guard: "isOpen", target: ".closing" }, { target: ".closed" }] },
+  on: { "audit.close": [{ guard: "isOpen", target: ".closing" }, { target: ".closed", actions: "reportUnkept" }] },
   initial: "opening",
   states: {
     opening: {

@@ -34,6 +34,11 @@ export class AuditInbox {
     return this.#lost + (this.#log?.lost ?? 0);
   }
 
+  /** Records that are in no log: those that wait for it, and those that were lost. */
+  get unkept(): number {
+    return this.#waiting.length + this.lost;
+  }
+
   /** Takes a record. */
   record(event: AuditEvent): void {
     const at = new Date(this.#now());

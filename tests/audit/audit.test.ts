@@ -83,6 +83,19 @@ test("a log that ends before it is open ends at once", () =>
     await log.end();
   }));
 
+test("bug: records that waited for a log that was never open were dropped without a line", () =>
+  withLogFolder(async (dir) => {
+    await writeFile(join(dir, "audit.key"), "no key");
+    const log = start(dir);
+    for (let index = 0; index < inboxMax + 2; index++) log.inbox.record(event);
+    await until("it is not open", () => log.failures() > 0, 20_000);
+    await log.end();
+    const [, dropped, ...more] = log.said("audit.unwritten");
+    assert.match(`${dropped?.message}`, `Audit log ${dir} was not open when the program ended; records lost: 1026`);
+    assert.is(dropped?.fields?.["lost"], inboxMax + 2);
+    assert.is(more.length, 0);
+  }));
+
 test("acts that must be recorded are refused before the log is open", () =>
   withLogFolder(async (dir) => {
     const inbox = new AuditInbox(dir, Date.now);
