@@ -133,6 +133,9 @@ export class HostilePeer implements WireListener {
   mayDial(): boolean {
     return true;
   }
+  isConfigured(): boolean {
+    return false;
+  }
   mayServeDht(): boolean {
     return true;
   }

@@ -55,9 +55,9 @@ file with all of a role's keys.
 - **Paths** are relative to the directory in which the program is started. \`~\` is not expanded.
 - **Files** of certificates, keys and revocation lists are PEM; DER is read too.
 - **Addresses** are \`/ip4/HOST/tcp/PORT\`, with \`ip6\`, \`dns4\`, \`dns6\` or \`dns\` in place of \`ip4\`. Addresses of QUIC are skipped, with a warning.
-- **\`exclude_cidr\`** keeps out addresses that other nodes announce. Configured addresses are used even so, with a warning: gateways are
-  dialled, external addresses and listen addresses with an IP address of their own are announced. A node that would announce nothing and
-  reserves no relay announces all addresses of its interfaces.`;
+- **\`exclude_cidr\`** keeps out addresses that other nodes announce. DNS names among these are filtered by the IP addresses that they resolve
+  to. Configured addresses are used even so, with a warning: gateways are dialled, external addresses and listen addresses with an IP address
+  of their own are announced. A node that would announce nothing and reserves no relay announces all addresses of its interfaces.`;
 
 const tasks = `Tasks of \`model.type\`: ${modelTasks.map((task) => `\`${task}\``).join(", ")}.
 

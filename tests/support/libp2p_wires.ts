@@ -81,6 +81,9 @@ export class NotingListener extends ConnectionTable implements WireListener {
   mayDial(address: AddressText): boolean {
     return this.isDialled(address);
   }
+  isConfigured(): boolean {
+    return false;
+  }
   mayServeDht(): boolean {
     return true;
   }

@@ -16,7 +16,7 @@ export type AddressFilter = (address: Multiaddr) => boolean;
 
 /**
  * Makes the filter. Addresses that always lead to this machine are excluded, whatever the ranges. An address without an IP (a DNS name)
- * passes: it is known only once it is resolved. A relayed address counts as its relay's.
+ * passes: what it resolves to is filtered when the socket connects (`resolved_names.ts`). A relayed address counts as its relay's.
  *
  * @param cidrs Ranges such as `10.0.0.0/8` or `fc00::/7`.
  * @throws RangeError that names the first text that is not a range.
@@ -41,6 +41,8 @@ export interface AddressRules {
   readonly isOutside: AddressFilter;
   /** Whether an address may be dialled: outside the ranges, a configured gateway, or relayed by one. */
   readonly mayDial: AddressFilter;
+  /** Whether an address is a configured gateway's. */
+  readonly isConfigured: AddressFilter;
   /** Whether an address of this peer may be remembered: one to be dialled, or any of a gateway's. */
   readonly mayKnow: (peer: PeerText, address: Multiaddr) => boolean;
   /** Those of this node's own addresses that it announces. */
@@ -68,12 +70,12 @@ export function addressRules(
   const gateways = placesOf(input.gatewayAddresses);
   const external = placesOf(input.externalAddresses);
   const listened = placesOf(input.listenAddresses);
+  const isConfigured: AddressFilter = (address) => gateways.has(placeOf(address));
   const isRelayed = (address: Multiaddr) => {
     const relay = relayOf(address);
     return relay !== undefined && isGateway(relay);
   };
-  const mayDial: AddressFilter = (address) =>
-    isOutside(address) || gateways.has(placeOf(address)) || isRelayed(address);
+  const mayDial: AddressFilter = (address) => isOutside(address) || isConfigured(address) || isRelayed(address);
   const isOwn = (address: Multiaddr) => {
     if (relayOf(address) !== undefined) return false;
     const place = placeOf(address);
@@ -82,6 +84,7 @@ export function addressRules(
   return {
     isOutside,
     mayDial,
+    isConfigured,
     mayKnow: (peer, address) => mayDial(address) || isGateway(peer),
     announced: (own) => {
       const announced = own.filter((address) => isOutside(address) || isOwn(address) || isRelayed(address));

@@ -64,6 +64,7 @@ export function wireListener(
     mayServeDht: (peer) =>
       gateways.areExisting || table.identitiesOf(peer).some(({ role }) => standsFor(role, "gateway")),
     mayDial: (address) => dials() && mayReach(address),
+    isConfigured: (address) => rules.isConfigured(multiaddr(address)),
     mayKnow: (peer, address) => rules.mayKnow(peer, multiaddr(address)),
     announced: (own) => rules.announced(own.map((address) => multiaddr(address))).map(String),
     gossip: (message) => gossip.received(message),

@@ -199,8 +199,10 @@ export interface WireListener extends ConnectionListener {
   permits(connection: WireConnection, act: ServiceAct): boolean;
   /** Whether a peer is connected that may serve the DHT. */
   mayServeDht(peer: PeerText): boolean;
-  /** Whether an address may be dialled. */
+  /** Whether an address may be dialled. One with a DNS name may; what the name resolves to is then an address of its own. */
   mayDial(address: AddressText): boolean;
+  /** Whether an address is a configured gateway's, which is dialled wherever its name leads. */
+  isConfigured(address: AddressText): boolean;
   /** Whether an address of a peer may be remembered. */
   mayKnow(peer: PeerText, address: AddressText): boolean;
   /** Which of this node's own addresses are announced. */

@@ -4,9 +4,10 @@
  *
  * @module
  */
-import { Socket } from "node:net";
+import { type LookupFunction, Socket } from "node:net";
 import type { AbortOptions, Listener, Logger, MessageStream, Stream, StreamMuxer, Transport } from "@libp2p/interface";
 import { AbstractMessageStream, type SendResult } from "@libp2p/utils";
+import type { Multiaddr } from "@multiformats/multiaddr";
 import { MovedInternal, need, needMethods } from "./moved_internal.ts";
 
 /** What a connection of `@libp2p/tcp` keeps: TLS takes the socket, and what was read of it ahead goes back into it. */
@@ -83,6 +84,28 @@ export function socketConnectionOf(raw: object): SocketConnection {
 export function closableOf(raw: object): Closable {
   needMethods(raw, "@libp2p/utils", "connection", ["sendClose", "sendReset"]);
   return raw as Closable;
+}
+
+/** How `@libp2p/tcp` opens a socket. `peerId`: libp2p's queue dials for this peer, at each of its addresses. */
+export type Connect = (
+  address: Multiaddr,
+  options: {
+    readonly signal: AbortSignal;
+    readonly peerId?: { toString(): string } | undefined;
+    readonly lookup?: LookupFunction;
+  },
+) => Promise<unknown>;
+
+/**
+ * Wraps how a TCP transport opens its sockets.
+ *
+ * @throws {MovedInternal} where the transport has no such method.
+ */
+export function wrapConnect(transport: Transport, wrap: (connect: Connect) => Connect): Transport {
+  needMethods(transport, "@libp2p/tcp", "transport", ["_connect"]);
+  const inside = transport as unknown as { _connect: Connect };
+  inside._connect = wrap(inside._connect.bind(transport));
+  return transport;
 }
 
 /**

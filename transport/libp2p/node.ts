@@ -30,6 +30,7 @@ import type { Listening } from "./listening.ts";
 import { libp2pKey } from "./key.ts";
 import { guardedMuxer } from "./guarded_muxer.ts";
 import { limitingMuxer } from "./negotiation_limit.ts";
+import { filteringNames } from "./resolved_names.ts";
 import { leavingSilent } from "./silent_addresses.ts";
 import type { TransportInput } from "../port.ts";
 import { reservationsMax, reservationTtlMs } from "../core/admission.ts";
@@ -87,13 +88,14 @@ export async function createNode(input: TransportInput, parts: {
   readonly encrypter: (components: { readonly logger: ComponentLogger }) => ConnectionEncrypter;
   readonly gater: ConnectionGater;
   readonly protector: ConnectionProtector;
-  readonly addresses: Pick<WireListener, "mayKnow" | "announced">;
+  readonly addresses: Pick<WireListener, "mayDial" | "isConfigured" | "mayKnow" | "announced">;
   readonly turnsAway: TurnsAway;
   readonly listening: Listening;
   readonly clock: Pick<Clock, "after" | "cancel">;
 }): Promise<Node> {
   const { addresses } = parts;
   const mayKnow: MayKnow = (peer, address) => addresses.mayKnow(peer.toString(), address.toString());
+  const plainTcp = tcp({ inboundSocketInactivityTimeout: 0, outboundSocketInactivityTimeout: 0 });
   const deadlineMs = input.handshakeTimeoutMs + upgradeSlackMs;
   return await createLibp2p({
     start: false,
@@ -110,10 +112,7 @@ export async function createNode(input: TransportInput, parts: {
     },
     transports: [
       parts.listening.watching(
-        turningAway(
-          leavingSilent(tcp({ inboundSocketInactivityTimeout: 0, outboundSocketInactivityTimeout: 0 }), parts.clock),
-          parts.turnsAway,
-        ),
+        turningAway(leavingSilent(filteringNames(plainTcp, addresses), parts.clock), parts.turnsAway),
       ),
       ...(input.relay === "off" ? [] : [circuitRelayTransport()]),
     ],

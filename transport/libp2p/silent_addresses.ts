@@ -9,7 +9,7 @@ import { peerIdFromString } from "@libp2p/peer-id";
 import type { Multiaddr } from "@multiformats/multiaddr";
 import { withoutPeer } from "../core/addresses.ts";
 import type { Clock } from "../core/clock.ts";
-import { needMethods } from "./moved_internal.ts";
+import { wrapConnect } from "./connection_internals.ts";
 
 /** How long TCP may try one of several addresses, in milliseconds: time for a second SYN, where the first was lost. */
 export const connectMs = 2_500;
@@ -22,12 +22,6 @@ export interface KnowsAddresses {
   readonly transportManager: { dialTransportForMultiaddr(address: Multiaddr): unknown };
 }
 
-/** How `@libp2p/tcp` opens a socket. `peerId`: libp2p's queue dials for this peer, at each of its addresses. */
-type Connect<Socket> = (
-  address: Multiaddr,
-  options: { readonly signal: AbortSignal; readonly peerId?: { toString(): string } | undefined },
-) => Promise<Socket>;
-
 /**
  * Gives a TCP transport the limit. A handshake is not limited by it, nor the dial of an address alone.
  *
@@ -38,12 +32,8 @@ export function leavingSilent<Components>(
   make: (components: Components) => Transport,
   clock: Pick<Clock, "after" | "cancel">,
 ): (components: Components & KnowsAddresses) => Transport {
-  return (components) => {
-    const transport = make(components);
-    needMethods(transport, "@libp2p/tcp", "transport", ["_connect"]);
-    const inside = transport as unknown as { _connect: Connect<unknown> };
-    const connect = inside._connect.bind(transport);
-    inside._connect = async (address, options) => {
+  return (components) =>
+    wrapConnect(make(components), (connect) => async (address, options) => {
       const { peerId } = options;
       if (peerId === undefined) return await connect(address, options);
       const isOneOfSeveral = () => hasAnother(components, peerId.toString(), address);
@@ -55,9 +45,7 @@ export function leavingSilent<Components>(
       } finally {
         limit.end();
       }
-    };
-    return transport;
-  };
+    });
 }
 
 function limitOf(clock: Pick<Clock, "after" | "cancel">, isOneOfSeveral: () => Promise<boolean>) {

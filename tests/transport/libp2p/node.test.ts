@@ -27,6 +27,8 @@ function nodeOf(changed: Partial<TransportInput>, listening = new Listening()) {
     gater: {},
     protector: { protect: (stream) => Promise.resolve(stream) },
     addresses: {
+      mayDial: () => true,
+      isConfigured: () => false,
       mayKnow: () => true,
       announced: (own) => [...own],
     },

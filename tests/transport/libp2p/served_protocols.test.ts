@@ -20,7 +20,12 @@ test("a handler without a row fails the start, with the name of its protocol", a
     encrypter: () => ({ protocol: "/tls/1.0.0" }) as never,
     gater: {},
     protector: { protect: (stream) => Promise.resolve(stream) },
-    addresses: { mayKnow: () => true, announced: (own) => [...own] },
+    addresses: {
+      mayDial: () => true,
+      isConfigured: () => false,
+      mayKnow: () => true,
+      announced: (own) => [...own],
+    },
     turnsAway: () => false,
     listening: new Listening(),
     clock: new ManualClock(),
