@@ -15,7 +15,7 @@ const ownRanges = ["0.0.0.0/8", "::/128"];
 export type AddressFilter = (address: Multiaddr) => boolean;
 
 /**
- * Makes the filter. Addresses that always lead to this machine are excluded, whatever the ranges. An address without an IP (a DNS name)
+ * Makes the filter. Addresses that always lead to this machine, Unix sockets too, are excluded, whatever the ranges. A DNS name
  * passes: what it resolves to is filtered when the socket connects (`resolved_names.ts`). A relayed address counts as its relay's.
  *
  * @param cidrs Ranges such as `10.0.0.0/8` or `fc00::/7`.
@@ -24,7 +24,8 @@ export type AddressFilter = (address: Multiaddr) => boolean;
 export function addressFilter(cidrs: readonly string[]): AddressFilter {
   const excluded = rangeFinder([...ownRanges, ...cidrs].map(rangeFrom));
   return (address) => {
-    const host = address.getComponents().find(({ name }) => name === "ip4" || name === "ip6");
+    const host = address.getComponents().find(({ name }) => name === "ip4" || name === "ip6" || name === "unix");
+    if (host?.name === "unix") return false;
     return host?.value === undefined || excluded(host.value) === undefined;
   };
 }

@@ -15,6 +15,7 @@ const rows: [address: string, allowed: boolean][] = [
   ["/ip6/fdff::1/tcp/1", false],
   ["/ip6/fe00::1/tcp/1", true],
   ["/dns4/example.org/tcp/1", true],
+  [`/unix/%2Frun%2Fservice.sock/${relay}`, false],
   // Bug: a system takes these for its own.
   ["/ip4/0.0.0.0/tcp/1", false],
   ["/ip4/0.0.0.1/tcp/1", false],

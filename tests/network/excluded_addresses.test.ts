@@ -1,24 +1,28 @@
-/** DNS names in the addresses of other nodes, which `exclude_cidr` filters by what they resolve to. */
-import { createServer, type Server } from "node:net";
+/** Addresses of other nodes without an IP: DNS names, filtered by what they resolve to, and Unix sockets. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer, type ListenOptions, type Server } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { makeTestPki } from "../support/pki.ts";
-import { of, startTransport, type TestTransport, until } from "../support/transports.ts";
+import { identityOf, of, startTransport, type TestTransport, until } from "../support/transports.ts";
 
-const test = suite("names inside exclude_cidr");
+const test = suite("addresses of others without an IP");
 const pki = await makeTestPki();
 const loopback = ["127.0.0.0/8", "::1/128"];
 
 /** A service of the machine that no member may reach, and the connections that arrived there. */
-async function startService() {
-  const arrived: number[] = [];
+async function startService(where: ListenOptions) {
+  let arrived = 0;
   const server: Server = createServer((socket) => {
-    arrived.push(socket.remotePort ?? 0);
+    arrived += 1;
     socket.destroy();
   });
-  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
-  const { port } = server.address() as { readonly port: number };
-  return { arrived, port, close: () => new Promise((closed) => server.close(closed)) };
+  await new Promise<void>((listening) => server.listen(where, listening));
+  const address = server.address();
+  const port = typeof address === "object" ? address?.port : undefined;
+  return { arrived: () => arrived, port, close: () => new Promise((closed) => server.close(closed)) };
 }
 
 async function dial(by: TestTransport, target: object) {
@@ -29,7 +33,7 @@ async function dial(by: TestTransport, target: object) {
 }
 
 test("bug: names that other nodes announce led inside exclude_cidr", async () => {
-  const service = await startService();
+  const service = await startService({ port: 0, host: "127.0.0.1" });
   const names = ["/dns/localhost", "/dns4/localhost", "/dns6/localhost", "/dns4/127.1", "/dns4/127.0.0.1"];
   const addresses = names.map((name) => `${name}/tcp/${service.port}`);
   const b = await startTransport({ pki, name: "b", externalAddresses: addresses });
@@ -50,8 +54,22 @@ test("bug: names that other nodes announce led inside exclude_cidr", async () =>
   }
   assert.is(dialled.code, "unreachable");
   assert.match(dialled.detail, "no address of this name may be dialled");
-  assert.is(service.arrived.length, 0);
+  assert.is(service.arrived(), 0);
   await Promise.all([a.stop(), b.stop(), service.close()]);
+});
+
+test("bug: a Unix socket that another node announces was dialled", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "hypha-socket-"));
+  const path = join(folder, "service.sock");
+  const service = await startService({ path });
+  const a = await startTransport({ pki, name: "a" });
+  const { peer } = identityOf(await pki.node("b"));
+  const address = `/unix/${encodeURIComponent(path)}`;
+  const outcomes = await Promise.all([address, `${address}/p2p/${peer}`].map((each) => dial(a, { address: each })));
+  assert.equal(outcomes.map(({ code }) => code), ["unreachable", "unreachable"]);
+  assert.is(service.arrived(), 0);
+  await Promise.all([a.stop(), service.close()]);
+  rmSync(folder, { recursive: true });
 });
 
 test("a name that resolves to allowed addresses, and one that is configured as a gateway, are dialled", async () => {
