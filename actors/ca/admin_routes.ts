@@ -129,14 +129,16 @@ function revokeTarget(
 ): Outcome {
   const targets = "names" in target ? target.names.map((name) => ({ name })) : [target];
   return Effect.map(revokeByOperator(ca, targets, reason, at), (acted) => {
-    if ("waits" in acted) return { waits: shownStanding(acted.waits) };
+    const { voided = [] } = acted;
+    if ("waits" in acted) return { waits: shownStanding(acted.waits), voided };
     const { done } = acted;
-    const { number, gap } = done.at(-1)!;
+    const { number, gap } = done.at(-1) ?? {};
     const shown = ({ identity, serial }: ListedRow) => ({ identity, serial });
     return {
       revoked: done.flatMap(({ certificates }) => certificates.map(shown)),
       unlisted: done.flatMap(({ unlisted }) => unlisted.map(shown)),
-      number,
+      voided,
+      ...(number === undefined ? {} : { number }),
       ...(gap === undefined
         ? {}
         : { gap: { from: new Date(gap.from).toISOString(), to: new Date(gap.to).toISOString() } }),

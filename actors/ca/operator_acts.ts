@@ -14,8 +14,11 @@ import { CaRefused } from "./ca_refused.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
 import type { RegisterRows } from "./register.ts";
 import { RegisterFailure } from "./register_failure.ts";
+import { isHardwareIdentity } from "./hardware_rows.ts";
+import { gapOf } from "./restored_rows.ts";
 import { checkTargets, revocableOf, type RevocationTarget, revoke, type Revoked } from "./revoke.ts";
 import { type Unsigned, withoutSerials } from "./revoke_page.ts";
+import { voidTokens } from "./token_rows.ts";
 
 /** Names or serials that operators revoke within an hour with commands of several, where `revoke-many` waits for approvals. */
 export const unapprovedRevocationsMax = 10;
@@ -26,19 +29,28 @@ type Failure = CaRefused | RegisterFailure;
 /** What became of a command: it was done, or a request waits. */
 export type Acted<A> = { readonly done: A } | { readonly waits: CeremonyStanding };
 
-/** Revokes targets; several that make more than {@linkcode unapprovedRevocationsMax} within an hour wait for approvals, all of them. */
+/** What became of a revocation. */
+export type ActedRevocation = Acted<readonly Revoked[]> & {
+  /** Names without certificates whose unused tokens were voided although the others wait for approvals. */
+  readonly voided?: readonly string[];
+};
+
+/**
+ * Revokes targets; several that make more than {@linkcode unapprovedRevocationsMax} within an hour wait for approvals, all of them.
+ * Unused tokens of names without certificates do not wait.
+ */
 export function revokeByOperator(
   ca: CertificateAuthority,
   targets: readonly RevocationTarget[],
   reason: RevocationReason,
   at: Date,
-): Effect.Effect<Acted<readonly Revoked[]>, Failure> {
+): Effect.Effect<ActedRevocation, Failure> {
   return Effect.gen(function* () {
     yield* Effect.fromResult(checkTargets(ca, targets, at));
     const act = yield* Effect.fromResult(
       ca.register.transaction<number | undefined, never>((rows) => Result.succeed(enterAct(rows, targets.length, at))),
     );
-    if (act === undefined) return { waits: yield* requestRevocations(ca, { targets, reason }, at) };
+    if (act === undefined) return yield* requestRevocations(ca, { targets, reason }, at);
     const done: Revoked[] = [];
     const [whole, left]: [RevocationTarget[], { readonly target: RevocationTarget; readonly refusal: CaRefused }[]] = [
       [],
@@ -107,20 +119,43 @@ function requestRevocations(
   ca: CertificateAuthority,
   { targets, reason }: { readonly targets: readonly RevocationTarget[]; readonly reason: RevocationReason },
   at: Date,
-): Effect.Effect<CeremonyStanding, Failure> {
+): Effect.Effect<ActedRevocation, Failure> {
   return ca.inTurn(Effect.gen(function* () {
+    const isRestored = (yield* Effect.fromResult(ca.register.read((rows) => gapOf(rows, at)))) !== undefined;
     const certificates: RevokedCertificate[] = [];
-    const identities: string[] = [];
+    const [identities, withoutCertificates]: [string[], string[]] = [[], []];
     for (const target of targets) {
       const found = yield* Effect.fromResult(revocableOf(ca, target, revokedAtOnceMax, at));
       for (const { identity, issuer, serial } of found.rows) certificates.push({ identity, issuer, serial });
-      identities.push(...found.identities);
+      const hasCertificates = found.rows.length > 0;
+      if (!hasCertificates) withoutCertificates.push(...found.identities);
+      // What such a name got in the gap, or its identity in hardware for another name, is not among these rows.
+      if (hasCertificates || isRestored || found.identities.some(isHardwareIdentity)) {
+        identities.push(...found.identities);
+      }
     }
-    if (certificates.length === 0) {
-      return yield* new CaRefused({ code: "name-unknown", detail: "nothing is left to revoke of these" });
+    let voided: readonly string[] = [];
+    const voidUnused = (rows: RegisterRows): void => {
+      voided = withoutCertificates.filter((identity) => voidTokens(rows, ca.domain, identity) > 0);
+    };
+    if (certificates.length > 0) {
+      const operation = { name: "revoke-many", certificates, identities, reason } as const;
+      const waits = yield* requestApprovals(ca, operation, at, { also: voidUnused });
+      return { waits, voided };
     }
-    return yield* requestApprovals(ca, { name: "revoke-many", certificates, identities, reason }, at);
+    yield* Effect.fromResult(ca.register.transaction<void, never>((rows) => Result.succeed(voidUnused(rows))));
+    if (isRestored) return yield* noneKnown(voided);
+    if (voided.length > 0) return { done: [], voided };
+    return yield* new CaRefused({ code: "name-unknown", detail: "nothing is left to revoke of these" });
   }));
+}
+
+/** No request can have certificates that a restored register does not know. */
+function noneKnown(voided: readonly string[]): CaRefused {
+  const tokens = voided.length === 0 ? "" : `the unused tokens of ${voided.join(", ")} are void; `;
+  const detail =
+    `${tokens}the restored register knows no certificate of these names that is left to revoke. What they got since the backup is revoked one name at a time`;
+  return new CaRefused({ code: "name-unknown", detail });
 }
 
 /** Sets the first approvers; later ones need the approval of those before. */

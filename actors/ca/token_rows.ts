@@ -156,9 +156,9 @@ const givingValues = (domain: string, identity: string) => [
   roleOf(identity, domain) ?? null,
 ];
 
-/** Makes the unused tokens of an identity void. */
-export function voidTokens(rows: RegisterRows, domain: string, identity: string): void {
-  rows.change(`UPDATE tokens SET void = 1 WHERE ${givingTokens}`, ...givingValues(domain, identity));
+/** Makes the unused tokens of an identity void; returns how many. */
+export function voidTokens(rows: RegisterRows, domain: string, identity: string): number {
+  return rows.change(`UPDATE tokens SET void = 1 WHERE ${givingTokens}`, ...givingValues(domain, identity));
 }
 
 /** Makes the tokens void that one that replaces supersedes; returns how many of them had not expired. */

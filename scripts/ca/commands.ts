@@ -185,7 +185,10 @@ interface RevokedAnswer {
   readonly waits?: WaitingAnswer;
   readonly revoked: readonly { readonly identity: string; readonly serial: string }[];
   readonly unlisted: RevokedAnswer["revoked"];
-  readonly number: string;
+  /** Names without certificates, whose unused tokens were voided. */
+  readonly voided?: readonly string[];
+  /** Undefined where only tokens were voided. */
+  readonly number?: string;
   readonly gap?: { readonly from: string; readonly to: string };
 }
 
@@ -211,7 +214,8 @@ const revoke = Command.make(
       }
       const target = serial === undefined ? { names } : { serial };
       const done = yield* ask(config, "POST /ca/revoke", { ...target, reason });
-      const { revoked, unlisted, number, gap, waits } = done as RevokedAnswer;
+      const { revoked, unlisted, voided = [], number, gap, waits } = done as RevokedAnswer;
+      for (const identity of voided) yield* print(`voided the unused tokens of ${identity}`);
       if (waits !== undefined) return yield* print(waitingText(config, waits));
       for (const { identity, serial } of revoked) yield* print(`revoked ${identity} ${serial}`);
       for (const { identity, serial } of unlisted) {
@@ -223,7 +227,7 @@ const revoke = Command.make(
         const what = `certificates issued from ${gap.from} to ${gap.to} are not in the restored register`;
         yield* Console.error(`warning: ${what}: revoke those that you know by --serial; others when they renew`);
       }
-      yield* print(`list ${number}`);
+      if (number !== undefined) yield* print(`list ${number}`);
     }),
 ).pipe(Command.withDescription("Revoke the certificates of nodes and end their renewal."));
 

@@ -213,6 +213,55 @@ test("bug: in a restored register, a certificate of the gap was renewed although
   world.close();
 });
 
+test("bug: of many names that had only unused tokens nothing was revoked where revoke-many waits, and the tokens stayed valid", async () => {
+  const world = await made({}, ["change-approvers", "revoke-many"]);
+  const names = Array.from({ length: unapprovedRevocationsMax + 1 }, (_, index) => `w-${index}`);
+  const tokens = await Promise.all(names.map((name) => world.token(name)));
+  const enrolled = async (token: string) =>
+    codeOf(enrol(world.ca, { token, csr: (await testCsr()).der, address }, start));
+  const revoked = () =>
+    Effect.runPromise(
+      Effect.result(revokeByOperator(world.ca, names.map((name) => ({ name })), "keyCompromise", start)),
+    );
+  const identities = names.map((name) => `spiffe://acme.example/worker/${name}`);
+  assert.equal(Result.getOrThrow(await revoked()), { done: [], voided: identities });
+  assert.equal(await Promise.all([tokens[0]!, tokens.at(-1)!].map(enrolled)), ["token-unknown", "token-unknown"]);
+  assert.is(await enrolled(await world.token("w-0")), "done");
+  const unused = await world.token("w-1");
+  await Promise.all(names.slice(2).map((name) => world.token(name)));
+  const acted = Result.getOrThrow(await revoked());
+  assert.equal(acted.voided, identities.slice(1), "with a name that has a certificate, which waits");
+  assert.ok("waits" in acted);
+  assert.is(await enrolled(unused), "token-unknown");
+  const later = await world.token("w-1");
+  assert.is(await enrolled(later), "done");
+  for (const person of ["alice", "bob"] as const) await world.approve(acted.waits.id, person, start);
+  const sql = "SELECT identity FROM certificates JOIN revocations USING (issuer, serial)";
+  assert.equal(read(world.ca, (rows) => rows.all(sql).map((row) => ({ ...row as object }))), [{
+    identity: identities[0],
+  }]);
+  world.close();
+});
+
+test("of many names of a restored register the tokens are void, and the answer states that each is to be revoked alone", async () => {
+  const world = await made({}, ["change-approvers", "revoke-many"]);
+  const names = Array.from(
+    { length: unapprovedRevocationsMax + 1 },
+    (_, index) => `spiffe://acme.example/worker/w-${index}`,
+  );
+  const token = await world.token("w-0");
+  Result.getOrThrow(world.ca.register.transaction((rows) => Result.succeed(enterRestored(rows, start))));
+  const acted = await Effect.runPromise(
+    Effect.result(revokeByOperator(world.ca, names.map((name) => ({ name })), "keyCompromise", start)),
+  );
+  assert.match(
+    Result.isFailure(acted) ? acted.failure.message : "",
+    /: the unused tokens of spiffe:\/\/acme\.example\/worker\/w-0 are void; .* one name at a time$/,
+  );
+  assert.is(await codeOf(enrol(world.ca, { token, csr: (await testCsr()).der, address }, start)), "token-unknown");
+  world.close();
+});
+
 test("a signature that does not verify issues nothing", async () => {
   let isWrong = false;
   const world = await made({
