@@ -3,8 +3,8 @@
  *
  * ```
  *  waiting ◀── failed ── preparing ── done ──▶ listening: opening ── port, socket ──▶ serving ⇄ maintaining (each minute)
- *     └── 10 s ──────────────▲                     │
- *                                          no port ──┴──▶ failed         ca.stop, from everywhere ──▶ stopped
+ *     └── 10 s ──────────────▲  │                  │
+ *                               └── no port ───────┴──▶ failed         ca.stop, from everywhere ──▶ stopped
  * ```
  *
  * What cannot be prepared is tried again: a full disk or a key that is away end no CA. A port or an admin socket that cannot be
@@ -29,7 +29,7 @@ import { resumeApproved } from "./approval_ceremony.ts";
 import { enterStart } from "./check_approvals.ts";
 import { type CertificateAuthority, signersAt } from "./certificate_authority.ts";
 import { certificateOf } from "./certificate_rows.ts";
-import { type HttpsPort, openHttpsPort } from "./https_port.ts";
+import { checkPort, type HttpsPort, openHttpsPort, PortNotOpened } from "./https_port.ts";
 import { type CaWatch, failedStatus, watchRoutes } from "./ca_watch.ts";
 import { issueOwn, type ServerIdentity } from "./own_certificate.ts";
 import { rootListState } from "./published_cas.ts";
@@ -131,7 +131,7 @@ const reportNextStart = ({ ports, nextStart }: CaInput) =>
 
 const prepare = fromEffect("prepare", (input: CaInput) =>
   Effect.gen(function* () {
-    const { ports, ca, name } = input;
+    const { ports, ca, name, host, port } = input;
     const at = new Date(ports.now());
     ca.register.prepareThreads();
     // Before its request expires: else an approved step is not permitted at the next start.
@@ -140,6 +140,8 @@ const prepare = fromEffect("prepare", (input: CaInput) =>
     yield* Effect.promise(() => loadLibrary());
     const resumed = yield* Effect.result(resumeApproved(ca, at));
     const { failures } = yield* keepLists(ca, at);
+    // A program that is restarted every few seconds would issue a certificate each time.
+    yield* checkPort({ host, port });
     const identity = yield* issueOwn(ca, name, at);
     yield* reportFailures(input, [...(Result.isFailure(resumed) ? [resumed.failure.message] : []), ...failures]);
     yield* warnOfRootList(input, at);
@@ -227,7 +229,10 @@ const running = setup({
       context.ports.report({ level: "info", event: "ca.listening", message, fields: { port } });
     },
   },
-  guards: { isAdministrated: ({ context }) => context.isAdministrated },
+  guards: {
+    isAdministrated: ({ context }) => context.isAdministrated,
+    isOfPort: (_, { error }: { readonly error: unknown }) => error instanceof PortNotOpened,
+  },
   delays: { maintenance: maintenanceMs, retry: retryMs },
 });
 
@@ -266,13 +271,20 @@ export const caMachine = running.createMachine({
             { type: "takeProblem", params: { problem: undefined } },
           ],
         },
-        "effect.failed.prepare": {
-          target: "waiting",
-          actions: [
-            { type: "takeProblem", params: ({ event }) => ({ problem: event.error.message }) },
-            { type: "report", params: ({ event }) => ({ message: event.error.message }) },
-          ],
-        },
+        "effect.failed.prepare": [
+          {
+            guard: { type: "isOfPort", params: ({ event }) => event },
+            target: "failed",
+            actions: { type: "takeReason", params: ({ event }) => ({ reason: event.error.message }) },
+          },
+          {
+            target: "waiting",
+            actions: [
+              { type: "takeProblem", params: ({ event }) => ({ problem: event.error.message }) },
+              { type: "report", params: ({ event }) => ({ message: event.error.message }) },
+            ],
+          },
+        ],
       },
     },
     waiting: { after: { retry: "preparing" } },

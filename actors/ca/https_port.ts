@@ -10,11 +10,12 @@ import { Buffer } from "node:buffer";
 import { constants } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
-import type { Socket } from "node:net";
+import { createServer as createTcpServer, type Server as TcpServer, type Socket } from "node:net";
 import { setImmediate } from "node:timers/promises";
 import type { TLSSocket } from "node:tls";
 import { Data, Effect, Result, type Scope } from "effect";
 import { Admission, defaultLimits } from "../../transport/core/admission.ts";
+import { explainListenFailure } from "../../transport/core/listen_failure.ts";
 import { plainAddress } from "../../transport/ip_ranges.ts";
 import { peerChain } from "../../transport/libp2p/peer_chain.ts";
 import type { CaAnswer, CaRequest } from "./answer.ts";
@@ -60,7 +61,7 @@ const headBytesMax = 16_384;
 /** The port could not be opened. */
 export class PortNotOpened extends Data.TaggedError("PortNotOpened")<{ readonly detail: string }> {
   override get message(): string {
-    return `Cannot listen for HTTPS: ${this.detail}`;
+    return `Cannot listen for HTTPS on ${this.detail}`;
   }
 }
 
@@ -85,14 +86,33 @@ export interface HttpsPort {
   readonly connections: () => number;
 }
 
+/** Checks that a port can be opened: opens it and closes it again. Connections are closed before a byte of them is read. Port 0 can. */
+export function checkPort(place: Pick<HttpsPortOptions, "host" | "port">): Effect.Effect<void, PortNotOpened> {
+  if (place.port === 0) return Effect.void;
+  const server = createTcpServer((socket) => socket.destroy());
+  const closed = Effect.callback<void>((resume) => void server.close(() => resume(Effect.void)));
+  return Effect.uninterruptible(Effect.andThen(opened(server, place), closed));
+}
+
+/** Opens a port on a server. */
+function opened<A extends TcpServer>(
+  server: A,
+  { host, port }: Pick<HttpsPortOptions, "host" | "port">,
+): Effect.Effect<A, PortNotOpened> {
+  return Effect.callback((resume) => {
+    server.on("error", ({ code = "", message }: Error & { readonly code?: string }) => {
+      const why = explainListenFailure({ code, detail: message, port, anyAddress: `0.0.0.0:${port}` });
+      const place = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+      resume(Effect.fail(new PortNotOpened({ detail: `${place} (listen_https): ${why}` })));
+    });
+    server.listen(port, host, () => resume(Effect.succeed(server)));
+  });
+}
+
 /** Listens until the scope closes; then every connection ends. */
 export function openHttpsPort(options: HttpsPortOptions): Effect.Effect<HttpsPort, PortNotOpened, Scope.Scope> {
   const sockets = new Set<Socket>();
-  const acquire = Effect.callback<Server, PortNotOpened>((resume) => {
-    const server = makeServer(options, sockets);
-    server.on("error", (error: Error) => resume(Effect.fail(new PortNotOpened({ detail: error.message }))));
-    server.listen(options.port, options.host, () => resume(Effect.succeed(server)));
-  });
+  const acquire = Effect.suspend(() => opened(makeServer(options, sockets), options));
   const release = (server: Server) =>
     Effect.sync(() => {
       server.close();

@@ -381,14 +381,19 @@ test("bug: approved CAs that could not be entered at the start were not in force
   await ca.stop();
 });
 
-test("a port that is taken ends it", async () => {
+test("bug: a CA whose port is taken issued a certificate at each start, and ended without what to do", async () => {
   const other = createServer();
   const port = await new Promise<number>((resolve) =>
     other.listen(0, "127.0.0.1", () => resolve((other.address() as { port: number }).port))
   );
   const ca = await runningCa({}, { port });
   await ca.reaches("failed", () => ca.actor.getSnapshot().matches("failed"));
-  assert.match(ca.actor.getSnapshot().context.reason ?? "", /Cannot listen/);
+  const issued = ca.ca.register.read((rows) => rows.all("SELECT identity FROM certificates"));
+  assert.equal(Result.getOrThrow(issued), []);
+  assert.is(
+    ca.actor.getSnapshot().context.reason,
+    `Cannot listen for HTTPS on 127.0.0.1:${port} (listen_https): another process uses the port (ss -ltnp shows which)`,
+  );
   other.close();
   await ca.stop();
 });

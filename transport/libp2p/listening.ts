@@ -6,6 +6,7 @@
  */
 import type { Listener, Transport } from "@libp2p/interface";
 import { type Multiaddr, multiaddr } from "@multiformats/multiaddr";
+import { explainListenFailure } from "../core/listen_failure.ts";
 import { type AddressText, TransportError } from "../port.ts";
 
 /** An address that could not be listened on. */
@@ -20,30 +21,6 @@ export interface ListenFailure {
 /** The component of a node that says which of its addresses are announced. */
 export interface ConfirmsAddresses {
   readonly addressManager: { confirmObservedAddr(address: Multiaddr, how: { readonly type: "transport" }): void };
-}
-
-/** Ports below this want a right of their own on Linux (`net.ipv4.ip_unprivileged_port_start`). */
-const privilegedPortsEnd = 1_024;
-
-/** Why the system did not let a node listen. */
-function explain(code: string, address: AddressText, detail: string): string {
-  const port = Number(/\/tcp\/(\d+)/.exec(address)?.[1] ?? 0);
-  switch (code) {
-    case "EADDRINUSE":
-      return "another process uses the port (ss -ltnp shows which)";
-    case "EADDRNOTAVAIL":
-    case "EINVAL": // Deno's word for it
-      return "this machine does not have this address (ip -brief address shows which it has); to listen on all of them write /ip4/0.0.0.0";
-    case "EAFNOSUPPORT":
-      return "this machine does not speak this version of IP";
-    case "EACCES":
-    case "EPERM":
-      return port > 0 && port < privilegedPortsEnd
-        ? `ports below ${privilegedPortsEnd} need a right that this process lacks: take a higher port, or give it CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE)`
-        : `the system does not allow this process to listen there (${code})`;
-    default:
-      return detail.split("\n", 1)[0]?.slice(0, 200) ?? code;
-  }
 }
 
 /** Keeps what became of each address. */
@@ -95,7 +72,9 @@ export class Listening {
   #failed(address: AddressText, error: unknown): void {
     const code = error instanceof Error && "code" in error ? String(error.code) : "";
     const detail = error instanceof Error ? error.message : String(error);
-    this.#failures.push({ address, code, why: explain(code, address, detail) });
+    const port = Number(/\/tcp\/(\d+)/.exec(address)?.[1] ?? 0);
+    const why = explainListenFailure({ code, detail, port, anyAddress: "/ip4/0.0.0.0" });
+    this.#failures.push({ address, code, why });
   }
 
   /**

@@ -179,7 +179,7 @@ export class SimulatedCa {
     superviseRoot(this.#machineOf(process), {
       id: "ca",
       clock: clock.machine,
-      input: { ports, ca: process.ca, name: "ca-01", host: "0.0.0.0", port: 8_443, socket: "", programRoutes: {} },
+      input: { ports, ca: process.ca, name: "ca-01", host: "0.0.0.0", port: 0, socket: "", programRoutes: {} },
       onError: (error) => {
         if (!process.isDead) onCrash(error);
       },
