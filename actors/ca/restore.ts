@@ -18,13 +18,16 @@ import { lapseAll } from "./approval_rows.ts";
 import type { CaConfig, CaConfigError } from "./ca_config.ts";
 import type { CaRefused } from "./ca_refused.ts";
 import { type CertificateAuthority, type ListSigner, signersOf } from "./certificate_authority.ts";
+import { madeCrl } from "./compose_lists.ts";
 import {
+  type CrlKind,
   enterLists,
   enterNumber,
   enterRevocations,
   isRevoked,
   lastNumber,
   lastPosition,
+  type MadeCrl,
   type RevocationRow,
 } from "./crl_rows.ts";
 import { type FileList, type ListFileRefused, readLists } from "./list_files.ts";
@@ -53,6 +56,17 @@ export interface Restored {
   readonly number: string;
   /** From when on certificates are unknown. */
   readonly gapFrom: Date;
+  /** The retired CAs whose keys made no new list. */
+  readonly unsigned: readonly UnsignedLists[];
+}
+
+/** A retired CA whose key made no list: the newest list of the files stays in force. */
+export interface UnsignedLists {
+  readonly subject: string;
+  /** Why. */
+  readonly detail: string;
+  /** When the list ends that stays in force; undefined where no file has one. */
+  readonly ends: Date | undefined;
 }
 
 /** A register could not be restored. */
@@ -129,9 +143,10 @@ function mergeAndPublish(ca: CertificateAuthority, newest: NewestLists, at: Date
     const lists: FileList[] = [];
     for (const file of "files" in newest ? newest.files : []) lists.push(...yield* Effect.fromResult(readLists(file)));
     let merged = 0;
+    const unsigned: UnsignedLists[] = [];
     for (const signer of signersOf(ca)) {
-      const { number, rows } = "above" in newest
-        ? { number: newest.above, rows: [] }
+      const { number, rows, inForce } = "above" in newest
+        ? { number: newest.above, rows: [], inForce: [] }
         : yield* Effect.fromResult(newestOf(ca, signer, lists));
       merged += yield* Effect.fromResult(ca.register.transaction((register) => {
         const last = lastNumber(register, signer.issuerId);
@@ -143,7 +158,16 @@ function mergeAndPublish(ca: CertificateAuthority, newest: NewestLists, at: Date
         register.change("DELETE FROM crls WHERE issuer = ?", signer.issuerId);
         return Result.succeed(mergeRows(register, rows));
       }));
-      const made = yield* makeLists(ca, { signer, added: [], at });
+      const made = yield* Effect.catchTag(makeLists(ca, { signer, added: [], at }), "CaRefused", (refused) => {
+        if (signer === ca || signer.keyFailure() === undefined) return Effect.fail(refused);
+        const ends = inForce.map(({ next_update: end }) => end);
+        unsigned.push({
+          subject: signer.issuer.certificate.subject.text,
+          detail: refused.detail,
+          ends: ends.length === 0 ? undefined : new Date(Math.min(...ends)),
+        });
+        return Effect.succeed(inForce);
+      });
       yield* Effect.fromResult(
         ca.register.transaction<void, never>((register) => Result.succeed(enterLists(register, made))),
       );
@@ -155,7 +179,7 @@ function mergeAndPublish(ca: CertificateAuthority, newest: NewestLists, at: Date
       lapseAll(register, "restored", at);
       enterRestored(register, at);
       const number = String(lastNumber(register, ca.issuerId));
-      return Result.succeed({ merged, number, gapFrom: new Date(gapOf(register, at)?.from ?? 0) });
+      return Result.succeed({ merged, number, gapFrom: new Date(gapOf(register, at)?.from ?? 0), unsigned });
     }));
   });
 }
@@ -177,7 +201,7 @@ function mergeRows(register: RegisterRows, rows: readonly Omit<RevocationRow, "p
   return fresh.length;
 }
 
-/** The entries of an issuer's newest list; of a delta with those of the complete list that it goes with. */
+/** The entries of an issuer's newest list, and that list; of a delta with those of the complete list that it goes with, and both. */
 function newestOf(ca: CertificateAuthority, { issuer, issuerId }: ListSigner, lists: readonly FileList[]) {
   const fail = (detail: string) => Result.fail(new RestoreFailed({ detail }));
   return Result.gen(function* () {
@@ -187,9 +211,11 @@ function newestOf(ca: CertificateAuthority, { issuer, issuerId }: ListSigner, li
     if (newest === 0n) {
       return yield* fail(`no list of ${named} is in the files: give the newest one of a member (${ca.domain})`);
     }
-    const delta = own.find(({ list }) => numberOf(list) === newest && list.baseNumber !== undefined)?.list;
-    const base = BigInt(delta?.baseNumber ?? newest);
-    if (!own.some(({ list }) => list.baseNumber === undefined && numberOf(list) >= base)) {
+    const delta = own.find(({ list }) => numberOf(list) === newest && list.baseNumber !== undefined);
+    const base = BigInt(delta?.list.baseNumber ?? newest);
+    const complete = own.filter(({ list }) => list.baseNumber === undefined && numberOf(list) >= base)
+      .toSorted((a, b) => Number(numberOf(b.list) - numberOf(a.list)))[0];
+    if (complete === undefined) {
       return yield* fail(`the list ${newest} of ${named} is a delta: give its base ${base} too`);
     }
     const rows: Omit<RevocationRow, "position">[] = [];
@@ -202,8 +228,17 @@ function newestOf(ca: CertificateAuthority, { issuer, issuerId }: ListSigner, li
         rows.push({ issuer: issuerId, serial: plainSerial(serial), revoked: +date, reason, not_after: null });
       }
     }
-    return { number: newest, rows: [...new Map(rows.map((row) => [row.serial, row])).values()] };
+    const inForce = numberOf(complete.list) === newest || delta === undefined
+      ? [inForceAs("complete", issuerId, complete)]
+      : [inForceAs("base", issuerId, complete), inForceAs("delta", issuerId, delta)];
+    return { number: newest, rows: [...new Map(rows.map((row) => [row.serial, row])).values()], inForce };
   });
+}
+
+/** A list of a file as the register has it. The next delta on it has all revocations: which of them a base has is not known by position. */
+function inForceAs(kind: CrlKind, issuer: string, { list, der }: FileList): MadeCrl {
+  const { thisUpdate, nextUpdate = thisUpdate } = list;
+  return madeCrl(der, { ...{ issuer, kind, upto: 0, number: numberOf(list), thisUpdate, nextUpdate } });
 }
 
 const numberOf = ({ number }: FileList["list"]) => BigInt(number ?? 0);

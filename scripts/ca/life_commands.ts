@@ -5,12 +5,14 @@
  */
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
-import { Effect } from "effect";
+import { Console, Effect } from "effect";
 import { Argument, Command, Flag } from "effect/cli";
 import { adminBackupMs } from "../../actors/admin/serve_admin.ts";
 import type { ConfiguredCas } from "../../actors/ca/authorities_fact.ts";
 import { loadCaConfig } from "../../actors/ca/ca_config.ts";
+import type { UnsignedLists } from "../../actors/ca/restore.ts";
 import { optionalFlag } from "../certutil/flags.ts";
+import { escapeUnsafe } from "../program/log_line.ts";
 import { type WaitingAnswer, waitingText } from "./approval_commands.ts";
 import { ask, configFlag, print, WrongUsage } from "./asking.ts";
 
@@ -93,6 +95,16 @@ const rotate = Command.make(
     }),
 ).pipe(Command.withDescription("Take the next step of a rotation of the CA that issues."));
 
+/** A retired CA whose key is away, and what to do. */
+function unsignedText({ subject, detail, ends }: UnsignedLists): string {
+  const list = ends === undefined
+    ? "no list of it is published"
+    : `its newest list of the files stays in force until ${ends.toISOString()}`;
+  const what =
+    "When its key is available, a CA that runs signs the next one; where the key is lost, let the root revoke this CA once all nodes have renewed";
+  return `warning: ${subject}, retired, could not sign a list: ${list}. ${what}. ${detail}`;
+}
+
 const restore = Command.make(
   "restore",
   {
@@ -118,7 +130,8 @@ const restore = Command.make(
       const { restore } = yield* Effect.promise(() => import("../../actors/ca/restore.ts"));
       const newest = alone ? { above: BigInt(above ?? "") } : { files: crls };
       const request = { config: yield* loadCaConfig(config), backup: file, newest };
-      const { merged, number, gapFrom } = yield* restore(request, new Date());
+      const { merged, number, gapFrom, unsigned } = yield* restore(request, new Date());
+      for (const each of unsigned) yield* Console.error(escapeUnsafe(unsignedText(each)));
       yield* print(`restored; ${merged} revocations of the lists were new; the next list is ${number}`);
       yield* print(
         `certificates issued since ${gapFrom.toISOString()} are not known: they are entered when they renew`,

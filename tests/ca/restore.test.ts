@@ -1,5 +1,16 @@
 /** A restored register: no lower number, no lost revocation, and what was issued since its backup is learnt. */
-import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { Buffer } from "node:buffer";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
@@ -18,6 +29,9 @@ import { renewLists, revoke } from "../../actors/ca/revoke.ts";
 import { createToken } from "../../actors/ca/token_rows.ts";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { parseCrl } from "../../pki/crl.ts";
+import { fileSigner, issueIntermediate } from "../../pki/issue/mod.ts";
+import { issueCrlDer } from "../../pki/issue/issue_crl.ts";
+import { issuerWith } from "../../pki/issue/issuer.ts";
 import { revokedEntries } from "../../pki/issue/revoked_entries.ts";
 import { codeOf, type TestAuthority, testAuthority, testCsr } from "../support/authority.ts";
 import { programCommand, startCommand } from "../support/program.ts";
@@ -280,6 +294,95 @@ test("of a long list the base and its newest delta are as good as the complete o
   assert.equal([serialsOf(ca).length, serialsOf(ca).at(-1)], [701, revoked.serial]);
   ca.register.close();
   rmSync(folder, { recursive: true });
+});
+
+/** The same CA with another that issues; of the retired one the key is in a token that is gone, or in a file again. */
+async function rotated({ root, folder, config, at }: Lost) {
+  const { notBefore, notAfter } = { notBefore: at(-60), notAfter: at(600 * 24 * 60) };
+  const next = await issueIntermediate({ commonName: "CA 2", issuer: root, notBefore, notAfter });
+  writeFileSync(join(folder, "chain2.pem"), next.certPem + root.certPem);
+  writeFileSync(join(folder, "key2.pem"), next.keyPem, { mode: 0o600 });
+  const issuer = issuerWith(next.certPem, fileSigner(next.keyPem));
+  const list = { issuer, revoked: [], number: 7n, thisUpdate: at(0), nextUpdate: at(60 * 72) };
+  writeFileSync(join(folder, "newest2.crl"), await issueCrlDer(list));
+  const files = { chainPem: join(folder, "chain2.pem"), keyPem: join(folder, "key2.pem") };
+  const withRetired = (keyPem: string): CaConfig => ({
+    ...config,
+    ...files,
+    retired: [{ chainPem: join(folder, "chain.pem"), keyPem }],
+  });
+  const gone = "pkcs11:token=gone;object=ca?module-path=/nowhere/module.so&pin-value=1234";
+  return { away: withRetired(gone), back: withRetired(join(folder, "key.pem")) };
+}
+
+/** The lists of a retired CA: those in the register, and the revocations of that which it signs when its key is back. */
+async function listsOfRetired(config: CaConfig, at: Date) {
+  const ca = await Effect.runPromise(openAuthority(config, () => {}));
+  const { issuerId } = ca.retired[0]!;
+  const rows = () =>
+    Result.getOrThrow(
+      ca.register.read((all) =>
+        (["complete", "base", "delta"] as const).map((kind) => crlOf(all, issuerId, kind)).filter((row) =>
+          row !== undefined
+        )
+          .map((row) => ({ kind: row.kind, number: BigInt(row.number), der: derOf(all, row) }))
+      ),
+    );
+  const before = rows();
+  await Effect.runPromise(Effect.ignore(renewLists(ca, at, ca.retired)));
+  const after = rows();
+  ca.register.close();
+  const serials = (der: Uint8Array) =>
+    Result.getOrThrow(revokedEntries(Result.getOrThrow(parseCrl(Uint8Array.from(der))))).map(({ serial }) => serial);
+  return { before, after, serials };
+}
+
+test("bug: a register could not be restored where the token of a retired CA was gone", async () => {
+  const world = await lost();
+  const { away, back } = await rotated(world);
+  const newest = { files: [...world.newest.files, join(world.folder, "newest2.crl")] };
+  const { merged, unsigned } = Result.getOrThrow(await run(away, world.backup, newest, world.at(60)));
+  const ends = Result.getOrThrow(parseCrl(world.last.der)).nextUpdate;
+  assert.equal([merged, unsigned.map(({ subject, ends }) => [subject, ends])], [1, [["CN=CA", ends]]]);
+  const gone = await listsOfRetired(away, world.at(60 * 60));
+  assert.equal(gone.before, [{ kind: "complete", number: world.last.number, der: Buffer.from(world.last.der) }]);
+  assert.equal(gone.after, gone.before, "it stays in force");
+  const { after: [list], serials } = await listsOfRetired(back, world.at(60 * 60));
+  assert.ok(list !== undefined && list.number > world.last.number);
+  assert.equal(serials(list.der), [world.revoked.serial]);
+  rmSync(world.folder, { recursive: true });
+});
+
+test("of a retired CA whose token is gone, the base and the newest delta stay in force too, and the next delta has all revocations", async () => {
+  const world = await lost(700);
+  const { away, back } = await rotated(world);
+  const files = ["delta.crl", "base.crl", "newest2.crl"].map((name) => join(world.folder, name));
+  assert.is(Result.getOrThrow(await run(away, world.backup, { files }, world.at(60))).merged, 1);
+  const { before } = await listsOfRetired(away, world.at(61));
+  assert.equal(before.map(({ kind, der }) => [kind, der]), [
+    ["base", readFileSync(join(world.folder, "base.crl"))],
+    ["delta", readFileSync(join(world.folder, "delta.crl"))],
+  ]);
+  const { after, serials } = await listsOfRetired(back, world.at(60 * 60));
+  for (const { kind, number, der } of after) {
+    assert.ok(kind === "base" || number > world.last.number, kind);
+    if (kind === "complete") assert.equal([serials(der).length, serials(der).at(-1)], [701, world.revoked.serial]);
+  }
+  const [base, delta] = ["base", "delta"].map((kind) => serials(after.find((each) => each.kind === kind)!.der));
+  assert.is(new Set([...base!, ...delta!]).size, 701);
+  rmSync(world.folder, { recursive: true });
+});
+
+test("of a retired CA whose token is gone, no list is published where no file has one", async () => {
+  const world = await lost();
+  const { away, back } = await rotated(world);
+  const above = world.last.number + 1_000_000n;
+  const { unsigned } = Result.getOrThrow(await run(away, world.backup, { above }, world.at(60)));
+  assert.equal(unsigned.map(({ ends }) => ends), [undefined]);
+  const { before, after: [list] } = await listsOfRetired(back, world.at(60 * 60));
+  assert.equal(before, []);
+  assert.is(list?.number, above + 1n);
+  rmSync(world.folder, { recursive: true });
 });
 
 test("nothing is restored without the newest list, from an older one, or over a register", async () => {
