@@ -8,6 +8,7 @@ import { Effect, Result, Schema } from "effect";
 import { revocationReasons } from "../../pki/issue/mod.ts";
 import { emptyBody, jsonRoute } from "../admin/json_route.ts";
 import { type AdminAnswer, adminBackupMs, type AdminRoutes } from "../admin/serve_admin.ts";
+import { fileMark } from "../files/file_mark.ts";
 import type { Ports } from "../runtime/ports.ts";
 import type { KnownFork } from "../witness/known_forks.ts";
 import { caRefusals, CaRefused } from "./ca_refused.ts";
@@ -196,7 +197,7 @@ function backUp({ register }: CertificateAuthority, { file }: typeof fileBody.Ty
       register.transaction((rows) => Result.succeed(enterBackup(rows, at)));
       return register.backup(file);
     }),
-    (done) => Effect.fromResult(Result.map(done, () => ({ file }))),
+    (done) => Effect.fromResult(Result.map(done, () => ({ file, mark: fileMark(file) }))),
   );
 }
 

@@ -4,26 +4,59 @@
  * @module
  */
 import { existsSync } from "node:fs";
-import { resolve } from "node:path";
-import { Console, Effect } from "effect";
+import { dirname, resolve } from "node:path";
+import { Console, Effect, Result } from "effect";
 import { Argument, Command, Flag } from "effect/cli";
 import { adminBackupMs } from "../../actors/admin/serve_admin.ts";
 import type { ConfiguredCas } from "../../actors/ca/authorities_fact.ts";
 import { loadCaConfig } from "../../actors/ca/ca_config.ts";
 import type { UnsignedLists } from "../../actors/ca/restore.ts";
+import { fileMark } from "../../actors/files/file_mark.ts";
 import { optionalFlag } from "../certutil/flags.ts";
 import { escapeUnsafe } from "../program/log_line.ts";
 import { type WaitingAnswer, waitingText } from "./approval_commands.ts";
-import { ask, configFlag, print, WrongUsage } from "./asking.ts";
+import { ask, CommandRefused, configFlag, print, WrongUsage } from "./asking.ts";
+
+/** Under systemd the running CA does not see all folders that its operator sees, or sees others in their places. */
+const otherFolders = Effect.fnUntraced(function* (config: string) {
+  const { stateDir } = yield* loadCaConfig(config);
+  const seen = "a service has another /tmp (PrivateTmp), no /home (ProtectHome), and writes where its unit permits";
+  return `The CA opens this path itself, as its own user: ${seen} (ReadWritePaths). Use a path in ${stateDir}`;
+});
+
+/** Sends a path that the running CA opens. Where it cannot although `there` is there for the operator, the refusal states why. */
+const askOfFile = Effect.fnUntraced(
+  function* ({ config, route, file, there, timeoutMs }: {
+    readonly config: string;
+    readonly route: string;
+    readonly file: string;
+    readonly there: string;
+    readonly timeoutMs?: number;
+  }) {
+    const asked = yield* Effect.result(ask(config, route, { file }, timeoutMs));
+    if (Result.isSuccess(asked)) return asked.success;
+    const { message } = asked.failure;
+    const isUnseen = asked.failure._tag === "CommandRefused" && /\b(?:ENOENT|EACCES|EROFS)\b/.test(message);
+    if (!isUnseen || !existsSync(there)) return yield* asked.failure;
+    return yield* new CommandRefused({ detail: `${message} ${yield* otherFolders(config)}` });
+  },
+);
 
 const backup = Command.make(
   "backup",
   { config: configFlag, file: Argument.String("file").pipe(Argument.withDescription("Where the copy goes (0600).")) },
   ({ config, file }) =>
-    Effect.andThen(
-      ask(config, "POST /ca/backup", { file: resolve(file) }, adminBackupMs),
-      print(`wrote ${file}`),
-    ),
+    Effect.gen(function* () {
+      const path = resolve(file);
+      const place = { file: path, there: dirname(path), timeoutMs: adminBackupMs };
+      const { mark } = (yield* askOfFile({ config, route: "POST /ca/backup", ...place })) as { readonly mark?: string };
+      const own = fileMark(path);
+      if (own === undefined || (mark !== undefined && own !== mark)) {
+        const detail = `The CA wrote ${path} into another folder than the one that this command sees there`;
+        return yield* new CommandRefused({ detail: `${detail}. ${yield* otherFolders(config)}` });
+      }
+      yield* print(`wrote ${file}`);
+    }),
 ).pipe(Command.withDescription("Write a copy of the running CA's register."));
 
 const rootList = Command.make(
@@ -34,7 +67,8 @@ const rootList = Command.make(
   },
   ({ config, file }) =>
     Effect.gen(function* () {
-      const lists = yield* ask(config, "POST /ca/root-list", { file: resolve(file) });
+      const path = resolve(file);
+      const lists = yield* askOfFile({ config, route: "POST /ca/root-list", file: path, there: path });
       for (const { number, ends } of lists as readonly { readonly number: string; readonly ends: string }[]) {
         yield* print(`published list ${number}, which ends at ${ends}`);
       }
