@@ -70,6 +70,8 @@ export interface WorkDirectory {
    * @throws Where something cannot be examined.
    */
   walk(): Generator<TreeEntry, void>;
+  /** Sizes of the files that are open here, for reading or in the making, and have no name any more; by inode number. */
+  unnamed(): ReadonlyMap<number, number>;
   /** Removes a file, a link (not what it leads to) or an empty directory. */
   remove(path: string): Effect.Effect<void, PathError>;
   /** Where a socket of that name can be bound when {@linkcode WorkDirectory.path} makes it too long for that. */
@@ -114,6 +116,7 @@ function workDirectory(path: string, root: { readonly fd: number }, { user }: Wo
   const reach = pathReach() === "descriptors" ? descriptorWalk(root, user) : singleOpen(realpathSync(path));
   const device = fstatSync(root.fd).dev;
   let asides = 0;
+  const openHere = new Set<number>();
   const linked = (name: string) => `/proc/self/fd/${root.fd}/${name}`;
   const within = <A>(name: string, use: (held: Held, leaf: string) => A): Effect.Effect<A, PathError> =>
     attempt(name, () => {
@@ -128,18 +131,21 @@ function workDirectory(path: string, root: { readonly fd: number }, { user }: Wo
   return {
     path,
     openForReading: (name) =>
-      Effect.acquireRelease(
+      keptOpen(
+        openHere,
         within(name, (held, leaf) => openRegular(held.at(leaf), name, reach.leafFlags, device)),
         ({ fd }) => closeRead(fd),
       ).pipe(Effect.map(({ fd, stats }) => readable(name, fd, stats.size))),
     create: (name) =>
-      Effect.acquireRelease(
+      keptOpen(
+        openHere,
         attempt(name, () => beginAside(reach, name, () => `.aside-${asides++}`)),
         (aside) => aside.abandon,
       ).pipe(Effect.map((aside) => writable(name, aside))),
     makeDirectory: (name) =>
       attempt(name, () => reach.hold(Result.getOrThrowWith(parsePath(name), (refused) => refused), true).close()),
     walk: () => walkTree(reach.hold([], false)),
+    unnamed: () => unnamedOf(openHere),
     remove: (name) =>
       Effect.acquireUseRelease(
         attempt(name, () => {
@@ -160,6 +166,23 @@ function workDirectory(path: string, root: { readonly fd: number }, { user }: Wo
       return new TextEncoder().encode(direct).length <= socketPathBytesMax ? direct : linked(name);
     },
   };
+}
+
+/** Keeps a file open until the scope closes; `openHere` has its descriptor meanwhile. */
+function keptOpen<A extends { readonly fd: number }>(
+  openHere: Set<number>,
+  opened: Effect.Effect<A, PathError>,
+  close: (file: A) => Effect.Effect<void>,
+): Effect.Effect<A, PathError, Scope.Scope> {
+  return Effect.acquireRelease(
+    Effect.tap(opened, ({ fd }) => Effect.sync(() => openHere.add(fd))),
+    (file) => Effect.andThen(Effect.sync(() => openHere.delete(file.fd)), close(file)),
+  );
+}
+
+function unnamedOf(descriptors: Iterable<number>): ReadonlyMap<number, number> {
+  const stats = Array.from(descriptors, (fd) => fstatSync(fd));
+  return new Map(stats.filter(({ nlink }) => nlink === 0).map(({ ino, size }) => [ino, size]));
 }
 
 /** `O_NONBLOCK`: opening a FIFO must not wait for a writer. The type is checked on the descriptor, not the name. */

@@ -41,6 +41,7 @@ export function makeMemoryDirectory(path: string): MemoryDirectory {
     *walk() {
       for (const [name, { length: sizeBytes }] of files) yield { name, sizeBytes };
     },
+    unnamed: () => new Map(),
     remove: (name) => checked(name, () => files.delete(name) ? Effect.void : missing(name)),
     socketAddress: (name) => `${path}/${name}`,
     giveSocket: () => Effect.void,

@@ -11,12 +11,15 @@ const entriesMax = 100_000;
 const deletedMark = " (deleted)";
 
 /**
- * The sizes of the regular files without a name that a process or its descendants have open; undefined where their descriptors are too
- * many to be read. Processes that ended or may not be read have none. Yields after each entry of `/proc`.
+ * The sizes of the regular files without a name that a process or its descendants have open, by inode number; undefined where their
+ * descriptors are too many to be read. Processes that ended or may not be read have none. Yields after each entry of `/proc`.
  *
  * @param device The file system whose files count.
  */
-export function* deletedFiles(pid: number, device: number): Generator<void, readonly number[] | undefined> {
+export function* deletedFiles(
+  pid: number,
+  device: number,
+): Generator<void, ReadonlyMap<number, number> | undefined> {
   const sizes = new Map<number, number>();
   const processes = new Set([pid]);
   let entries = 0;
@@ -33,7 +36,7 @@ export function* deletedFiles(pid: number, device: number): Generator<void, read
       yield;
     }
   }
-  return [...sizes.values()];
+  return sizes;
 }
 
 /** Examines a file only if its link says that it was removed: any other may be on a file system that does not respond. */

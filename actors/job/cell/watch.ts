@@ -1,8 +1,8 @@
 /**
  * Limits that do not end a job by themselves: its run time, the size of a directory that is no file system of its own, and the
  * memory of its control group, where the kernel ends a single process and another one may wait for it forever. The directory is
- * measured once a second, less often where that takes much processor time, with the files that were removed and are open, so a fast writer exceeds the limit before it
- * is noticed.
+ * measured once a second, less often where that takes much processor time, with the files that were removed and that the job, or its worker
+ * for it, has open, so a fast writer exceeds the limit before it is noticed.
  * What the job made so that it cannot be measured counts as over the limit.
  *
  * @module
@@ -127,6 +127,8 @@ function* measure(
     inodes += 1;
     return bytes > diskBytes ? "disk" : inodes > inodesMax ? "inodes" : undefined;
   };
+  // Before the walk, which counts what has a name: else a file that is removed meanwhile counts twice.
+  const unnamed = directory.unnamed();
   try {
     for (const { name, sizeBytes } of directory.walk()) {
       const limit = name.includes(replacementCharacter) ? "unmeasured" : count(sizeBytes);
@@ -138,7 +140,8 @@ function* measure(
   }
   const deleted = yield* deletedFiles(pid, device);
   if (deleted === undefined) return "unmeasured";
-  for (const sizeBytes of deleted) {
+  // The job may have open what its worker has open for it.
+  for (const sizeBytes of new Map([...unnamed, ...deleted]).values()) {
     const limit = count(sizeBytes);
     if (limit !== undefined) return limit;
   }
