@@ -185,7 +185,7 @@ export const fetch = Schema.Struct({
     bytes(
       0,
       tomlOf(fetchDefault.cacheBytes),
-      "Files of the model hub that are kept for later jobs, in work_dir/cache; 0 keeps none.",
+      "Files of the model hub that are kept for later jobs, of all jobs together, in work_dir/cache; 0 keeps none.",
     ),
   ),
   redirects_max: optional(integer(0, 20, tomlOf(fetchDefault.redirectsMax), "Redirects followed in one fetch.")),

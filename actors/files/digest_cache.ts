@@ -46,7 +46,8 @@ const digestName = /^[0-9a-f]{64}$/;
 const pieceBytes = 256 * 1024;
 
 /**
- * The cache in a directory, which is made when the first entry is written.
+ * The cache in a directory, which is made when the first entry is written. It is opened once: the bound of entries in the making holds for
+ * those that are begun here.
  *
  * @param init.bytesMax Size of all entries together.
  * @param init.now Milliseconds since the epoch: the entries that were not used for longest are removed first.
@@ -100,10 +101,14 @@ export function openDigestCache(
   };
 }
 
-/** Removes what writers that were killed left behind. The caller is the only user of the cache. */
-export function sweepDigestCache(path: string): void {
+/**
+ * Removes what writers that were killed left behind, and the entries that were not used for longest where all are larger than `bytesMax`:
+ * it may have been more before. The caller is the only user of the cache.
+ */
+export function sweepDigestCache(path: string, bytesMax: number): void {
   ignoring(() => {
     for (const name of readdirSync(path)) if (!digestName.test(name)) rmSync(join(path, name), { force: true });
+    makeRoom(path, bytesMax);
   });
 }
 

@@ -47,6 +47,7 @@ import {
   noteDenied,
   noteEstablished,
   reportStarted,
+  webOf,
 } from "./working.ts";
 
 /** The requests that a worker answers, by protocol and variant. It declines the others. */
@@ -209,6 +210,7 @@ export const workerMachine = worker.createMachine({
     unaccepted: new Map(),
     failing: new Map(),
     jobNetworkHost: makeJobNetworkHost(input.transport, input.ports),
+    web: webOf(input),
     cell: undefined,
     gpus: undefined,
     cellProblem: "it has not found out yet how to confine executors",

@@ -9,7 +9,8 @@ import type { Peer, Uuid } from "../../transport/protocols/messages.ts";
 import type { WorkerConfig } from "../config/config.ts";
 import type { EventsOf } from "../runtime/effect_actor.ts";
 import type { JobNetworkHost } from "../job/job_network.ts";
-import { cellDefault } from "../config/cell_config.ts";
+import { cellDefault, fetchDefault } from "../config/cell_config.ts";
+import type { Web } from "../job/bridge/web_request.ts";
 import type { Cell } from "../job/cell/cell.ts";
 import { prepareWorker } from "../job/cell/prepare.ts";
 import { jobMachine } from "../job/job.ts";
@@ -53,6 +54,8 @@ export interface WorkerContext extends WorkerInput {
   readonly unaccepted: Unaccepted;
   readonly failing: FailingExecutors;
   readonly jobNetworkHost: JobNetworkHost;
+  /** The web of all jobs. */
+  readonly web: Web;
   /** The cell for executors; undefined until it is found, and in a simulation. */
   readonly cell: Cell | undefined;
   /**
@@ -74,6 +77,7 @@ const actors = {
       prepareWorker({
         ports,
         workDir: config.workDir,
+        cacheBytes: (config.fetch ?? fetchDefault).cacheBytes,
         settings: config.cell ?? cellDefault,
         resources: config.resources,
         executors: config.executors,

@@ -107,7 +107,7 @@ export function answerDispatch(args: WorkerArgs, request: PostponedDispatch): vo
       network: networkOf(context.jobNetworkHost.network, key),
       workDir: context.config.workDir,
       limits: { fileBytesMax: fileBytesOf(config) },
-      web: webOf(context),
+      web: context.web,
       cell: context.cell === undefined ? undefined : { cell: context.cell, config },
     },
   });
@@ -144,8 +144,8 @@ function dispatchFields({ scheduler, taskId, spec, leaseId, training }: RunningJ
   return { peer: scheduler, name, task: taskId, job, class: executor.class, lease: leaseId, ...of };
 }
 
-/** The web of jobs; they share the files of the hub that one of them fetched. */
-function webOf({ config, ports }: WorkerContext): Web {
+/** The web of a worker's jobs; they share the files of the hub that one of them fetched. */
+export function webOf({ config, ports }: Pick<WorkerContext, "config" | "ports">): Web {
   const fetch = config.fetch ?? fetchDefault;
   if (fetch.cacheBytes === 0) return webUnder(fetch);
   const path = cachePathOf(config.workDir);

@@ -106,7 +106,7 @@ test("a cache that cannot be written has nothing, and fails no one", async () =>
   const cache = openDigestCache({ path, bytesMax: 10, uuid: () => "n", now: () => 0 });
   await store(cache, "weights");
   assert.is(await load(cache, digestOf("weights")), undefined);
-  sweepDigestCache(path);
+  sweepDigestCache(path, 10);
   place.remove();
 });
 
@@ -154,8 +154,20 @@ test("a sweep removes what killed writers left, and keeps entries", async () => 
   const { cache, path, entries, remove } = makeCache();
   await store(cache, "weights");
   writeFileSync(join(path, ".name-9"), "half");
-  sweepDigestCache(path);
+  sweepDigestCache(path, 100);
   assert.equal(entries(), [digestOf("weights")]);
+  remove();
+});
+
+test("bug: a bound that is lower than before, or 0, freed nothing at the next start", async () => {
+  const { cache, path, entries, remove } = makeCache();
+  const [first, second, third] = ["1234567890", "abcdefghij", "ABCDEFGHIJ"];
+  for (const text of [first, second, third]) await store(cache, text);
+  await load(cache, digestOf(first));
+  sweepDigestCache(path, 25);
+  assert.equal(entries(), [digestOf(first), digestOf(third)].toSorted());
+  sweepDigestCache(path, 0);
+  assert.equal(entries(), []);
   remove();
 });
 

@@ -93,7 +93,7 @@ export function startWorker(
   there: PeerIdentity = identityOf("s"),
   { prepared = {}, more = {} }: {
     readonly prepared?: Partial<PreparedWorker> | "never";
-    readonly more?: Partial<Pick<WorkerConfig, "cell" | "executors" | "resources">>;
+    readonly more?: Partial<Pick<WorkerConfig, "cell" | "executors" | "fetch" | "resources" | "workDir">>;
   } = {},
 ) {
   const world = makeFakeWorld();

@@ -1,12 +1,15 @@
 /** A worker: offers, leases, jobs, and what it does when peers go. */
 import type { Act } from "../../transport/authorization/acts.ts";
+import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { fetchDefault } from "../../actors/config/cell_config.ts";
 import type { Cell } from "../../actors/job/cell/cell.ts";
 import { sweepMs } from "../../actors/worker/worker_setup.ts";
 import type { CloseReason } from "../../transport/port.ts";
 import type { JobSpec } from "../../transport/protocols/messages.ts";
 import { failedWith, identityOf, requestFrom } from "../support/fake_transport.ts";
+import { runOf, temporary } from "../support/job_world.ts";
 import { aggregateSpec, revoked, small, startWorker, trainSpec } from "../support/worker_world.ts";
 
 const test = suite("worker");
@@ -148,6 +151,27 @@ test("a job is taken from whoever holds a lease for one, with an executor that i
   assert.is(taken.DispatchJob.Dispatched.id, "task-1");
   assert.equal(jobs.inputs.map(({ taskId, scheduler }) => [taskId, scheduler]), [["task-1", "s"]]);
   assert.equal(dispatch("s", trainSpec("job-9"), "task-2"), { DispatchJob: "Failed" }, "one job a lease");
+});
+
+test("bug: each job had the whole of [fetch] cache_bytes for files in the making, and two fetched one file into the cache", async () => {
+  const place = temporary();
+  const fetch = { ...fetchDefault, cacheBytes: 100 };
+  const { say, lease, jobs } = startWorker("flexible", identityOf("s"), { more: { fetch, workDir: place.path } });
+  for (const id of ["task-1", "task-2"]) {
+    lease();
+    say("s", { DispatchJob: { id, spec: trainSpec(id) } });
+  }
+  const [first, second] = jobs.inputs.map(({ web }) => web?.cache);
+  const isBegun = (cache: typeof first, digit: string, sizeBytes: number) =>
+    Effect.map(cache?.begin(digit.repeat(64), sizeBytes) ?? Effect.undefined, (writer) => writer !== undefined);
+  const begun = Effect.all([
+    isBegun(first, "a", 60),
+    isBegun(second, "a", 60),
+    isBegun(second, "b", 60),
+    isBegun(second, "c", 40),
+  ]);
+  assert.equal(await runOf(Effect.scoped(begun)), [true, false, false, true]);
+  place.remove();
 });
 
 test("a lease that lapses cancels its jobs, and its resources come back with the last of them", () => {

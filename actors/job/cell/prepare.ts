@@ -58,9 +58,11 @@ export function cachePathOf(workDir: string): string {
 
 /** Prepares a worker; its directory stays locked until the scope closes. */
 export function prepareWorker(
-  { ports, workDir, settings, resources, executors }: {
+  { ports, workDir, cacheBytes, settings, resources, executors }: {
     readonly ports: Pick<Ports, "uuid" | "now" | "report">;
     readonly workDir: string;
+    /** Size of the files that jobs share. */
+    readonly cacheBytes: number;
     readonly settings: CellSettings;
     /** What the worker offers. */
     readonly resources: Resources;
@@ -77,7 +79,7 @@ export function prepareWorker(
       });
     }
     reportPaths(ports);
-    yield* Effect.sync(() => sweepDigestCache(cachePathOf(workDir)));
+    yield* Effect.sync(() => sweepDigestCache(cachePathOf(workDir), cacheBytes));
     const swept = yield* trySweep(workDir, { isLocked: lock === "locked" });
     const cell = yield* findCell({ ports, config: jobCell(settings, resources), workDir });
     const gpus = yield* tryGpus(cell, { ports, workDir }, settings);

@@ -1,7 +1,7 @@
 // Cells: what is refused, what the chain of commands says, one worker a directory, and a real executor in the strongest cell.
 import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { Buffer } from "node:buffer";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import process from "node:process";
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
@@ -225,8 +225,16 @@ needing(test, "bash", "sh", "prlimit", "setpriv", "ldd")(
     const resources = { cpu: 1, gpu: 0, memory: 1, storage: 1 };
     const workDir = join(place.path, "work");
     const prepare = (executors: readonly ExecutorConfig[]) =>
-      runOf(Effect.scoped(prepareWorker({ ports: realPorts(), workDir, settings: cellDefault, resources, executors })));
+      runOf(
+        Effect.scoped(
+          prepareWorker({ ports: realPorts(), workDir, cacheBytes: 0, settings: cellDefault, resources, executors }),
+        ),
+      );
+    const kept = join(workDir, "cache", "0".repeat(64));
+    mkdirSync(dirname(kept), { recursive: true });
+    writeFileSync(kept, "of a worker with a larger cache");
     const { executors: tried, cell } = await prepare(executors);
+    assert.not.ok(existsSync(kept));
     const reasons = new Map(tried?.missing.map(({ executor, reason }) => [executor.name, reason]));
     for (const [index, [, problem]] of programs.entries()) {
       assert.match(reasons.get(`${index}`) ?? "offered", problem ?? "offered");
@@ -261,7 +269,7 @@ test("bug: on a machine without a shell a worker offered none of its executors, 
   process.env["PATH"] = place.path;
   try {
     const { executors: tried, cell } = await runOf(
-      Effect.scoped(prepareWorker({ ports: realPorts(), workDir, settings, resources, executors })),
+      Effect.scoped(prepareWorker({ ports: realPorts(), workDir, cacheBytes: 0, settings, resources, executors })),
     );
     assert.is(cell?.level, "bare");
     assert.equal(tried?.missing.map(({ executor: { name } }) => name), ["gone"]);
