@@ -17,7 +17,7 @@ import { type BridgeToken, makeBridgeToken } from "./bridge/token.ts";
 import { webUnder } from "./bridge/web_request.ts";
 import { assignCell, type AssignedCell } from "./cell/assign.ts";
 import { cellCommand, hasOwnRoot, workDirIn } from "./cell/command_line.ts";
-import { describeLimit, exceededLimit, isKilledAtOnce } from "./cell/exceeded.ts";
+import { describeKill, describeLimit, exceededLimit, isKilledAtOnce } from "./cell/exceeded.ts";
 import { watchLimits } from "./cell/watch.ts";
 import { withDenoFlags } from "./cell/deno_flags.ts";
 import { endUser } from "./cell/job_user.ts";
@@ -181,6 +181,8 @@ export const executorActor = fromScoped(
 export interface JobExit extends ExecutorExit {
   /** The limit that ended it, in words; undefined where none is known. */
   readonly limit?: string | undefined;
+  /** What may have killed it, in words, where no limit is known. */
+  readonly killed?: string | undefined;
 }
 
 /** Sends `effect.done.exit` with a {@linkcode JobExit} when the executor has ended by itself. */
@@ -188,11 +190,11 @@ export const exitActor = fromEffect(
   "exit",
   ({ executor, cell, directory }: Pick<PlacedJob, "ports" | "cell" | "directory"> & { readonly executor: Executor }) =>
     Effect.map(executor.exited, (exit): JobExit => {
-      const limit = cell === undefined ? undefined : exceededLimit(exit, cell, directory.path);
-      return {
-        ...exit,
-        limit: cell === undefined || limit === undefined ? undefined : describeLimit(limit, cell.config),
-      };
+      if (cell === undefined) return exit;
+      const limit = exceededLimit(exit, cell, directory.path);
+      return limit === undefined
+        ? { ...exit, killed: describeKill(exit, cell) }
+        : { ...exit, limit: describeLimit(limit, cell.config) };
     }),
 );
 

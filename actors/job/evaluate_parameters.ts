@@ -19,7 +19,7 @@ import { jobCell } from "./cell/bounds.ts";
 import { type Cell, cellRefusal } from "./cell/cell.ts";
 import { cellCommand, workDirIn } from "./cell/command_line.ts";
 import { withDenoFlags } from "./cell/deno_flags.ts";
-import { describeLimit, exceededLimit, isKilledAtOnce } from "./cell/exceeded.ts";
+import { describeKill, describeLimit, exceededLimit, isKilledAtOnce } from "./cell/exceeded.ts";
 import { endUser } from "./cell/job_user.ts";
 import { watchLimits } from "./cell/watch.ts";
 import { makeCommand } from "./command.ts";
@@ -117,7 +117,8 @@ function evaluate({ ports, executor, cell, settings, workDir }: EvaluatingProgra
     if (limit !== undefined) return yield* new NotEvaluated({ detail: describeLimit(limit, config) });
     if (exit.code !== 0) {
       const said = plainText(exit.tail).trim();
-      const detail = `it ended with ${exit.code ?? exit.signal}${said === "" ? "" : `: ${said}`}`;
+      const cause = describeKill(exit, assigned), how = `it ended with ${exit.code ?? exit.signal}`;
+      const detail = `${cause === undefined ? how : `${cause}; ${how}`}${said === "" ? "" : `: ${said}`}`;
       return yield* new NotEvaluated({ detail });
     }
     return yield* readMetrics(directory);

@@ -377,9 +377,10 @@ const failedOf = (reason: string): JobOutcome => ({ type: "failed", reason: fail
 
 const cancelledOf = (reason: string): JobOutcome => ({ type: "cancelled", reason: failureReason(reason) });
 
-function crashedOf({ code, signal, tail, limit }: JobExit): JobOutcome {
+function crashedOf({ code, signal, tail, limit, killed }: JobExit): JobOutcome {
   const how = code === null ? `executor was ended by ${signal}` : `executor exited with code ${code}`;
-  return { type: "failed", reason: failureReason(limit === undefined ? how : `${limited(limit)}; ${how}`, tail) };
+  const cause = limit === undefined ? killed : limited(limit);
+  return { type: "failed", reason: failureReason(cause === undefined ? how : `${cause}; ${how}`, tail) };
 }
 
 /** With the code of `docs/refusals.md`. */

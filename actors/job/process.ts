@@ -21,6 +21,8 @@ export interface ExecutorExit {
   readonly signal: string | null;
   /** The end of its output. */
   readonly tail: string;
+  /** Milliseconds from its start to its end. Absent in a simulation. */
+  readonly lastedMs?: number;
 }
 
 /** A running executor. */
@@ -143,10 +145,11 @@ function watch(
 ): void {
   const output = collectOutput(sink, now);
   const readRest = readOutput(child, output, now);
+  const startedAt = now();
   child.on("error", () => {/* a signal that could not be sent; the exit is still to come */});
   child.once("exit", (code, signal) => {
     // Its children in the group end with it. The group's number stays in use while one of them lives.
-    const pid = child.pid as number;
+    const pid = child.pid as number, lastedMs = now() - startedAt;
     signalGroup(pid, "SIGKILL");
     groups.delete(pid);
     readRest();
@@ -157,7 +160,7 @@ function watch(
       clearTimeout(timer);
       for (const stream of child.stdio) stream?.destroy();
       output.end();
-      Deferred.doneUnsafe(exit, Effect.succeed({ code, signal, tail: output.tail() }));
+      Deferred.doneUnsafe(exit, Effect.succeed({ code, signal, tail: output.tail(), lastedMs }));
     };
     const timer = setTimeout(tell, drainMs);
     child.once("close", tell);

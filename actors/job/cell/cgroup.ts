@@ -108,6 +108,17 @@ export function readReached(cgroupProcs: readonly string[]): Reached {
   return reached;
 }
 
+/** Seconds of processor time that a job's processes used together; infinite where no group of it counts them: only version 2 does. */
+export function readProcessorSeconds(cgroupProcs: readonly string[]): number {
+  for (const path of cgroupProcs.map((procs) => dirname(procs))) {
+    try {
+      const used = /^usage_usec (\d+)$/m.exec(readFileSync(join(path, "cpu.stat"), "utf8"))?.[1];
+      if (used !== undefined) return Number(used) / 1e6;
+    } catch { /* this group has no such counter */ }
+  }
+  return Infinity;
+}
+
 /** Kills the processes in a job's groups and removes the groups, if there are any. */
 export function removeCgroups(name: string): Effect.Effect<void, Error> {
   const paths = parents().map((path) => join(path, name)).filter((path) => existsSync(path));

@@ -76,10 +76,6 @@ const limits: [what: string, job: HostileJob, reason: string, here?: boolean][] 
     code: "while :; do :; done",
     cell: { cpuSeconds: 1 },
   }, "processor time limit of 1 s for one process reached"],
-  ["processor time, of a program that ignores the signal", {
-    code: "trap '' XCPU; while :; do :; done",
-    cell: { cpuSeconds: 1 },
-  }, "processor time limit of 1 s for one process reached"],
   [
     "size of a file",
     { code: "exec head -c 2M /dev/zero > f", cell: small },
@@ -306,6 +302,18 @@ inCell("a job that fails by itself names no limit, whatever the limits are", asy
   assert.is(reason.startsWith("executor exited with code 3"), true, reason);
   const killed = await endOf({ code: "kill -KILL $$" });
   assert.not.match(killed.reason, /cell-limit/);
+});
+
+inCell("bug: every kill of a job with a processor time limit was reported as that limit", async () => {
+  const [killed, ignored] = await Promise.all([
+    endOf({ code: "kill -KILL $$", cell: { cpuSeconds: 1_000 } }),
+    endOf({ code: "trap '' XCPU; while :; do :; done", cell: { cpuSeconds: 1 } }),
+  ]);
+  assert.match(killed.reason, /^executor (exited with code 137|was ended by SIGKILL)/);
+  assert.match(
+    ignored.reason,
+    /^killed \(SIGKILL\), probably by the processor time limit of 1 s for one process, else /,
+  );
 });
 
 inCell("bug: a job that reached its storage limit had five more seconds to write", async () => {
