@@ -189,7 +189,9 @@ export const fetch = Schema.Struct({
     ),
   ),
   redirects_max: optional(integer(0, 20, tomlOf(fetchDefault.redirectsMax), "Redirects followed in one fetch.")),
-  timeout_ms: optional(integer(100, 86_400_000, tomlOf(fetchDefault.timeoutMs), "Longest time of one fetch.")),
+  timeout_ms: optional(
+    integer(100, 86_400_000, tomlOf(fetchDefault.timeoutMs), "Longest time for the fetch of one file."),
+  ),
 });
 
 /** `[cell]` as it was decoded. */

@@ -157,6 +157,7 @@ function createFile(path: string) {
 /** What a failed fetch means. A server that asks to wait, one that cannot serve now, and a disk may recover. */
 function failureOf(named: string, path: string, { status, error, detail }: BridgeProblem) {
   if (error === "io_error") return failedFor(path, detail);
+  if (/ takes longer than /.test(detail)) return new HubFailed({ path: named, detail });
   if (status < 500 || /is over [0-9]+ bytes/.test(detail)) return new WeightsRefused({ path: named, detail });
   const answered = /HTTP status (4[0-9]{2}) /.exec(detail)?.[1];
   const isPassing = answered === undefined || ["408", "425", "429"].includes(answered);

@@ -82,6 +82,21 @@ test("what the hub refuses three times is final, what may pass is tried again; n
   place.remove();
 });
 
+test("weights that took too long are fetched again later", async () => {
+  const place = temporary();
+  await withWeb((_, response) => {
+    response.writeHead(200, { "content-length": "100" });
+    response.write("half");
+  }, async (hubUrl) => {
+    const rules = { ...openWeb.rules, timeoutMs: 300 };
+    const outcome = await fetched(place.path, { ...openWeb, hubUrl, rules });
+    assert.ok(Result.isFailure(outcome));
+    assert.is(outcome.failure._tag, "HubFailed");
+    assert.match(outcome.failure.message, /takes longer than .* 4 of 100 bytes came/);
+  });
+  place.remove();
+});
+
 test("bug: one false refusal of the hub ended the training, and any ended one that had rounds", async () => {
   const place = temporary();
   let refusals = 2;

@@ -12,7 +12,7 @@ import type { WritableFile } from "../../files/contained_files.ts";
 import type { CachedFile } from "../../files/digest_cache.ts";
 import { componentBytesMax, type PathError } from "../../files/path_refused.ts";
 import { contradicts, type HubFacts, isOfOtherCommit, noHubFacts, withHubFacts } from "./hub_facts.ts";
-import { type BridgeProblem, connectorFailed, invalidRequest, pathProblem } from "./problem.ts";
+import { type BridgeProblem, connectorFailed, invalidRequest, outOfScope, pathProblem } from "./problem.ts";
 import { openWebRequest, shownAddress, type Web } from "./web_request.ts";
 
 /** A file to fetch, and its place in the work directory. */
@@ -117,10 +117,12 @@ export function fetchWebFile(
   web: Web,
   onProgress: (sizeBytes: number) => void = () => {},
 ): Effect.Effect<FetchedWebFile, BridgeProblem> {
+  const received = { sizeBytes: 0, announced: undefined };
+  const fetching: Fetching = { directory, limits, web, received, onProgress };
   const fetched = Effect.flatMap(
-    fetchOnce(file, { directory, limits, web, onProgress }),
+    fetchOnce(file, fetching),
     // What was cached is damaged, and is gone: the second time it is fetched.
-    (first) => first === undefined ? fetchOnce(file, { directory, limits, web, onProgress }) : Effect.succeed(first),
+    (first) => first === undefined ? fetchOnce(file, fetching) : Effect.succeed(first),
   );
   return fetched.pipe(
     Effect.flatMap((found) =>
@@ -130,15 +132,31 @@ export function fetchWebFile(
     ),
     Effect.timeoutOrElse({
       duration: web.rules.timeoutMs,
-      orElse: () => Effect.fail(connectorFailed(`${shownAddress(file.url)} took more than ${web.rules.timeoutMs} ms`)),
+      orElse: () => Effect.fail(tooSlow(file, web, received)),
     }),
   );
+}
+
+/** Final: another try would begin with the first byte. */
+function tooSlow({ url }: WebFile, { rules: { timeoutMs } }: Web, { sizeBytes, announced }: Received): BridgeProblem {
+  const of = announced === undefined ? "" : ` of ${announced}`;
+  return outOfScope(
+    `${shownAddress(url)} takes longer than [fetch] timeout_ms = ${timeoutMs} allows: ${sizeBytes}${of} bytes came`,
+  );
+}
+
+/** What has come of a file. */
+interface Received {
+  sizeBytes: number;
+  /** The size that its server announces; undefined where it announces nothing. */
+  announced: number | undefined;
 }
 
 interface Fetching {
   readonly directory: FilesOut;
   readonly limits: JobLimits;
   readonly web: Web;
+  readonly received: Received;
   readonly onProgress: (sizeBytes: number) => void;
 }
 
@@ -148,7 +166,7 @@ class CacheDamaged extends Data.TaggedClass("CacheDamaged")<{ readonly sha256: s
 /** Undefined where a cached file is damaged: it is removed. */
 function fetchOnce(
   file: WebFile,
-  { directory, limits, web, onProgress }: Fetching,
+  { directory, limits, web, received, onProgress }: Fetching,
 ): Effect.Effect<FetchedWebFile | undefined, BridgeProblem> {
   const bytesMax = web.rules.fileBytesMax ?? limits.fileBytesMax;
   const tooLarge = connectorFailed(`${shownAddress(file.url)} is over ${bytesMax} bytes`);
@@ -163,6 +181,7 @@ function fetchOnce(
     // A file that is too large is refused before the first of its bytes.
     const announced = cached?.sizeBytes ?? facts.sizeBytes ?? lengthOf(response);
     if (announced !== undefined && announced > bytesMax) return yield* Effect.fail(blamed(tooLarge));
+    received.announced = announced;
     const out = yield* Effect.mapError(directory.create(file.path, announced), pathProblem);
     const copy = cached === undefined && named !== undefined && announced !== undefined
       ? yield* web.cache?.begin(named, announced) ?? Effect.undefined
@@ -173,7 +192,7 @@ function fetchOnce(
       const piece = yield* Effect.mapError(step(file.url, limits, () => pieces.next()), blamed);
       if (piece.done === true) break;
       const before = sizeBytes;
-      sizeBytes += piece.value.length;
+      received.sizeBytes = sizeBytes += piece.value.length;
       if (sizeBytes > bytesMax) return yield* Effect.fail(blamed(tooLarge));
       if (sizeBytes > (facts.sizeBytes ?? bytesMax)) {
         return yield* Effect.fail(blamed(another(file, `the hub names ${facts.sizeBytes} bytes, and sends more`)));
