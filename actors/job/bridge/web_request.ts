@@ -1,6 +1,6 @@
 /**
  * One HTTP request for a job. The worker is outside the cell, so it sends requests only where its operator allows them: it
- * resolves the name, checks its addresses, and connects to a checked address. A name that resolves to another address later
+ * resolves the name, checks its addresses, and connects to the first checked address that it reaches. A name that resolves to another address later
  * (DNS rebinding) has no effect.
  *
  * @module
@@ -9,11 +9,14 @@ import { lookup } from "node:dns/promises";
 import { type IncomingMessage, request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { isIP } from "node:net";
-import { Effect, type Scope } from "effect";
+import { Data, Effect, type Scope } from "effect";
 import { type Cidr, rangeFinder, readCidr } from "../../../transport/ip_ranges.ts";
 import type { FetchConfig } from "../../config/cell_config.ts";
 import type { DigestCache } from "../../files/digest_cache.ts";
 import { type BridgeProblem, connectorFailed, outOfScope } from "./problem.ts";
+
+/** Addresses of a name that are tried, and the longest wait for a connection to one while others are left, in milliseconds. */
+const addressesMax = 16, connectMsMax = 5_000;
 
 /** The rules for requests, the resolver, and the addresses of hub and authorities. */
 export interface Web {
@@ -62,9 +65,14 @@ export function openWebRequest(
   return Effect.gen(function* () {
     const refusal = refusedByName(url, web.rules);
     if (refusal !== undefined) return yield* Effect.fail(outOfScope(`${shownAddress(url)}: ${refusal}`));
-    const address = yield* allowedAddress(url, web, idleMs);
+    const addresses = yield* allowedAddresses(url, web, idleMs);
+    const connectMs = Math.min(connectMsMax, Math.floor(idleMs / addresses.length));
+    const asked = Effect.timeoutOrElse(askInOrder(url, addresses, { headers, connectMs, ca: web.ca }), {
+      duration: idleMs,
+      orElse: () => Effect.fail(connectorFailed(`HTTP request error: nothing for ${idleMs} ms (${shownAddress(url)})`)),
+    });
     return yield* Effect.acquireRelease(
-      ask(url, address, { headers, idleMs, ca: web.ca }),
+      asked,
       (response) => Effect.sync(() => void response.destroy()),
       { interruptible: true },
     );
@@ -72,7 +80,7 @@ export function openWebRequest(
 }
 
 /** Requires that every address of the name is allowed: a single forbidden one refuses the name. */
-function allowedAddress(url: URL, web: Web, idleMs: number): Effect.Effect<string, BridgeProblem> {
+function allowedAddresses(url: URL, web: Web, idleMs: number): Effect.Effect<readonly string[], BridgeProblem> {
   const host = url.hostname.replace(/^\[|\]$/g, "");
   const denied = rangeFinder(
     web.rules.denyCidr.map(readCidr).filter((range): range is Cidr => typeof range !== "string"),
@@ -93,26 +101,50 @@ function allowedAddress(url: URL, web: Web, idleMs: number): Effect.Effect<strin
         );
       }
     }
-    const [first] = found;
-    return first === undefined
+    return found.length === 0
       ? Effect.fail(connectorFailed(`HTTP request error: ${host} has no address`))
-      : Effect.succeed(first);
+      : Effect.succeed([...new Set(found)].slice(0, addressesMax));
   });
+}
+
+/** A request without its address. */
+interface Asked {
+  readonly headers: Readonly<Record<string, string>>;
+  /** Longest wait for a connection while other addresses are left. */
+  readonly connectMs: number;
+  readonly ca: string | undefined;
+}
+
+/** No connection came about: another address may be reached. */
+class Unreached extends Data.TaggedClass("Unreached")<{ readonly problem: BridgeProblem }> {}
+
+/** Requests from the first address that a connection to comes about. */
+function askInOrder(
+  url: URL,
+  [address = "", ...others]: readonly string[],
+  asked: Asked,
+): Effect.Effect<IncomingMessage, BridgeProblem> {
+  const isLast = others.length === 0;
+  return Effect.catchTag(
+    ask(url, address, isLast ? { ...asked, connectMs: undefined } : asked),
+    "Unreached",
+    ({ problem }) => isLast ? Effect.fail(problem) : askInOrder(url, others, asked),
+  );
 }
 
 function ask(
   url: URL,
   address: string,
-  { headers, idleMs, ca }: {
-    readonly headers: Readonly<Record<string, string>>;
-    readonly idleMs: number;
-    readonly ca: string | undefined;
-  },
-): Effect.Effect<IncomingMessage, BridgeProblem> {
+  { headers, connectMs, ca }: Omit<Asked, "connectMs"> & { readonly connectMs: number | undefined },
+): Effect.Effect<IncomingMessage, BridgeProblem | Unreached> {
   const isTls = url.protocol === "https:";
-  return Effect.callback<IncomingMessage, BridgeProblem>((resume) => {
-    const fail = (error: Error) =>
-      resume(Effect.fail(connectorFailed(`HTTP request error: ${error.message} (${shownAddress(url)})`)));
+  return Effect.callback<IncomingMessage, BridgeProblem | Unreached>((resume) => {
+    let isConnected = false;
+    const fail = (error: Error) => {
+      clearTimeout(timer);
+      const problem = connectorFailed(`HTTP request error: ${error.message} (${shownAddress(url)})`);
+      resume(Effect.fail(isConnected ? problem : new Unreached({ problem })));
+    };
     const host = url.hostname.replace(/^\[|\]$/g, "");
     const asked = (isTls ? httpsRequest : httpRequest)({
       host: address,
@@ -124,15 +156,24 @@ function ask(
       ...(isTls && isIP(host) === 0 ? { servername: host } : {}),
       ...(ca === undefined ? {} : { ca }),
     });
+    const timer = connectMs === undefined ? undefined : setTimeout(() => {
+      fail(new Error(`no connection to ${address} for ${connectMs} ms`));
+      asked.destroy();
+    }, connectMs);
+    asked.once("socket", (socket) =>
+      socket.once("connect", () => {
+        isConnected = true;
+        clearTimeout(timer);
+      }));
     asked.once("response", (response) => {
       response.on("error", () => {/* who reads it is told */});
       resume(Effect.succeed(response));
     });
     asked.on("error", fail);
     asked.end();
-    return Effect.sync(() => void asked.destroy());
-  }).pipe(Effect.timeoutOrElse({
-    duration: idleMs,
-    orElse: () => Effect.fail(connectorFailed(`HTTP request error: nothing for ${idleMs} ms (${shownAddress(url)})`)),
-  }));
+    return Effect.sync(() => {
+      clearTimeout(timer);
+      asked.destroy();
+    });
+  });
 }
