@@ -1,15 +1,14 @@
 /**
- * The limit that a job reached, and what may have killed it, in words for its scheduler and its operator.
+ * The limit that a job reached, in words for its scheduler and its operator.
  *
  * @module
  */
 import { statfsSync } from "node:fs";
-import { cpus } from "node:os";
 import type { ExecutorExit } from "../process.ts";
 import type { AssignedCell } from "./assign.ts";
 import type { CellConfig } from "./bounds.ts";
 import { isGrouped } from "./cell.ts";
-import { readProcessorSeconds, readReached } from "./cgroup.ts";
+import { readReached } from "./cgroup.ts";
 
 /** Kinds of limits. */
 export type Limit = "memory" | "pids" | "cpu" | "fileSize" | "disk" | "inodes" | "unmeasured" | "openFiles" | "wall";
@@ -24,7 +23,6 @@ const signals: readonly { readonly name: string; readonly number: number; readon
   { name: "SIGXCPU", number: 24, limit: "cpu" },
   { name: "SIGXFSZ", number: 25, limit: "fileSize" },
 ];
-const killed = { name: "SIGKILL", number: 9 };
 
 /** Errors that programs print where the kernel counts nothing. */
 const printed: readonly { readonly text: RegExp; readonly limit: Limit }[] = [
@@ -76,22 +74,6 @@ export function exceededLimit(exit: ExecutorExit, cell: AssignedCell, path: stri
   if (reached.pids > 0) return "pids";
   if (!isGrouped(cell.cell, "memory") && printedMemory.test(exit.tail)) return "memory";
   return printed.find(({ text }) => text.test(exit.tail))?.limit;
-}
-
-/**
- * Names what may have killed an executor that no limit is known to have ended; undefined where it was not killed, or has no processor
- * time limit that it can have reached. The kernel kills a process that goes on after the signal for this limit, and counts that nowhere;
- * neither runtime reports the processor time of a process that ended. It was at most what its job's control group counted, and at most
- * the time that it lasted on each processor.
- */
-export function describeKill(exit: ExecutorExit, { cell, config, cgroupProcs }: AssignedCell): string | undefined {
-  const { cpuSeconds } = config, lastedSeconds = (exit.lastedMs ?? Infinity) / 1_000;
-  if (!endedBy(exit, killed) || cell.chain === "none" || cpuSeconds === undefined) return undefined;
-  if (Math.min(lastedSeconds * cpus().length, readProcessorSeconds(cgroupProcs)) < cpuSeconds) return undefined;
-  // A control group counts the processes that the kernel ends for want of memory.
-  const memory = isGrouped(cell, "memory") ? "" : "for want of memory on the machine, or ";
-  return `killed (SIGKILL), probably by the processor time limit of ${cpuSeconds} s for one process, else ${memory}` +
-    "by another program";
 }
 
 /** A size in the unit that needs no fraction: leases are in GB, configurations mostly in multiples of 1,024. */

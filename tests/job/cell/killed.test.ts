@@ -6,7 +6,8 @@ import * as assert from "uvu/assert";
 import { cellDefault } from "../../../actors/config/cell_config.ts";
 import { jobCell } from "../../../actors/job/cell/bounds.ts";
 import type { Cell } from "../../../actors/job/cell/cell.ts";
-import { describeKill, exceededLimit } from "../../../actors/job/cell/exceeded.ts";
+import { exceededLimit } from "../../../actors/job/cell/exceeded.ts";
+import { describeKill } from "../../../actors/job/cell/killed.ts";
 import { temporary } from "../../support/job_world.ts";
 
 const test = suite("describeKill()");
@@ -28,7 +29,7 @@ test("bug: a kill was reported as the processor time limit, whatever the executo
   assert.is(
     describeKill(killed, limited),
     "killed (SIGKILL), probably by the processor time limit of 100 s for one process, " +
-      "else for want of memory on the machine, or by another program",
+      "else for want of memory on the machine, or by another program or an operator",
   );
   assert.match(describeKill({ ...killed, code: null, signal: "SIGKILL" }, limited) ?? "", /^killed \(SIGKILL\)/);
   assert.is(describeKill({ ...killed, lastedMs: 100 }, limited), undefined, "it did not last for so long");
@@ -47,7 +48,7 @@ test("a control group that counts processor time and kills for want of memory ru
   used(102_000_000);
   assert.is(
     describeKill(killed, limited),
-    "killed (SIGKILL), probably by the processor time limit of 100 s for one process, else by another program",
+    "killed (SIGKILL), probably by the processor time limit of 100 s for one process, else by another program or an operator",
   );
   writeFileSync(join(place.path, "cpu.stat"), "nr_periods 0\n");
   assert.match(describeKill(killed, limited) ?? "", /^killed/, "version 1 does not count it");

@@ -6,7 +6,7 @@ import { askJson } from "../../support/bridge_client.ts";
 import { withBridge, withWeb } from "../../support/job_bridge.ts";
 import { openWeb } from "../../support/job_world.ts";
 
-const test = suite("slow fetches");
+const test = suite("requests to the web");
 
 test("bug: a file over [fetch] timeout_ms was fetched five times from its start, and the error named no key", async () => {
   let requests = 0;

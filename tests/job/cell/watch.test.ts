@@ -13,7 +13,7 @@ import type { Cell } from "../../../actors/job/cell/cell.ts";
 import { watchLimits } from "../../../actors/job/cell/watch.ts";
 import { holdOpen, runOf, temporary } from "../../support/job_world.ts";
 
-const test = suite("open files of a job");
+const test = suite("watchLimits()");
 
 const cell: Cell = { level: "bare", user: "own", cgroups: [], disk: "measured", chain: "none", notes: [] };
 const config = {
