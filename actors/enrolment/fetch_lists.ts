@@ -5,9 +5,10 @@
  */
 import { Effect, Result } from "effect";
 import type { Certificate } from "../../pki/certificate.ts";
-import { compareNumbers, crlBytesMax, isSignedBy, parseCrl } from "../../pki/crl.ts";
+import { arrangeCrls, compareNumbers, crlBytesMax, type HeldCrl, isSignedBy, parseCrl } from "../../pki/crl.ts";
 import { ownDomain } from "../../pki/crl_marks.ts";
 import { scopeName } from "../../pki/crl_scope.ts";
+import type { CrlPlace } from "../../pki/held_crls.ts";
 import { formatMarks } from "../files/marks_text.ts";
 import { readBytes } from "../files/read_whole.ts";
 import { keptFolder, keptPath, makeStateDirectory, marksPath, readMarks } from "../files/state_directory.ts";
@@ -37,20 +38,27 @@ function beginMarks(stateDir: string) {
   });
 }
 
-/** The number of the list that an earlier membership left; undefined where there is none of this CA. */
-function keptNumber(path: string, ca: Certificate) {
-  const file = { path, what: "revocation list", bytesMax: crlBytesMax, key: "state_dir" };
-  return Effect.match(readBytes(file), {
-    onSuccess: ({ bytes }) => {
-      const list = parseCrl(bytes);
-      return Result.isSuccess(list) && isSignedBy(list.success, ca) ? list.success.number : undefined;
-    },
-    onFailure: () => undefined,
+/** The complete list that an earlier membership left, with its delta; undefined where there is none of this CA. */
+function keptList(place: CrlPlace, { stateDir }: FetchTerms, ca: Certificate) {
+  return Effect.gen(function* () {
+    const lists: HeldCrl[] = [];
+    for (const kind of ["complete", "delta"] as const) {
+      const path = keptPath(stateDir, { ...place, kind });
+      const read = yield* Effect.result(
+        readBytes({ path, what: "revocation list", bytesMax: crlBytesMax, key: "state_dir" }),
+      );
+      const list = Result.flatMap(read, ({ bytes }) => parseCrl(bytes));
+      if (Result.isSuccess(list) && isSignedBy(list.success, ca)) lists.push(list.success);
+    }
+    return arrangeCrls(lists).find(({ baseNumber }) => baseNumber === undefined);
   });
 }
 
-const isOlder = ({ number }: { readonly number?: string | undefined }, kept: string | undefined) =>
-  number !== undefined && kept !== undefined && compareNumbers(number, kept) < 0;
+/** Whether a complete list takes the place of another: one with the number of what is there already would clear what that revokes. */
+function isNewer({ number }: HeldCrl, kept: HeldCrl | undefined): boolean {
+  if (number === undefined || kept?.number === undefined) return true;
+  return compareNumbers(number, kept.number) > 0 && number !== kept.delta?.number;
+}
 
 /** Whether a CA stands above a certificate, by its key where both name it. */
 function isAbove(ca: Certificate, { authorityKeyId, issuer }: Certificate): boolean {
@@ -60,16 +68,17 @@ function isAbove(ca: Certificate, { authorityKeyId, issuer }: Certificate): bool
 }
 
 /**
- * Fetches the complete list of each CA and writes it where the trust store finds it, unless a newer one lies there: members may have
- * brought it to an earlier membership of this node. The server is not judged: the list's signature counts.
+ * Fetches the complete list of each CA and writes it where the trust store finds it, unless one that is as new lies there: members may
+ * have brought it to an earlier membership of this node. The server is not judged: the list's signature counts.
  *
  * @returns The CAs above the node's certificate that have none there. One that is published before it issues has none yet.
  */
 export function fetchLists(
   cas: readonly Certificate[],
-  { chain, ask, url, stateDir }: FetchTerms,
+  terms: FetchTerms,
 ): Effect.Effect<readonly Certificate[], EnrolmentRefused, Services> {
   return Effect.gen(function* () {
+    const { chain, ask, url, stateDir } = terms;
     const missing: Certificate[] = [];
     for (const ca of cas) {
       const key = keyIdOf(ca);
@@ -79,9 +88,9 @@ export function fetchLists(
         if (chain.some((each) => isAbove(ca, each))) missing.push(ca);
         continue;
       }
-      const scope = scopeName(list.success.scope);
-      const path = keptPath(stateDir, { domain: ownDomain, key, scope, kind: "complete" });
-      if (isOlder(list.success, yield* keptNumber(path, ca))) continue;
+      const place = { domain: ownDomain, key, scope: scopeName(list.success.scope) };
+      if (!isNewer(list.success, yield* keptList(place, terms, ca))) continue;
+      const path = keptPath(stateDir, { ...place, kind: "complete" });
       const write = Effect.andThen(
         makeStateDirectory(keptFolder(stateDir, ownDomain)),
         writeWhole([{ path, content: der, mode: 0o600 }], "replace"),

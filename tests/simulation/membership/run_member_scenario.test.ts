@@ -27,6 +27,14 @@ test("a list of an earlier membership that is newer than the CA's is kept when t
   assert.ok(bit.includes("fork"));
 });
 
+/** Found by seeds: `join` put another list with the delta's number in the place of the delta's base, and what both revoked was accepted again. */
+test("a list that contradicts a delta in force does not replace its base when the node joins again", async () => {
+  for (const seed of [70_304_717, 70_005_027]) {
+    const { violations } = await runMemberScenario(memberScenarioOf(seed));
+    assert.equal(violations, [], `seed ${seed}`);
+  }
+});
+
 /** Found by a seed: the CA was away for most of a certificate's life, and stayed away after the troubles. */
 test("a CA that is away when the troubles end comes back then", async () => {
   const { violations } = await runMemberScenario(memberScenarioOf(900_006));
