@@ -136,7 +136,7 @@ function requestRevocations(
     }
     let voided: readonly string[] = [];
     const voidUnused = (rows: RegisterRows): void => {
-      voided = withoutCertificates.filter((identity) => voidTokens(rows, ca.domain, identity) > 0);
+      voided = withoutCertificates.filter((identity) => voidTokens(rows, ca.domain, identity, at) > 0);
     };
     if (certificates.length > 0) {
       const operation = { name: "revoke-many", certificates, identities, reason } as const;

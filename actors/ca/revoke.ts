@@ -133,7 +133,7 @@ function revokeName(
 function voidAndEnter(ca: CertificateAuthority, rows: RegisterRows, identities: readonly string[], at: Date): void {
   const isRestored = gapOf(rows, at) !== undefined;
   for (const identity of identities) {
-    voidTokens(rows, ca.domain, identity);
+    voidTokens(rows, ca.domain, identity, at);
     if (isRestored) enterRevokedName(rows, identity, at);
   }
 }

@@ -156,9 +156,13 @@ const givingValues = (domain: string, identity: string) => [
   roleOf(identity, domain) ?? null,
 ];
 
-/** Makes the unused tokens of an identity void; returns how many. */
-export function voidTokens(rows: RegisterRows, domain: string, identity: string): number {
-  return rows.change(`UPDATE tokens SET void = 1 WHERE ${givingTokens}`, ...givingValues(domain, identity));
+/** Makes the unused tokens of an identity void; returns how many of them had not expired. */
+export function voidTokens(rows: RegisterRows, domain: string, identity: string, at: Date): number {
+  const values = givingValues(domain, identity);
+  const sql = `SELECT count(*) AS live FROM tokens WHERE ${givingTokens} AND expires > ?`;
+  const { live } = rows.first<{ readonly live: number }>(sql, ...values, +at)!;
+  rows.change(`UPDATE tokens SET void = 1 WHERE ${givingTokens}`, ...values);
+  return live;
 }
 
 /** Makes the tokens void that one that replaces supersedes; returns how many of them had not expired. */
@@ -169,13 +173,7 @@ function voidEarlier(
   at: Date,
 ): number {
   const given = isHardwareIdentity(identity) ? identitiesOfToken(rows, { identity, role }) : [identity];
-  let count = 0;
-  for (const each of given) {
-    const sql = `SELECT count(*) AS live FROM tokens WHERE ${givingTokens} AND expires > ?`;
-    count += rows.first<{ readonly live: number }>(sql, ...givingValues(domain, each), +at)!.live;
-    voidTokens(rows, domain, each);
-  }
-  return count;
+  return given.reduce((count, each) => count + voidTokens(rows, domain, each, at), 0);
 }
 
 /** The identities that have unused tokens, by the whole SPIFFE ID or by its last part: then those of nodes. */

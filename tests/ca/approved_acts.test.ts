@@ -13,6 +13,8 @@ import { openRequests } from "../../actors/ca/request_rows.ts";
 import { reenrol } from "../../actors/ca/reenrol.ts";
 import type { RegisterRows } from "../../actors/ca/register.ts";
 import { enterRestored } from "../../actors/ca/restored_rows.ts";
+import { revoke } from "../../actors/ca/revoke.ts";
+import { tokenLifetimeMs } from "../../actors/ca/token_rows.ts";
 import type { OperationName } from "../../pki/approval/approval_policy.ts";
 import type { OperationParts } from "../../pki/approval/approval_request.ts";
 import { parseCertificate } from "../../pki/certificate.ts";
@@ -240,6 +242,31 @@ test("bug: of many names that had only unused tokens nothing was revoked where r
   assert.equal(read(world.ca, (rows) => rows.all(sql).map((row) => ({ ...row as object }))), [{
     identity: identities[0],
   }]);
+  world.close();
+});
+
+test("bug: an expired token was reported as voided, where nothing was left to revoke of many names", async () => {
+  const world = await made({}, ["change-approvers", "revoke-many"]);
+  const names = Array.from({ length: unapprovedRevocationsMax + 1 }, (_, index) => `w-${index}`);
+  for (const name of names) {
+    const token = await world.token(name);
+    assert.is(await codeOf(enrol(world.ca, { token, csr: (await testCsr()).der, address }, start)), "done");
+    await Effect.runPromise(revoke(world.ca, { name }, "keyCompromise", start));
+  }
+  const [ended, live] = [await world.token("w-0"), await world.token("w-1", { lifetimeMs: 2 * tokenLifetimeMs })];
+  const revoked = () => revokeByOperator(world.ca, names.map((name) => ({ name })), "keyCompromise", after);
+  const after = later(tokenLifetimeMs);
+  const first = Result.getOrThrow(await Effect.runPromise(Effect.result(revoked())));
+  assert.equal(first.voided, ["spiffe://acme.example/worker/w-1"]);
+  const next = await Effect.runPromise(Effect.result(revoked()));
+  assert.match(Result.isFailure(next) ? next.failure.message : "", /nothing is left to revoke/);
+  for (const token of [ended, live]) {
+    assert.is(
+      await codeOf(enrol(world.ca, { token, csr: (await testCsr()).der, address }, start)),
+      "token-unknown",
+      "of both",
+    );
+  }
   world.close();
 });
 
