@@ -201,7 +201,7 @@ function mergeRows(register: RegisterRows, rows: readonly Omit<RevocationRow, "p
   return fresh.length;
 }
 
-/** The entries of an issuer's newest list, and that list; of a delta with those of the complete list that it goes with, and both. */
+/** The entries of an issuer's newest list, and the lists of its number: a complete one, and a delta with its base. A delta's entries go with those of a complete list. */
 function newestOf(ca: CertificateAuthority, { issuer, issuerId }: ListSigner, lists: readonly FileList[]) {
   const fail = (detail: string) => Result.fail(new RestoreFailed({ detail }));
   return Result.gen(function* () {
@@ -213,9 +213,9 @@ function newestOf(ca: CertificateAuthority, { issuer, issuerId }: ListSigner, li
     }
     const delta = own.find(({ list }) => numberOf(list) === newest && list.baseNumber !== undefined);
     const base = BigInt(delta?.list.baseNumber ?? newest);
-    const complete = own.filter(({ list }) => list.baseNumber === undefined && numberOf(list) >= base)
-      .toSorted((a, b) => Number(numberOf(b.list) - numberOf(a.list)))[0];
-    if (complete === undefined) {
+    const completes = own.filter(({ list }) => list.baseNumber === undefined && numberOf(list) >= base)
+      .toSorted((a, b) => Number(numberOf(b.list) - numberOf(a.list)));
+    if (completes.length === 0) {
       return yield* fail(`the list ${newest} of ${named} is a delta: give its base ${base} too`);
     }
     const rows: Omit<RevocationRow, "position">[] = [];
@@ -228,9 +228,12 @@ function newestOf(ca: CertificateAuthority, { issuer, issuerId }: ListSigner, li
         rows.push({ issuer: issuerId, serial: plainSerial(serial), revoked: +date, reason, not_after: null });
       }
     }
-    const inForce = numberOf(complete.list) === newest || delta === undefined
-      ? [inForceAs("complete", issuerId, complete)]
-      : [inForceAs("base", issuerId, complete), inForceAs("delta", issuerId, delta)];
+    const complete = completes.find(({ list }) => numberOf(list) === newest);
+    const below = completes.find(({ list }) => numberOf(list) === base) ?? completes[0];
+    const inForce = complete === undefined ? [] : [inForceAs("complete", issuerId, complete)];
+    if (delta !== undefined && below !== undefined && below !== complete) {
+      inForce.push(inForceAs("base", issuerId, below), inForceAs("delta", issuerId, delta));
+    }
     return { number: newest, rows: [...new Map(rows.map((row) => [row.serial, row])).values()], inForce };
   });
 }

@@ -1,5 +1,5 @@
 /**
- * Fetches revocation lists by HTTP: of each issuer the newest complete list; where that is large, a base and its delta.
+ * Fetches revocation lists by HTTP: of each issuer the newest complete list; where that is large or not there, a base and its delta.
  *
  * The URLs are those of `hypha-ca` (`docs/ca.md`): ORIGIN/crl/ISSUER.crl, ISSUER-base.crl, ISSUER-delta.crl.
  *
@@ -86,11 +86,13 @@ function fetchIssuer(
         if (typeof found === "object") take(found);
         return found;
       });
+    // A delta is of a large list.
     const hasDelta = input.held(place.issuer, "delta") !== undefined;
-    if (!hasDelta && (yield* get("complete", wholeBytesMax)) !== "large") return;
+    const complete = hasDelta ? "large" : yield* get("complete", wholeBytesMax);
+    if (complete !== "large" && complete !== "none") return;
     // The delta first: it is small, and it revokes before its base is there.
     const [delta, base] = [yield* get("delta", crlTakenBytesMax), yield* get("base", crlTakenBytesMax)];
-    if (delta === "none" && base === "none") yield* get("complete", crlTakenBytesMax);
+    if (complete === "large" && delta === "none" && base === "none") yield* get("complete", crlTakenBytesMax);
   });
 }
 

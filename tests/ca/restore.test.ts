@@ -373,6 +373,33 @@ test("of a retired CA whose token is gone, the base and the newest delta stay in
   rmSync(world.folder, { recursive: true });
 });
 
+test("bug: of a retired CA whose token is gone, the base and the delta were dropped where the complete list was in the files, and a later list took the base's place", async () => {
+  const world = await lost(700);
+  const { away } = await rotated(world);
+  const base = Result.getOrThrow(parseCrl(readFileSync(join(world.folder, "base.crl"))));
+  const issuer = issuerWith(world.intermediate.certPem, fileSigner(world.intermediate.keyPem));
+  const between = { issuer, revoked: [], number: BigInt(base.number!) + 1n };
+  assert.ok(between.number < world.last.number);
+  const period = { thisUpdate: world.at(1), nextUpdate: world.at(60 * 72) };
+  writeFileSync(join(world.folder, "between.crl"), await issueCrlDer({ ...between, ...period }));
+  const inForceOf = async (...names: readonly string[]) => {
+    const files = [...names, "delta.crl", "newest2.crl"].map((name) => join(world.folder, name));
+    Result.getOrThrow(await run(away, world.backup, { files }, world.at(60)));
+    const { before } = await listsOfRetired(away, world.at(61));
+    rmSync(away.stateDir, { recursive: true });
+    const kept = ["newest.crl", "base.crl", "between.crl", "delta.crl"];
+    return before.map((
+      { kind, der },
+    ) => [kind, kept.find((name) => readFileSync(join(world.folder, name)).equals(der))]);
+  };
+  const three = [["complete", "newest.crl"], ["base", "base.crl"], ["delta", "delta.crl"]];
+  assert.equal(await inForceOf("newest.crl", "between.crl", "base.crl"), three);
+  assert.equal(await inForceOf("between.crl", "base.crl"), three.slice(1));
+  assert.equal(await inForceOf("between.crl"), [["base", "between.crl"], ["delta", "delta.crl"]]);
+  assert.equal(await inForceOf("newest.crl"), [["complete", "newest.crl"]]);
+  rmSync(world.folder, { recursive: true });
+});
+
 test("of a retired CA whose token is gone, no list is published where no file has one", async () => {
   const world = await lost();
   const { away, back } = await rotated(world);

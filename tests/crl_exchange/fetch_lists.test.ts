@@ -269,6 +269,20 @@ test("bug: a list that the node has was taken again each minute from a server wi
   await member.stop();
 });
 
+test("bug: a base and its delta were not fetched from a CA that has no complete list", async () => {
+  const [base, root] = [await world.list(7n, { revoked: revokedMany(2) }), await world.list(1n, { byRoot: true })];
+  const delta = await world.list(9n, { base: 7n, revoked: revokedMany(3).slice(-1) });
+  const files = new Map([[pathOf(base, "-base"), base.der], [pathOf(delta, "-delta"), delta.der]]);
+  const { url, asked } = await serve({ files });
+  const member = await world.member("no-complete", "worker", { urls: [url] });
+  await Promise.all([base, delta].map((list) => member.has(list)));
+  await until("the end of the first round", member.fetched, 2_000);
+  const none = asked.filter(({ path }) => path.includes(root.notice.issuer)).map(({ path }) => path);
+  assert.equal(none, ["", "-delta", "-base"].map((kind) => pathOf(root, kind)), "each once, where there is none");
+  assert.not(member.reports.some(({ event }) => event === "crl.unfetched"));
+  await member.stop();
+});
+
 test("where there is no base the large list itself is fetched", async () => {
   const complete = await world.list(9n, { revoked: revokedMany(3_000) });
   const { url } = await serve({ files: new Map([[pathOf(complete), complete.der]]) });
