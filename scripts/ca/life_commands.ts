@@ -24,7 +24,7 @@ const otherFolders = Effect.fnUntraced(function* (config: string) {
   return `The CA opens this path itself, as its own user: ${seen} (ReadWritePaths). Use a path in ${stateDir}`;
 });
 
-/** Sends a path that the running CA opens. Where it cannot although `there` is there for the operator, the refusal states why. */
+/** Sends a path that the running CA opens. Where it cannot although `there` is there for the operator, or has a file there that the operator does not see, the refusal states why. */
 const askOfFile = Effect.fnUntraced(
   function* ({ config, route, file, there, timeoutMs }: {
     readonly config: string;
@@ -36,8 +36,9 @@ const askOfFile = Effect.fnUntraced(
     const asked = yield* Effect.result(ask(config, route, { file }, timeoutMs));
     if (Result.isSuccess(asked)) return asked.success;
     const { message } = asked.failure;
-    const isUnseen = asked.failure._tag === "CommandRefused" && /\b(?:ENOENT|EACCES|EROFS)\b/.test(message);
-    if (!isUnseen || !existsSync(there)) return yield* asked.failure;
+    const isUnseen = /\b(?:ENOENT|EACCES|EROFS)\b/.test(message) ||
+      (/: it exists\./.test(message) && !existsSync(file));
+    if (asked.failure._tag !== "CommandRefused" || !isUnseen || !existsSync(there)) return yield* asked.failure;
     return yield* new CommandRefused({ detail: `${message} ${yield* otherFolders(config)}` });
   },
 );
@@ -52,7 +53,8 @@ const backup = Command.make(
       const { mark } = (yield* askOfFile({ config, route: "POST /ca/backup", ...place })) as { readonly mark?: string };
       const own = fileMark(path);
       if (own === undefined || (mark !== undefined && own !== mark)) {
-        const detail = `The CA wrote ${path} into another folder than the one that this command sees there`;
+        const detail =
+          `The CA wrote ${path} into another folder than the one that this command sees there, and the copy is left in it`;
         return yield* new CommandRefused({ detail: `${detail}. ${yield* otherFolders(config)}` });
       }
       yield* print(`wrote ${file}`);

@@ -44,12 +44,16 @@ test("bug: a backup that lay in the service's own folder was reported as written
   assert.ok(existsSync(join(own, "copy.db")));
   assert.not(existsSync(join(shared, "copy.db")));
   assert.equal([code, stdout], [1, ""]);
-  assert.match(stderr, /The CA wrote \S+\/tmp\/copy\.db into another folder/);
+  assert.match(stderr, /The CA wrote \S+\/tmp\/copy\.db into another folder .*, and the copy is left in it\./);
   assert.match(stderr, hint);
+  const again = await command("backup", ...config, "tmp/copy.db");
+  assert.equal([again.code, hint.test(again.stderr)], [1, true], again.stderr);
   writeFileSync(join(shared, "other.db"), "another file");
   const other = await command("backup", ...config, "tmp/other.db");
   assert.is(other.code, 1, "another file has the name there");
   assert.is(await done("backup", ...config, "seen.db"), "wrote seen.db");
+  const seen = await command("backup", ...config, "seen.db");
+  assert.equal([seen.code, /it exists/.test(seen.stderr), hint.test(seen.stderr)], [1, true, false], seen.stderr);
 });
 
 test("bug: where the CA could not see a file or folder, the refusal did not state why", async () => {
