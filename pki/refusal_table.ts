@@ -265,7 +265,7 @@ export const refusalTable = {
     tag: "JobScope",
     phase: "job",
     hint:
-      "Check what the executor asks for: a job may use what its specification names and its scheduler granted, nothing else. If the executor is not yours, end its job; for a slice, look at the data node's require_grant.",
+      "Check the executor's requests: a job may use what its specification names and its scheduler grants. If it is not yours, end its job; for a slice check the data node's require_grant. For a file over [fetch] timeout_ms raise it.",
     message: ({ job, what, why }: {
       /** The job's id; `-` where none was named. */
       readonly job: string;

@@ -137,12 +137,13 @@ export function fetchWebFile(
   );
 }
 
-/** Final: another try would begin with the first byte. */
+/** Final where bytes came: another try would begin with the first one. A server that sent nothing may serve the next try. */
 function tooSlow({ url }: WebFile, { rules: { timeoutMs } }: Web, { sizeBytes, announced }: Received): BridgeProblem {
   const of = announced === undefined ? "" : ` of ${announced}`;
-  return outOfScope(
-    `${shownAddress(url)} takes longer than [fetch] timeout_ms = ${timeoutMs} allows: ${sizeBytes}${of} bytes came`,
-  );
+  const detail = `${
+    shownAddress(url)
+  } takes longer than [fetch] timeout_ms = ${timeoutMs} allows: ${sizeBytes}${of} bytes came`;
+  return sizeBytes === 0 ? connectorFailed(detail) : outOfScope(detail);
 }
 
 /** What has come of a file. */
