@@ -15,7 +15,7 @@ import { WorkFileFailed } from "../files/path_refused.ts";
 import { makeStateDirectory } from "../files/state_directory.ts";
 import type { FileNotWritten } from "../files/write_whole.ts";
 import type { BridgeProblem } from "../job/bridge/problem.ts";
-import { fetchWebFile, hubFile } from "../job/bridge/web.ts";
+import { type FetchTooSlow, fetchWebFile, hubFile } from "../job/bridge/web.ts";
 import { type Web, webUnder } from "../job/bridge/web_request.ts";
 import { jobLimits } from "../job/limits.ts";
 import { type CheckpointFailed, failedAt, failedFor, newestCheckpoint } from "./checkpoints.ts";
@@ -155,9 +155,13 @@ function createFile(path: string) {
 }
 
 /** What a failed fetch means. A server that asks to wait, one that cannot serve now, and a disk may recover. */
-function failureOf(named: string, path: string, { status, error, detail }: BridgeProblem) {
+function failureOf(named: string, path: string, problem: BridgeProblem | FetchTooSlow) {
+  if (problem._tag === "FetchTooSlow") {
+    const { address, timeoutMs, came } = problem;
+    return new HubFailed({ path: named, detail: `${address} takes longer than ${timeoutMs} ms: ${came}` });
+  }
+  const { status, error, detail } = problem;
   if (error === "io_error") return failedFor(path, detail);
-  if (/ takes longer than /.test(detail)) return new HubFailed({ path: named, detail });
   if (status < 500 || /is over [0-9]+ bytes/.test(detail)) return new WeightsRefused({ path: named, detail });
   const answered = /HTTP status (4[0-9]{2}) /.exec(detail)?.[1];
   const isPassing = answered === undefined || ["408", "425", "429"].includes(answered);

@@ -7,8 +7,16 @@ import { Effect } from "effect";
 import type { HuggingfaceReference, Reference, UriReference } from "../../../transport/protocols/messages.ts";
 import type { BridgeContext } from "./context.ts";
 import { type FetchedFile, fetchSlice } from "./fetch_slice.ts";
-import { type BridgeProblem, invalidRequest } from "./problem.ts";
-import { fetchWebFile, hubFile, parseWebAddress, shownPath, type WebFile, webFileName } from "./web.ts";
+import { type BridgeProblem, connectorFailed, invalidRequest, outOfScope } from "./problem.ts";
+import {
+  type FetchTooSlow,
+  fetchWebFile,
+  hubFile,
+  parseWebAddress,
+  shownPath,
+  type WebFile,
+  webFileName,
+} from "./web.ts";
 
 /** Fetches the files of a reference. A second file of the same name replaces the first. */
 export function fetchResource(
@@ -70,9 +78,18 @@ function fetchAll(
         fields: { job, path: shown, sizeBytes, host: file.url.host, ...more },
       });
     const progress = (sizeBytes: number) => say("job.fetch.progress", sizeBytes, {});
-    return Effect.map(fetchWebFile(file, directory, limits, web, progress), ({ sizeBytes, sha256, isCached }) => {
-      say("job.fetch.done", sizeBytes, { sha256, isCached });
-      return { path, size: sizeBytes };
-    });
+    return fetchWebFile(file, directory, limits, web, progress).pipe(
+      Effect.catchTag("FetchTooSlow", (late) => Effect.fail(tooSlow(late))),
+      Effect.map(({ sizeBytes, sha256, isCached }) => {
+        say("job.fetch.done", sizeBytes, { sha256, isCached });
+        return { path, size: sizeBytes };
+      }),
+    );
   });
+}
+
+/** Final where bytes came: another try would begin with the first one. A server that sent nothing may serve the next try. */
+function tooSlow({ address, timeoutMs, sizeBytes, came }: FetchTooSlow): BridgeProblem {
+  const detail = `${address} takes longer than [fetch] timeout_ms = ${timeoutMs} allows: ${came}`;
+  return sizeBytes === 0 ? connectorFailed(detail) : outOfScope(detail);
 }

@@ -12,7 +12,7 @@ import type { WritableFile } from "../../files/contained_files.ts";
 import type { CachedFile } from "../../files/digest_cache.ts";
 import { componentBytesMax, type PathError } from "../../files/path_refused.ts";
 import { contradicts, type HubFacts, isOfOtherCommit, noHubFacts, withHubFacts } from "./hub_facts.ts";
-import { type BridgeProblem, connectorFailed, invalidRequest, outOfScope, pathProblem } from "./problem.ts";
+import { type BridgeProblem, connectorFailed, invalidRequest, pathProblem } from "./problem.ts";
 import { openWebRequest, shownAddress, type Web } from "./web_request.ts";
 
 /** A file to fetch, and its place in the work directory. */
@@ -42,6 +42,23 @@ export interface FetchedWebFile {
   readonly sha256: string;
   /** Whether the content was here already; its address was asked all the same. */
   readonly isCached: boolean;
+}
+
+/** What has come of a file. */
+interface Received {
+  sizeBytes: number;
+  /** The size that its server announces; undefined where it announces nothing. */
+  announced: number | undefined;
+}
+
+/** The fetch of a file took longer than the rules allow. */
+export class FetchTooSlow extends Data.TaggedClass("FetchTooSlow")<
+  Readonly<Received> & { readonly address: string; readonly timeoutMs: number }
+> {
+  /** The bytes that came, in words. */
+  get came(): string {
+    return `${this.sizeBytes}${this.announced === undefined ? "" : ` of ${this.announced}`} bytes came`;
+  }
 }
 
 /** Bytes between two reports of progress. */
@@ -116,8 +133,8 @@ export function fetchWebFile(
   limits: JobLimits,
   web: Web,
   onProgress: (sizeBytes: number) => void = () => {},
-): Effect.Effect<FetchedWebFile, BridgeProblem> {
-  const received = { sizeBytes: 0, announced: undefined };
+): Effect.Effect<FetchedWebFile, BridgeProblem | FetchTooSlow> {
+  const received: Received = { sizeBytes: 0, announced: undefined };
   const fetching: Fetching = { directory, limits, web, received, onProgress };
   const fetched = Effect.flatMap(
     fetchOnce(file, fetching),
@@ -132,25 +149,12 @@ export function fetchWebFile(
     ),
     Effect.timeoutOrElse({
       duration: web.rules.timeoutMs,
-      orElse: () => Effect.fail(tooSlow(file, web, received)),
+      orElse: () =>
+        Effect.fail(
+          new FetchTooSlow({ address: shownAddress(file.url), timeoutMs: web.rules.timeoutMs, ...received }),
+        ),
     }),
   );
-}
-
-/** Final where bytes came: another try would begin with the first one. A server that sent nothing may serve the next try. */
-function tooSlow({ url }: WebFile, { rules: { timeoutMs } }: Web, { sizeBytes, announced }: Received): BridgeProblem {
-  const of = announced === undefined ? "" : ` of ${announced}`;
-  const detail = `${
-    shownAddress(url)
-  } takes longer than [fetch] timeout_ms = ${timeoutMs} allows: ${sizeBytes}${of} bytes came`;
-  return sizeBytes === 0 ? connectorFailed(detail) : outOfScope(detail);
-}
-
-/** What has come of a file. */
-interface Received {
-  sizeBytes: number;
-  /** The size that its server announces; undefined where it announces nothing. */
-  announced: number | undefined;
 }
 
 interface Fetching {
