@@ -66,7 +66,8 @@ export function openWebRequest(
     const refusal = refusedByName(url, web.rules);
     if (refusal !== undefined) return yield* Effect.fail(outOfScope(`${shownAddress(url)}: ${refusal}`));
     const addresses = yield* allowedAddresses(url, web, idleMs);
-    const connectMs = Math.min(connectMsMax, Math.floor(idleMs / addresses.length));
+    // At least half of the time is left for the response of the last address.
+    const connectMs = Math.min(connectMsMax, Math.floor(idleMs / (2 * addresses.length)));
     const asked = Effect.timeoutOrElse(askInOrder(url, addresses, { headers, connectMs, ca: web.ca }), {
       duration: idleMs,
       orElse: () => Effect.fail(connectorFailed(`HTTP request error: nothing for ${idleMs} ms (${shownAddress(url)})`)),
@@ -118,7 +119,7 @@ interface Asked {
 /** No connection came about: another address may be reached. */
 class Unreached extends Data.TaggedClass("Unreached")<{ readonly problem: BridgeProblem }> {}
 
-/** Requests from the first address that a connection to comes about. */
+/** Sends the request to the first address that accepts a connection. */
 function askInOrder(
   url: URL,
   [address = "", ...others]: readonly string[],
@@ -166,6 +167,7 @@ function ask(
         clearTimeout(timer);
       }));
     asked.once("response", (response) => {
+      clearTimeout(timer);
       response.on("error", () => {/* who reads it is told */});
       resume(Effect.succeed(response));
     });
