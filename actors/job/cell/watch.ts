@@ -127,9 +127,10 @@ function* measure(
     inodes += 1;
     return bytes > diskBytes ? "disk" : inodes > inodesMax ? "inodes" : undefined;
   };
-  // Before the walk, which counts what has a name: else a file that is removed meanwhile counts twice.
-  const unnamed = directory.unnamed();
+  let unnamed: ReadonlyMap<number, number>;
   try {
+    // Before the walk, which counts what has a name: else a file that is removed meanwhile counts twice.
+    unnamed = directory.unnamed();
     for (const { name, sizeBytes } of directory.walk()) {
       const limit = name.includes(replacementCharacter) ? "unmeasured" : count(sizeBytes);
       if (limit !== undefined) return limit;

@@ -3,11 +3,11 @@ import { spawn } from "node:child_process";
 import { readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { Effect, Option } from "effect";
+import { Clock, Deferred, Duration, Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { cellDefault } from "../../../actors/config/cell_config.ts";
-import { openWorkDirectory } from "../../../actors/files/contained_files.ts";
+import { openWorkDirectory, type WorkDirectory } from "../../../actors/files/contained_files.ts";
 import { jobCell } from "../../../actors/job/cell/bounds.ts";
 import type { Cell } from "../../../actors/job/cell/cell.ts";
 import { watchLimits } from "../../../actors/job/cell/watch.ts";
@@ -24,13 +24,31 @@ const config = {
 const sleeping = spawn("sleep", ["600"]);
 test.after(() => void sleeping.kill());
 
-/** A work directory, and the limit that a job of that process is found over within the time of one measurement. */
+/** The limit that the first measurement finds exceeded; undefined where it finds none. It has no pause before it. */
+function firstMeasured(directory: WorkDirectory, pid: number): Promise<string | undefined> {
+  return runOf(Effect.gen(function* () {
+    const isWithin = yield* Deferred.make<undefined>();
+    let pauses = 0;
+    const pause = Effect.suspend(() =>
+      pauses++ === 0 ? Effect.void : Effect.andThen(Deferred.succeed(isWithin, undefined), Effect.never)
+    );
+    const clock: Clock.Clock = {
+      ...(yield* Clock.Clock),
+      monotonicTimeNanosUnsafe: () => process.hrtime.bigint(),
+      sleep: (duration) => Duration.toMillis(duration) > 86_000_000 ? Effect.never : pause, // the run time
+    };
+    const watched = watchLimits({ cell, config, cgroupProcs: [] }, directory, pid);
+    return yield* Effect.raceFirst(Effect.provideService(watched, Clock.Clock, clock), Deferred.await(isWithin));
+  }));
+}
+
+/** A work directory, and the limit that a measurement for a job of that process finds exceeded. */
 async function withDirectory(
   use: (world: {
     readonly path: string;
     readonly read: (name: string) => Promise<() => Promise<void>>;
     readonly begin: (name: string, bytes: Uint8Array) => Promise<unknown>;
-    readonly limitOf: (pid: number | undefined) => Promise<string | undefined>;
+    readonly limitOf: (pid: number | undefined, changes?: Partial<WorkDirectory>) => Promise<string | undefined>;
   }) => Promise<void>,
 ): Promise<void> {
   const place = temporary();
@@ -46,10 +64,7 @@ async function withDirectory(
       path: place.path,
       read: (name) => keep(directory.value.openForReading(name)),
       begin: (name, bytes) => keep(Effect.tap(directory.value.create(name), (file) => file.write(bytes))),
-      limitOf: async (pid = 0) => {
-        const watched = watchLimits({ cell, config, cgroupProcs: [] }, directory.value, pid);
-        return Option.getOrUndefined(await runOf(Effect.timeoutOption(watched, "1.9 seconds")));
-      },
+      limitOf: (pid = 0, changes = {}) => firstMeasured({ ...directory.value, ...changes }, pid),
     });
   } finally {
     for (const close of closing) await close();
@@ -99,6 +114,15 @@ test("a file counts once: with a name, open twice, or open in the job too; one t
     rmSync(join(path, "sent"));
     await close();
     assert.is(await limitOf(sleeping.pid), undefined);
+  });
+});
+
+test("bug: the watch broke off where a file that is open in the worker could not be measured", async () => {
+  await withDirectory(async ({ limitOf }) => {
+    const unnamed = () => {
+      throw new Error("EIO: i/o error, fstat");
+    };
+    assert.is(await limitOf(sleeping.pid, { unnamed }), "unmeasured");
   });
 });
 
