@@ -58,6 +58,16 @@ export interface AuditContext extends AuditInput {
   readonly isBehind: boolean;
 }
 
+/** Reports how many records are lost of a log that was not open when its program ended. */
+export function reportUnkept(
+  { report }: Pick<Ports, "report">,
+  { dir, failures, inbox: { unkept } }: Pick<AuditContext, "dir" | "failures" | "inbox">,
+): void {
+  if (unkept === 0) return;
+  const message = `Audit log ${dir} was not open when the program ended; records lost: ${unkept}`;
+  report({ level: "error", event: "audit.unwritten", message, fields: { dir, failures, lost: unkept } });
+}
+
 const attempt = <A>(dir: string, work: (signal: AbortSignal) => Promise<A>): Effect.Effect<A, LogUnusable> =>
   Effect.tryPromise({
     try: work,
@@ -121,11 +131,7 @@ const auditing = setup({
       enqueue(() => inbox.connect(log));
     }),
     unlock: ({ context }) => context.log?.close(),
-    reportUnkept: ({ context: { ports, dir, failures, inbox: { unkept } } }) => {
-      if (unkept === 0) return;
-      const message = `Audit log ${dir} was not open when the program ended; records lost: ${unkept}`;
-      ports.report({ level: "error", event: "audit.unwritten", message, fields: { dir, failures, lost: unkept } });
-    },
+    reportUnkept: ({ context }) => reportUnkept(context.ports, context),
     reportOpened: ({ context }, { opened }: { opened: OpenedLog }) => {
       const { ports, dir } = context;
       const fields = { dir, records: opened.chain.size };

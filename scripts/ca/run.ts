@@ -49,6 +49,7 @@ export function run(file: string, format: LogFormat) {
     ca.register.recordTo(audit.inbox);
     const checked = checkApprovals(ca, config, { configFile: file, at: new Date(realNow()) });
     if (Result.isFailure(checked)) {
+      yield* Effect.promise(() => audit.end(log));
       ca.register.close();
       return yield* checked.failure;
     }
@@ -119,7 +120,7 @@ async function untilDone(
   await closeConsole();
   if (reason !== undefined) log.report({ level: "error", event: "ca.failed", message: reason });
   await tracing.end();
-  await audit.end();
+  await audit.end(ports);
   await ports.dispose();
   return reason;
 }

@@ -43,7 +43,7 @@ export const askStopped = Effect.fnUntraced(function* (file: string, route: stri
       }),
     (ca) =>
       Effect.promise(async () => {
-        await audit.end();
+        await audit.end(ports);
         ca.register.close();
         await ports.dispose();
       }),

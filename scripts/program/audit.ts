@@ -4,7 +4,7 @@
  * @module
  */
 import { Result } from "effect";
-import { auditMachine } from "../../actors/audit/audit.ts";
+import { auditMachine, reportUnkept } from "../../actors/audit/audit.ts";
 import { eventOfEntry, recordReports } from "../../actors/audit/audit_events.ts";
 import { AuditInbox } from "../../actors/audit/audit_inbox.ts";
 import { type WitnessedLog, witnessedLog } from "../../actors/audit/witnessed_log.ts";
@@ -23,8 +23,8 @@ export interface ProgramAudit {
   readonly begin: (node: () => string, ports: Ports) => Promise<void>;
   /** The log as witnesses ask about it; undefined where none is kept. */
   readonly log: WitnessedLog | undefined;
-  /** Writes what waits and a last checkpoint; within {@linkcode auditCloseMs}. */
-  readonly end: () => Promise<void>;
+  /** Writes what waits and a last checkpoint; within {@linkcode auditCloseMs}. Reports records of a log that was never begun. */
+  readonly end: (ports: Pick<Ports, "report">) => Promise<void>;
 }
 
 /** A log that is kept. */
@@ -63,7 +63,10 @@ export function keepAudit(
     log: witnessedLog(dir, inbox),
     meter: (report) => recordReports(report, inbox),
     begin: (node, ports) => (kept ??= keep({ node: node(), ports, dir, keepMs, key, inbox })).opened,
-    end: () => kept?.close() ?? Promise.resolve(),
+    end: async (ports) => {
+      if (kept === undefined) reportUnkept(ports, { dir, failures: 0, inbox });
+      else await kept.close();
+    },
   };
 }
 
@@ -101,9 +104,11 @@ function keep(input: Beginning): { readonly opened: Promise<void>; readonly clos
       ended();
     },
   });
-  const close = () => {
+  const close = async () => {
+    const late = new Promise<void>((resolve) => setTimeout(resolve, auditCloseMs).unref());
+    await Promise.race([opened, late]); // what was recorded before is not lost
     actor.send({ type: "audit.close" });
-    return Promise.race([end, new Promise<void>((resolve) => setTimeout(resolve, auditCloseMs).unref())]);
+    await Promise.race([end, late]);
   };
   return { opened, close };
 }

@@ -182,7 +182,7 @@ async function runNode(
   });
   tracing.end();
   await leaveTelemetry();
-  await audit.end();
+  await audit.end(ports);
   await dispose(ports);
   return exit;
 }

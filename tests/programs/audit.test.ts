@@ -70,6 +70,21 @@ test("records who was let in and who was refused; the log verifies after its end
   assert.match(refusal.peer, /^intruder 12D3KooW/);
 });
 
+test("bug: a node whose own certificate was refused at its start lost the records of its start", async () => {
+  const config = await place("refused", stranger, await stranger.node("gateway-03", { role: "gateway" }));
+  const permissions = permissionsFor("gateway", {
+    ...{ configPath: config, stateDir: join(folder, "refused-state"), certificateFolder: join(folder, "refused") },
+    ...{ readPaths: [], addresses: ["127.0.0.1"] },
+  });
+  const env = { HYPHA_AUDIT__KEEP: "30d" };
+  const refused = await runProgramOnce("gateway", ["run", "-c", config], { permissions, env });
+  assert.is(refused.code, 1);
+  assert.not.match(refused.stderr, "not open when the program ended");
+  const shown = await certutilHere(folder, "audit", "show", "-d", join(folder, "refused-state", "audit"), "--json");
+  const types = shown.stdout.trimEnd().split("\n").map((line) => JSON.parse(line).type);
+  assert.ok(types.includes("trust.loaded"), `${types}`);
+});
+
 test("bug: a second process with the same state_dir wrote over the audit log of the first", async () => {
   const config = await place("twice", pki, await pki.node("gateway-02", { role: "gateway" }));
   const intruder = await place("intruder-02", stranger, await stranger.node("intruder", { role: "worker" }));

@@ -66,7 +66,7 @@ async function writeRow(dir: string, { records }: Sizes): Promise<BenchRow> {
     while (made % drainRecords === 0 && audit.inbox.log?.isWaiting === true) await pause(1);
   }
   while (audit.inbox.log?.isWaiting === true) await pause(1);
-  await audit.end();
+  await audit.end(ports);
   const seconds = (performance.now() - begun) / 1_000;
   await ports.dispose();
   if (failures.length > 0 || audit.inbox.lost > 0) {
