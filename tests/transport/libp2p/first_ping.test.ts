@@ -93,11 +93,13 @@ test("bug: a connection stayed open whose multiplexer had ended itself, over too
 test("a connection that ends by itself after its multiplexer is not lost", async () => {
   const { connection } = made();
   let ended: unknown = "none";
+  let aborts = 0;
   connection.addEventListener("close", ({ error }) => void (ended = error), { once: true });
+  connection.abort = () => void (aborts += 1);
   connection.goesAway(0);
   connection.onTransportClosed();
   await new Promise((resolve) => setTimeout(resolve, closeGraceMs + 100));
-  assert.is(ended, undefined);
+  assert.equal([ended, aborts], [undefined, 0]);
 });
 
 test("a listener pings at once, before the peer has work, and not with its first stream", async () => {
