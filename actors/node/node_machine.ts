@@ -13,7 +13,8 @@
  *
  * A replaced key gives the node another PeerID. `rekeying` hands transport and role over to an actor of the previous
  * identity (`previous_identity.ts`), and takes over its addresses. The new role starts after the previous one has ended
- * where both need the same things: a worker's resources and directory, a scheduler's job. A drain waits for both roles.
+ * where both need the same things: a worker's resources and directory, a scheduler's job. A drain waits for the roles of all
+ * identities.
  *
  * Key and trust, the operator's rules, the refusal log, and a link to each gateway are children of their own. A changed trust snapshot goes to
  * the transport at once, in every state. Facts are passed on to the role; health is answered here, and only a ready node is
