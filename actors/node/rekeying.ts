@@ -69,28 +69,21 @@ export function retire({ context, self, enqueue }: NodeArgs): void {
 }
 
 /** Dials the peers of the previous identity: from the certificate's name they learn the new PeerID. */
-export function announce(args: NodeArgs): void {
-  const { context, enqueue } = args;
+export function announce({ context, enqueue }: NodeArgs): void {
   const { handover } = context;
   if (handover === undefined) return;
   enqueue.assign({ handover: undefined });
   for (const { peer, addresses } of handover.peers) {
-    const dial = peer === context.identity?.peer ? undefined : dialOf(args, peer, addresses);
+    const dial = peer === context.identity?.peer ? undefined : dialOf(context, peer, addresses);
     if (dial !== undefined) enqueue.sendTo(transportOf(context), dial);
   }
 }
 
-/** The dial of a peer at the first of its addresses; a dial that fails is followed by that of the next, until the key is replaced again. */
-function dialOf(
-  args: Pick<NodeArgs, "context" | "self">,
-  peer: PeerText,
-  [address, ...others]: readonly AddressText[],
-): Dial | undefined {
-  const { context, self } = args;
+/** The dial of a peer at the first of its addresses; a dial that fails is followed by that of the next. */
+function dialOf(context: NodeContext, peer: PeerText, [address, ...others]: readonly AddressText[]): Dial | undefined {
   if (address === undefined) return undefined;
   const take = (answer: DialAnswer) => {
-    const isOver = answer.type === "dial.done" || !isActive(context, self.getSnapshot().context);
-    const next = isOver ? undefined : dialOf(args, peer, others);
+    const next = answer.type === "dial.done" ? undefined : dialOf(context, peer, others);
     if (next === undefined) reportUnannounced(context.ports.report, peer, answer);
     else transportOf(context).send(next);
   };
@@ -100,11 +93,6 @@ function dialOf(
     target: { address },
     replyTo: { send: take },
   };
-}
-
-/** Whether a node still has the transport of an earlier context, and is not about to retire it. */
-function isActive({ actor, activeIdentity }: NodeContext, now: NodeContext): boolean {
-  return now.actor === actor && now.identity?.peer === activeIdentity?.peer;
 }
 
 function reportUnannounced(report: (report: Report) => void, peer: string, answer: DialAnswer): void {

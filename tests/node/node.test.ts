@@ -483,23 +483,6 @@ test("another key: a peer's addresses are dialled in order; one line reports tha
   }
 });
 
-test("bug: the announcement of a key that was replaced again went on over the retired transport", () => {
-  const addresses = [8, 9].map((port) => `/ip4/127.0.0.1/tcp/${port}/p2p/p`);
-  for (const isTakenOver of [false, true]) {
-    const node = rekeying(configOf("gateway"), addresses);
-    node.turn();
-    const { id, replyTo } = node.world.takeOne("dial");
-    const next = { ...identity, peer: "second-successor", generation: 3 };
-    node.says["identity"]?.({ type: "identity.loaded", identity: next } as EventObject);
-    const retire = node.world.takeOne("retire");
-    if (isTakenOver) retire.replyTo.send({ type: "retired", listenAddresses: [], peers: [] });
-    replyTo.send({ type: "dial.failed", id, refusal: new Unreachable({ detail: "nobody" }) });
-    assert.is(node.state(), isTakenOver ? "listening" : "rekeying");
-    assert.equal(node.world.take("dial"), []);
-    assert.is(node.world.reported("node.unannounced").length, 1);
-  }
-});
-
 test("a worker's new role begins when the former one is over; what the former key's peers ask goes to the former", () => {
   const node = rekeying(configOf("worker"));
   const former = node.says["role"];
