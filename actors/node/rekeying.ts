@@ -4,23 +4,13 @@
  *
  * @module
  */
-import type { AddressText, DialAnswer, PeerText, TransportAsk } from "../../transport/port.ts";
+import type { DialAnswer } from "../../transport/port.ts";
 import { rotationDefault } from "../config/defaults.ts";
 import type { Report } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 import { isRunning } from "./facts.ts";
-import {
-  type ChildEnded,
-  isDone,
-  type NodeArgs,
-  type NodeContext,
-  previousIdentitiesMax,
-  roleIdOf,
-  transportOf,
-} from "./node_setup.ts";
+import { type ChildEnded, isDone, type NodeArgs, previousIdentitiesMax, roleIdOf, transportOf } from "./node_setup.ts";
 import type { PreviousIdentityRef } from "./previous_identity.ts";
-
-type Dial = Extract<TransportAsk, { type: "dial" }>;
 
 /** Hands transport and role over to an actor of the previous identity, which receives their facts from now on. */
 export function retire({ context, self, enqueue }: NodeArgs): void {
@@ -73,26 +63,15 @@ export function announce({ context, enqueue }: NodeArgs): void {
   const { handover } = context;
   if (handover === undefined) return;
   enqueue.assign({ handover: undefined });
-  for (const { peer, addresses } of handover.peers) {
-    const dial = peer === context.identity?.peer ? undefined : dialOf(context, peer, addresses);
-    if (dial !== undefined) enqueue.sendTo(transportOf(context), dial);
+  for (const { peer, addresses: [address] } of handover.peers) {
+    if (address === undefined || peer === context.identity?.peer) continue;
+    enqueue.sendTo(transportOf(context), {
+      type: "dial",
+      id: `announce/${context.identityCount}/${peer}`,
+      target: { address },
+      replyTo: { send: (answer: DialAnswer) => reportUnannounced(context.ports.report, peer, answer) },
+    });
   }
-}
-
-/** The dial of a peer at the first of its addresses; a dial that fails is followed by that of the next. */
-function dialOf(context: NodeContext, peer: PeerText, [address, ...others]: readonly AddressText[]): Dial | undefined {
-  if (address === undefined) return undefined;
-  const take = (answer: DialAnswer) => {
-    const next = answer.type === "dial.done" ? undefined : dialOf(context, peer, others);
-    if (next === undefined) reportUnannounced(context.ports.report, peer, answer);
-    else transportOf(context).send(next);
-  };
-  return {
-    type: "dial",
-    id: `announce/${context.identityCount}/${peer}`,
-    target: { address },
-    replyTo: { send: take },
-  };
 }
 
 function reportUnannounced(report: (report: Report) => void, peer: string, answer: DialAnswer): void {

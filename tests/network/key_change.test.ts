@@ -145,26 +145,6 @@ test("the former PeerID is peer-id-mismatch, at the address it leads to the pres
   await network.stop();
 });
 
-test("bug: after a key change only the first of a peer's addresses was dialled", async () => {
-  const network = await makeNodeNetwork();
-  const gateway = await network.start("gateway", "gateway");
-  await gateway.said("node.ready");
-  const gone = "/ip4/127.0.0.1/tcp/1";
-  const node = await network.pki.node("listener", { role: "worker" });
-  const listener = await startTransport({ pki: network.pki, name: "listener", node, externalAddresses: [gone] });
-  const dialled = await listener.ask({ type: "dial", id: "d", target: { address: await addressOf(gateway) } });
-  assert.is(outcome(dialled), "dial.done");
-  await gateway.said("peer.established");
-  const pair = await network.pki.node("gateway", { role: "gateway" });
-  const { peer } = identityOf(pair);
-  rotate(gateway, pair);
-  await gateway.said("node.ready", (fields) => fields["peer"] === peer);
-  await listener.fact(of("peer.established", (fact) => fact.peer === peer), 10_000);
-  assert.equal(gateway.lines.filter(({ event }) => event === "node.unannounced"), []);
-  await listener.stop();
-  await network.stop();
-});
-
 test("a data node under another key announces its data set anew, and the record is its own; another's is not taken", async () => {
   const network = await makeNodeNetwork();
   const gateway = await network.start("gateway", "gateway", { externalAddresses: ["/ip4/127.0.0.1/tcp/1"] });

@@ -426,7 +426,7 @@ test("a worker's level of cells is told to whoever asks for its health", () => {
 });
 
 /** A worker that is ready and gets another key. */
-function rekeying(config: RoleConfig, addresses = ["/ip4/127.0.0.1/tcp/8/p2p/p"]) {
+function rekeying(config: RoleConfig) {
   const node = start(config);
   if (config.gatewayAddresses.length > 0) node.join();
   else node.listen();
@@ -438,7 +438,7 @@ function rekeying(config: RoleConfig, addresses = ["/ip4/127.0.0.1/tcp/8/p2p/p"]
     retire.replyTo.send({
       type: "retired",
       listenAddresses: ["/ip4/127.0.0.1/tcp/7"],
-      peers: [{ peer: "p", addresses }],
+      peers: [{ peer: "p", addresses: ["/ip4/127.0.0.1/tcp/8/p2p/p"] }],
     });
     const former = node.tell;
     node.world.takeOne("start").replyTo.send({
@@ -465,22 +465,6 @@ test("another key: the transport makes room, another takes its addresses over, t
   assert.is(node.state(), "joining");
   const [line] = node.world.reported("node.rekeying");
   assert.equal([line?.["peer"], line?.["formerPeer"]], ["successor", "self"]);
-});
-
-test("another key: a peer's addresses are dialled in order; one line reports that none led to it", () => {
-  const addresses = [8, 9, 10].map((port) => `/ip4/127.0.0.1/tcp/${port}/p2p/p`);
-  for (const [failures, lines] of [[1, 0], [3, 1]]) {
-    const node = rekeying(configOf("gateway"), addresses);
-    node.turn();
-    for (const address of addresses.slice(0, failures)) {
-      const { id, target, replyTo } = node.world.takeOne("dial");
-      assert.equal(target, { address });
-      replyTo.send({ type: "dial.failed", id, refusal: new Unreachable({ detail: "nobody" }) });
-    }
-    for (const { id, replyTo } of node.world.take("dial")) replyTo.send({ type: "dial.done", id, peer: "p" });
-    assert.is(node.world.take("dial").length, 0);
-    assert.is(node.world.reported("node.unannounced").length, lines);
-  }
 });
 
 test("a worker's new role begins when the former one is over; what the former key's peers ask goes to the former", () => {

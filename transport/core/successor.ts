@@ -8,7 +8,7 @@ import { namingPeer } from "./addresses.ts";
 import type { ConnectionTable } from "./connection_table.ts";
 import type { Wire } from "./wire.ts";
 
-/** Peers whose addresses a successor receives, and addresses of each. It dials all peers at once, and a peer's addresses one after the other. */
+/** Peers whose addresses a successor is told, and addresses of each: it dials them all at once. */
 export const successorPeersMax = 256;
 const successorAddressesMax = 4;
 
