@@ -80,7 +80,7 @@ function pinging(made: StreamMuxer, connection: MessageStream, { everyMs, timeou
     clearInterval(timer);
     clearTimeout(deadline);
   }, { once: true });
-  endsWith(muxer, connection);
+  endWithMuxer(muxer, connection);
   return muxer;
 }
 
@@ -88,7 +88,7 @@ function pinging(made: StreamMuxer, connection: MessageStream, { everyMs, timeou
  * Ends a connection whose multiplexer is over: nothing can be sent over it. A peer that closes gently ends its multiplexer first and its
  * connection right after, so there is a while for that.
  */
-function endsWith(muxer: YamuxMuxer, connection: MessageStream): void {
+function endWithMuxer(muxer: YamuxMuxer, connection: MessageStream): void {
   let grace: NodeJS.Timeout | undefined;
   const over = () => {
     if (connection.status !== "open") return;
