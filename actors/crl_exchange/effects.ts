@@ -17,6 +17,7 @@ import {
   takeCrl,
 } from "../files/arriving_crls.ts";
 import { type EffectInput, fromEffect } from "../runtime/effect_actor.ts";
+import type { TransportRef } from "../runtime/role.ts";
 import type { Arrival, SeenList } from "./book.ts";
 import { type FetchInput, fetchLists } from "./fetch_lists.ts";
 import type { OfferedList } from "./travelling_crls.ts";
@@ -113,6 +114,8 @@ export interface ServeInput extends EffectInput {
   /** The actor's own id. */
   readonly id: string;
   readonly exchange: string;
+  /** What received the request. */
+  readonly transport: TransportRef;
   readonly path: string;
   readonly sha256: string;
   readonly offset: number;
@@ -130,11 +133,11 @@ export interface Served extends Omit<ServeInput, keyof EffectInput> {
 /** Reads a piece of a list for a peer. */
 export const serve = fromEffect(
   "serve",
-  ({ id, exchange, ...place }: ServeInput) =>
+  ({ id, exchange, transport, ...place }: ServeInput) =>
     Effect.match(readPiece(place, crlPieceBytesMax), {
-      onSuccess: (piece): Served => ({ id, exchange, ...place, piece: piece ?? "another" }),
+      onSuccess: (piece): Served => ({ id, exchange, transport, ...place, piece: piece ?? "another" }),
       onFailure: ({ reason }): Served => ({
-        ...{ id, exchange, ...place },
+        ...{ id, exchange, transport, ...place },
         piece: reason._tag === "NotFound" ? "gone" : "unread",
       }),
     }),

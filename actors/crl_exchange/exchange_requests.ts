@@ -21,17 +21,17 @@ export function answerRequest(args: ExchangeArgs, request: ReceivedRequest): voi
   if (!("Pull" in message) || waiting.length >= waitingMax) {
     return enqueue.sendTo(transport, { type: "decline", exchange });
   }
-  enqueue.assign({ waiting: [...waiting, request] });
+  enqueue.assign({ waiting: [...waiting, { request, transport }] });
   enqueue.raise({ type: "crl.serve" });
 }
 
 /** Reads the next pieces that peers asked for. */
 export function serveNext({ context, enqueue }: ExchangeArgs): void {
-  const { book, ports, transport, waiting } = context;
+  const { book, ports, waiting } = context;
   const taken = waiting.slice(0, Math.max(0, readingMax - context.reading));
   let { reading } = context;
-  for (const { exchange, message } of taken) {
-    if (transport === undefined || !("Pull" in message)) continue;
+  for (const { request: { exchange, message }, transport } of taken) {
+    if (!("Pull" in message)) continue;
     const { sha256, offset } = message.Pull;
     const path = book.pathOf(sha256);
     if (path === undefined) {
@@ -41,15 +41,15 @@ export function serveNext({ context, enqueue }: ExchangeArgs): void {
     reading += 1;
     const id = `serve/${book.id()}`;
     const unchanged = book.signatures.get(sha256);
-    enqueue.spawnChild("serve", { id, input: { ports, id, exchange, path, sha256, offset, unchanged } });
+    enqueue.spawnChild("serve", { id, input: { ports, id, exchange, transport, path, sha256, offset, unchanged } });
   }
   enqueue.assign({ waiting: waiting.slice(taken.length), reading });
 }
 
-/** A piece was read. */
+/** A piece was read. It is sent by the transport that received the request: the node may have another one by now. */
 export function respond(
-  { context: { book, transport, reading }, enqueue }: ExchangeArgs,
-  { id, exchange, sha256, piece }: Served,
+  { context: { book, reading }, enqueue }: ExchangeArgs,
+  { id, exchange, transport, sha256, piece }: Served,
 ): void {
   const read = typeof piece === "string" ? undefined : piece;
   book.noteSignature(sha256, read?.signature);
@@ -58,9 +58,7 @@ export function respond(
   // No piece means that the node does not have the list: nothing about one that it has and cannot read.
   const isRefused = piece === "gone" || piece === "unread";
   const message = { Piece: read?.bytes ?? new Uint8Array(0) };
-  if (transport !== undefined) {
-    enqueue.sendTo(transport, isRefused ? { type: "decline", exchange } : { type: "respond", exchange, message });
-  }
+  enqueue.sendTo(transport, isRefused ? { type: "decline", exchange } : { type: "respond", exchange, message });
   if (piece === "gone" && book.isSeen(sha256)) enqueue.raise({ type: "crls.lost", sha256: [sha256], torn: [] });
   enqueue.raise({ type: "crl.serve" });
 }

@@ -11,7 +11,7 @@ import { backoffMs } from "../runtime/backoff.ts";
 import type { EventsOf } from "../runtime/effect_actor.ts";
 import type { HasParent } from "../runtime/parent.ts";
 import type { Ports } from "../runtime/ports.ts";
-import type { ReceivedRequest } from "../runtime/requests.ts";
+import type { ReceivedRequest, WaitingRequest } from "../runtime/requests.ts";
 import type { TransportRef } from "../runtime/role.ts";
 import { CrlBook } from "./book.ts";
 import { clear, drop, fetchRound, seek, serve, take } from "./effects.ts";
@@ -98,7 +98,7 @@ export interface CrlExchangeContext extends CrlExchangeInput {
   /** Pulls that run: the ids of their actors, by the SHA-256 of their lists. */
   readonly pulls: ReadonlyMap<string, string>;
   /** Requests for pieces that wait for their turn, and how many are being read. */
-  readonly waiting: readonly ReceivedRequest[];
+  readonly waiting: readonly WaitingRequest[];
   readonly reading: number;
   readonly isLooking: boolean;
   /** Looks in a row that did not find all lists in their places. */

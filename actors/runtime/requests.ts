@@ -6,9 +6,16 @@
  */
 import type { TransportFact } from "../../transport/port.ts";
 import type { ApiRequest, MessageProtocol, ProtocolMessages } from "../../transport/protocols/messages.ts";
+import type { TransportRef } from "./role.ts";
 
 /** A request as the transport reports it. */
 export type ReceivedRequest = Extract<TransportFact, { type: "request.received" }>;
+
+/** A request that waits, and the transport that received it: only that one can answer, also after the node's key was replaced. */
+export interface WaitingRequest {
+  readonly request: ReceivedRequest;
+  readonly transport: TransportRef;
+}
 
 /** A received request with its message, or a part of it. */
 export type RequestWith<Message> = Omit<ReceivedRequest, "protocol" | "message"> & { readonly message: Message };

@@ -190,14 +190,15 @@ export function answerRequest(args: WitnessArgs, request: ReceivedRequest): void
   const { message, exchange } = request;
   if ("Held" in message) return takeHeld(args, request, message.Held.map(openHead));
   if (!("Prove" in message)) return decline(args, exchange);
-  const { log, waiting } = args.context;
+  const { log, transport, waiting } = args.context;
   const newest = log?.newest();
   const { origin, old, new: until } = message.Prove;
   if (log !== undefined && newest === undefined) return noProof(args, exchange, "no-checkpoint");
   if (newest?.origin !== origin) return noProof(args, exchange, "no-log");
   if (until !== null && old > until) return decline(args, exchange);
   if (waiting.length >= proofsWaitingMax) return noProof(args, exchange, "unavailable");
-  args.enqueue.assign({ waiting: [...waiting, request] });
+  if (transport === undefined) return;
+  args.enqueue.assign({ waiting: [...waiting, { request, transport }] });
   args.enqueue.raise({ type: "witness.prove" });
 }
 
@@ -232,7 +233,8 @@ function noProof({ context: { transport }, enqueue }: WitnessArgs, exchange: str
 }
 
 /** What the next proof needs; undefined where it cannot be made. */
-export function proveInput({ ports, log, waiting: [request], bound }: WitnessContext) {
+export function proveInput({ ports, log, waiting: [first], bound }: WitnessContext) {
+  const request = first?.request;
   const newest = log?.newest();
   const binding = bound?.binding;
   if (request === undefined || newest === undefined || binding === undefined) return undefined;
@@ -250,21 +252,24 @@ export function bind({ context, enqueue }: WitnessArgs): void {
 
 /** A proof was made. */
 export function respond(
-  { context: { transport, waiting }, enqueue }: WitnessArgs,
+  { context: { waiting: [first, ...waiting] }, enqueue }: WitnessArgs,
   { exchange, message }: Pick<
     Extract<Parameters<TransportRef["send"]>[0], { type: "respond" }>,
     "exchange" | "message"
   >,
 ): void {
-  enqueue.assign({ waiting: waiting.slice(1) });
-  if (transport !== undefined) enqueue.sendTo(transport, { type: "respond", exchange, message });
+  enqueue.assign({ waiting });
+  if (first !== undefined) enqueue.sendTo(first.transport, { type: "respond", exchange, message });
 }
 
 /** A proof could not be made. */
 export function refuse(args: WitnessArgs, { detail }: { readonly detail: string | undefined }): void {
-  const { context: { ports, waiting: [request, ...waiting] }, enqueue } = args;
+  const { context: { ports, waiting: [{ request, transport } = {}, ...waiting] }, enqueue } = args;
   enqueue.assign({ waiting });
-  if (request !== undefined) noProof(args, request.exchange, "unavailable");
+  if (request !== undefined && transport !== undefined) {
+    const message = { NoProof: "unavailable" } as const;
+    enqueue.sendTo(transport, { type: "respond", exchange: request.exchange, message });
+  }
   if (detail === undefined) return;
   ports.report({ level: "error", event: "audit.unprovable", message: detail, fields: { from: request?.peer } });
 }

@@ -13,7 +13,7 @@ import type { WitnessedHead } from "../audit/witnessed_log.ts";
 import { type EffectInput, type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
-import type { ReceivedRequest } from "../runtime/requests.ts";
+import type { ReceivedRequest, WaitingRequest } from "../runtime/requests.ts";
 import type { TransportRef } from "../runtime/role.ts";
 import type { WitnessBook } from "./book.ts";
 import { auditCheckMachine } from "./check.ts";
@@ -62,7 +62,7 @@ export interface WitnessContext extends WitnessInput {
   readonly snapshot: TrustSnapshot | undefined;
   readonly book: WitnessBook;
   /** Requests for proofs that wait for their turn. */
-  readonly waiting: readonly ReceivedRequest[];
+  readonly waiting: readonly WaitingRequest[];
   /** Origins of logs whose states are to be stored, or forgotten. */
   readonly unstored: ReadonlySet<string>;
   /** The states could not be read, or stored: that was reported. */

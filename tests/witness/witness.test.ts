@@ -4,6 +4,8 @@ import * as assert from "uvu/assert";
 import { keyOf } from "../../actors/simulation/authority.ts";
 import type { KeptLog } from "../../actors/simulation/kept_log.ts";
 import { type WitnessNode, WitnessWorld } from "../../actors/simulation/witness_world.ts";
+import type { ReceivedRequest } from "../../actors/runtime/requests.ts";
+import { askedTransport } from "../support/asked_transport.ts";
 
 const test = suite("witness");
 const everyMs = 600_000;
@@ -159,6 +161,31 @@ test("bug: one state that could not be stored kept all others from being stored"
   assert.is(heldOf(one, failed), failed.logFor("").size);
   const unstored = one.reports.filter(({ event }) => event === "audit.witness-unstored");
   assert.equal(unstored.map(({ message }) => message), ["Cannot keep states of audit logs: EIO: i/o error, write"]);
+  world.stop();
+});
+
+test("bug: a proof that was requested just before the node's key was replaced was never sent", async () => {
+  const { world, one, owner } = await makeWorld();
+  const [machine] = owner.machines.values();
+  const [former, next] = [askedTransport(), askedTransport()];
+  machine!.send({ type: "transport.changed", transport: former.ref });
+  for (const exchange of ["first", "second"]) {
+    const message = { Prove: { origin: owner.origin, old: 10, new: null } };
+    const { peer } = one.peer;
+    const request = {
+      type: "request.received",
+      exchange,
+      peer,
+      identity: one.peer,
+      protocol: "/hypha-audit/1",
+      message,
+    };
+    machine!.send(request as ReceivedRequest);
+  }
+  machine!.send({ type: "transport.changed", transport: next.ref });
+  await world.playTo(everyMs + 1_000);
+  assert.equal(former.answered(), ["respond first Proof", "respond second Proof"]);
+  assert.equal(next.answered(), []);
   world.stop();
 });
 

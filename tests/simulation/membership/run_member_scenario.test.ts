@@ -83,6 +83,12 @@ test("a list that a thief got in place of the node whose pair he has is no list 
   assert.equal(violations, []);
 });
 
+/** Found by a seed: a gateway never answered a request for a list that had come just before it took another key. */
+test("a list reaches a node whose gateway takes another key while it is pulled", async () => {
+  const { violations } = await runMemberScenario(memberScenarioOf(74_300_360));
+  assert.equal(violations, []);
+});
+
 /** The first minutes of a seed. */
 const shortOf = (seed: number): MemberScenario => ({ ...memberScenarioOf(seed), troubleMs: 120_000, quietMs: 1_000 });
 
