@@ -149,7 +149,8 @@ function join({ context: { ca, ports, actor, witness }, self, enqueue }: MemberA
   enqueue.sendTo(transport, { type: "serve", protocol: "/hypha-crl/1" });
   if (witness !== undefined) enqueue.sendTo(transport, { type: "serve", protocol: "/hypha-audit/1" });
   for (const [index, address] of ca.gateways.entries()) {
-    enqueue.spawnChild("gatewayLink", { id: `link/${index}`, input: { address, transport, ports, parent: self } });
+    const input = { address, transport, ports, parent: self, handshakeTimeoutMs: handshakeTimeoutMsDefault };
+    enqueue.spawnChild("gatewayLink", { id: `link/${index}`, input });
   }
 }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { Effect, Result } from "effect";
@@ -46,7 +47,10 @@ export interface OpenOptions {
   readonly keys?: "none" | undefined;
 }
 
-/** Opens a CA. The caller closes its register. Keys in tokens are opened: a wrong PIN or a missing token ends the start. Those of a retired CA do not: its `keyFailure` has the reason. */
+/**
+ * Opens a CA. The caller closes its register. Keys are opened: a missing file, a wrong PIN or a missing token ends the start. Those of a
+ * retired CA do not: its `keyFailure` has the reason.
+ */
 export function openAuthority(
   config: CaConfig,
   onAlarm: (alarm: CaAlarm) => void,
@@ -158,9 +162,32 @@ function noSigner([own]: readonly Uint8Array[], file: string): Result.Result<Sig
   });
 }
 
-/** A key: a file, or the URI of one in a token. */
+/** A key: a file, or the URI of one in a token. With the public half, one that cannot be used now is opened later. */
 function openSigner(key: string, opening: Opening, spki?: Uint8Array): Effect.Effect<Signer, CaConfigError> {
-  return isPkcs11Uri(key) ? openKey(key, opening, spki) : Effect.fromResult(readKey(key));
+  if (isPkcs11Uri(key)) return openKey(key, opening, spki);
+  const read = readKey(key);
+  const isLate = Result.isFailure(read) && spki !== undefined;
+  return isLate ? Effect.succeed(lateSigner(key, spki, read.failure)) : Effect.fromResult(read);
+}
+
+/** A key whose file cannot be read: each signature tries again. */
+function lateSigner(file: string, spki: Uint8Array, problem: CaConfigError): Signer {
+  let failure: CaConfigError | undefined = problem;
+  let signer: Signer | undefined;
+  return {
+    spki: () => spki,
+    failure: () => failure,
+    sign: async (bytes) => {
+      const read = signer === undefined ? readKey(file) : Result.succeed(signer);
+      if (Result.isFailure(read)) throw failure = read.failure;
+      if (Buffer.compare(read.success.spki(), spki) !== 0) {
+        throw failure = new CaConfigError({ file, detail: "it is not the key of the retired CA's certificate" });
+      }
+      signer = read.success;
+      failure = undefined;
+      return await signer.sign(bytes);
+    },
+  };
 }
 
 /** A token that is away may come back, and a module works once its vendor's daemon has started. A wrong PIN is not presented again: tokens lock. */

@@ -99,7 +99,10 @@ export function startLinks({ context, self, enqueue }: NodeArgs): void {
   for (const [index, address] of context.config.gatewayAddresses.entries()) {
     enqueue.spawnChild("gatewayLink", {
       id: `link/${index}`,
-      input: { address, transport: transportOf(context), ports: context.namedPorts, parent: self },
+      input: {
+        ...{ address, transport: transportOf(context), ports: context.namedPorts, parent: self },
+        handshakeTimeoutMs: context.config.handshakeTimeoutMs,
+      },
     });
   }
 }

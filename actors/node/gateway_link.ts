@@ -11,8 +11,8 @@
  * A gateway whose key was replaced has another PeerID than the configuration names (`peer-id-mismatch`). The link reports
  * this and dials again at once by the address alone, where it takes any gateway that the gate accepts.
  *
- * Sends `link.up` and `link.down` to its parent. Gives up a dial that the transport does not answer within
- * {@linkcode dialTimeoutMs}, and ignores its late answer, whose number is not the newest.
+ * Sends `link.up` and `link.down` to its parent. Gives up a dial that the transport does not answer in time
+ * ({@linkcode dialTimeoutMs}), and ignores its late answer, whose number is not the newest.
  *
  * @module
  */
@@ -26,8 +26,10 @@ import { answerAs, type TransportRef } from "../runtime/role.ts";
 import { withoutPeer } from "../../transport/core/addresses.ts";
 import { backoffMs } from "../runtime/backoff.ts";
 
-/** A dial without an answer is given up after this, in milliseconds. Longer than every deadline of the transport. */
+/** A dial without an answer is given up after this, in milliseconds, or after the transport's own deadline, with a long limit for handshakes. */
 export const dialTimeoutMs = 30_000;
+/** The transport answers a dial within the limit for handshakes and some seconds; in milliseconds. */
+const answerSlackMs = 10_000;
 /** A link that lasts so long, in milliseconds, was not refused: its loss is the first failure again. */
 export const steadyMs = 10_000;
 
@@ -36,6 +38,8 @@ export interface GatewayLinkInput extends HasParent<GatewayLinkEvent> {
   readonly address: AddressText;
   readonly transport: TransportRef;
   readonly ports: Ports;
+  /** The transport's limit for handshakes, in milliseconds. */
+  readonly handshakeTimeoutMs: number;
 }
 
 export interface GatewayLinkContext extends GatewayLinkInput {
@@ -88,6 +92,7 @@ export const gatewayLinkMachine = setup({
   },
   delays: {
     backoff: ({ context }) => backoffMs(context.failures, context.ports.random()),
+    dialTimeout: ({ context }) => Math.max(dialTimeoutMs, context.handshakeTimeoutMs + answerSlackMs),
   },
   actions: {
     dial: enqueueActions(({ context, self, enqueue }) => {
@@ -148,7 +153,7 @@ export const gatewayLinkMachine = setup({
     dialling: {
       entry: "dial",
       after: {
-        [dialTimeoutMs]: {
+        dialTimeout: {
           target: "waiting",
           actions: ["countFailure", { type: "reportUnreachable", params: { refusal: undefined } }],
         },

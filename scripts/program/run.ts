@@ -182,9 +182,15 @@ async function runNode(
   });
   tracing.end();
   await leaveTelemetry();
+  if (exit.type === "failed") recordFailure(audit, exit.error.message);
   await audit.end(ports);
   await dispose(ports);
   return exit;
+}
+
+/** The program reports its failure when the audit log has ended. */
+function recordFailure(audit: ProgramAudit, message: string): void {
+  audit.meter(() => {})({ level: "error", event: "node.failed", message });
 }
 
 function auditOf({ audit, stateDir = "." }: RoleConfig): ProgramAudit {

@@ -1,5 +1,6 @@
 /** A CA whose key is in a token of SoftHSM: it issues, publishes lists, refuses while the token is away, and goes on by itself. */
 import { Buffer } from "node:buffer";
+import { generateKeyPairSync } from "node:crypto";
 import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
@@ -138,6 +139,37 @@ test("bug: a CA did not start while the token of a retired one was away", async 
   while ((await health()).status !== 200) await setTimeout(20);
   const later = new Date(+at + 6 * dayMs);
   assert.is(await Effect.runPromise(renewLists(ca, later, ca.retired)), "renewed", "it signs when its token is back");
+  ca.register.close();
+});
+
+test("bug: a CA did not start where the key file of a retired one was gone, and goes on when it is back", async () => {
+  writeFileSync(
+    file("another.pem"),
+    generateKeyPairSync("ed25519").privateKey.export({ format: "pem", type: "pkcs8" }),
+    {
+      mode: 0o600,
+    },
+  );
+  renameSync(file("key2.pem"), file("key2.away"));
+  const retired = `[[ca.retired]]\nchain_pem = "chain2.pem"\nkey_pem = "key2.pem"\n`;
+  const ca = await Effect.runPromise(open(token.uri("ca"), "chain.pem", retired)).catch((error: unknown) => {
+    renameSync(file("key2.away"), file("key2.pem"));
+    throw error;
+  });
+  const [former] = ca.retired;
+  const health = async () =>
+    String((await Effect.runPromise(answer(ca, { ...request, path: "/healthz" }, at))).body).trim();
+  const sign = () => former!.issuer.key.sign(Uint8Array.of(1)).then(() => "signed", String);
+  await Effect.runPromise(renewLists(ca, at, [ca]));
+  assert.is(await health(), "signer-unavailable: CN=CA 2, retired");
+  assert.match(former!.keyFailure()?.message ?? "", /key2\.pem.*ENOENT/);
+  assert.match(await sign(), /ENOENT/);
+  renameSync(file("another.pem"), file("key2.pem"));
+  assert.match(await sign(), /key2\.pem.*not the key of the retired CA's certificate/);
+  assert.is(await health(), "signer-unavailable: CN=CA 2, retired");
+  renameSync(file("key2.away"), file("key2.pem"));
+  assert.is(await sign(), "signed");
+  assert.not(await health().then((text) => text.startsWith("signer-unavailable")));
   ca.register.close();
 });
 

@@ -10,12 +10,13 @@ import { makeFakeWorld, requestFrom, startIn, startUnderParent } from "../suppor
 const test = suite("gateways");
 const refusal = new Unreachable({ detail: "nobody there" });
 
-function link(address = "/ip4/127.0.0.1/tcp/1") {
+function link(address = "/ip4/127.0.0.1/tcp/1", handshakeTimeoutMs = 5_000) {
   const world = makeFakeWorld();
   const started = startUnderParent(world, gatewayLinkMachine, {
     address,
     transport: world.transport,
     ports: world.ports,
+    handshakeTimeoutMs,
   });
   const fail = () => {
     const ask = world.takeOne("dial");
@@ -114,6 +115,17 @@ test("a gateway that is back after a long time and restarts once more is dialled
   world.pass(190);
   succeed();
   assert.is(started.state(), "linked");
+});
+
+test("bug: with a limit for handshakes above 25 s the reason of a dial that failed came too late", () => {
+  const { world, started, fail } = link(undefined, 60_000);
+  world.pass(65_000); // the transport's own deadline
+  assert.is(started.state(), "dialling");
+  fail();
+  assert.is(world.reported("gateway.unreachable")[0]?.["code"], "unreachable");
+  world.pass(190);
+  world.pass(70_000);
+  assert.is(started.state(), "waiting", "a transport that never answers");
 });
 
 test("a dial without an answer is given up, and its late answer ignored", () => {

@@ -81,8 +81,13 @@ test("bug: a node whose own certificate was refused at its start lost the record
   assert.is(refused.code, 1);
   assert.not.match(refused.stderr, "not open when the program ended");
   const shown = await certutilHere(folder, "audit", "show", "-d", join(folder, "refused-state", "audit"), "--json");
-  const types = shown.stdout.trimEnd().split("\n").map((line) => JSON.parse(line).type);
+  const records = shown.stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
+  const types = records.map(({ type }) => type);
   assert.ok(types.includes("trust.loaded"), `${types}`);
+  // Bug: why the node ended was in no record.
+  const [failed, ...more] = records.filter(({ type }) => type === "node.failed");
+  assert.equal(more, []);
+  assert.match(failed?.detail.message ?? "", /own trust refuses it \(unknown-issuer\)/);
 });
 
 test("bug: a second process with the same state_dir wrote over the audit log of the first", async () => {

@@ -14,7 +14,7 @@ const settleMs = 10_000;
 /** How much is measured. */
 export interface GatewaySizes {
   readonly members: number;
-  /** How long they are idle, in milliseconds: the gateway pings each of them every 10 s. */
+  /** How long they are idle, in milliseconds: both ends of each connection ping every 30 s. */
   readonly idleMs: number;
   readonly questions: number;
 }

@@ -59,6 +59,7 @@ async function join(address: string, files: EndFiles, localAddress: string): Pro
     streamMuxers: [nodeMuxer()],
     connectionEncrypters: [security.encrypter],
     connectionGater: { ...security.gater, denyDialMultiaddr: () => false },
+    connectionMonitor: { enabled: false }, // as nodes have it: yamux pings
     logger: silentLogger,
     services: { identify: identify(), ping: ping() },
   });
