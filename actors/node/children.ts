@@ -197,6 +197,7 @@ export function takeIdentity(
   if (isEnrolling(context)) enqueue.sendTo("enrolment", { type: "pair.changed" });
   // Another key is another PeerID, which needs a transport of its own: the state `rekeying` makes it.
   if (context.actor !== undefined && identity.peer === context.activeIdentity?.peer) {
+    enqueue.assign({ activeIdentity: identity });
     enqueue.sendTo(context.actor, { type: "identity.changed", identity });
   }
 }

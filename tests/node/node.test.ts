@@ -22,7 +22,7 @@ import {
 } from "../../pki/refusal.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import type { NodeIdentity, TransportAsk, TransportFact, TransportInput } from "../../transport/port.ts";
-import { failedWith, identityOf, makeFakeWorld, requestFrom, startIn } from "../support/fake_transport.ts";
+import { beginning, failedWith, identityOf, makeFakeWorld, requestFrom, startIn } from "../support/fake_transport.ts";
 
 const test = suite("node");
 const identity = {
@@ -110,13 +110,15 @@ function start(config: RoleConfig, witness?: WitnessPort, askCa?: AskHttps) {
     const running = typeof value === "string" ? value : (value as { running: unknown }).running;
     return typeof running === "string" ? running : Object.keys(running as object)[0];
   };
-  const load = () => {
+  const loadIdentity = (loaded: NodeIdentity) =>
+    says["identity"]?.({ type: "identity.loaded", identity: loaded } as EventObject);
+  const load = (first = identity) => {
     says["trustStore"]?.({ type: "trust.loaded", snapshot: snapshotOf(1) } as EventObject);
-    says["identity"]?.({ type: "identity.loaded", identity } as EventObject);
+    loadIdentity(first);
     says["identity"]?.({ type: "identity.accepted" } as EventObject);
   };
-  const listen = () => {
-    load();
+  const listen = (first = identity) => {
+    load(first);
     world.takeOne("start").replyTo.send({
       type: "listening",
       addresses: ["/ip4/127.0.0.1/tcp/2"],
@@ -152,6 +154,7 @@ function start(config: RoleConfig, witness?: WitnessPort, askCa?: AskHttps) {
     records,
     state,
     load,
+    loadIdentity,
     listen,
     link,
     join,
@@ -425,14 +428,15 @@ test("a worker's level of cells is told to whoever asks for its health", () => {
   assert.equal(told(), { healthy: true, cell: "full" });
 });
 
+const successor = { ...identity, peer: "successor", generation: 2 };
+
 /** A worker that is ready and gets another key. */
 function rekeying(config: RoleConfig) {
   const node = start(config);
   if (config.gatewayAddresses.length > 0) node.join();
   else node.listen();
   for (const type of ["serve", "dial"] as const) node.world.take(type);
-  const next = { ...identity, peer: "successor", generation: 2 };
-  node.says["identity"]?.({ type: "identity.loaded", identity: next } as EventObject);
+  node.loadIdentity(successor);
   const retire = node.world.takeOne("retire");
   const turn = () => {
     retire.replyTo.send({
@@ -512,6 +516,16 @@ test("a former role has its time and no more; new trust reaches its transport; a
   assert.is(node.output(), undefined);
   former.replyTo.send({ type: "drained" });
   assert.equal(node.output(), { type: "stopped", reason: "SIGTERM" });
+});
+
+test("bug: work under a replaced key had to end with the first certificate of that key, though it was renewed", () => {
+  const node = start(configOf("data", { gatewayAddresses: [] }));
+  node.listen({ ...identity, notAfter: new Date(beginning + 10_000) });
+  node.loadIdentity({ ...identity, generation: 2 });
+  node.world.pass(11_000);
+  node.loadIdentity({ ...successor, generation: 3 });
+  node.world.pass(20);
+  assert.equal(node.heard.role.at(-1), { type: "role.retire", withinMs: 600_000 } as EventObject);
 });
 
 test("bug: a node that was stopped gave the work of its former key 5 s instead of the drain's time", () => {
