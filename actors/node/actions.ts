@@ -4,7 +4,7 @@
  * @module
  */
 import { assign, enqueueActions, sendTo } from "xstate";
-import type { RetireAnswer, TransportCounters, TransportFact } from "../../transport/port.ts";
+import type { TransportCounters, TransportFact } from "../../transport/port.ts";
 import type { RoleOutcome } from "../runtime/role.ts";
 import {
   drainRole,
@@ -53,7 +53,7 @@ import {
   transportOf,
 } from "./node_setup.ts";
 import type { RoleRef } from "./previous_identity.ts";
-import { announce, endPreviousIdentities, notePreviousRole, retire } from "./rekeying.ts";
+import { announce, endPreviousIdentities, noteAnnounced, notePreviousRole, retire, takeHandover } from "./rekeying.ts";
 import {
   reportDraining,
   reportJoining,
@@ -135,7 +135,8 @@ export const node = nodeSetup.extend({
     reload: enqueueActions(reload),
     retire: enqueueActions(retire),
     announce: enqueueActions(announce),
-    takeHandover: assign({ handover: (_, answer: RetireAnswer) => answer }),
+    noteAnnounced: enqueueActions(noteAnnounced),
+    takeHandover: enqueueActions(takeHandover),
     notePreviousRole: enqueueActions(notePreviousRole),
     notePreviousGone: assign({
       previousIdentities: ({ context }, ended: ChildEnded) =>

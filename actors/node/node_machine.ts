@@ -184,6 +184,8 @@ export const rolelessNode = node.createMachine({
         "dht.ready": { actions: ["noteDhtReady", { type: "passToRole", params: ({ event }) => event }] },
         "link.up": { actions: { type: "noteLinked", params: ({ event }) => event } },
         "link.down": { actions: { type: "noteUnlinked", params: ({ event }) => event } },
+        "dial.done": { actions: { type: "noteAnnounced", params: ({ event }) => event } },
+        "dial.failed": { actions: { type: "noteAnnounced", params: ({ event }) => event } },
         "role.cell": { actions: { type: "noteCell", params: ({ event }) => event } },
         "transport.failed": { target: ".draining", actions: failAt("transport") },
         "xstate.done.actor.*": [
@@ -253,7 +255,12 @@ export const rolelessNode = node.createMachine({
         relistening: { after: { relistenMs: "listening" } },
         rekeying: {
           entry: ["stopLinks", "retire"],
-          on: { retired: { target: "listening", actions: { type: "takeHandover", params: ({ event }) => event } } },
+          on: {
+            retired: { target: "listening", actions: { type: "takeHandover", params: ({ event }) => event } },
+            // Of the transport that retires: the next one dials these peers.
+            "dial.done": {},
+            "dial.failed": {},
+          },
           after: {
             retireMs: {
               target: "draining",

@@ -12,6 +12,7 @@ import type { Rule } from "../../transport/authorization/authorize.ts";
 import type {
   AddressText,
   CountersAnswer,
+  DialAnswer,
   DrainAnswer,
   MakeGate,
   NodeIdentity,
@@ -122,7 +123,7 @@ export interface NodeContext extends NodeInput {
   readonly identityCount: number;
   /** Previous identities with running work, oldest first. */
   readonly previousIdentities: readonly PreviousIdentity[];
-  /** The answer of the previous transport: where to listen, and the peers to tell of the new PeerID. */
+  /** The answer of the previous transport: where to listen, and the peers whose dial under the new PeerID has not ended. */
   readonly handover: RetireAnswer | undefined;
   readonly relistens: number;
   /** The operator's rules on acts of peers. */
@@ -234,6 +235,7 @@ export type NodeEvent =
   | CountersAnswer
   | DrainAnswer
   | RetireAnswer
+  | DialAnswer
   /** There is no role that has to drain. */
   | { readonly type: "role.over" }
   | ChildEnded

@@ -4,15 +4,27 @@
  *
  * @module
  */
-import type { DialAnswer } from "../../transport/port.ts";
+import { successorPeersMax } from "../../transport/core/successor.ts";
+import type { DialAnswer, PeerText, RetireAnswer } from "../../transport/port.ts";
 import { rotationDefault } from "../config/defaults.ts";
 import type { Report } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 import { isRunning } from "./facts.ts";
-import { type ChildEnded, isDone, type NodeArgs, previousIdentitiesMax, roleIdOf, transportOf } from "./node_setup.ts";
+import {
+  type ChildEnded,
+  isDone,
+  type NodeArgs,
+  type NodeContext,
+  previousIdentitiesMax,
+  roleIdOf,
+  transportOf,
+} from "./node_setup.ts";
 import type { PreviousIdentityRef } from "./previous_identity.ts";
 
-/** Hands transport and role over to an actor of the previous identity, which receives their facts from now on. */
+/**
+ * Hands transport and role over to an actor of the previous identity, which receives their facts from now on. The transport
+ * retires first: without a role that actor drains it at once, and a transport that drains does not retire.
+ */
 export function retire({ context, self, enqueue }: NodeArgs): void {
   const { config, previousIdentities, identityCount } = context;
   const identity = present(context.activeIdentity, "the active identity");
@@ -24,6 +36,11 @@ export function retire({ context, self, enqueue }: NodeArgs): void {
   for (const { id: oldest } of previousIdentities.slice(0, excess)) {
     enqueue.sendTo<PreviousIdentityRef>(oldest, { type: "previous.end" });
   }
+  enqueue.sendTo(transport, {
+    type: "retire",
+    replyTo: self,
+    factsTo: { send: (fact) => self.getSnapshot().children[id]?.send(fact) },
+  });
   enqueue.spawnChild("previousIdentity", {
     id,
     input: {
@@ -43,11 +60,6 @@ export function retire({ context, self, enqueue }: NodeArgs): void {
     isReachable: false,
     isDhtReady: false,
   });
-  enqueue.sendTo(transport, {
-    type: "retire",
-    replyTo: self,
-    factsTo: { send: (fact) => self.getSnapshot().children[id]?.send(fact) },
-  });
   enqueue(() =>
     context.ports.report({
       level: "info",
@@ -58,25 +70,38 @@ export function retire({ context, self, enqueue }: NodeArgs): void {
   );
 }
 
+/** Takes the previous transport's addresses and peers, and the peers that it had not yet sent its own PeerID. */
+export function takeHandover({ context, enqueue }: NodeArgs, answer: RetireAnswer): void {
+  const listed = new Set(answer.peers.map(({ peer }) => peer));
+  const unannounced = (context.handover?.peers ?? []).filter(({ peer }) => !listed.has(peer));
+  enqueue.assign({ handover: { ...answer, peers: [...answer.peers, ...unannounced].slice(0, successorPeersMax) } });
+}
+
+const announceId = ({ identityCount }: NodeContext, peer: PeerText): string => `announce/${identityCount}/${peer}`;
+
 /** Dials the peers of the previous identity: from the certificate's name they learn the new PeerID. */
-export function announce({ context, enqueue }: NodeArgs): void {
-  const { handover } = context;
-  if (handover === undefined) return;
-  enqueue.assign({ handover: undefined });
-  for (const { peer, addresses: [address] } of handover.peers) {
+export function announce({ context, self, enqueue }: NodeArgs): void {
+  for (const { peer, addresses: [address] } of context.handover?.peers ?? []) {
     if (address === undefined || peer === context.identity?.peer) continue;
-    enqueue.sendTo(transportOf(context), {
-      type: "dial",
-      id: `announce/${context.identityCount}/${peer}`,
-      target: { address },
-      replyTo: { send: (answer: DialAnswer) => reportUnannounced(context.ports.report, peer, answer) },
-    });
+    const id = announceId(context, peer);
+    enqueue.sendTo(transportOf(context), { type: "dial", id, target: { address }, replyTo: self });
   }
 }
 
-function reportUnannounced(report: (report: Report) => void, peer: string, answer: DialAnswer): void {
-  if (answer.type === "dial.done") return;
-  const { code, message } = answer.refusal;
+/** A dial to a peer of the previous identity ended: the next identity does not repeat it. */
+export function noteAnnounced({ context, enqueue }: NodeArgs, answer: DialAnswer): void {
+  const { handover, ports } = context;
+  const dialled = handover?.peers.find(({ peer }) => announceId(context, peer) === answer.id);
+  if (handover === undefined || dialled === undefined) return;
+  enqueue.assign({ handover: { ...handover, peers: handover.peers.filter((each) => each !== dialled) } });
+  if (answer.type === "dial.failed") enqueue(() => reportUnannounced(ports.report, dialled.peer, answer));
+}
+
+function reportUnannounced(
+  report: (report: Report) => void,
+  peer: PeerText,
+  { refusal: { code, message } }: Extract<DialAnswer, { type: "dial.failed" }>,
+): void {
   report({
     level: "debug",
     event: "node.unannounced",

@@ -438,11 +438,11 @@ function rekeying(config: RoleConfig) {
   for (const type of ["serve", "dial"] as const) node.world.take(type);
   node.loadIdentity(successor);
   const retire = node.world.takeOne("retire");
-  const turn = () => {
-    retire.replyTo.send({
+  const turn = (ask = retire, peers = ["p"]) => {
+    ask.replyTo.send({
       type: "retired",
       listenAddresses: ["/ip4/127.0.0.1/tcp/7"],
-      peers: [{ peer: "p", addresses: ["/ip4/127.0.0.1/tcp/8/p2p/p"] }],
+      peers: peers.map((peer) => ({ peer, addresses: [`/ip4/127.0.0.1/tcp/8/p2p/${peer}`] })),
     });
     const former = node.tell;
     node.world.takeOne("start").replyTo.send({
@@ -516,6 +516,32 @@ test("a former role has its time and no more; new trust reaches its transport; a
   assert.is(node.output(), undefined);
   former.replyTo.send({ type: "drained" });
   assert.equal(node.output(), { type: "stopped", reason: "SIGTERM" });
+});
+
+test("bug: a transport whose key was replaced before the node had a role was drained first, and did not retire", () => {
+  const node = start(configOf("worker"));
+  node.listen();
+  node.loadIdentity(successor);
+  const order = node.world.asks.map(({ type }) => type).filter((type) => type === "retire" || type === "drain");
+  assert.equal(order, ["retire", "drain"]);
+});
+
+test("bug: peers of the first key were not dialled where a third key replaced the second during its dials", () => {
+  const node = rekeying(configOf("gateway"));
+  const isAnnouncement = ({ target }: { readonly target: object }) => JSON.stringify(target).includes("/tcp/8/");
+  const dials = () => node.world.take("dial").filter(isAnnouncement);
+  const peersOf = (asks: readonly { readonly id: string }[]) => asks.map(({ id }) => id.split("/").at(-1));
+  node.turn(node.retire, ["told", "refused", "both", "waiting", "late"]);
+  const [told, refused, , , late] = dials();
+  const fail = (dial: typeof late) =>
+    dial?.replyTo.send({ type: "dial.failed", id: dial.id, refusal: new Unreachable({ detail: "closed" }) });
+  told?.replyTo.send({ type: "dial.done", id: told.id, peer: "told" });
+  fail(refused);
+  assert.equal(node.world.reported("node.unannounced").map(({ peer }) => peer), ["refused"]);
+  node.loadIdentity({ ...successor, peer: "third", generation: 3 });
+  fail(late);
+  node.turn(node.world.takeOne("retire"), ["new", "both"]);
+  assert.equal(peersOf(dials()), ["new", "both", "waiting", "late"]);
 });
 
 test("bug: work under a replaced key had to end with the first certificate of that key, though it was renewed", () => {
