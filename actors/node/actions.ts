@@ -43,7 +43,6 @@ import { reportAwaited, startEnrolment } from "./enrolling.ts";
 import type { GatewayLinkEvent } from "./gateway_link.ts";
 import {
   type ChildEnded,
-  isDone,
   type NodeArgs,
   type NodeContext,
   NodeFailed,
@@ -53,7 +52,15 @@ import {
   transportOf,
 } from "./node_setup.ts";
 import type { RoleRef } from "./previous_identity.ts";
-import { announce, endPreviousIdentities, noteAnnounced, notePreviousRole, retire, takeHandover } from "./rekeying.ts";
+import {
+  announce,
+  endPreviousIdentities,
+  noteAnnounced,
+  notePreviousGone,
+  notePreviousRole,
+  retire,
+  takeHandover,
+} from "./rekeying.ts";
 import {
   reportDraining,
   reportJoining,
@@ -138,10 +145,7 @@ export const node = nodeSetup.extend({
     noteAnnounced: enqueueActions(noteAnnounced),
     takeHandover: enqueueActions(takeHandover),
     notePreviousRole: enqueueActions(notePreviousRole),
-    notePreviousGone: assign({
-      previousIdentities: ({ context }, ended: ChildEnded) =>
-        context.previousIdentities.filter(({ id }) => !isDone(ended, id)),
-    }),
+    notePreviousGone: enqueueActions(notePreviousGone),
     endPreviousIdentities: enqueueActions(endPreviousIdentities),
     noteEstablished: enqueueActions(noteEstablished),
     noteClosed: enqueueActions(noteClosed),

@@ -191,7 +191,7 @@ export const rolelessNode = node.createMachine({
         "xstate.done.actor.*": [
           {
             guard: { type: "isPreviousIdentity", params: ({ event }) => event },
-            actions: { type: "notePreviousGone", params: ({ event }) => event },
+            actions: [{ type: "notePreviousGone", params: ({ event }) => event }, "startRoleLate"],
           },
           {
             guard: { type: "isPreviousRole", params: ({ event }) => event },

@@ -148,10 +148,11 @@ export interface NodeContext extends NodeInput {
   readonly exit: NodeExit;
 }
 
-/** A previous identity's actor, and the role that it may still have. */
+/** A previous identity's actor, its transport, and the role that it may still have. */
 export interface PreviousIdentity {
   readonly id: string;
   readonly roleId: string | undefined;
+  readonly transport: ActorRefFrom<NodeInput["transport"]>;
 }
 
 /** The id of an identity's role among the node's children. */
@@ -248,7 +249,7 @@ export function isEnrolling({ config, askCa }: Pick<NodeInput, "config" | "askCa
 }
 
 /** The active identity's transport. */
-export function transportOf({ actor }: NodeContext): TransportRef {
+export function transportOf({ actor }: NodeContext): ActorRefFrom<NodeInput["transport"]> & TransportRef {
   if (actor === undefined) throw new Error("Cannot use transport: it was not made");
   return actor;
 }

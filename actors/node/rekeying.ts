@@ -54,7 +54,7 @@ export function retire({ context, self, enqueue }: NodeArgs): void {
     },
   });
   enqueue.assign({
-    previousIdentities: [...previousIdentities, { id, roleId: role === undefined ? undefined : roleId }],
+    previousIdentities: [...previousIdentities, { id, roleId: role === undefined ? undefined : roleId, transport }],
     members: [],
     linked: [],
     isReachable: false,
@@ -70,8 +70,13 @@ export function retire({ context, self, enqueue }: NodeArgs): void {
   );
 }
 
-/** Takes the previous transport's addresses and peers, and the peers that it had not yet sent its own PeerID. */
+/**
+ * Takes the previous transport's addresses and peers, and the peers that it had not yet sent its own PeerID. Stops that
+ * transport where its previous identity is gone already.
+ */
 export function takeHandover({ context, enqueue }: NodeArgs, answer: RetireAnswer): void {
+  const { previousIdentities, actor } = context;
+  if (!previousIdentities.some(({ transport }) => transport === actor)) enqueue.stopChild(transportOf(context));
   const listed = new Set(answer.peers.map(({ peer }) => peer));
   const unannounced = (context.handover?.peers ?? []).filter(({ peer }) => !listed.has(peer));
   enqueue.assign({ handover: { ...answer, peers: [...answer.peers, ...unannounced].slice(0, successorPeersMax) } });
@@ -110,7 +115,7 @@ function reportUnannounced(
   });
 }
 
-/** The role of a previous identity ended: the identity's actor is told, and drains its transport. */
+/** The role of a previous identity ended: it is stopped, and the identity's actor drains its transport. */
 export function notePreviousRole({ context, enqueue }: NodeArgs, ended: ChildEnded): void {
   const previous = context.previousIdentities.find(({ roleId }) => isDone(ended, roleId));
   if (previous === undefined) return;
@@ -120,6 +125,21 @@ export function notePreviousRole({ context, enqueue }: NodeArgs, ended: ChildEnd
     ),
   });
   enqueue.sendTo<PreviousIdentityRef>(previous.id, { type: "role.over" });
+  if (previous.roleId !== undefined) enqueue.stopChild(previous.roleId);
+}
+
+/**
+ * A previous identity is gone: stops its actor, its transport, and a role that did not end in its time. xstate keeps children
+ * that are done until they are stopped.
+ */
+export function notePreviousGone({ context, enqueue }: NodeArgs, ended: ChildEnded): void {
+  const gone = context.previousIdentities.find(({ id }) => isDone(ended, id));
+  if (gone === undefined) return;
+  enqueue.assign({ previousIdentities: context.previousIdentities.filter((each) => each !== gone) });
+  enqueue.stopChild(gone.id);
+  if (gone.roleId !== undefined) enqueue.stopChild(gone.roleId);
+  // A transport that has not answered `retire` yet is stopped by `takeHandover`.
+  if (gone.transport !== context.actor) enqueue.stopChild(gone.transport);
 }
 
 /** Ends the time of all previous identities. */

@@ -175,6 +175,8 @@ test("a data node under another key announces its data set anew, and the record 
   assert.is(put.type, "record.failed");
   // The former key is gone when its time is over.
   await data.said("previous_identity.gone");
+  const children = Object.keys(data.actor.getSnapshot().children).filter((id) => /^(role|previous|x:)/.test(id));
+  assert.equal(children.map((id) => id.replace(/^x:.*/, "transport")).toSorted(), ["role/2", "transport"]);
   await caller.stop();
   await network.stop();
 });

@@ -71,6 +71,7 @@ function start(config: RoleConfig, witness?: WitnessPort, askCa?: AskHttps) {
   };
   const says: Record<string, (event: EventObject) => void> = {};
   const records: AuditEntry[] = [];
+  const stoppedTransports: string[] = [];
   const part = (name: keyof typeof heard) =>
     fromCallback<EventObject>(({ receive, sendBack }) => {
       says[name] = sendBack;
@@ -97,6 +98,7 @@ function start(config: RoleConfig, witness?: WitnessPort, askCa?: AskHttps) {
       transportInput = input;
       tell = sendBack;
       receive((ask) => world.transport.send(ask));
+      return () => void stoppedTransports.push(input.identity.peer);
     }),
     makeGate: () => {
       throw new Error("no gate in this test");
@@ -152,6 +154,11 @@ function start(config: RoleConfig, witness?: WitnessPort, askCa?: AskHttps) {
     heard,
     says,
     records,
+    stoppedTransports,
+    /** Ids of the children that each identity has; transports have ids of xstate. */
+    identityChildren: () =>
+      Object.keys(actor.getSnapshot().children).filter((id) => /^(role|previous|x:)/.test(id))
+        .map((id) => id.replace(/^x:.*/, "transport")).toSorted(),
     state,
     load,
     loadIdentity,
@@ -453,7 +460,13 @@ function rekeying(config: RoleConfig) {
     });
     return former;
   };
-  return { ...node, retire, turn };
+  const rejoin = () => {
+    const [dial] = node.world.take("dial");
+    dial?.replyTo.send({ type: "dial.done", id: dial.id, peer: "gateway" });
+    node.tell({ type: "reachable", addresses: ["/x"] });
+    node.tell({ type: "dht.ready" });
+  };
+  return { ...node, retire, turn, rejoin };
 }
 
 test("another key: the transport makes room, another takes its addresses over, the peers are dialled", () => {
@@ -475,10 +488,7 @@ test("a worker's new role begins when the former one is over; what the former ke
   const node = rekeying(configOf("worker"));
   const former = node.says["role"];
   node.turn();
-  const [dial] = node.world.take("dial");
-  dial?.replyTo.send({ type: "dial.done", id: dial.id, peer: "gateway" });
-  node.tell({ type: "reachable", addresses: ["/x"] });
-  node.tell({ type: "dht.ready" });
+  node.rejoin();
   assert.is(node.state(), "ready");
   assert.is(node.says["role"], former, "no second role");
   const before = node.heard.role.length;
@@ -542,6 +552,42 @@ test("bug: peers of the first key were not dialled where a third key replaced th
   fail(late);
   node.turn(node.world.takeOne("retire"), ["new", "both"]);
   assert.equal(peersOf(dials()), ["new", "both", "waiting", "late"]);
+});
+
+test("bug: a node kept transport, role and actor of a previous identity until its own end", () => {
+  const node = rekeying(configOf("data", { gatewayAddresses: [] }));
+  const endRole = node.says["role"];
+  node.turn();
+  assert.equal(node.identityChildren(), ["previous/1", "role", "role/2", "transport", "transport"]);
+  endRole?.({ type: "xstate.done.actor.role", output: { type: "drained" } } as EventObject);
+  assert.equal([node.identityChildren().includes("role"), node.stoppedTransports], [false, []]);
+  node.world.takeOne("drain").replyTo.send({ type: "drained" });
+  assert.equal(node.identityChildren(), ["role/2", "transport"]);
+  assert.equal(node.stoppedTransports, ["self"]);
+  node.retire.factsTo.send(requestFrom("p", "/hypha-health/0.0.1", {}));
+  assert.ok(node.healthy(), "facts of the stopped transport are dropped");
+});
+
+test("bug: a worker had no role under a new key where that of the previous key did not end", () => {
+  const node = rekeying(configOf("worker", { rotation: { drain: "expiry", drainMs: 20_000 } }));
+  const previous = node.says["role"];
+  node.turn();
+  node.rejoin();
+  node.world.pass(34_900);
+  assert.is(node.says["role"], previous, "its time, that of the drain, and the transport's");
+  node.world.pass(200);
+  assert.equal(node.identityChildren(), ["role/2", "transport"]);
+  assert.equal([node.state(), node.stoppedTransports], ["ready", ["self"]]);
+});
+
+test("a transport that is drained before it has retired is stopped once it has", () => {
+  const node = start(configOf("worker"));
+  node.listen();
+  node.loadIdentity(successor);
+  node.world.takeOne("drain").replyTo.send({ type: "drained" });
+  assert.equal([node.world.reported("previous_identity.gone").length, node.stoppedTransports], [1, []]);
+  node.world.takeOne("retire").replyTo.send({ type: "retired", listenAddresses: [], peers: [] });
+  assert.equal([node.state(), node.stoppedTransports], ["listening", ["self"]]);
 });
 
 test("bug: work under a replaced key had to end with the first certificate of that key, though it was renewed", () => {

@@ -509,9 +509,13 @@ test("bug: after a change of the node's key no lease, job and training was count
   const active = { identityCount: 3, previousIdentities: [] };
   const worker = observed("worker", { "role/3": bookOf({ l: lease }, { j: job }) }, active);
   assert.equal([counted(worker), shown(worker)], [[1, 1, undefined], [1, 1]]);
+  const transport = {} as never;
   const previous = {
     identityCount: 3,
-    previousIdentities: [{ id: "identity/1", roleId: "role" }, { id: "identity/2", roleId: undefined }],
+    previousIdentities: [
+      { id: "identity/1", roleId: "role", transport },
+      { id: "identity/2", roleId: undefined, transport },
+    ],
   };
   const both = { role: bookOf({ l: lease }, { j: job }), "role/3": bookOf({ m: lease }, { k: job }) };
   assert.equal([counted(observed("worker", both, previous)), shown(observed("worker", both, previous))], [
