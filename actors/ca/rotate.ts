@@ -271,19 +271,26 @@ function write(
 ): Effect.Effect<void, Failure, FileSystem | Path> {
   return Effect.gen(function* () {
     yield* Effect.fromResult(parseCaConfig(file, toml));
-    const { path, mode } = yield* Effect.fromResult(targetOf(file));
-    const own = { path, content: toml, mode: /\bpin-value=/i.test(toml) ? 0o600 : mode };
+    const { path, mode, uid } = yield* Effect.fromResult(targetOf(file));
+    // Of a file of root that is closed to others, the CA's user is in the group.
+    const isOpen = uid !== 0 || (mode & 0o007) !== 0;
+    const own = { path, content: toml, mode: /\bpin-value=/i.test(toml) && isOpen ? 0o600 : mode };
+    // The CA's user has to read them, also where root rotates.
+    const files = [...more, own].map((each) => ({ ...each, accessAs: path }));
     yield* Effect.mapError(
-      writeWhole([...more, own], "replace"),
+      writeWhole(files, "replace"),
       ({ message }) => refuse(message),
     );
   });
 }
 
 /** The configuration itself, where a symbolic link names it, and who may read it. */
-function targetOf(file: string): Result.Result<{ readonly path: string; readonly mode: number }, RotationRefused> {
+function targetOf(file: string) {
   return Result.try({
-    try: () => ({ path: realpathSync(file), mode: statSync(file).mode & 0o777 }),
+    try: () => {
+      const { mode, uid } = statSync(file);
+      return { path: realpathSync(file), mode: mode & 0o777, uid };
+    },
     catch: (error) => refuse((error as Error).message),
   });
 }

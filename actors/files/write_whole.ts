@@ -5,13 +5,14 @@
  */
 import { Buffer } from "node:buffer";
 import { dirname } from "node:path";
-import { Data, Effect } from "effect";
-import { FileSystem } from "effect/FileSystem";
+import { Data, Effect, Option } from "effect";
+import { type File, FileSystem } from "effect/FileSystem";
 import { Path } from "effect/Path";
 import type { PlatformError } from "effect/PlatformError";
 import * as Random from "effect/Random";
 import { deniedByDeno } from "./denied.ts";
 import { fileProblem } from "./file_problem.ts";
+import { giveOwner } from "./give_owner.ts";
 import { isThere } from "./is_there.ts";
 import { signatureOf } from "./read_whole.ts";
 
@@ -21,9 +22,11 @@ export interface OutputFile {
   readonly content: string | Uint8Array;
   /**
    * Permission bits from the first byte on, less the umask. 0o644 when absent; keys want 0o600. Users who could read a file can
-   * read what replaces it, unless these bits are its owner's alone.
+   * read what replaces it, which has its owner and group where this user may give them, unless these bits are its owner's alone.
    */
   readonly mode?: number;
+  /** A file whose owner, group and readers this file gets where it replaces none, or where its bits are its owner's alone. */
+  readonly accessAs?: string;
   /** What happens where this file exists already; overrides the option of all files. */
   readonly existing?: ExistingFiles;
 }
@@ -81,10 +84,10 @@ function writeAll(
   announce: (signatures: ReadonlyMap<string, string>) => void,
 ): Effect.Effect<void, FileNotWritten, FileSystem | Path> {
   return Effect.scoped(Effect.gen(function* () {
-    const readers: number[] = [];
-    for (const file of files) readers.push(yield* checkTarget(file, file.existing ?? existing));
+    const models: (File.Info | undefined)[] = [];
+    for (const file of files) models.push(yield* checkTarget(file, file.existing ?? existing));
     const aside: Aside[] = [];
-    for (const [index, file] of files.entries()) aside.push(yield* writeAside(file, existing, readers[index]!));
+    for (const [index, file] of files.entries()) aside.push(yield* writeAside(file, existing, models[index]));
     const signatures = new Map<string, string>();
     for (const { path, temporary } of aside) signatures.set(path, yield* signatureOf(temporary));
     announce(signatures);
@@ -101,19 +104,25 @@ interface Aside {
   readonly before: string | undefined;
 }
 
-/** Refuses before anything is written; the move checks again. Gives the bits of those who read the file that is replaced. */
-const checkTarget = Effect.fnUntraced(function* ({ path, mode = 0o644 }: OutputFile, existing: ExistingFiles) {
+/** Refuses before anything is written; the move checks again. Gives the file whose owner, group and readers the new one gets. */
+const checkTarget = Effect.fnUntraced(function* (file: OutputFile, existing: ExistingFiles) {
   const files = yield* FileSystem;
-  const there = yield* Effect.catch(files.stat(path), () => Effect.succeed(undefined));
-  if (there === undefined) return 0;
-  if (existing === "keep") yield* Effect.fail(new FileNotWritten({ path, problem: "exists", detail: "it is there" }));
-  if (there.type !== "File") {
+  const { path, accessAs } = file;
+  const statOf = (each: string) => Effect.catch(files.stat(each), () => Effect.succeed(undefined));
+  const there = yield* statOf(path);
+  if (there !== undefined && existing === "keep") {
+    yield* Effect.fail(new FileNotWritten({ path, problem: "exists", detail: "it is there" }));
+  }
+  if (there !== undefined && there.type !== "File") {
     yield* Effect.fail(
       new FileNotWritten({ path, problem: "other", detail: `it is no file but a ${nameOfType(there.type)}` }),
     );
   }
-  return (mode & 0o077) === 0 ? 0 : there.mode & 0o044;
+  if (there !== undefined && !isOwnersAlone(file)) return there;
+  return accessAs === undefined ? undefined : yield* statOf(accessAs);
 });
+
+const isOwnersAlone = ({ mode = 0o644 }: OutputFile) => (mode & 0o077) === 0;
 
 /** `CharacterDevice` as two words. */
 function nameOfType(type: string): string {
@@ -123,7 +132,7 @@ function nameOfType(type: string): string {
 const writeAside = Effect.fnUntraced(function* (
   file: OutputFile & Partial<ReplacingFile>,
   existing: ExistingFiles,
-  readers: number,
+  model: File.Info | undefined,
 ) {
   const files = yield* FileSystem;
   const paths = yield* Path;
@@ -134,15 +143,25 @@ const writeAside = Effect.fnUntraced(function* (
   const write = Effect.gen(function* () {
     const handle = yield* files.open(temporary, { flag: "wx", mode: file.mode ?? 0o644 });
     yield* Effect.addFinalizer(() => Effect.ignore(files.remove(temporary, { force: true })));
-    // The umask is about new files.
-    const mode = readers === 0 ? 0 : (yield* files.stat(temporary)).mode & 0o777;
-    if ((mode & readers) !== readers) yield* files.chmod(temporary, mode | readers);
+    if (model !== undefined) yield* giveAccess(temporary, model, isOwnersAlone(file) ? 0 : model.mode & 0o044);
     yield* handle.writeAll(content);
     yield* handle.sync;
   });
   yield* Effect.mapError(write, (error) => notWritten(file.path, error));
   const { path, before } = file;
   return { path, folder, temporary, existing: file.existing ?? existing, before } satisfies Aside;
+});
+
+/** Gives a file aside readers, whatever the umask, which is about new files; and the owner and the group of its model. */
+const giveAccess = Effect.fnUntraced(function* (temporary: string, { uid, gid }: File.Info, readers: number) {
+  const files = yield* FileSystem;
+  const made = yield* files.stat(temporary);
+  const mode = made.mode & 0o777;
+  if ((mode & readers) !== readers) yield* files.chmod(temporary, mode | readers);
+  if (Option.isNone(uid) || Option.isNone(gid)) return;
+  const owner = { uid: uid.value, gid: gid.value };
+  const isGiven = Option.contains(made.uid, owner.uid) && Option.contains(made.gid, owner.gid);
+  if (!isGiven) yield* Effect.sync(() => giveOwner(temporary, owner));
 });
 
 const moveAll = Effect.fnUntraced(function* (aside: readonly Aside[]) {

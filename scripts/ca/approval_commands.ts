@@ -84,7 +84,7 @@ const loadWriting = Effect.promise(() => import("../../actors/files/write_whole.
 const writeApprovers = Effect.fnUntraced(function* (config: string, line: string) {
   const { approversJson: path } = yield* loadCaConfig(config);
   const { writeWhole } = yield* loadWriting;
-  yield* writeWhole([{ path, content: `${line}\n` }], "replace");
+  yield* writeWhole([{ path, content: `${line}\n`, accessAs: config }], "replace");
   yield* print(`wrote ${path}`);
 });
 

@@ -1,6 +1,7 @@
 /** The rotation of the CA that issues: published, issuing, and the one before it out; its lists go on until then. */
 import {
   chmodSync,
+  chownSync,
   lstatSync,
   mkdtempSync,
   readFileSync,
@@ -42,7 +43,8 @@ import { revokedEntries } from "../../pki/issue/revoked_entries.ts";
 import { formatPem } from "../../pki/pem.ts";
 import { parseSpiffeBundle } from "../../pki/spiffe_bundle.ts";
 import { codeOf, testCsr } from "../support/authority.ts";
-import { needing } from "../support/prerequisites.ts";
+import { ordinaryUser } from "../support/ordinary_user.ts";
+import { asRoot, needing } from "../support/prerequisites.ts";
 import { makeSoftToken, type SoftToken } from "../support/soft_token.ts";
 
 const test = suite("the rotation of the CA that issues");
@@ -283,6 +285,42 @@ test("bug: a rotation opened the configuration to all, and put a file in the pla
   }
   assert.ok(lstatSync(file("ca.toml")).isSymbolicLink());
   assert.is(mode(), 0o640);
+});
+
+/** Owner, group and mode of a file in the CA's folder. */
+function accessOf(name: string): readonly number[] {
+  const { uid, gid, mode } = statSync(file(name));
+  return [uid, gid, mode & 0o777];
+}
+
+asRoot(test)("bug: a rotation by root closed the configuration to the CA's user", async () => {
+  await make();
+  await makeNext();
+  chmodSync(file("ca.toml"), 0o640);
+  chownSync(file("ca.toml"), 0, ordinaryUser);
+  const before = process.umask(0o077);
+  try {
+    assert.is(await step({ next: { cert: file("ca2-cert.pem"), key: file("ca2-key.pem") } }), "published");
+    const [, chain = ""] = /next_chain_pem = "(.*)"/.exec(text("ca.toml")) ?? [];
+    assert.equal(["ca.toml", chain].map(accessOf), Array(2).fill([0, ordinaryUser, 0o640]));
+    chmodSync(file("ca.toml"), 0o600);
+    chownSync(file("ca.toml"), ordinaryUser, ordinaryUser);
+    assert.is(await step(), "issuing");
+    assert.equal(accessOf("ca.toml"), [ordinaryUser, ordinaryUser, 0o600]);
+  } finally {
+    process.umask(before);
+  }
+});
+
+asRoot(inToken)("bug: a PIN in root's configuration closed it to the CA's user", async () => {
+  await make();
+  const { certPem, uri } = await nextInToken();
+  writeFileSync(file("ca2-cert.pem"), certPem);
+  chmodSync(file("ca.toml"), 0o640);
+  chownSync(file("ca.toml"), 0, ordinaryUser);
+  const key = uri.replace(/&pin-source=.*/, "&pin-value=1234");
+  assert.is(await step({ next: { cert: file("ca2-cert.pem"), key } }), "published");
+  assert.equal(accessOf("ca.toml"), [0, ordinaryUser, 0o640]);
 });
 
 inToken("bug: a configuration that got a PIN with its next key stayed open to all", async () => {

@@ -3,13 +3,15 @@ import * as NodePath from "@effect/platform-node-shared/NodePath";
 import { Effect, Layer, Result } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import { systemError } from "effect/PlatformError";
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type ExistingFiles, type OutputFile, writeWhole } from "../../actors/files/write_whole.ts";
+import { ordinaryUser } from "../support/ordinary_user.ts";
+import { asRoot } from "../support/prerequisites.ts";
 import { unprivileged } from "../support/unprivileged.ts";
 
 const test = suite("writeWhole()");
@@ -79,6 +81,37 @@ test("bug: under another umask a file that all read was closed to them when it w
     process.umask(before);
   }
   assert.equal(await Promise.all(["crls.pem", "key.pem", "first.pem"].map(modeOf)), [0o644, 0o600, 0o600]);
+});
+
+asRoot(test)("bug: a file that root replaced was closed to the user whose it was", async () => {
+  const accessOf = async (name: string) => {
+    const { uid, gid, mode } = await stat(at(name));
+    return `${uid} ${gid} ${(mode & 0o777).toString(8)}`;
+  };
+  await writeFile(at("config"), "old");
+  await chmod(at("config"), 0o640);
+  await chown(at("config"), 0, ordinaryUser);
+  for (const name of ["crls.pem", "secret", "key.pem"]) {
+    await writeFile(at(name), "old", { mode: 0o600 });
+    await chown(at(name), ordinaryUser, ordinaryUser);
+  }
+  const before = process.umask(0o077);
+  try {
+    const files = [
+      { path: at("config"), content: "new" },
+      { path: at("crls.pem"), content: "new", accessAs: at("config") },
+      { path: at("first.pem"), content: "new", accessAs: at("config") },
+      { path: at("secret"), content: "new", mode: 0o600, accessAs: at("secret") },
+      { path: at("key.pem"), content: "new", mode: 0o600 },
+    ];
+    assert.is(await write(files, "replace"), "written");
+  } finally {
+    process.umask(before);
+  }
+  const names = ["config", "crls.pem", "first.pem", "secret", "key.pem"];
+  const [user, group] = [`${ordinaryUser} ${ordinaryUser}`, `0 ${ordinaryUser}`];
+  const expected = [`${group} 640`, `${user} 600`, `${group} 640`, `${user} 600`, "0 0 600"];
+  assert.equal(await Promise.all(names.map(accessOf)), expected);
 });
 
 test("writes none when the folder of one is missing", async () => {

@@ -1,7 +1,7 @@
 /** `hypha-ca` as its operator runs it: made, run, asked over its socket, stopped, run again. */
 import { Buffer } from "node:buffer";
 import { generateKeyPairSync } from "node:crypto";
-import { chmodSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Result } from "effect";
 import { suite } from "uvu";
@@ -15,6 +15,8 @@ import { certutilHere } from "../support/commands.ts";
 import { forkedLog } from "../support/held_heads.ts";
 import { ask } from "../support/https_client.ts";
 import { readTraces } from "../support/otlp_messages.ts";
+import { ordinaryUser } from "../support/ordinary_user.ts";
+import { asRoot } from "../support/prerequisites.ts";
 import { freePort } from "../../scripts/program/free_ports.ts";
 import { type Running, startProgram } from "../support/program.ts";
 
@@ -188,6 +190,15 @@ test("the approvers change by the yes of the present ones; a configuration with 
   assert.equal([refused.code, /differs .*hypha-ca approvers -c /.test(refused.stderr)], [2, true], refused.stderr);
   assert.match(await done("approvers", ...config), /threshold {4}2 of 3/);
   assert.is(readFileSync(file, "utf8"), kept);
+});
+
+asRoot(test)("bug: approvers.json that root wrote was closed to the CA's user", async () => {
+  const [approvers, toml] = ["approvers.json", "ca.toml"].map((name) => join(folder, "ca", name)) as [string, string];
+  rmSync(approvers);
+  chownSync(toml, ordinaryUser, ordinaryUser);
+  await done("approvers", ...config);
+  assert.equal([statSync(approvers).uid, statSync(approvers).gid], [ordinaryUser, ordinaryUser]);
+  for (const each of [approvers, toml]) chownSync(each, 0, 0);
 });
 
 test("what it did is in its audit log; it issues nothing where the log was changed", async () => {
