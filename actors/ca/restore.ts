@@ -6,13 +6,14 @@
  *
  * @module
  */
-import { chmodSync, constants, copyFileSync, existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { chmodSync, constants, copyFileSync, existsSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { Data, Effect, Result } from "effect";
 import { isSignedBy } from "../../pki/crl.ts";
 import { revokedEntries } from "../../pki/issue/revoked_entries.ts";
 import { plainSerial } from "../certutil/revocation_record.ts";
 import { lockFile } from "../files/file_lock.ts";
+import { giveOwner } from "../files/give_owner.ts";
 import { syncFolderNow } from "../files/sync_folder.ts";
 import { lapseAll } from "./approval_rows.ts";
 import type { CaConfig, CaConfigError } from "./ca_config.ts";
@@ -113,6 +114,7 @@ function restoreAt(
         removeAside(aside);
         copyFileSync(backup, aside, constants.COPYFILE_EXCL);
         chmodSync(aside, 0o600);
+        giveOwner(aside, statSync(dirname(target))); // also where root restores
       },
       catch: (error) => new RestoreFailed({ detail: (error as Error).message }),
     });

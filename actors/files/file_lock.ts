@@ -6,9 +6,10 @@
  *
  * @module
  */
-import { closeSync, openSync, statSync } from "node:fs";
+import { closeSync, openSync, type Stats, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { giveOwner } from "./give_owner.ts";
 
 /** A lock that is held. */
 export interface FileLock {
@@ -16,7 +17,7 @@ export interface FileLock {
 }
 
 /**
- * Takes the lock; the file is made, 0600, where it is missing. Throws SQLite's error where another one holds it ({@linkcode isLocked}), else one
+ * Takes the lock; the file is made, 0600, where it is missing, and belongs to its folder's user. Throws SQLite's error where another one holds it ({@linkcode isLocked}), else one
  * that names the file and what helps.
  */
 export function lockFile(path: string): FileLock {
@@ -31,7 +32,11 @@ export function lockFile(path: string): FileLock {
 
 function openLock(path: string): FileLock {
   // Only where it is missing: to close a second descriptor of a locked file would end the lock.
-  if (statSync(path, { throwIfNoEntry: false }) === undefined) closeSync(openSync(path, "a", 0o600));
+  if (statSync(path, { throwIfNoEntry: false }) === undefined) {
+    closeSync(openSync(path, "a", 0o600));
+    const folder = statusOf(dirname(path));
+    if (folder !== undefined) giveOwner(path, folder);
+  }
   const lock = new DatabaseSync(path, { timeout: 0 });
   try {
     lock.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE");
@@ -48,16 +53,16 @@ function openLock(path: string): FileLock {
  */
 export function helpWithLock(path: string, error: unknown): string {
   const folder = dirname(path);
-  const [owner, own] = [ownerOf(path), ownerOf(folder)];
+  const [owner, own] = [statusOf(path)?.uid, statusOf(folder)?.uid];
   if (own === undefined) return "";
   if (owner !== undefined && owner !== own) return `: another user made it: sudo chown -R ${own} ${folder}`;
   const { code } = error as { readonly code?: unknown };
   return code === "EACCES" ? `: give its folder to this program's user: sudo chown -R USER ${folder}` : "";
 }
 
-function ownerOf(path: string): number | undefined {
+function statusOf(path: string): Stats | undefined {
   try {
-    return statSync(path).uid;
+    return statSync(path);
   } catch {
     return undefined;
   }

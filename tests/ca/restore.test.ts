@@ -1,6 +1,7 @@
 /** A restored register: no lower number, no lost revocation, and what was issued since its backup is learnt. */
 import { Buffer } from "node:buffer";
 import {
+  chownSync,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -34,6 +35,8 @@ import { issueCrlDer } from "../../pki/issue/issue_crl.ts";
 import { issuerWith } from "../../pki/issue/issuer.ts";
 import { revokedEntries } from "../../pki/issue/revoked_entries.ts";
 import { codeOf, type TestAuthority, testAuthority, testCsr } from "../support/authority.ts";
+import { ordinaryUser } from "../support/ordinary_user.ts";
+import { asRoot } from "../support/prerequisites.ts";
 import { programCommand, startCommand } from "../support/program.ts";
 
 const test = suite("a restored register");
@@ -149,6 +152,18 @@ test("its first list has a higher number and all revocations; tokens are void", 
     const renewing = { certificate: world.revoked.leaf, csr: await csrOf(world.revoked), address };
     assert.is(await codeOf(reenrol(ca, renewing, world.at(61))), "certificate-revoked");
   }));
+
+asRoot(test)("bug: a register that root restored was closed to the CA's user", async () => {
+  const { config, backup, newest, at, folder } = await lost();
+  chownSync(config.stateDir, ordinaryUser, ordinaryUser);
+  Result.getOrThrow(await run(config, backup, newest, at(60)));
+  const owners = readdirSync(config.stateDir).map((name) => {
+    const { uid, gid } = statSync(join(config.stateDir, name));
+    return [name, uid, gid];
+  });
+  assert.equal(owners, ["ca.db", "ca.db-lock"].map((name) => [name, ordinaryUser, ordinaryUser]));
+  rmSync(folder, { recursive: true });
+});
 
 test("an unexpired certificate of the gap is entered when it renews, with a warning; once", () =>
   restored(async (ca, { unknown, at }, alarms) => {

@@ -56,6 +56,13 @@ for (const [name, lock] of Object.entries(programs)) {
   });
 }
 
+asRoot(test)("bug: a lock that root took kept out the folder's user from then on", async () => {
+  const path = join(folder, "lock");
+  chownSync(folder, ordinaryUser, ordinaryUser);
+  lockFile(path).close();
+  await unprivileged(() => Promise.resolve(lockFile(path).close()));
+});
+
 test("a lock that is no file is named", () => {
   const path = join(folder, "lock");
   mkdirSync(path);
