@@ -5,8 +5,9 @@
  */
 import { Effect, Result } from "effect";
 import { toHex } from "../../pki/bytes.ts";
+import type { Issuer } from "../../pki/issue/mod.ts";
 import { CertutilError } from "../certutil/certutil_error.ts";
-import { parseRecord, plainSerial } from "../certutil/revocation_record.ts";
+import { parseRecord, plainSerial, type RevocationRecord } from "../certutil/revocation_record.ts";
 import type { CaRefused } from "./ca_refused.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
 import { nameOf } from "./certificate_rows.ts";
@@ -37,6 +38,28 @@ export interface Imported {
   readonly number: string;
 }
 
+/** Records that were read. */
+export interface ReadRecords {
+  /** Of the revocations. */
+  readonly file: string;
+  readonly known: RevocationRecord;
+  readonly issued: readonly IssuedLine[];
+}
+
+/** Reads the records of an issuer. */
+export function readRecords(
+  { revoked, issued }: CaRecords,
+  { keyId }: Pick<Issuer, "keyId">,
+): Result.Result<ReadRecords, CertutilError> {
+  return Result.gen(function* () {
+    const known = yield* parseRecord(revoked.text, revoked.file);
+    if (known.authority !== toHex(keyId)) {
+      return yield* Result.fail(unusable(revoked, "it is the record of another CA"));
+    }
+    return { file: revoked.file, known, issued: issued === undefined ? [] : yield* parseIssued(issued) };
+  });
+}
+
 /**
  * Enters the records, and makes the first lists above their number, in one transaction.
  *
@@ -45,21 +68,16 @@ export interface Imported {
  */
 export function importRecords(
   ca: CertificateAuthority,
-  records: CaRecords,
+  { file, known, issued }: ReadRecords,
   at: Date,
 ): Effect.Effect<Imported, CertutilError | CaRefused | RegisterFailure> {
   return ca.inTurn(Effect.gen(function* () {
-    const known = yield* Effect.fromResult(parseRecord(records.revoked.text, records.revoked.file));
-    if (known.authority !== toHex(ca.issuer.keyId)) {
-      return yield* unusable(records.revoked, "it is the record of another CA");
-    }
-    const issued = records.issued === undefined ? [] : yield* Effect.fromResult(parseIssued(records.issued));
     const ends = new Map(issued.map(({ serial, notAfter }) => [serial, +notAfter]));
     const { position, isUsed } = yield* Effect.fromResult(ca.register.read((register) => ({
       position: lastPosition(register),
       isUsed: register.first("SELECT 1 FROM certificates LIMIT 1") !== undefined,
     })));
-    if (position > 0 || isUsed) return yield* unusable(records.revoked, "the register is in use already");
+    if (position > 0 || isUsed) return yield* unusable({ file }, "the register is in use already");
     const added = known.revocations.map(({ serial, date, reason }, index): RevocationRow => ({
       position: position + 1 + index,
       issuer: ca.issuerId,
@@ -80,6 +98,7 @@ export function importRecords(
   }));
 }
 
+/** A certificate of the record of what was issued. */
 interface IssuedLine {
   readonly serial: string;
   readonly notBefore: Date;
@@ -124,7 +143,7 @@ function enterIssued(rows: RegisterRows, issuer: string, line: IssuedLine): void
   );
 }
 
-function unusable({ file }: RecordText, detail: string): CertutilError {
+function unusable({ file }: Pick<RecordText, "file">, detail: string): CertutilError {
   const remedy = "Give the records of the CA that is to go on: CA-CERT.revoked.tsv and CA-CERT.issued.tsv.";
   return new CertutilError({ what: "import record", file, detail, remedy });
 }

@@ -3,13 +3,13 @@
  *
  * @module
  */
-import { mkdirSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Data, Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
 import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
-import { fileSigner, issueIntermediate, issueRoot } from "../../pki/issue/mod.ts";
+import { fileSigner, issueIntermediate, issueRoot, issuerWith } from "../../pki/issue/mod.ts";
 import { issueCrlDer } from "../../pki/issue/issue_crl.ts";
 import type { ApprovalPolicy } from "../../pki/approval/approval_policy.ts";
 import { formatPem, parsePem } from "../../pki/pem.ts";
@@ -21,7 +21,7 @@ import { keyHash, makeAuthority } from "./certificate_authority.ts";
 import { madeCrl } from "./compose_lists.ts";
 import { enterLists, type MadeCrl } from "./crl_rows.ts";
 import { findRecords, type FoundCa, type FoundList } from "./find_records.ts";
-import { type CaRecords, type Imported, importRecords } from "./import_records.ts";
+import { type Imported, importRecords, type ReadRecords, readRecords } from "./import_records.ts";
 import { enterFirstPolicy } from "./operator_acts.ts";
 import { Register } from "./register.ts";
 import { isCaUrl } from "./token.ts";
@@ -71,12 +71,8 @@ export function initCa(request: InitRequest, at: Date): Effect.Effect<MadeCa, In
     yield* Effect.fromResult(checkRequest(request));
     const parts = from === undefined
       ? yield* Effect.tryPromise({ try: () => makeCertificates(request.domain, at), catch: failed })
-      : yield* Effect.mapError(Effect.fromResult(Result.map(findRecords(from), partsOf)), failed);
-    yield* Effect.try({ try: () => makeFolder(folder), catch: failed });
-    const register = yield* Effect.mapError(Effect.fromResult(Register.create(file(join("state", "ca.db")))), failed);
-    const filled = Effect.mapError(fill(register, parts, request, at), failed);
-    const imported = yield* Effect.ensuring(filled, Effect.sync(() => register.close()));
-    yield* Effect.mapError(writeWhole(filesOf(parts, request), "keep"), failed);
+      : yield* Effect.mapError(Effect.fromResult(Result.flatMap(findRecords(from), partsOf)), failed);
+    const imported = yield* writeCa(parts, request, at);
     return {
       config: file("ca.toml"),
       rootKey: parts.rootKeyPem === undefined ? undefined : file("root-key.pem"),
@@ -84,6 +80,25 @@ export function initCa(request: InitRequest, at: Date): Effect.Effect<MadeCa, In
       imported,
     };
   });
+}
+
+/** Writes the CA into its folder. Where that fails, or is interrupted, what it made is removed: init can be called again. */
+function writeCa(parts: CaParts, request: InitRequest, at: Date) {
+  const { folder } = request;
+  return Effect.uninterruptibleMask((interruptible) =>
+    Effect.gen(function* () {
+      const isNew = yield* Effect.try({ try: () => makeFolder(folder), catch: failed });
+      const written = Effect.gen(function* () {
+        const register = yield* Effect.fromResult(Register.create(join(folder, "state", "ca.db")));
+        const filled = interruptible(fill(register, parts, request, at));
+        const imported = yield* Effect.ensuring(filled, Effect.sync(() => register.close()));
+        yield* writeWhole(filesOf(parts, request), "keep");
+        return imported;
+      });
+      const removed = Effect.sync(() => removeMade(folder, isNew));
+      return yield* Effect.onError(Effect.mapError(written, failed), () => removed);
+    })
+  );
 }
 
 /** What a CA consists of. */
@@ -94,12 +109,17 @@ interface CaParts {
   readonly rootPem: string;
   readonly rootKeyPem: string | undefined;
   readonly rootList: MadeCrl | undefined;
-  readonly records: CaRecords | undefined;
+  readonly records: ReadRecords | undefined;
 }
 
-function partsOf({ chainPem, keyPem, root, records, rootList }: FoundCa): CaParts {
+function partsOf({ chainPem, keyPem, root, records, rootList }: FoundCa) {
   const rootPem = formatPem("CERTIFICATE", root.der);
-  return { chainPem, keyPem, rootPem, rootKeyPem: undefined, records, rootList: rootList && rowOf(rootList, root) };
+  return Result.gen(function* () {
+    const issuer = yield* Result.try({ try: () => issuerWith(chainPem, fileSigner(keyPem)), catch: (error) => error });
+    const read = yield* readRecords(records, issuer);
+    const parts = { chainPem, keyPem, rootPem, rootKeyPem: undefined, records: read };
+    return { ...parts, rootList: rootList && rowOf(rootList, root) } satisfies CaParts;
+  });
 }
 
 /** The row of a root's list. One without its next update is over at once. */
@@ -218,8 +238,21 @@ async function makeCertificates(domain: string, at: Date): Promise<CaParts> {
   };
 }
 
-function makeFolder(folder: string): void {
+/** Makes the folder where it is missing, and that of the state in it. Returns whether it was missing. */
+function makeFolder(folder: string): boolean {
+  const isNew = !existsSync(folder);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   if (readdirSync(folder).length > 0) throw new Error(`${folder} is not empty`);
   mkdirSync(join(folder, "state"), { mode: 0o700 });
+  return isNew;
+}
+
+/** Removes what a failed init made; the folder itself where it is new and holds nothing of another program. */
+function removeMade(folder: string, isNew: boolean): void {
+  try {
+    rmSync(join(folder, "state"), { recursive: true });
+    if (isNew) rmdirSync(folder);
+  } catch {
+    // The reason why init failed is reported.
+  }
 }

@@ -8,7 +8,7 @@ import * as assert from "uvu/assert";
 import { type CertificateAuthority, makeAuthority } from "../../actors/ca/certificate_authority.ts";
 import { certificateOf } from "../../actors/ca/certificate_rows.ts";
 import { crlOf, derOf as crlDerOf } from "../../actors/ca/crl_rows.ts";
-import { importRecords } from "../../actors/ca/import_records.ts";
+import { type CaRecords, importRecords, readRecords } from "../../actors/ca/import_records.ts";
 import { reenrol } from "../../actors/ca/reenrol.ts";
 import { Register } from "../../actors/ca/register.ts";
 import { revoke } from "../../actors/ca/revoke.ts";
@@ -65,8 +65,10 @@ function authority(): CertificateAuthority {
 const record = (name: string, changed = text(name)) => ({ file: name, text: changed });
 const revoked = () => record("int.pem.revoked.tsv");
 const issued = () => record("int.pem.issued.tsv");
-const outcomeOf = (ca: CertificateAuthority, records: Parameters<typeof importRecords>[1]) =>
-  Effect.runPromise(Effect.match(importRecords(ca, records, at), {
+const imported = (ca: CertificateAuthority, records: CaRecords) =>
+  Effect.flatMap(Effect.fromResult(readRecords(records, ca.issuer)), (read) => importRecords(ca, read, at));
+const outcomeOf = (ca: CertificateAuthority, records: CaRecords) =>
+  Effect.runPromise(Effect.match(imported(ca, records), {
     onSuccess: ({ certificates, revocations }) => `${certificates} ${revocations}`,
     onFailure: (error) => "detail" in error ? error.detail : String(error),
   }));
@@ -76,7 +78,7 @@ test("its certificates are renewed and revoked here, and its revocations stay in
   const own = authority();
   const last = Result.getOrThrow(parseCrl(Result.getOrThrow(parsePem(text("crl.pem")))[0]!.der)).number ?? "0";
   const { certificates, revocations, number } = await Effect.runPromise(
-    importRecords(own, { revoked: revoked(), issued: issued() }, at),
+    imported(own, { revoked: revoked(), issued: issued() }),
   );
   assert.equal([certificates, revocations], [3, 1]);
   assert.ok(BigInt(number) > BigInt(last));
@@ -116,7 +118,7 @@ test("a CA that issued nothing is imported by its revocations alone", async () =
   own.register.close();
 });
 
-const wrong: [what: string, records: () => Parameters<typeof importRecords>[1], detail: RegExp][] = [
+const wrong: [what: string, records: () => CaRecords, detail: RegExp][] = [
   ["another CA's record", () => ({ revoked: record("root.pem.revoked.tsv"), issued: issued() }), /another CA/],
   ["a record without its number", () => ({
     revoked: record("int.pem.revoked.tsv", text("int.pem.revoked.tsv").replace(/^number.*\n/m, "")),
