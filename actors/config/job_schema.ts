@@ -155,7 +155,7 @@ export const job = Schema.Struct({
         expected: "a pattern such as spiffe://acme.example/worker/*, peer:PEERID or name:NAME",
         example: '"spiffe://acme.example/worker/*"',
         description:
-          "Workers that may aggregate, which see every update and decide what it becomes; all where this is not set.",
+          "Workers that may aggregate, which see every update and decide what it becomes; where this is not set, those of the scheduler's own trust domain (all where it has none).",
       }),
     ),
     foreign: optional(

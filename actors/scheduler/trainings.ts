@@ -52,14 +52,14 @@ function startActor(
   turns: "takes turns" | "is alone",
 ): void {
   const { context, self, enqueue } = args;
-  const { config: { stateDir }, transport, self: peer, sign, members, evaluator } = context;
+  const { config: { stateDir }, transport, self: peer, sign, members, evaluator, domain } = context;
   enqueue.spawnChild("training", {
     id: trainingActorId(id),
     input: {
       id,
       config: { job, stateDir },
       ports: portsOf(args, id),
-      ...{ transport, self: peer, sign, members, evaluator },
+      ...{ transport, self: peer, sign, members, evaluator, domain },
       parent: self,
       workers: () => self.getSnapshot().context.workers,
       patience: turns === "is alone" ? undefined : patience,

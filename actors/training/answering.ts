@@ -92,10 +92,11 @@ function passOffer(args: TrainingArgs, request: RequestWith<WorkerOffer>): void 
   args.enqueue.sendTo(allocation, { type: "offer.received", exchange, peer, member, offer, isUnreliable });
 }
 
-/** Whether the job lets this member aggregate. */
-function mayAggregate({ config: { job } }: TrainingContext, identity: PeerIdentity): boolean {
+/** Whether the job lets this member aggregate. By default only members of the scheduler's own domain do: an aggregator sees all updates. */
+function mayAggregate({ config: { job }, domain }: TrainingContext, identity: PeerIdentity): boolean {
   const { aggregator } = job.resources;
-  if (aggregator === undefined) return true;
+  // A certificate of the own bundle without a URI name has no domain.
+  if (aggregator === undefined) return domain === undefined || (identity.domain ?? domain) === domain;
   const [rule] = makeRules([{ effect: "allow", acts: ["worker.offer"], peers: [aggregator] }]);
   return rule?.fits(identity) === true;
 }

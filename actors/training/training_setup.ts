@@ -48,9 +48,8 @@ export const findDeadlineMs = findTimeoutMs + 3_000;
 export const seekAgainMs = 5_000;
 export const seeksAtData = 3;
 /**
- * While workers are missing, the leased ones are released after this, in milliseconds; lost ones may be leased again, and the
- * parts are filled in the other order. A leased trainer may be the only worker that can aggregate, and another scheduler may
- * hold the missing workers.
+ * While workers are missing, the leased ones are released after this, in milliseconds; lost ones may be leased again, and the parts are
+ * filled in the other order. A leased trainer may be the only worker that can aggregate, and another scheduler may hold missing ones.
  */
 export const regroupMs = 20_000;
 /**
@@ -112,6 +111,8 @@ export interface TrainingInput extends Omit<RoleInput<TrainingConfig>, "parent">
   readonly id: string;
   /** Measures the model after each round. A job with `evaluation` fails without one. */
   readonly evaluator?: Evaluator | undefined;
+  /** The scheduler's own trust domain, where it is known. */
+  readonly domain?: string | undefined;
   /** What the scheduler knows of workers now. */
   readonly workers: () => Workers;
   /** Undefined where there is no other training: it looks for workers without pauses. */

@@ -66,7 +66,7 @@ export function configOf(numWorkers: number, rounds: number, heldOut?: string): 
 const ofTraining = /^(?:(?:allocation|dataset|dispatch|participant|evaluation|round|model|held|absence)\.|redispatch$)/;
 
 /** A scheduler that has started. Its `actor` shows its training: what the scheduler is sent is passed on. */
-export function startScheduler(config: SchedulerConfig, evaluator?: Evaluator) {
+export function startScheduler(config: SchedulerConfig, evaluator?: Evaluator, domain?: string) {
   const world = makeFakeWorld();
   const scheduler = startIn(world, schedulerMachine, {
     config,
@@ -75,6 +75,7 @@ export function startScheduler(config: SchedulerConfig, evaluator?: Evaluator) {
     self: "scheduler",
     members: [],
     evaluator,
+    domain,
   });
   let training: RunningTraining | undefined;
   const trainingNow = () => {

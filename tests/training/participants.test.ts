@@ -8,6 +8,7 @@ import { runningTrainings } from "../../actors/scheduler/scheduler_setup.ts";
 import { stateNow } from "../../actors/scheduler/status.ts";
 import { restMs } from "../../actors/training/training_setup.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
+import type { PeerIdentity } from "../../pki/path.ts";
 import { failedWith, identityOf, requestFrom } from "../support/fake_transport.ts";
 import { eventually, temporary } from "../support/job_world.ts";
 import { configIn, recordOf, tensors, trained } from "../support/kept_training.ts";
@@ -472,6 +473,40 @@ test("only workers that the job's pattern names aggregate; every worker may trai
   }
   actor.send({ type: "role.drain" });
   folder.remove();
+});
+
+test("bug: a partner's worker aggregated, and saw every update, where the job named no aggregator", async () => {
+  const member = (peer: string, domain: string | undefined) => {
+    const names = domain === undefined ? [] : [`URI:spiffe://${domain}/worker/${peer}`];
+    return { ...identityOf(peer, "worker"), domain, names } as unknown as PeerIdentity;
+  };
+  const partner = member("p", "partner.example");
+  /** The aggregator after an offer of the partner's worker, and after one of `last`. */
+  const aggregators = async (last: PeerIdentity, domain?: string, aggregator?: string) => {
+    const folder = temporary();
+    const { job, ...config } = configIn(folder.path, 3);
+    assert.ok(job !== undefined);
+    const resources = { ...job.resources, ...(aggregator === undefined ? {} : { aggregator }) };
+    const started = startScheduler({ ...config, job: { ...job, resources } }, undefined, domain);
+    const { world, actor, offer, live } = started;
+    await eventually("the model is open", () => world.take("record.get").length > 0);
+    actor.send({ type: "dataset.answered", lookup: actor.getSnapshot().context.lookups, answer: recordOf(3) });
+    offer(member("a", "partner.example"));
+    assert.equal(Object.keys(actor.getSnapshot().context.training.trainers), ["a"], "it may train");
+    const found = [partner, last].map((identity) => {
+      live(1_100);
+      offer(identity);
+      return actor.getSnapshot().context.training.aggregator?.peer;
+    });
+    actor.send({ type: "role.drain" });
+    folder.remove();
+    return found;
+  };
+  const own = "acme.example";
+  assert.equal(await aggregators(member("s", own), own), [undefined, "s"]);
+  assert.equal(await aggregators(member("s", undefined), own), [undefined, "s"], "a certificate without a URI name");
+  assert.equal(await aggregators(partner, own, "spiffe://partner.example/worker/*"), ["p", "p"], "the job names it");
+  assert.equal(await aggregators(partner), ["p", "p"], "the scheduler's own domain is not known");
 });
 
 test("bug: a worker that offered for nothing and granted nothing was accepted again and again, in each allocation", async () => {
