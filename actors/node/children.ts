@@ -125,9 +125,10 @@ export function startRole({ context, self: parent, enqueue }: NodeArgs): void {
   const shared = { parent, ports, transport: transportOf(context), self: identity.peer, members };
   if (config.role === "gateway") enqueue.spawnChild("gateway", { id, input: { ...shared, config } });
   else if (config.role === "scheduler") {
-    const { evaluator } = context;
+    const { evaluator, receiving } = context;
     const domain = ownDomainOf(identity) ?? config.trustDomain;
-    enqueue.spawnChild("scheduler", { id, input: { ...shared, config, sign: signerOf(identity), evaluator, domain } });
+    const input = { ...shared, config, sign: signerOf(identity), evaluator, domain, receiving };
+    enqueue.spawnChild("scheduler", { id, input });
   } else if (config.role === "worker") enqueue.spawnChild("worker", { id, input: { ...shared, config } });
   else enqueue.spawnChild("data", { id, input: { ...shared, config } });
 }

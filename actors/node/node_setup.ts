@@ -89,6 +89,8 @@ export interface NodeInput {
   readonly askCa?: AskHttps | undefined;
   /** Measures the model of a scheduler's job after each round; a job with `evaluation` fails without one. */
   readonly evaluator?: Evaluator | undefined;
+  /** Names of trainings that the operator of a scheduler is submitting now. */
+  readonly receiving?: ReadonlySet<string> | undefined;
 }
 
 /** The node could not start, or could not continue. */

@@ -32,6 +32,8 @@ export interface AdminRoutesInit {
   readonly ports: Pick<Ports, "now" | "run" | "uuid">;
   readonly stateDir: string;
   readonly ask: (ask: AdminAsk) => Promise<AdminAnswer>;
+  /** Gets the name of each training that is being received, until the scheduler has answered its submission. */
+  readonly receiving: Set<string>;
 }
 
 /** Trainings that are received at once; one more is refused. */
@@ -44,12 +46,20 @@ const nameMax = 2_048;
 const logsBody = Schema.Struct({ id, worker: Schema.optionalKey(Schema.String.check(Schema.isMaxLength(nameMax))) });
 
 /** All of them. */
-export function adminRoutes({ ports, stateDir, ask }: AdminRoutesInit): AdminRoutes {
-  let receiving = 0;
+export function adminRoutes({ ports, stateDir, ask, receiving }: AdminRoutesInit): AdminRoutes {
+  let uploads = 0;
   const receive = async (body: Pieces): Promise<AdminAnswer> => {
-    const room = await ask({ type: "room", receiving: receiving - 1 });
+    const room = await ask({ type: "room", receiving: uploads - 1 });
     if (room.status !== 200) return room;
     const name = `t-${ports.uuid().replaceAll("-", "").slice(0, 8)}`;
+    receiving.add(name);
+    try {
+      return await submit(body, name);
+    } finally {
+      receiving.delete(name);
+    }
+  };
+  const submit = async (body: Pieces, name: string): Promise<AdminAnswer> => {
     const place = { stateDir, id: name, now: ports.now() };
     const received = await valueOf(ports, Effect.result(receiveTraining(body, place)));
     if (Result.isFailure(received)) return refusal(received.failure);
@@ -87,15 +97,15 @@ export function adminRoutes({ ports, stateDir, ask }: AdminRoutesInit): AdminRou
     "POST /trainings": {
       summary: "Submit a training: its job and its files.",
       upload: async (body) => {
-        if (receiving >= receivedAtOnceMax) {
+        if (uploads >= receivedAtOnceMax) {
           const error = `${receivedAtOnceMax} trainings are being received: try again`;
           return { status: 503, body: { code: "too-many-submissions", error } };
         }
-        receiving += 1;
+        uploads += 1;
         try {
           return await receive(body);
         } finally {
-          receiving -= 1;
+          uploads -= 1;
         }
       },
     },

@@ -41,8 +41,16 @@ export interface LoadedTrainings {
   readonly broken: readonly BrokenTraining[];
 }
 
-/** Reads all trainings that were submitted. Those of `[scheduler.job]` have no job of their own and are left alone. */
-export function loadTrainings(stateDir: string): Effect.Effect<LoadedTrainings, PlatformError, FileSystem> {
+/**
+ * Reads all trainings that were submitted, and removes what an earlier process received in part. Those of `[scheduler.job]` have no job of
+ * their own and are left alone.
+ *
+ * @param receiving Names of trainings that this process is receiving, which are left alone too.
+ */
+export function loadTrainings(
+  stateDir: string,
+  receiving: ReadonlySet<string> = new Set(),
+): Effect.Effect<LoadedTrainings, PlatformError, FileSystem> {
   return Effect.gen(function* () {
     const files = yield* FileSystem;
     yield* makeStateDirectory(trainingsFolder(stateDir));
@@ -50,8 +58,10 @@ export function loadTrainings(stateDir: string): Effect.Effect<LoadedTrainings, 
     const trainings: KnownTraining[] = [];
     const broken: BrokenTraining[] = [];
     for (const id of names) {
-      if (/^\..*\.incoming$/.test(id)) {
-        yield* Effect.ignore(files.remove(join(trainingsFolder(stateDir), id), { recursive: true }));
+      const incoming = /^\.(.*)\.incoming$/.exec(id)?.[1];
+      if (receiving.has(incoming ?? id)) continue;
+      if (incoming !== undefined) {
+        yield* Effect.ignore(files.remove(incomingFolder(stateDir, incoming), { recursive: true }));
       }
       if (!trainingIdPattern.test(id)) continue;
       const read = yield* loadTraining(stateDir, id);
@@ -88,8 +98,15 @@ export function loadTraining(
   });
 }
 
+/** Where the trainings are, and which of them are left alone. */
+export interface LoadedInput {
+  readonly ports: Ports;
+  readonly stateDir: string;
+  readonly receiving: ReadonlySet<string> | undefined;
+}
+
 /** Sends `effect.done.loaded` with {@linkcode LoadedTrainings}. */
 export const loadedActor = fromEffect(
   "loaded",
-  ({ stateDir }: { readonly ports: Ports; readonly stateDir: string }) => loadTrainings(stateDir),
+  ({ stateDir, receiving }: LoadedInput) => loadTrainings(stateDir, receiving),
 );

@@ -97,7 +97,7 @@ export const schedulerMachine = scheduler.createMachine({
     loading: {
       invoke: {
         src: "loaded",
-        input: ({ context: { ports, config } }) => ({ ports, stateDir: config.stateDir ?? "" }),
+        input: ({ context: { ports, config, receiving } }) => ({ ports, stateDir: config.stateDir ?? "", receiving }),
       },
       on: {
         "effect.done.loaded": {

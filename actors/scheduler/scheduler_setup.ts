@@ -27,6 +27,8 @@ export interface SchedulerInput extends RoleInput<SchedulerConfig> {
   readonly evaluator?: Evaluator | undefined;
   /** Its own trust domain; undefined where neither its certificate nor its configuration names one. */
   readonly domain?: string | undefined;
+  /** Names of trainings that are being received now: `loading` leaves them alone. */
+  readonly receiving?: ReadonlySet<string> | undefined;
 }
 
 /** The context of a scheduler. */

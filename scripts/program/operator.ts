@@ -30,6 +30,8 @@ export interface Operated {
   /** Undefined until the node was started. `drain` ends the program in order; how long that may take, in milliseconds. */
   node: { readonly actor: OperatedNode; readonly drain: (reason: string) => number } | undefined;
   readonly connections: OpenConnections;
+  /** Names of trainings that are being received: a scheduler that takes another key meanwhile leaves them alone. */
+  readonly receiving: Set<string>;
 }
 
 interface OperatorInit {
@@ -104,7 +106,7 @@ async function routesOf(
   const routes = { ...operator, ...searched };
   if (!isScheduler) return routes;
   const { adminRoutes } = await import("../../actors/scheduler/admin_routes.ts");
-  return { ...adminRoutes({ ports, stateDir, ask }), ...routes };
+  return { ...adminRoutes({ ports, stateDir, ask, receiving: operated.receiving }), ...routes };
 }
 
 /** The trainings in a scheduler's answer; null while it cannot answer. */

@@ -96,7 +96,11 @@ export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, Fil
     const audit = auditOf(config);
     const tracing = yield* Effect.promise(() => beginTracing(config));
     const ports = makePorts(tracing.meter(lines.meter(audit.meter(log.report))));
-    const operated: Operated = { node: undefined, connections: makeOpenConnections(ports) };
+    const operated: Operated = {
+      node: undefined,
+      connections: makeOpenConnections(ports),
+      receiving: new Set(),
+    };
     const exit = yield* Effect.scoped(
       Effect.andThen(
         Effect.mapError(serveOperator(config, { log, ports, operated }), (error) => failed(error.message)),
@@ -151,6 +155,7 @@ async function runNode(
       id: "node",
       input: {
         ...{ config, ports, transport, makeGate, audit: audit.sink, ruleSource, evaluator },
+        receiving: operated.receiving,
         askCa: askHttps,
         witness: witnessOf(config, audit),
       },

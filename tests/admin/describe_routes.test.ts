@@ -52,7 +52,7 @@ test("a route has its summary, and the schema of its body with every limit", () 
 test("every route of every program is described", () => {
   const programs = {
     ca: { ...caRoutes(none, none), ...logRoutes(log) },
-    scheduler: trainingRoutes({ ports: none, stateDir: "", ask: none }),
+    scheduler: trainingRoutes({ ports: none, stateDir: "", ask: none, receiving: new Set() }),
     node: operatorRoutes({ node: none, show: none, log, drain: none }),
   };
   for (const [program, routes] of Object.entries(programs)) {

@@ -36,6 +36,7 @@ test.before(async () => {
       asked.push(ask);
       return Promise.resolve({ status: 200, body: { trainings: [] } });
     },
+    receiving: new Set(),
   });
   await Effect.runPromise(Scope.provide(serveAdmin(path, routes), scope));
 });

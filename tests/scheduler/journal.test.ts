@@ -140,7 +140,9 @@ test("bug: a log that could not be read was shown as an empty one", async () => 
   await resting();
   const path = join(folder, "events.jsonl");
   const ask = () => Promise.resolve({ status: 200, body: {} });
-  const route = adminRoutes({ ports: makeFakeWorld().ports, stateDir: place.path, ask })["POST /trainings/logs"];
+  const { ports } = makeFakeWorld();
+  const routes = adminRoutes({ ports, stateDir: place.path, ask, receiving: new Set() });
+  const route = routes["POST /trainings/logs"];
   const answer = async () => (await (route as (body: unknown) => Promise<AdminAnswer>)({ id: "t-1" }));
   mkdirSync(join(place.path, "trainings"));
   renameSync(folder, join(place.path, "trainings", "t-1"));

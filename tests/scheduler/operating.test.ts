@@ -231,7 +231,7 @@ test("bug: a status showed a trainer's last message by the clock without steps, 
 
 test("bug: a partner's worker and one of the scheduler's own domain with one name were shown as one member", async () => {
   const place = temporary();
-  const daemon = await startDaemon(place.path, "scheduler", "own.example");
+  const daemon = await startDaemon(place.path, "scheduler", { domain: "own.example" });
   const { submit, training, found, offer, dispatches, ask, say, scheduler } = daemon;
   const named = (peer: string, domain: string) =>
     Object.assign(identityOf(peer, "worker"), { names: [`URI:spiffe://${domain}/worker/w1`], domain });

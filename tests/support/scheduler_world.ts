@@ -10,7 +10,7 @@ import { aggregationDefault } from "../../actors/config/defaults.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
 import type { Evaluator } from "../../actors/training/evaluator.ts";
 import { schedulerMachine } from "../../actors/scheduler/scheduler.ts";
-import { type RunningTraining, runningTrainings } from "../../actors/scheduler/scheduler_setup.ts";
+import { type RunningTraining, runningTrainings, type SchedulerInput } from "../../actors/scheduler/scheduler_setup.ts";
 import type { RoleEvent } from "../../actors/runtime/role.ts";
 import type { TrainingEvent } from "../../actors/training/training_setup.ts";
 import type { Role } from "../../pki/certificate.ts";
@@ -94,15 +94,18 @@ export function startScheduler(config: SchedulerConfig, evaluator?: Evaluator, d
 }
 
 /** A scheduler without a job, whose state directory is `stateDir`, with its admin socket open. */
-export async function startDaemon(stateDir: string, self = "scheduler", domain?: string) {
+export async function startDaemon(
+  stateDir: string,
+  self = "scheduler",
+  { domain, receiving }: Pick<SchedulerInput, "domain" | "receiving"> = {},
+) {
   const world = makeFakeWorld();
   const { job: _, ...config } = configOf(1, 1);
   const scheduler = startIn(world, schedulerMachine, {
     config: { ...config, job: undefined, stateDir },
     ports: world.ports,
     transport: world.transport,
-    self,
-    domain,
+    ...{ self, domain, receiving },
     members: [],
   });
   await eventually("it serves its operator", () => scheduler.getSnapshot().matches("serving"));
