@@ -7,28 +7,31 @@
 import type { Patience } from "../training/training_setup.ts";
 import { monotonicNow } from "../runtime/ports.ts";
 import { runningTrainings, type SchedulerArgs, type SchedulerContext } from "./scheduler_setup.ts";
+import type { KnownTraining } from "./training_record.ts";
 
 /** A turn, and the rest after one in which there were too few workers. */
 export const patience: Patience = { holdMs: 5_000, restMs: [5_000, 15_000] };
 /** No younger training passes one that has waited for so long, in milliseconds. */
 export const passedMaxMs = 600_000;
 
-type Turns = Pick<SchedulerContext, "wanting" | "queue" | "turn">;
-
-/** The training whose turn begins; undefined while another has its turn, or where none may begin. */
-export function nextTurn({ wanting, queue, turn }: Turns, now: number): string | undefined {
-  if (turn !== undefined) return undefined;
-  const byAge = Object.entries(wanting).sort(([, one], [, other]) => one - other);
-  const [oldest, since] = byAge[0] ?? [undefined, now];
-  const next = byAge.map(([id]) => id).find((id) => queue.includes(id));
-  return next !== oldest && now - since >= passedMaxMs ? undefined : next;
+interface Turns extends Pick<SchedulerContext, "wanting" | "queue" | "turn"> {
+  readonly trainings: Readonly<Record<string, Pick<KnownTraining, "queuedAt">>>;
 }
 
-/** A training wants workers. */
+/** The training whose turn begins; undefined while another has its turn, or where none may begin. */
+export function nextTurn({ wanting, queue, turn, trainings }: Turns, now: number): string | undefined {
+  if (turn !== undefined) return undefined;
+  const queuedAt = (id: string) => trainings[id]?.queuedAt ?? 0;
+  const byAge = Object.entries(wanting).sort(([one], [other]) => queuedAt(one) - queuedAt(other));
+  const [next] = byAge.find(([id, since]) => queue.includes(id) || now - since >= passedMaxMs) ?? [];
+  return next !== undefined && queue.includes(next) ? next : undefined;
+}
+
+/** A training wants workers. One that has run since it was queued did not wait all the time: it begins to wait now. */
 export function noteWanting({ context, enqueue }: SchedulerArgs, { id }: { readonly id: string }): void {
   const { wanting, queue, trainings, ports } = context;
-  const now = ports.now();
-  const waitedMs = Math.max(0, now - (trainings[id]?.queuedAt ?? now));
+  const known = trainings[id];
+  const waitedMs = known?.state === "queued" ? Math.max(0, ports.now() - known.queuedAt) : 0;
   enqueue.assign({
     wanting: { [id]: monotonicNow(ports) - waitedMs, ...wanting },
     queue: [...queue.filter((other) => other !== id), id],

@@ -1,21 +1,24 @@
 /** Turns of trainings that look for workers: one at a time, the oldest first. */
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { DilocoJobConfig } from "../../actors/config/config.ts";
 import { encodeTensors } from "../../actors/learning/mod.ts";
 import { nextTurn, passedMaxMs, patience } from "../../actors/scheduler/queue.ts";
-import { identityOf } from "../support/fake_transport.ts";
-import { temporary } from "../support/job_world.ts";
+import { formatJob, formatState, jobPath, statePath, weightsPath } from "../../actors/scheduler/training_record.ts";
+import { emptyWatch } from "../../actors/training/watch.ts";
+import { beginning, identityOf } from "../support/fake_transport.ts";
+import { eventually, temporary } from "../support/job_world.ts";
 import { configOf, startDaemon } from "../support/scheduler_world.ts";
+import { submittedJob } from "../support/submission.ts";
 import { revoked } from "../support/worker_world.ts";
 
 const test = suite("turns of trainings");
 
 const cases: readonly (readonly [
   name: string,
-  turns: Parameters<typeof nextTurn>[0],
+  turns: Omit<Parameters<typeof nextTurn>[0], "trainings">,
   now: number,
   expected: string | undefined,
 ])[] = [
@@ -30,8 +33,23 @@ const cases: readonly (readonly [
     passedMaxMs,
     "a",
   ],
+  [
+    "one that ran before goes first all the same",
+    { wanting: { a: 9, b: 2 }, queue: ["b", "a"], turn: undefined },
+    9,
+    "a",
+  ],
+  [
+    "none passes another that has waited",
+    { wanting: { a: 9, b: 0, c: 1 }, queue: ["c"], turn: undefined },
+    passedMaxMs,
+    undefined,
+  ],
 ];
-for (const [name, turns, now, expected] of cases) test(name, () => assert.is(nextTurn(turns, now), expected));
+const trainings = { a: { queuedAt: 1 }, b: { queuedAt: 2 }, c: { queuedAt: 3 } };
+for (const [name, turns, now, expected] of cases) {
+  test(name, () => assert.is(nextTurn({ ...turns, trainings }, now), expected));
+}
 
 /** A daemon with trainings that have found their data set. */
 const daemonWith = (...ids: readonly string[]) => daemonOf(configOf(1, 1).job, ...ids);
@@ -171,5 +189,29 @@ test("a training under way seeks another member at its own pace, long after its 
   place.remove();
   folder.remove();
 });
+
+for (const [state, next] of [["running", "trainers"], ["queued", "queueing"]] as const) {
+  test(`bug: time that a training ran counted as waiting, and after a restart no other got a turn (${state})`, async () => {
+    const place = temporary();
+    const folder = join(place.path, "trainings", "t-a");
+    const at = beginning - 3_600_000;
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(jobPath(folder), formatJob("t-a", at, submittedJob));
+    writeFileSync(weightsPath(folder), encodeTensors(new Map([["w", { shape: [1], values: Float32Array.of(1) }]])));
+    writeFileSync(statePath(folder), formatState({ state, reason: null, since: at, queuedAt: at }, emptyWatch));
+    const daemon = await startDaemon(place.path);
+    for (const id of ["t-a", "t-b"]) {
+      if (id === "t-b") daemon.submit(id, configOf(1, 1).job);
+      await eventually(`${id} looks for its data`, () => daemon.training(id)?.matches({ finding: "asking" }) === true);
+      daemon.found();
+    }
+    const phases = () => ["t-a", "t-b"].map((id) => daemon.training(id)?.value);
+    assert.equal(phases(), [{ allocating: "trainers" }, { allocating: "queueing" }], "the oldest goes first");
+    daemon.live(patience.holdMs);
+    assert.equal(phases(), [{ allocating: "resting" }, { allocating: next }]);
+    daemon.scheduler.stop();
+    place.remove();
+  });
+}
 
 test.run();
