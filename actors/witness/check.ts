@@ -78,7 +78,7 @@ function eventOf(answer: RequestAnswer): CheckEvent {
 const notAnswered = (code: string): Verdict => ({
   type: "unproven",
   detail: `the node did not answer (${code})`,
-  isRefused: code === "unsupported" || code === "no-answer" || code === "malformed",
+  cause: code === "unsupported" || code === "no-answer" || code === "malformed" ? "refused" : "silent",
 });
 
 const checkSetup = setup({
@@ -105,8 +105,8 @@ const checkSetup = setup({
       timeoutMs: proofTimeoutMs,
       replyTo: answerAs(self, eventOf),
     })),
-    judgeOwner: assign(({ context: { origin, held } }, { answer }: { readonly answer: AuditResponse }) => {
-      const verdict = judgeOwner({ origin, held, answer });
+    judgeOwner: assign(({ context: { origin, held, trust } }, { answer }: { readonly answer: AuditResponse }) => {
+      const verdict = judgeOwner({ origin, held, answer, trust: trust() });
       return { verdict, held: verdict.type === "continued" ? verdict.head : held };
     }),
     noteMissing: assign((_, { code }: { readonly code: string }) => ({
@@ -136,7 +136,7 @@ export const auditCheckMachine = checkSetup.createMachine({
   id: "auditCheck",
   context: ({ input }) => ({
     ...input,
-    verdict: { type: "unproven", detail: "the node got no request", isRefused: false },
+    verdict: { type: "unproven", detail: "the node got no request", cause: "silent" },
     about: input.from,
     isUnsupported: false,
   }),

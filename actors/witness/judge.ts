@@ -16,10 +16,15 @@ import { type Fork, type ForkProblem, type OpenedHead, openHead } from "./held_h
 export type Verdict =
   | { readonly type: "continued"; readonly head: OpenedHead }
   | ({ readonly type: "forked" } & Fork)
-  /** `isRefused`: the node, or a witness, said something else than a proof; else nothing was said. */
-  | { readonly type: "unproven"; readonly detail: string; readonly isRefused: boolean };
+  | { readonly type: "unproven"; readonly detail: string; readonly cause: UnprovenCause };
 
-const unproven = (detail: string): Verdict => ({ type: "unproven", detail, isRefused: true });
+/**
+ * Why nothing is proven. `silent`: no answer came. `refused`: what came is no proof. `untrusted`: a state came with a key that no trusted
+ * certificate of the log's node binds.
+ */
+export type UnprovenCause = "silent" | "refused" | "untrusted";
+
+const unproven = (detail: string, cause: UnprovenCause = "refused"): Verdict => ({ type: "unproven", detail, cause });
 
 function forked(problem: ForkProblem, held: OpenedHead, other: OpenedHead): Verdict {
   return { type: "forked", problem, held, other };
@@ -33,22 +38,25 @@ function compareSame(held: OpenedHead, other: OpenedHead, kept: OpenedHead): Ver
 /**
  * Judges the owner's answer to a request for the proof from the held state to its newest one.
  *
- * The owner is who TLS proved it to be: a node whose certificate names `origin`.
+ * The owner is who TLS proved it to be: a node whose certificate names `origin`. The certificate that binds the key is checked all the
+ * same: with one that the owner made up, other witnesses could not compare the state with theirs.
  *
  * @param held What the witness holds; undefined where it holds nothing yet.
  */
 export function judgeOwner(
-  { origin, held, answer }: {
+  { origin, held, answer, trust }: {
     readonly origin: string;
     readonly held: OpenedHead | undefined;
     readonly answer: AuditResponse;
+    readonly trust: TrustAt;
   },
 ): Verdict {
   if ("NoProof" in answer) return unproven(`the node has no proof (${answer.NoProof})`);
   if (!("Proof" in answer)) return unproven("the node answered something else");
   const head = openHead(answer.Proof.head);
   if (head === undefined || head.origin !== origin) return unproven("the node sent no checkpoint of its log");
-  if (boundOrigin(head.binding) !== origin) return unproven("the node's certificate is not bound to the log's key");
+  const refused = refuseBinding(head.binding, origin, trust);
+  if (refused !== undefined) return unproven(refused, "untrusted");
   if (held === undefined) return { type: "continued", head };
   if (head.binding.key !== held.binding.key) return forked("other-key", held, head);
   if (head.size < held.size) return forked("shrunk", held, head);
@@ -63,10 +71,14 @@ export interface TrustAt {
   readonly at: Date;
 }
 
-/** Whether a binding's certificates lead to a trust anchor, and prove its key for an origin. */
-export function isBindingTrusted(binding: KeyBinding, origin: string, { snapshot, at }: TrustAt): boolean {
-  if (snapshot === undefined || boundOrigin(binding) !== origin) return false;
-  return Result.isSuccess(verifyPath(binding.chain, snapshot, { at }));
+/** Why a binding does not prove its key for an origin; undefined where it does, and its certificates lead to a trust anchor. */
+function refuseBinding(binding: KeyBinding, origin: string, { snapshot, at }: TrustAt): string | undefined {
+  if (boundOrigin(binding) !== origin) return "its key is not bound to the log's node";
+  if (snapshot === undefined) return "no trust is loaded that its certificate could be verified with";
+  const verified = verifyPath(binding.chain, snapshot, { at });
+  return Result.isSuccess(verified)
+    ? undefined
+    : `its key is bound by a refused certificate (${verified.failure.code})`;
 }
 
 /** Whether the proof between two heads decides: they have the same key, and the told one is the smaller. */
@@ -91,9 +103,8 @@ export function judgeTold(
 ): Verdict {
   if (told.origin !== held.origin) return unproven("it is about another log");
   if (told.binding.key !== held.binding.key) {
-    return isBindingTrusted(told.binding, held.origin, trust)
-      ? forked("other-key", held, told)
-      : unproven("its key is not bound to the log's node");
+    const refused = refuseBinding(told.binding, held.origin, trust);
+    return refused === undefined ? forked("other-key", held, told) : unproven(refused, "untrusted");
   }
   if (told.size > held.size) return forked("shrunk", told, held);
   if (told.size === held.size) return compareSame(held, told, held);

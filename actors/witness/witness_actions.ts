@@ -12,7 +12,7 @@ import { answerAs, type TransportRef } from "../runtime/role.ts";
 import { nameOf, otherLogsMax, sharedLogsMax } from "./book.ts";
 import type { CheckEnded } from "./check.ts";
 import { type Fork, headMessage, type OpenedHead, openHead } from "./held_head.ts";
-import { judgeTold } from "./judge.ts";
+import { judgeTold, type Verdict } from "./judge.ts";
 import { type HeldLogs, witnessEveryMs } from "./witness_port.ts";
 import {
   checksMax,
@@ -100,14 +100,23 @@ export function endCheck(args: WitnessArgs, { origin, head, verdict, from, isUns
   const before = book.logs.get(origin);
   if (head !== undefined && head.note !== before?.head.note && before?.fork === undefined) keepHead(args, head);
   if (verdict.type === "forked") noteFork(args, verdict, from);
-  else if (verdict.type === "unproven" && before !== undefined) {
-    const { detail, isRefused } = verdict;
-    const message = `Cannot verify that audit log ${origin} continues ${before.head.size} records: ${detail}`;
-    const level = isRefused ? "warn" : "debug"; // a connection that ended proves nothing
-    ports.report({ level, event: "audit.unproven", message, fields: { origin, detail, from } });
+  else if (verdict.type === "unproven" && (before !== undefined || verdict.cause === "untrusted")) {
+    const log = `audit log ${origin}`;
+    const what = before === undefined ? log : `that ${log} continues ${before.head.size} records`;
+    reportUnproven(ports, verdict, { what, origin, from });
   }
   enqueue.raise({ type: "witness.next" });
   tellAll(args);
+}
+
+function reportUnproven(
+  ports: WitnessContext["ports"],
+  { detail, cause }: Extract<Verdict, { type: "unproven" }>,
+  { what, origin, from }: Readonly<Record<"what" | "origin" | "from", string>>,
+): void {
+  const level = cause === "silent" ? "debug" : "warn"; // a connection that ended proves nothing
+  const message = `Cannot verify ${what}: ${detail}`;
+  ports.report({ level, event: "audit.unproven", message, fields: { origin, detail, from } });
 }
 
 function keepHead(args: WitnessArgs, head: OpenedHead): void {
@@ -220,7 +229,12 @@ function takeTold(args: WitnessArgs, teller: PeerIdentity, head: OpenedHead): bo
   const log = book.logs.get(head.origin);
   if (taken !== "judge" || log === undefined) return taken === "asked";
   const verdict = judgeTold({ held: log.head, told: head, answer: undefined, trust: trustOf(args.context) });
-  if (verdict.type === "forked") noteFork(args, verdict, nameOf(teller));
+  const from = nameOf(teller);
+  if (verdict.type === "forked") noteFork(args, verdict, from);
+  if (verdict.type === "unproven") {
+    const { origin } = head;
+    reportUnproven(ports, verdict, { what: `what another witness holds of audit log ${origin}`, origin, from });
+  }
   return verdict.type !== "unproven";
 }
 

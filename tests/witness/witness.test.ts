@@ -1,10 +1,15 @@
 /** Witnesses over a simulated network: what they find, and what they do not accuse. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { keyOf } from "../../actors/simulation/authority.ts";
+import { Result } from "effect";
+import { bindKey } from "../../actors/audit/key_binding.ts";
+import { keyOf, makeAuthority } from "../../actors/simulation/authority.ts";
 import type { KeptLog } from "../../actors/simulation/kept_log.ts";
+import { startsAt } from "../../actors/simulation/simulation.ts";
 import { type WitnessNode, WitnessWorld } from "../../actors/simulation/witness_world.ts";
 import type { ReceivedRequest } from "../../actors/runtime/requests.ts";
+import { makeIdentity } from "../../actors/trust/make_identity.ts";
+import { headMessage, openHead } from "../../actors/witness/held_head.ts";
 import { askedTransport } from "../support/asked_transport.ts";
 
 const test = suite("witness");
@@ -34,6 +39,7 @@ function grow(log: KeptLog, records: number, what = "record"): void {
 
 const forksAt = ({ reports }: WitnessNode) =>
   reports.filter(({ event }) => event === "audit.fork").map(({ fields = {} }) => fields);
+const unprovenAt = ({ reports }: WitnessNode) => reports.filter(({ event }) => event === "audit.unproven");
 const heldOf = ({ disk }: WitnessNode, { origin }: WitnessNode) => disk.get(origin)?.head.size;
 
 test("a growing log is followed by all witnesses, over restarts, and never accused", async () => {
@@ -214,6 +220,55 @@ test("two views with two keys are found by the certificate that both are bound t
   await world.playTo(2 * everyMs);
   assert.equal(forksAt(one).map(({ problem }) => problem), ["other-key"]);
   assert.is(forksAt(other)[0]?.["problem"], "other-key");
+  world.stop();
+});
+
+/** A certificate with a node's name that no CA of the network issued. */
+async function madeUp({ name, role }: WitnessNode) {
+  const period = { notBefore: new Date(startsAt - everyMs), notAfter: new Date(startsAt + 100 * everyMs) };
+  const authority = await makeAuthority("made up", { from: period.notBefore, to: period.notAfter });
+  const { chainPem: certPem, keyPem } = await authority.node(name, { role, ...period });
+  return Result.getOrThrow(makeIdentity({ certPem, keyPem }, { at: new Date(startsAt), generation: 2 }));
+}
+
+test("bug: two views with two keys were not found where their owner made up the certificates that bind them", async () => {
+  const { world, one, other, owner, log } = await makeWorld();
+  const second = log.fork(0, keyOf("another", "audit"));
+  grow(second, 30);
+  world.show(owner, second);
+  for (const witness of [one, other]) witness.disk.clear();
+  for (const witness of [one, other]) world.restart(witness); // they know neither key
+  owner.logFor = (asker) => asker === one.name ? log : second;
+  for (const machine of owner.machines.values()) {
+    machine.send({ type: "identity.changed", identity: await madeUp(owner) });
+  }
+  await world.playTo(3 * everyMs);
+  for (const witness of [one, other]) {
+    assert.is(heldOf(witness, owner), undefined);
+    const [line] = unprovenAt(witness);
+    assert.equal([line?.level, line?.fields?.["origin"]], ["warn", owner.origin]);
+    assert.match(String(line?.fields?.["detail"]), "bad-signature");
+  }
+  // With its own certificate again it is witnessed as before: what could not be proven is no accusation.
+  owner.logFor = () => log;
+  owner.machines.get(log)?.send({ type: "identity.changed", identity: { ...owner.identity, generation: 3 } });
+  await world.playTo(5 * everyMs);
+  for (const witness of [one, other]) assert.equal([forksAt(witness), heldOf(witness, owner)], [[], 20]);
+  world.stop();
+});
+
+test("bug: a state with another key that another witness held was passed over silently where its certificate was not trusted", async () => {
+  const { world, one, other, owner, log } = await makeWorld();
+  const second = log.fork(0, keyOf("another", "audit"));
+  grow(second, 30);
+  const { note: checkpoint, key } = second.newest()!;
+  const head = openHead({ checkpoint, ...bindKey(await madeUp(owner), key)! })!;
+  world.tell(other, one, { Held: [headMessage(head)] });
+  await world.playTo(everyMs + 1_000);
+  const [line] = unprovenAt(one);
+  const { origin, from } = line?.fields ?? {};
+  assert.equal([line?.level, origin, from], ["warn", owner.origin, `${other.peer.name} ${other.peer.peer}`]);
+  assert.equal([forksAt(one), heldOf(one, owner)], [[], 20]);
   world.stop();
 });
 
