@@ -14,7 +14,7 @@ export const sharedLogsMax = 256;
 export const otherLogsMax = 1_024;
 /** A log whose state is so old may make place for another one, in milliseconds. */
 export const staleMs = 30 * 86_400_000;
-/** States of one log that wait to be compared, from different witnesses. */
+/** States of one log that wait to be compared. */
 export const toldMax = 4;
 
 /** A connected node that may keep a log, or be a witness. */
@@ -26,8 +26,8 @@ interface Neighbour {
   isDeaf: boolean;
   /** Notes that it was told. */
   readonly told: Set<string>;
-  /** When it last told a state of a log. */
-  readonly toldAt: Map<string, number>;
+  /** The states of each log that it told since a time. */
+  readonly toldAt: Map<string, { readonly at: number; readonly notes: Set<string> }>;
   isTelling: boolean;
 }
 
@@ -189,9 +189,13 @@ export class WitnessBook {
     if (toldAt === undefined || held === undefined || !held.isShared) return "passed over";
     if (held.fork !== undefined || held.head.note === note) return "passed over";
     // A witness that repeats itself must not make the node prove the same over and over.
-    const last = toldAt.get(origin);
-    if (last !== undefined && Math.abs(now - last) < this.#everyMs * againShare) return "passed over";
-    toldAt.set(origin, now);
+    let recent = toldAt.get(origin);
+    if (recent === undefined || Math.abs(now - recent.at) >= this.#everyMs * againShare) {
+      recent = { at: now, notes: new Set() };
+      toldAt.set(origin, recent);
+    }
+    if (recent.notes.has(note) || recent.notes.size >= toldAgainMax) return "passed over";
+    recent.notes.add(note);
     if (held.head.size === size || held.head.binding.key !== binding.key) return "judge";
     const waiting = this.#told.get(origin) ?? [];
     if (waiting.length >= toldMax || !this.#neighbours.has(origin)) return "passed over";
@@ -241,5 +245,6 @@ export class WitnessBook {
 
 /** A node is asked after this part of the period, so that what was found reaches other witnesses within one. */
 const dueShare = 0.75;
-/** A witness may tell the state of a log again after this part of the period. */
+/** A witness may tell so many states of a log within this part of the period: one, and the two of a fork that it finds right after. */
+const toldAgainMax = 3;
 const againShare = 0.05;

@@ -272,6 +272,27 @@ test("bug: a state with another key that another witness held was passed over si
   world.stop();
 });
 
+test("bug: of the two states of a fork that another witness told, the second was passed over", async () => {
+  const { world, one, other, owner, log } = await makeWorld();
+  world.cut("gateway-01", "ca-01"); // what the owner shows comes to the other witness alone
+  const second = log.fork(10);
+  grow(second, 15, "another record");
+  grow(log, 10);
+  await world.playTo(2 * everyMs);
+  assert.is(heldOf(other, owner), 30);
+  const former = log.fork(20);
+  former.cover();
+  const heads = [former, second].map((each) => {
+    const { note: checkpoint, key } = each.newest()!;
+    return { checkpoint, ...bindKey(owner.identity, key)! };
+  });
+  world.tell(one, other, { Held: heads });
+  await world.playTo(2 * everyMs + 10_000);
+  const [fork] = forksAt(other);
+  assert.equal([fork?.["problem"], fork?.["held"]], ["rewritten", second.newest()?.note]);
+  world.stop();
+});
+
 test("a log that is begun again is accepted where no witness has its former state", async () => {
   const { world, one, other, owner, log } = await makeWorld();
   const second = log.fork(0, keyOf("another", "audit"));
