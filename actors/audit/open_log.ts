@@ -171,8 +171,12 @@ function writeKeyFile(dir: string, path: string, text: string): void {
   syncFolderNow(dir);
 }
 
-const damaged = (dir: string, detail: string) =>
-  new LogUnusable({ dir, problem: "damaged", detail: `${detail}. Verify it: hypha-certutil audit verify ${dir}` });
+function damaged(dir: string, detail: string): LogUnusable {
+  const remedy =
+    `Verify it: hypha-certutil audit verify ${dir}. Restore the files from a copy, or move the folder away ` +
+    "to begin another log";
+  return new LogUnusable({ dir, problem: "damaged", detail: `${detail}. ${remedy}` });
+}
 
 interface LogEnd {
   readonly newest: SignedHead | undefined;

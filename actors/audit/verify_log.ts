@@ -20,6 +20,8 @@ import { type TornLine, walkLog } from "./walk_log.ts";
 export interface VerifiedLog {
   readonly origin: string;
   readonly records: number;
+  /** Records that were removed because of their age: the first ones. Their leaf hashes are there. */
+  readonly removed: number;
   /** Records that the last checkpoint covers; the others are held by their chain alone. */
   readonly covered: number;
   readonly checkpoints: number;
@@ -65,9 +67,12 @@ export function verifyLog(
   }
   const checks = new RootChecks([...read.checkpoints, ...known.checkpoints]);
   let first: string | undefined;
-  let records = 0;
+  let [records, kept] = [0, 0];
   const walked = walkLog(dir, {
-    onRecord: ({ record }) => void (first ??= record.ts),
+    onRecord: ({ record }) => {
+      first ??= record.ts;
+      kept += 1;
+    },
     onLeaf: (_, edge) => {
       records = edge.size;
       return checks.at(edge);
@@ -80,7 +85,16 @@ export function verifyLog(
   if (records === 0) return noLog();
   const { checkpoints } = read;
   const covered = checkpoints.at(-1)?.size ?? 0;
-  return { origin: key.name, records, covered, checkpoints: checkpoints.length, first, last: state?.ts, torn };
+  return {
+    origin: key.name,
+    records,
+    removed: records - kept,
+    covered,
+    checkpoints: checkpoints.length,
+    first,
+    last: state?.ts,
+    torn,
+  };
 }
 
 /** The folder has no record. */

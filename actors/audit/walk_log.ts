@@ -148,13 +148,21 @@ class Walk {
           : `record ${this.#edge.size} should begin the next segment`,
       });
     }
-    if (segment.kind === "leaves") return this.#takeLeaves(segment);
+    if (segment.kind === "leaves") return this.#refuseHole(segment, isLast) ?? this.#takeLeaves(segment);
     if (!goesOn) {
       this.#segment = segment.first;
       this.#offset = 0;
       this.#line = 0;
     }
     return this.#readRecords(segment, isLast);
+  }
+
+  /** What is removed because of its age are the first segments, never the newest. */
+  #refuseHole({ file, first }: Segment, isLast: boolean): AuditFinding | undefined {
+    if (this.#last === undefined && !isLast) return undefined;
+    const others = this.#last === undefined ? "no newer ones are there" : "older ones are there";
+    const detail = `its records were removed, and ${others}: restore ${segmentFile(first)} from a copy`;
+    return new AuditFinding({ code: "segment", file, line: undefined, detail });
   }
 
   #takeLeaves({ file }: Segment): AuditFinding | undefined {

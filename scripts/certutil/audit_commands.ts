@@ -58,12 +58,14 @@ const verify = Command.make(
 
 const findingJson = ({ code, file, line, detail }: AuditFinding) => ({ ok: false, code, file, line, detail });
 
-function verifiedLines({ origin, records, covered, checkpoints, first, last, torn }: VerifiedLog): readonly string[] {
+function verifiedLines(verified: VerifiedLog): readonly string[] {
+  const { origin, records, removed, covered, checkpoints, first, last, torn } = verified;
   const count = (many: number) => many.toLocaleString("en-US");
   const times = first === undefined ? "" : `, ${first} to ${last}`;
   const rest = records === covered ? "" : `; the last ${count(records - covered)} are in none yet`;
   return [
     `${origin}: ${count(records)} records in order${times}`,
+    ...(removed === 0 ? [] : [`${count(removed)} of them were removed because of their age`]),
     `${count(checkpoints)} checkpoints cover ${count(covered)} records${rest}`,
     ...(torn === undefined
       ? []

@@ -15,7 +15,14 @@ import { generatePkcs11Key } from "../../actors/pkcs11/pkcs11_signer.ts";
 import { formatPem } from "../../pki/pem.ts";
 import { certutilHere, opensslOk } from "../support/commands.ts";
 import { needing } from "../support/prerequisites.ts";
-import { logStart, openTestLog, recordRefusals, withLogFolder, writeCovered } from "../support/audit_logs.ts";
+import {
+  logStart,
+  openTestLog,
+  recordRefusals,
+  removeRecords,
+  withLogFolder,
+  writeCovered,
+} from "../support/audit_logs.ts";
 import { makeSoftToken, type SoftToken } from "../support/soft_token.ts";
 
 const test = needing(suite("openLog() with a key in a token"), "softhsm2-util", "openssl");
@@ -105,6 +112,25 @@ own(
       assert.is(existsSync(join(dir, segmentFile(0))), false);
       assert.is(await messageOf(dir), "opened");
       assert.is(verified(dir).records, 16);
+    }),
+);
+
+own(
+  "a log without some of its records is not continued, and the line says what to do",
+  () =>
+    withLogFolder(async (dir) => {
+      const log = await openTestLog(dir);
+      for (const day of [0, 1, 2]) recordRefusals(log, 3, logStart + day * dayMs);
+      await log.write();
+      log.close();
+      const text = readFileSync(join(dir, segmentFile(4)));
+      await removeRecords(dir, 4);
+      const message = await messageOf(dir);
+      for (const part of ["restore audit-000000000004.jsonl from a copy", "audit verify", "move the folder away"]) {
+        assert.match(message, part);
+      }
+      writeFileSync(join(dir, segmentFile(4)), text);
+      assert.is(await messageOf(dir), "opened");
     }),
 );
 

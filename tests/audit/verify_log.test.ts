@@ -10,7 +10,14 @@ import { AuditFinding } from "../../actors/audit/finding.ts";
 import { checkProof, proveRecord, type RecordProof, type WantedRecord } from "../../actors/audit/prove_record.ts";
 import { type FoundCheckpoints, readCheckpoints } from "../../actors/audit/read_checkpoints.ts";
 import { readVerifierKey, type VerifiedLog, verifyLog } from "../../actors/audit/verify_log.ts";
-import { logStart, openTestLog, recordRefusals, withLogFolder, writeCovered } from "../support/audit_logs.ts";
+import {
+  logStart,
+  openTestLog,
+  recordRefusals,
+  removeRecords,
+  withLogFolder,
+  writeCovered,
+} from "../support/audit_logs.ts";
 
 const test = suite("verifyLog()");
 const file = "audit-000000000000.jsonl";
@@ -147,6 +154,27 @@ test("a missing segment is named", () =>
     const { code, message } = findingOf(verifyLog(dir, key))!;
     assert.is(code, "segment");
     assert.match(message, "records 6 to 11 are missing: there is no audit-000000000006.jsonl");
+  }));
+
+test("bug: records that were removed behind older ones passed for old records", () =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    const dayMs = 86_400_000;
+    for (const day of [0, 1, 2]) recordRefusals(log, 5, logStart + day * dayMs);
+    await writeCovered(log, new Date(logStart));
+    const key = readVerifierKey(dir) as AuditKey;
+    await removeRecords(dir, 6);
+    const { code, message } = findingOf(verifyLog(dir, key))!;
+    assert.is(code, "segment");
+    assert.match(message, "audit-000000000006.leaves: its records were removed, and older ones are there");
+    await removeRecords(dir, 0);
+    const { records, removed } = verifyLog(dir, key) as VerifiedLog;
+    assert.equal([records, removed], [18, 12]);
+    await removeRecords(dir, 12);
+    assert.match(
+      findingOf(verifyLog(dir, key))!.message,
+      "audit-000000000012.leaves: its records were removed, and no newer",
+    );
   }));
 
 test("bug: a log whose end was cut off had a proof, with exit code 0, that audit check refused", () =>

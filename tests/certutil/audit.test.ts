@@ -7,7 +7,14 @@ import * as assert from "uvu/assert";
 import { headFileBytesMax, headPath } from "../../actors/witness/head_files.ts";
 import { runCertutil } from "../../scripts/certutil/program.ts";
 import type { Around } from "../../scripts/program/run_command_line.ts";
-import { logStart, openTestLog, recordRefusals, withLogFolder, writeCovered } from "../support/audit_logs.ts";
+import {
+  logStart,
+  openTestLog,
+  recordRefusals,
+  removeRecords,
+  withLogFolder,
+  writeCovered,
+} from "../support/audit_logs.ts";
 import { certutilHere } from "../support/commands.ts";
 
 const test = suite("hypha-certutil audit");
@@ -47,6 +54,19 @@ test("verify says what is in order, and exits 1 with one line for what is not", 
     assert.equal([finding.ok, finding.code, finding.file, finding.line], [false, "chain", file, 10]);
     await writeFile(path, `${text}{"detail"`);
     assert.match((await run("verify", ".")).stdout, `${file}:33: the last line is incomplete`);
+  }));
+
+test("bug: verify did not say how many records were removed because of their age", () =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    for (const day of [0, 1]) recordRefusals(log, 5, logStart + day * 86_400_000);
+    await writeCovered(log, new Date(logStart));
+    const verify = (...args: readonly string[]) => certutilHere(dir, "audit", "verify", ".", ...args);
+    assert.not.match((await verify()).stdout, "removed");
+    await removeRecords(dir, 0);
+    const { code, stdout } = await verify();
+    assert.equal([code, stdout.split("\n")[1]], [0, "6 of them were removed because of their age"]);
+    assert.is(JSON.parse((await verify("--json")).stdout).removed, 6);
   }));
 
 test("verify takes a witness's checkpoints", () =>

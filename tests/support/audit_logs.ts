@@ -3,11 +3,14 @@
  *
  * @module
  */
-import { mkdtemp, rm } from "node:fs/promises";
+import { Buffer } from "node:buffer";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { AuditLog } from "../../actors/audit/audit_log.ts";
+import { leafHash } from "../../actors/audit/merkle_tree.ts";
 import { openLog } from "../../actors/audit/open_log.ts";
+import { segmentFile } from "../../actors/audit/segments.ts";
 
 /** The node whose log it is. */
 export const logNode = "spiffe://acme.example/gateway/gateway-01";
@@ -44,6 +47,17 @@ export async function openTestLog(dir: string, at: number = logStart): Promise<A
 export async function writeCovered(log: AuditLog, at: Date): Promise<void> {
   await log.write();
   await log.cover(at);
+}
+
+/** Removes the records of a segment, and leaves their hashes. */
+export async function removeRecords(dir: string, first: number): Promise<void> {
+  const path = join(dir, segmentFile(first));
+  const lines = (await readFile(path, "utf8")).split("\n").slice(0, -1);
+  await writeFile(
+    join(dir, segmentFile(first, "leaves")),
+    Buffer.concat(lines.map((line) => leafHash(Buffer.from(line)))),
+  );
+  await rm(path);
 }
 
 /** Records some refusals, a second apart. */
