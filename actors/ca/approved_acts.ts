@@ -11,7 +11,7 @@ import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
 import { signedCertificate } from "../../pki/issue/certificate_template.ts";
 import { verifySignature } from "../../pki/signature.ts";
 import { enterPolicy, lapseAll } from "./approval_rows.ts";
-import { configuredCas, enterApprovedCas, enterConfiguredCas } from "./authorities_fact.ts";
+import { configuredCas, endApprovedCas, enterApprovedCas, enterConfiguredCas } from "./authorities_fact.ts";
 import { CaRefused } from "./ca_refused.ts";
 import { type CertificateAuthority, keyHash } from "./certificate_authority.ts";
 import { certificateForToken, enterCertificate, identityOf } from "./certificate_rows.ts";
@@ -48,7 +48,9 @@ export function doApproved(ca: CertificateAuthority, { operation, expires, finis
       return change((rows) => {
         enterPolicy(rows, operation.policy);
         enterConfiguredCas(rows, configuredCas(ca));
-        lapseAll(rows, "the approvers changed", at);
+        const reason = "the approvers changed";
+        lapseAll(rows, reason, at);
+        endApprovedCas(rows, { reason }, at);
       });
     case "rotate-ca":
       return change((rows) => enterApprovedCas(rows, operation, expires));

@@ -53,14 +53,24 @@ export function takeApprovedCas(rows: RegisterRows, cas: ConfiguredCas): void {
 
 /** Ends an approval of CAs that the configuration did not change to, or with which the CA was not started, before the request expired. */
 export function lapseApprovedCas(rows: RegisterRows, at: Date): void {
+  if (+at < Number(factOf(rows, until) ?? Infinity)) return;
+  const detail = "the CA was not started with the approved CAs before the request expired";
+  endApprovedCas(rows, { reason: "not taken", detail }, at);
+}
+
+/** Ends an approval of CAs with which the CA was not started yet. */
+export function endApprovedCas(
+  rows: RegisterRows,
+  { reason, detail }: { readonly reason: string; readonly detail?: string },
+  at: Date,
+): void {
   const end = factOf(rows, until);
-  if (end === undefined || +at < Number(end)) return;
+  if (end === undefined) return;
   rows.change("DELETE FROM facts WHERE name IN (?, ?)", approved, until);
   const sql = `
 SELECT id FROM approval_requests WHERE operation = 'rotate-ca' AND state = 'executed' AND expires = ?
 ORDER BY ended DESC, rowid DESC LIMIT 1`;
   const id = rows.first<{ readonly id: string }>(sql, Number(end))?.id;
-  const reason = "the CA was not started with the approved CAs before the request expired";
-  rows.record({ type: "approval.lapsed", outcome: "not taken", detail: { id, approved: true } });
-  if (id !== undefined) enterLapsed(rows, { id, reason }, at);
+  rows.record({ type: "approval.lapsed", outcome: reason, detail: { id, approved: true } });
+  if (id !== undefined) enterLapsed(rows, { id, reason: detail ?? reason }, at);
 }

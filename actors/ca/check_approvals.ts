@@ -28,7 +28,7 @@ export function checkApprovals(
       const differs = difference(factOf(rows, policyFact), stated, configFile);
       if (differs !== undefined) return Result.fail(new CaConfigError({ file, detail: differs }));
       if (needsApprovals(rows, "rotate-ca") && !arePermitted(rows, cas, at)) {
-        const detail = "its CAs were changed without approvals, or the approved request has expired. " +
+        const detail = "its CAs were changed without approvals, or the approval has ended. " +
           `Request the approvals: hypha-ca rotate -c ${configFile}; or put the earlier CAs back`;
         return Result.fail(new CaConfigError({ file: configFile, detail }));
       }

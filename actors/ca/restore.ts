@@ -16,6 +16,7 @@ import { lockFile } from "../files/file_lock.ts";
 import { giveOwner } from "../files/give_owner.ts";
 import { syncFolderNow } from "../files/sync_folder.ts";
 import { lapseAll } from "./approval_rows.ts";
+import { endApprovedCas } from "./authorities_fact.ts";
 import type { CaConfig, CaConfigError } from "./ca_config.ts";
 import type { CaRefused } from "./ca_refused.ts";
 import { type CertificateAuthority, type ListSigner, signersOf } from "./certificate_authority.ts";
@@ -178,7 +179,9 @@ function mergeAndPublish(ca: CertificateAuthority, newest: NewestLists, at: Date
       register.change("UPDATE tokens SET void = 1");
       register.change("DELETE FROM requests");
       // What was executed since the backup must not be executed again.
-      lapseAll(register, "restored", at);
+      const reason = "restored";
+      lapseAll(register, reason, at);
+      endApprovedCas(register, { reason }, at);
       enterRestored(register, at);
       const number = String(lastNumber(register, ca.issuerId));
       return Result.succeed({ merged, number, gapFrom: new Date(gapOf(register, at)?.from ?? 0), unsigned });

@@ -138,6 +138,32 @@ test("bug: an approved step of a rotation that was not taken expired without an 
   close();
 });
 
+test("bug: an approved step of a rotation stayed permitted after the approvers had changed", async () => {
+  const world = await made();
+  const { ca, shown, approve, close } = world;
+  const recorded: AuditEvent[] = [];
+  ca.register.recordTo({ record: () => {}, recordNow: (events) => void recorded.push(...events) });
+  const cas = { ...configuredCas(ca), next: ["ab".repeat(32)] };
+  const { id } = await Effect.runPromise(ca.inTurn(requestApprovals(ca, { name: "rotate-ca", ...cas }, start)));
+  for (const person of ["alice", "bob"] as const) await approve(id, person, start);
+  const isPermitted = () => read(ca, (rows) => arePermitted(rows, cas, start));
+  assert.ok(isPermitted());
+  const policy = policyOfKeys(world.keys, ["bob", "carol"]); // alice has left
+  const { id: changing } = await Effect.runPromise(requestPolicy(ca, policy.line, start));
+  for (const person of ["alice", "bob"] as const) await approve(changing, person, start);
+  assert.not(isPermitted());
+  const [event] = recorded.filter(({ type }) => type === "approval.lapsed");
+  assert.equal([event?.outcome, event?.detail], ["the approvers changed", { id, approved: true }]);
+  await Effect.runPromise(resumeApproved(ca, later(60_000)));
+  const [alarm, ...others] = shown();
+  assert.equal([alarm?.kind, alarm && "reason" in alarm && alarm.reason, others], [
+    "approved-lapsed",
+    "the approvers changed",
+    [],
+  ]);
+  close();
+});
+
 test("a request that is forgotten is not shown any more", async () => {
   const { ca, approvedAndAway, close } = await made();
   const id = await approvedAndAway();

@@ -17,11 +17,14 @@ import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { CaAlarm } from "../../actors/ca/alarm.ts";
+import { requestApprovals } from "../../actors/ca/approval_ceremony.ts";
+import { arePermitted, configuredCas } from "../../actors/ca/authorities_fact.ts";
 import { type CaConfig, parseCaConfig } from "../../actors/ca/ca_config.ts";
 import type { CertificateAuthority } from "../../actors/ca/certificate_authority.ts";
 import { certificateOf } from "../../actors/ca/certificate_rows.ts";
 import { crlOf, derOf, enterRevocations, lastPosition } from "../../actors/ca/crl_rows.ts";
 import { enrol } from "../../actors/ca/enrol.ts";
+import { lapsedSince } from "../../actors/ca/lapsed_rows.ts";
 import { openAuthority } from "../../actors/ca/open_authority.ts";
 import { reenrol } from "../../actors/ca/reenrol.ts";
 import { type NewestLists, restore } from "../../actors/ca/restore.ts";
@@ -34,6 +37,7 @@ import { fileSigner, issueIntermediate } from "../../pki/issue/mod.ts";
 import { issueCrlDer } from "../../pki/issue/issue_crl.ts";
 import { issuerWith } from "../../pki/issue/issuer.ts";
 import { revokedEntries } from "../../pki/issue/revoked_entries.ts";
+import { testApprovers } from "../support/approvers.ts";
 import { codeOf, type TestAuthority, testAuthority, testCsr } from "../support/authority.ts";
 import { ordinaryUser } from "../support/ordinary_user.ts";
 import { asRoot } from "../support/prerequisites.ts";
@@ -77,13 +81,18 @@ function crowd({ register, issuerId: issuer }: CertificateAuthority, count: numb
 }
 
 /** A CA that lost its register an hour after a backup, and revoked and issued meanwhile. */
-async function lost(revokedBefore = 0, revokedSince = 0) {
+async function lost(
+  revokedBefore = 0,
+  revokedSince = 0,
+  prepare?: (ca: CertificateAuthority, at: Date) => Promise<void>,
+) {
   const from = new Date();
   const world = await testAuthority({ from });
   crowd(world.ca, revokedBefore, from);
   await Effect.runPromise(renewLists(world.ca, from));
   const before = { known: await node(world, "known", from), revoked: await node(world, "revoked", from) };
   const unused = await world.token("unused", {}, from);
+  await prepare?.(world.ca, from);
   const backup = join(world.folder, "backup.db");
   Result.getOrThrow(world.ca.register.transaction((rows) => Result.succeed(enterBackup(rows, from))));
   Result.getOrThrow(await world.ca.register.backup(backup));
@@ -140,6 +149,26 @@ async function restored(use: (ca: CertificateAuthority, world: Lost, alarms: rea
   ca.register.close();
   rmSync(world.folder, { recursive: true });
 }
+
+test("bug: an approved step of a rotation stayed permitted in a restored register", async () => {
+  const casOf = (ca: CertificateAuthority) => ({ ...configuredCas(ca), next: ["ab".repeat(32)] });
+  const isPermitted = (ca: CertificateAuthority, at: Date) =>
+    Result.getOrThrow(ca.register.read((rows) => arePermitted(rows, casOf(ca), at)));
+  const world = await lost(0, 0, async (ca, at) => {
+    const { approve } = await testApprovers(ca, ["change-approvers", "rotate-ca"]);
+    const request = requestApprovals(ca, { name: "rotate-ca", ...casOf(ca) }, at);
+    const { id } = await Effect.runPromise(ca.inTurn(request));
+    for (const person of ["alice", "bob"] as const) await approve(id, person, at);
+    assert.ok(isPermitted(ca, at));
+  });
+  Result.getOrThrow(await run(world.config, world.backup, world.newest, world.at(60)));
+  const ca = await Effect.runPromise(openAuthority(world.config, () => {}));
+  assert.not(isPermitted(ca, world.at(61)));
+  const [lapsed] = Result.getOrThrow(ca.register.read((rows) => lapsedSince(rows, world.at(0))));
+  assert.equal([lapsed?.operation, lapsed?.reason, lapsed?.at], ["rotate-ca", "restored", +world.at(60)]);
+  ca.register.close();
+  rmSync(world.folder, { recursive: true });
+});
 
 const csrOf = async ({ name, keyPem }: Node) => (await testCsr(name, keyPem)).der;
 
