@@ -206,9 +206,12 @@ function answerOf(ports: Pick<Ports, "run">, operation: Outcome): Promise<AdminA
   const answered: Effect.Effect<AdminAnswer> = Effect.match(operation, {
     onSuccess: (body) => ({ status: 200, body }),
     onFailure: (error) => {
-      const known = error._tag === "CaRefused" ? caRefusals[error.code] : undefined;
-      const code = error._tag === "CaRefused" ? error.code : `register-${error.problem}`;
-      return { status: known?.status ?? 503, body: { code, error: error.message, hint: known?.hint ?? "" } };
+      const { message } = error;
+      if (error._tag === "RegisterFailure") {
+        return { status: 503, body: { code: `register-${error.problem}`, error: message, hint: "" } };
+      }
+      const { code, hint } = error;
+      return { status: caRefusals[code].status, body: { code, error: message, hint } };
     },
   });
   return new Promise((resolve, reject) => {

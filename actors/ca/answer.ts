@@ -222,12 +222,12 @@ function text(status: number, line: string, headers: Readonly<Record<string, str
 /** A refusal's code, what happened and what helps. Of the register's failures strangers learn the kind alone. */
 function refusal(error: CaRefused | RegisterFailure): CaAnswer {
   if (error._tag === "RegisterFailure") return text(503, `register-${error.problem}`, { "retry-after": "30" });
-  const { status, hint } = caRefusals[error.code];
+  const { status } = caRefusals[error.code];
   const headers = {
     ...(status === 401 ? { "www-authenticate": 'Basic realm="hypha-ca"' } : {}),
     ...(status === 202 ? { "retry-after": String(pendingRetrySeconds) } : {}),
     ...(status === 429 ? { "retry-after": "60" } : {}),
     ...(status === 503 ? { "retry-after": "30" } : {}),
   };
-  return text(status, `${error.code}: ${error.detail}\n${hint}`, headers);
+  return text(status, `${error.code}: ${error.detail}\n${error.hint}`, headers);
 }

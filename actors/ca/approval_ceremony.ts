@@ -140,7 +140,20 @@ function judgeRow(
 }
 
 const refusalOf = ({ code, detail }: ApprovalRefused) =>
-  new CaRefused({ code: "approval-refused", detail: `${code}: ${detail}` });
+  new CaRefused({ code: "approval-refused", detail: `${code}: ${detail}`, remedy: remedies[code] });
+
+const anotherRequest = "Make a new request: repeat its command; a node makes the next one when it asks again.";
+const anotherApprover = "Have another approver of the policy approve it: hypha-ca approve ID --key FILE.";
+/** What helps where the same person's next approval would be refused too. */
+const remedies: Readonly<Partial<Record<ApprovalRefused["code"], string>>> = {
+  "approval-expired": anotherRequest,
+  "approval-replayed": anotherRequest,
+  "approval-other-policy": anotherRequest,
+  "approval-other-ca": anotherRequest,
+  "approval-expires-late": "Set the clock of the CA's machine right.",
+  "approval-repeated": anotherApprover,
+  "approval-unlisted": anotherApprover,
+};
 
 const unknownRequest = (id: string) => new CaRefused({ code: "request-unknown", detail: `no request ${id} is known` });
 

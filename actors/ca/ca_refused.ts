@@ -81,7 +81,13 @@ export type CaRefusalCode = keyof typeof caRefusals;
 export class CaRefused extends Data.TaggedError("CaRefused")<{
   readonly code: CaRefusalCode;
   readonly detail: string;
+  /** What helps here, where that is not what helps with the code in general. */
+  readonly remedy?: string | undefined;
 }> {
+  /** What the operator or the node can do. */
+  get hint(): string {
+    return this.remedy ?? caRefusals[this.code].hint;
+  }
   /** What happened, in one line. */
   override get message(): string {
     return `Cannot issue (${this.code}): ${this.detail}`;

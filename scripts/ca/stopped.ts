@@ -27,7 +27,10 @@ function isOfRotation(register: Register, body: unknown): Result.Result<boolean,
 export const askStopped = Effect.fnUntraced(function* (file: string, route: string, body: unknown) {
   const config = yield* loadCaConfig(file);
   const audit = keepAudit({ ...config.audit, now: realNow });
-  const ports = makePorts(() => {});
+  let unwritten: string | undefined;
+  const ports = makePorts(({ event, message }) => {
+    if (event === "audit.unwritten") unwritten = message;
+  });
   return yield* Effect.acquireUseRelease(
     openAuthority(config, ({ kind, ...detail }) => {
       audit.inbox.record({ type: "ca.alarm", outcome: kind, peer: detail.identity, detail });
@@ -38,7 +41,10 @@ export const askStopped = Effect.fnUntraced(function* (file: string, route: stri
         return yield* Effect.promise(async (): Promise<AdminAnswer> => {
           ca.register.recordTo(audit.inbox);
           await audit.begin(() => `spiffe://${config.domain}/ca/${config.name}`, ports);
-          return await (adminRoutes(ca, ports)[route] as AdminRoute)(body);
+          const answer = await (adminRoutes(ca, ports)[route] as AdminRoute)(body);
+          const refused = answer.body as { readonly code?: unknown };
+          // The register knows only that the log is not open.
+          return refused.code === "register-unrecorded" ? { ...answer, body: { ...refused, hint: unwritten } } : answer;
         });
       }),
     (ca) =>

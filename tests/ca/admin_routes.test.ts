@@ -9,6 +9,7 @@ import { enrol } from "../../actors/ca/enrol.ts";
 import { askAdmin } from "../../actors/admin/ask_admin.ts";
 import { adminBackupMs, type AdminRoute, serveAdmin } from "../../actors/admin/serve_admin.ts";
 import { makePorts } from "../../actors/runtime/real_ports.ts";
+import { testApprovers } from "../support/approvers.ts";
 import { start, type TestAuthority, testAuthority, type TestAuthorityOptions, testCsr } from "../support/authority.ts";
 
 interface NodesAnswer {
@@ -35,6 +36,24 @@ async function operated(
   await real.dispose();
   world.close();
 }
+
+test("bug: the hint of a refused approval was to approve again, also where a new request is needed", () =>
+  operated(async (ask, { ca }) => {
+    const { policy, approve, sign } = await testApprovers(ca);
+    const waits = await ask("POST /ca/change-approvers", { policy: policy.line });
+    const { id } = waits.body as { readonly id: string };
+    const hintOf = async (person: "alice" | "bob" | "mallory") => {
+      const { status, body } = await ask("POST /ca/approve", { id, approval: await sign(id, person) });
+      const { code, hint } = body as { readonly code: string; readonly hint: string };
+      assert.equal([status, code], [403, "approval-refused"]);
+      return hint;
+    };
+    await approve(id, "alice", start);
+    assert.match(await hintOf("alice"), /another approver/);
+    assert.match(await hintOf("mallory"), /another approver/);
+    assert.is(await approve(id, "bob", start), "executed");
+    assert.match(await hintOf("bob"), /new request/);
+  }));
 
 test("token, nodes, revoke and status", () =>
   operated(async (ask, { ca }) => {

@@ -98,4 +98,13 @@ test("a CA that does not run decides nothing but rotations", async () => {
   }
 });
 
+test("bug: a command to a CA that does not run hid why its audit log cannot be opened", async () => {
+  const toml = readFileSync(file("ca.toml"), "utf8");
+  writeFileSync(file("ca.toml"), toml.slice(0, toml.indexOf("[[ca.retired]]"))); // other CAs: approvals are requested
+  writeFileSync(file("state/audit/audit.vkey"), "");
+  const { code, stderr } = await command("rotate", ...config);
+  assert.is(code, 1);
+  assert.match(stderr, /audit\.vkey is empty/);
+});
+
 test.run();
