@@ -103,6 +103,7 @@ const hardwareMistakes: ReadonlySet<string> = new Set<SignerProblem>([
   "pin-missing",
   "pin-wrong",
   "pin-locked",
+  "login-failed",
   "key-missing",
   "key-ambiguous",
   "key-unsupported",

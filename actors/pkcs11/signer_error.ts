@@ -29,6 +29,9 @@ const remedies = {
   "pin-locked":
     "Where one try is left, log in once with the right PIN, which resets the count: pkcs11-tool --module MODULE --login --list-objects. " +
     "A locked token is unlocked with its security officer's PIN, as its vendor describes. Then start again.",
+  "login-failed":
+    "The token may have counted a wrong PIN: it is not tried again before the next start. Log in once with the right PIN, which resets the count: " +
+    "pkcs11-tool --module MODULE --login --list-objects. Then start again.",
   "key-missing":
     "Correct object= or id=; list keys: pkcs11-tool --list-objects --login. A key that has a certificate comes from the token's backup alone; " +
     "one that is new: hypha-certutil keygen 'pkcs11:…'.",

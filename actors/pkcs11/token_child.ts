@@ -5,12 +5,14 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { writeSync } from "node:fs";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { Cryptoki, CryptokiError, type Koffi, loadKoffi } from "./cryptoki.ts";
 import type { SignerProblem } from "./signer_error.ts";
 import {
   answerMark,
+  loginMark,
   type OpenToken,
   processAlarmSeconds,
   type TokenAnswer,
@@ -27,7 +29,12 @@ async function open({ module, ...token }: OpenToken): Promise<void> {
   const koffi = await loadKoffi();
   if (koffi === undefined) throw new TokenProblem("package-missing", "the package koffi is not installed");
   endWithoutParent(koffi);
-  session = new TokenSession(loadModule(koffi, module), token);
+  session = new TokenSession(loadModule(koffi, module), token, reportLogin);
+}
+
+/** At once: a login that hangs lets no stream write. */
+function reportLogin(): void {
+  writeSync(1, `\n${loginMark}\n`);
 }
 
 function loadModule(koffi: Koffi, path: string): Cryptoki {

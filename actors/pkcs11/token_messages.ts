@@ -8,6 +8,8 @@ import type { SignerProblem } from "./signer_error.ts";
 
 /** Begins the lines of the process: a module may print lines of its own. */
 export const answerMark = "@token ";
+/** The line before the answer of a process that begins to log in with a PIN that is not proven. */
+export const loginMark = "@login";
 /** Longest answer, in characters: no signature or public key of the supported types has 1 kB. */
 export const answerCharactersMax = 16_384;
 /** Most octets that are signed at once: a revocation list of a million entries has 53 MB. */
@@ -31,6 +33,8 @@ export interface OpenToken {
   readonly module: string;
   readonly token: Pkcs11Uri["token"];
   readonly pin: PinSource | undefined;
+  /** Whether this PIN has logged in before: a login that fails has another reason then. */
+  readonly isPinProven?: boolean;
 }
 
 /** Everything that is asked of an open token. Octets are in base64. */

@@ -3,7 +3,8 @@
  *
  * A process that does not answer in time, or ends, is killed and started once more. Where the second one fails too, the question is
  * refused with `signer-unavailable`, and so are all others, at once, until a process that is started every few seconds reaches the
- * token again. A wrong PIN is final: tokens lock after a few. A key is requested once: a token that was too slow may have made it.
+ * token again. A wrong PIN is final: tokens lock after a few. So is a login that failed in another way, until the PIN has logged in once:
+ * not every module reports a wrong PIN as one. A key is requested once: a token that was too slow may have made it.
  *
  * @module
  */
@@ -16,6 +17,7 @@ import { startTokenChild } from "./start_token_child.ts";
 import {
   answerCharactersMax,
   answerMark,
+  loginMark,
   type OpenToken,
   type TokenAnswer,
   type TokenRequest,
@@ -65,10 +67,14 @@ const passing: ReadonlySet<SignerProblem> = new Set([
 const final: ReadonlySet<SignerProblem> = new Set([
   "pin-wrong",
   "pin-locked",
+  "login-failed",
   "package-missing",
   "not-permitted",
   "not-supported-here",
 ]);
+
+/** What was opened with a login in this program. */
+const provenPins = new Set<string>();
 
 /** A token's process. */
 export class TokenProcess {
@@ -180,12 +186,16 @@ export class TokenProcess {
     if (this.#child !== undefined && !this.#child.isOver) return this.#child;
     const child = this.#started();
     this.#child = child;
+    const { open } = this.#terms;
+    const place = JSON.stringify(open);
     try {
-      await child.ask(this.#terms.open, this.#timing.answerMs + this.#timing.startMs);
+      const isPinProven = provenPins.has(place);
+      await child.ask({ ...open, isPinProven }, this.#timing.answerMs + this.#timing.startMs);
     } catch (error) {
       child.end();
       throw error;
     }
+    provenPins.add(place);
     this.#isExpected = true;
     return child;
   }
@@ -215,6 +225,8 @@ class OpenChild {
   readonly #child: ChildProcess;
   readonly #error: (problem: SignerProblem, detail: string) => SignerError;
   #asking: Asking | undefined;
+  /** It presents a PIN that is not proven, and has not answered. */
+  #isInLogin = false;
   /** Why it is over; undefined while it runs. */
   #reason: SignerError | undefined;
   #output = "";
@@ -236,7 +248,7 @@ class OpenChild {
       this.#ended(denied === undefined ? "signer-unavailable" : "not-permitted", denied ?? cause.message);
     });
     child.on("exit", (code, signal) => {
-      this.#ended("signer-unavailable", `its process ended with ${signal ?? code}${this.#lastError()}`);
+      this.#ended(this.#lost, `its process ended with ${signal ?? code}${this.#lastError()}`);
     });
     this.#keepAlive(false);
   }
@@ -249,6 +261,11 @@ class OpenChild {
     return this.#child.pid;
   }
 
+  /** The problem where no answer comes. */
+  get #lost(): SignerProblem {
+    return this.#isInLogin ? "login-failed" : "signer-unavailable";
+  }
+
   ask(request: OpenToken | TokenRequest, limitMs: number): Promise<Buffer> {
     return new Promise((resolve, reject) => {
       if (this.#reason !== undefined) return reject(this.#reason);
@@ -259,7 +276,7 @@ class OpenChild {
         act();
       };
       const timer = setTimeout(() => {
-        this.#asking?.reject(this.#error("signer-unavailable", `it did not answer within ${limitMs} ms`));
+        this.#asking?.reject(this.#error(this.#lost, `it did not answer within ${limitMs} ms`));
         this.end();
       }, limitMs);
       this.#asking = {
@@ -299,18 +316,20 @@ class OpenChild {
     for (let end = this.#output.indexOf("\n"); end >= 0; end = this.#output.indexOf("\n")) {
       const line = this.#output.slice(0, end);
       this.#output = this.#output.slice(end + 1);
+      if (line === loginMark) this.#isInLogin = true;
       if (line.startsWith(answerMark)) this.#answer(line.slice(answerMark.length));
     }
     if (this.#output.length <= answerCharactersMax) return;
-    this.#asking?.reject(this.#error("signer-unavailable", "its process printed too much"));
+    this.#asking?.reject(this.#error(this.#lost, "its process printed too much"));
     this.end();
   }
 
   #answer(text: string): void {
     const answer = readAnswer(text);
     if (answer === undefined) {
-      return this.#asking?.reject(this.#error("signer-unavailable", "its answer cannot be read"));
+      return this.#asking?.reject(this.#error(this.#lost, "its answer cannot be read"));
     }
+    this.#isInLogin = false;
     if ("bytes" in answer) this.#asking?.resolve(Buffer.from(answer.bytes, "base64"));
     else this.#asking?.reject(this.#error(answer.problem, answer.detail));
   }

@@ -49,6 +49,9 @@ const refusedToSign: ReadonlySet<number> = new Set([0x20, 0x21, 0x62, 0x63, 0x68
 // The same of C_GenerateKeyPair about the mechanism or the curve's form, for which SoftHSM has CKR_GENERAL_ERROR. No key was made.
 const refusedKind: ReadonlySet<number> = new Set([0x05, 0x13, 0x70, 0xd1, 0x130, 0x140]);
 
+// The same of C_Login where it ended before the token saw the PIN: values about the session, the user and the token at the call's beginning.
+const notPresented: ReadonlySet<number> = new Set([0xb1, 0xb3, 0xb8, 0xe0, 0xe1, 0x102, 0x103, 0x104, 0x105, 0x190]);
+
 const hex = (text: string) => Buffer.from(text, "hex");
 const kinds: Readonly<Record<TokenKeyAlgorithm, KeyKind>> = {
   "ed25519": {
@@ -102,8 +105,16 @@ export class TokenSession {
   readonly #session: number;
   readonly #found = new Map<string, FoundKey>();
 
-  /** Finds the token and logs in. The PIN is presented once. */
-  constructor(module: Cryptoki, { token, pin }: Pick<OpenToken, "token" | "pin">) {
+  /**
+   * Finds the token and logs in. The PIN is presented once.
+   *
+   * @param onLogin Called before a PIN is presented that is not proven.
+   */
+  constructor(
+    module: Cryptoki,
+    { token, pin, isPinProven = false }: Pick<OpenToken, "token" | "pin" | "isPinProven">,
+    onLogin: () => void,
+  ) {
     this.#module = module;
     module.call("C_Initialize", null);
     const { slot, flags } = findToken(module, token);
@@ -116,7 +127,9 @@ export class TokenSession {
       throw new TokenProblem("pin-missing", "the token requires a PIN");
     }
     this.#session = module.openSession(slot, ckfSerial | ckfRw);
-    if (secret !== undefined) login(module, this.#session, secret);
+    if (secret === undefined) return;
+    if (!isPinProven) onLogin();
+    login(module, this.#session, { secret, isPinProven });
   }
 
   /** DER of a key's public part. */
@@ -287,7 +300,12 @@ function firstLineOf(file: string): string {
   }
 }
 
-function login(module: Cryptoki, session: number, secret: Buffer): void {
+interface Login {
+  readonly secret: Buffer;
+  readonly isPinProven: boolean;
+}
+
+function login(module: Cryptoki, session: number, { secret, isPinProven }: Login): void {
   const pin = memory(secret.length);
   pin.set(secret);
   try {
@@ -299,7 +317,8 @@ function login(module: Cryptoki, session: number, secret: Buffer): void {
     if (value !== undefined && value >= 0xa0 && value <= 0xa3) {
       throw new TokenProblem("pin-wrong", "the token refused the PIN");
     }
-    throw error;
+    if (isPinProven || (value !== undefined && notPresented.has(value))) throw error;
+    throw new TokenProblem("login-failed", (error as Error).message);
   } finally {
     pin.fill(0);
   }

@@ -1,5 +1,6 @@
 /** A token's process that hangs, crashes or vanishes costs a refusal, not the program. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { copyFileSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,7 +12,7 @@ import * as assert from "uvu/assert";
 import { generatePkcs11Key } from "../../actors/pkcs11/pkcs11_signer.ts";
 import { SignerError } from "../../actors/pkcs11/signer_error.ts";
 import { startTokenChild } from "../../actors/pkcs11/start_token_child.ts";
-import { answerCharactersMax } from "../../actors/pkcs11/token_messages.ts";
+import { answerCharactersMax, loginMark } from "../../actors/pkcs11/token_messages.ts";
 import { questionsWaitingMax, TokenProcess } from "../../actors/pkcs11/token_process.ts";
 import { needing } from "../support/prerequisites.ts";
 import { makeSoftToken, softModule, type SoftToken } from "../support/soft_token.ts";
@@ -188,6 +189,50 @@ test("a wrong PIN is presented once", async () => {
   await setTimeout(3 * timing.tryAgainMs);
   assert.is(started.length, 1);
   token.end();
+});
+
+const logins: [name: string, script: string][] = [
+  ["did not end", `read line; echo '${loginMark}'; exec sleep 60`],
+  ["ended the process", `read line; echo '${loginMark}'; exit 3`],
+  ["failed", `read line; echo '${loginMark}'; echo '@token {"problem": "login-failed", "detail": ""}'; sleep 60`],
+];
+for (const [name, script] of logins) {
+  test(`bug: after a login that ${name} the same PIN was presented again and again`, async () => {
+    const limits = { ...timing, answerMs: 500, startMs: 500 };
+    const { token, started } = tokenProcess(shellProcess(script), "5555", limits);
+    for (let asked = 0; asked < 3; asked++) assert.is(await codeOf(token.ask(find)), "login-failed");
+    await setTimeout(3 * timing.tryAgainMs);
+    assert.is(started.length, 1);
+    assert.ok(token.isFinal);
+    token.end();
+  });
+}
+
+test("a login that fails after the PIN has logged in is tried again", async () => {
+  const unproven = `echo '${loginMark}'; exit 3`;
+  const crash = `read line; case "$line" in *'"isPinProven":true'*) exit 3;; esac; ${unproven}`;
+  for (const scripts of [[works], [crash, crash, works]]) {
+    const { token } = tokenProcess((count) => shellProcess(scripts[count - 1] ?? works)(), "6666");
+    const isFirst = scripts[0] === works;
+    assert.is(await codeOf(token.ask(find)), isFirst ? "done" : "signer-unavailable");
+    await waitFor(() => token.failure === undefined);
+    assert.is((await token.ask(find)).length, 3);
+    token.end();
+  }
+});
+
+test("the process reports a login with a PIN that is not proven, before its answer", async () => {
+  const open = { op: "open", module: softModule, token: { label: "acme" }, pin: { value: "1234" } };
+  const printed = async (isPinProven: boolean) => {
+    const child = startTokenChild();
+    let output = "";
+    child.stdout!.setEncoding("utf8").on("data", (text: string) => output += text);
+    child.stdin!.end(`${JSON.stringify({ ...open, isPinProven })}\n`);
+    await once(child, "close");
+    return output.split("\n").filter((line) => line !== "");
+  };
+  const answer = '@token {"bytes":""}';
+  assert.equal([await printed(false), await printed(true)], [[loginMark, answer], [answer]]);
 });
 
 /** Whether a process runs; one that ended and whose parent has not looked at it yet does not. */

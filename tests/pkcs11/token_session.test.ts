@@ -27,7 +27,7 @@ function moduleOf(tokens: readonly ({ readonly label: string; readonly flags?: n
 
 function problemOf(module: Cryptoki): TokenProblem | undefined {
   try {
-    new TokenSession(module, { token: { label: "acme" }, pin: { value: "1234" } });
+    new TokenSession(module, { token: { label: "acme" }, pin: { value: "1234" } }, () => {});
     return undefined;
   } catch (error) {
     if (error instanceof TokenProblem) return error;
@@ -58,7 +58,7 @@ test("bug: where one try was left, the remedy was the security officer's PIN alo
 });
 
 /** A session whose token has one key of type Ed25519, and what its calls return instead of CKR_OK, one after the other. */
-function sessionOf(returned: Readonly<Record<string, number[]>>) {
+function sessionOf(returned: Readonly<Record<string, number[]>>, isPinProven = false) {
   const calls: string[] = [];
   const call = (name: string) => {
     calls.push(name);
@@ -84,7 +84,8 @@ function sessionOf(returned: Readonly<Record<string, number[]>>) {
       return Buffer.alloc(64);
     },
   } as unknown as Cryptoki;
-  return { calls, session: new TokenSession(module, { token: { label: "acme" }, pin: { value: "1234" } }) };
+  const open = { token: { label: "acme" }, pin: { value: "1234" }, isPinProven };
+  return { calls, session: new TokenSession(module, open, () => calls.push("login is reported")) };
 }
 
 function thrownBy(act: () => unknown): Error | undefined {
@@ -94,6 +95,33 @@ function thrownBy(act: () => unknown): Error | undefined {
     return error as Error;
   }
 }
+
+for (const value of [0x05, 0x06, 0x30, 0x32]) {
+  const { message } = new CryptokiError("C_Login", value);
+  test(`bug: ${message} counted as passing, and the same PIN was presented again`, () => {
+    const problem = thrownBy(() => sessionOf({ C_Login: [value] }));
+    assert.ok(problem instanceof TokenProblem, String(problem));
+    assert.equal([problem.problem, problem.message], ["login-failed", message]);
+    assert.instance(
+      thrownBy(() => sessionOf({ C_Login: [value] }, true)),
+      CryptokiError,
+      "the PIN has logged in before",
+    );
+  });
+}
+
+for (const value of [0xb3, 0xe0, 0x104]) {
+  test(`${new CryptokiError("C_Login", value).message}: no PIN was presented`, () => {
+    assert.instance(thrownBy(() => sessionOf({ C_Login: [value] })), CryptokiError);
+  });
+}
+
+test("a login is reported before it begins, where the PIN is not proven", () => {
+  const alreadyLoggedIn = 0x100;
+  const login = (isPinProven: boolean) => sessionOf({ C_Login: [alreadyLoggedIn] }, isPinProven).calls.slice(1);
+  assert.equal(login(false), ["login is reported", "C_Login"]);
+  assert.equal(login(true), ["C_Login"]);
+});
 
 const refusals: [name: string, value: number][] = [["CKR_DATA_LEN_RANGE", 0x21], [
   "CKR_KEY_FUNCTION_NOT_PERMITTED",
