@@ -10,7 +10,6 @@
  */
 import { Buffer } from "node:buffer";
 import type { ChildProcess } from "node:child_process";
-import process from "node:process";
 import { deniedByDeno } from "../files/denied.ts";
 import { isSignerProblem, SignerError, type SignerProblem } from "./signer_error.ts";
 import { startTokenChild } from "./start_token_child.ts";
@@ -292,11 +291,8 @@ class OpenChild {
   end(): void {
     if (this.#reason !== undefined) return;
     this.#reason = this.#error("signer-unavailable", "its process ended");
-    try {
-      if (this.#child.pid !== undefined) process.kill(this.#child.pid, "SIGKILL");
-    } catch {
-      // It ended in this moment.
-    }
+    // Not process.kill(), for which Deno requires the permission to run every program.
+    if (this.#child.pid !== undefined) this.#child.kill("SIGKILL");
     for (const stream of [this.#child.stdin, this.#child.stdout, this.#child.stderr]) stream?.destroy();
   }
 

@@ -263,6 +263,25 @@ if (process.platform === "linux") {
   });
 }
 
+if (process.platform === "linux") {
+  test("bug: one that hangs was not killed on Deno with the fewest permissions", async () => {
+    const fifo = join(token.dir, "other-fifo");
+    execFileSync("mkfifo", [fifo]); // opening it without a writer never returns
+    const file = fileURLToPath(new URL("../support/token_end_child.ts", import.meta.url));
+    const fewest = ["run", "-q", "--no-check", "--no-prompt", "--ignore-env", "--allow-env=HYPHA_*", "--allow-read"];
+    const args = "Deno" in globalThis ? [...fewest, `--allow-run=${process.execPath}`] : ["--no-warnings"];
+    const program = spawn(process.execPath, [...args, file, fifo], { stdio: ["ignore", "pipe", "inherit"] });
+    let output = "";
+    program.stdout.setEncoding("utf8").on("data", (text: string) => output += text);
+    await waitFor(() => output.includes("given up"));
+    const pids = output.split("\n").filter((line) => /^\d+$/.test(line));
+    await waitFor(() => !pids.some(isRunning));
+    const left = pids.filter(isRunning);
+    program.kill("SIGKILL");
+    assert.equal([pids.length, left], [2, []]);
+  });
+}
+
 test("without the package koffi the error names it", async () => {
   const folder = mkdtempSync(join(tmpdir(), "no-koffi-"));
   const files = ["token_child.ts", "token_session.ts", "token_messages.ts", "cryptoki.ts"];
