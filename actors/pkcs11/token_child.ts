@@ -98,6 +98,9 @@ function problemOf(error: unknown): SignerProblem {
   return error instanceof CryptokiError && lostValues.has(error.value) ? "signer-unavailable" : "module-failed";
 }
 
+// A service manager sends it to all processes of a unit, and the parent may still have to sign.
+process.on("SIGTERM", () => {});
+
 for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
   const reply = await answer(JSON.parse(line) as OpenToken | TokenRequest);
   // A module may have left its last line without an end.

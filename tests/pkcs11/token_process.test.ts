@@ -84,6 +84,19 @@ for (const signal of ["SIGSTOP", "SIGABRT"] as const) {
   });
 }
 
+test("bug: a service manager that stopped the program took the token from it before its last signature", async () => {
+  const { token, started } = tokenProcess();
+  await token.ask(find);
+  process.kill(started[0]!.pid!, "SIGTERM"); // systemd sends it to every process of a unit
+  await setTimeout(500);
+  assert.is((await token.ask(sign)).length, 64);
+  assert.is(started.length, 1);
+  started[0]!.stdin!.end();
+  await waitFor(() => started[0]!.exitCode !== null);
+  assert.is(started[0]!.exitCode, 0, "it ends with its input");
+  token.end();
+});
+
 test("one that hangs twice is refused, then all others at once, until it is back", async () => {
   const hanging = shellProcess("exec sleep 60");
   const limits = { answerMs: 100, startMs: 100, tryAgainMs: 100 };
