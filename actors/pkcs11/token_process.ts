@@ -143,9 +143,10 @@ export class TokenProcess {
 
   async #ask(request: TokenRequest): Promise<Buffer> {
     if (this.#failure !== undefined) throw this.#failure;
+    if (this.#isEnded) throw this.#error("signer-unavailable", "it was let go of");
     try {
       return await this.#attempt(request).catch((error: SignerError) => {
-        if (error.code !== "signer-unavailable" || request.op === "generate") throw error;
+        if (error.code !== "signer-unavailable" || request.op === "generate" || this.#isEnded) throw error;
         return this.#attempt(request);
       });
     } catch (error) {

@@ -97,6 +97,15 @@ test("bug: a service manager that stopped the program took the token from it bef
   token.end();
 });
 
+test("bug: a question that waited when the token was let go of started a process with the PIN", async () => {
+  const { token, started } = tokenProcess(shellProcess("exec sleep 60"));
+  const asked = [codeOf(token.ask(find)), codeOf(token.ask(sign))];
+  await waitFor(() => started.length === 1);
+  token.end();
+  assert.equal(await Promise.all(asked), ["signer-unavailable", "signer-unavailable"]);
+  assert.is(started.length, 1);
+});
+
 test("one that hangs twice is refused, then all others at once, until it is back", async () => {
   const hanging = shellProcess("exec sleep 60");
   const limits = { answerMs: 100, startMs: 100, tryAgainMs: 100 };
