@@ -83,7 +83,7 @@ const open = fromEffect(
   (input: AuditInput) =>
     attempt(input.dir, async (signal) => {
       const opened = await openLog(input, new Date(input.ports.now()));
-      if (signal.aborted) opened.lock.close(); // it ended meanwhile
+      if (signal.aborted) opened.release(); // it ended meanwhile
       signal.throwIfAborted();
       return opened;
     }),

@@ -228,11 +228,11 @@ export class AuditLog {
     await writeEdge(this.dir, state);
   }
 
-  /** From now on nothing is written, and another process can open the log. */
+  /** From now on nothing is written, another process can open the log, and its key's token is given back. */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#opened.lock.close();
+    this.#opened.release();
   }
 
   #checkOpen(): void {

@@ -25,7 +25,7 @@ import { fileSigner, type Signer } from "../../pki/issue/signer.ts";
 import { makeSigningKey } from "../../pki/issue/signing_key.ts";
 import { type FileLock, isLocked, lockFile } from "../files/file_lock.ts";
 import { syncFolderNow } from "../files/sync_folder.ts";
-import { openPkcs11Signer } from "../pkcs11/pkcs11_signer.ts";
+import { openPkcs11Signer, type Pkcs11Signer } from "../pkcs11/pkcs11_signer.ts";
 import { type AuditKey, auditKeyOf, formatAuditKey, originOf, parseAuditKey, type SignedHead } from "./checkpoint.ts";
 import { AuditFinding } from "./finding.ts";
 import { LogChain } from "./log_chain.ts";
@@ -59,20 +59,27 @@ export interface OpenedLog {
   readonly newest: SignedHead | undefined;
   /** The name of the file where an incomplete line is kept now. */
   readonly torn: string | undefined;
-  /** Keeps other processes from opening the log, until it is closed. */
-  readonly lock: FileLock;
+  /** Lets other processes open the log, and gives the key's token back. */
+  readonly release: () => void;
 }
 
 /** Opens a log, and locks it. Rejects with {@linkcode LogUnusable}. */
 export async function openLog(options: LogOptions, at: Date): Promise<OpenedLog> {
-  const { dir } = options;
+  const { dir, key: uri } = options;
   let lock: FileLock | undefined;
+  let token: Pkcs11Signer | undefined;
+  const release = () => {
+    token?.end();
+    lock?.close();
+  };
   try {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
     lock = lockLog(dir);
-    return { ...await openLocked(options, at), lock };
+    if (options.signer === undefined && uri !== undefined) token = await openPkcs11Signer(uri);
+    const signer = options.signer ?? token ?? await ownSigner(dir);
+    return { ...openLocked(options, signer, at), release };
   } catch (error) {
-    lock?.close();
+    release();
     if (error instanceof LogUnusable) throw error;
     throw new LogUnusable({
       dir,
@@ -92,11 +99,7 @@ function lockLog(dir: string): FileLock {
   }
 }
 
-async function openLocked(
-  { dir, node, signer: given, key: uri }: LogOptions,
-  at: Date,
-): Promise<Omit<OpenedLog, "lock">> {
-  const signer = given ?? await (uri === undefined ? ownSigner(dir) : openPkcs11Signer(uri));
+function openLocked({ dir, node }: LogOptions, signer: Signer, at: Date): Omit<OpenedLog, "release"> {
   const key = takeKey(dir, node, signer);
   const { newest, noteBytes, state, torn } = findEnd(dir, key);
   const aside = torn === undefined ? undefined : moveAside(dir, torn);

@@ -1,9 +1,12 @@
 /** What a log is opened with: its files, and a key in a token that signs the checkpoints. */
 import { Buffer } from "node:buffer";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import process from "node:process";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { auditMachine } from "../../actors/audit/audit.ts";
+import { AuditInbox } from "../../actors/audit/audit_inbox.ts";
 import { AuditLog } from "../../actors/audit/audit_log.ts";
 import { openLog } from "../../actors/audit/open_log.ts";
 import { removeOld } from "../../actors/audit/remove_old.ts";
@@ -11,7 +14,9 @@ import { checkpointsPath, keyPath, segmentFile, verifierKeyPath } from "../../ac
 import { readVerifierKey, type VerifiedLog, verifyLog } from "../../actors/audit/verify_log.ts";
 import type { AuditKey } from "../../actors/audit/checkpoint.ts";
 import { LogUnusable } from "../../actors/audit/log_unusable.ts";
-import { generatePkcs11Key } from "../../actors/pkcs11/pkcs11_signer.ts";
+import { generatePkcs11Key, openPkcs11Signer } from "../../actors/pkcs11/pkcs11_signer.ts";
+import { makePorts } from "../../actors/runtime/real_ports.ts";
+import { superviseRoot } from "../../actors/runtime/supervise.ts";
 import { formatPem } from "../../pki/pem.ts";
 import { certutilHere, opensslOk } from "../support/commands.ts";
 import { needing } from "../support/prerequisites.ts";
@@ -27,6 +32,8 @@ import { makeSoftToken, type SoftToken } from "../support/soft_token.ts";
 
 const test = needing(suite("openLog() with a key in a token"), "softhsm2-util", "openssl");
 const [at, node] = [new Date("2026-11-29T00:00:00Z"), "spiffe://acme.example/ca/ca-01"];
+
+const dayMs = 86_400_000;
 
 let token: SoftToken;
 test.before(() => void (token = makeSoftToken()));
@@ -62,8 +69,61 @@ test("a wrong PIN is presented once, however often the log is opened", async () 
   assert.match(await open(), /\(pin-wrong\).*not tried again/);
 });
 
+/** Whether the token has no process left after this use of it. */
+async function isGivenBack(name: string, use: (key: string) => Promise<void>): Promise<boolean> {
+  const pin = join(token.dir, `pin-${name}`); // a file of its own: a process of its own
+  copyFileSync(token.pinFile, pin);
+  const key = token.uri("audit").replace(token.pinFile, pin);
+  const holder = await openPkcs11Signer(key);
+  await use(key);
+  const pid = holder.pid()!;
+  holder.end();
+  for (let looks = 0; looks < 100 && isThere(pid); looks++) await new Promise((wake) => setTimeout(wake, 20));
+  return !isThere(pid);
+}
+
+function isThere(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
+test("bug: a log that could not be opened kept its token's process, once more each minute", async () => {
+  const dir = join(token.dir, "of-another-key");
+  (await openTestLog(dir)).close();
+  const isBack = await isGivenBack("refused", async (key) => {
+    const error = await openLog({ dir, node, key }, at).then(() => "opened", String);
+    assert.match(error, /is not of the key that signs its checkpoints/);
+  });
+  assert.ok(isBack);
+});
+
+test("bug: a log that was closed kept its token's process", async () => {
+  const dir = join(token.dir, "closed");
+  const open = async (key: string) =>
+    new AuditLog(dir, await openLog({ dir, node, key }, at), { at, onWaiting: () => {} });
+  assert.ok(await isGivenBack("closed", async (key) => (await open(key)).close()));
+});
+
+test("bug: a log that was closed while it was opened kept its token's process", async () => {
+  const dir = join(token.dir, "opening");
+  const isBack = await isGivenBack("opening", async (key) => {
+    const ports = makePorts(() => {});
+    const input = { ports, inbox: new AuditInbox(dir, Date.now), dir, node, keepMs: dayMs, key };
+    const onError = (error: unknown) => {
+      throw error;
+    };
+    const actor = superviseRoot(auditMachine, { id: "audit", input, onError });
+    actor.send({ type: "audit.close" });
+    assert.is(actor.getSnapshot().status, "done");
+    await ports.dispose();
+  });
+  assert.ok(isBack);
+});
+
 const own = suite("openLog()");
-const dayMs = 86_400_000;
 
 const verified = (dir: string) => verifyLog(dir, readVerifierKey(dir) as AuditKey) as VerifiedLog;
 const messageOf = (dir: string) =>

@@ -29,7 +29,7 @@ const scoped = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>) =>
 /** Locks of programs in their folders. */
 const programs: Readonly<Record<string, (folder: string) => Promise<unknown>>> = {
   "admin.sock-lock": (dir) => scoped(serveAdmin(join(dir, "admin.sock"), {})),
-  "audit.lock": (dir) => openLog({ dir, node: "a" }, new Date()).then(({ lock }) => lock.close()),
+  "audit.lock": (dir) => openLog({ dir, node: "a" }, new Date()).then(({ release }) => release()),
   "worker.lock": (dir) => scoped(lockWorkDir(dir)),
 };
 
