@@ -5,13 +5,15 @@
  */
 import { Buffer } from "node:buffer";
 import { createHash, randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { closeSync, openSync, readSync } from "node:fs";
 import { type Attribute, type Cryptoki, CryptokiError, memory, ulong } from "./cryptoki.ts";
 import type { SignerProblem } from "./signer_error.ts";
 import type { KeySelector, OpenToken, TokenKeyAlgorithm } from "./token_messages.ts";
 
-/** Longest PIN, in octets, and the most that is read of its file. */
+/** Longest PIN, in octets. */
 const pinBytesMax = 255;
+/** The most that is read of its file: the line has an end. */
+const pinFileBytesMax = pinBytesMax + 2;
 /** Tokens that an error names. */
 const namedMax = 8;
 
@@ -294,9 +296,23 @@ function readPin(pin: NonNullable<OpenToken["pin"]>): Buffer {
 
 function firstLineOf(file: string): string {
   try {
-    return readFileSync(file, "utf8").split(/\r?\n/, 1)[0]!;
+    return readStart(file).toString("utf8").split(/\r?\n/, 1)[0]!;
   } catch (error) {
     throw new TokenProblem("pin-unreadable", `pin-source: ${(error as Error).message}`);
+  }
+}
+
+function readStart(file: string): Buffer {
+  const bytes = Buffer.alloc(pinFileBytesMax);
+  const opened = openSync(file, "r");
+  try {
+    let length = 0;
+    for (let read = -1; read !== 0 && length < bytes.length; length += read) {
+      read = readSync(opened, bytes, length, bytes.length - length, null);
+    }
+    return bytes.subarray(0, length);
+  } finally {
+    closeSync(opened);
   }
 }
 

@@ -1,10 +1,14 @@
 /** Which token of a module's a session takes, when it presents the PIN, and what it makes of a module's refusals. */
 import { Buffer } from "node:buffer";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type Cryptoki, CryptokiError } from "../../actors/pkcs11/cryptoki.ts";
 import { SignerError } from "../../actors/pkcs11/signer_error.ts";
 import { TokenProblem, TokenSession } from "../../actors/pkcs11/token_session.ts";
+import type { PinSource } from "../../pki/issue/pkcs11_uri.ts";
 
 const test = suite("TokenSession");
 const notRecognized = 0xe1;
@@ -25,14 +29,23 @@ function moduleOf(tokens: readonly ({ readonly label: string; readonly flags?: n
   return { calls, module: module as unknown as Cryptoki };
 }
 
-function problemOf(module: Cryptoki): TokenProblem | undefined {
+function problemOf(module: Cryptoki, pin: PinSource = { value: "1234" }): TokenProblem | undefined {
   try {
-    new TokenSession(module, { token: { label: "acme" }, pin: { value: "1234" } }, () => {});
+    new TokenSession(module, { token: { label: "acme" }, pin }, () => {});
     return undefined;
   } catch (error) {
     if (error instanceof TokenProblem) return error;
     throw error;
   }
+}
+
+const folder = mkdtempSync(join(tmpdir(), "pin-"));
+test.after(() => rmSync(folder, { recursive: true }));
+
+function pinFile(text: string): PinSource {
+  const file = join(folder, "pin");
+  writeFileSync(file, text);
+  return { file };
 }
 
 test("bug: a token that cannot be read hid the right one", () => {
@@ -55,6 +68,24 @@ test("bug: where one try was left, the remedy was the security officer's PIN alo
   assert.equal(calls, ["C_Initialize"]);
   const { hint } = new SignerError({ code: "pin-locked", key: "", detail: "" });
   assert.match(hint, /log in once with the right PIN, which resets the count: pkcs11-tool --module MODULE --login/);
+});
+
+for (const end of ["\n", "\r\n", ""]) {
+  test(`the first line of the PIN's file is the PIN, up to 255 octets: it ends with ${JSON.stringify(end)}`, () => {
+    const open = (length: number) =>
+      problemOf(moduleOf([{ label: "acme" }]).module, pinFile("1".repeat(length) + end))?.problem;
+    assert.equal([open(1), open(255), open(256), open(1_000)], [
+      undefined,
+      undefined,
+      "pin-unreadable",
+      "pin-unreadable",
+    ]);
+  });
+}
+
+test("bug: the file of the PIN was read without a bound", () => {
+  const problem = problemOf(moduleOf([{ label: "acme" }]).module, { file: "/dev/zero" });
+  assert.equal([problem?.problem, problem?.message], ["pin-unreadable", "the PIN has not 1 to 255 octets"]);
 });
 
 /** A session whose token has one key of type Ed25519, and what its calls return instead of CKR_OK, one after the other. */
