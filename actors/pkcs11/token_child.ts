@@ -28,7 +28,7 @@ let session: TokenSession | undefined;
 async function open({ module, ...token }: OpenToken): Promise<void> {
   const koffi = await loadKoffi();
   if (koffi === undefined) throw new TokenProblem("package-missing", "the package koffi is not installed");
-  endWithoutParent(koffi);
+  guardProcess(koffi);
   session = new TokenSession(loadModule(koffi, module), token, reportLogin);
 }
 
@@ -50,19 +50,22 @@ let alarm: (seconds: number) => unknown = () => undefined;
 
 /** The parent when this process began. */
 const parent = process.ppid;
-/** Asks Linux for a signal when the parent ends (prctl(2)), and SIGKILL. */
-const [parentDeathSignal, kill] = [1, 9];
+/** Options of prctl(2): which signal this process gets when its parent ends, and whether a crash leaves a core file. */
+const [parentDeathSignal, dumpable] = [1, 4];
+const kill = 9;
 
 /**
  * A call that hangs keeps this process from seeing that its parent is gone. On Linux the kernel ends it together with the parent; elsewhere
- * SIGALRM does when the call has taken too long.
+ * SIGALRM does when the call has taken too long. On Linux a crash leaves no core file either, which would have the PIN.
  */
-function endWithoutParent(koffi: Koffi): void {
+function guardProcess(koffi: Koffi): void {
   const library = koffi.load(null);
   alarm = library.func("unsigned int alarm(unsigned int seconds)");
   alarm(processAlarmSeconds);
   if (process.platform !== "linux") return;
-  library.func("int prctl(int option, unsigned long value)")(parentDeathSignal, kill);
+  const prctl = library.func("int prctl(int option, unsigned long value)");
+  prctl(parentDeathSignal, kill);
+  prctl(dumpable, 0);
   if (process.ppid !== parent) process.exit(1); // it ended before
 }
 

@@ -54,6 +54,7 @@ test("every program of the package that runs on and on has its unit", () => {
       "bug: a node that failed ten times was refused when it was mended",
     );
     assert.not.match(text, "StartLimitBurst");
+    assert.match(text, "\nLimitCORE=0\n", "bug: a crash left a core file with keys, or a token's PIN");
     assert.match(text, /\nAfter=.*\btime-sync\.target\b/, "bug: certificates were judged by a clock that was not set");
     assert.match(text, /\nWants=.*\btime-sync\.target\b/);
     const reloads = /\nExecReload=.*-HUP/.test(text);

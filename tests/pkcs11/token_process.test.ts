@@ -14,7 +14,8 @@ import { SignerError } from "../../actors/pkcs11/signer_error.ts";
 import { startTokenChild } from "../../actors/pkcs11/start_token_child.ts";
 import { answerCharactersMax, loginMark } from "../../actors/pkcs11/token_messages.ts";
 import { questionsWaitingMax, TokenProcess } from "../../actors/pkcs11/token_process.ts";
-import { needing } from "../support/prerequisites.ts";
+import { runAsOrdinary } from "../support/ordinary_user.ts";
+import { asRoot, needing } from "../support/prerequisites.ts";
 import { makeSoftToken, softModule, type SoftToken } from "../support/soft_token.ts";
 
 const test = needing(suite("TokenProcess"), "softhsm2-util");
@@ -266,6 +267,22 @@ function isRunning(pid: string): boolean {
   }
 }
 
+/** Whether a token's process loaded koffi: from then on an ordinary user cannot read its memory's map. */
+function hasKoffi(pid: string): boolean {
+  try {
+    return /koffi/.test(readFileSync(`/proc/${pid}/maps`, "utf8"));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EACCES") return true;
+    throw error;
+  }
+}
+
+asRoot(needing(test, "setpriv"))("bug: a module that crashed left a core file with the PIN", async () => {
+  const file = fileURLToPath(new URL("../support/token_core_child.ts", import.meta.url));
+  // The system gives the files of a process that has no core to root.
+  assert.is((await runAsOrdinary(file)).trim(), "before: 65534, open: 0");
+});
+
 if (process.platform === "linux") {
   test("bug: one whose module hangs outlived a parent that was killed, by half a minute", async () => {
     const fifo = join(token.dir, "fifo");
@@ -274,7 +291,7 @@ if (process.platform === "linux") {
     const args = "Deno" in globalThis ? ["run", "-A", "-q", "--no-check"] : ["--no-warnings"];
     const parent = spawn(process.execPath, [...args, parentFile, fifo], { stdio: ["ignore", "pipe", "inherit"] });
     const pid = await new Promise<string>((resolve) => parent.stdout.once("data", (line) => resolve(`${line}`.trim())));
-    await waitFor(() => /koffi/.test(readFileSync(`/proc/${pid}/maps`, "utf8")));
+    await waitFor(() => hasKoffi(pid));
     await setTimeout(300);
     assert.ok(isRunning(pid), "it hangs");
     parent.kill("SIGKILL");
