@@ -7,8 +7,9 @@ import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { revoke } from "../../actors/ca/revoke.ts";
-import { tokenKey } from "../../actors/enrolment/identity_key.ts";
+import { refusalOfKey, tokenKey } from "../../actors/enrolment/identity_key.ts";
 import { generatePkcs11Key } from "../../actors/pkcs11/pkcs11_signer.ts";
+import { SignerError } from "../../actors/pkcs11/signer_error.ts";
 import { type TestCaPort, testCaPort } from "../support/ca_port.ts";
 import { EnrollingNode, losing, reaches, SkippingClock } from "../support/enrolment_world.ts";
 import { needing } from "../support/prerequisites.ts";
@@ -190,6 +191,12 @@ const wrong: [
     /Check the token/,
   ],
 ];
+test("after a login that failed the PIN is not presented again", () => {
+  const refusal = refusalOfKey(new SignerError({ code: "login-failed", key: "pkcs11:token=acme", detail: "it hung" }));
+  assert.is(refusal.again, "never");
+  assert.match(refusal.message, /login-failed.*Log in once with the right PIN/);
+});
+
 test("each trouble with the token is one line with what to do", async () => {
   // Opening a FIFO without a writer never returns: the module hangs while it is loaded.
   execFileSync("mkfifo", [join(token.dir, "fifo")]);
