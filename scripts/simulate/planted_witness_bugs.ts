@@ -27,7 +27,7 @@ export const plantedWitnessBugs: readonly PlantedBug[] = [
   bug(
     "a key is believed without the certificate of the log's node",
     "actors/witness/judge.ts",
-    "if (snapshot === undefined || boundOrigin(binding) !== origin) return false;",
-    "if (snapshot === undefined || origin.length === 0) return false;",
+    "if (boundOrigin(binding) !== origin) return",
+    "if (origin.length === 0) return",
   ),
 ];
