@@ -141,13 +141,17 @@ test("lines and checkpoints cut off together are found with a witness's checkpoi
     assert.equal([finding?.code, finding?.file, finding?.line], ["truncated", "witness", 7]);
   }));
 
+/** Writes a log of three days, a segment each. Returns its key. */
+async function threeDays(dir: string): Promise<AuditKey> {
+  const log = await openTestLog(dir);
+  for (const day of [0, 1, 2]) recordRefusals(log, 5, logStart + day * 86_400_000);
+  await writeCovered(log, new Date(logStart));
+  return readVerifierKey(dir) as AuditKey;
+}
+
 test("a missing segment is named", () =>
   withLogFolder(async (dir) => {
-    const log = await openTestLog(dir);
-    const dayMs = 86_400_000;
-    for (const day of [0, 1, 2]) recordRefusals(log, 5, logStart + day * dayMs);
-    await writeCovered(log, new Date(logStart));
-    const key = readVerifierKey(dir) as AuditKey;
+    const key = await threeDays(dir);
     assert.is(findingOf(verifyLog(dir, key)), undefined);
     const { unlink } = await import("node:fs/promises");
     await unlink(join(dir, "audit-000000000006.jsonl"));
@@ -158,11 +162,7 @@ test("a missing segment is named", () =>
 
 test("bug: records that were removed behind older ones passed for old records", () =>
   withLogFolder(async (dir) => {
-    const log = await openTestLog(dir);
-    const dayMs = 86_400_000;
-    for (const day of [0, 1, 2]) recordRefusals(log, 5, logStart + day * dayMs);
-    await writeCovered(log, new Date(logStart));
-    const key = readVerifierKey(dir) as AuditKey;
+    const key = await threeDays(dir);
     await removeRecords(dir, 6);
     const { code, message } = findingOf(verifyLog(dir, key))!;
     assert.is(code, "segment");

@@ -17,6 +17,7 @@ import { builtinModel } from "../../scripts/executors/model.ts";
 import { whileAwake } from "../support/awake.ts";
 import { cell, executors, makeNodeNetwork, type RunningNode } from "../support/node_network.ts";
 import { type Running, runProgramOnce, startProgram } from "../support/program.ts";
+import { schedulerToml } from "../support/scheduler_toml.ts";
 
 const test = suite("a scheduler that waits for jobs");
 const network = await makeNodeNetwork();
@@ -73,18 +74,7 @@ async function place() {
   const files = await network.pki.write(folder, node, await network.pki.crls({ number: 1n }));
   const state = join(folder, "state");
   const config = join(folder, "scheduler.toml");
-  writeFileSync(
-    config,
-    `cert_pem = "${files.certPath}"
-key_pem = "${files.keyPath}"
-trust_pem = "${files.trustPath}"
-crls_pem = "${files.crlsPath}"
-state_dir = "${state}"
-gateway_addresses = ["${addresses[0]}"]
-listen_addresses = ["/ip4/127.0.0.1/tcp/0"]
-exclude_cidr = []
-`,
-  );
+  writeFileSync(config, schedulerToml({ ...files, stateDir: state, gateway: `${addresses[0]}` }));
   writeFileSync(
     join(folder, "jobs", "init.safetensors"),
     encodeTensors(Result.getOrThrow(builtinModel("builtin/mlp-64-32-10", "seed-7")).parameters),

@@ -9,6 +9,7 @@ import { adminSocketPath } from "../../actors/admin/socket_path.ts";
 import { encodeTensors } from "../../actors/learning/mod.ts";
 import { makeNodeNetwork } from "../support/node_network.ts";
 import { startProgram } from "../support/program.ts";
+import { schedulerToml } from "../support/scheduler_toml.ts";
 import { submissionOf } from "../support/submission.ts";
 
 const test = suite("a scheduler that takes another key");
@@ -23,18 +24,7 @@ test("bug: it deleted a training that was being received", async () => {
   const next = () => pki.node("scheduler-01", { role: "scheduler" });
   const files = await pki.write(folder, await next(), await pki.crls({ number: 1n }));
   const [state, config] = [join(folder, "state"), join(folder, "scheduler.toml")];
-  writeFileSync(
-    config,
-    `cert_pem = "${files.certPath}"
-key_pem = "${files.keyPath}"
-trust_pem = "${files.trustPath}"
-crls_pem = "${files.crlsPath}"
-state_dir = "${state}"
-gateway_addresses = ["${addresses[0]}"]
-listen_addresses = ["/ip4/127.0.0.1/tcp/0"]
-exclude_cidr = []
-`,
-  );
+  writeFileSync(config, schedulerToml({ ...files, stateDir: state, gateway: `${addresses[0]}` }));
   const scheduler = startProgram("scheduler", ["run", "-c", config, "--log-format", "json"]);
   const loaded = (before: number) =>
     scheduler.waitFor(

@@ -14,6 +14,7 @@ import { Result } from "effect";
 import { decodeTensors, encodeTensors } from "../../actors/learning/mod.ts";
 import { builtinModel } from "../../scripts/executors/model.ts";
 import { type Running, runProgramOnce, startProgram } from "../support/program.ts";
+import { schedulerToml } from "../support/scheduler_toml.ts";
 
 const test = suite("a scheduler that is started again");
 const network = await makeNodeNetwork();
@@ -66,18 +67,9 @@ interface Job {
   readonly rounds: number;
 }
 
-function tomlOf({ certPath, keyPath, trustPath, crlsPath, gateway, folder, model, rounds }: Job): string {
+function tomlOf({ gateway, folder, model, rounds, ...files }: Job): string {
   const part = "{ cpu = 1.0, memory = 1.0, storage = 1.0, gpu = 0.0 }";
-  return `
-cert_pem = "${certPath}"
-key_pem = "${keyPath}"
-trust_pem = "${trustPath}"
-crls_pem = "${crlsPath}"
-state_dir = "${join(folder, "state")}"
-gateway_addresses = ["${gateway}"]
-listen_addresses = ["/ip4/127.0.0.1/tcp/0"]
-exclude_cidr = []
-
+  return `${schedulerToml({ ...files, stateDir: join(folder, "state"), gateway })}
 [scheduler.job]
 type = "diloco"
 dataset = { dataset = "digits" }
