@@ -11,6 +11,12 @@ import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { giveOwner } from "./give_owner.ts";
 
+/**
+ * How long a lock may be taken, in milliseconds. SQLite takes it in steps: where two begin at once and neither waits, each is refused for the
+ * step that the other has made (https://sqlite.org/lockingv3.html).
+ */
+const takeMs = 200;
+
 /** A lock that is held. */
 export interface FileLock {
   readonly close: () => void;
@@ -37,7 +43,7 @@ function openLock(path: string): FileLock {
     const folder = statusOf(dirname(path));
     if (folder !== undefined) giveOwner(path, folder);
   }
-  const lock = new DatabaseSync(path, { timeout: 0 });
+  const lock = new DatabaseSync(path, { timeout: takeMs });
   try {
     lock.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE");
     return lock;

@@ -1,13 +1,15 @@
 /** A lock that cannot be taken: the error names its file, and the command that helps. */
+import { once } from "node:events";
 import { chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Worker } from "node:worker_threads";
 import { Effect, type Scope } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { serveAdmin } from "../../actors/admin/serve_admin.ts";
 import { openLog } from "../../actors/audit/open_log.ts";
-import { lockFile } from "../../actors/files/file_lock.ts";
+import { isLocked, lockFile } from "../../actors/files/file_lock.ts";
 import { lockWorkDir } from "../../actors/job/cell/lock.ts";
 import { ordinaryUser } from "../support/ordinary_user.ts";
 import { asRoot } from "../support/prerequisites.ts";
@@ -61,6 +63,32 @@ asRoot(test)("bug: a lock that root took kept out the folder's user from then on
   chownSync(folder, ordinaryUser, ordinaryUser);
   lockFile(path).close();
   await unprivileged(() => Promise.resolve(lockFile(path).close()));
+});
+
+test("bug: of two that took a lock at the same moment, both could be refused", async () => {
+  const path = join(folder, "lock");
+  lockFile(path).close();
+  // The other one has read the file, as SQLite does before it locks, and then gives way.
+  const other = new Worker(
+    `const { DatabaseSync } = require("node:sqlite");
+    const { parentPort, workerData } = require("node:worker_threads");
+    const reader = new DatabaseSync(workerData);
+    reader.exec("BEGIN; SELECT * FROM sqlite_schema");
+    parentPort.postMessage("read");
+    setTimeout(() => reader.close(), 20);`,
+    { eval: true, workerData: path },
+  );
+  await once(other, "message");
+  lockFile(path).close();
+  await other.terminate();
+});
+
+test("a lock that another one keeps is refused", () => {
+  const path = join(folder, "lock");
+  const kept = lockFile(path);
+  assert.throws(() => lockFile(path), isLocked);
+  kept.close();
+  lockFile(path).close();
 });
 
 test("a lock that is no file is named", () => {

@@ -14,6 +14,7 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { version } from "../../scripts/program/version.ts";
+import { makeTestPki } from "../support/pki.ts";
 import { runProgramOnce } from "../support/program.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "hypha-cli-"));
@@ -236,6 +237,9 @@ parameter_server_price = { bid = 100.0, max = 100.0 }
 
 test("run and probe take the short flags too, over the file", async () => {
   const file = join(folder, "short.toml");
+  // The key alone is missing: where the trust bundle is too, either of them is named.
+  mkdirSync(join(folder, "certs"));
+  writeFileSync(join(folder, "certs", "ca-bundle.pem"), (await makeTestPki()).trustPem);
   assert.is((await runProgramOnce("worker", ["init", "-o", file], { cwd: folder })).code, 0);
   const given = ["--key", "its-key.pem", "--gateway", "/ip4/127.0.0.1/tcp/1", "--exclude-cidr", "::1/128"];
   const [run, probe, joinless] = await Promise.all([
