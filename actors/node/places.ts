@@ -64,6 +64,9 @@ function checkDataset(path: string): Check {
   );
 }
 
+/** Others may write a directory; where it is not sticky, they may also rename the directories of others in it. */
+const othersWrite = 0o002, othersReplace = 0o1002;
+
 /** A missing directory is made later: then the nearest existing one above it is checked. */
 function checkWorkDir(path: string): Check {
   const broken = (wrong: string, mend: string): readonly BrokenRule[] => [
@@ -77,8 +80,14 @@ function checkWorkDir(path: string): Check {
       place = dirname(place);
       found = yield* Effect.result(files.stat(place));
     }
-    const { type } = yield* Effect.fromResult(found);
+    const { type, mode } = yield* Effect.fromResult(found);
     if (type !== "Directory") return broken(`${whole(place)} is no directory`, "name a directory");
+    if (place === path && (mode & othersReplace) === othersWrite) {
+      return broken(
+        `every user may write ${whole(path)}, and replace what others have there`,
+        `chmod o-w ${path}, or name another`,
+      );
+    }
     const denied = whyNotWritable(place);
     if (denied === undefined) return [];
     return broken(
