@@ -8,11 +8,12 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { constants, mkdirSync, readdirSync, renameSync, rmSync, statSync, utimesSync } from "node:fs";
+import { constants, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, type Stats, utimesSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import { Effect, type Scope } from "effect";
 import { FreeSpace } from "./free_space.ts";
+import { isOwn } from "./own_status.ts";
 
 /** An entry that is open for reading. */
 export interface CachedFile {
@@ -42,6 +43,8 @@ export interface DigestCache {
 }
 
 const digestName = /^[0-9a-f]{64}$/;
+/** Of an entry that is being written. */
+const asideName = /^\.[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** Bytes that are read at once. */
 const pieceBytes = 256 * 1024;
 
@@ -70,6 +73,7 @@ export function openDigestCache(
     find: (sha256) =>
       Effect.gen(function* () {
         const name = pathOf(sha256);
+        if (!isOwnDirectory(path)) return undefined;
         const handle = yield* opened(() => open(name, constants.O_RDONLY | constants.O_NOFOLLOW));
         if (handle === undefined) return undefined;
         const status = yield* quiet(() => handle.stat());
@@ -92,6 +96,7 @@ export function openDigestCache(
         );
         if (!isReserved) return undefined;
         ignoring(() => mkdirSync(path, { recursive: true, mode: 0o700 }));
+        if (!isOwnDirectory(path)) return undefined;
         const freeBytes = yield* (yield* FreeSpace)(path);
         if (freeBytes < 2 * sizeBytes) return undefined;
         return yield* beginEntry(init, { target, sha256, announcedBytes: sizeBytes });
@@ -104,12 +109,36 @@ export function openDigestCache(
 /**
  * Removes what writers that were killed left behind, and the entries that were not used for longest where all are larger than `bytesMax`:
  * it may have been more before. The caller is the only user of the cache.
+ *
+ * @returns Why nothing is cached there, where other users can write the directory.
  */
-export function sweepDigestCache(path: string, bytesMax: number): void {
+export function sweepDigestCache(path: string, bytesMax: number): string | undefined {
+  if (statusOf(path) === undefined) return undefined;
+  if (!isOwnDirectory(path)) return `${path} is no directory that only this user can write`;
   ignoring(() => {
-    for (const name of readdirSync(path)) if (!digestName.test(name)) rmSync(join(path, name), { force: true });
+    for (const name of readdirSync(path).filter((name) => asideName.test(name))) removeIn(path, name);
     makeRoom(path, bytesMax);
   });
+  return undefined;
+}
+
+/** Whether `path` is a directory, not a link to one, in which only this process's user can create and remove files. */
+function isOwnDirectory(path: string): boolean {
+  const stats = statusOf(path);
+  return stats?.isDirectory() === true && isOwn(stats);
+}
+
+function statusOf(path: string): Stats | undefined {
+  try {
+    return lstatSync(path);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Removes a file, if it can be removed. */
+function removeIn(path: string, name: string): void {
+  ignoring(() => rmSync(join(path, name), { force: true }));
 }
 
 function beginEntry(
@@ -153,11 +182,11 @@ function beginEntry(
 /** Removes the entries that were not used for longest, until the others have at most `bytesMax`. */
 function makeRoom(path: string, bytesMax: number): void {
   const entries = readdirSync(path).filter((name) => digestName.test(name)).map((name) => {
-    const { size, mtimeMs } = statSync(join(path, name));
+    const { size, mtimeMs } = lstatSync(join(path, name));
     return { name, size, mtimeMs };
   }).sort((left, right) => right.mtimeMs - left.mtimeMs);
   let total = 0;
-  for (const { name, size } of entries) if ((total += size) > bytesMax) rmSync(join(path, name), { force: true });
+  for (const { name, size } of entries) if ((total += size) > bytesMax) removeIn(path, name);
 }
 
 async function* piecesOf(handle: FileHandle): AsyncGenerator<Uint8Array> {

@@ -1,6 +1,15 @@
 // Files that jobs share: by digest, whole or not at all, bounded, and never a wrong content.
-import { createHash } from "node:crypto";
-import { mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { createHash, randomUUID } from "node:crypto";
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { Effect } from "effect";
 import { suite } from "uvu";
@@ -8,6 +17,8 @@ import * as assert from "uvu/assert";
 import { type DigestCache, openDigestCache, sweepDigestCache } from "../../actors/files/digest_cache.ts";
 import { FreeSpace } from "../../actors/files/free_space.ts";
 import { runOf, temporary } from "../support/job_world.ts";
+import { ordinaryUser } from "../support/ordinary_user.ts";
+import { asRoot } from "../support/prerequisites.ts";
 
 const digestOf = (text: string) => createHash("sha256").update(text).digest("hex");
 const bytesOf = (text: string) => new TextEncoder().encode(text);
@@ -153,7 +164,7 @@ test("bug: an entry that turned out to be unwanted kept its bytes until the fetc
 test("a sweep removes what killed writers left, and keeps entries", async () => {
   const { cache, path, entries, remove } = makeCache();
   await store(cache, "weights");
-  writeFileSync(join(path, ".name-9"), "half");
+  writeFileSync(join(path, `.${randomUUID()}`), "half");
   sweepDigestCache(path, 100);
   assert.equal(entries(), [digestOf("weights")]);
   remove();
@@ -167,6 +178,56 @@ test("bug: a bound that is lower than before, or 0, freed nothing at the next st
   sweepDigestCache(path, 25);
   assert.equal(entries(), [digestOf(first), digestOf(third)].toSorted());
   sweepDigestCache(path, 0);
+  assert.equal(entries(), []);
+  remove();
+});
+
+test("bug: a sweep removed every file in work_dir/cache that is no entry, and ended at the first folder", async () => {
+  const { cache, path, entries, remove } = makeCache();
+  await store(cache, "weights");
+  await store(cache, "older");
+  mkdirSync(join(path, ".a-folder"));
+  mkdirSync(join(path, `.${randomUUID()}`));
+  mkdirSync(join(path, digestOf("a folder")));
+  symlinkSync("/no/such", join(path, digestOf("a link")));
+  for (const name of ["notes.txt", ".notes", `.${randomUUID()}`]) writeFileSync(join(path, name), "x");
+  sweepDigestCache(path, 0);
+  const left = entries();
+  assert.ok(["notes.txt", ".notes", ".a-folder"].every((name) => left.includes(name)), left.join());
+  assert.is(left.includes(digestOf("weights")) || left.includes(digestOf("older")), false);
+  assert.is(left.filter((name) => name.startsWith(".")).length, 3, "what a killed writer left is removed");
+  remove();
+});
+
+test("bug: a sweep emptied the folder that work_dir/cache led to; a cache that others can write is not used", async () => {
+  const { cache, path, entries, remove } = makeCache();
+  await store(cache, "weights");
+  const kept = [digestOf("weights"), `.${randomUUID()}`].toSorted();
+  writeFileSync(join(path, kept.find((name) => name.startsWith("."))!), "x");
+  const isUnused = async (expected: RegExp) => {
+    assert.match(sweepDigestCache(path, 0) ?? "", expected);
+    await store(cache, "other");
+    assert.equal(entries(), kept);
+    assert.is(await load(cache, digestOf("weights")), undefined);
+  };
+  chmodSync(path, 0o720);
+  await isUnused(/no directory that only this user can write/);
+  chmodSync(path, 0o700);
+  renameSync(path, `${path}-elsewhere`);
+  symlinkSync(`${path}-elsewhere`, path);
+  await isUnused(/no directory that only this user can write/);
+  remove();
+});
+
+asRoot(test)("bug: a worker of root used and emptied another user's work_dir/cache", async () => {
+  const { cache, path, entries, remove } = makeCache();
+  await store(cache, "weights");
+  chownSync(path, ordinaryUser, ordinaryUser);
+  assert.ok(sweepDigestCache(path, 0) !== undefined);
+  await store(cache, "other");
+  assert.equal(entries(), [digestOf("weights")]);
+  chownSync(path, 0, 0);
+  assert.is(sweepDigestCache(path, 0), undefined);
   assert.equal(entries(), []);
   remove();
 });

@@ -56,6 +56,16 @@ export function cachePathOf(workDir: string): string {
   return join(resolve(workDir), "cache");
 }
 
+function sweepCache(ports: Pick<Ports, "report">, path: string, cacheBytes: number): void {
+  const unused = sweepDigestCache(path, cacheBytes);
+  if (unused === undefined) return;
+  ports.report({
+    level: "warn",
+    event: "worker.cache",
+    message: `Keeps no files of the hub: ${unused}. Remove it, or close it with: chmod 700 ${path}`,
+  });
+}
+
 /** Prepares a worker; its directory stays locked until the scope closes. */
 export function prepareWorker(
   { ports, workDir, cacheBytes, settings, resources, executors }: {
@@ -79,7 +89,7 @@ export function prepareWorker(
       });
     }
     reportPaths(ports);
-    yield* Effect.sync(() => sweepDigestCache(cachePathOf(workDir), cacheBytes));
+    sweepCache(ports, cachePathOf(workDir), cacheBytes);
     const swept = yield* trySweep(workDir, { isLocked: lock === "locked" });
     const cell = yield* findCell({ ports, config: jobCell(settings, resources), workDir });
     const gpus = yield* tryGpus(cell, { ports, workDir }, settings);
