@@ -7,6 +7,7 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { rename, rm, writeFile } from "node:fs/promises";
 import process from "node:process";
+import { isOwn } from "../files/own_status.ts";
 import type { ProcessIdentity } from "./process_identity.ts";
 
 /** The worker that made a directory, and the executor it started there. */
@@ -50,7 +51,7 @@ export function appendExecutor(directory: string, executor: ProcessIdentity): vo
 
 /**
  * The record of a work directory; `damaged` where only a part of one is there, as older releases left it after a power cut;
- * `undefined` where it is missing, cannot be read, or was not written by a worker.
+ * `undefined` where it is missing, cannot be read, or was not written by a worker of this user.
  */
 export function readOwner(directory: string): OwnerRecord | "damaged" | undefined {
   const text = readRecord(ownerPath(directory));
@@ -73,14 +74,18 @@ function parse(line: string): { readonly worker?: unknown; readonly executor?: u
   }
 }
 
-/** The text of a regular file that is no longer than a record. */
+/**
+ * The text of a regular file that is no longer than a record. Only one that this user made, with one name: in a `work_dir` that others
+ * can write, a record may name any process.
+ */
 function readRecord(path: string): string | undefined {
   const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
   let fd: number | undefined;
   try {
     fd = openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
     const stats = fstatSync(fd);
-    return stats.isFile() && stats.size <= recordBytesMax ? readFileSync(fd, "utf8") : undefined;
+    const isRecord = stats.isFile() && stats.size <= recordBytesMax && isOwn(stats) && stats.nlink === 1;
+    return isRecord ? readFileSync(fd, "utf8") : undefined;
   } catch {
     return undefined;
   } finally {

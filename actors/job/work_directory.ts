@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { chmodSync, chownSync, lstatSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { chmodSync, chownSync, lstatSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import process from "node:process";
 import { Effect, type Scope } from "effect";
@@ -15,6 +15,7 @@ import { identifyProcess, isAlive, type ProcessIdentity } from "./process_identi
 import { appendExecutor, type OwnerRecord, readOwner, removeOwner, writeOwner } from "./owner_record.ts";
 import { runTool } from "./cell/tool.ts";
 import { openWorkDirectory, type WorkDirectory } from "../files/contained_files.ts";
+import { isOwn } from "../files/own_status.ts";
 import { removeTree, unnameable } from "../files/remove_tree.ts";
 import { type PathError, WorkFileFailed } from "../files/path_refused.ts";
 
@@ -49,8 +50,7 @@ export function makeWorkDirectory(
   const make = Effect.tryPromise({
     try: async () => {
       mkdirSync(resolve(workDir), { recursive: true, mode: 0o700 });
-      // A job's own user has to reach its directory. The other directories stay closed to it: they are 0700.
-      if (user !== undefined) chmodSync(resolve(workDir), 0o711);
+      if (user !== undefined) letJobUsersIn(resolve(workDir));
       // The record is written first, so that every directory of ours has one.
       await writeOwner(path, ownIdentity());
       try {
@@ -71,6 +71,12 @@ export function makeWorkDirectory(
     Effect.andThen(mount),
     Effect.andThen(openWorkDirectory(path, { user })),
   );
+}
+
+/** A job's own user has to reach its directory. The other directories stay closed to it: they are 0700. Removes no right. */
+function letJobUsersIn(workDir: string): void {
+  const mode = statSync(workDir).mode & 0o7777;
+  if ((mode & 0o001) === 0) chmodSync(workDir, mode | 0o011);
 }
 
 /** Records the process that runs in the directory, so that a sweep can end it if this worker cannot. */
@@ -162,9 +168,14 @@ function candidates(root: string): readonly string[] {
     if (directoryName.test(directory)) found.add(join(root, directory));
     // A partly written record, of a worker that was killed while writing or before renaming it.
     const [, pid] = /^hypha-[0-9a-f-]{36}\.owner\.([0-9]+)\.tmp$/.exec(name) ?? [];
-    if (pid !== undefined && identifyProcess(Number(pid)) === undefined) rmSync(join(root, name), { force: true });
+    if (pid !== undefined && identifyProcess(Number(pid)) === undefined) removeOwnFile(join(root, name));
   }
   return [...found].sort();
+}
+
+function removeOwnFile(path: string): void {
+  const stats = lstatSync(path, { throwIfNoEntry: false });
+  if (stats?.isFile() === true && isOwn(stats)) rmSync(path, { force: true });
 }
 
 function readIfThere(root: string): readonly string[] {

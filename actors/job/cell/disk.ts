@@ -4,6 +4,7 @@
  * @module
  */
 import { readFileSync, realpathSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { Effect } from "effect";
 import { runTool, type ToolFailed } from "./tool.ts";
 
@@ -39,13 +40,13 @@ function isMounted(path: string): boolean {
 
 /**
  * What is mounted at exactly `path` (proc(5): octal escapes stand for spaces in its fifth field; the source follows the dash). The
- * table has real paths.
+ * table has real paths. A link at `path` itself is not followed: another user may have created it.
  */
 function mountsAt(path: string): readonly { readonly source: string | undefined }[] {
   let table = "", real = path;
   try {
     table = readFileSync("/proc/self/mountinfo", "utf8");
-    real = realpathSync(path);
+    real = join(realpathSync(dirname(path)), basename(path));
   } catch {
     return [];
   }

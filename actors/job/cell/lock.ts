@@ -7,8 +7,9 @@
  * @module
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, constants, fchmodSync, mkdirSync, openSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { closeSync, constants, fchmodSync, fstatSync, mkdirSync, openSync, statSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import process from "node:process";
 import { Data, Effect, Schedule, type Scope } from "effect";
 import { helpWithLock } from "../../files/file_lock.ts";
 
@@ -33,10 +34,20 @@ const takenTries = { times: 20, everyMs: 100 };
 
 const lockName = "worker.lock";
 
-/** Only the worker's own user may open the file: a user who can open it can hold the lock and keep the worker from starting. */
+/**
+ * Only the worker's own user may open the file: a user who can open it can hold the lock and keep the worker from starting. The file may
+ * belong to the directory's user too. With a second name it may be any file of the machine, whose mode must not change.
+ */
 function makeLockFile(path: string): void {
-  const descriptor = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+  const { O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
+  const descriptor = openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o600);
   try {
+    const stats = fstatSync(descriptor);
+    if (!stats.isFile()) throw new Error(`${path} is no file: remove it`);
+    if (stats.nlink > 1) throw new Error(`${path} has another name too: remove it`);
+    if (stats.uid !== process.getuid?.() && stats.uid !== statSync(dirname(path)).uid) {
+      throw new Error(`cannot lock ${path}`); // its owner follows
+    }
     fchmodSync(descriptor, 0o600);
   } finally {
     closeSync(descriptor);
