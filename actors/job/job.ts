@@ -180,6 +180,7 @@ export const jobMachine = setup({
               network: context.job.network,
               directory: present(context.directory, "the work directory"),
               limits: context.limits,
+              diskBytes: context.cell?.config.diskBytes,
             }),
             onDone: { target: "removing", actions: { type: "end", params: ({ event }) => event.output } },
             onError: {

@@ -95,6 +95,8 @@ export interface AggregatorInput {
   readonly directory: WorkDirectory;
   /** The defaults where undefined. */
   readonly limits?: JobLimits;
+  /** Size of the work directory; unbounded where undefined. */
+  readonly diskBytes?: number | undefined;
 }
 
 /** A job as its parent sees it. */

@@ -18,6 +18,9 @@ import { fromScoped } from "../../actors/runtime/scoped_actor.ts";
 import type { AggregatorInput, JobEnded, JobInput, JobOutcome } from "../../actors/job/messages.ts";
 import type { ExecutorConfig } from "../../actors/config/config.ts";
 import type { JobSpec } from "../../transport/protocols/messages.ts";
+import { cellDefault } from "../../actors/config/cell_config.ts";
+import { jobCell } from "../../actors/job/cell/bounds.ts";
+import type { Cell } from "../../actors/job/cell/cell.ts";
 import { decodePullHeader } from "../../transport/protocols/mod.ts";
 import {
   eventually,
@@ -217,9 +220,13 @@ test("the parameter server runs in the job's place, hears of updates, and its ou
     output: { type: "finished" },
   });
   const logic = jobMachine.provide({ actors: { aggregator: server as unknown as typeof parameterServerMachine } });
-  const job = start({ class: "aggregate", runtime: "parameter-server" }, { spec: aggregation }, logic);
+  const cell: Cell = { level: "bare", user: "own", cgroups: [], disk: "measured", chain: "none", notes: [] };
+  const config = jobCell(cellDefault, { memory: 1, storage: 3 });
+  const over = { spec: aggregation, cell: { cell, config } };
+  const job = start({ class: "aggregate", runtime: "parameter-server" }, over, logic);
   await job.started();
   assert.is(job.pid(), undefined);
+  assert.is(seen.input?.diskBytes, 3e9, "the storage of its lease");
   assert.ok(existsSync(seen.input?.directory.path ?? ""));
   job.send({ type: "job.updated", spec: aggregation });
   assert.equal(await job.ended(), { type: "finished" });

@@ -1,6 +1,6 @@
 /** The parameter server: whom it waits for, what it does with updates, and how it ends. */
 import { Buffer } from "node:buffer";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -61,7 +61,7 @@ const update = (...values: number[]) =>
   encodeTensors(new Map([["w", { shape: [values.length], values: Float32Array.from(values) }]]));
 
 /** A parameter server in a real work directory, over a transport that the test plays. `time` is that of its Effects, instead of the real one. */
-async function start(spec: JobSpec, training?: TrainingKey, time?: VirtualTime) {
+async function start(spec: JobSpec, training?: TrainingKey, time?: VirtualTime, diskBytes?: number) {
   const folder = temporary();
   const held = await holdOpen(makeWorkDirectory(folder.path, "00000000-0000-4000-8000-000000000002"));
   const ports = realPorts(time && new NodeClock(time).effectClock);
@@ -168,7 +168,7 @@ async function start(spec: JobSpec, training?: TrainingKey, time?: VirtualTime) 
   }
   const actor = createActor(parameterServerMachine, {
     clock,
-    input: { ports, spec, scheduler: "scheduler", network: networkOf(host.network, training), directory },
+    input: { ports, spec, scheduler: "scheduler", network: networkOf(host.network, training), directory, diskBytes },
   });
   actor.subscribe({ error: () => {} });
   actor.start();
@@ -214,6 +214,10 @@ async function start(spec: JobSpec, training?: TrainingKey, time?: VirtualTime) 
     const work = join(folder.path, name as string, "updates");
     return existsSync(work) ? readdirSync(work).length : 0;
   };
+  const sizeOf = (path: string) => {
+    const [name] = readdirSync(folder.path);
+    return statSync(join(folder.path, name as string, path)).size;
+  };
   const end = async () => {
     actor.stop();
     await held.close();
@@ -246,6 +250,7 @@ async function start(spec: JobSpec, training?: TrainingKey, time?: VirtualTime) 
     hanging,
     left,
     updates,
+    sizeOf,
     end,
   };
 }
@@ -544,6 +549,42 @@ test("bug: once the layout was known an update could still be as large as any fi
   );
   assert.equal(codes, ["d", "c"], "one waits for a second try of d, and c sent no tensors");
   assert.equal(server.valuesFor("a")[1], [2, 4]);
+  await server.end();
+});
+
+test("bug: an update of the first round could take all storage of the aggregator's lease, or more", async () => {
+  const diskBytes = 1024 ** 2;
+  const server = await start(specOf(["a", "b", "c"]), undefined, undefined, diskBytes);
+  /** The update of a peer is refused, because it has more bytes than this; directories take some of them. */
+  const broken = async (peer: string, bytesMax: number) => {
+    const reasons = () =>
+      server.ports.reports.filter(({ event, fields }) => event === "update.broken" && fields?.["peer"] === peer);
+    await eventually(`the update of ${peer} is refused`, () => reasons().length === 1);
+    const bytes = Number(reasons()[0]?.message.match(/more than (\d+) bytes/)?.[1]);
+    assert.ok(bytes <= bytesMax && bytes > bytesMax - 8_192, `${bytes}, not ${bytesMax}`);
+  };
+  // Three updates, and as much as three more for the result and the state.
+  const share = Math.floor(diskBytes / 6);
+  server.push("a", new Uint8Array(2 * diskBytes));
+  await broken("a", share);
+  assert.is(server.actor.getSnapshot().status, "active");
+  await updatesLeft(server, 0);
+  const largest = encodeTensors(new Map([["w", { shape: [40_000], values: new Float32Array(40_000).fill(2) }]]));
+  assert.ok(server.push("b", largest));
+  await server.received(1);
+  const left = Math.floor((diskBytes - largest.length) / 5);
+  server.push("c", new Uint8Array(left + 1));
+  await broken("c", left);
+  assert.ok(server.push("c", largest));
+  await server.received(2);
+  server.clock.increment(brokenPatienceMs);
+  await server.round(1);
+  assert.equal([server.valuesFor("b")[0]?.[0], server.valuesFor("a")], [2, []]);
+  const [held] = server.left();
+  assert.is(held, "velocity.safetensors");
+  server.push("b", new Uint8Array(diskBytes));
+  // Two trainers are left.
+  await broken("b", Math.floor((diskBytes - server.sizeOf(`outer/${held}`)) / 5));
   await server.end();
 });
 

@@ -40,8 +40,13 @@ export function save({ context, enqueue }: ServerArgs, { stream }: { readonly st
   enqueue.assign({ pushes, saving: [...context.saving, peer] });
   enqueue.spawnChild("saved", {
     id: `saving/${peer}`,
-    input: { ports: context.job.ports, job: context.job, stream, file },
+    input: { ports: context.job.ports, job: context.job, stream, file, waiting: missingOf(context).length },
   });
+}
+
+/** The trainers whose updates are not here. */
+function missingOf({ expected, received }: ParameterServerContext): readonly PeerText[] {
+  return expected.filter((peer) => received[peer] === undefined);
 }
 
 /** Counts a whole update for the round; gives the sender of a broken one time to try again. */
@@ -167,9 +172,9 @@ export function noteAggregated({ context, enqueue }: ServerArgs, { updates }: Ag
 
 /** Some updates of the round are here and others are not: names their senders, here and to the scheduler. */
 export function nameMissing({ context, enqueue }: ServerArgs): void {
-  const { job, expected, received } = context;
+  const { job, expected } = context;
   const round = collectedRound(context);
-  const missing = expected.filter((peer) => received[peer] === undefined);
+  const missing = missingOf(context);
   if (missing.length === 0 || missing.length === expected.length) return;
   enqueue(() =>
     job.ports.report({
@@ -280,10 +285,10 @@ export function setDeadline({ context, enqueue }: ServerArgs): void {
 
 /** The deadline is over, and enough updates are in: the round goes on without the others; one that is late too often is out. */
 export function closeRound({ context, enqueue }: ServerArgs): void {
-  const { expected, received, saving, round, job } = context;
+  const { expected, saving, round, job } = context;
   // The round may close a second time, after an update was rejected.
   const isNoted = (peer: PeerText) => context.verdicts.some((verdict) => verdict.peer === peer);
-  const missing = expected.filter((peer) => received[peer] === undefined);
+  const missing = missingOf(context);
   const late = missing.filter((peer) => !isNoted(peer));
   const lateness = Object.fromEntries(
     missing.map((peer) => [peer, (context.lateness[peer] ?? 0) + (isNoted(peer) ? 0 : 1)]),

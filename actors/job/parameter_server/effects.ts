@@ -8,6 +8,7 @@ import { type PeerText, type StreamHandle, TransportError } from "../../../trans
 import type { AggregateConfig, JobSpec, MemberReport, Progress } from "../../../transport/protocols/messages.ts";
 import { membersReportedMax } from "../../../transport/protocols/mod.ts";
 import { fromEffect } from "../../runtime/effect_actor.ts";
+import { attempt } from "../../files/file_operation.ts";
 import type { PathError } from "../../files/path_refused.ts";
 import { aggregationDefault } from "../../config/defaults.ts";
 import { handOver, saveStream } from "../copy.ts";
@@ -79,13 +80,15 @@ export const push = fromEffect(
 /** Saves one push, whole or not at all. Fails where this node's own files fail: another aggregator can take the update. */
 export const saved = fromEffect(
   "saved",
-  ({ job, stream, file }: {
+  ({ job, stream, file, waiting }: {
     readonly ports: Ports;
     readonly job: AggregatorInput;
     readonly stream: StreamHandle;
     readonly file: string;
+    /** Updates of the round that are not here yet, with this one. */
+    readonly waiting: number;
   }) =>
-    updateLimits(job).pipe(
+    updateLimits(job, waiting).pipe(
       Effect.onError(() => stream.abort("not saved")),
       Effect.flatMap((limits) => saveStream(stream, job.directory, file, limits)),
       Effect.mapError((error) => "path" in error ? new UpdatesNotSaved({ detail: error.detail }) : error),
@@ -104,18 +107,48 @@ export const saved = fromEffect(
     ),
 );
 
+/** The result takes as much as an update in F32, and the velocity, in F64, as two. */
+const aggregationShares = 3;
+
 /**
  * The bounds of a push. The velocity has the layout of updates, from which their largest size follows. Before the first round is over
- * there is no velocity: a job names the digest of its layout only.
+ * there is no velocity: a job names the digest of its layout only. Each update leaves room for the others of its round and for the
+ * aggregation.
  */
-function updateLimits({ directory, limits = jobLimits }: AggregatorInput): Effect.Effect<JobLimits, UpdatesNotSaved> {
-  return Effect.scoped(Effect.flatMap(directory.openForReading(velocityFile), openTensorFile<PathError>)).pipe(
-    Effect.map(({ tensors }) => ({ ...limits, fileBytesMax: Math.min(limits.fileBytesMax, updateBytesMax(tensors)) })),
-    Effect.catchIf(
-      (error) => error._tag === "WorkFileFailed" && error.code === "not-found",
-      () => Effect.succeed(limits),
-    ),
+function updateLimits(job: AggregatorInput, waiting: number): Effect.Effect<JobLimits, UpdatesNotSaved> {
+  return Effect.flatMap(
+    limitsOf(job, waiting + aggregationShares),
+    (limits) =>
+      Effect.scoped(Effect.flatMap(job.directory.openForReading(velocityFile), openTensorFile<PathError>)).pipe(
+        Effect.map(({ tensors }) => ({
+          ...limits,
+          fileBytesMax: Math.min(limits.fileBytesMax, updateBytesMax(tensors)),
+        })),
+        Effect.catchIf(
+          (error) => error._tag === "WorkFileFailed" && error.code === "not-found",
+          () => Effect.succeed(limits),
+        ),
+      ),
+  ).pipe(
     Effect.mapError((error) => new UpdatesNotSaved({ detail: "detail" in error ? error.detail : error.reason })),
+  );
+}
+
+/** The bounds of one of so many files that share what is left of the work directory. Fails where it cannot be measured. */
+function limitsOf(
+  { directory, diskBytes, limits = jobLimits }: AggregatorInput,
+  files: number,
+): Effect.Effect<JobLimits, PathError> {
+  return Effect.map(
+    attempt(directory.path, () => {
+      if (diskBytes === undefined) return limits.fileBytesMax;
+      let leftBytes = diskBytes;
+      // Open files without a name take room, too.
+      for (const sizeBytes of directory.unnamed().values()) leftBytes -= sizeBytes;
+      for (const { sizeBytes } of directory.walk()) leftBytes -= sizeBytes;
+      return Math.max(0, Math.min(limits.fileBytesMax, Math.floor(leftBytes / files)));
+    }),
+    (fileBytesMax) => ({ ...limits, fileBytesMax }),
   );
 }
 
@@ -242,11 +275,8 @@ export const restored = fromEffect(
 );
 
 /** Fetches a file of the training's model from its scheduler. */
-function fetchOfModel(
-  { network, scheduler, directory, limits = jobLimits }: AggregatorInput,
-  dataset: string,
-  file: string,
-) {
+function fetchOfModel(job: AggregatorInput, dataset: string, file: string) {
+  const { network, scheduler, directory } = job;
   return Effect.gen(function* () {
     const answer = yield* network.request(scheduler, "/hypha-api/0.0.1", { Data: { dataset } }, jobLimits.exchangeMs);
     if (!("Data" in answer) || typeof answer.Data !== "object" || !("Success" in answer.Data)) {
@@ -254,7 +284,7 @@ function fetchOfModel(
     }
     const { data_provider, index } = answer.Data.Success;
     const stream = yield* openPull(network, data_provider, { dataset, index }, jobLimits.exchangeMs);
-    yield* saveStream(stream, directory, file, limits);
+    yield* saveStream(stream, directory, file, yield* limitsOf(job, 1));
   }).pipe(Effect.retry({ schedule: Schedule.spaced(restoreAgainMs), times: restoreTriesMax - 1 }));
 }
 
