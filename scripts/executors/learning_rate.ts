@@ -1,4 +1,4 @@
-import type { LearningRateScheduler } from "../../transport/protocols/messages.ts";
+import type { JobSpec, LearningRateScheduler } from "../../transport/protocols/messages.ts";
 
 /**
  * Returns the factor of the learning rate at a step.
@@ -28,6 +28,27 @@ export function learningRateFactor(
       return step < start ? 1 : halfCosine(progress(step - start, schedule.decay_steps));
     }
   }
+}
+
+/**
+ * Returns the inner steps before a job, so that a schedule does not start again when a member joins or a training resumes.
+ *
+ * Where the schedule has `training_steps` it is their share of the finished rounds. Otherwise it is the samples of all members in
+ * batches: more than one member's steps, which only says that the warm-up is over. `learning_rate.py` does the same.
+ *
+ * @param training Where the training stands; undefined where the scheduler keeps no model.
+ * @param batchSize Samples of an inner step, at least 1.
+ */
+export function stepsBefore(
+  schedule: LearningRateScheduler | null | undefined,
+  training: JobSpec["training"],
+  batchSize: number,
+): number {
+  if (training === undefined) return 0;
+  const { round, rounds, samples } = training;
+  return schedule && "training_steps" in schedule && rounds > 0
+    ? Math.floor(schedule.training_steps * round / rounds)
+    : Math.floor(samples / batchSize);
 }
 
 /** Progress from 0 to 1. */

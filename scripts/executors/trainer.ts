@@ -16,6 +16,8 @@ import { type NamedTensors, subtractTensors, type TensorMismatch } from "../../a
 interface TrainerOptions {
   readonly optimizer: Adam;
   readonly scheduler?: LearningRateScheduler | null;
+  /** Inner steps of the training before this job; none where undefined. */
+  readonly stepsBefore?: number;
 }
 
 export interface Trainer {
@@ -33,11 +35,11 @@ export interface Trainer {
 }
 
 /** Makes a trainer. Its inner optimizer keeps its state across rounds, as in the paper. */
-export function makeTrainer(initial: Model, { optimizer, scheduler }: TrainerOptions): Trainer {
+export function makeTrainer(initial: Model, { optimizer, scheduler, stepsBefore = 0 }: TrainerOptions): Trainer {
   const inner = adam(optimizer);
   let shared = initial;
   let local = initial;
-  let steps = 0;
+  let steps = stepsBefore;
   return {
     shared: () => shared.parameters,
     train(batch) {

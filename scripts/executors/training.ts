@@ -12,6 +12,7 @@ import { seededRandom, seedOf, shuffled } from "../../actors/runtime/random.ts";
 import type { JobSpec, ProgressResponse, TrainConfig } from "../../transport/protocols/messages.ts";
 import type { BridgeClient, BridgeFile, Receiving } from "../../actors/executor/bridge_client.ts";
 import { type DigitRow, parseDigits } from "./digits.ts";
+import { stepsBefore } from "./learning_rate.ts";
 import { builtinModel, type Model, modelOf } from "./model.ts";
 import { makeTrainer, type Trainer } from "./trainer.ts";
 
@@ -38,7 +39,7 @@ const emptySlicesMax = 16;
 export async function runTraining({ bridge, spec, workDir, report }: TrainingInput): Promise<void> {
   if (spec.executor.class !== "train") throw new TrainingFailed(`Cannot do a job of class ${spec.executor.class}`);
   const { config } = spec.executor;
-  const trainer = await trainerOf(bridge, config, workDir);
+  const trainer = await trainerOf({ bridge, spec, workDir }, config);
   const batches = makeBatches({ bridge, spec, workDir, report }, config);
   // The worker accepts pushes only while a receive is open: open one before the first difference is sent.
   const results = await bridge.receive(config.results, async ({ path, round }): Promise<RoundResult> => ({
@@ -66,11 +67,15 @@ export async function runTraining({ bridge, spec, workDir, report }: TrainingInp
   }
 }
 
-async function trainerOf(bridge: BridgeClient, config: TrainConfig, workDir: string): Promise<Trainer> {
+async function trainerOf(
+  { bridge, spec, workDir }: Pick<TrainingInput, "bridge" | "spec" | "workDir">,
+  config: TrainConfig,
+): Promise<Trainer> {
   if (config.batch_size === 0) throw new TrainingFailed("Cannot train in batches of 0");
   return makeTrainer(await initialModel(bridge, config, workDir), {
     optimizer: config.optimizer,
     scheduler: config.scheduler ?? null,
+    stepsBefore: stepsBefore(config.scheduler, spec.training, config.batch_size),
   });
 }
 

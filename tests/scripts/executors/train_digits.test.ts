@@ -398,6 +398,29 @@ training(
     }),
 );
 
+training("bug: a job that began after nine of ten rounds began the learning-rate schedule again", async () => {
+  const start = Result.getOrThrow(builtinModel("builtin/mlp-64-32-10", "seed-7"));
+  const scheduler = { type: "linear-with-warmup", warmup_steps: 0, training_steps: 10 * batchesPerRound } as const;
+  /** How far the first round moves the parameters, at most. */
+  const moved = async (changes: Partial<TrainConfig>) => {
+    let farthest = 0;
+    await withBridge({ rounds: 1 }, async ({ socketPath, workDir, model }) => {
+      const bridge = new BridgeClient({ socketPath, token: undefined });
+      const spec = { ...jobSpec(changes), training: { id: "t", run: 1, round: 9, rounds: 10, samples: 1 } };
+      await runTraining({ bridge, spec, workDir, report: () => {} });
+      bridge.close();
+      for (const [name, { values }] of model().parameters) {
+        const before = start.parameters.get(name)?.values ?? [];
+        for (const [i, value] of values.entries()) farthest = Math.max(farthest, Math.abs(value - (before[i] ?? NaN)));
+      }
+    });
+    return farthest;
+  };
+  const [last, constant] = [await moved({ scheduler }), await moved({})];
+  // A tenth of the rate at the begin of the last round, falling to zero. A first step of Adam is as long as the rate.
+  assert.ok(last > 0.0005 && last < constant / 5, `${last} of ${constant}`);
+});
+
 training("opens its receive before it sends anything", async () => {
   const { heard, message } = await failure({ rounds: 1 }, jobSpec());
   assert.is(message, "");
