@@ -10,7 +10,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import process from "node:process";
-import { Data, Effect, FiberSet, type Scope } from "effect";
+import { Data, Effect, type Fiber, FiberSet, type Scope } from "effect";
 import { watchActivity } from "./activity.ts";
 import type { BridgeContext } from "./context.ts";
 import { BridgeProblem, busy } from "./problem.ts";
@@ -69,6 +69,7 @@ export function openBridge(
       return true;
     };
     const receiving = { active: false };
+    const interruptWith = interruptsOfConnections();
     const refusals = { scope: 0 };
     const rare = { ...context, report: rareLines(context.report, context.now) };
     const handle = (request: IncomingMessage, response: ServerResponse) => {
@@ -89,6 +90,7 @@ export function openBridge(
         ),
       );
       response.once("close", () => fiber.interruptUnsafe());
+      interruptWith(request.socket, fiber);
       response.on("error", () => {/* the job went away; `close` follows */});
     };
     const server = createServer(handle);
@@ -108,6 +110,21 @@ export function openBridge(
     yield* Effect.addFinalizer(() => Effect.forEach(cuts, (tellCut) => tellCut, { discard: true }));
     return { socketPath: `${path}/${socketName}`, sendsDone: FiberSet.awaitEmpty(sends), idleMs: activity.idleMs };
   });
+}
+
+/** Interrupts requests when their connection closes: on Deno a response that waits behind another emits no `close`. */
+function interruptsOfConnections(): (socket: Socket, fiber: Fiber.Fiber<void>) => void {
+  const underWay = new WeakMap<Socket, Set<Fiber.Fiber<void>>>();
+  return (socket, fiber) => {
+    let fibers = underWay.get(socket);
+    if (fibers === undefined) {
+      const begun = fibers = new Set();
+      underWay.set(socket, begun);
+      socket.once("close", () => begun.forEach((each) => each.interruptUnsafe()));
+    }
+    fibers.add(fiber);
+    fiber.addObserver(() => fibers.delete(fiber));
+  };
 }
 
 /** Ends slow and idle connections, and limits their number to `connectionsMax`. */

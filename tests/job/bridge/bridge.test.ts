@@ -469,6 +469,26 @@ test("a request whose asker goes away is interrupted, and so is everything when 
   assert.is(interrupted, 2);
 });
 
+test("bug: on Deno requests behind another on their connection went on when it closed", async () => {
+  let [requested, interrupted] = [0, 0];
+  const network = fakeNetwork({
+    request: () => {
+      requested += 1;
+      return Effect.onInterrupt(Effect.never, () => Effect.sync(() => void (interrupted += 1)));
+    },
+  });
+  await withBridge({ network }, async ({ socket }) => {
+    const asking = connect(socket);
+    asking.write(
+      'POST /status/send HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 8\r\n\r\n"update"'
+        .repeat(3),
+    );
+    await eventually("the requests", () => requested === 3);
+    asking.destroy();
+    await eventually("the interruptions", () => interrupted === 3);
+  });
+});
+
 test.run();
 
 async function receivingEnds(receiving: Promise<unknown>, finish: () => void): Promise<void> {
