@@ -5,7 +5,7 @@
  */
 import type { ServerResponse } from "node:http";
 
-/** Readers at once. A browser has one for each tab. */
+/** Readers at once. A browser has one for each tab that is in view. */
 export const feedReadersMax = 8;
 /** Between two looks, in milliseconds. */
 export const feedLookMs = 1_000;

@@ -10,7 +10,7 @@ import process from "node:process";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import type { FeedParts } from "../../actors/console/feed.ts";
+import { type FeedParts, feedReadersMax } from "../../actors/console/feed.ts";
 import { shapeOf } from "../../actors/console/machine_shape.ts";
 import { connectionGateMachine } from "../../actors/gate/connection_gate.ts";
 import { rolelessNode } from "../../actors/node/node_machine.ts";
@@ -268,6 +268,75 @@ test("bug: a change of the CA's register closed an open Revoke dialog, and showe
   assert.is(await page.getByRole("button", { name: "Revoke worker-77" }).count(), 0);
   await page.close();
   await world.close();
+});
+
+/** Puts a page out of view, or back into it. All pages of a chromium without a window are in view. */
+const setHidden = (page: Page, isHidden: boolean) =>
+  page.evaluate((isHidden) => {
+    Object.defineProperty(document, "hidden", { configurable: true, value: isHidden });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, isHidden);
+
+test("bug: six open tabs held all connections of the browser: no act was answered", async () => {
+  const pages: Page[] = [];
+  for (let tab = 0; tab < feedReadersMax + 1; tab++) {
+    const page = await enter(gateway!);
+    pages.push(page);
+    if (tab < feedReadersMax) await setHidden(page, true);
+  }
+  const dialog = pages.at(-1)!.getByRole("dialog");
+  await pages.at(-1)!.getByRole("button", { name: "Reload files" }).click();
+  await dialog.getByRole("button", { name: "Reload files" }).click();
+  await dialog.getByRole("status").waitFor();
+  assert.equal(asked, [["POST /reload", {}]]);
+  await pages[0]!.getByText("connecting", { exact: true }).waitFor();
+  await setHidden(pages[0]!, false);
+  await pages[0]!.getByText("live", { exact: true }).waitFor();
+  assert.equal(faults, []);
+  await Promise.all(pages.map((page) => page.close()));
+});
+
+test("bug: an act that was sent could be cancelled: it was done, and its dialog did not show it", async () => {
+  let finish = () => {};
+  const reload = new Promise<void>((resolve) => (finish = resolve));
+  const world = await openConsoleWorld({
+    page: (await buildConsolePage()).files,
+    routes: { "POST /reload": () => reload.then(() => ({ status: 200, body: {} })) },
+    look: () => Promise.resolve({ ...gatewayParts(1), acts: ["POST /reload"] }),
+  });
+  const page = await enter(world);
+  await page.getByRole("button", { name: "Reload files" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByRole("button", { name: "Reload files" }).click();
+  await dialog.getByText("The request was sent and cannot be cancelled.").waitFor();
+  assert.ok(await dialog.getByRole("button", { name: "Cancel" }).isDisabled());
+  for (let presses = 0; presses < 3; presses++) await page.keyboard.press("Escape"); // chromium lets a page keep one
+  await page.waitForTimeout(100);
+  assert.ok(await dialog.isVisible());
+  finish();
+  assert.is(await dialog.getByRole("status").innerText(), "The node reads its files. The result is in its log.");
+  await page.keyboard.press("Escape");
+  await dialog.waitFor({ state: "hidden" });
+  await page.close();
+  await world.close();
+});
+
+test("bug: an act that waited for a connection of the browser was sent when another tab was closed", async () => {
+  const pages: Page[] = [];
+  for (let tab = 0; tab < 6; tab++) pages.push(await enter(gateway!));
+  const page = pages.at(-1)!;
+  await page.clock.install();
+  await page.getByRole("button", { name: "Reload files" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByRole("button", { name: "Reload files" }).click();
+  await page.waitForTimeout(200);
+  await page.clock.fastForward(61_000);
+  const outcome = await dialog.getByRole("alert").innerText();
+  assert.match(outcome, /^Warning: The program did not answer\.[\s\S]*not known whether this was done/);
+  await pages[0]!.close();
+  await page.waitForTimeout(500);
+  assert.equal(asked, []);
+  await Promise.all(pages.slice(1).map((each) => each.close()));
 });
 
 test("a keyboard is enough: to another view, into a dialog, out of it, and to an approval", async () => {

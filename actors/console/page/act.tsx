@@ -59,24 +59,32 @@ export function Act({ fields, short, ...offered }: ActProps) {
     const given = form.current === null ? {} : Object.fromEntries(new FormData(form.current));
     setOpened({ deed, answer: "asking" });
     const answer = await ask(path, { ...body, ...given });
-    setOpened((now) => now?.deed === deed ? { deed, answer } : now); // it may have been closed meanwhile
+    setOpened({ deed, answer });
   };
-  const isOver = answer !== undefined && answer !== "asking";
+  const isUnderWay = answer === "asking";
+  const isOver = answer !== undefined && !isUnderWay;
+  // Escape closes a dialog even where it has no button to close it: one that waits for its outcome is opened again.
+  const onClose = () => isUnderWay ? dialog.current?.showModal() : setOpened(undefined);
   return (
     <>
       {short !== undefined && (
         <button type="button" onClick={open} aria-haspopup="dialog" aria-label={offered.title}>{short}</button>
       )}
-      <dialog ref={dialog} aria-labelledby={id} onClose={() => setOpened(undefined)}>
+      <dialog ref={dialog} aria-labelledby={id} onClose={onClose}>
         <h2 id={id}>{title}</h2>
         <p>This will happen:</p>
         <ul>{does.map((each, index) => <li key={index}>{each}</li>)}</ul>
         {!isOver && <form ref={form}>{fields}</form>}
+        {isUnderWay && (
+          <p aria-live="polite">The request was sent and cannot be cancelled. Its outcome is shown here.</p>
+        )}
         {isOver && <Answered answer={answer} done={done} />}
         <div class="buttons">
-          <button type="button" onClick={() => dialog.current?.close()}>{isOver ? "Close" : "Cancel"}</button>
+          <button type="button" disabled={isUnderWay} onClick={() => dialog.current?.close()}>
+            {isOver ? "Close" : "Cancel"}
+          </button>
           {!isOver && (
-            <button type="button" class="danger" disabled={answer === "asking"} onClick={() => void act()}>
+            <button type="button" class="danger" disabled={isUnderWay} onClick={() => void act()}>
               {title}
             </button>
           )}
@@ -86,7 +94,16 @@ export function Act({ fields, short, ...offered }: ActProps) {
   );
 }
 
-function Answered({ answer: { status, body }, done }: { readonly answer: Answer; readonly done: ActProps["done"] }) {
+/** Where no answer came. */
+const unknownOutcome = {
+  error: "The program did not answer.",
+  hint: "It is not known whether this was done: look at the program's state and log before you do it again.",
+};
+
+function Answered(
+  { answer: { status, body: answered }, done }: { readonly answer: Answer; readonly done: ActProps["done"] },
+) {
+  const body: Answer["body"] = status === 0 ? unknownOutcome : answered;
   if (status === 200) {
     const outcome = done(body);
     const { done: text, warnings } = typeof outcome === "string" ? { done: outcome, warnings: [] } : outcome;
