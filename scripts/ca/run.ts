@@ -24,7 +24,7 @@ import type { LogFormat } from "../program/log_line.ts";
 import { makePorts } from "../program/ports.ts";
 import { listenToSignals } from "../program/signals.ts";
 import type { RunningMember } from "./member.ts";
-import { type CaTelemetry, makeCaTracing, readTelemetry, telemetryVariables } from "./telemetry.ts";
+import { type CaTracing, makeCaTracing, readTelemetry, telemetryVariables } from "./telemetry.ts";
 
 /** Runs until a signal comes, then ends the process: with 1 where the port or the admin socket cannot be opened. */
 export function run(file: string, format: LogFormat) {
@@ -41,10 +41,12 @@ export function run(file: string, format: LogFormat) {
       write: writeToStderr(),
     });
     const audit = keepAudit({ ...config.audit, now: realNow });
+    const tracing = yield* Effect.promise(() => makeCaTracing(telemetry));
+    const report = tracing.meter(log.report);
     const ca = yield* openAuthority(config, ({ kind, ...fields }) => {
       const message = `${kind}: ${fields.identity}`;
       audit.inbox.record({ type: "ca.alarm", outcome: kind, peer: fields.identity, detail: fields });
-      log.report({ level: alarmLevels[kind], event: `ca.alarm.${kind}`, message, fields });
+      report({ level: alarmLevels[kind], event: `ca.alarm.${kind}`, message, fields });
     });
     ca.register.recordTo(audit.inbox);
     const checked = checkApprovals(ca, config, { configFile: file, at: new Date(realNow()) });
@@ -54,7 +56,7 @@ export function run(file: string, format: LogFormat) {
       return yield* checked.failure;
     }
     log.name(config.name);
-    const reason = yield* Effect.promise(() => untilDone(config, ca, { file, log, audit, telemetry }));
+    const reason = yield* Effect.promise(() => untilDone(config, ca, { file, log, report, audit, tracing }));
     ca.register.close();
     exitAfterOutput(reason === undefined ? 0 : 1);
   });
@@ -64,16 +66,17 @@ export function run(file: string, format: LogFormat) {
 async function untilDone(
   config: Effect.Success<ReturnType<typeof loadCaConfig>>,
   ca: Effect.Success<ReturnType<typeof openAuthority>>,
-  { file, log, audit, telemetry }: {
+  { file, log, report, audit, tracing }: {
     /** The configuration's path, as the operator gave it. */
     readonly file: string;
     readonly log: Log;
+    /** Reports to the log and to the collector. */
+    readonly report: Log["report"];
     readonly audit: KeptAudit;
-    readonly telemetry: CaTelemetry;
+    readonly tracing: CaTracing;
   },
 ): Promise<string | undefined> {
-  const tracing = await makeCaTracing(telemetry);
-  const ports = makePorts(tracing.meter(audit.meter(log.report)));
+  const ports = makePorts(audit.meter(report));
   tracing.begin(ports);
   const { name, host, port, domain } = config;
   // Nothing is issued before: it could not be recorded.
@@ -87,7 +90,7 @@ async function untilDone(
   const closeConsole = await beginConsole(config, ca, { ports, log, view });
   const reason = await new Promise<string | undefined>((resolve) => {
     const crash = (error: unknown) => {
-      log.report({ level: "error", event: "ca.crashed", message: `Cannot continue: ${error}` });
+      report({ level: "error", event: "ca.crashed", message: `Cannot continue: ${error}` });
       exitAfterOutput(1);
     };
     const actor = superviseRoot(caMachine, {
@@ -112,13 +115,13 @@ async function untilDone(
     listenToSignals({
       stop: () => actor.send({ type: "ca.stop" }),
       abort: () => exitAfterOutput(130),
-      reload: () => reportUnread(log),
+      reload: () => reportUnread(report),
       crash,
     });
   });
   member?.stop();
   await closeConsole();
-  if (reason !== undefined) log.report({ level: "error", event: "ca.failed", message: reason });
+  if (reason !== undefined) report({ level: "error", event: "ca.failed", message: reason });
   await tracing.end();
   await audit.end(ports);
   await ports.dispose();
@@ -126,10 +129,10 @@ async function untilDone(
 }
 
 /** SIGHUP changes nothing. */
-function reportUnread(log: Log): void {
+function reportUnread(report: Log["report"]): void {
   const message =
     "Nothing was read again: a CA reads its configuration, keys and certificates when it starts. Restart it";
-  log.report({ level: "warn", event: "ca.unread", message });
+  report({ level: "warn", event: "ca.unread", message });
 }
 
 /** Opens the console where one is configured; the result closes it. */

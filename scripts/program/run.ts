@@ -185,17 +185,14 @@ async function runNode(
       crash,
     });
   });
+  // The program writes this line of the log when all has ended.
+  const record = tracing.meter(lines.meter(audit.meter(() => {})));
+  if (exit.type === "failed") record({ level: "error", event: "node.failed", message: exit.error.message });
   tracing.end();
   await leaveTelemetry();
-  if (exit.type === "failed") recordFailure(audit, exit.error.message);
   await audit.end(ports);
   await dispose(ports);
   return exit;
-}
-
-/** The program reports its failure when the audit log has ended. */
-function recordFailure(audit: ProgramAudit, message: string): void {
-  audit.meter(() => {})({ level: "error", event: "node.failed", message });
 }
 
 function auditOf({ audit, stateDir = "." }: RoleConfig): ProgramAudit {

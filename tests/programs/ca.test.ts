@@ -96,7 +96,8 @@ test("a node enrols with a token, is listed, and is revoked; a restart forgets n
   assert.ok(residentMb <= limitMb, `${residentMb} MB are resident`);
   const token = await done("token", ...config, "--role", "worker", "--name", "w-1");
   const body = Buffer.from((await testCsr()).der).toString("base64");
-  const enrol = () => ask(`${url}/.well-known/est/simpleenroll`, { method: "POST", auth: `w-1:${token}`, body });
+  const enrol = (csr = body) =>
+    ask(`${url}/.well-known/est/simpleenroll`, { method: "POST", auth: `w-1:${token}`, body: csr });
   assert.is((await enrol()).status, 200);
   const nodes = JSON.parse(await done("nodes", ...config)) as { identity: string }[];
   assert.equal(nodes.map(({ identity }) => identity), [
@@ -128,6 +129,8 @@ test("a node enrols with a token, is listed, and is revoked; a restart forgets n
   });
   assert.is(await list(), number, "the same list");
   assert.is((await enrol()).status, 403);
+  const ofThief = Buffer.from((await testCsr()).der).toString("base64");
+  assert.is((await enrol(ofThief)).status, 403);
   const unused = await done("token", ...config, "--role", "worker", "--name", "w-2");
   await stopped();
   const posts = collector.posts.filter(({ path }) => path === "/v1/traces");
@@ -140,9 +143,13 @@ test("a node enrols with a token, is listed, and is revoked; a restart forgets n
   assert.equal(shown.map((span) => span.join(" ").replace(/[0-9a-f]{64}/, "ID").trim()), [
     "ca.request GET /crl/ID.crl 200",
     "ca.request POST /.well-known/est/simpleenroll 403 403 2",
+    "ca.request POST /.well-known/est/simpleenroll 403 403 2",
     "ca.operation POST /ca/token 200",
   ]);
-  assert.ok(collector.posts.some(({ path, body }) => path === "/v1/logs" && body.includes("ca.listening")));
+  const isSent = (event: string) =>
+    collector.posts.some(({ path, body }) => path === "/v1/logs" && body.includes(event));
+  assert.ok(isSent("ca.listening"));
+  assert.ok(isSent("ca.alarm.token-used"), "bug: an alarm was not sent to the collector");
   for (const { body } of collector.posts) {
     assert.not(body.includes(token) || body.includes(unused), "no token's secret");
   }

@@ -111,6 +111,13 @@ const running = start(gateway, {
   OTEL_LOGS_EXPORTER: "otlp",
 });
 
+/** The lines of the log in a post. */
+function recordsOf({ path, body }: Posted): readonly OtlpLogRecord[] {
+  if (path !== "/base/v1/logs") return [];
+  const { resourceLogs } = JSON.parse(body.toString("utf8")) as LogsData;
+  return resourceLogs.flatMap(({ scopeLogs }) => scopeLogs.flatMap(({ logRecords }) => logRecords));
+}
+
 const count = (posted: Posted, name: string, labels: string) => valuesOf(metricsOf(posted).get(name))[labels] ?? 0;
 
 test("metrics arrive at a collector: names, values, units, headers, resource; the environment stands over the file", async () => {
@@ -241,15 +248,9 @@ test("spans of both handshakes and lines of the log arrive at the collector, and
   assert.equal(codeOf(last), { stringValue: "unknown-issuer" }, "the check that refused");
   await spans(({ name, status }) => name === "handshake" && status === undefined);
   await spans(({ name, kind }) => name === "request" && kind === 2);
-  const records = ({ path, body }: Posted) =>
-    path !== "/base/v1/logs"
-      ? []
-      : (JSON.parse(body.toString("utf8")) as LogsData).resourceLogs.flatMap((each) =>
-        each.scopeLogs.flatMap((scope) => scope.logRecords)
-      );
   const isLine = ({ eventName, severityText }: OtlpLogRecord) =>
     eventName === "peer.refused" && severityText === "WARN";
-  const posted = await collector.waitFor((each) => records(each).some(isLine), patienceMs);
+  const posted = await collector.waitFor((each) => recordsOf(each).some(isLine), patienceMs);
   assert.is(posted.headers["authorization"], "Bearer s3cret");
 });
 
@@ -311,6 +312,24 @@ test("a collector that never answers and a port that is taken disturb nothing", 
   node.signal("SIGTERM");
   assert.is((await node.ended).code, 0);
   assert.ok(Date.now() - before < 30_000, "it does not wait for the collector");
+  taken.close();
+});
+
+test("bug: the failure of a node was not sent to the collector", async () => {
+  const taken = createServer(() => {});
+  await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
+  const { port: takenPort } = taken.address() as { port: number };
+  const collector = await startCollector();
+  const node = start(await place("failing", await pki.node("failing"), { port: takenPort }), {
+    OTEL_EXPORTER_OTLP_ENDPOINT: `${collector.url}/base/`,
+    OTEL_EXPORTER_OTLP_PROTOCOL: "http/json",
+    OTEL_LOGS_EXPORTER: "otlp",
+  });
+  const { message } = await node.waitFor("node.failed", undefined, patienceMs);
+  assert.is((await node.ended).code, 1);
+  const sent = collector.posts.flatMap(recordsOf).filter(({ eventName }) => eventName === "node.failed");
+  assert.equal(sent.map(({ body }) => body), [{ stringValue: message }]);
+  await collector.close();
   taken.close();
 });
 
