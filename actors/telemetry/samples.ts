@@ -48,6 +48,8 @@ export interface Observed {
   readonly node: ObservedNode | undefined;
   readonly gates: GateTally;
   readonly lines: LineTally;
+  /** Records that the program's audit log has lost. */
+  readonly lostRecords: number;
   readonly version: string;
   /** Milliseconds since the epoch. */
   readonly now: number;
@@ -94,7 +96,7 @@ function gateSamples(direction: Direction, { counts }: GateTally): readonly Samp
   ];
 }
 
-function nodeSamples(node: ObservedNode, { version, now }: Observed): readonly Sample[] {
+function nodeSamples(node: ObservedNode, { version, now, lostRecords }: Observed): readonly Sample[] {
   const { context, children } = node.getSnapshot();
   const { config, snapshot, identity, members, isReady, refusalLog } = context;
   const { counts, sink } = refusalLog.getSnapshot().context;
@@ -109,7 +111,7 @@ function nodeSamples(node: ObservedNode, { version, now }: Observed): readonly S
     sample("hypha_connections_max", config.limits.connectionsMax),
     sample("hypha_handshakes_pending_max", config.limits.pendingMax),
     ...refusalCodes.map((code) => sample("hypha_refusals_total", counts[code] ?? 0, { code })),
-    sample("hypha_audit_failures_total", sink.failures),
+    sample("hypha_audit_failures_total", sink.failures + lostRecords),
     ...(identity === undefined ? [] : [
       sample("hypha_node_info", 1, { role: config.role, name: bound(identity.name), peer: identity.peer, version }),
       sample("hypha_certificate_expire_time_seconds", seconds(identity.notAfter), { name: bound(identity.name) }),

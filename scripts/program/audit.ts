@@ -17,6 +17,8 @@ import type { NodeIdentity } from "../../transport/node_identity.ts";
 /** What of a program is recorded, and when the log begins and ends. */
 export interface ProgramAudit {
   readonly sink: AuditSink;
+  /** Records that were lost since the start. */
+  readonly lost: () => number;
   /** Wraps a report function, and records its lines. */
   readonly meter: (report: Ports["report"]) => Ports["report"];
   /** Opens the log of a node (its SPIFFE ID, or its name); the first call counts. Resolves when the log is open, or could not be. */
@@ -39,6 +41,7 @@ export const auditCloseMs = 5_000;
 /** Without a log: nothing is recorded. */
 export const noAudit: ProgramAudit = {
   sink: logAlone,
+  lost: () => 0,
   log: undefined,
   meter: (report) => report,
   begin: () => Promise.resolve(),
@@ -59,6 +62,7 @@ export function keepAudit(
   let kept: { readonly opened: Promise<void>; readonly close: () => Promise<void> } | undefined;
   return {
     sink: { record: (entry) => inbox.record(eventOfEntry(entry)) },
+    lost: () => inbox.lost,
     inbox,
     log: witnessedLog(dir, inbox),
     meter: (report) => recordReports(report, inbox),

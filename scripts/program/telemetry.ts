@@ -22,6 +22,8 @@ export interface TelemetrySources {
   readonly ports: Ports;
   readonly gates: GateTally;
   readonly lines: LineTally;
+  /** Records that the audit log has lost. */
+  readonly lostRecords: () => number;
   /** The node's actor, once there is one. */
   readonly node: () => ObservedNode | undefined;
   /** What is sent besides metrics. */
@@ -30,7 +32,7 @@ export interface TelemetrySources {
 
 /** Starts telemetry. The result ends it, after a last sending, within about two seconds. */
 export function startTelemetry(sources: TelemetrySources): () => Promise<void> {
-  const { config, ports, gates, lines, node, outgoing } = sources;
+  const { config, ports, gates, lines, lostRecords, node, outgoing } = sources;
   const collector = collectorOf(config.role, config.telemetry, ports);
   const senders = startSenders({ ports, collector, outgoing });
   const input: TelemetryInput = {
@@ -39,7 +41,7 @@ export function startTelemetry(sources: TelemetrySources): () => Promise<void> {
     intervalMs: config.telemetry.intervalMs ?? telemetryIntervalMsDefault,
     listen: orUndefined(readListenPlace, config.telemetry.listen),
     collect: () => [
-      ...samplesOf({ node: node(), gates, lines, version, now: ports.now() }),
+      ...samplesOf({ node: node(), gates, lines, lostRecords: lostRecords(), version, now: ports.now() }),
       { name: "hypha_telemetry_failures_total", value: failures + senders.failures() },
       ...outgoing.map(({ signal, queue }): Sample => ({
         name: "hypha_telemetry_dropped_total",

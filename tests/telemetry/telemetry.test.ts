@@ -1,10 +1,13 @@
 /** Telemetry's parts: what a hostile collector can do, what an endpoint answers, what is counted. */
 import { Buffer } from "node:buffer";
-import { readdirSync, readFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Effect, Exit, Fiber, Scope } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { inboxMax } from "../../actors/audit/audit_inbox.ts";
 import {
   isLoopback,
   readEndpoint,
@@ -28,6 +31,8 @@ import type { CloseReason, Gate, GateEvent, GateInput, GatePhase } from "../../t
 import { bytesOf, protobufFields } from "../../transport/protocols/protobuf.ts";
 import { withConnected } from "../../pki/member.ts";
 import { defaultPolicy, makeTrustSnapshot } from "../../pki/trust.ts";
+import { keepAudit, noAudit } from "../../scripts/program/audit.ts";
+import { makePorts } from "../../scripts/program/ports.ts";
 import { exchange, metricsOf, type Posted, scrapeRequest, startCollector } from "../support/collector.ts";
 import { identityOf } from "../support/fake_transport.ts";
 import { makeTestPki } from "../support/pki.ts";
@@ -391,7 +396,7 @@ test("of an issuer's lists the newest counts, of several issuers each its own; a
   };
   assert.equal([unreadyReason(node), unreadyReason(undefined)], ["joining", "starting"]);
   const [gates, lines] = [makeGateTally({ now: () => at }), makeLineTally()];
-  const samples = samplesOf({ node, gates, lines, version: "1", now: at });
+  const samples = samplesOf({ node, gates, lines, lostRecords: 0, version: "1", now: at });
   const of = (name: string) => samples.filter((sample) => sample.name === name);
   const left = new Map(
     of("hypha_crl_remaining_seconds").map(({ labels, value }) => [labels?.["issuer"] ?? "", value as number]),
@@ -441,12 +446,12 @@ test("a worker's leases and jobs are those of its book, its cells those that it 
   const book = { offers: { o: {} }, leases: { a: {}, b: {} }, jobs: { j: {} } };
   const [gates, lines] = [makeGateTally({ now: () => 0 }), makeLineTally()];
   const read = (node: ObservedNode) => {
-    const samples = samplesOf({ node, gates, lines, version: "1", now: 0 });
+    const samples = samplesOf({ node, gates, lines, lostRecords: 0, version: "1", now: 0 });
     return (name: string) => samples.find((sample) => sample.name === name)?.value;
   };
   const cell = { level: "full", user: "per-job" };
   const busyWorker = observed("worker", { role: { getSnapshot: () => ({ context: { book, cell } }) } });
-  const told = samplesOf({ node: busyWorker, gates, lines, version: "1", now: 0 });
+  const told = samplesOf({ node: busyWorker, gates, lines, lostRecords: 0, version: "1", now: 0 });
   assert.equal(told.find(({ name }) => name === "hypha_cell_info")?.labels, { level: "full", confined: "true" });
   const busy = read(busyWorker);
   assert.equal([busy("hypha_leases"), busy("hypha_jobs"), busy("hypha_peers"), busy("hypha_node_ready")], [2, 1, 1, 1]);
@@ -466,7 +471,14 @@ test("a worker's leases and jobs are those of its book, its cells those that it 
   };
   const children = { "journal/t-1": { getSnapshot: () => ({ context: { watch } }) } };
   const role = { getSnapshot: () => ({ context: { running: ["t-1"] }, children }) };
-  const scheduler = samplesOf({ node: observed("scheduler", { role }), gates, lines, version: "1", now: 0 });
+  const scheduler = samplesOf({
+    node: observed("scheduler", { role }),
+    gates,
+    lines,
+    lostRecords: 0,
+    version: "1",
+    now: 0,
+  });
   const trained = scheduler.filter(({ name }) => name.startsWith("hypha_training_"));
   assert.ok(trained.every(({ labels }) => labels?.["training"] === "t-1"));
   assert.equal(
@@ -485,6 +497,30 @@ test("a worker's leases and jobs are those of its book, its cells those that it 
   assert.is(read(observed("scheduler", {}))("hypha_training_round"), undefined);
 });
 
+test("bug: records that the audit log lost were not counted", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "hypha-lost-"));
+  const file = join(folder, "file");
+  writeFileSync(file, "no folder");
+  const events: string[] = [];
+  const ports = makePorts(({ event }) => void events.push(event));
+  const audit = keepAudit({ dir: join(file, "audit"), keepMs: 1_000, now: () => 0 });
+  await audit.begin(() => "gateway-01", ports);
+  const [from, to] = ["1970-01-01T00:00:00Z", "1970-01-01T00:01:00Z"];
+  for (let index = 0; index < inboxMax + 3; index++) {
+    audit.sink.record({ type: "refusal.summary", from, to, host: "10.0.0.1", counts: { internal: 1 } });
+  }
+  const [gates, lines] = [makeGateTally(ports), makeLineTally()];
+  const node = observed("gateway", {});
+  const samples = samplesOf({ node, gates, lines, lostRecords: audit.lost(), version: "1", now: 0 });
+  await audit.end(ports);
+  await ports.dispose();
+  rmSync(folder, { recursive: true });
+  assert.is(events[0], "audit.unwritten", "the line with the reason");
+  const ofSink = 2;
+  assert.is(samples.find(({ name }) => name === "hypha_audit_failures_total")?.value, ofSink + 3);
+  assert.is(noAudit.lost(), 0);
+});
+
 test("bug: after a change of the node's key no lease, job and training was counted or shown", () => {
   const [gates, lines] = [makeGateTally({ now: () => 0 }), makeLineTally()];
   const bookOf = (leases: object, jobs: object) => ({ getSnapshot: () => ({ context: { book: { leases, jobs } } }) });
@@ -495,7 +531,7 @@ test("bug: after a change of the node's key no lease, job and training was count
     getSnapshot: () => ({ context: { running: ["t-1"] }, children: { "journal/t-1": journal } }),
   };
   const counted = (node: ObservedNode) => {
-    const samples = samplesOf({ node, gates, lines, version: "1", now: 0 });
+    const samples = samplesOf({ node, gates, lines, lostRecords: 0, version: "1", now: 0 });
     return ["hypha_leases", "hypha_jobs", "hypha_training_round"].map((name) =>
       samples.find((sample) => sample.name === name)?.value
     );
@@ -576,6 +612,7 @@ test("docs/telemetry.md has every metric as it is, and alerts on none that is no
   const events = [...page.matchAll(/\b(?:telemetry|trust|audit|peers)\.[a-z]+/g)].map(([event]) => event)
     .filter((event) => event !== "trust.changed"); // why a connection was closed
   const source = [
+    "audit/audit",
     "telemetry/telemetry",
     "trust/trust_store",
     "trust/trust_reports",
