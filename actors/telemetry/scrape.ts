@@ -43,17 +43,29 @@ export interface ScrapeOptions {
 export function serveMetrics(options: ScrapeOptions): Effect.Effect<number, NotListening, Scope.Scope> {
   const { place, timeoutMs = scrapeTimeoutMs } = options;
   const open = new Set<Socket>();
+  /** Those that have sent no whole request, the oldest first. */
+  const silent = new Set<Socket>();
+  const forget = (socket: Socket) => {
+    open.delete(socket);
+    silent.delete(socket);
+  };
   const pages = pagesOf(options);
   const acquire = Effect.callback<Server, NotListening>((resume) => {
-    const server = makeServer(pages);
+    const server = makeServer(pages, (socket) => silent.delete(socket));
     server.on("connection", (socket: Socket) => {
-      if (open.size >= scrapersMax) return void socket.destroy();
+      if (open.size >= scrapersMax) {
+        const [oldest] = silent;
+        if (oldest === undefined) return void socket.destroy();
+        forget(oldest);
+        oldest.destroy();
+      }
       open.add(socket);
+      silent.add(socket);
       const timer = setTimeout(() => socket.destroy(), timeoutMs);
       socket.on("error", () => {});
       socket.on("close", () => {
         clearTimeout(timer);
-        open.delete(socket);
+        forget(socket);
       });
     });
     server.on("error", (error) => resume(Effect.fail(new NotListening({ detail: error.message }))));
@@ -95,9 +107,10 @@ function remembering({ page, now }: ScrapeOptions): () => string {
 }
 
 /** A server with this file's limits in place of its own, which differ between versions and runtimes. */
-function makeServer(pages: Pages): Server {
+function makeServer(pages: Pages, onRequest: (socket: Socket) => void): Server {
   const options = { maxHeaderSize: headBytesMax, requireHostHeader: false, headersTimeout: 0, requestTimeout: 0 };
   const answer = (request: IncomingMessage, response: ServerResponse) => {
+    onRequest(request.socket);
     const { status, body, headers } = answerTo(request, pages);
     response.sendDate = false;
     response.writeHead(status, { ...headersOf(body), ...headers }).end(body);

@@ -1,7 +1,7 @@
 /** Telemetry's parts: what a hostile collector can do, what an endpoint answers, what is counted. */
 import { Buffer } from "node:buffer";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type Server } from "node:net";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Effect, Exit, Fiber, Scope } from "effect";
@@ -232,7 +232,7 @@ test("an answer has the headers of a metrics page alone, and one request ends th
     );
   }));
 
-test("who says nothing holds a place until the deadline, and there are few places", () =>
+test("a connection without a request holds a place until the deadline, or until newer ones need it", () =>
   withEndpoint({ timeoutMs: 1_500 }, async (port) => {
     let closed = 0;
     const silent = Array.from({ length: 3 * scrapersMax }, async () => {
@@ -241,9 +241,32 @@ test("who says nothing holds a place until the deadline, and there are few place
       return answer;
     });
     while (closed < 2 * scrapersMax) await new Promise((resolve) => setTimeout(resolve, 5));
-    assert.is(closed, 2 * scrapersMax, "those beyond the places are closed at once, the others not");
+    assert.is(closed, 2 * scrapersMax, "as many as there are places stay");
     assert.equal([...new Set(await Promise.all(silent))], [""]);
     assert.is(statusOf(await exchange(port, scrapeRequest)), 200);
+  }));
+
+test("bug: sixteen silent connections kept the endpoint from all others", () =>
+  withEndpoint({}, async (port) => {
+    const silent = new Set<Socket>();
+    let isOver = false;
+    const stayConnected = (connected: () => void) => {
+      const socket = connect(port, "127.0.0.1", connected);
+      silent.add(socket);
+      socket.on("error", () => {});
+      socket.on("close", () => {
+        silent.delete(socket);
+        if (!isOver) stayConnected(() => {});
+      });
+    };
+    await Promise.all(Array.from({ length: scrapersMax }, () => new Promise<void>(stayConnected)));
+    const statuses: number[] = [];
+    for (let index = 0; index < 20; index++) {
+      statuses.push(statusOf(await exchange(port, scrapeRequest).catch(() => "")));
+    }
+    isOver = true;
+    for (const socket of silent) socket.destroy();
+    assert.equal(statuses, Array.from({ length: 20 }, () => 200));
   }));
 
 test("a page is made once a second at most, and one that cannot be made is an error, not an end", async () => {
