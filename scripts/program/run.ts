@@ -138,11 +138,8 @@ async function runNode(
   const makeGate = operated.connections.follow(gates.meter(traced));
   const transport = requests === undefined ? transportLogic : makeTransportLogic({ watch: { requests } });
   let node: ObservedNode | undefined;
-  const leaveTelemetry = await beginTelemetry({
-    ...{ config, ports, gates, lines, outgoing },
-    lostRecords: audit.lost,
-    node: () => node,
-  });
+  const sources = { config, ports, gates, lines, lostRecords: audit.lost, outgoing, node: () => node };
+  const leaveTelemetry = await beginTelemetry(sources);
   const crash = (error: unknown) => {
     const denied = permissionMessage(config.role, error);
     if (denied !== undefined) return endDenied(log, denied);
