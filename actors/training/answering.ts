@@ -23,7 +23,7 @@ import { signGrant } from "../data/grant.ts";
 import { instantFromMs } from "../runtime/instant.ts";
 import { handleRequest, type ReceivedRequest, type RequestTable, type RequestWith } from "../runtime/requests.ts";
 import { batchSize } from "./job_spec.ts";
-import { modelFor, offerToModel } from "./keeping.ts";
+import { foreignRefusal, modelFor, offerToModel } from "./keeping.ts";
 import { judgeEarly, judgeRound, reportReceipt } from "./judging.ts";
 import { noteMetrics } from "./metrics.ts";
 import { offeredStream, rejectStream } from "./offered_stream.ts";
@@ -211,15 +211,6 @@ function withinBatch({ training, config: { job } }: TrainingContext, peer: Peer,
   if (trainer === undefined || typeof progress !== "object" || !("status" in progress)) return progress;
   const most = Math.min(batchSize(trainer.gpu, job), job.rounds.avgSamplesBetweenUpdates);
   return { status: { batch_size: Math.min(progress.status.batch_size, most) } };
-}
-
-/** Why a member whose worker is of the existing network cannot take part; undefined where it can. */
-function foreignRefusal({ config: { job }, training }: TrainingContext, peer: Peer): string | undefined {
-  if (job.aggregation.quorum < 1 && training.trainers[peer] !== undefined) {
-    return "its worker does not label its updates with their round, which a quorum below 1 needs";
-  }
-  if (!("weights" in job.model) || job.resources.foreign === true) return undefined;
-  return "its worker is of the existing network, and the job does not say foreign = true";
 }
 
 /** The training after progress of a participant, and what is reported of the progress: metrics as far as they are noted. */

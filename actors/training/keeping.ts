@@ -5,7 +5,7 @@
  */
 import { type Member, memberOf } from "../../pki/member.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
-import { pullProtocols } from "../files/stream_file.ts";
+import { isFramed, pullProtocols } from "../files/stream_file.ts";
 import { indexOfRound, resultDataset, velocityDataset, weightsDataset } from "../learning/model_references.ts";
 import { monotonicNow } from "../runtime/ports.ts";
 import { type Checkpoint, trainingFolder } from "./checkpoints.ts";
@@ -159,6 +159,12 @@ export function offerToModel(
     return true;
   }
   if (training.aggregator?.member !== member) return reject();
+  const { peer: aggregator } = training.aggregator;
+  const refusal = isFramed(protocol) ? undefined : unlabelledRefusal(context, aggregator);
+  if (refusal !== undefined) {
+    enqueue.raise({ type: "participant.lost", peer: aggregator, reason: refusal, isRejected: true });
+    return reject();
+  }
   const { roundsDone: reported } = training;
   enqueue.sendTo(store, { type: "result.offered", ...offeredStream(stream), peer, reported, facts: factsOf(context) });
   return true;
@@ -167,6 +173,26 @@ export function offerToModel(
     enqueue(() => rejectStream(context, stream));
     return true;
   }
+}
+
+/** Why a member whose worker is of the existing network cannot take part; undefined where it can. */
+export function foreignRefusal({ config: { job }, training }: TrainingContext, peer: Peer): string | undefined {
+  if (job.aggregation.quorum < 1 && training.trainers[peer] !== undefined) {
+    return "its worker does not label its updates with their round, which a quorum below 1 needs";
+  }
+  if (!("weights" in job.model) || job.resources.foreign === true) return undefined;
+  return "its worker is of the existing network, and the job does not say foreign = true";
+}
+
+/**
+ * Why the aggregator may not push a result without a label, as workers of the existing network do; undefined where it may. Such a result
+ * is sent once: where it does not arrive, the model misses a round, and the training fails.
+ */
+function unlabelledRefusal(context: TrainingContext, peer: Peer): string | undefined {
+  if (context.workers().speakers[peer] === "ours") {
+    return "it pushed a result without a label, which its worker never does";
+  }
+  return foreignRefusal(context, peer);
 }
 
 /** What is known of the round that is being finished. */

@@ -1,12 +1,15 @@
 /** Workers of the existing network, which know no release and report no ends of jobs: what a scheduler waits for, in virtual time. */
+import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { executorEndMs, foreignWaitMs, offerOverMs } from "../../actors/training/workers.ts";
 import { regroupMs, silenceCheckMs, tailMs } from "../../actors/training/training_setup.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
+import type { RoleEvent } from "../../actors/runtime/role.ts";
+import type { StreamHandle } from "../../transport/port.ts";
 import type { Progress } from "../../transport/protocols/messages.ts";
-import { failedWith, identityOf } from "../support/fake_transport.ts";
-import { temporary } from "../support/job_world.ts";
+import { failedWith, type FakeWorld, identityOf } from "../support/fake_transport.ts";
+import { eventually, streamPair, temporary } from "../support/job_world.ts";
 import { configIn, tensors, trained } from "../support/kept_training.ts";
 import { configOf, resources, startScheduler, training } from "../support/scheduler_world.ts";
 import { revoked } from "../support/worker_world.ts";
@@ -171,6 +174,21 @@ async function mixed(foreign: boolean, trainers: readonly string[] = ["a"], quor
   return { ...started, report, stop };
 }
 
+/** A member opens a push as the existing network does: its end of the stream; undefined where the stream is rejected. */
+function pushPlainly(
+  world: FakeWorld,
+  actor: { send(event: RoleEvent): void },
+  peer: string,
+): StreamHandle | undefined {
+  const protocol = "/hypha-tensor-stream/push" as const;
+  actor.send({ type: "stream.received", exchange: "plain", peer, identity: identityOf(peer), protocol });
+  const [accept] = world.take("stream.accept");
+  if (accept === undefined) return undefined;
+  const { near, far } = streamPair({ near: "scheduler", far: peer }, protocol);
+  accept.replyTo.send({ type: "stream.opened", id: "plain", stream: near });
+  return far;
+}
+
 test("bug: a job that waited for the end of its worker's offer was sent after the job that replaced it", async () => {
   const { world, actor, say, dispatches, stop } = await mixed(true, ["a", "b"]);
   actor.send({ type: "peer.closed", peer: "s", identity: identityOf("s"), reason: revoked });
@@ -240,6 +258,50 @@ test("a foreign aggregator's result is on disk before it reports the round: the 
     assert.is(roundsDone(), round);
   }
   stop();
+});
+
+test("bug: an aggregator ended a training for good with one byte over the push protocol of the existing network", async () => {
+  const barred = async (foreign: boolean) => {
+    const { world, scheduler, actor, progress, offer, live, stop } = await mixed(foreign);
+    progress("s", "update"); // it names the training: its worker is ours
+    assert.is(scheduler.getSnapshot().context.workers.speakers["s"], "ours");
+    const far = pushPlainly(world, actor, "s");
+    if (far !== undefined) {
+      await Effect.runPromise(far.write(Uint8Array.of(1)));
+      await Effect.runPromise(far.abort("test"));
+      await eventually("the training ends", () => scheduler.getSnapshot().status === "done");
+    }
+    assert.is(scheduler.getSnapshot().status, "active", "the training goes on");
+    assert.equal(world.reported("aggregator.lost").map(({ peer }) => peer), ["s"]);
+    live(60_000);
+    offer("s");
+    live(1_000);
+    assert.is(actor.getSnapshot().context.training.aggregator, undefined, "it is not leased again");
+    offer("t");
+    live(1_000);
+    assert.is(actor.getSnapshot().context.training.aggregator?.peer, "t");
+    stop();
+    return String(world.reported("aggregator.lost")[0]?.["reason"]);
+  };
+  for (const foreign of [false, true]) assert.match(await barred(foreign), "without a label");
+});
+
+test("a foreign aggregator's plain push is taken where the job says foreign = true, and costs it its part elsewhere", async () => {
+  for (const foreign of [true, false]) {
+    const { world, actor, progress, stop } = await mixed(foreign);
+    progress("a", "update");
+    const far = pushPlainly(world, actor, "s");
+    if (foreign) {
+      assert.ok(far !== undefined);
+      await Effect.runPromise(Effect.andThen(far.write(tensors(1, 1)), far.end));
+      await eventually("the round is kept", () => world.reported("round.finished").length === 1);
+      assert.equal(world.reported("aggregator.lost"), []);
+    } else {
+      assert.is(far, undefined);
+      assert.match(String(world.reported("aggregator.lost")[0]?.["reason"]), "foreign = true");
+    }
+    stop();
+  }
 });
 
 test("a foreign trainer is lost with its aggregator, because its worker knows no other one; a trainer of ours stays", async () => {
