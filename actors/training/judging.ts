@@ -7,6 +7,7 @@ import { nodeOf } from "../../pki/member.ts";
 import type { MemberReport, Peer, Receipt, RoundReport } from "../../transport/protocols/messages.ts";
 import { plainText } from "../job/reason.ts";
 import { contradictionsOf, divergedMax, isDiscredited } from "./divergence.ts";
+import { withBarred } from "./participants.ts";
 import type { Training } from "./training.ts";
 import type { TrainingArgs } from "./training_setup.ts";
 
@@ -121,8 +122,10 @@ function dropMember(args: TrainingArgs, claim: Claim): void {
   enqueue(() => reportMember(args, claim));
   const message = { Notice: { job: trainer.jobId, code, detail } };
   enqueue.sendTo(context.parent, { type: "worker.told", peer, message });
+  // Before it is lost: its worker can end the job within the delay.
+  if (isRejection(claim)) enqueue.assign({ barred: ({ context: now }) => withBarred(now, trainer.member) });
   const reason = `its update was rejected by ${claim.aggregator} (claimed): ${plainText(code)}`;
-  enqueue.raise({ type: "participant.lost", peer, reason, isRejected: isRejection(claim) }, { delay: noticeMs });
+  enqueue.raise({ type: "participant.lost", peer, reason }, { delay: noticeMs });
 }
 
 /** An update that is missing is no offence: its worker may be leased again after a rest. */

@@ -166,7 +166,8 @@ export function offerToModel(
     return reject();
   }
   const { roundsDone: reported } = training;
-  enqueue.sendTo(store, { type: "result.offered", ...offeredStream(stream), peer, reported, facts: factsOf(context) });
+  const facts = factsOf(context);
+  enqueue.sendTo(store, { type: "result.offered", ...offeredStream(stream), peer, member, reported, facts });
   return true;
 
   function reject(): true {

@@ -70,12 +70,10 @@ function noteFailed(args: StoreArgs, { error }: FailedResult): void {
     case "TransportError":
       return enqueue(() => reportRefused(context, error.message));
     case "MalformedSafetensors":
-    case "ResultRejected":
-      return enqueue.sendTo(context.parent, {
-        type: "result.rejected",
-        peer: present(context.current, "the result").peer,
-        reason: error.reason,
-      });
+    case "ResultRejected": {
+      const { peer, member } = present(context.current, "the result");
+      return enqueue.sendTo(context.parent, { type: "result.rejected", peer, member, reason: error.reason });
+    }
     case "RoundDamaged":
     case "CheckpointFailed":
     case "FileNotWritten":

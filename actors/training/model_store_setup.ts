@@ -5,6 +5,7 @@
  */
 import { setup } from "xstate";
 import { Effect } from "effect";
+import type { Member } from "../../pki/member.ts";
 import { RareReports } from "../../transport/core/rare_reports.ts";
 import type { PeerText, StreamAnswer, StreamHandle } from "../../transport/port.ts";
 import type { TrainingKey } from "../../transport/protocols/messages.ts";
@@ -50,6 +51,7 @@ export interface ModelStoreInput extends HasParent<ModelStoreEvent>, ModelPlace 
 /** A result that the aggregator wants to push, and what its scheduler knows of the round. */
 export interface OfferedResult extends OfferedStream {
   readonly peer: PeerText;
+  readonly member: Member;
   /** Rounds that the aggregator reported. */
   readonly reported: number;
   readonly facts: RoundFacts;
@@ -92,7 +94,7 @@ export type ModelStoreEvent =
   | { readonly type: "model.opened"; readonly checkpoint: Checkpoint }
   | { readonly type: "round.kept"; readonly checkpoint: Checkpoint; readonly resultBytes: number }
   /** The aggregator's result does not fit the model. */
-  | { readonly type: "result.rejected"; readonly peer: PeerText; readonly reason: string }
+  | { readonly type: "result.rejected"; readonly peer: PeerText; readonly member: Member; readonly reason: string }
   /** The disk has no room for the next round, or a file of the newest one is damaged; or neither any more. `round.kept` says the latter too. */
   | { readonly type: "model.paused"; readonly isPaused: boolean }
   /** The answer to `aggregator.gone`: no result of that aggregator is being taken any more. */

@@ -4,7 +4,7 @@
  * @module
  */
 import type { ActorRefFrom } from "xstate";
-import { isRekeyed, memberOf, nodeOf } from "../../pki/member.ts";
+import { isRekeyed, type Member, memberOf, nodeOf } from "../../pki/member.ts";
 import type { Act } from "../../transport/authorization/acts.ts";
 import type { TransportFact } from "../../transport/port.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
@@ -49,7 +49,7 @@ export function loseParticipant(args: TrainingArgs, { peer, reason, isRejected =
   const part = removeParticipant(args, participant);
   enqueue.assign({
     ...withLoss(context, participant),
-    barred: isRejected ? [...context.barred, participant.member] : context.barred,
+    barred: isRejected ? withBarred(context, participant.member) : context.barred,
   });
   const left = trainersOf(context.training).filter((other) => other !== participant.peer).length;
   enqueue(() =>
@@ -60,6 +60,11 @@ export function loseParticipant(args: TrainingArgs, { peer, reason, isRejected =
       fields: { peer: participant.peer, job: participant.jobId, reason, left },
     })
   );
+}
+
+/** The barred members after this one sent what was rejected. */
+export function withBarred({ barred }: TrainingContext, member: Member): readonly Member[] {
+  return barred.includes(member) ? barred : [...barred, member];
 }
 
 /**

@@ -4,7 +4,7 @@
  * @module
  */
 import { type ActorRefFrom, assign, enqueueActions, raise, sendTo } from "xstate";
-import { withConnected, withoutConnected } from "../../pki/member.ts";
+import { type Member, withConnected, withoutConnected } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import { monotonicNow } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
@@ -24,6 +24,7 @@ import {
   noteUngranted,
   regroup,
   watchRound,
+  withBarred,
 } from "./participants.ts";
 import { find, noteLookup, noteProvider, noteProviderGone, seek, takeProvider } from "./provider.ts";
 import type { evaluationMachine } from "./evaluation.ts";
@@ -132,6 +133,8 @@ export const trainingWithActions = trainingSetup.extend({
     reportWaiting,
     reportStrong,
     failWaiting: assign(({ context }) => ({ outcome: failedWaiting(context) })),
+    /** Also where it is no participant any more. */
+    bar: assign({ barred: ({ context }, member: Member) => withBarred(context, member) }),
     raiseLost: raise((_, lost: LostParticipant) => ({ type: "participant.lost", ...lost })),
     noteEvaluated: assign((
       _,

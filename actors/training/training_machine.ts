@@ -93,14 +93,13 @@ export const trainingMachine = trainingWithActions.createMachine({
     "model.paused": { actions: { type: "notePaused", params: ({ event }) => event } },
     "model.settled": { actions: "noteSettled" },
     "result.rejected": {
-      actions: {
-        type: "raiseLost",
-        params: ({ event: { peer, reason } }) => ({
-          peer,
-          reason: `its result does not fit: ${reason}`,
-          isRejected: true,
-        }),
-      },
+      actions: [
+        { type: "bar", params: ({ event }) => event.member },
+        {
+          type: "raiseLost",
+          params: ({ event: { peer, reason } }) => ({ peer, reason: `its result does not fit: ${reason}` }),
+        },
+      ],
     },
     "model.broken": {
       target: ".failed",

@@ -192,6 +192,28 @@ test("bug: a round that was on disk after the next aggregator had its job was ma
   folder.remove();
 });
 
+test("bug: an aggregator that was lost before its result was found not to fit was leased again", async () => {
+  const folder = temporary();
+  const { world, actor, progress, push, offer, live } = await trained(configIn(folder.path, 2));
+  progress("a", "update");
+  progress("s", "updated");
+  const pushed = push(tensors(1, 1, 1), "r1");
+  await hasArrived(folder.path);
+  actor.send({ type: "participant.lost", peer: "s", reason: "test" });
+  assert.not.ok(await pushed);
+  await eventually("its result is settled", () => actor.getSnapshot().context.model?.isSettling === false);
+  live(60_000);
+  offer("s");
+  live(1_000);
+  assert.is(actor.getSnapshot().context.training.aggregator, undefined);
+  offer("t");
+  live(1_000);
+  assert.is(actor.getSnapshot().context.training.aggregator?.peer, "t");
+  assert.is(world.reported("aggregator.lost").length, 1);
+  actor.send({ type: "role.drain" });
+  folder.remove();
+});
+
 test("bug: a lost aggregator whose push went on kept its successor's results out, and its own could count later", async () => {
   const folder = temporary();
   const { world, actor, progress, stream, push, offer, dispatches, live, join } = await trained(

@@ -14,15 +14,17 @@ import { modelStoreMachine } from "../../actors/training/model_store.ts";
 import { openAgainMs, pullsOfPeerMax, roomAgainMs } from "../../actors/training/model_store_setup.ts";
 import type { WeightsSource } from "../../actors/training/repository_weights.ts";
 import type { Web } from "../../actors/job/bridge/web_request.ts";
+import { memberOf } from "../../pki/member.ts";
 import { encodeGrantedPullHeader } from "../../transport/protocols/mod.ts";
 import { reportedEachMs } from "../../transport/core/rare_reports.ts";
 import type { PushLabel } from "../../transport/protocols/messages.ts";
-import { makeFakeWorld, settle, startUnderParent } from "../support/fake_transport.ts";
+import { identityOf, makeFakeWorld, settle, startUnderParent } from "../support/fake_transport.ts";
 import { withWeb } from "../support/job_bridge.ts";
 import { eventually, openWeb, streamPair } from "../support/job_world.ts";
 
 const scheduler = "12D3KooWA7SQJtmVh49Xoi1t8XGnSEvzWyAQrQN4qYw6RCU5hEj7";
 const training = { scheduler, id: "t-1", run: 3 };
+const member = memberOf(identityOf("agg"));
 const folder = "/state/trainings/t-1";
 const job = "f4633ad1-6b37-4597-85a6-4e58a2117f5a";
 const tensors = (...values: number[]) =>
@@ -82,7 +84,7 @@ async function opened(
   /** Pushes a result as an aggregator does; whether it was acknowledged. */
   const push = async (bytes: Uint8Array, labelled: PushLabel | undefined, reported = 9) => {
     const exchange = `x${++exchanges}`;
-    store.send({ type: "result.offered", exchange, peer: "agg", reported, facts });
+    store.send({ type: "result.offered", exchange, peer: "agg", member, reported, facts });
     const { replyTo } = world.takeOne("stream.accept");
     const protocol = labelled === undefined ? "/hypha-tensor-stream/push" : "/hypha-tensor-stream/push/2";
     const { near, far } = streamPair({ near: "scheduler", far: "agg" }, protocol);
@@ -388,6 +390,7 @@ test("a push of our own that breaks off in its head is sent again, and breaks no
     type: "result.offered",
     exchange: "y",
     peer: "agg",
+    member,
     reported: 9,
     facts: { run: 3, slices: null, members: [], samples: 0 },
   });
@@ -403,7 +406,8 @@ test("what an aggregator that is gone was sending is refused, before its stream 
   const { store, push, world } = await opened();
   const settled = () => store.said.filter(({ type }) => type === "model.settled").length;
   const facts = { run: 3, slices: null, members: [], samples: 0 };
-  const offer = (exchange: string) => store.send({ type: "result.offered", exchange, peer: "agg", reported: 9, facts });
+  const offer = (exchange: string) =>
+    store.send({ type: "result.offered", exchange, peer: "agg", member, reported: 9, facts });
   store.send({ type: "aggregator.gone" });
   assert.is(settled(), 1, "there is none");
   for (const protocol of [undefined, "/hypha-tensor-stream/push", "/hypha-tensor-stream/push/2"] as const) {

@@ -420,6 +420,27 @@ test("a worker whose update was rejected is not leased again in this run, under 
   }
 });
 
+test("bug: a worker whose update was rejected was leased again where it ended its job before the verdict took effect", async () => {
+  for (const outcome of ["rejected", "missing"] as const) {
+    const folder = temporary();
+    const { actor, world, live, offer, say, jobs, run } = await trained(configIn(folder.path, 3));
+    const report = { round: 1, members: [{ peer: "a", outcome, code: "norm" }] };
+    const job_id = jobs.find(({ peer }) => peer === "s")?.spec.job_id ?? "";
+    const progress = { metrics: { round: 1, metrics: {} } };
+    for (let times = 0; times < 2; times++) say("s", { job_id, progress, report, training: run });
+    const task_id = jobs.find(({ peer }) => peer === "a")?.taskId ?? "";
+    say("a", { JobStatus: { task_id, status: { type: "Failed", reason: "bye" } } });
+    assert.equal(world.reported("trainer.lost").map(({ peer }) => peer), ["a"]);
+    live(3 * restMs);
+    offer("a");
+    live(1_100);
+    const { training: { trainers }, barred } = actor.getSnapshot().context;
+    assert.equal([Object.keys(trainers), barred.length], outcome === "rejected" ? [[], 1] : [["a"], 0]);
+    actor.send({ type: "role.drain" });
+    folder.remove();
+  }
+});
+
 test("a trainer that its aggregator says is absent is lost before the round ends; one whose update is awaited, or late, is not", async () => {
   for (const [code, lost] of [["absent", true], [undefined, false], ["late", false]] as const) {
     const folder = temporary();
