@@ -13,6 +13,7 @@ import { answerAs } from "../runtime/role.ts";
 import { aggregateJob, trainJob } from "./job_spec.ts";
 import {
   dispatchTimeoutMs,
+  isReported,
   keptRoundOf,
   participantsOf,
   redispatchAgainMs,
@@ -21,8 +22,18 @@ import {
   type TrainingEvent,
 } from "./training_setup.ts";
 import { enteredTrainers, lateTrainers, rosterOf, withAcknowledged } from "./roster.ts";
-import { leasedAggregator, leasedTrainer, participantOf, type Trainer, withParticipant } from "./training.ts";
+import {
+  type Aggregator,
+  leasedAggregator,
+  leasedTrainer,
+  participantOf,
+  type Trainer,
+  withParticipant,
+} from "./training.ts";
 import { dispatchDelayMs } from "./workers.ts";
+
+/** After this many refusals in a row of a changed job, an aggregator is lost. */
+const refusalsMax = 3;
 
 function isDispatched(answer: RequestAnswer): boolean {
   return answer.type === "response" && "DispatchJob" in answer.message &&
@@ -130,6 +141,7 @@ export function dispatchAggregator(args: TrainingArgs): void {
   });
   enqueue.cancel("redispatch");
   sendDispatch(args, aggregator, spec);
+  if (aggregator.refusals > 0 && !isReported(aggregator.refusals)) return;
   enqueue(() =>
     context.ports.report({
       level: "info",
@@ -191,9 +203,10 @@ export function dispatchTrainers(args: TrainingArgs): void {
 
 /** Notes the answer to a dispatch: the participant runs, or is lost to this training. */
 export function noteDispatch(
-  { context, enqueue }: TrainingArgs,
+  args: TrainingArgs,
   { peer, taskId, dispatch, answer }: Extract<TrainingEvent, { type: "dispatch.answered" }>,
 ): void {
+  const { context, enqueue } = args;
   const participant = participantOf(context.training, peer);
   if (participant === undefined || participant.taskId !== taskId) return;
   if (isDispatched(answer)) {
@@ -210,13 +223,33 @@ export function noteDispatch(
     enqueue.raise({ type: "participant.lost", peer: participant.peer, reason: `it did not take the job: ${why}` });
     return;
   }
-  enqueue(() =>
-    context.ports.report({
-      level: "warn",
-      event: "job.redispatch_failed",
-      message: `Cannot update the trainers of aggregator ${participant.peer}: ${why}; trying again`,
-      fields: { peer: participant.peer, job: participant.jobId },
-    })
-  );
+  const { aggregator } = context.training;
+  if (participant !== aggregator || aggregator.state !== "running") return;
+  dispatchAgain(args, aggregator, { why, isRefusal: answer.type === "response" });
+}
+
+/** Sends the aggregator its changed job again. One that refuses it does not change its mind: where the model is kept, another takes over. */
+function dispatchAgain(
+  { context, enqueue }: TrainingArgs,
+  aggregator: Aggregator,
+  { why, isRefusal }: { readonly why: string; readonly isRefusal: boolean },
+): void {
+  const { peer, jobId: job } = aggregator;
+  const refusals = aggregator.refusals + (isRefusal ? 1 : 0);
+  enqueue.assign({ training: { ...context.training, aggregator: { ...aggregator, refusals } } });
+  if (refusals >= refusalsMax && context.model !== undefined) {
+    const reason = `it refused its trainers ${refusals} times in a row`;
+    return enqueue.raise({ type: "participant.lost", peer, reason });
+  }
+  if (!isRefusal || isReported(refusals)) {
+    enqueue(() =>
+      context.ports.report({
+        level: "warn",
+        event: "job.redispatch_failed",
+        message: `Cannot update the trainers of aggregator ${peer}: ${why}; trying again`,
+        fields: { peer, job },
+      })
+    );
+  }
   enqueue.raise({ type: "redispatch" }, { delay: redispatchAgainMs, id: "redispatch" });
 }

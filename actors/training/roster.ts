@@ -29,7 +29,7 @@ function isSame(one: readonly Peer[], other: readonly Peer[]): boolean {
 export function withAcknowledged(training: Training, dispatch: number): Training {
   const { aggregator } = training;
   if (aggregator === undefined || aggregator.dispatch !== dispatch) return training;
-  const acknowledged = { ...training, aggregator: { ...aggregator, knows: aggregator.sent } };
+  const acknowledged = { ...training, aggregator: { ...aggregator, knows: aggregator.sent, refusals: 0 } };
   if (Object.values(training.trainers).some(({ isCounted }) => isCounted)) return acknowledged;
   const trainers = Object.fromEntries(
     Object.entries(training.trainers).map(([peer, trainer]) => [

@@ -1,6 +1,5 @@
 /**
- * The state of a training: its participants, their progress, and the answer to each progress message. Plain data and pure
- * functions; the machine in `training_machine.ts` holds the state.
+ * The state of a training and the answer to each progress message: plain data and pure functions. `training_machine.ts` holds the state.
  *
  * @module
  */
@@ -76,9 +75,10 @@ const emptyRoster: Roster = { updates: [], results: [] };
 
 /** The participant that aggregates. */
 export interface Aggregator extends Participant {
-  /** The trainers in the newest job that was sent to it, and which dispatch that was. */
+  /** The trainers in the newest job that was sent to it, which dispatch that was, and how many in a row it has refused. */
   readonly sent: Roster;
   readonly dispatch: number;
+  readonly refusals: number;
   /** The trainers in the newest job that it acknowledged. */
   readonly knows: Roster;
   /** Its reports name no training: its worker is of the existing network, where a result is sent before it is reported. */
@@ -378,7 +378,7 @@ export function leasedTrainer(
 export function leasedAggregator(
   participant: Pick<Participant, "peer" | "member" | "leaseId" | "taskId" | "jobId">,
 ): Aggregator {
-  const rosters = { sent: emptyRoster, knows: emptyRoster, dispatch: 0 };
+  const rosters = { sent: emptyRoster, knows: emptyRoster, dispatch: 0, refusals: 0 };
   const flags = { ended: false, isLeaving: false, isForeign: false };
   return { ...participant, ...rosters, ...flags, state: "leased", missing: [], waitedMs: 0 };
 }

@@ -35,11 +35,11 @@ export const silenceSecondsDefault = 900;
 export const silenceCheckMs = 10_000;
 /** Pause between two look-ups of the data set, in milliseconds. */
 export const findAgainMs = 1_000;
-/** After this many failed look-ups of the data set, one in this many is reported: a line in one to six minutes. */
+/** After this many failures in a row, one in this many is reported: a line in one to six minutes. */
 export const reportedEach = 64;
-/** Whether a failed look-up of the data set is reported: the first, the second, the fourth, … */
-export function isReported(lookups: number): boolean {
-  return lookups < reportedEach ? Number.isInteger(Math.log2(lookups)) : lookups % reportedEach === 0;
+/** Whether this failure in a row is reported: the first, the second, the fourth, … */
+export function isReported(failures: number): boolean {
+  return failures < reportedEach ? Number.isInteger(Math.log2(failures)) : failures % reportedEach === 0;
 }
 /** Time limit of one look-up of the data set; the deadline adds the transport's own time. In milliseconds. */
 export const findTimeoutMs = 5_000;

@@ -12,7 +12,7 @@ import type { PeerIdentity } from "../../pki/path.ts";
 import { failedWith, identityOf, requestFrom } from "../support/fake_transport.ts";
 import { eventually, temporary } from "../support/job_world.ts";
 import { configIn, recordOf, tensors, trained } from "../support/kept_training.ts";
-import { configOf, resources, startScheduler } from "../support/scheduler_world.ts";
+import { configOf, resources, startScheduler, training } from "../support/scheduler_world.ts";
 
 const test = suite("workers that are leased again");
 
@@ -378,17 +378,17 @@ test("bug: a worker that was lost and leased again got its job before its aggreg
 
 test("bug: a newcomer that its aggregator never took stayed for ever", async () => {
   const { actor, dispatches, live, round, trainers, stop, world } = await withNewcomer();
-  const refuse = (ms: number) => {
+  const leaveUnanswered = (ms: number) => {
     for (let passed = 0; passed < ms; passed += 10_000) {
-      for (const { refuse } of dispatches()) refuse();
+      for (const { drop } of dispatches()) drop();
       live(10_000);
     }
   };
-  refuse(deadlineMs);
+  leaveUnanswered(deadlineMs);
   await round();
-  refuse(deadlineMs - 20_000);
+  leaveUnanswered(deadlineMs - 20_000);
   assert.equal(trainers(), ["a", "h"]);
-  refuse(50_000);
+  leaveUnanswered(50_000);
   assert.equal(trainers(), ["a"]);
   const restsMs = (actor.getSnapshot().context.excluded["h"] ?? 0) - monotonicNow(world.ports);
   assert.ok(restsMs <= restMs, `it may be the aggregator that is at fault: ${restsMs}`);
@@ -473,6 +473,43 @@ test("bug: a report about a member's earlier job that was on its way cost a newc
   assert.equal(world.reported("update.rejected"), []);
   actor.send({ type: "role.drain" });
   folder.remove();
+});
+
+test("bug: an aggregator that refused each change of its trainers kept its part, and the log had two lines a second", async () => {
+  for (const kept of [true, false]) {
+    const folder = temporary();
+    const started = kept ? await trained(configIn(folder.path, 9, 2), ["a", "b"]) : training(["a", "b"], 9);
+    const { world, actor, dispatches, live } = started;
+    actor.send({ type: "participant.lost", peer: "b", reason: "test" });
+    let refused = 0;
+    const refuse = (seconds: number) => {
+      for (let second = 0; second < seconds; second++) {
+        for (const { refuse } of dispatches()) {
+          refuse();
+          refused++;
+        }
+        live(1_000);
+      }
+    };
+    refuse(1);
+    for (const { accept } of dispatches()) accept();
+    actor.send({ type: "redispatch" });
+    refuse(2);
+    assert.equal(world.reported("aggregator.lost"), [], "it took one in between");
+    refuse(60);
+    const lines = ["job.redispatch_failed", "job.redispatched"].map((event) => world.reported(event).length);
+    if (kept) {
+      assert.equal([refused, ...lines], [4, 3, 5]);
+      assert.match(String(world.reported("aggregator.lost")[0]?.["reason"]), "refused its trainers 3 times in a row");
+      assert.equal(actor.getSnapshot().context.barred, []);
+    } else {
+      assert.ok(refused > 50);
+      assert.ok(lines.every((count) => count < 15), `${lines}`);
+      assert.is(actor.getSnapshot().context.training.aggregator?.peer, "aggregator", "no other one could go on");
+    }
+    actor.send({ type: "role.drain" });
+    folder.remove();
+  }
 });
 
 test("only workers that the job's pattern names aggregate; every worker may train", async () => {
