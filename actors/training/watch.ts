@@ -75,7 +75,12 @@ type Change = (watch: TrainingWatch, fields: Fields, line: ReportedLine) => Trai
 const changes: Readonly<Record<string, Change>> = {
   "run.began": (watch, { run }) => ({ ...watch, run: countOf(run), roundAt: null, members: allOut(watch) }),
   "lease.granted": (watch, { class: of }, line) =>
-    withMember(watch, line, { part: of === "aggregate" ? "aggregator" : "trainer", is: "in", last: "leased" }),
+    withMember(watch, line, {
+      part: of === "aggregate" ? "aggregator" : "trainer",
+      is: "in",
+      last: "leased",
+      loss: null,
+    }),
   "job.dispatched": (watch, _, line) => withMember(watch, line, { last: "got its job" }),
   "round.metrics": (watch, { round, metrics }, line) => {
     const loss = lossIn(metrics);

@@ -30,6 +30,17 @@ test("the loss of a round is the mean of those that are in; the time of a round 
   assert.equal([watch.losses.at(-1), watch.roundSeconds, watch.bytes.received], [{ round: 2, loss: 1 }, 2, 10]);
 });
 
+test("bug: losses of an earlier part or run counted in the loss of a round", () => {
+  let watch = after(emptyWatch, "lease.granted", { class: "train" }, "w1");
+  watch = after(watch, "round.metrics", { round: 1, metrics: { loss: 2.3 } }, "w1");
+  watch = after(watch, "run.began", { run: 2 });
+  watch = after(watch, "lease.granted", { class: "aggregate" }, "w1");
+  watch = after(watch, "lease.granted", { class: "train" }, "w2");
+  watch = after(watch, "round.metrics", { round: 1, metrics: { loss: 0.1 } }, "w2");
+  watch = after(watch, "round.finished", { round: 1, resultBytes: 5 });
+  assert.equal([watch.losses.at(-1), watch.members["w1"]?.loss], [{ round: 1, loss: 0.1 }, null]);
+});
+
 test("what an aggregator claims cannot grow without bound, and hostile values are not taken", () => {
   let watch = emptyWatch;
   for (let code = 0; code < 500; code++) {

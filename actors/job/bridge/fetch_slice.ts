@@ -46,7 +46,8 @@ export function fetchSlice(
     const isWeights = reference.dataset === weightsDataset(context.network.training?.id ?? "");
     const wait: Wait = { failures: 0, since: 0 };
     for (let missing = 0;;) {
-      const file = yield* pullSlice(yield* nextSlice(reference, context), wait, context);
+      const given = yield* nextSlice(reference, { isWeights, wait }, context);
+      const file = given === "away" ? given : yield* pullSlice(given, wait, context);
       if (file === "away") continue;
       if (file !== undefined) return [file];
       missing += 1;
@@ -64,12 +65,23 @@ interface GivenSlice {
   readonly header: GrantedPullHeader;
 }
 
-function nextSlice({ peer, dataset }: SchedulerReference, { network, limits, link }: BridgeContext) {
+/** Requests the next slice; `away`, after a pause, where the scheduler has no provider of the parameters yet. */
+function nextSlice(
+  { peer, dataset }: SchedulerReference,
+  { isWeights, wait }: { readonly isWeights: boolean; readonly wait: Wait },
+  context: BridgeContext,
+): Effect.Effect<GivenSlice | "away", BridgeProblem | TransportError> {
+  const { network, limits, link } = context;
   return Effect.gen(function* () {
     const answer = yield* network.request(peer, "/hypha-api/0.0.1", { Data: { dataset } }, limits.exchangeMs);
     if (!("Data" in answer)) return yield* Effect.fail(connectorFailed("the scheduler answered something else"));
     if (answer.Data === "NotFound") {
-      return yield* Effect.fail(connectorFailed(`the scheduler knows no dataset \`${dataset}\``));
+      const error = connectorFailed(`the scheduler knows no dataset \`${dataset}\``);
+      if (!isWeights) return yield* Effect.fail(error);
+      // The aggregator was lost, and the next one does not have the list of its trainers yet.
+      const reason = "the scheduler has no aggregator that knows this trainer";
+      yield* pause(wait, { error, away: { what: dataset, peer, reason, fields: { dataset } } }, context);
+      return "away";
     }
     if ("Error" in answer.Data) return yield* Effect.fail(connectorFailed(answer.Data.Error));
     const { data_provider: provider, index, grant } = answer.Data.Success;
@@ -85,7 +97,7 @@ function pullSlice(
   wait: Wait,
   context: BridgeContext,
 ): Effect.Effect<FetchedFile | "away" | undefined, BridgeProblem | TransportError | PathError> {
-  const { directory, network, limits, now, random } = context;
+  const { directory, network, limits, now } = context;
   const path = `artifacts/${header.index}`;
   const pulled = Effect.flatMap(
     openPull(network, provider, header, limits.exchangeMs),
@@ -99,11 +111,15 @@ function pullSlice(
       const error = outcome.failure;
       if (error._tag !== "TransportError") return yield* Effect.fail(error);
       if (error.code === "refused") return yield* refused(error.detail);
-      if (wait.failures === 0) wait.since = now();
-      if (!awayCodes.includes(error.code) || now() - wait.since >= limits.awayMs) return yield* Effect.fail(error);
-      wait.failures += 1;
-      if (wait.failures === 1) reportAway(provider, header, error, context);
-      yield* Effect.sleep(backoffMs(wait.failures, random()));
+      if (!awayCodes.includes(error.code)) return yield* Effect.fail(error);
+      const { dataset, index } = header;
+      const away = {
+        what: `slice ${index} of ${dataset}`,
+        peer: provider,
+        reason: error.message,
+        fields: { dataset, index },
+      };
+      yield* pause(wait, { error, away }, context);
       if (now() - begunAt >= askAgainMs) return "away";
     }
   });
@@ -119,18 +135,33 @@ function refused(code: string): Effect.Effect<undefined, BridgeProblem> {
   );
 }
 
-function reportAway(
-  provider: PeerText,
-  { dataset, index }: GrantedPullHeader,
-  error: TransportError,
-  { jobId: job, limits, report }: BridgeContext,
-): void {
-  report({
-    level: "warn",
-    event: "job.fetch.away",
-    message: `slice ${index} of ${dataset} does not come from ${provider} yet: ${error.message}; it is tried for ${
-      limits.awayMs / 1_000
-    } s`,
-    fields: { job, dataset, index, peer: provider, reason: error.message },
+/** What does not come yet, and from where. */
+interface Away {
+  readonly what: string;
+  readonly peer: PeerText;
+  readonly reason: string;
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
+/** Waits before the next try; fails with the error once `awayMs` have passed since the first failure. The first one is reported. */
+function pause<E>(
+  wait: Wait,
+  { error, away }: { readonly error: E; readonly away: Away },
+  { jobId: job, limits, now, random, report }: BridgeContext,
+): Effect.Effect<void, E> {
+  return Effect.gen(function* () {
+    if (wait.failures === 0) wait.since = now();
+    if (now() - wait.since >= limits.awayMs) return yield* Effect.fail(error);
+    wait.failures += 1;
+    const { what, peer, reason, fields } = away;
+    if (wait.failures === 1) {
+      report({
+        level: "warn",
+        event: "job.fetch.away",
+        message: `${what} does not come from ${peer} yet: ${reason}; it is tried for ${limits.awayMs / 1_000} s`,
+        fields: { job, ...fields, peer, reason },
+      });
+    }
+    yield* Effect.sleep(backoffMs(wait.failures, random()));
   });
 }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { weightsDataset } from "../../../actors/learning/model_references.ts";
 import { type StreamHandle, TransportError } from "../../../transport/port.ts";
 import { askJson } from "../../support/bridge_client.ts";
 import { peer, withBridge } from "../../support/job_bridge.ts";
@@ -71,6 +72,33 @@ test("a data node that stays away fails the fetch, which says once that it waits
   const strict = slices(() => failed("not-authorized"));
   await withBridge({ network: strict.network }, async ({ socket }) => {
     assert.equal([(await strict.fetched(socket)).status, strict.seen.pulls], [500, 1]);
+  });
+});
+
+test("bug: while the lost aggregator had no successor, the parameters had no provider, and each trainer that still loaded ended", async () => {
+  const { report, reports } = realPorts();
+  const training = { id: "3e1f6f0c-6b37-4597-85a6-4e58a2117f5a", scheduler: peer, run: 1 };
+  const dataset = weightsDataset(training.id);
+  let requests = 0;
+  const given = { Success: { data_provider: peer, index: 0 } };
+  const network = (answer: () => typeof given | "NotFound") => ({
+    ...fakeNetwork({
+      request: () => Effect.sync(() => ({ Data: answer() })),
+      openStream: () => served("weights"),
+    }),
+    training,
+  });
+  const fetched = (socket: string) => askJson(socket, "/resources/fetch", { type: "scheduler", peer, dataset });
+  const late = network(() => ++requests < 3 ? "NotFound" : given);
+  await withBridge({ network: late, random: () => 0, report }, async ({ socket }) => {
+    const { status, body } = await fetched(socket);
+    assert.equal([status, body, requests], [200, '[{"path":"artifacts/0","size":7}]', 3]);
+    assert.equal(reports.map(({ event }) => event), ["job.fetch.away"], "reported once");
+  });
+  const never = network(() => "NotFound");
+  await withBridge({ network: never, random: () => 0, limits: { awayMs: 300 } }, async ({ socket }) => {
+    const { status, body } = await fetched(socket);
+    assert.equal([status, JSON.parse(body).error], [500, "connector_error"]);
   });
 });
 
