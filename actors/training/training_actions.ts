@@ -4,7 +4,7 @@
  * @module
  */
 import { type ActorRefFrom, assign, enqueueActions, raise, sendTo } from "xstate";
-import { type Member, withConnected, withoutConnected } from "../../pki/member.ts";
+import { withConnected, withoutConnected } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import { monotonicNow } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
@@ -28,6 +28,7 @@ import {
 } from "./participants.ts";
 import { find, noteLookup, noteProvider, noteProviderGone, seek, takeProvider } from "./provider.ts";
 import type { evaluationMachine } from "./evaluation.ts";
+import type { Sender } from "./training.ts";
 import { keptWeights } from "./repository_weights.ts";
 import {
   changeAgain,
@@ -134,7 +135,7 @@ export const trainingWithActions = trainingSetup.extend({
     reportStrong,
     failWaiting: assign(({ context }) => ({ outcome: failedWaiting(context) })),
     /** Also where it is no participant any more. */
-    bar: assign({ barred: ({ context }, member: Member) => withBarred(context, member) }),
+    bar: assign({ barred: ({ context }, { member }: Sender) => withBarred(context, member) }),
     raiseLost: raise((_, lost: LostParticipant) => ({ type: "participant.lost", ...lost })),
     noteEvaluated: assign((
       _,

@@ -94,7 +94,7 @@ export const trainingMachine = trainingWithActions.createMachine({
     "model.settled": { actions: "noteSettled" },
     "result.rejected": {
       actions: [
-        { type: "bar", params: ({ event }) => event.member },
+        { type: "bar", params: ({ event }) => event },
         {
           type: "raiseLost",
           params: ({ event: { peer, reason } }) => ({ peer, reason: `its result does not fit: ${reason}` }),
