@@ -109,7 +109,7 @@ const readFiles = Effect.fnUntraced(function* (settings: NodeSettings) {
 
 const examineFiles = Effect.fnUntraced(
   function* ({ key, cert, trust, crls, identity, findings }: NodeFiles, { config, settings, at }: Examination) {
-    const { policy, role, crlsPem, ownName, membership } = settings;
+    const { policy, crlsPem, membership } = settings;
     const another = membership ? joinAgain : newKey;
     const keyed = key && examineKey(key, { allowed: policy.leafAlgorithms, another });
     const chain = cert && readCertificates(cert, "certificate-format");
@@ -133,7 +133,7 @@ const examineFiles = Effect.fnUntraced(
       ...identity === undefined ? [] : examineIdentity(identity, at),
       ...own === undefined || trust === undefined
         ? []
-        : examineOwnTrust(own, { config, role, cert: cert!, trust, crls, namesLists, policy, ownName, membership, at }),
+        : yield* examineOwnTrust(own, { ...settings, config, cert: cert!, trust, crls, namesLists, at }),
     ];
     const loading = key === undefined || cert === undefined ? [] : yield* examineLoading({ key, cert, at }, all);
     return { findings: [...all, ...loading], chain: own };

@@ -13,7 +13,8 @@ import { lookAtKept, type SeenFile } from "../../files/state_directory.ts";
 import { doubtful, type Finding } from "./finding.ts";
 import { dateFinding } from "./lists.ts";
 
-const fetched = "start the node, which fetches the newest; where its CA has none, hypha-ca status names it";
+/** What an operator does for a list that the node fetches. */
+export const fetched = "start the node, which fetches the newest; where its CA has none, hypha-ca status names it";
 
 /** The dates of the lists of the node's own domain, which an operator of its CA would look for there. */
 export function examineLearnedLists(

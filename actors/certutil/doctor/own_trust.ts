@@ -7,10 +7,16 @@
 import { Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import type { Certificate, Role } from "../../../pki/certificate.ts";
+import { ownDomain } from "../../../pki/crl_marks.ts";
 import { verifyPath } from "../../../pki/path.ts";
 import { makeTrustSnapshot, type Policy, type TrustMade } from "../../../pki/trust.ts";
+import { wantsList } from "../../enrolment/enrolment_refused.ts";
+import { readMarks } from "../../files/state_directory.ts";
 import { loadIdentity } from "../../trust/load_identity.ts";
+import { loadLearned } from "../../trust/load_trust.ts";
+import { joinAgain } from "./certificates.ts";
 import { doubtful, type Finding, fine, wrong } from "./finding.ts";
+import { fetched } from "./learned_lists.ts";
 import type { NodeFile } from "./node_file.ts";
 
 /** The files, and their keys in the configuration. */
@@ -22,6 +28,10 @@ export interface OwnTrust {
   readonly crls: NodeFile | undefined;
   /** Whether the configuration names a file of revocation lists, readable or not. */
   readonly namesLists: boolean;
+  /** Whether lists are required without such a file. */
+  readonly requiresLists?: boolean;
+  /** Where lists are kept; undefined where the configuration cannot be read. */
+  readonly stateDir?: string | undefined;
   readonly policy: Policy;
   /** The node's own trust domain, where the configuration names it. */
   readonly ownName?: string | undefined;
@@ -41,22 +51,50 @@ const coveredWarnings: ReadonlySet<string> = new Set([
   "anchor-expired",
 ]);
 
-/** Verifies the node's chain with the function that its peers use, for the lists' word on revocation, too. */
-export function examineOwnTrust(chain: readonly Certificate[], own: OwnTrust): readonly Finding[] {
-  const { trust, crls, policy, ownName, at } = own;
-  const made = makeTrustSnapshot({ trustPem: trust.text, crlsPem: crls?.bytes, policy, ownName, generation: 1, at });
-  if (Result.isFailure(made)) {
-    const { input, detail, hint } = made.failure;
-    if (input === "crls_pem") return [wrong("verification", crls?.path ?? null, detail, hint)];
-    return [wrong("verification", trust.path, detail, hint)];
-  }
-  return [...listFindings(own, made.success), ...verdict(chain, own, made.success)];
+/** Verifies the node's chain with the function that its peers use, with the lists of the state directory, too. Changes no file. */
+export function examineOwnTrust(
+  chain: readonly Certificate[],
+  own: OwnTrust,
+): Effect.Effect<readonly Finding[], never, FileSystem> {
+  const { trust, crls, policy, ownName, requiresLists, at } = own;
+  return Effect.map(readKept(own), (kept) => {
+    const made = makeTrustSnapshot({
+      ...{ trustPem: trust.text, crlsPem: crls?.bytes, policy, ownName, generation: 1, at, rollback: "report" },
+      crls: requiresLists ? "required" : "optional",
+      ...kept,
+    });
+    if (Result.isFailure(made)) {
+      const { input, detail, hint } = made.failure;
+      if (input === "crls_pem") return [wrong("verification", crls?.path ?? null, detail, hint)];
+      return [wrong("verification", trust.path, detail, hint)];
+    }
+    return [...listFindings(own, made.success), ...verdict(chain, own, made.success)];
+  });
 }
 
+/** Marks and lists of the state directory. A bundle that cannot be read has none: the snapshot reports it. */
+const readKept = Effect.fnUntraced(function* ({ trust, crls, policy, stateDir, at }: OwnTrust) {
+  if (stateDir === undefined) return {};
+  const { marks: crlMarks } = yield* readMarks(stateDir);
+  const read = {
+    bundles: new Map([[trust.path, trust.text]]),
+    lists: new Map(crls === undefined ? [] : [[crls.path, crls.bytes]]),
+  };
+  const paths = { trustPem: trust.path, crlsPem: crls?.path };
+  const loading = loadLearned(paths, { policy, generation: 1, at, stateDir, crlMarks }, read);
+  const files = yield* Effect.match(loading, { onSuccess: (found) => [...found.files.values()], onFailure: () => [] });
+  return { crlMarks, learned: new Map([[ownDomain, files.flatMap(({ lists }) => lists)]]) };
+});
+
+const usesLists = ({ snapshot: { revocation } }: TrustMade) => revocation !== undefined && revocation.lists.length > 0;
+
 /** What is missing among the lists. A file that is configured and cannot be read has a finding already. */
-function listFindings({ config, trust, namesLists }: OwnTrust, { warnings }: TrustMade): readonly Finding[] {
+function listFindings(
+  { config, trust, crls, namesLists, requiresLists }: OwnTrust,
+  made: TrustMade,
+): readonly Finding[] {
   const make = "make the list of each CA: hypha-certutil gen-crl --ca-cert CA-CERT.pem --ca-key CA-KEY.pem --out-crl";
-  const unlisted = namesLists ? [] : [
+  const unlisted = namesLists || usesLists(made) ? [] : [
     doubtful(
       "revocation",
       config,
@@ -64,23 +102,29 @@ function listFindings({ config, trust, namesLists }: OwnTrust, { warnings }: Tru
       `${make} CRLS.pem; then set crls_pem`,
     ),
   ];
-  const others = warnings.filter(({ code, level }) => level !== "debug" && !coveredWarnings.has(code));
-  return [...unlisted, ...others.map(({ message }) => doubtful("trust", trust.path, message, `${make} CRLS.pem`))];
+  const mend = requiresLists ? fetched : `${make} CRLS.pem`;
+  const others = made.warnings.filter(({ code, level }) => level !== "debug" && !coveredWarnings.has(code));
+  const placeOf = (code: string) => code === "crl-rollback" ? crls?.path ?? trust.path : trust.path;
+  return [...unlisted, ...others.map(({ code, message }) => doubtful("trust", placeOf(code), message, mend))];
 }
 
 function verdict(
   chain: readonly Certificate[],
   { cert, role, crls, membership, at }: OwnTrust,
-  { snapshot }: TrustMade,
+  made: TrustMade,
 ): readonly Finding[] {
-  const outcome = verifyPath(chain.map(({ der }) => der), snapshot, { at });
+  const outcome = verifyPath(chain.map(({ der }) => der), made.snapshot, { at });
   if (Result.isFailure(outcome)) {
     const { code, message, hint } = outcome.failure;
-    return [wrong("verification", cert.path, `${code}: ${message}`, hint)];
+    const detail = `${code}: ${message}`;
+    // A list that is missing is fetched after the start.
+    if (crls === undefined && wantsList(code)) return [doubtful("verification", cert.path, detail, fetched)];
+    const mend = membership && code === "certificate-revoked" ? joinAgain : hint;
+    return [wrong("verification", cert.path, detail, mend)];
   }
   const { path, identity } = outcome.success;
   const way = path.map(({ subject }) => subject.text).join(" ← ");
-  const unasked = crls === undefined ? " (revocation is not checked)" : "";
+  const unasked = usesLists(made) ? "" : " (revocation is not checked)";
   const accepted = fine("verification", cert.path, `peers of the same trust accept it: ${way}${unasked}`);
   if (role === null || identity.role === undefined || identity.role === role) return [accepted];
   const detail =

@@ -1,13 +1,15 @@
 /** The doctor on a node's own certificate under its own trust and lists, for every role. */
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem";
 import { Effect, Result } from "effect";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type Diagnosis, examine } from "../../../actors/certutil/doctor.ts";
-import type { Role } from "../../../pki/certificate.ts";
+import { keptPath } from "../../../actors/files/state_directory.ts";
+import { parseCertificate, type Role } from "../../../pki/certificate.ts";
+import { markKey, ownDomain } from "../../../pki/crl_marks.ts";
 import { parsePem } from "../../../pki/pem.ts";
 import { diagnosisLines } from "../../../scripts/certutil/look_lines.ts";
 import { makeTestPki } from "../../support/pki.ts";
@@ -101,6 +103,45 @@ test("finds that the own certificate is revoked", async () => {
   const diagnosis = await diagnose({ crls: await pki.crls({ revoked: [node] }) });
   assert.not.ok(diagnosis.ok);
   assert.match(found(diagnosis, "error")[0]?.detail ?? "", /^certificate-revoked: /);
+});
+
+/** Diagnoses a member whose state directory has this list of the intermediate CA, and no other file. */
+async function diagnoseMember(list: string | Uint8Array, crls: "optional" | "required" = "optional") {
+  const key = markKey(Result.getOrThrow(parseCertificate(pki.intermediate.der)));
+  const kept = keptPath(at("state"), { domain: ownDomain, key, scope: "all", kind: "complete" });
+  await mkdir(dirname(kept), { recursive: true });
+  await writeFile(kept, typeof list === "string" ? derOf(list) : list);
+  const membership = `[membership]\nca = ["https://ca.example"]\ncrls = "${crls}"\n`;
+  const trust = pki.intermediate.certPem + pki.trustPem;
+  return await diagnose({ trust, crls: null, domain: `state_dir = ${JSON.stringify(at("state"))}\n${membership}` });
+}
+
+test("bug: a certificate that a list in the state directory revokes was accepted", async () => {
+  for (const crls of ["optional", "required"] as const) {
+    const diagnosis = await diagnoseMember(await pki.crl(pki.intermediate, { revoked: [node] }), crls);
+    assert.not.ok(diagnosis.ok);
+    const [error] = found(diagnosis, "error");
+    assert.is(error?.check, "verification");
+    assert.match(error?.detail ?? "", /^certificate-revoked: /);
+    assert.match(error?.mend ?? "", "hypha-ca token --replace");
+  }
+});
+
+test("bug: revocation was called unchecked where the state directory has lists", async () => {
+  const diagnosis = await diagnoseMember(await pki.crl(pki.intermediate));
+  assert.equal([found(diagnosis, "error"), found(diagnosis, "warning")], [[], []]);
+  const verification = diagnosis.findings.find(({ check }) => check === "verification");
+  assert.not.match(verification?.detail ?? "", "(revocation is not checked)");
+});
+
+test("a list that is required and torn is fetched after the start: a warning, and no file is changed", async () => {
+  const diagnosis = await diagnoseMember(new Uint8Array([1]), "required");
+  assert.equal(found(diagnosis, "error"), []);
+  const verification = diagnosis.findings.find(({ check }) => check === "verification");
+  assert.match(verification?.detail ?? "", /^revocation-unknown: /);
+  assert.match(verification?.mend ?? "", "start the node, which fetches the newest");
+  assert.equal(await readdir(at("state")), ["crls"]);
+  assert.equal((await readdir(at("state/crls/@own"))).length, 1);
 });
 
 test("finds that a CA has no list, which refuses whom it certified", async () => {
