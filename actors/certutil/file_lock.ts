@@ -5,7 +5,7 @@
  */
 import process from "node:process";
 import { hostname } from "node:os";
-import { Effect, type Scope } from "effect";
+import { Clock, Effect, Option, type Scope } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { PlatformError } from "effect/PlatformError";
 import * as Random from "effect/Random";
@@ -29,7 +29,7 @@ export function holdLock(path: string): Effect.Effect<void, CertutilError, FileS
     const owner = `${hostname()} ${process.pid} ${mark}\n`;
     const attempts = Math.ceil(lockWaitMs / lockPollMs);
     for (let attempt = 0; attempt < attempts; attempt++) {
-      const outcome = yield* Effect.uninterruptible(tryLock(files, lock, owner));
+      const outcome = yield* Effect.uninterruptible(tryLock(files, { lock, owner, aside: `${lock}.${mark}` }));
       if (outcome === "held") return;
       if (outcome === "taken" && !(yield* clearStale(files, lock, mark))) yield* Effect.sleep(lockPollMs);
     }
@@ -42,8 +42,15 @@ export function holdLock(path: string): Effect.Effect<void, CertutilError, FileS
   });
 }
 
-const tryLock = Effect.fnUntraced(function* (files: FileSystem, lock: string, owner: string) {
-  const created = yield* Effect.matchEffect(files.writeFileString(lock, owner, { flag: "wx", mode: 0o644 }), {
+interface Attempt {
+  readonly lock: string;
+  readonly owner: string;
+  /** A name of the attempt's own, next to the lock. */
+  readonly aside: string;
+}
+
+const tryLock = Effect.fnUntraced(function* (files: FileSystem, { lock, owner, aside }: Attempt) {
+  const created = yield* Effect.matchEffect(create(files, { lock, owner, aside }), {
     onSuccess: () => Effect.succeed("held" as const),
     onFailure: (error) =>
       error.reason._tag === "AlreadyExists" ? Effect.succeed("taken" as const) : Effect.fail(cannotLock(lock, error)),
@@ -56,10 +63,23 @@ const tryLock = Effect.fnUntraced(function* (files: FileSystem, lock: string, ow
   return created;
 });
 
+/**
+ * Makes the lock with its owner in it: a full disk, or a kill in between, leaves no empty one. Folders without hard links get it
+ * in two steps.
+ */
+function create(files: FileSystem, { lock, owner, aside }: Attempt): Effect.Effect<void, PlatformError> {
+  const write = (path: string) => files.writeFileString(path, owner, { flag: "wx", mode: 0o644 });
+  const link = Effect.catch(
+    files.link(aside, lock),
+    (error) => error.reason._tag === "AlreadyExists" ? Effect.fail(error) : write(lock),
+  );
+  return Effect.ensuring(Effect.andThen(write(aside), link), Effect.ignore(files.remove(aside, { force: true })));
+}
+
 /** Moves a dead holder's lock away; of several who try, the one whose move shows the dead holder has cleared it. */
 const clearStale = Effect.fnUntraced(function* (files: FileSystem, lock: string, mark: string) {
   const seen = yield* readOwner(files, lock);
-  if (seen === undefined || isAlive(seen)) return false;
+  if (seen === undefined || (seen === "" ? !(yield* isOld(files, lock)) : isAlive(seen))) return false;
   const aside = `${lock}.${mark}`;
   const moved = yield* Effect.match(files.rename(lock, aside), { onSuccess: () => true, onFailure: () => false });
   if (!moved) return false;
@@ -73,7 +93,14 @@ const clearStale = Effect.fnUntraced(function* (files: FileSystem, lock: string,
 const readOwner = (files: FileSystem, path: string) =>
   Effect.match(files.readFileString(path), { onSuccess: (text) => text, onFailure: () => undefined });
 
-/** A holder whose state is unknown counts as alive: one on another host, or a lock that is still being written. */
+/** Whether a lock is older than any that is still being written. */
+const isOld = (files: FileSystem, path: string) =>
+  Effect.gen(function* () {
+    const { mtime } = yield* files.stat(path);
+    return (yield* Clock.currentTimeMillis) - Option.getOrElse(mtime, () => new Date(NaN)).getTime() > lockWaitMs;
+  }).pipe(Effect.orElseSucceed(() => false));
+
+/** A holder whose state is unknown counts as alive: one on another host for instance. */
 function isAlive(owner: string): boolean {
   const match = /^(\S+) (\d+) \S+\n$/.exec(owner);
   if (match === null || match[1] !== hostname()) return true;
