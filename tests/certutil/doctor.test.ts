@@ -238,6 +238,13 @@ const cases: [name: string, changes: Partial<Files>, check: string, level: strin
   ["a revoked certificate", { crls: await pki.crls({ revoked: [node] }) }, "verification", "error", /new key/],
   ["a key of no role's", { more: "frob = 1" }, "configuration", "error", /./],
   [
+    "bug: a configuration whose dataset_path is not there was right",
+    { more: 'dataset_path = "no-such-folder"\ngateway_addresses = ["/dns4/gateway.example/tcp/4001"]' },
+    "places",
+    "error",
+    /^make it, or correct the path/,
+  ],
+  [
     "a gateway that is pinned",
     { more: `dataset_path = "d"\ngateway_addresses = ["/dns4/gateway.example/tcp/4001/p2p/${otherPeer}"]` },
     "peer-id",

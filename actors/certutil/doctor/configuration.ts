@@ -9,10 +9,12 @@ import type { FileSystem } from "effect/FileSystem";
 import type { Role } from "../../../pki/certificate.ts";
 import { defaultPolicy, type Policy } from "../../../pki/trust.ts";
 import type { RoleConfig } from "../../config/config.ts";
+import { errorOfRules } from "../../config/broken_rules.ts";
 import { parseConfig } from "../../config/load.ts";
-import { isOfOtherRole } from "../../config/other_role.ts";
+import { isOfOtherRole, nounOf } from "../../config/other_role.ts";
 import type { ConfigProblem } from "../../config/problem.ts";
 import { policyOf, trustPathsOf } from "../../node/inputs.ts";
+import { checkPlaces } from "../../node/places.ts";
 import type { DomainPaths } from "../../trust/load_trust.ts";
 import { CertutilError } from "../certutil_error.ts";
 import { kindNames, kindOf } from "../../files/file_kind.ts";
@@ -61,10 +63,36 @@ export function readSettings(
   file: string,
   environment: Readonly<Record<string, string | undefined>>,
 ): Effect.Effect<NodeSettings, CertutilError, FileSystem> {
-  return Effect.map(
-    readConfig(file, environment),
-    (read) => read.config === undefined ? fromText(file, read) : fromConfig(file, read.config),
-  );
+  return Effect.flatMap(readConfig(file, environment), (read) => {
+    const { config } = read;
+    if (config === undefined) return Effect.succeed(fromText(file, read));
+    return Effect.map(examinePlaces(file, config, environment), (places) => {
+      const settings = fromConfig(file, config);
+      return { ...settings, findings: [...settings.findings, ...places] };
+    });
+  });
+}
+
+/** Directories, programs and files that the role's start refuses. */
+const examinePlaces = Effect.fnUntraced(
+  function* (file: string, config: RoleConfig, environment: Readonly<Record<string, string | undefined>>) {
+    const { role } = config;
+    const broken = yield* checkPlaces(config, { searchPath: role === "worker" ? environment["PATH"] ?? "" : "" });
+    const { problems } = yield* errorOfRules({ role, file, around: { environment, flags: {} } }, broken);
+    return problems.map((problem) => problemFinding("places", file, problem));
+  },
+);
+
+/** A problem of the configuration, with its line; `whose` precedes the key. */
+function problemFinding(
+  check: string,
+  file: string,
+  { origin, key, wrong: what, expected, mend }: ConfigProblem,
+  whose = "",
+): Finding {
+  const line = origin.type === "file" && origin.line > 0 ? `line ${origin.line}: ` : "";
+  const said = key === "" ? what : `${whose}${key}: ${what}`;
+  return wrong(check, file, `${line}${said}; expected ${expected}`, mend);
 }
 
 /** Reads the configuration as that of the role that it fits, or fits best. */
@@ -98,7 +126,7 @@ export function readConfig(
 function fromConfig(file: string, config: RoleConfig): NodeSettings {
   const { role, certPem, keyPem, gatewayAddresses, stateDir, membership } = config;
   const { trustPem, crlsPem, ownName, domains: trustDomains = [] } = trustPathsOf(config);
-  const findings = [fine("configuration", file, `a ${role}'s`)];
+  const findings = [fine("configuration", file, `a ${nounOf(role)}'s`)];
   const policy = policyOf(config);
   const requiresLists = membership?.crls === "required";
   const files = {
@@ -121,11 +149,9 @@ function fromText(file: string, { text, role, problems }: ReadConfig): NodeSetti
     () => ({} as Record<string, unknown>),
   );
   const path = (key: string) => typeof values[key] === "string" ? values[key] as string : undefined;
-  const findings = problems.map(({ origin, key, wrong: what, expected, mend }) => {
-    const line = origin.type === "file" && origin.line > 0 ? `line ${origin.line}: ` : "";
-    const said = key === "" ? what : `as a ${role}'s: ${key}: ${what}`;
-    return wrong("configuration", file, `${line}${said}; expected ${expected}`, mend);
-  });
+  const findings = problems.map((problem) =>
+    problemFinding("configuration", file, problem, `as a ${nounOf(role)}'s: `)
+  );
   return {
     role: null,
     certPem: path("cert_pem"),

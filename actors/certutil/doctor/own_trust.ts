@@ -10,6 +10,7 @@ import type { Certificate, Role } from "../../../pki/certificate.ts";
 import { ownDomain } from "../../../pki/crl_marks.ts";
 import { verifyPath } from "../../../pki/path.ts";
 import { makeTrustSnapshot, type Policy, type TrustMade } from "../../../pki/trust.ts";
+import { nounOf } from "../../config/other_role.ts";
 import { wantsList } from "../../enrolment/enrolment_refused.ts";
 import { readMarks } from "../../files/state_directory.ts";
 import { loadIdentity } from "../../trust/load_identity.ts";
@@ -127,8 +128,9 @@ function verdict(
   const unasked = usesLists(made) ? "" : " (revocation is not checked)";
   const accepted = fine("verification", cert.path, `peers of the same trust accept it: ${way}${unasked}`);
   if (role === null || identity.role === undefined || identity.role === role) return [accepted];
-  const detail =
-    `it grants the role ${identity.role}, and the configuration is a ${role}'s: this node does not start (role-not-allowed)`;
+  const detail = `it grants the role ${identity.role}, and the configuration is a ${
+    nounOf(role)
+  }'s: this node does not start (role-not-allowed)`;
   const mend = membership
     ? `hypha-ca token --role ${role} --replace at the CA, then join with it in an empty folder`
     : `hypha-certutil sign --role ${role} --domain DOMAIN --common-name NAME …`;

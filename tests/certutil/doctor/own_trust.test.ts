@@ -29,7 +29,7 @@ test.after.each(() => rm(dir, { recursive: true, force: true }));
 const gateways = 'gateway_addresses = ["/dns4/gateway.example/tcp/4001"]\n';
 const roles: Readonly<Record<Role, string>> = {
   gateway: 'external_addresses = ["/dns4/gateway.example/tcp/4001"]\n',
-  data: `${gateways}dataset_path = "data"\n`,
+  data: `${gateways}dataset_path = "tests"\n`,
   worker: `${gateways}work_dir = "work"
 [resources]\ncpu = 4\nmemory = 8\nstorage = 10\ngpu = 0
 [offer]\nprice = 1.0\nfloor = 0.0\n[offer.strategy]\ntype = "flexible"
