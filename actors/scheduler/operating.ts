@@ -6,6 +6,7 @@
 import type { AdminAnswer } from "../admin/serve_admin.ts";
 import { monotonicNow } from "../runtime/ports.ts";
 import { trainingFolder } from "../training/checkpoints.ts";
+import { keptWeights } from "../training/repository_weights.ts";
 import { allParticipants, type Participant } from "../training/training.ts";
 import { trainingIdOf } from "../training/run_number.ts";
 import { emptyWatch } from "../training/watch.ts";
@@ -168,7 +169,7 @@ function leaseLeftOf(
   return (lease?.context?.endsAt ?? now) - now + executorEndMs;
 }
 
-/** A training that failed or was cancelled goes on after its newest round. */
+/** A training that failed or was cancelled goes on after its newest round; at round 0 where its model is not kept. */
 function resume(args: SchedulerArgs, known: KnownTraining, reply: Reply): AdminAnswer | "later" {
   const { context, self } = args;
   const { id, state } = known;
@@ -186,7 +187,8 @@ function resume(args: SchedulerArgs, known: KnownTraining, reply: Reply): AdminA
   }
   const now = context.ports.now();
   const watch = journalOf(self, id)?.getSnapshot().context.watch ?? known.watch;
-  const answer = { id, round: watch.round };
+  const keepsModel = keptWeights(known.job) !== undefined;
+  const answer = { id, round: keepsModel ? watch.round : 0, keepsModel };
   const kept = keptReply(args, id, { reply, answer, now: "goes on", restarted: `would leave it ${state}` });
   beginTraining(args, { ...known, watch, state: "queued", reason: null, since: now, queuedAt: now }, kept);
   return "later";

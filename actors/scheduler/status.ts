@@ -7,6 +7,7 @@ import type { StateValue } from "xstate";
 import type { Member } from "../../pki/member.ts";
 import { monotonicNow, type Ports } from "../runtime/ports.ts";
 import { isWithoutData } from "../training/provider.ts";
+import { keptWeights } from "../training/repository_weights.ts";
 import { allParticipants, type Participant, type Trainer, type Training } from "../training/training.ts";
 import type { TrainingContext } from "../training/training_setup.ts";
 import { type TrainingWatch, watchedMember } from "../training/watch.ts";
@@ -126,7 +127,7 @@ export function showStatus({ self }: Pick<SchedulerArgs, "self">, known: KnownTr
     state: stateNow(known, running),
     reason: known.reason,
     run: running?.snapshot.context.run?.run ?? watch.run,
-    round: training === undefined ? watch.round : Math.max(watch.round, roundOf(running)),
+    round: roundOf(running, watch),
     rounds: known.job.rounds.updateRounds,
     loss: watch.losses.at(-1)?.loss ?? null,
     members,
@@ -143,11 +144,12 @@ export function showStatus({ self }: Pick<SchedulerArgs, "self">, known: KnownTr
   };
 }
 
-/** Finished rounds: those on disk, where the scheduler keeps the model. */
-function roundOf(running: RunningTraining | undefined): number {
-  if (running === undefined) return 0;
-  const { model, training } = running.snapshot.context;
-  return model === undefined ? training.roundsDone : model.checkpoint.record.round;
+/** Finished rounds: those on disk, where the scheduler keeps the model; until it is open, those that were reported. */
+function roundOf(running: RunningTraining | undefined, watch: TrainingWatch): number {
+  if (running === undefined) return watch.round;
+  const { model, training, config: { job } } = running.snapshot.context;
+  if (model !== undefined) return model.checkpoint.record.round;
+  return keptWeights(job) === undefined ? training.roundsDone : watch.round;
 }
 
 function membersOf(

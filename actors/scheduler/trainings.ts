@@ -7,6 +7,7 @@ import { monotonicNow, type Ports } from "../runtime/ports.ts";
 import type { RoleEvent } from "../runtime/role.ts";
 import type { DilocoJobConfig } from "../config/config.ts";
 import { trainingFolder } from "../training/checkpoints.ts";
+import { keptWeights } from "../training/repository_weights.ts";
 import { trainingIdOf } from "../training/run_number.ts";
 import { allParticipants } from "../training/training.ts";
 import { emptyWatch } from "../training/watch.ts";
@@ -181,12 +182,15 @@ export function noteEnded(args: SchedulerArgs, { type, output }: TrainingEnded):
   if (output.type === "failed") setStanding(args, id, { state: "failed", reason: output.reason });
   if (output.type !== "failed") return;
   const { reason } = output;
+  const job = context.trainings[id]?.job;
+  const keepsModel = job !== undefined && keptWeights(job) !== undefined;
+  const resumed = keepsModel ? "Go on after its newest round" : "Begin again at round 0";
   enqueue(() =>
     portsOf(args, id).report({
       level: "error",
       event: "training.failed",
       message: `Training ${id} failed: ${reason}`,
-      fields: { reason, hint: `Go on after its newest round with: hypha-scheduler resume ${id}` },
+      fields: { reason, hint: `${resumed} with: hypha-scheduler resume ${id}` },
     })
   );
 }

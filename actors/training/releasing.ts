@@ -6,20 +6,27 @@
  */
 import { monotonicNow } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
+import { keptWeights } from "./repository_weights.ts";
 import type { TakenRun } from "./run_number.ts";
 import type { TrainingArgs, TrainingContext, TrainingFact } from "./training_setup.ts";
 import { allParticipants, type Participant } from "./training.ts";
 import { executorEndMs, foreignWaitMs } from "./workers.ts";
 
-/** Takes the run's number. */
+/** Takes the run's number. Where the scheduler keeps no model, each run begins at round 0. */
 export function noteRun({ context, enqueue }: TrainingArgs, { training, isRestart }: TakenRun): void {
   enqueue.assign({ run: training, isRestart });
+  const { id, run } = training;
+  const keepsModel = keptWeights(context.config.job) !== undefined;
+  const isRepeated = !keepsModel && isRestart;
+  const hint = "With keep = true in [model] of its job, a training goes on after its newest round";
   enqueue(() =>
     context.ports.report({
-      level: "info",
+      level: isRepeated ? "warn" : "info",
       event: "run.began",
-      message: `Run ${training.run} of training ${training.id} begins`,
-      fields: { training: training.id, run: training.run },
+      message: isRepeated
+        ? `Run ${run} of training ${id} begins again at round 0: the model of its earlier runs was not kept`
+        : `Run ${run} of training ${id} begins`,
+      fields: { training: id, run, ...(keepsModel ? {} : { round: 0 }), ...(isRepeated ? { hint } : {}) },
     })
   );
 }

@@ -73,7 +73,11 @@ type Fields = Readonly<Record<string, unknown>>;
 type Change = (watch: TrainingWatch, fields: Fields, line: ReportedLine) => TrainingWatch;
 
 const changes: Readonly<Record<string, Change>> = {
-  "run.began": (watch, { run }) => ({ ...watch, run: countOf(run), roundAt: null, members: allOut(watch) }),
+  "run.began": (watch, { run, round }) => {
+    const began = { ...watch, run: countOf(run), roundAt: null, members: allOut(watch) };
+    return round === undefined ? began : continueAfter(began, countOf(round));
+  },
+  "training.continued": (watch, { round }) => continueAfter(watch, countOf(round)),
   "lease.granted": (watch, { class: of }, line) =>
     withMember(watch, line, {
       part: of === "aggregate" ? "aggregator" : "trainer",
@@ -126,16 +130,31 @@ export function membersIn({ members }: TrainingWatch): number {
   return Object.values(members).filter(({ is }) => is === "in").length;
 }
 
+/** The training goes on after a round: those after it are made again, and what is known of them is dropped. */
+function continueAfter(watch: TrainingWatch, round: number): TrainingWatch {
+  const { accuracy, accuracyRound, ...rest } = watch;
+  const isMeasured = (accuracyRound ?? watch.round) <= round;
+  return {
+    ...rest,
+    round,
+    roundSeconds: watch.round <= round ? watch.roundSeconds : null,
+    losses: watch.losses.filter((each) => each.round <= round),
+    accuracy: isMeasured ? accuracy : null,
+    ...(isMeasured && accuracyRound !== undefined ? { accuracyRound } : {}),
+  };
+}
+
 function finishRound(watch: TrainingWatch, { round, resultBytes }: Fields, { at }: ReportedLine): TrainingWatch {
   const done = countOf(round);
   const losses = Object.values(watch.members).flatMap(({ is, loss }) => is === "in" && loss !== null ? [loss] : []);
   const mean = losses.reduce((sum, loss) => sum + loss, 0) / losses.length;
+  const earlier = watch.losses.filter((each) => each.round < done);
   return {
     ...watch,
     round: done,
     roundAt: at,
     roundSeconds: watch.roundAt === null ? null : (at - watch.roundAt) / 1_000,
-    losses: losses.length === 0 ? watch.losses : [...watch.losses, { round: done, loss: mean }].slice(-lossesMax),
+    losses: losses.length === 0 ? earlier : [...earlier, { round: done, loss: mean }].slice(-lossesMax),
     bytes: { ...watch.bytes, received: watch.bytes.received + countOf(resultBytes) },
   };
 }

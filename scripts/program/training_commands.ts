@@ -56,6 +56,10 @@ export function trainingCommands(config: Flag.Flag<string>) {
     { ...common, id },
     ({ config, json, id }) =>
       Effect.flatMap(trainings, (commands) => commands.resume({ config, id, format: formatOf(json) })),
-  ).pipe(Command.withDescription("Let a training that failed or was cancelled go on after its newest round."));
+  ).pipe(
+    Command.withDescription(
+      "Let a training that failed or was cancelled go on after its newest round; at round 0 where its model is not kept.",
+    ),
+  );
   return [submit, list, logs, cancel, resume] as const;
 }

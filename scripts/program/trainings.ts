@@ -25,7 +25,7 @@ import { ask as askProgram, bodyOf, notAsked, socketOf } from "./asking.ts";
 import { type ExitCode, ProgramFailed } from "./failure.ts";
 import { escapeUnsafe } from "./log_line.ts";
 import { endWithReader, outputTaken } from "./shown_output.ts";
-import { cancelText, listText, logText, statusText } from "./trainings_text.ts";
+import { cancelText, listText, logText, resumeText, statusText } from "./trainings_text.ts";
 
 /** What all these commands are given. */
 export interface TrainingOptions {
@@ -212,9 +212,7 @@ export function resume(options: TrainingOptions & { readonly id: string }) {
   const { id, format } = options;
   return Effect.gen(function* () {
     yield* checkId(id);
-    const answer = yield* ask<{ readonly id: string; readonly round: number }>(options, "POST /trainings/resume", {
-      id,
-    });
-    print(format === "json" ? jsonOf(answer) : `${id} goes on after round ${answer.round}`);
+    const answer = yield* ask<Parameters<typeof resumeText>[0]>(options, "POST /trainings/resume", { id });
+    print(format === "json" ? jsonOf(answer) : resumeText(answer));
   });
 }

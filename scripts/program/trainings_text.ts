@@ -100,3 +100,12 @@ export function cancelText(
     ),
   ].map(escapeUnsafe).join("\n");
 }
+
+/** Where a resumed training goes on. */
+export function resumeText(
+  { id, round, keepsModel }: { readonly id: string; readonly round: number; readonly keepsModel?: boolean },
+): string {
+  return keepsModel === false
+    ? `${id} begins again at round 0: its model was not kept`
+    : `${id} goes on after round ${round}`;
+}

@@ -13,7 +13,14 @@ import { writeHeader } from "../../actors/learning/safetensors.ts";
 import type { ShownStatus } from "../../actors/scheduler/status.ts";
 import { section } from "../../scripts/program/text_blocks.ts";
 import { submit } from "../../scripts/program/trainings.ts";
-import { ageText, cancelText, listText, logText, statusText } from "../../scripts/program/trainings_text.ts";
+import {
+  ageText,
+  cancelText,
+  listText,
+  logText,
+  resumeText,
+  statusText,
+} from "../../scripts/program/trainings_text.ts";
 import { runProgramOnce, startProgram } from "../support/program.ts";
 import { unprivileged } from "../support/unprivileged.ts";
 
@@ -105,6 +112,15 @@ test("a cancelled training names the workers that end later", () => {
   assert.match(told ?? "", "1 workers were told");
   assert.match(late ?? "", "rust is of the existing network");
   assert.match(late ?? "", "end by 2026-01-02T00:00:16.000Z");
+});
+
+test("a resumed training goes on after a round; one whose model is not kept begins again", () => {
+  assert.is(resumeText({ id: "t-1", round: 3, keepsModel: true }), "t-1 goes on after round 3");
+  assert.is(resumeText({ id: "t-1", round: 3 }), "t-1 goes on after round 3", "a scheduler of a former version");
+  assert.is(
+    resumeText({ id: "t-1", round: 0, keepsModel: false }),
+    "t-1 begins again at round 0: its model was not kept",
+  );
 });
 
 test("a line of the log has its time, level and worker", () => {

@@ -9,6 +9,7 @@ import { eventually, temporary } from "../support/job_world.ts";
 import { tensors } from "../support/kept_training.ts";
 import { configOf, startDaemon, startScheduler } from "../support/scheduler_world.ts";
 import type { AdminAnswer } from "../../actors/admin/serve_admin.ts";
+import type { Progress } from "../../transport/protocols/messages.ts";
 import type { AdminAsk } from "../../actors/scheduler/admin_routes.ts";
 import { runningTrainings } from "../../actors/scheduler/scheduler_setup.ts";
 import { nameOfMember, type ShownStatus, type ShownTraining } from "../../actors/scheduler/status.ts";
@@ -131,7 +132,10 @@ test("resume goes on with what failed or was cancelled, and with nothing else; e
   assert.equal(codeOf("cancel"), [409, "wrong-state"]);
   assert.is((await cancelled).status, 200);
   assert.is(kept().state, "cancelled");
-  assert.equal(await askLater({ type: "resume", id: "t-a" }), { status: 200, body: { id: "t-a", round: 0 } });
+  assert.equal(await askLater({ type: "resume", id: "t-a" }), {
+    status: 200,
+    body: { id: "t-a", round: 0, keepsModel: false },
+  });
   assert.is(kept().state, "queued");
   await eventually("it has another run", () => training("t-a")?.context.run !== undefined);
   assert.is(training("t-a")?.context.isRestart, true);
@@ -143,6 +147,42 @@ test("resume goes on with what failed or was cancelled, and with nothing else; e
     "queued",
     "it goes on with the next start",
   );
+  stop();
+});
+
+test("bug: resume and status had rounds of a run whose model was not kept; the training began again at round 0", async () => {
+  const { ask, askLater, say, training, stop, world } = await running("ours");
+  const run = training("t-a")?.context.run;
+  assert.ok(run !== undefined);
+  const { trainers, aggregator } = training("t-a")?.context.training ?? {};
+  const jobs = new Map([["w", trainers?.["w"]?.jobId ?? ""], ["s", aggregator?.jobId ?? ""]]);
+  const progress = (from: string, progress: Progress) =>
+    say(from, { job_id: jobs.get(from) ?? "", progress, training: run });
+  progress("w", { metrics: { round: 1, metrics: { loss: 1 } } });
+  progress("w", "update");
+  progress("s", "updated");
+  const shown = () => {
+    const { round, losses, loss } = ask({ type: "status", id: "t-a" }).body as ShownStatus;
+    return { round, losses: losses.length, loss };
+  };
+  assert.equal(shown(), { round: 1, losses: 1, loss: 1 });
+  await askLater({ type: "cancel", id: "t-a" });
+  assert.equal(shown(), { round: 1, losses: 1, loss: 1 });
+  const { body } = await askLater({ type: "resume", id: "t-a" });
+  assert.equal(body, { id: "t-a", round: 0, keepsModel: false });
+  await eventually("it has another run", () => training("t-a")?.context.run !== undefined);
+  assert.equal(shown(), { round: 0, losses: 0, loss: null });
+  const [first, again] = world.reports.filter(({ event }) => event === "run.began");
+  assert.is(first?.level, "info");
+  assert.equal([again?.level, String(again?.fields?.["hint"]).includes("keep = true")], ["warn", true]);
+  stop();
+});
+
+test("bug: a training that failed named its newest round in the hint, also where no model was kept", async () => {
+  const { training, stop, say, world } = await running("ours");
+  const task_id = training("t-a")?.context.training.trainers["w"]?.taskId ?? "";
+  say("w", { JobStatus: { task_id, status: { type: "Failed", reason: "the executor ended with 3" } } });
+  assert.is(world.reported("training.failed")[0]?.["hint"], "Begin again at round 0 with: hypha-scheduler resume t-a");
   stop();
 });
 

@@ -41,6 +41,30 @@ test("bug: losses of an earlier part or run counted in the loss of a round", () 
   assert.equal([watch.losses.at(-1), watch.members["w1"]?.loss], [{ round: 1, loss: 0.1 }, null]);
 });
 
+test("bug: losses and accuracy of rounds that are made again stayed", () => {
+  let watch = after(emptyWatch, "lease.granted", { class: "train" }, "w1");
+  for (const round of [1, 2, 3]) {
+    watch = after(watch, "round.metrics", { round, metrics: { loss: round } }, "w1");
+    watch = after(watch, "round.finished", { round });
+  }
+  watch = after(watch, "round.evaluated", { round: 3, accuracy: 0.5 });
+  const roundsOf = (
+    { round, losses, accuracy, accuracyRound }: TrainingWatch,
+  ) => [round, losses.map((each) => each.round), accuracy, accuracyRound];
+  assert.equal(roundsOf(after(watch, "run.began", { run: 8 })), [3, [1, 2, 3], 0.5, 3], "its model is kept");
+  assert.equal(roundsOf(after(watch, "run.began", { run: 8, round: 0 })), [0, [], null, undefined]);
+  assert.equal(roundsOf(after(watch, "training.continued", { round: 3 })), [3, [1, 2, 3], 0.5, 3]);
+  const continued = after(watch, "training.continued", { round: 2 });
+  assert.equal(roundsOf(continued), [2, [1, 2], null, undefined]);
+  assert.equal([watch.roundSeconds, continued.roundSeconds], [2, null]);
+  const { losses } = after(watch, "round.finished", { round: 2 });
+  assert.equal(
+    losses,
+    [{ round: 1, loss: 1 }, { round: 2, loss: 3 }],
+    "a round has one loss, and none is of a later one",
+  );
+});
+
 test("what an aggregator claims cannot grow without bound, and hostile values are not taken", () => {
   let watch = emptyWatch;
   for (let code = 0; code < 500; code++) {
