@@ -33,6 +33,8 @@ export interface ShownTraining {
   readonly reason: string | null;
   readonly round: number;
   readonly rounds: number;
+  /** The scheduler keeps its model: it goes on after its newest round. */
+  readonly keepsModel: boolean;
   readonly loss: number | null;
   /** Members that are in. */
   readonly members: number;
@@ -105,8 +107,9 @@ function dateOf({ ports }: { readonly ports: Ports }, at: number): string {
 /** A training in one line. */
 export function showTraining(args: Pick<SchedulerArgs, "self">, known: KnownTraining): ShownTraining {
   const { members, ...rest } = showStatus(args, known);
-  const { id, name, state, reason, round, rounds, loss, submitted, since, machine } = rest;
-  return { id, name, state, reason, round, rounds, loss, members: members.length, submitted, since, machine };
+  const { id, name, state, reason, round, rounds, keepsModel, loss, submitted, since, machine } = rest;
+  const line = { id, name, state, reason, round, rounds, keepsModel, loss, submitted, since, machine };
+  return { ...line, members: members.length };
 }
 
 /** All of a training. */
@@ -129,6 +132,7 @@ export function showStatus({ self }: Pick<SchedulerArgs, "self">, known: KnownTr
     run: running?.snapshot.context.run?.run ?? watch.run,
     round: roundOf(running, watch),
     rounds: known.job.rounds.updateRounds,
+    keepsModel: keptWeights(known.job) !== undefined,
     loss: watch.losses.at(-1)?.loss ?? null,
     members,
     out: out.map(([name, { part, last, at, loss }]) => ({ name, part, last, at: timeOf(at), loss })),

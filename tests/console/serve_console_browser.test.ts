@@ -225,6 +225,35 @@ test("bug: when its training changed its state, an open dialog changed from Canc
   await world.close();
 });
 
+test("bug: the dialogs of a training whose model is not kept had its finished rounds as kept", async () => {
+  const { trainings, ...rest } = schedulerParts() as { readonly trainings: readonly object[] };
+  let state = "running";
+  const world = await openConsoleWorld({
+    page: (await buildConsolePage()).files,
+    routes: {
+      ...recordingRoutes(asked, machines),
+      "POST /trainings/resume": () =>
+        Promise.resolve({ status: 200, body: { id: "t-1", round: 0, keepsModel: false } }),
+    },
+    look: () =>
+      Promise.resolve({ ...rest, trainings: trainings.map((each) => ({ ...each, state, keepsModel: false })) }),
+  });
+  const page = await enter(world);
+  await view(page, "Trainings");
+  await page.getByRole("button", { name: "Cancel digits" }).click();
+  const dialog = page.getByRole("dialog");
+  assert.match(await dialog.innerText(), "Its model is not kept: resumed, it begins again at round 0.");
+  await dialog.getByRole("button", { name: "Cancel digits" }).click();
+  await dialog.getByRole("button", { name: "Close" }).click();
+  state = "cancelled";
+  await page.getByRole("button", { name: "Resume digits" }).click();
+  assert.match(await dialog.innerText(), "It begins again at round 0, with workers");
+  await dialog.getByRole("button", { name: "Resume digits" }).click();
+  assert.is(await dialog.getByRole("status").innerText(), "The training begins again at round 0.");
+  await page.close();
+  await world.close();
+});
+
 test("bug: a change of the CA's register closed an open Revoke dialog, and showed its first page again", async () => {
   let [looks, certificates, isRevoked] = [0, 3, false];
   const node = (name: string, serial: string) => ({

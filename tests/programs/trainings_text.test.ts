@@ -51,6 +51,7 @@ const shown: ShownStatus = {
   run: 7,
   round: 2,
   rounds: 5,
+  keepsModel: true,
   loss: 0.5,
   members: [{ name: "w1", part: "trainer", last: "trains round 3: 64 samples so far", at: ago(3), loss: 0.25 }],
   out: [{ name: "w2", part: "aggregator", last: "its lease is over", at: null, loss: null }],

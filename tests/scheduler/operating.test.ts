@@ -162,7 +162,8 @@ test("bug: resume and status had rounds of a run whose model was not kept; the t
   progress("w", "update");
   progress("s", "updated");
   const shown = () => {
-    const { round, losses, loss } = ask({ type: "status", id: "t-a" }).body as ShownStatus;
+    const { round, losses, loss, keepsModel } = ask({ type: "status", id: "t-a" }).body as ShownStatus;
+    assert.is(keepsModel, false);
     return { round, losses: losses.length, loss };
   };
   assert.equal(shown(), { round: 1, losses: 1, loss: 1 });

@@ -115,6 +115,7 @@ const training: ShownStatus = {
   run: 1,
   round: 24,
   rounds: 40,
+  keepsModel: true,
   loss: 0.31,
   members: [
     { name: "worker-01", part: "trainer", last: "trains round 25: 320 samples so far", at: at(0), loss: 0.3 },

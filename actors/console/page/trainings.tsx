@@ -70,7 +70,13 @@ export function Trainings() {
   );
 }
 
-function Acts({ training: { id, name, state, round, members } }: { readonly training: ShownTraining }) {
+/** Where a training goes on that is resumed. */
+function resumedAt({ round, keepsModel }: { readonly round?: unknown; readonly keepsModel?: unknown }): string {
+  return keepsModel === false ? "begins again at round 0" : `goes on after round ${round}`;
+}
+
+function Acts({ training }: { readonly training: ShownTraining }) {
+  const { id, name, state, round, members, keepsModel } = training;
   if (["queued", "allocating", "running", "waiting", "paused"].includes(state)) {
     return (
       <Act
@@ -80,7 +86,9 @@ function Acts({ training: { id, name, state, round, members } }: { readonly trai
         title={`Cancel ${name}`}
         does={[
           `Training ${id} ends after round ${round}. Its ${members} members end their jobs, and their leases.`,
-          "The rounds that are finished are kept: the training can be resumed.",
+          keepsModel
+            ? "The rounds that are finished are kept: the training can be resumed."
+            : "Its model is not kept: resumed, it begins again at round 0.",
         ]}
         done={() => "The training was cancelled."}
       />
@@ -92,8 +100,8 @@ function Acts({ training: { id, name, state, round, members } }: { readonly trai
       body={{ id }}
       short={state === "failed" || state === "cancelled" ? "Resume" : undefined}
       title={`Resume ${name}`}
-      does={[`Training ${id} is queued. It goes on after round ${round}, with workers that it leases anew.`]}
-      done={({ round }) => `The training goes on after round ${round}.`}
+      does={[`Training ${id} is queued. It ${resumedAt(training)}, with workers that it leases anew.`]}
+      done={(answer) => `The training ${resumedAt(answer)}.`}
     />
   );
 }
