@@ -6,7 +6,7 @@
 import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { type StreamProtocol, streamProtocols, type TransportFact } from "../../transport/port.ts";
+import { type StreamHandle, type StreamProtocol, streamProtocols, type TransportFact } from "../../transport/port.ts";
 import { realMeeting, simulatedMeeting } from "../support/conformance.ts";
 import {
   ask,
@@ -22,6 +22,16 @@ import {
 } from "../support/conformance_acts.ts";
 import { makeTestPki, type TestPki } from "../support/pki.ts";
 import { identityOf, snapshotOf } from "../support/transports.ts";
+
+/** Reads a stream to its end. */
+const allOf = ({ read }: StreamHandle) =>
+  Effect.gen(function* () {
+    for (let size = 0;;) {
+      const chunk = yield* read;
+      if (chunk.type === "end") return { size, outcome: chunk.outcome };
+      size += chunk.bytes.byteLength;
+    }
+  });
 
 for (const meetingOf of [realMeeting, simulatedMeeting]) {
   let pki: TestPki;
@@ -336,13 +346,7 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
       await a.run(opened.stream.end);
       let drained = false;
       a.send({ type: "drain", graceMs: 10_000, replyTo: { send: () => void (drained = true) } });
-      const read = await b.run(Effect.gen(function* () {
-        for (let size = 0;;) {
-          const chunk = yield* taken.stream.read;
-          if (chunk.type === "end") return { size, outcome: chunk.outcome };
-          size += chunk.bytes.byteLength;
-        }
-      }));
+      const read = await b.run(allOf(taken.stream));
       assert.equal(read, { size: pieces * piece.byteLength, outcome: "whole" });
       for (let time = 0; !drained && time < 200; time++) await meeting.pass(50);
       assert.ok(drained);
@@ -352,6 +356,34 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
     // Beside each other where time is real: a drain takes its seconds.
     if (meetingOf === realMeeting) await Promise.all([0, 1, 3].map(send));
     else for (const pieces of [0, 1, 3]) await send(pieces);
+  });
+
+  test("bug: a gentle close ended the streams whose writing side its user had not ended: a part of a file was taken for the whole", async () => {
+    const meeting = meetingOf(pki);
+    const b = await meeting.join("b");
+    b.send({ type: "serve", protocol: push });
+    const a = await meeting.intrude("a");
+    a.dial(b.address);
+    await b.fact(established(a.identity.peer));
+    await meeting.pass(200);
+    const [connection] = a.connections;
+    if (connection === undefined) return assert.unreachable("no connection");
+    const sent = [1_000, 1_048_576].map((size) => {
+      const stream = a.open(connection, push);
+      stream.send(new Uint8Array(size));
+      return stream;
+    });
+    const offered = () => b.facts.filter((fact) => fact.type === "stream.received");
+    await b.fact(() => offered().length === sent.length);
+    const taken = await Promise.all(offered().map(({ exchange }) => b.ask({ type: "stream.accept", exchange })));
+    connection.close("gently", "done");
+    for (const answer of taken) {
+      if (answer.type !== "stream.opened") return assert.unreachable(codeOf(answer));
+      const { outcome } = await b.run(allOf(answer.stream));
+      assert.is(outcome, "broken");
+    }
+    a.wire.stop(() => {});
+    await left(b);
   });
 
   test("publish: nobody to hear it fails; heard with author and who handed it on", async () => {

@@ -58,7 +58,8 @@ export interface WireConnection {
    * Closes the connection; {@linkcode ConnectionListener.ended} follows later. Calling it again is allowed, and `now` after
    * `gently` cuts the grace short.
    *
-   * @param how `gently`: what was sent still leaves, within the wire's grace. `now`: at once.
+   * @param how `gently`: what was sent on streams that their user ended still leaves, within the wire's grace; no other stream ends
+   * whole at the peer. `now`: at once.
    */
   close(how: "gently" | "now", detail: string): void;
 }

@@ -144,6 +144,9 @@ export class Libp2pConnection implements WireConnection {
     }
     this.#closing = "gently";
     queueMicrotask(() => {
+      // libp2p ends the writing side of every stream: where its user did not, the peer would take a part for the whole.
+      for (const stream of [...this.#streams ?? []]) stream.connectionCloses(detail);
+      for (const stream of [...connection.streams]) if (stream.protocol === "") stream.abort(error); // nothing has left before it is agreed on
       const cut = () => this.#cut(error);
       connection.close({ signal: AbortSignal.timeout(closeGraceMs) }).then(cut, cut);
     });

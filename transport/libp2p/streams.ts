@@ -294,6 +294,13 @@ export class Libp2pStream implements WireStream {
     queueMicrotask(() => this.#settle());
   }
 
+  /** The connection is about to be closed gently. A stream whose writing side its user did not end is reset, after what arrived was delivered. */
+  connectionCloses(detail: string): void {
+    if (this.#ending) return;
+    this.connectionEnded(detail);
+    this.#stream?.abort(new Error(detail));
+  }
+
   /** The connection is over: nothing follows. What arrived before is delivered, paused or not. */
   connectionEnded(detail: string): void {
     const stream = this.#stream;

@@ -279,6 +279,30 @@ test("bug: a dial while the last connection to the peer was closing was given th
   await Promise.all([a.stop(), b.stop()]);
 });
 
+test("bug: a gentle close ended a stream whose protocol the other side alone had agreed on: it was whole, without its bytes", async () => {
+  const [a, b] = await Promise.all([startWire(pki), startWire(pki)]);
+  b.wire.serve("/x/1");
+  for (const ends of [false, true]) {
+    const connection = await connected(a, b);
+    const calls = new Promise<readonly string[]>((resolve) => {
+      const calls: string[] = [];
+      b.listener.stream = () => {
+        connection.close("gently", "done");
+        return {
+          data: () => void calls.push("data"),
+          ended: () => void calls.push("ended"),
+          closed: () => resolve(calls),
+        };
+      };
+    });
+    const stream = connection.openStream("/x/1", { data: () => {}, ended: () => {}, closed: () => {} });
+    stream.send(utf8("hello"));
+    if (ends) stream.end();
+    assert.equal(await calls, [], `${ends}`);
+  }
+  await Promise.all([a.stop(), b.stop()]);
+});
+
 test("an address that was dialled is remembered for its peer", async () => {
   const [a, b] = await Promise.all([startWire(pki), startWire(pki)]);
   const address = b.started.bound[0]!;
