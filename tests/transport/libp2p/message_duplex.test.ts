@@ -34,6 +34,27 @@ test("the end of what the other side writes is the end of what is read", async (
   assert.equal(pieces, ["last"]);
 });
 
+test("bug: the end overtook what a paused stream held, which was lost as if the other side had ended before", async () => {
+  const piece = Buffer.alloc(65_536, 1);
+  const closes = [
+    (stream: WrittenStream) => stream.onRemoteCloseWrite(),
+    (stream: WrittenStream) => stream.onTransportClosed(),
+    (stream: WrittenStream) => [stream.onRemoteCloseWrite(), stream.onTransportClosed()],
+  ];
+  for (const close of closes) {
+    const { stream, duplex, soon } = wrapped();
+    for (let pieces = 0; pieces < 3; pieces++) stream.onData(piece);
+    stream.onData(Buffer.from("last"));
+    assert.ok(stream.readBufferLength > 0, "it is paused");
+    close(stream);
+    const ended = soon("end");
+    let size = 0;
+    duplex.on("data", ({ byteLength }: Uint8Array) => size += byteLength);
+    await ended;
+    assert.is(size, 3 * piece.byteLength + 4);
+  }
+});
+
 test("destroying it resets the stream, once, and leaves nobody listening", async () => {
   const events = ["message", "remoteCloseWrite", "close"] as const;
   const listening = (at: WrittenStream) => events.map((event) => at.listenerCount(event));
