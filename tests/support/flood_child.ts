@@ -19,6 +19,7 @@ import { createLibp2p } from "libp2p";
 import { makeGateFactory } from "../../actors/gate/gate.ts";
 import { identification } from "../../scripts/attack/members/foreign_messages.ts";
 import { kadProtocol } from "../../transport/core/wire.ts";
+import { drained } from "../../transport/libp2p/drained.ts";
 import { makeMtlsSecurity } from "../../transport/libp2p/mtls_security.ts";
 import { libp2pKey } from "../../transport/libp2p/key.ts";
 import { workerTopic } from "../../transport/protocols/messages.ts";
@@ -137,17 +138,47 @@ async function unfinished(protocol: string, count: number, bytes: number): Promi
   }
 }
 
+const hop = "/libp2p/circuit/relay/0.2.0/hop";
+
+/** The relay's answer to a request on a new stream, which stays open. */
+async function answered(request: Uint8Array): Promise<Stream> {
+  const stream = await connections[0]!.newStream(hop);
+  const answer = new Promise<void>((resolve) => stream.addEventListener("message", () => resolve(), { once: true }));
+  stream.send(request);
+  await answer;
+  return stream;
+}
+
+function connectTo(peer: string): Uint8Array {
+  const id = peerIdFromString(peer).toMultihash().bytes;
+  return Uint8Array.of(id.length + 6, 0x08, 0x01, 0x12, id.length + 2, 0x0a, id.length, ...id);
+}
+
+/** So many megabytes through a circuit to itself, whose far end reads nothing; over where no more is taken for a second. */
+async function unreadCircuit(megabytes: number): Promise<void> {
+  await libp2p.handle("/libp2p/circuit/relay/0.2.0/stop", (stream) => {
+    stream.addEventListener("message", () => stream.pause());
+    stream.send(Uint8Array.of(4, 0x08, 0x01, 0x20, 0x64)); // STATUS, OK
+  });
+  await answered(Uint8Array.of(2, 0x08, 0x00)); // RESERVE
+  const stream = await answered(connectTo(libp2p.peerId.toString()));
+  const piece = new Uint8Array(65_536);
+  for (let sent = 0; sent < megabytes * 1_048_576; sent += piece.length) {
+    const stopped = AbortSignal.timeout(1_000);
+    if (!stream.send(piece)) await drained(stream, stopped);
+  }
+}
+
 /** Circuits to a peer, eight at once, each given up as soon as the relay has answered. */
 async function circuits(count: number, to = ""): Promise<void> {
-  const id = peerIdFromString(to).toMultihash().bytes;
-  const connect = Uint8Array.of(0x08, 0x01, 0x12, id.length + 2, 0x0a, id.length, ...id);
+  const connect = connectTo(to);
   const worker = async (nth: number) => {
     for (let at = nth; at < count; at += 8) {
       try {
-        const stream = await connections[0]!.newStream("/libp2p/circuit/relay/0.2.0/hop", { maxOutboundStreams: 64 });
+        const stream = await connections[0]!.newStream(hop, { maxOutboundStreams: 64 });
         const answered = new Promise<void>((resolve) => stream.addEventListener("message", () => resolve()));
         const over = ended(stream);
-        stream.send(Uint8Array.of(connect.length, ...connect));
+        stream.send(connect);
         await Promise.race([answered, over]);
         stream.abort(new Error("given up"));
       } catch {
@@ -194,13 +225,14 @@ const floods: Readonly<Record<string, (count: number, to?: string) => Promise<vo
   "push of 200 addresses": (count) => exchanges("/ipfs/id/push/1.0.0", count, identification(200)),
   identify: (count) => exchanges("/ipfs/id/1.0.0", count),
   ping: (count) => exchanges("/ipfs/ping/1.0.0", count, new Uint8Array(32)),
-  relay: (count) => exchanges("/libp2p/circuit/relay/0.2.0/hop", count, Uint8Array.of(2, 8, 0)),
+  relay: (count) => exchanges(hop, count, Uint8Array.of(2, 8, 0)),
   bytes: (count) => exchanges("/hypha-tensor-stream/push", count, new Uint8Array(1_048_576)),
   connections: async (count) => {
     for (let each = 0; each < count; each++) connections.push(await libp2p.dial(multiaddr(address), { force: true }));
   },
   circuits,
-  hops: (count) => unfinished("/libp2p/circuit/relay/0.2.0/hop", count, 3_900_000),
+  "unread circuit": unreadCircuit,
+  hops: (count) => unfinished(hop, count, 3_900_000),
 };
 
 console.log("connected");

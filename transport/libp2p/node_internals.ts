@@ -16,6 +16,7 @@ import type {
 } from "@libp2p/interface";
 import { peerIdFromString } from "@libp2p/peer-id";
 import type { Multiaddr } from "@multiformats/multiaddr";
+import { type JoinsCircuits, joinWithBackPressure } from "./circuit_streams.ts";
 import { tcpListenerOf } from "./connection_internals.ts";
 import { openStreamsApart } from "./gossip_streams.ts";
 import { need, needMethods } from "./moved_internal.ts";
@@ -205,7 +206,6 @@ export function internalsOf(libp2p: { readonly services: object }): NodeInternal
   needMethods(services.identify, "@libp2p/identify", "identify", ["_identify", "identify"]);
   const pushHost = need(services.identifyPush?.host, "@libp2p/identify", "host in identifyPush");
   const granted = grantedOf(services.relay);
-  if (granted !== undefined) expireInTime(granted);
   openStreamsApart(services.pubsub);
   repeatIdentify(services.identify);
   return {
@@ -270,11 +270,17 @@ function relayTransportOf(transports: readonly object[]): RelayTransport | undef
 }
 
 /** A relay's server keeps a reservation for its time, also of a peer that has left. */
-function grantedOf(relay: { readonly reservationStore?: ReservationStore } | undefined) {
+function grantedOf(relay: JoinsCircuits & { readonly reservationStore?: ReservationStore } | undefined) {
   if (relay === undefined) return undefined;
   const store = need(relay.reservationStore, "@libp2p/circuit-relay-v2", "reservationStore in the relay's server");
   needMethods(store, "@libp2p/circuit-relay-v2", "reservationStore", ["get", "reserve", "removeReservation"]);
   need(store.reservationTtl, "@libp2p/circuit-relay-v2", "reservationStore.reservationTtl");
+  needMethods(relay, "@libp2p/circuit-relay-v2", "server", ["handleConnect", "stopHop"]);
+  const manager = "server.components.connectionManager";
+  const connections = need(relay.components?.connectionManager, "@libp2p/circuit-relay-v2", manager);
+  needMethods(connections, "@libp2p/circuit-relay-v2", manager, ["getConnections"]);
+  expireInTime(store);
+  joinWithBackPressure(relay);
   return store;
 }
 

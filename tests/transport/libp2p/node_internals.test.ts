@@ -92,14 +92,23 @@ test("a relay's transport without its reservations is named, not taken for a nod
   }
 });
 
-test("a relay's server whose reservations were moved is named", () => {
+test("a relay's server whose reservations or circuits were moved is named", () => {
   const serving = (relay: object | undefined) => {
     const { services, ...rest } = node();
     return () => internalsOf({ ...rest, services: { ...services, relay } }).granted;
   };
   const store = { reservationTtl: 1, get: () => {}, reserve: () => {}, removeReservation: () => {} };
-  assert.is(serving({ reservationStore: store })(), store as never);
+  const components = { connectionManager: { getConnections: () => [] } };
+  const server = { reservationStore: store, components, handleConnect: () => {}, stopHop: () => {} };
+  assert.is(serving({ ...server })(), store as never);
   assert.is(serving(undefined)(), undefined);
+  for (const method of ["handleConnect", "stopHop"]) {
+    assert.throws(serving({ ...server, [method]: undefined }), `it has no server.${method}(), which`);
+  }
+  for (const [moved, what] of [[undefined, ""], [{}, ""], [{ connectionManager: {} }, ".getConnections()"]] as const) {
+    const expected = `it has no server.components.connectionManager${what}, which`;
+    assert.throws(serving({ ...server, components: moved }), expected);
+  }
   assert.throws(serving({}), /it has no reservationStore in the relay's server/);
   for (const method of ["get", "reserve", "removeReservation"]) {
     const moved = { ...store, [method]: undefined };
