@@ -156,12 +156,15 @@ function connectTo(peer: string): Uint8Array {
 
 /** So many megabytes through a circuit to itself, whose far end reads nothing; over where no more is taken for a second. */
 async function unreadCircuit(megabytes: number): Promise<void> {
+  let isMade = false;
   await libp2p.handle("/libp2p/circuit/relay/0.2.0/stop", (stream) => {
+    isMade = true;
     stream.addEventListener("message", () => stream.pause());
     stream.send(Uint8Array.of(4, 0x08, 0x01, 0x20, 0x64)); // STATUS, OK
   });
   await answered(Uint8Array.of(2, 0x08, 0x00)); // RESERVE
   const stream = await answered(connectTo(libp2p.peerId.toString()));
+  if (!isMade) process.exit(1); // there is nothing to flood
   const piece = new Uint8Array(65_536);
   for (let sent = 0; sent < megabytes * 1_048_576; sent += piece.length) {
     const stopped = AbortSignal.timeout(1_000);
