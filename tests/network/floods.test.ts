@@ -175,5 +175,53 @@ test("bug: a member that opened circuits to a member behind a relay got the rela
   await transport.stop();
 });
 
+/** What is in use once garbage is collected, in bytes. */
+function inUse(): number {
+  (globalThis as { gc?: () => void }).gc?.();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
+
+/** The most that is in use meanwhile beyond what was before, in bytes. */
+async function mostInUse(forMs: number, before: number): Promise<number> {
+  let most = 0;
+  for (const end = performance.now() + forMs; performance.now() < end;) {
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    most = Math.max(most, inUse() - before);
+  }
+  return most;
+}
+
+const mebibytes = (bytes: number) => `${Math.round(bytes / 1_048_576)} MiB`;
+
+test("bug: gossip that its member could not afford was held, also after the member had left", async () => {
+  const flooder = await startFlooder(pki, "gossiping", address);
+  const before = inUse();
+  const chargedBefore = costs.work.chargedUs(flooder.peer);
+  flooder.flood("gossip not affordable", 1).catch(() => {}); // it is stopped before it is over
+  const most = await mostInUse(5_000, before);
+  const charged = costs.work.chargedUs(flooder.peer) - chargedBefore;
+  flooder.stop();
+  await gateway.fact(of("peer.closed", ({ peer }) => peer === flooder.peer));
+  await new Promise((resolve) => setTimeout(resolve, 1_000));
+  const left = inUse() - before;
+  assert.ok(charged > 200_000, `it floods: ${charged} µs`);
+  assert.ok(most < 64 * 1_048_576, mebibytes(most));
+  assert.ok(left < 10 * 1_048_576, `${mebibytes(left)} after it left`);
+});
+
+test("bug: gossip that a member requested and did not read was held without limit", async () => {
+  const flooder = await startFlooder(pki, "unreading", address);
+  await new Promise((resolve) => setTimeout(resolve, 500)); // the gateway opens its stream to it
+  const before = inUse();
+  const chargedBefore = costs.work.chargedUs(flooder.peer);
+  flooder.flood("gossip not read", 1).catch(() => {}); // it is stopped before it is over
+  const most = await mostInUse(10_000, before);
+  const charged = costs.work.chargedUs(flooder.peer) - chargedBefore;
+  flooder.stop();
+  assert.ok(charged > 50_000, `it floods: ${charged} µs`);
+  assert.ok(most < 48 * 1_048_576, mebibytes(most));
+});
+
 test.after(() => gateway.stop());
 test.run();

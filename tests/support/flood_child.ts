@@ -17,13 +17,20 @@ import { yamux } from "@libp2p/yamux";
 import { multiaddr } from "@multiformats/multiaddr";
 import { createLibp2p } from "libp2p";
 import { makeGateFactory } from "../../actors/gate/gate.ts";
-import { identification } from "../../scripts/attack/members/foreign_messages.ts";
+import {
+  foreignProtocols,
+  identification,
+  madeUpAuthor,
+  publication,
+} from "../../scripts/attack/members/foreign_messages.ts";
+import { prefixLength } from "../../transport/core/length_prefixed.ts";
 import { kadProtocol } from "../../transport/core/wire.ts";
 import { drained } from "../../transport/libp2p/drained.ts";
 import { makeMtlsSecurity } from "../../transport/libp2p/mtls_security.ts";
 import { libp2pKey } from "../../transport/libp2p/key.ts";
 import { workerTopic } from "../../transport/protocols/messages.ts";
 import { auditHeadsMax, encodeMessage, encodeWorkerRequest } from "../../transport/protocols/mod.ts";
+import { ProtobufWriter } from "../../transport/protocols/protobuf.ts";
 import { headMessage } from "../../actors/witness/held_head.ts";
 import { headOf } from "./held_heads.ts";
 import { framed, kadMessage, kadPeer } from "./kad_peers.ts";
@@ -192,6 +199,51 @@ async function circuits(count: number, to = ""): Promise<void> {
   await Promise.all(Array.from({ length: 8 }, (_, nth) => worker(nth)));
 }
 
+/** libp2p's `onDrain` waits once for each stream. */
+const drained = (stream: Stream) =>
+  new Promise<void>((resolve) => stream.addEventListener("drain", () => resolve(), { once: true }));
+
+/** Frames as large as gossipsub reads them, with as many small messages as go in, whose signatures are invalid; until the stream ends. */
+async function unpaidGossip(): Promise<void> {
+  const stream = await connections[0]!.newStream(foreignProtocols.gossip);
+  const message = new ProtobufWriter().bytes(1, new Uint8Array(38)).bytes(2, new Uint8Array(20))
+    .bytes(3, new Uint8Array(8)).bytes(4, Buffer.from(workerTopic)).bytes(5, new Uint8Array(64)).end();
+  const writer = new ProtobufWriter();
+  for (let each = 0; each < 800; each++) writer.bytes(2, message);
+  const frame = prefixLength(writer.end());
+  while (stream.status === "open") {
+    if (!stream.send(frame)) await drained(stream);
+  }
+}
+
+/** Large messages, 30 at once, each requested three times, while the streams that bring them are not read; until the stream ends. */
+async function unreadGossip(): Promise<void> {
+  const connection = connections[0]!;
+  for (const stream of connection.streams) {
+    if (stream.direction === "inbound" && stream.protocol.startsWith("/meshsub/")) stream.pause();
+  }
+  const stream = await connection.newStream(foreignProtocols.gossip);
+  const author = madeUpAuthor();
+  const sends = async (bytes: Uint8Array) => {
+    if (!stream.send(bytes)) await drained(stream);
+  };
+  while (stream.status === "open") {
+    const wanted = new ProtobufWriter();
+    for (let each = 0; each < 30; each++) {
+      const frame = publication(author, workerTopic, [randomBytes(120_000)]);
+      // Behind the message's number come its topic and its signature. Its id: its author's key, and the number.
+      const numberEnd = frame.length - 66 - 2 - workerTopic.length;
+      wanted.bytes(1, Buffer.concat([author.multihash.subarray(2), frame.subarray(numberEnd - 8, numberEnd)]));
+      await sends(frame);
+    }
+    const iwant = new ProtobufWriter().bytes(2, wanted.end()).end();
+    const request = prefixLength(new ProtobufWriter().bytes(3, iwant).end());
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    for (let each = 0; each < 3; each++) await sends(request);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+}
+
 const health = "/hypha-health/0.0.1";
 const api = "/hypha-api/0.0.1";
 const progress = "/hypha-progress/0.0.1";
@@ -235,6 +287,8 @@ const floods: Readonly<Record<string, (count: number, to?: string) => Promise<vo
   },
   circuits,
   "unread circuit": unreadCircuit,
+  "gossip not affordable": unpaidGossip,
+  "gossip not read": unreadGossip,
   hops: (count) => unfinished(hop, count, 3_900_000),
 };
 

@@ -67,8 +67,13 @@ const circuitsPerPeerMax = 256;
  * the others; members of this network are linked with their gateways alone.
  */
 const gatewayMeshMax = 16_384;
-/** Largest gossipsub message that is read, in bytes; the existing nodes send at most 64 KiB. */
-const gossipRpcMaxBytes = 131_072;
+/**
+ * Streams of gossip that a peer may have open on a connection, by protocol. A node opens one; a newer one may come while the older
+ * is not yet over.
+ */
+const gossipStreamsMax = 8;
+/** Gossip that waits for a peer that does not read it, in bytes. Above it the peer gets no more gossip over that stream. */
+const gossipUnreadMaxBytes = 4 * 1_048_576;
 
 /**
  * Streams that a peer may have open on a connection, begun or not: those of the node's protocols, circuits through a relay, and some for
@@ -170,9 +175,9 @@ function servicesOf(input: TransportInput, mayKnow: MayKnow) {
       emitSelf: false,
       runOnLimitedConnection: true,
       fallbackToFloodsub: false,
-      maxInboundDataLength: gossipRpcMaxBytes,
+      maxInboundStreams: gossipStreamsMax,
+      maxOutboundBufferSize: gossipUnreadMaxBytes,
       ...(input.role === "gateway" ? { Dhi: gatewayMeshMax } : {}),
-      awaitRpcHandler: true, // what a peer cannot afford yet is not read
       // Members are verified, and many share an address: behind a NAT, or behind the relay that brings them. By default the
       // eleventh of an address costs all of them their score, and from the fifteenth on a node ignores every one of them.
       scoreParams: { IPColocationFactorWeight: 0 },

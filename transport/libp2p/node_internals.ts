@@ -18,7 +18,8 @@ import { peerIdFromString } from "@libp2p/peer-id";
 import type { Multiaddr } from "@multiformats/multiaddr";
 import { type JoinsCircuits, joinWithBackPressure } from "./circuit_streams.ts";
 import { tcpListenerOf } from "./connection_internals.ts";
-import { openStreamsApart } from "./gossip_streams.ts";
+import type { ReadsStreams } from "./gossip_reading.ts";
+import { type OpensStreams, openStreamsApart } from "./gossip_streams.ts";
 import { need, needMethods } from "./moved_internal.ts";
 import type { TakesRpc } from "./priced_gossip.ts";
 import { repeatIdentify } from "./repeated_identify.ts";
@@ -58,10 +59,10 @@ export interface KadInternals {
 }
 
 /** The inside of gossipsub. It keeps one outbound stream for each peer. */
-export interface GossipInternals {
+export interface GossipInternals extends ReadsStreams {
   /** Opens the outbound stream to a peer, over this connection, where there is none. */
   onPeerConnected(peer: PeerId, connection: Connection): void;
-  /** Takes what a peer sent. Its stream is read on once that is done (`awaitRpcHandler`). */
+  /** Takes what a peer sent. */
   handleReceivedRpc: TakesRpc;
 }
 
@@ -194,11 +195,7 @@ export function internalsOf(libp2p: { readonly services: object }): NodeInternal
   }
   needMethods(dht.rpc, "@libp2p/kad-dht", "rpc", ["onIncomingStream"]);
   needMethods(dht, "@libp2p/kad-dht", "service", ["onPeerConnect"]);
-  needMethods(services.pubsub, "@libp2p/gossipsub", "service", [
-    "onPeerConnected",
-    "handleReceivedRpc",
-    "createOutboundStream",
-  ]);
+  const gossip = gossipOf(services.pubsub);
   const routing = need(dht.peerRouting, "@libp2p/kad-dht", "peerRouting");
   needMethods(routing, "@libp2p/kad-dht", "peerRouting", ["getClosestPeersOffline"]);
   const relay = relayTransportOf(manager.getTransports());
@@ -206,7 +203,7 @@ export function internalsOf(libp2p: { readonly services: object }): NodeInternal
   needMethods(services.identify, "@libp2p/identify", "identify", ["_identify", "identify"]);
   const pushHost = need(services.identifyPush?.host, "@libp2p/identify", "host in identifyPush");
   const granted = grantedOf(services.relay);
-  openStreamsApart(services.pubsub);
+  openStreamsApart(gossip);
   repeatIdentify(services.identify);
   return {
     events,
@@ -232,7 +229,7 @@ export function internalsOf(libp2p: { readonly services: object }): NodeInternal
         dht.rpc.onIncomingStream = takes;
       },
     },
-    gossip: services.pubsub,
+    gossip,
     limitIdentified: (addressesMax) => {
       const { identify } = services;
       const ask = identify._identify.bind(identify);
@@ -246,6 +243,20 @@ export function internalsOf(libp2p: { readonly services: object }): NodeInternal
       pushHost.protocolVersion = version;
     },
   };
+}
+
+function gossipOf(pubsub: GossipInternals & OpensStreams): GossipInternals & OpensStreams {
+  needMethods(pubsub, "@libp2p/gossipsub", "service", [
+    "onPeerConnected",
+    "handleReceivedRpc",
+    "createOutboundStream",
+    "createInboundStream",
+    "decodeRpc",
+    "isStarted",
+  ]);
+  need(pubsub.peers, "@libp2p/gossipsub", "service.peers");
+  need(pubsub.streamsInbound, "@libp2p/gossipsub", "service.streamsInbound");
+  return pubsub;
 }
 
 /** The inside of the relay's transport. */

@@ -24,6 +24,9 @@ interface GossipControl {
 /** Takes what arrived of a peer. */
 export type TakesRpc = (from: PeerId, rpc: GossipRpc) => Promise<void>;
 
+/** Takes what arrived of a peer when the peer can afford it. Throws where its stream is over before that. */
+export type TakesPricedRpc = (from: PeerId, rpc: GossipRpc, over: AbortSignal) => Promise<void>;
+
 /** Messages of all peers that are handed on before other work gets its turn, in one frame or in many. */
 export const messagesPerTurn = 4;
 /** Subscriptions, and control messages of a kind, that are handed on at once. */
@@ -35,13 +38,24 @@ const turnUs = messagesPerTurn * priceOf("gossip.verify");
 export function pricedGossip(
   takes: TakesRpc,
   { clock, charge }: {
-    readonly clock: Pick<Clock, "after" | "yield">;
+    readonly clock: Pick<Clock, "after" | "cancel" | "yield">;
     readonly charge: (peer: PeerText, us: number) => number;
   },
-): TakesRpc {
-  const paid = async (peer: PeerText, us: number) => {
+): TakesPricedRpc {
+  const waits = (ms: number, over: AbortSignal) =>
+    new Promise<void>((resolve) => {
+      const wake = () => {
+        clock.cancel(timer);
+        over.removeEventListener("abort", wake);
+        resolve();
+      };
+      const timer = clock.after(ms, wake);
+      over.addEventListener("abort", wake);
+    });
+  const paid = async (peer: PeerText, us: number, over: AbortSignal) => {
     for (let waitMs = charge(peer, us); waitMs > 0; waitMs = charge(peer, 0)) {
-      await new Promise<void>((resolve) => void clock.after(waitMs, resolve));
+      over.throwIfAborted();
+      await waits(waitMs, over);
     }
   };
   let leftUs = turnUs;
@@ -56,10 +70,10 @@ export function pricedGossip(
     while (leftUs <= 0) await (nextTurn ??= new Promise<void>((resolve) => clock.yield(refilled(resolve))));
     leftUs -= us;
   };
-  return async (from, { subscriptions, messages, control = {} }) => {
+  return async (from, { subscriptions, messages, control = {} }, over) => {
     const peer = from.toString();
     const entries = async (us: number) => {
-      await paid(peer, us);
+      await paid(peer, us, over);
       await room(us);
     };
     for (const slice of slicesOf(subscriptions)) {
@@ -67,7 +81,7 @@ export function pricedGossip(
       await takes(from, { subscriptions: slice, messages: [] });
     }
     for (const message of messages) {
-      await paid(peer, priceOf("gossip.verify", message.data?.byteLength ?? 0));
+      await paid(peer, priceOf("gossip.verify", message.data?.byteLength ?? 0), over);
       await room(priceOf("gossip.verify"));
       await takes(from, { subscriptions: [], messages: [message] });
     }

@@ -36,6 +36,7 @@ import { mtls } from "./mtls.ts";
 import { createNode, type Node, protocolVersion, streamWindowMax } from "./node.ts";
 import { dialTarget } from "./dial_target.ts";
 import { dialInternalsOf, internalsOf, type NodeInternals } from "./node_internals.ts";
+import { readInPace } from "./gossip_reading.ts";
 import { pricedGossip } from "./priced_gossip.ts";
 import { priced } from "./priced_protocols.ts";
 import type { Meter } from "./meter.ts";
@@ -139,7 +140,7 @@ export class Libp2pWire implements Wire {
     internals.limitIdentified(addressesPerPeerMax);
     const { gossip: pubsub } = internals;
     const charge = (peer: PeerText, us: number) => listener.charge(peer, us);
-    pubsub.handleReceivedRpc = pricedGossip(pubsub.handleReceivedRpc.bind(pubsub), { clock: this.#clock, charge });
+    readInPace(pubsub, pricedGossip(pubsub.handleReceivedRpc.bind(pubsub), { clock: this.#clock, charge }));
     const permits: Permits = (connection, act) => {
       const known = connections.of(connection);
       return known?.isOpen === true && listener.permits(known, act);

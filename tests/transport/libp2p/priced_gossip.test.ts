@@ -30,7 +30,7 @@ function counted() {
       entries += subscriptions.length + (control.ihave?.length ?? 0) + (control.prune?.length ?? 0);
       return Promise.resolve();
     },
-    { clock: { after: () => ({}), yield: (task) => void turns.push(task) }, charge: () => 0 },
+    { clock: { after: () => ({}), cancel: () => {}, yield: (task) => void turns.push(task) }, charge: () => 0 },
   );
   /** Everything that needs no turn. */
   const settles = () => new Promise((resolve) => setTimeout(resolve, 1));
@@ -39,7 +39,7 @@ function counted() {
 
 /** As gossipsub reads a stream: one message after the other. */
 async function reads(takes: ReturnType<typeof counted>["takes"], from: (typeof peers)[0], rpcs: readonly GossipRpc[]) {
-  for (const rpc of rpcs) await takes(from, rpc);
+  for (const rpc of rpcs) await takes(from, rpc, new AbortController().signal);
 }
 
 const packings: readonly (readonly [string, readonly number[]])[] = [

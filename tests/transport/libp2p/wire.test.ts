@@ -1,5 +1,5 @@
 /** The wire of production on loopback, under a connection table and real gates. */
-import { connect, createServer } from "node:net";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { peerIdFromString } from "@libp2p/peer-id";
 import { multiaddr } from "@multiformats/multiaddr";
 import { Result } from "effect";
@@ -398,6 +398,43 @@ test("gossip goes on over another connection of a peer: it once was lost for goo
   assert.ok(second.isOpen);
   await eventually("gossip over the second connection", arrives, 5_000);
   await Promise.all([a.stop(), b.stop()]);
+});
+
+test("bug: gossip of a member that lost its link and came back was lost for good once its old connection was cut", async () => {
+  const isHidden = true; // as above
+  const [a, b] = await Promise.all([startWire(pki, { isHidden }), startWire(pki, { isHidden })]);
+  for (const { wire } of [a, b]) wire.subscribe("topic");
+  const address = b.started.bound[0]!;
+  const port = Number(/tcp\/(\d+)/.exec(address)?.[1]);
+  const links: Socket[] = [];
+  const proxy = createServer((near) => {
+    const far = connect(port, "127.0.0.1");
+    near.pipe(far, { end: false }).on("error", () => {});
+    far.pipe(near, { end: false }).on("error", () => {});
+    links.push(near);
+  });
+  await new Promise<void>((resolve) => void proxy.listen(0, "127.0.0.1", resolve));
+  const { port: proxied } = proxy.address() as AddressInfo;
+  Result.getOrThrow(await a.dial({ address: address.replace(`tcp/${port}`, `tcp/${proxied}`) }));
+  let count = 0;
+  const arrives = async (from: TestWire, to: TestWire) => {
+    const text = `message ${count++}`;
+    await new Promise<void>((resolve) => from.wire.publish("topic", utf8(text), () => resolve()));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    return to.listener.gossiped.some(({ bytes }) => new TextDecoder().decode(bytes) === text);
+  };
+  await eventually("gossip to the member", () => arrives(b, a));
+  await eventually("gossip of the member", () => arrives(a, b));
+  for (const link of links) link.destroy();
+  await until("the loss of the link", () => a.listener.size === 0);
+  await connected(a, b);
+  await new Promise((resolve) => setTimeout(resolve, 1_500)); // the member opens its stream over it
+  b.listener.opens[0]!.close("now", "it is dead");
+  await until("the end of the old connection", () => b.listener.size === 1);
+  await eventually("gossip of the member over its new connection", () => arrives(a, b), 5_000);
+  await eventually("gossip to the member over its new connection", () => arrives(b, a), 5_000);
+  await Promise.all([a.stop(), b.stop()]);
+  proxy.close();
 });
 
 test("a stop ends connections and handshakes, leaves no socket, and a stopped start fails", async () => {
