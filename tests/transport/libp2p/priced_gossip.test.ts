@@ -92,6 +92,21 @@ for (const [name, rpcs] of entryFrames) {
   });
 }
 
+test("bug: frames without content were read on end, without a turn for other work", async () => {
+  const { takes, settles, turns } = counted();
+  const frames = 2_000;
+  let read = 0;
+  const over = (async () => {
+    for (; read < frames; read++) await takes(peers[0]!, rpcOf(0), new AbortController().signal);
+  })();
+  for (let turn = 1; read < frames; turn++) {
+    await settles();
+    assert.ok(read <= turn * 2 * entriesPerSlice, `${read} in ${turn} turns`);
+    for (const task of turns.splice(0)) task();
+  }
+  await over;
+});
+
 test("two peers share a turn, and both get on", async () => {
   const { takes, settles, turns, taken } = counted();
   const rpcs = Array.from({ length: 20 }, () => rpcOf(1));
