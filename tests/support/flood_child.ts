@@ -199,10 +199,6 @@ async function circuits(count: number, to = ""): Promise<void> {
   await Promise.all(Array.from({ length: 8 }, (_, nth) => worker(nth)));
 }
 
-/** libp2p's `onDrain` waits once for each stream. */
-const drained = (stream: Stream) =>
-  new Promise<void>((resolve) => stream.addEventListener("drain", () => resolve(), { once: true }));
-
 /** Frames as large as gossipsub reads them, with as many small messages as go in, whose signatures are invalid; until the stream ends. */
 async function unpaidGossip(): Promise<void> {
   const stream = await connections[0]!.newStream(foreignProtocols.gossip);
