@@ -4,10 +4,11 @@
  * @module
  */
 import process from "node:process";
-import { Effect, type FileSystem } from "effect";
+import { Effect, type FileSystem, Result } from "effect";
 import { readJob } from "../../actors/config/job_source.ts";
 import { keysOf } from "../../actors/config/keys.ts";
-import type { ConfigError } from "../../actors/config/problem.ts";
+import { parseConfig } from "../../actors/config/load.ts";
+import { ConfigError } from "../../actors/config/problem.ts";
 import type { Surroundings } from "../../actors/config/sources.ts";
 import type { Role } from "../../pki/certificate.ts";
 
@@ -31,4 +32,12 @@ export function surroundingsOf(
 /** Whether a value that the flags give is a secret; a job may hold a token. */
 export function holdsSecret(role: Role, { keys, job }: GivenFlags): boolean {
   return job !== undefined || keysOf(role).some(({ flag, secret }) => secret && keys[flag] !== undefined);
+}
+
+/** The given values must be valid. The operator adds the values that are missing from the file. */
+export function checkGiven(role: Role, text: string, around: Surroundings): Result.Result<void, ConfigError> {
+  const parsed = parseConfig(role, { file: "", text }, around);
+  if (Result.isSuccess(parsed)) return Result.succeed(undefined);
+  const problems = parsed.failure.problems.filter(({ origin }) => origin.type !== "file" || origin.file !== "");
+  return problems.length === 0 ? Result.succeed(undefined) : Result.fail(new ConfigError({ problems }));
 }

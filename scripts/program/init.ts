@@ -5,7 +5,6 @@
  */
 import process from "node:process";
 import { Effect, type FileSystem, type Path, Result } from "effect";
-import { parseConfig } from "../../actors/config/load.ts";
 import { ConfigError } from "../../actors/config/problem.ts";
 import { layerSources } from "../../actors/config/sources.ts";
 import { kindNames, kindOf } from "../../actors/files/file_kind.ts";
@@ -13,7 +12,7 @@ import { readBytes } from "../../actors/files/read_whole.ts";
 import { type FileNotWritten, writeWhole } from "../../actors/files/write_whole.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { ProgramFailed } from "./failure.ts";
-import { type GivenFlags, holdsSecret, surroundingsOf } from "./given_flags.ts";
+import { checkGiven, type GivenFlags, holdsSecret, surroundingsOf } from "./given_flags.ts";
 import { domainNamedBy, findFiles, type InitFiles } from "./init_files.ts";
 import { initText } from "./init_text.ts";
 
@@ -50,7 +49,7 @@ export function init(
     const given = layered.values["cert_pem"];
     const domain = yield* domainNamedBy(typeof given === "string" ? given : files.cert_pem.path);
     const content = initText({ role, name, file: output, given: layered.values, files, domain });
-    yield* Effect.fromResult(checkGiven(role, content, { ...around, environment: {} }));
+    yield* Effect.mapError(Effect.fromResult(checkGiven(role, content, { ...around, environment: {} })), failed(2));
     if (force) yield* checkReplaced(output);
     const mode = holdsSecret(role, flags) ? { mode: 0o600 } : {};
     yield* writeWhole([{ path: output, content, ...mode }], force ? "replace" : "keep").pipe(
@@ -77,18 +76,6 @@ function checkReplaced(output: string): Effect.Effect<void, ProgramFailed, FileS
 }
 
 const failed = (exitCode: 1 | 2) => (error: ConfigError) => new ProgramFailed({ exitCode, notice: error.message });
-
-/** The given values must be valid. The operator adds the values that are missing from the file. */
-function checkGiven(
-  role: Role,
-  text: string,
-  around: Parameters<typeof parseConfig>[2],
-): Result.Result<void, ProgramFailed> {
-  const parsed = parseConfig(role, { file: "", text }, around);
-  if (Result.isSuccess(parsed)) return Result.succeed(undefined);
-  const problems = parsed.failure.problems.filter(({ origin }) => origin.type !== "file" || origin.file !== "");
-  return problems.length === 0 ? Result.succeed(undefined) : Result.fail(failed(2)(new ConfigError({ problems })));
-}
 
 function report(role: Role, output: string, given: Readonly<Record<string, unknown>>, files: InitFiles): string[] {
   const open = Object.entries(files).filter(([key]) => given[key] === undefined);

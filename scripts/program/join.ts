@@ -33,7 +33,7 @@ import { superviseRoot } from "../../actors/runtime/supervise.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { defaultPolicy } from "../../pki/trust.ts";
 import { ProgramFailed } from "./failure.ts";
-import { type GivenFlags, holdsSecret, surroundingsOf } from "./given_flags.ts";
+import { checkGiven, type GivenFlags, holdsSecret, surroundingsOf } from "./given_flags.ts";
 import { initText } from "./init_text.ts";
 import { escapeUnsafe } from "./log_line.ts";
 import { makePorts } from "./ports.ts";
@@ -64,6 +64,10 @@ export function join(
     const { values: given, problems } = layerSources(role, {}, { ...around, environment: {} });
     if (problems.length > 0) return yield* failed(new ConfigError({ problems }).message, 2);
     const paths = pathsOf(output, given);
+    const membership = joinedMembership(token, paths, given);
+    const draft = initText({ role, name: role, file: output, given: { ...given, membership } });
+    const checked = Effect.fromResult(checkGiven(role, draft, { ...around, environment: {} }));
+    yield* Effect.mapError(checked, ({ message }) => failed(message, 2));
     yield* refuseOtherPair(paths, token);
     const pair = yield* obtain(role, token, paths);
     const values = yield* Effect.mapError(
@@ -134,6 +138,18 @@ function pathsOf(output: string, given: Readonly<Record<string, unknown>>): Join
 
 const membershipOf = (given: Readonly<Record<string, unknown>>) =>
   (given["membership"] ?? {}) as { readonly identity_key?: string; readonly identity_cert_pem?: string };
+
+/** The table `membership` of the configuration: flags come before the rest. */
+const joinedMembership = (
+  { url }: GivenToken,
+  { identityPem }: JoinPaths,
+  given: Readonly<Record<string, unknown>>,
+) => ({
+  ca: [url],
+  crls: "required",
+  ...(identityPem === undefined ? {} : { identity_cert_pem: identityPem }),
+  ...membershipOf(given),
+});
 
 interface JoinPaths extends EnrolmentPaths {
   /** URI of the identity's key in hardware. */
@@ -224,12 +240,7 @@ function describe(
       trust_pem: paths.trustPem,
       ...(role === "worker" ? { work_dir: paths.workDir } : {}),
       ...given,
-      membership: {
-        ca: [token.url],
-        crls: "required",
-        ...(paths.identityPem === undefined ? {} : { identity_cert_pem: paths.identityPem }),
-        ...given["membership"] as object | undefined,
-      },
+      membership: joinedMembership(token, paths, given),
     };
     if (
       role === "gateway" || (values as { readonly gateway_addresses?: readonly string[] }).gateway_addresses?.length
