@@ -124,7 +124,10 @@ function nodeSamples(node: ObservedNode, { version, now, lostRecords }: Observed
 
 function trustSamples(snapshot: TrustSnapshot, now: number): readonly Sample[] {
   const anchors = domainsOf(snapshot).flatMap((domain) => domain.anchors);
-  const soonest = [...new Map(anchors.map((anchor) => [anchor.fingerprint, anchor])).values()]
+  // CAs choose their texts: of those with equal labels, which are one series, the soonest to expire counts.
+  const latestFirst = anchors.toSorted((a, b) => b.period.notAfter.getTime() - a.period.notAfter.getTime());
+  const labelled = new Map(latestFirst.map((anchor) => [`${anchor.serial} ${bound(anchor.subject.text)}`, anchor]));
+  const soonest = [...labelled.values()]
     .toSorted((a, b) => a.period.notAfter.getTime() - b.period.notAfter.getTime()).slice(0, seriesMax);
   return [
     { name: "hypha_trust_generation", value: snapshot.generation },

@@ -32,6 +32,8 @@ export const lineLimits = {
 const reserved = new Set(["time", "level", "node", "event", "message", "cut"]);
 /** Fields that stay on a line that would be too long, in characters of JSON: 40 of them fit. */
 const shortCharacters = 256;
+/** The longest escape of one character: `\u007f`. */
+const escapedCharacters = 6;
 
 /**
  * Control characters (C0, DEL, C1), format characters (bidirectional overrides, zero widths) and the two Unicode line
@@ -63,11 +65,16 @@ export function formatLine(entry: LogEntry, format: LogFormat, colour = false): 
 function jsonLine(entry: LogEntry, fields: Readonly<Record<string, unknown>>): string {
   const { time, level, node, event } = entry;
   const message = bound(entry.message, lineLimits.messageCharacters);
-  const line = JSON.stringify({ time, level, node, event, message, ...fields });
-  if (line.length <= lineLimits.lineCharacters) return escapeUnsafe(line);
-  const short = Object.entries(fields).filter(([, value]) => (JSON.stringify(value) ?? "").length <= shortCharacters);
-  return escapeUnsafe(JSON.stringify({ time, level, node, event, message, ...Object.fromEntries(short), cut: true }));
+  const line = jsonText({ time, level, node, event, message, ...fields });
+  if (line.length <= lineLimits.lineCharacters) return line;
+  const short = Object.entries(fields).filter(([, value]) => jsonText(value).length <= shortCharacters);
+  const isLong = jsonText(message).length > 2 * lineLimits.messageCharacters;
+  const shown = isLong ? bound(message, lineLimits.messageCharacters / escapedCharacters) : message;
+  return jsonText({ time, level, node, event, message: shown, ...Object.fromEntries(short), cut: true });
 }
+
+/** The value as JSON on one line, as it is written: escapes count. */
+const jsonText = (value: unknown): string => escapeUnsafe(JSON.stringify(value) ?? "");
 
 const colours = { debug: 90, info: 36, warn: 33, error: 31 } as const;
 

@@ -66,6 +66,16 @@ test("keeps a field from taking the place of what the line has already", () => {
   assert.is(line.level_, "debug");
 });
 
+for (const character of ["\x7f", "\u200b", "\u{e0041}", "\x00", '"']) {
+  test(`bug: a line of many U+${character.codePointAt(0)?.toString(16)} was three times as long as the limit`, () => {
+    const long = character.repeat(5_000);
+    const line = formatLine(entry({ code: "kept", first: long, second: long }, long), "json");
+    assert.ok(line.length <= lineLimits.lineCharacters, `${line.length}`);
+    const { code, message, cut } = JSON.parse(line);
+    assert.equal([code, cut, message.startsWith(character.repeat(300))], ["kept", true, true]);
+  });
+}
+
 test("bounds every part of a line, and the line", () => {
   const long = "x".repeat(100_000);
   const wide = Object.fromEntries(Array.from({ length: 500 }, (_, index) => [`f${index}`, long]));

@@ -401,6 +401,9 @@ test("of an issuer's lists the newest counts, of several issuers each its own; a
     subject: { ...anchor.subject, text: `CN=${"x".repeat(5_000)}` },
     period: { notBefore: hours(-1), notAfter: hours(1_000 - index) },
   }));
+  // Another CA with the texts of the one that ends soonest, issued again.
+  const later = { notBefore: hours(-1), notAfter: hours(1_000.5 - seriesMax - 8) };
+  many.push({ ...many.at(-1)!, fingerprint: "renewed", period: later });
   const node: ObservedNode = {
     getSnapshot: () => ({
       value: { running: { joining: "waiting" } },
@@ -435,6 +438,7 @@ test("of an issuer's lists the newest counts, of several issuers each its own; a
   const ends = of("hypha_trust_anchor_expire_time_seconds");
   assert.is(ends.length, seriesMax);
   assert.is(ends[0]?.value, hours(1_000 - seriesMax - 8).getTime() / 1_000);
+  assert.is(new Set(ends.map(({ labels }) => labels?.["serial"])).size, seriesMax, "bug: one series had two values");
   assert.ok(ends.every(({ labels }) => (labels?.["subject"]?.length ?? 0) <= 200));
   assert.is(of("hypha_trust_anchors")[0]?.value, many.length);
 });
