@@ -29,12 +29,17 @@ export interface StatusShown<A, E, R> {
 
 /** Between two looks, in milliseconds. */
 const watchMs = 1_000;
-/** Columns where standard output is no terminal. */
+/** Columns of a terminal that does not report its size, as on a serial line. */
 const columnsDefault = 120;
+
+/** The most characters of a line. A terminal can change its size; what a file or another program reads is not cut. */
+export function columnsOf({ isTTY = false, columns }: { readonly isTTY?: boolean; readonly columns?: number }): number {
+  return isTTY ? columns || columnsDefault : Infinity;
+}
 
 /** Prints the status; with `watch`, whenever it changed. */
 export function showStatus<A, E, R>({ look, asText, format, watch }: StatusShown<A, E, R>): Effect.Effect<void, E, R> {
-  const { isTTY = false, columns = columnsDefault } = process.stdout;
+  const { isTTY = false } = process.stdout;
   endWithReader();
   const colour = isTTY && wantsColour(process.env);
   return Effect.gen(function* () {
@@ -47,7 +52,7 @@ export function showStatus<A, E, R>({ look, asText, format, watch }: StatusShown
       if (seen !== before || clear !== "") {
         const text = format === "json"
           ? escapeUnsafe(JSON.stringify(shown))
-          : `${clear}${asText(shown, { now: Date.now(), columns, colour })}`;
+          : `${clear}${asText(shown, { now: Date.now(), columns: columnsOf(process.stdout), colour })}`;
         process.stdout.write(`${text}\n`);
         yield* Effect.promise(outputTaken);
       }

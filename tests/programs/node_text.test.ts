@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { fitted } from "../../scripts/program/text_blocks.ts";
+import { columnsOf } from "../../scripts/program/watch_status.ts";
 import { askAdmin } from "../../actors/admin/ask_admin.ts";
 import type { ShownNode } from "../../actors/node/shown_node.ts";
 import type { Role } from "../../pki/certificate.ts";
@@ -166,6 +168,16 @@ test("bug: two schedulers of one [scheduler.job] wrote one folder of models: the
     "another process serves it",
     "goes on",
   ]);
+});
+
+test("bug: lines of a terminal without a size lost their last character, and what another program reads was cut", () => {
+  const line = "x".repeat(100);
+  const shownIn = (output: Parameters<typeof columnsOf>[0], text: string) =>
+    fitted([text], { now: 0, columns: columnsOf(output), colour: false });
+  assert.is(shownIn({ isTTY: true, columns: 0 }, line), line);
+  assert.is(shownIn({ isTTY: true }, line), line);
+  assert.is(shownIn({ isTTY: true, columns: 80 }, line), `${line.slice(0, 79)}…`);
+  assert.is(shownIn({}, line.repeat(5)), line.repeat(5));
 });
 
 test.run();
