@@ -4,7 +4,16 @@
  *
  * @module
  */
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -54,15 +63,18 @@ rmSync(folder, { recursive: true, force: true });
 for (const name of readdirSync(out).filter((each) => /^hypha-.*\.(tar\.gz|cdx\.json)$|^SHA256SUMS\.sig$/.test(each))) {
   rmSync(join(out, name));
 }
-const work = join(out, "work");
-const executable = join(work, "hypha");
-const { inputs } = await writeExecutable(root, { work, path: executable });
-await layOut(root, { folder, executable, licenses: licenses(inputs) });
-const madeAt = await commitTime();
-const archive = await pack(out, madeAt);
-rmSync(work, { recursive: true });
-rmSync(folder, { recursive: true });
-writeFileSync(join(out, `${releaseName}.cdx.json`), await sbomOf(root, bundledPackages(root, inputs), madeAt));
-copyFileSync(join(root, "scripts/package/install.sh"), join(out, "install.sh"));
-await writeChecksums(out);
-console.log(`Wrote ${join(out, archive)}`);
+const work = mkdtempSync(join(out, ".hypha-work-"));
+try {
+  const executable = join(work, "hypha");
+  const { inputs } = await writeExecutable(root, { work, path: executable });
+  await layOut(root, { folder, executable, licenses: licenses(inputs) });
+  const madeAt = await commitTime();
+  const archive = await pack(out, madeAt);
+  const sbom = `${releaseName}.cdx.json`;
+  writeFileSync(join(out, sbom), await sbomOf(root, bundledPackages(root, inputs), madeAt));
+  copyFileSync(join(root, "scripts/package/install.sh"), join(out, "install.sh"));
+  await writeChecksums(out, [archive, sbom, "install.sh"]);
+  console.log(`Wrote ${join(out, archive)}`);
+} finally {
+  for (const made of [work, folder]) rmSync(made, { recursive: true, force: true });
+}

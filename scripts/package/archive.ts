@@ -5,7 +5,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { cpSync, createReadStream, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, createReadStream, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { pipeline } from "node:stream/promises";
@@ -66,12 +66,10 @@ export async function pack(folder: string, madeAt: Date): Promise<string> {
   return archive;
 }
 
-/** Writes `SHA256SUMS` of all files in the folder, as `sha256sum -c` reads it. */
-export async function writeChecksums(folder: string): Promise<void> {
-  const files = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isFile());
-  const names = files.map(({ name }) => name).filter((name) => name !== "SHA256SUMS").toSorted();
+/** Writes `SHA256SUMS` of these files in the folder, as `sha256sum -c` reads it. */
+export async function writeChecksums(folder: string, names: readonly string[]): Promise<void> {
   const lines: string[] = [];
-  for (const name of names) {
+  for (const name of names.toSorted()) {
     const hash = createHash("sha256");
     await pipeline(createReadStream(join(folder, name)), hash);
     lines.push(`${hash.digest("hex")}  ${name}\n`);

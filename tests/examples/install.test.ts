@@ -161,7 +161,13 @@ if (!("Deno" in globalThis)) {
     for (const name of [`${former}.tar.gz`, `${former}.cdx.json`, "SHA256SUMS.sig"]) {
       writeFileSync(join(release, name), "");
     }
+    // bug: a folder of this name was removed.
+    const kept = join(release, "work");
+    mkdirSync(kept);
+    writeFileSync(join(kept, "notes"), "");
     await must(process.execPath, "--no-warnings", "scripts/package.ts", "--out", release);
+    assert.equal(readdirSync(kept), ["notes"]);
+    rmSync(kept, { recursive: true });
     const listed = blocksOf(page).find(({ language }) => language === "text")?.text.trim().split("\n");
     const here = (name: string) => name.replace("linux-x64", `${process.platform}-${process.arch}`);
     assert.equal(readdirSync(release).toSorted(), listed?.map(here).toSorted());
