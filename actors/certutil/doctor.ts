@@ -125,7 +125,7 @@ const examineFiles = Effect.fnUntraced(
       ...own === undefined ? [] : examineChain(cert!.path, own, { key: keyed?.key, at, membership }),
       ...trust === undefined ? [] : [examineMode("bundle-permissions", trust)],
       ...bundle?.findings ?? [],
-      ...anchors === undefined ? [] : examineBundle(trust!.path, anchors, at),
+      ...anchors === undefined ? [] : examineBundle(trust!.path, anchors, { at, membership }),
       ...crls === undefined ? [] : [
         examineMode("crl-permissions", crls),
         ...examineLists(crls, { bundle: [...anchors ?? [], ...own ?? []], at, graceMs: policy.crlGraceMs }),

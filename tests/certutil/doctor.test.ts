@@ -123,6 +123,13 @@ const otherPeer = "12D3KooWBngswErHPB9iRtQVw5c5WEtesH6QDZULKrQdM7vbDU2M";
 /** Nodes of a `hypha-ca` renew their certificates themselves. */
 const memberCases: typeof cases = [
   [
+    "bug: the bundle of each member was in the wrong order",
+    { trust: pki.trustPem + pki.intermediate.certPem, more: member },
+    "bundle-order",
+    "ok",
+    /^$/,
+  ],
+  [
     "bug: a third of a member's life was always too little",
     { ...of(fresh), more: member },
     "certificate-expiry",

@@ -149,12 +149,16 @@ export function expiryFinding(
   return fine(check, path, `${subject.text} is valid until ${end}`);
 }
 
-/** Examines the trust bundle: order, dates, what does not belong there. */
-export function examineBundle(path: string, bundle: readonly Certificate[], at: Date): readonly Finding[] {
+/** Examines the trust bundle: order, dates, what does not belong there. A member's node writes its own, roots first: no reader needs an order. */
+export function examineBundle(
+  path: string,
+  bundle: readonly Certificate[],
+  { at, membership }: { readonly at: Date; readonly membership: boolean },
+): readonly Finding[] {
   const rebuild = `hypha-certutil bundle --out NEW-BUNDLE.pem INTERMEDIATE-CERT.pem ROOT-CERT.pem`;
   const leaf = bundle.find(({ basicConstraints }) => basicConstraints?.ca !== true);
   const late = bundle.find((certificate, index) =>
-    bundle.slice(0, index).some((earlier) => earlier !== certificate && isIssuer(earlier, certificate))
+    !membership && bundle.slice(0, index).some((earlier) => earlier !== certificate && isIssuer(earlier, certificate))
   );
   const twice = bundle.find(({ fingerprint }, index) =>
     bundle.slice(0, index).some((earlier) => earlier.fingerprint === fingerprint)
@@ -167,7 +171,7 @@ export function examineBundle(path: string, bundle: readonly Certificate[], at: 
       ? doubtful("bundle-order", path, `${late.subject.text} stands behind its issuer`, rebuild)
       : twice !== undefined
       ? doubtful("bundle-order", path, `${twice.subject.text} is in it twice`, rebuild)
-      : fine("bundle-order", path, "intermediates before roots"),
+      : fine("bundle-order", path, membership ? "each once" : "intermediates before roots"),
     ...bundle.map((certificate) => expiryFinding("bundle-expiry", path, certificate, { at, mend: rebuild })),
   ];
 }
