@@ -352,7 +352,9 @@ test("bug: an act that was sent could be cancelled: it was done, and its dialog 
 
 test("bug: an act that waited for a connection of the browser was sent when another tab was closed", async () => {
   const pages: Page[] = [];
-  for (let tab = 0; tab < 6; tab++) pages.push(await enter(gateway!));
+  // Tabs of their own: a clock is that of all tabs of a context.
+  const tabs = await browser.newContext();
+  for (let tab = 0; tab < 6; tab++) pages.push(await enter(gateway!, tabs));
   const page = pages.at(-1)!;
   await page.clock.install();
   await page.getByRole("button", { name: "Reload files" }).click();
@@ -365,7 +367,7 @@ test("bug: an act that waited for a connection of the browser was sent when anot
   await pages[0]!.close();
   await page.waitForTimeout(500);
   assert.equal(asked, []);
-  await Promise.all(pages.slice(1).map((each) => each.close()));
+  await tabs.close();
 });
 
 test("a keyboard is enough: to another view, into a dialog, out of it, and to an approval", async () => {
