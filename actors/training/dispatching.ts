@@ -228,7 +228,7 @@ export function noteDispatch(
   dispatchAgain(args, aggregator, { why, isRefusal: answer.type === "response" });
 }
 
-/** Sends the aggregator its changed job again. One that refuses it does not change its mind: where the model is kept, another takes over. */
+/** Sends the aggregator its changed job again. After some refusals in a row it is lost where the model is kept: another one can take over. */
 function dispatchAgain(
   { context, enqueue }: TrainingArgs,
   aggregator: Aggregator,

@@ -1,6 +1,6 @@
 /**
- * How gossip is read: as fast as the peer can afford it. gossipsub reads a stream without end into memory and waits only with what it
- * decodes, also after the stream has ended.
+ * How gossip is read: as fast as the peer can afford it. gossipsub itself takes all that arrives on a stream into memory, waits only before
+ * it decodes, and decodes what is left after the stream has ended.
  *
  * @module
  */
@@ -33,7 +33,7 @@ export function readInPace(pubsub: ReadsStreams, takes: TakesPricedRpc): void {
     if (!pubsub.isStarted() || !pubsub.peers.has(id)) return;
     pubsub.streamsInbound.get(id)?.close();
     pubsub.streamsInbound.set(id, { close: () => stream.close().catch((error) => stream.abort(error)) });
-    // A stream that fails says nothing about the peer: it may have another, on another connection.
+    // The peer stays a peer where its stream fails: it may have another one, on another connection.
     readAll(pubsub, peer, stream, takes).catch((error) => stream.abort(error));
   };
 }
@@ -42,11 +42,20 @@ async function readAll(pubsub: ReadsStreams, peer: PeerId, stream: Stream, takes
   const reading = new GossipReading(stream);
   for await (const message of reading.messages()) {
     try {
-      await takes(peer, pubsub.decodeRpc(message), reading.over);
+      await takes(peer, decoded(pubsub, message), reading.over);
     } catch {
-      // What cannot be decoded or taken is left out. What a stream that is over cannot pay is dropped, with all that follows.
+      // What cannot be taken is left out. What a stream that is over cannot pay is dropped, with all that follows.
       if (reading.over.aborted) return;
     }
+  }
+}
+
+/** What cannot be decoded has no content. It costs as much, and other work gets its turn. */
+function decoded(pubsub: ReadsStreams, message: Uint8Array): GossipRpc {
+  try {
+    return pubsub.decodeRpc(message);
+  } catch {
+    return { subscriptions: [], messages: [] };
   }
 }
 
