@@ -38,6 +38,8 @@ export type ReceivesStream = (
   stream: WireStream,
 ) => StreamListener | "unsupported" | "too-many" | "refused";
 
+/** libp2p's ping, which every node answers: that it does not serve it, at least. */
+const pingProtocol = "/ipfs/ping/1.0.0";
 /** Streams that carry circuits of other peers. */
 const relayProtocols = /^\/libp2p\/circuit\/relay\//;
 /** A stream in such a state is over. */
@@ -150,6 +152,33 @@ export class Libp2pConnection implements WireConnection {
       const cut = () => this.#cut(error);
       connection.close({ signal: AbortSignal.timeout(closeGraceMs) }).then(cut, cut);
     });
+  }
+
+  /** The link was lost without an end. */
+  lost(detail: string): void {
+    if (!this.isOpen) return;
+    this.known.end = { by: "lost", detail };
+    this.#cut(new ConnectionClosed(detail));
+  }
+
+  /**
+   * Has the peer answer.
+   *
+   * @returns Ends the attempt, and tells whether something came since it began. What this side does not read counts as heard.
+   */
+  probe(): () => boolean {
+    const { secured } = this.known;
+    const before = secured?.receivedBytes ?? 0;
+    const over = new AbortController();
+    const { signal } = over;
+    this.#connection?.newStream(pingProtocol, { signal, runOnLimitedConnection: true }).then(
+      (stream) => stream.abort(new Error("it was answered")),
+      () => {},
+    );
+    return () => {
+      over.abort();
+      return secured === undefined || secured.isPaused || secured.receivedBytes > before;
+    };
   }
 
   #cut(error: Error): void {

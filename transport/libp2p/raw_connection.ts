@@ -18,7 +18,12 @@ export interface RawEnd {
   /** The error with which libp2p or this node aborted it. */
   failure: Error | undefined;
   /** What runs over the raw connection once the handshake is done: it holds what has not left yet. */
-  secured: { close(options?: AbortOptions): Promise<void>; readonly shutDown: boolean } | undefined;
+  secured: {
+    close(options?: AbortOptions): Promise<void>;
+    readonly shutDown: boolean;
+    readonly receivedBytes: number;
+    readonly isPaused: boolean;
+  } | undefined;
 }
 
 /**

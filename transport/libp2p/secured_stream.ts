@@ -45,6 +45,7 @@ export class SecuredStream extends AbstractMessageStream {
   readonly #onBroken: (detail: string) => void;
   readonly #onEnd: SecuredStreamInit["onEnd"];
   #hasEnded = false;
+  #receivedBytes = 0;
   readonly #guard: { readonly budget: FrameBudget; readonly reader: FrameReader } | undefined;
   /** What arrived and waits for its turn, or for the peer's budget: the socket is paused meanwhile. */
   #held: Uint8Array[] = [];
@@ -76,6 +77,7 @@ export class SecuredStream extends AbstractMessageStream {
       : { budget: init.budget, reader: new FrameReader(init.budget.limits, { beginsWith, isOwn: this.#isOwn }) };
     socket.on("data", (bytes) => {
       this.#meter.received += bytes.byteLength;
+      this.#receivedBytes += bytes.byteLength;
       if (this.#guard === undefined) this.onData(bytes);
       else if (this.#held.length > 0) this.#held.push(bytes);
       else this.#handOn(bytes);
@@ -168,6 +170,16 @@ export class SecuredStream extends AbstractMessageStream {
   /** Whether the socket's shutdown has begun, by us or in answer to the other side's end. */
   get shutDown(): boolean {
     return this.#socket.writableEnded;
+  }
+
+  /** What has come, in bytes. */
+  get receivedBytes(): number {
+    return this.#receivedBytes;
+  }
+
+  /** Whether this side reads nothing for now. */
+  get isPaused(): boolean {
+    return this.#socket.isPaused();
   }
 
   /** What the multiplexer answers to late frames while the connection ends goes nowhere; libp2p would give it up at once. */

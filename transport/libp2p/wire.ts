@@ -33,6 +33,7 @@ import { answerKad, type KadAnswer, searchClosest, searchPeer, servesDht } from 
 import { addressesPerPeerMax, limitKnownAddresses } from "./known_addresses.ts";
 import { Listening } from "./listening.ts";
 import { mtls } from "./mtls.ts";
+import { endLostLinks } from "./older_links.ts";
 import { createNode, type Node, protocolVersion, streamWindowMax } from "./node.ts";
 import { dialTarget } from "./dial_target.ts";
 import { dialInternalsOf, internalsOf, type NodeInternals } from "./node_internals.ts";
@@ -155,7 +156,11 @@ export class Libp2pWire implements Wire {
     for (const protocol of this.#served) if (protocol !== kadProtocol) this.#handle(libp2p, protocol);
     internals.kad.takeStreams((stream, connection) => this.#receive(stream, connection, kadProtocol));
     internals.kad.tableOnly((peer) => servesDht({ libp2p, listener, peer }));
-    libp2p.addEventListener("connection:open", ({ detail }) => connections.opened(detail));
+    libp2p.addEventListener("connection:open", ({ detail }) => {
+      connections.opened(detail);
+      const ofPeer = libp2p.getConnections(detail.remotePeer).map((each) => connections.of(each));
+      endLostLinks(connections.of(detail), ofPeer, this.#clock);
+    });
     internals.events.addEventListener("self:peer:update", () => this.#lookAtAddresses());
     internals.events.addEventListener("transport:listening", () => this.#lookAtAddresses());
     internals.events.addEventListener("kad-dht:query:self", () => this.#isUp() && listener.dhtReady());
