@@ -12,6 +12,7 @@ import { Data, Effect, type Schema, type Scope } from "effect";
 import { deniedByDeno } from "../files/denied.ts";
 import { isLocked, lockFile } from "../files/file_lock.ts";
 import { type AdminEvents, adminStreamsMax, streamEvents } from "./event_stream.ts";
+import { shellWord } from "../files/shell_word.ts";
 
 /** Connections at once: an operator's commands, one after another. */
 export const adminConnectionsMax = 16;
@@ -112,7 +113,9 @@ export function serveAdmin(path: string, routes: AdminRoutes): Effect.Effect<voi
     }
     const folder = yield* Effect.try({ try: () => statSync(dirname(path), { throwIfNoEntry: false }), catch: wrong });
     if (folder === undefined) return yield* fail("its folder does not exist");
-    if ((folder.mode & 0o077) !== 0) return yield* fail(`others can enter its folder: chmod 700 ${dirname(path)}`);
+    if ((folder.mode & 0o077) !== 0) {
+      return yield* fail(`others can enter its folder: chmod 700 ${shellWord(dirname(path))}`);
+    }
     yield* Effect.acquireRelease(
       Effect.try({ try: () => lockFile(`${path}-lock`), catch: (error) => isLocked(error) ? taken : wrong(error) }),
       (lock) => Effect.sync(() => lock.close()),

@@ -10,6 +10,7 @@ import { sameBytes } from "../../pki/bytes.ts";
 import { consistencyRanges, type SizedRoot } from "./consistency.ts";
 import { rootOfEdge, TreeEdge } from "./merkle_tree.ts";
 import { firstPlace, type LeafPlace, readLeaves } from "./read_leaves.ts";
+import { shellWord } from "../files/shell_word.ts";
 
 /** Records of a block: a power of two. */
 export const blockRecords = 1_024;
@@ -23,7 +24,7 @@ interface Block {
 export class NotProvable extends Data.TaggedError("NotProvable")<{ readonly dir: string; readonly size: number }> {
   override get message(): string {
     return `Cannot prove audit log ${this.dir}: its files do not give the root of its checkpoint of ${this.size} records. ` +
-      `Verify it: hypha-certutil audit verify ${this.dir}`;
+      `Verify it: hypha-certutil audit verify ${shellWord(this.dir)}`;
   }
 }
 

@@ -36,6 +36,7 @@ import { readCheckpoints, readNewestCheckpoint } from "./read_checkpoints.ts";
 import { RootChecks } from "./root_checks.ts";
 import { checkpointsPath, keyPath, listSegments, lockPath, segmentFile, verifierKeyPath } from "./segments.ts";
 import { type LogState, type TornLine, walkLog } from "./walk_log.ts";
+import { shellWord } from "../files/shell_word.ts";
 
 /** What a log is opened with. */
 export interface LogOptions {
@@ -175,9 +176,8 @@ function writeKeyFile(dir: string, path: string, text: string): void {
 }
 
 function damaged(dir: string, detail: string): LogUnusable {
-  const remedy =
-    `Verify it: hypha-certutil audit verify ${dir}. Restore the files from a copy, or move the folder away ` +
-    "to begin another log";
+  const remedy = `Verify it: hypha-certutil audit verify ${shellWord(dir)}. ` +
+    "Restore the files from a copy, or move the folder away to begin another log";
   return new LogUnusable({ dir, problem: "damaged", detail: `${detail}. ${remedy}` });
 }
 

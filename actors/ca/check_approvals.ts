@@ -10,6 +10,7 @@ import { arePermitted, configuredCas, takeApprovedCas } from "./authorities_fact
 import { type CaConfig, CaConfigError } from "./ca_config.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
 import type { RegisterFailure } from "./register_failure.ts";
+import { shellWord } from "../files/shell_word.ts";
 
 /**
  * Checks the file of approvers, and the CAs of the configuration where `rotate-ca` waits for approvals.
@@ -29,7 +30,7 @@ export function checkApprovals(
       if (differs !== undefined) return Result.fail(new CaConfigError({ file, detail: differs }));
       if (needsApprovals(rows, "rotate-ca") && !arePermitted(rows, cas, at)) {
         const detail = "its CAs were changed without approvals, or the approval has ended. " +
-          `Request the approvals: hypha-ca rotate -c ${configFile}; or put the earlier CAs back`;
+          `Request the approvals: hypha-ca rotate -c ${shellWord(configFile)}; or put the earlier CAs back`;
         return Result.fail(new CaConfigError({ file: configFile, detail }));
       }
       return Result.void;
@@ -59,7 +60,7 @@ function difference(
   configFile: string,
 ): string | undefined {
   if (kept === stated) return undefined;
-  const command = `hypha-ca approvers -c ${configFile}`;
+  const command = `hypha-ca approvers -c ${shellWord(configFile)}`;
   if (kept === undefined) return `the register has no approvers. Remove the file, or set approvers: ${command}`;
   return stated === undefined
     ? `there is no such file, and the register has approvers. Write it: ${command}`

@@ -31,6 +31,7 @@ import {
 } from "./certificate_authority.ts";
 import { Register } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
+import { shellWord } from "../files/shell_word.ts";
 
 /** Where a CA's register is. */
 export const registerPath = (config: Pick<CaConfig, "stateDir">): string => join(config.stateDir, "ca.db");
@@ -214,7 +215,9 @@ function openKey(
 function readKey(file: string): Result.Result<Signer, CaConfigError> {
   return Result.gen(function* () {
     if ((statSync(file, { throwIfNoEntry: false })?.mode ?? 0) & 0o077) {
-      return yield* Result.fail(new CaConfigError({ file, detail: `others can read it: chmod 600 ${file}` }));
+      return yield* Result.fail(
+        new CaConfigError({ file, detail: `others can read it: chmod 600 ${shellWord(file)}` }),
+      );
     }
     const keyPem = yield* read(file);
     const unusable = (error: unknown) =>

@@ -21,6 +21,7 @@ import type { BackupMessage, BackupWork } from "./backup_thread.ts";
 import type { ListMessage, ListWork } from "./list_thread.ts";
 import { RegisterFailure, registerFailureOf } from "./register_failure.ts";
 import { applicationId, approvalSchema, schema, schemaVersion } from "./register_schema.ts";
+import { shellWord } from "../files/shell_word.ts";
 
 /** Reads and writes rows inside a transaction. */
 export interface RegisterRows {
@@ -85,7 +86,9 @@ export class Register {
     return attempt(file, () => {
       const status = statSync(file, { throwIfNoEntry: false });
       if (status === undefined) throw failure(file, "missing", "there is no such file");
-      if ((status.mode & 0o077) !== 0) throw failure(file, "open-to-others", `others can read it: chmod 600 ${file}`);
+      if ((status.mode & 0o077) !== 0) {
+        throw failure(file, "open-to-others", `others can read it: chmod 600 ${shellWord(file)}`);
+      }
       return opened(file, (open) => {
         checkWhole(file, open.database);
         addTables(open.database);

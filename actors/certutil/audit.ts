@@ -16,6 +16,7 @@ import { walkSegments } from "../audit/walk_log.ts";
 import { headPath, readHead } from "../witness/head_files.ts";
 import { CertutilError } from "./certutil_error.ts";
 import { plainSerial } from "./revocation_record.ts";
+import { shellWord } from "../files/shell_word.ts";
 
 /** Options of all commands. */
 interface KeyOption {
@@ -86,7 +87,10 @@ export function proveAudit({ dir, seq, serial, key }: ProveOptions): Effect.Effe
     const proof = read instanceof AuditFinding ? read : proveRecord(dir, wanted, read);
     if (proof === "no-record") {
       const type = serial === undefined ? "" : " --type certificate.issued";
-      return yield* failed("the log does not have it", `Look for it: hypha-certutil audit show${type} -d ${dir}.`);
+      return yield* failed(
+        "the log does not have it",
+        `Look for it: hypha-certutil audit show${type} -d ${shellWord(dir)}.`,
+      );
     }
     if (proof === "no-checkpoint") {
       return yield* failed("no checkpoint covers it yet", "A running node makes one within a minute: try again.");

@@ -15,6 +15,7 @@ import { keyWarning } from "./accepted_keys.ts";
 import { CertutilError, fromIssueError } from "./certutil_error.ts";
 import { readPemInput } from "./input_file.ts";
 import { readSigner } from "./key_source.ts";
+import { shellWord } from "../files/shell_word.ts";
 
 /** Where a CA's files are. */
 export interface AuthorityFiles {
@@ -90,7 +91,8 @@ function openKeyWarning(path: string): Effect.Effect<readonly string[], never, F
       onFailure: () => [],
       onSuccess: ({ mode }) =>
         (mode & 0o077) === 0 ? [] : [
-          `CA key ${path} is open to others (mode ${(mode & 0o777).toString(8).padStart(4, "0")}): chmod 600 ${path}`,
+          `CA key ${path} is open to others (mode ${(mode & 0o777).toString(8).padStart(4, "0")}): ` +
+          `chmod 600 ${shellWord(path)}`,
         ],
     }));
 }

@@ -12,6 +12,7 @@ import { CertutilError } from "./certutil_error.ts";
 import { readTextIfThere } from "./input_file.ts";
 import type { Output } from "./replacement.ts";
 import { formatRecord, parseRecord, revocationRecordOf } from "./revocation_record.ts";
+import { shellWord } from "../files/shell_word.ts";
 
 /**
  * The empty record of a new CA: its first revocation list continues it, and where the record is missing later, the loss
@@ -39,7 +40,9 @@ export function beginRecord(
     if (old?.authority === authority) return [];
     if (old !== undefined && (key === "existing" || old.number > 0n || old.revocations.length > 0)) {
       const detail = `it is another CA's, with ${old.revocations.length} revocations up to list ${old.number}`;
-      const remedy = `Move it away first, with that CA's other files: mv ${path} ${path}.old`;
+      const remedy = `Move it away first, with that CA's other files: mv ${shellWord(path)} ${
+        shellWord(`${path}.old`)
+      }`;
       return yield* new CertutilError({ what: "begin revocation record", file: path, detail, remedy });
     }
     if (key === "existing") return [];

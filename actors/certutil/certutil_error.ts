@@ -7,6 +7,7 @@ import { dirname } from "node:path";
 import { Data } from "effect";
 import type { FileNotWritten } from "../files/write_whole.ts";
 import type { IssueError } from "../../pki/issue/mod.ts";
+import { shellWord } from "../files/shell_word.ts";
 
 /** One message: what could not be done, which file, why, and what to do. */
 export class CertutilError extends Data.TaggedError("CertutilError")<{
@@ -50,7 +51,7 @@ export function fromIssueError(what: string, error: IssueError, file?: string): 
 export function fromFileNotWritten({ path, problem, detail }: FileNotWritten): CertutilError {
   const remedy = {
     "exists": "Nothing was changed; choose another name, or overwrite it with --force.",
-    "missing-folder": `Make the folder first: mkdir -p ${dirname(path)}`,
+    "missing-folder": `Make the folder first: mkdir -p ${shellWord(dirname(path))}`,
     "not-permitted": "Choose a folder that you may write to.",
     "other": "Nothing was changed; choose another place.",
   }[problem];

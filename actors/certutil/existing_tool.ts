@@ -14,6 +14,7 @@ import { CertutilError } from "./certutil_error.ts";
 import { defaultDays, periodUnder } from "./lifetime.ts";
 import { writeIssued } from "./issued_record.ts";
 import { issuing, type Outcome } from "./outcome.ts";
+import { shellWord } from "../files/shell_word.ts";
 
 /** What all three commands take: the folder, which must be there. */
 export interface ToolFolder {
@@ -105,7 +106,7 @@ const pairIn = Effect.fnUntraced(function* (dir: string, base: string) {
       what: "write into",
       file: dir,
       detail: there === undefined ? "there is no such folder" : "it is no folder",
-      remedy: `Make it first: mkdir -p ${dir}`,
+      remedy: `Make it first: mkdir -p ${shellWord(dir)}`,
     });
   }
   const paths = yield* Path;

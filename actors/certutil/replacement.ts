@@ -14,6 +14,7 @@ import type { ExistingFiles, OutputFile } from "../files/write_whole.ts";
 import { CertutilError } from "./certutil_error.ts";
 import { type FileKind, kindNames, kindOf, pemOf } from "../files/file_kind.ts";
 import { readInputBytes } from "./input_file.ts";
+import { shellWord } from "../files/shell_word.ts";
 
 /** A file to write, and what it holds. */
 export interface Output extends OutputFile {
@@ -55,7 +56,9 @@ const isFile = Effect.fnUntraced(function* (path: string) {
 });
 
 function refuse(path: string, detail: string): Effect.Effect<never, CertutilError> {
-  const remedy = `Nothing was changed; choose another name, or move it away first: mv ${path} ${path}.old`;
+  const remedy = `Nothing was changed; choose another name, or move it away first: mv ${shellWord(path)} ${
+    shellWord(`${path}.old`)
+  }`;
   return Effect.fail(new CertutilError({ what: "replace", file: path, detail, remedy }));
 }
 

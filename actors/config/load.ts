@@ -23,6 +23,7 @@ import { type Decoded, roleSchemas } from "./schema.ts";
 import { layerSources, type Surroundings } from "./sources.ts";
 import { checkTable } from "./submitted_job.ts";
 import { typeConfig } from "./typed.ts";
+import { shellWord } from "../files/shell_word.ts";
 
 /** The configuration of one role. */
 export type ConfigOf<R extends Role> = Extract<RoleConfig, { readonly role: R }>;
@@ -84,7 +85,7 @@ function readText(role: Role, file: string): Effect.Effect<string, ConfigError, 
     const files = yield* FileSystem.FileSystem;
     const { size, type } = yield* files.stat(file).pipe(Effect.mapError((error) => unreadable(role, file, error)));
     if (type === "Directory") {
-      const mend = `name the file in it: hypha-${role} run -c ${file.replace(/\/$/, "")}/config.toml`;
+      const mend = `name the file in it: hypha-${role} run -c ${shellWord(`${file.replace(/\/$/, "")}/config.toml`)}`;
       return yield* Effect.fail(wholeFile(file, "is a directory", "a configuration file", mend));
     }
     if (size > fileBytesMax) {
@@ -216,7 +217,7 @@ function mendOfToml(line: string, wrong: string): string {
   return /^[A-Za-z~./]/.test(value ?? "") ? 'put text into quotes: key = "text"' : "correct the line";
 }
 
-const writeOne = (role: Role, file: string): string => `write one with: hypha-${role} init -o ${file}`;
+const writeOne = (role: Role, file: string): string => `write one with: hypha-${role} init -o ${shellWord(file)}`;
 
 function wholeFile(file: string, wrong: string, expected: string, mend: string): ConfigError {
   return new ConfigError({

@@ -10,6 +10,7 @@ import { closeSync, openSync, type Stats, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { giveOwner } from "./give_owner.ts";
+import { shellWord } from "./shell_word.ts";
 
 /**
  * How long a lock may be taken, in milliseconds. SQLite takes it in steps: where two begin at once and neither waits, each is refused for the
@@ -61,9 +62,9 @@ export function helpWithLock(path: string, error: unknown): string {
   const folder = dirname(path);
   const [owner, own] = [statusOf(path)?.uid, statusOf(folder)?.uid];
   if (own === undefined) return "";
-  if (owner !== undefined && owner !== own) return `: another user made it: sudo chown -R ${own} ${folder}`;
+  if (owner !== undefined && owner !== own) return `: another user made it: sudo chown -R ${own} ${shellWord(folder)}`;
   const { code } = error as { readonly code?: unknown };
-  return code === "EACCES" ? `: give its folder to this program's user: sudo chown -R USER ${folder}` : "";
+  return code === "EACCES" ? `: give its folder to this program's user: sudo chown -R USER ${shellWord(folder)}` : "";
 }
 
 function statusOf(path: string): Stats | undefined {

@@ -8,6 +8,7 @@ import type { FileSystem } from "effect/FileSystem";
 import { type BlockKind, type FileKind, holdsBlock, kindNames, kindOf, pemOf } from "./file_kind.ts";
 import { LoadError } from "./load_error.ts";
 import { readBytes, type ReadOptions, type WholeFile } from "./read_whole.ts";
+import { shellWord } from "./shell_word.ts";
 
 /** The expected content of a file. */
 export type Wanted = Exclude<BlockKind, "signing request">;
@@ -76,9 +77,9 @@ function isPkcs12(bytes: Uint8Array): boolean {
 
 function takeOut({ path, wanted }: { readonly path: string; readonly wanted: Wanted }): string {
   if (wanted === "private key") {
-    return `Take it out with: openssl pkcs12 -in ${path} -nocerts -noenc | openssl pkey -out KEY.pem`;
+    return `Take it out with: openssl pkcs12 -in ${shellWord(path)} -nocerts -noenc | openssl pkey -out KEY.pem`;
   }
-  return `Take it out with: openssl pkcs12 -in ${path} -nokeys -out CERTIFICATE.pem`;
+  return `Take it out with: openssl pkcs12 -in ${shellWord(path)} -nokeys -out CERTIFICATE.pem`;
 }
 
 function mendOf({ key, wanted }: Pick<ReadOptions, "key"> & { readonly wanted: Wanted }): string {

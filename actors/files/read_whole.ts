@@ -11,6 +11,7 @@ import { LoadError } from "./load_error.ts";
 import { deniedByDeno } from "./denied.ts";
 import { readingMs, withinDeadline } from "./patient_files.ts";
 import { placeTried } from "./place_tried.ts";
+import { shellWord } from "./shell_word.ts";
 
 /** A file as it was read. */
 export interface WholeFile {
@@ -128,7 +129,7 @@ function unreadable(error: PlatformError, { path, what, key }: ReadOptions): Loa
         ...common,
         problem: "unreadable",
         detail: `the ${what} cannot be read (${reason._tag})`,
-        mend: `Look at it with: ls -l ${path}`,
+        mend: `Look at it with: ls -l ${shellWord(path)}`,
       });
   }
 }

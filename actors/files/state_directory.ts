@@ -22,6 +22,7 @@ import { scopeNamePattern } from "../../pki/crl_scope.ts";
 import type { Report } from "../runtime/ports.ts";
 import { type MarksRead, parseMarks } from "./marks_text.ts";
 import { readWhole, signatureOf } from "./read_whole.ts";
+import { shellWord } from "./shell_word.ts";
 
 /** Marks of 100 domains with 50 CAs each take 3 MB. */
 export const marksBytesMax = 16 * 1024 * 1024;
@@ -121,7 +122,11 @@ export function openState(
       onFailure: () => 0,
     });
     if ((mode & 0o022) !== 0) {
-      warn("state.open", `Others may write into ${stateDir}: close it with: chmod 700 ${stateDir}`, stateDir);
+      warn(
+        "state.open",
+        `Others may write into ${stateDir}: close it with: chmod 700 ${shellWord(stateDir)}`,
+        stateDir,
+      );
     }
     const { marks, problem, text } = yield* readMarks(stateDir);
     const kept = (yield* Effect.forEach(domains, (domain) => listKeptCrls(stateDir, domain))).flat();

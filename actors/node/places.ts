@@ -15,6 +15,7 @@ import type { BrokenRule } from "../config/rules.ts";
 import { findProgram } from "../job/command.ts";
 import { deniedByDeno } from "../files/denied.ts";
 import { placeTried } from "../files/place_tried.ts";
+import { shellWord } from "../files/shell_word.ts";
 
 /** The environment in which programs are found. */
 export interface PlacesAround {
@@ -85,7 +86,7 @@ function checkWorkDir(path: string): Check {
     if (place === path && (mode & othersReplace) === othersWrite) {
       return broken(
         `every user may write ${whole(path)}, and replace what others have there`,
-        `chmod o-w ${path}, or name another`,
+        `chmod o-w ${shellWord(path)}, or name another`,
       );
     }
     const denied = whyNotWritable(place);

@@ -4,6 +4,7 @@
  * @module
  */
 import { Data } from "effect";
+import { shellWord } from "../files/shell_word.ts";
 
 const forget = "remove the last bundle and start the node again";
 
@@ -37,7 +38,7 @@ export class BundleRefused extends Data.TaggedError("BundleRefused")<{
 }> {
   /** What helps. */
   get hint(): string {
-    return this.last === undefined ? bundleCodes[this.code] : `${bundleCodes[this.code]}: rm ${this.last}`;
+    return this.last === undefined ? bundleCodes[this.code] : `${bundleCodes[this.code]}: rm ${shellWord(this.last)}`;
   }
   /** What happened and what helps, in one line. */
   override get message(): string {

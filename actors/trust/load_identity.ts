@@ -16,6 +16,7 @@ import type { TrustSnapshot } from "../../pki/trust.ts";
 import type { NodeIdentity } from "../../transport/port.ts";
 import { readPem } from "../files/read_pem.ts";
 import { LoadError, type LoadProblem } from "../files/load_error.ts";
+import { shellWord } from "../files/shell_word.ts";
 
 /** Which files, and for what time. */
 export interface IdentityFiles {
@@ -116,7 +117,7 @@ const loadKey = Effect.fnUntraced(function* (path: string) {
         path,
         "open-to-others",
         `others can read or write the private key (mode ${octal})`,
-        `Run: chmod 600 ${path}`,
+        `Run: chmod 600 ${shellWord(path)}`,
       ),
     );
   }
@@ -124,12 +125,14 @@ const loadKey = Effect.fnUntraced(function* (path: string) {
   if (Result.isSuccess(key)) return key.success;
   const { detail, hint, line } = key.failure;
   const problem = text.trim() === "" ? "empty" : "malformed";
-  const mend = key.failure.problem === "pem" ? `Copy it again; look at it with: openssl pkey -in ${path} -noout` : hint;
+  const mend = key.failure.problem === "pem"
+    ? `Copy it again; look at it with: openssl pkey -in ${shellWord(path)} -noout`
+    : hint;
   return yield* Effect.fromResult(fault(path, problem, detail, mend, line));
 });
 
 function parseCertificates(path: string, text: string): Result.Result<readonly Certificate[], LoadError> {
-  const inspect = `Look at it with: hypha-certutil inspect ${path}`;
+  const inspect = `Look at it with: hypha-certutil inspect ${shellWord(path)}`;
   const blocks = parsePem(text);
   if (Result.isFailure(blocks)) return fault(path, "malformed", blocks.failure.detail, inspect, blocks.failure.line);
   const certificates: Certificate[] = [];
@@ -159,7 +162,9 @@ function findOwn({ certPem, keyPem }: IdentityFiles, certificates: readonly Cert
     const mend = "Put the node's certificate first, intermediates behind it: cat NODE.pem INTERMEDIATE.pem > cert_pem";
     return fault(certPem, "mismatch", `the certificate of ${keyPem} is number ${place + 1} in it`, mend);
   }
-  const mend = `Compare: openssl x509 -in ${certPem} -noout -pubkey; openssl pkey -in ${keyPem} -pubout`;
+  const mend = `Compare: openssl x509 -in ${shellWord(certPem)} -noout -pubkey; openssl pkey -in ${
+    shellWord(keyPem)
+  } -pubout`;
   return fault(certPem, "mismatch", `the key in ${keyPem} is not the key of this certificate`, mend);
 }
 

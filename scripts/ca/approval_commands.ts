@@ -12,6 +12,7 @@ import type { StatedPolicy } from "../../actors/certutil/approval/approvers.ts";
 import type { ApprovalPolicy, OperationName } from "../../pki/approval/approval_policy.ts";
 import { optionalFlag, passinFlag } from "../certutil/flags.ts";
 import { ask, CommandRefused, configFlag, print, printJson, WrongUsage } from "./asking.ts";
+import { shellWord } from "../../actors/files/shell_word.ts";
 
 /** A request that waits, as the CA answers. */
 export interface WaitingAnswer {
@@ -30,7 +31,8 @@ export function waitingText(
   { id, operation, threshold, approvers, expires }: WaitingAnswer,
 ): string {
   const wanted = threshold - approvers.length;
-  return `${operation} waits for ${wanted} approvals until ${expires}: hypha-ca approve -c ${config} ${id} --key FILE`;
+  const approve = `hypha-ca approve -c ${shellWord(config)} ${id} --key FILE`;
+  return `${operation} waits for ${wanted} approvals until ${expires}: ${approve}`;
 }
 
 const operationFlags = [

@@ -10,6 +10,7 @@ import { socketPath } from "../../actors/ca/open_authority.ts";
 import { askAdmin } from "../../actors/admin/ask_admin.ts";
 import { adminTimeoutMs } from "../../actors/admin/serve_admin.ts";
 import { escapeUnsafe, shownJson } from "../program/log_line.ts";
+import { shellWord } from "../../actors/files/shell_word.ts";
 
 /** The running CA refused a command. */
 export class CommandRefused extends Data.TaggedError("CommandRefused")<{ readonly detail: string }> {
@@ -63,7 +64,7 @@ const askNotRunning = Effect.fnUntraced(function* (config: string, route: string
     const answer = yield* askStopped(config, route, body);
     if (answer !== undefined) return answer;
   }
-  return yield* new CommandRefused({ detail: `The CA is not running. Start it: hypha-ca run -c ${config}` });
+  return yield* new CommandRefused({ detail: `The CA is not running. Start it: hypha-ca run -c ${shellWord(config)}` });
 });
 
 /** Prints a line. */

@@ -11,6 +11,7 @@ import { adminSocketPath } from "../../actors/admin/socket_path.ts";
 import { readStateDir } from "../../actors/config/load.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { ProgramFailed } from "./failure.ts";
+import { shellWord } from "../../actors/files/shell_word.ts";
 
 /** The program that is asked. */
 export interface AskedProgram {
@@ -33,7 +34,7 @@ export function notAsked({ role, config, start = "Start it" }: AskedProgram, err
   if (error.problem !== "not-running") return failed(error);
   const elsewhere = "where it runs with another state_dir: HYPHA_STATE_DIR=DIR";
   return failed({
-    message: `no ${role} answers on ${error.path}. ${start}: hypha-${role} run -c ${config}; ${elsewhere}`,
+    message: `no ${role} answers on ${error.path}. ${start}: hypha-${role} run -c ${shellWord(config)}; ${elsewhere}`,
   });
 }
 

@@ -11,6 +11,7 @@ import { nounOf } from "../../actors/config/other_role.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { escapeUnsafe } from "./log_line.ts";
 import { expectedFiles, type FileKey, type InitFiles } from "./init_files.ts";
+import { shellWord } from "../../actors/files/shell_word.ts";
 
 /** The options of `init`, and the files that it found. */
 interface InitOptions {
@@ -51,7 +52,7 @@ export function initText(options: InitOptions): string {
 }
 
 const header = ({ role, file = "config.toml" }: InitOptions): string =>
-  `# Configuration of a ${nounOf(role)}. Check and start it with: hypha-${role} run -c ${escapeUnsafe(file)}
+  `# Configuration of a ${nounOf(role)}. Check and start it with: hypha-${role} run -c ${shellWord(escapeUnsafe(file))}
 # Paths are relative to the directory in which the program is started; ~ is not expanded. Keys behind a # may be left
 # out: what they show is the default, or an example where there is none. Each key can be overridden by an environment
 # variable (HYPHA_ and the key in upper case, tables joined by two underscores) and by a flag (--key, tables joined by a dash).

@@ -38,6 +38,7 @@ import { initText } from "./init_text.ts";
 import { escapeUnsafe } from "./log_line.ts";
 import { makePorts } from "./ports.ts";
 import { readToken } from "./read_token.ts";
+import { shellWord } from "../../actors/files/shell_word.ts";
 
 /** The options of `join`. */
 export interface JoinCommand {
@@ -101,7 +102,7 @@ export function join(
       `joined ${spiffeOf(pair.leaf)?.domain} as ${nameOf(pair)}, until ${pair.leaf.period.notAfter.toISOString()}`,
       `wrote ${[output, ...written, config.certPem, config.keyPem, config.trustPem].join(", ")}`,
       ...toFill(role, values).map((key) => `to be filled in: ${key}`),
-      `start it with: hypha-${role} run -c ${output}`,
+      `start it with: hypha-${role} run -c ${shellWord(output)}`,
     ]);
   });
 }

@@ -16,6 +16,7 @@ import { freePorts } from "../program/free_ports.ts";
 import { escapeUnsafe } from "../program/log_line.ts";
 import { ownCommand, ownEnvironment, stateDirVariables } from "./own_command.ts";
 import { doneCode, EndedEarly, type LogLine, revokedCode, Supervised } from "./supervised.ts";
+import { shellWord } from "../../actors/files/shell_word.ts";
 
 /** The options of `up`. */
 export interface UpOptions {
@@ -277,10 +278,10 @@ function printUp({ dir, consoles }: LocalNetwork, { dataset }: UpOptions): void 
   const lines = [
     "",
     `The network ${domain} is up. Each node's folder below ${dir} has its configuration; logs are in ${dir}/logs.`,
-    `  a node:      hypha gateway status -c ${dir}/gateway-01/gateway.toml`,
-    `  all nodes:   hypha ca nodes -c ${dir}/ca/ca.toml`,
+    `  a node:      hypha gateway status -c ${shellWord(`${dir}/gateway-01/gateway.toml`)}`,
+    `  all nodes:   hypha ca nodes -c ${shellWord(`${dir}/ca/ca.toml`)}`,
     ...[...consoles].map(([name, address]) => `  ${pageLine(name, address)}`),
-    `  a training:  hypha scheduler submit -c ${dir}/scheduler-01/scheduler.toml JOB.toml`,
+    `  a training:  hypha scheduler submit -c ${shellWord(`${dir}/scheduler-01/scheduler.toml`)} JOB.toml`,
     ...(variables.length === 0 ? [] : [`Unset ${variables.join(" and ")} in a shell that runs these commands.`]),
     `Programs that train belong into ${dir}/worker-01/worker.toml: [[executors]].`,
     ...(dataset === undefined ? ["No data node runs: name a data set's folder with --dataset."] : []),

@@ -10,6 +10,7 @@ import { keyMatches, type PrivateKey } from "../../../pki/key.ts";
 import { parsePem } from "../../../pki/pem.ts";
 import { daysUntil, doubtful, type Finding, fine, soonMs, wrong } from "./finding.ts";
 import type { NodeFile } from "./node_file.ts";
+import { shellWord } from "../../files/shell_word.ts";
 
 /** What was found, and the certificates where all could be read. */
 export interface CertificatesExamined {
@@ -24,7 +25,7 @@ export const joinAgain = "hypha-ca token --replace at the CA, then join with it 
 
 /** Reads a file of certificates; `check` is what a file that cannot be read is found under. */
 export function readCertificates({ path, text }: NodeFile, check: string): CertificatesExamined {
-  const refuse = (detail: string, mend = `hypha-certutil inspect ${path}`): CertificatesExamined => ({
+  const refuse = (detail: string, mend = `hypha-certutil inspect ${shellWord(path)}`): CertificatesExamined => ({
     findings: [wrong(check, path, detail, mend)],
     certificates: undefined,
   });

@@ -7,6 +7,7 @@ import { Result } from "effect";
 import { parsePrivateKey, type PrivateKey } from "../../../pki/key.ts";
 import { doubtful, type Finding, fine, wrong } from "./finding.ts";
 import type { NodeFile } from "./node_file.ts";
+import { shellWord } from "../../files/shell_word.ts";
 
 /** What was found, and the key where there is one. */
 export interface KeyExamined {
@@ -22,7 +23,7 @@ export function examineKey(
   const octal = mode.toString(8).padStart(4, "0");
   const permissions = (mode & 0o077) === 0
     ? fine("key-permissions", path, `only its owner can read it (mode ${octal})`)
-    : wrong("key-permissions", path, `others can read or write it (mode ${octal})`, `chmod 600 ${path}`);
+    : wrong("key-permissions", path, `others can read or write it (mode ${octal})`, `chmod 600 ${shellWord(path)}`);
   const parsed = parsePrivateKey(text);
   if (Result.isFailure(parsed)) {
     const { detail, problem } = parsed.failure;
@@ -45,9 +46,9 @@ export function examineKey(
 function mendOf(problem: string, { path, another }: { readonly path: string; readonly another: string }): string {
   switch (problem) {
     case "encrypted":
-      return `openssl pkcs8 -in ${path} -out NEW-KEY.pem && chmod 600 NEW-KEY.pem`;
+      return `openssl pkcs8 -in ${shellWord(path)} -out NEW-KEY.pem && chmod 600 NEW-KEY.pem`;
     case "traditional-format":
-      return `openssl pkcs8 -topk8 -nocrypt -in ${path} -out NEW-KEY.pem && chmod 600 NEW-KEY.pem`;
+      return `openssl pkcs8 -topk8 -nocrypt -in ${shellWord(path)} -out NEW-KEY.pem && chmod 600 NEW-KEY.pem`;
     default:
       return another;
   }
@@ -57,8 +58,10 @@ function mendOf(problem: string, { path, another }: { readonly path: string; rea
 export function examineMode(check: string, { path, mode }: NodeFile): Finding {
   const octal = mode.toString(8).padStart(4, "0");
   if ((mode & 0o022) !== 0) {
-    return wrong(check, path, `others can write it (mode ${octal})`, `chmod 644 ${path}`);
+    return wrong(check, path, `others can write it (mode ${octal})`, `chmod 644 ${shellWord(path)}`);
   }
-  if ((mode & 0o444) === 0) return doubtful(check, path, `no user can read it (mode ${octal})`, `chmod 644 ${path}`);
+  if ((mode & 0o444) === 0) {
+    return doubtful(check, path, `no user can read it (mode ${octal})`, `chmod 644 ${shellWord(path)}`);
+  }
   return fine(check, path, `mode ${octal}`);
 }

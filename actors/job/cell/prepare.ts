@@ -19,6 +19,7 @@ import { findCell } from "./find_cell.ts";
 import { type TriedGpus, tryGpus } from "./gpus.ts";
 import { lockWorkDir, type WorkDirLocked } from "./lock.ts";
 import { type TriedExecutors, tryExecutors } from "./try_executors.ts";
+import { shellWord } from "../../files/shell_word.ts";
 
 /** The result of the preparation. */
 export interface PreparedWorker extends SweepResult {
@@ -62,7 +63,7 @@ function sweepCache(ports: Pick<Ports, "report">, path: string, cacheBytes: numb
   ports.report({
     level: "warn",
     event: "worker.cache",
-    message: `Keeps no files of the hub: ${unused}. Remove it, or close it with: chmod 700 ${path}`,
+    message: `Keeps no files of the hub: ${unused}. Remove it, or close it with: chmod 700 ${shellWord(path)}`,
   });
 }
 
