@@ -138,6 +138,13 @@ export interface FileSource<E> {
   read(into: Uint8Array, position: number): Effect.Effect<number, E>;
 }
 
+/** The file became shorter while it was sent: the sender resets the stream. */
+export class FileShortened extends TransportError {
+  constructor() {
+    super({ code: "failed", detail: "the file became shorter meanwhile" });
+  }
+}
+
 /** Bytes read from a file and handed to a stream at once; as many more are read ahead meanwhile. */
 export const pieceBytes = 256 * 1024;
 
@@ -145,7 +152,7 @@ export const pieceBytes = 256 * 1024;
  * Writes a file, framed where the stream's protocol is, and half-closes.
  *
  * @param label What a pushed file belongs to; only a framed stream carries it.
- * @returns Bytes of file that were written. A file that grows meanwhile is cut at the announced length; one that shrinks fails.
+ * @returns Bytes of file that were written. A file that grows meanwhile is cut at `sizeBytes`; one that shrinks fails with {@linkcode FileShortened}.
  */
 export function writeStreamFile<E>(
   stream: StreamHandle,
@@ -158,7 +165,7 @@ export function writeStreamFile<E>(
     const hash = framed ? createHash("sha256") : undefined;
     const write = (bytes: Uint8Array) => bounded(stream.write(bytes), "written", () => bytes.length);
     if (framed) yield* write(encodeFileHead({ size: source.sizeBytes, ...(label === undefined ? {} : { label }) }));
-    const end = framed ? source.sizeBytes : Number.POSITIVE_INFINITY;
+    const end = source.sizeBytes;
     let position = 0;
     let piece = yield* readPiece(source, position, end);
     while (piece.length > 0) {
@@ -166,9 +173,7 @@ export function writeStreamFile<E>(
       hash?.update(piece);
       [, piece] = yield* Effect.all([write(piece), readPiece(source, position, end)], { concurrency: 2 });
     }
-    if (framed && position < source.sizeBytes) {
-      return yield* Effect.fail(new TransportError({ code: "failed", detail: "the file became shorter meanwhile" }));
-    }
+    if (position < end) return yield* Effect.fail(new FileShortened());
     if (hash !== undefined) yield* write(new Uint8Array(hash.digest()));
     yield* bounded(stream.end, "written", () => 0);
     return position;
