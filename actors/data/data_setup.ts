@@ -110,7 +110,8 @@ export const dataSetup = setup({
       announcement !== context.announcements,
     isStored: (_, { answer }: { readonly answer: RecordAnswer }) => answer.type === "record.stored",
     /** This side of the stream is ended, and the puller's may still be open. */
-    isWritten: (_, { outcome: { type } }: EndedPull) => type !== "malformed" && type !== "broken",
+    isWritten: (_, { outcome: { type } }: EndedPull) =>
+      type !== "malformed" && type !== "broken" && type !== "shortened",
   },
   delays: { retry: ({ context }) => backoffMs(context.failures, context.ports.random()) },
 });

@@ -146,17 +146,26 @@ function reportPull(
     });
     return;
   }
-  const untold = rare.note(peer, outcome.type);
+  // A damaged file is reported whatever else its pullers cause.
+  const untold = rare.note(outcome.type === "shortened" ? outcome.file : peer, outcome.type);
   if (untold === undefined) return;
-  const message = outcome.type === "unknown"
-    ? `Cannot serve slice ${outcome.index} of ${JSON.stringify(outcome.dataset.slice(0, 256))} to ${peer}: not here`
-    : `Cannot serve ${peer}: ${outcome.reason}`;
   ports.report({
     level: "warn",
     event: "slice.refused",
-    message: `${message}${moreOf(untold)}`,
+    message: `${messageOf(peer, outcome)}${moreOf(untold)}`,
     fields: { ...fields, untold, ...(outcome.type === "unknown" ? { dataset: outcome.dataset.slice(0, 256) } : {}) },
   });
+}
+
+/** The line of a pull that was not served. */
+function messageOf(peer: PeerText, outcome: Exclude<PullOutcome, { type: "served" | "refused" }>): string {
+  if (outcome.type === "unknown") {
+    return `Cannot serve slice ${outcome.index} of ${
+      JSON.stringify(outcome.dataset.slice(0, 256))
+    } to ${peer}: not here`;
+  }
+  const slice = "file" in outcome ? `slice ${outcome.index} (${JSON.stringify(outcome.file)}) to ` : "";
+  return `Cannot serve ${slice}${peer}: ${outcome.reason}`;
 }
 
 /** Passes a member's refusal to the node's refusal log: at most one a minute, with the number of those before it. */

@@ -15,7 +15,7 @@ import {
   pullHeaderMaxBytes,
 } from "../../transport/protocols/mod.ts";
 import { GrowingBytes } from "../../transport/core/growing_bytes.ts";
-import { isFramed, pieceBytes, writeRefusal, writeStreamFile } from "../files/stream_file.ts";
+import { FileShortened, isFramed, pieceBytes, writeRefusal, writeStreamFile } from "../files/stream_file.ts";
 import { type GrantRules, judgePull } from "./may_read.ts";
 import type { Dataset } from "./slices_directory.ts";
 
@@ -27,6 +27,12 @@ export const headerTimeoutMs = 10_000;
 export const idleTimeoutMs = 60_000;
 const limits = { idleMs: idleTimeoutMs };
 
+/** A slice that is here, and the name of its file. */
+interface Slice {
+  readonly index: number;
+  readonly file: string;
+}
+
 /** The outcome of a pull. */
 export type PullOutcome =
   | { readonly type: "served"; readonly index: number; readonly sizeBytes: number }
@@ -36,11 +42,14 @@ export type PullOutcome =
   | { readonly type: "refused"; readonly refusal: JobScope }
   /** No header, or one that does not parse: the stream was reset. */
   | { readonly type: "malformed"; readonly reason: string }
-  | { readonly type: "broken"; readonly reason: string };
+  /** The slice is known where the header was read and names one that is here. */
+  | { readonly type: "broken"; readonly reason: string } & Partial<Slice>
+  /** The slice's file became shorter while it was sent. */
+  | { readonly type: "shortened"; readonly reason: string } & Slice;
 
 /**
- * Serves one pull. Never fails: every failure is an outcome. `malformed` and `broken` reset the stream, each other outcome ends this
- * side of it ({@linkcode untilPullerEnds}).
+ * Serves one pull. Never fails: every failure is an outcome. `malformed`, `broken` and `shortened` reset the stream, each other outcome ends
+ * this side of it ({@linkcode untilPullerEnds}).
  *
  * A pull without a grant reaches this function only where none is required (`checkReader`).
  */
@@ -49,33 +58,55 @@ export function servePull(
   dataset: Dataset,
   rules: GrantRules,
 ): Effect.Effect<PullOutcome, never, FileSystem | Path> {
+  return Effect.timeout(readPullHeader(stream), headerTimeoutMs).pipe(
+    Effect.flatMap((header) =>
+      typeof header === "string"
+        ? Effect.as(stream.abort(header), { type: "malformed", reason: header } as const)
+        : serveRequested(stream, header, dataset, rules)
+    ),
+    resetOnFailure(stream),
+    Effect.onInterrupt(() => stream.abort("data node stops")),
+  );
+}
+
+/** Serves the slice that the header names. */
+function serveRequested(
+  stream: StreamHandle,
+  header: GrantedPullHeader,
+  dataset: Dataset,
+  rules: GrantRules,
+): Effect.Effect<PullOutcome, never, FileSystem | Path> {
+  const { dataset: requested, index } = header;
+  const file = requested === dataset.name ? dataset.slices[index] : undefined;
   const endWith = (code: string) => isFramed(stream.protocol) ? writeRefusal(stream, code, limits) : stream.end;
   return Effect.gen(function* () {
-    const header = yield* Effect.timeout(readPullHeader(stream), headerTimeoutMs);
-    if (typeof header === "string") {
-      yield* stream.abort(header);
-      return { type: "malformed", reason: header } as const;
-    }
     const refusal = yield* isFramed(stream.protocol) ? judgePull(header, stream.peer, rules) : Effect.undefined;
     if (refusal !== undefined) {
       yield* endWith(refusal.code);
       return { type: "refused", refusal } as const;
     }
-    const { dataset: asked, index } = header;
-    const name = asked === dataset.name ? dataset.slices[index] : undefined;
-    if (name === undefined) {
+    if (file === undefined) {
       yield* endWith("not-found");
-      return { type: "unknown", dataset: asked, index } as const;
+      return { type: "unknown", dataset: requested, index } as const;
     }
-    const sizeBytes = yield* writeSlice(stream, dataset, name);
+    const sizeBytes = yield* writeSlice(stream, dataset, file);
     return { type: "served", index, sizeBytes } as const;
-  }).pipe(
-    Effect.catch((error) => Effect.as(stream.abort("pull failed"), { type: "broken", reason: error.message } as const)),
-    Effect.catchDefect((defect) =>
-      Effect.as(stream.abort("pull failed"), { type: "broken", reason: String(defect) } as const)
-    ),
-    Effect.onInterrupt(() => stream.abort("data node stops")),
-  );
+  }).pipe(resetOnFailure(stream, file === undefined ? undefined : { index, file }));
+}
+
+/** Resets the stream of a pull that failed. */
+function resetOnFailure(stream: StreamHandle, slice?: Slice) {
+  const broken = (reason: string) => ({ type: "broken", reason, ...slice }) as const;
+  return <A, E extends Error, R>(pull: Effect.Effect<A, E, R>) =>
+    pull.pipe(
+      Effect.catch((error) => {
+        const { message: reason } = error;
+        const isShortened = slice !== undefined && error instanceof FileShortened;
+        const outcome = isShortened ? { type: "shortened", reason, ...slice } as const : broken(reason);
+        return Effect.as(stream.abort("pull failed"), outcome);
+      }),
+      Effect.catchDefect((defect) => Effect.as(stream.abort("pull failed"), broken(String(defect)))),
+    );
 }
 
 /** Reads the header of a pull, or says why it is invalid. */
