@@ -153,8 +153,9 @@ function isSendingLast({ aggregator }: Training, participant: Participant): bool
 }
 
 /**
- * A participant's connection closed. The participant is lost at once because of its certificate, else after `absence_s`. The
- * aggregator that sends the last result is absent then, and no more is waited for it.
+ * A participant's connection closed. The participant is lost at once where the trust in it changed, else after `absence_s`: where
+ * a certificate ended, its owner may have another one of the same key. The aggregator that sends the last result is absent then,
+ * and no more is waited for it.
  */
 export function noteAbsence(
   { context, enqueue }: TrainingArgs,
@@ -164,7 +165,7 @@ export function noteAbsence(
   if (participant === undefined) return;
   const isLast = isSendingLast(context.training, participant);
   if (participant.state === "done" && !isLast) return;
-  const isRefused = reason.type === "trust.changed" || reason.type === "expired";
+  const isRefused = reason.type === "trust.changed";
   if (isRefused && isLast) enqueue.raise({ type: "absence.over", peer });
   else if (isRefused) {
     enqueue.raise({

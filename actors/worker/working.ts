@@ -274,9 +274,10 @@ function statusOf(outcome: JobOutcome): JobStatus {
 }
 
 /**
- * A member's last connection closed. If its certificate was the reason, its leases end at once, and aggregations continue
- * without its peer. Otherwise its leases lapse by themselves, and aggregations wait for it for a limited time. A job names
- * PeerIDs: aggregations notice nothing while another member of the PeerID that may be a worker is connected.
+ * A member's last connection closed. If the trust in it changed, its leases end at once, and aggregations continue
+ * without its peer. Otherwise its leases lapse by themselves, and aggregations wait for it for a limited time: where a
+ * certificate ended, its owner may have another one of the same key. A job names PeerIDs: aggregations notice nothing
+ * while another member of the PeerID that may be a worker is connected.
  */
 export function noteClosed(
   { context, enqueue }: WorkerArgs,
@@ -284,7 +285,7 @@ export function noteClosed(
 ): void {
   const members = withoutConnected(context.members, identity);
   enqueue.assign({ members });
-  const isUnwanted = reason.type === "trust.changed" || reason.type === "expired";
+  const isUnwanted = reason.type === "trust.changed";
   const delay = isUnwanted ? 0 : absenceMs;
   if (standsFor(identity.role, "worker") && !isConnectedAs(members, peer, "worker")) {
     for (const taskId of waitingFor(context, peer)) {

@@ -1,14 +1,16 @@
 /** One key with several certificates before a real worker: each connection counts for the member that its certificate proves. */
 import { randomUUID } from "node:crypto";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { makeGateFactory } from "../../actors/gate/gate.ts";
 import type { RequestAnswer } from "../../transport/port.ts";
 import type { ApiRequest } from "../../transport/protocols/messages.ts";
 import { awake } from "../support/awake.ts";
 import { cell, makeNodeNetwork, type RunningNode } from "../support/node_network.ts";
 import type { TestNode, TestPki } from "../support/pki.ts";
-import { of, startTransport, type TestTransport, until } from "../support/transports.ts";
+import { identityOf, of, startTransport, type TestTransport, until } from "../support/transports.ts";
 import { aggregateSpec } from "../support/worker_world.ts";
 
 const test = suite("members of a real network");
@@ -41,6 +43,8 @@ async function makePeers(pki: TestPki, worker: RunningNode) {
     readonly addresses: readonly string[];
   };
   const all: TestTransport[] = [];
+  // Their clock is late, so that the worker's gate is the first to see the end of a certificate.
+  const makeGate = makeGateFactory({ ports: { now: () => Date.now() - 3_000, report: () => {} } });
   const say = async (by: TestTransport, message: ApiRequest) => {
     const ask = { type: "request", id: randomUUID(), peer, protocol: api, message, timeoutMs: 30_000 } as const;
     const answer = await by.ask(ask);
@@ -55,6 +59,7 @@ async function makePeers(pki: TestPki, worker: RunningNode) {
         node,
         role: "scheduler",
         listenAddresses: [],
+        makeGate,
       });
       all.push(transport);
       transport.send({ type: "serve", protocol: api });
@@ -151,6 +156,51 @@ test("a renewal with the same key keeps lease and job; revoking the role ends bo
     assert.not(other.facts.some((fact) => fact.type === "peer.closed"));
     const left = worker.actor.getSnapshot().context.members.filter(({ peer }) => peer === other.peer);
     assert.equal(left.map(({ role }) => role), ["worker"]);
+  } finally {
+    await peers.stop();
+    await network.stop();
+  }
+});
+
+test("bug: a renewal with the same key lost lease and job at the end of the former certificate", async () => {
+  const { network, worker } = await startWorker();
+  const { pki } = network;
+  const peers = await makePeers(pki, worker);
+  const { connect, isGranted } = peers;
+  /** A certificate of the same key, for a moment. */
+  const briefly = ({ name, keyPem }: TestNode, role: string, ms: number) =>
+    pki.node(name, { role, keyPem, notAfter: new Date(Math.ceil((Date.now() + ms) / 1_000) * 1_000) });
+  const seen = (event: string) => worker.lines.filter((line) => line.event === event);
+  try {
+    const first = await pki.node("scheduler-01", { role: "scheduler" });
+    const scheduler = await connect("scheduler", first);
+    const id = await peers.lease(scheduler);
+    const job = aggregateSpec([peers.worker], randomUUID(), scheduler.peer);
+    const dispatch = { DispatchJob: { id: randomUUID(), spec: job } };
+    assert.ok(await isGranted(scheduler, dispatch));
+
+    const brief = await connect("brief", await briefly(first, "scheduler", 4_000));
+    scheduler.send({ type: "close", peer: peers.worker, reason: "the other one is to be the last" });
+    brief.send({ type: "identity.changed", identity: { ...identityOf(first), generation: 2 } });
+    assert.ok(await isGranted(brief, { RenewLease: { id } }));
+    await until("the end of the scheduler's certificate", () => seen("peer.closed").length === 1);
+    await brief.fact(of("peer.closed"));
+    assert.ok(await isGranted(brief, { RenewLease: { id } }), "the scheduler's certificate ended");
+
+    writeFileSync(worker.files.certPath, (await briefly(worker.certificate, "worker", 6_000)).chainPem);
+    await worker.said("identity.renewed");
+    const last = await connect("last", first);
+    brief.send({ type: "close", peer: peers.worker, reason: "the other one is to be the last" });
+    writeFileSync(worker.files.certPath, worker.certificate.chainPem);
+    await until("another renewal", () => seen("identity.renewed").length === 2);
+    assert.ok(await isGranted(last, { RenewLease: { id } }));
+    await until("the end of the worker's certificate", () => seen("peer.closed").length === 2);
+    await last.fact(of("peer.closed"));
+    assert.ok(await isGranted(last, { RenewLease: { id } }), "the worker's certificate ended");
+
+    assert.equal(seen("peer.closed").map(({ fields }) => fields?.["reason"]), ["expired", "expired"]);
+    assert.ok(await isGranted(last, dispatch), "the job runs, and is the lease's");
+    assert.equal(worker.lines.filter(({ event }) => /^(lease|job)\.(ended|lapsed)$/.test(event)), []);
   } finally {
     await peers.stop();
     await network.stop();

@@ -15,7 +15,7 @@ import { workerMachine } from "../../actors/worker/worker.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { withConnected } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
-import { CertificateRevoked } from "../../pki/refusal.ts";
+import { CertificateExpired, CertificateRevoked } from "../../pki/refusal.ts";
 import type { CloseReason } from "../../transport/port.ts";
 import type { ApiRequest, JobSpec } from "../../transport/protocols/messages.ts";
 import { identityOf, makeFakeWorld, requestFrom, startIn } from "./fake_transport.ts";
@@ -33,6 +33,16 @@ export const revoked: CloseReason = {
     revokedAt: new Date(0),
     reason: "keyCompromise",
   } as never),
+};
+
+/** A connection was closed because the certificate that it was made with ended. */
+export const expired: CloseReason = {
+  type: "expired",
+  refusal: new CertificateExpired({
+    certificate: { subject: "CN=x", serial: "01" },
+    at: new Date(1),
+    notAfter: new Date(0),
+  }),
 };
 
 /** Stands for `job.ts`: ends when it is cancelled or told to, keeps what it hears. */

@@ -8,7 +8,7 @@ import { makeTestPki } from "../support/pki.ts";
 import { requestFrom } from "../support/fake_transport.ts";
 import { configOf, startScheduler, training } from "../support/scheduler_world.ts";
 import { provenOf } from "../support/transports.ts";
-import { revoked } from "../support/worker_world.ts";
+import { expired, revoked } from "../support/worker_world.ts";
 
 const test = suite("scheduler and members");
 const lost: CloseReason = { type: "lost", detail: "gone" };
@@ -70,6 +70,21 @@ test("a worker that is away for absence_s is lost, and one that is back before i
     live(1_000);
     assert.equal(lostPeers(), [second.peer]);
   }
+});
+
+test("bug: a worker was lost at once with its certificate, though it was back with a renewed one within absence_s", () => {
+  const { open, close, live, progress, trainers, lostTrainers } = running();
+  close(worker, expired);
+  live(9_000);
+  open(renewed);
+  live(12_000);
+  assert.equal([trainers().length, lostTrainers()], [2, []]);
+  assert.is(progress(renewed, "update"), "Ok");
+  close(second, expired);
+  live(9_500);
+  assert.equal(lostTrainers(), []);
+  live(1_000);
+  assert.equal(lostTrainers(), [second.peer], "it did not come back");
 });
 
 test("bug: a trainer was lost after 300 s in which it loaded its model; silence_s, and uses of its bridge, count", () => {

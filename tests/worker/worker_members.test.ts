@@ -6,7 +6,7 @@ import type { CloseReason } from "../../transport/port.ts";
 import type { JobSpec } from "../../transport/protocols/messages.ts";
 import { makeTestPki } from "../support/pki.ts";
 import { provenOf } from "../support/transports.ts";
-import { aggregateSpec, revoked, startWorker, trainSpec } from "../support/worker_world.ts";
+import { aggregateSpec, expired, revoked, startWorker, trainSpec } from "../support/worker_world.ts";
 
 const test = suite("worker and members");
 const lost: CloseReason = { type: "lost", detail: "gone" };
@@ -72,6 +72,40 @@ test("a role that is revoked loses its lease and jobs at once, though another me
     assert.equal(say(stays, { RenewLease: { id } }), { RenewLease: "Failed" });
     assert.equal(dispatch(stays, trainSpec("job-2"), "task-2"), { DispatchJob: "Failed" });
   }
+});
+
+test("bug: a lease ended at once with its holder's certificate, though the holder was back with a renewed one", () => {
+  const { world, id, say, isRenewed, open, close, cancelled } = busy();
+  close(scheduler, expired);
+  world.pass(9_000);
+  assert.is(cancelled(), 0);
+  open(renewed);
+  assert.ok(isRenewed(say(renewed, { RenewLease: { id } })));
+  close(renewed, expired);
+  world.pass(11_000);
+  assert.is(cancelled(), 1, "it did not come back");
+  assert.is(world.reported("lease.lapsed").length, 1);
+});
+
+test("bug: an aggregation went on at once without a trainer whose certificate ended", () => {
+  const { world, actor, jobs, say, lease } = startWorker("flexible", scheduler);
+  const id = lease(scheduler, "aggregate");
+  say(scheduler, { DispatchJob: { id: "task-1", spec: aggregateSpec([other.peer, "b"]) } });
+  const close = () => actor.send({ type: "peer.closed", peer: other.peer, identity: other, reason: expired });
+  const pass = (ms: number) => {
+    world.pass(ms);
+    say(scheduler, { RenewLease: { id } });
+  };
+  const updates = () => jobs.heard.filter(([, { type }]) => type === "job.updated").length;
+  close();
+  pass(9_000);
+  actor.send({ type: "peer.established", peer: other.peer, identity: other });
+  pass(2_000);
+  assert.is(updates(), 0, "it came back in time");
+  close();
+  pass(9_000);
+  pass(2_000);
+  assert.is(updates(), 1, "it did not come back");
 });
 
 test("another member of the PeerID that is revoked takes nothing with it", () => {

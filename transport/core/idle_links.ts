@@ -10,7 +10,7 @@
  * @module
  */
 import type { PeerIdentity } from "../../pki/path.ts";
-import type { PeerText, TransportInput } from "../port.ts";
+import type { CloseReason, PeerText, TransportInput } from "../port.ts";
 import type { Clock, Timer } from "./clock.ts";
 import type { ConnectionTable } from "./connection_table.ts";
 import type { Gateways } from "./gateways.ts";
@@ -71,11 +71,11 @@ export class IdleLinks {
   }
 
   /**
-   * The last connection of a member was lost. A held peer is dialled at once, and again until it is connected or released, but no more
-   * than every {@linkcode lookEveryMs}.
+   * The last connection of a member ended. A held peer that was lost, or whose certificate or ours ended, is dialled at once, and again
+   * until it is connected or released, but no more than every {@linkcode lookEveryMs}.
    */
-  lost(peer: PeerText): void {
-    if (!this.#held.has(peer)) return;
+  left(peer: PeerText, reason: CloseReason): void {
+    if ((reason.type !== "lost" && reason.type !== "expired") || !this.#held.has(peer)) return;
     this.#lost.add(peer);
     const sinceMs = this.#init.clock.monotonic() - (this.#dialledAt.get(peer) ?? Number.NEGATIVE_INFINITY);
     if (sinceMs >= lookEveryMs) this.#dial(peer);

@@ -34,7 +34,7 @@ export interface Established {
   identityOf(connection: WireConnection): PeerIdentity | undefined;
   /** What the certificates of a peer's established connections proved. */
   identitiesOf(peer: PeerText): readonly PeerIdentity[];
-  /** Whether a peer's last connection ended a short while ago, and not because its certificate was refused. */
+  /** Whether a peer's last connection ended a short while ago, and not because trust changed. */
   leftLately(peer: PeerText): boolean;
   /** The connection to use for a peer: open, a direct one before a relayed one. */
   best(peer: PeerText, to?: AskTarget): WireConnection | undefined;

@@ -167,9 +167,9 @@ export class Session {
   #left(identity: PeerIdentity, reason: CloseReason, last: boolean, proven: PeerIdentity | undefined): void {
     this.#verified.left(identity, reason, proven);
     if (!last) return;
-    if (!("refusal" in reason)) this.#departed.left(identity);
+    if (reason.type !== "trust.changed") this.#departed.left(identity);
     this.#init.outbox.tell({ type: "peer.closed", peer: identity.peer, identity, reason });
-    if (reason.type === "lost" && this.#phase === "running") this.#links.lost(identity.peer);
+    if (this.#phase === "running") this.#links.left(identity.peer, reason);
   }
 
   #refused({ address, direction }: WireConnection, { identity, presented }: Gate, refusal: Refusal): void {

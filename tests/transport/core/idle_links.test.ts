@@ -101,10 +101,14 @@ test("a held peer is asked for its health in time, over the connection that its 
 test("seed 20,000,972: a held peer whose connection was lost was not dialled, and its work was dropped after ten seconds", () => {
   const { links, clock, connect, used, kept } = linksOf();
   const [held, other] = [connect("held", "worker"), connect("other", "worker")];
+  const lost = { type: "lost", detail: "gone" } as const;
   links.hold([held.peer]);
-  links.lost(other.peer);
+  for (const reason of [{ type: "by-them" }, { type: "by-us", detail: "unused" }] as const) {
+    links.left(held.peer, reason);
+  }
+  links.left(other.peer, lost);
   assert.equal(kept, [], "only what is held");
-  links.lost(held.peer);
+  links.left(held.peer, lost);
   assert.equal(kept, [held.peer], "at once");
   clock.pass(20_000);
   assert.equal(kept.splice(0), [held.peer, held.peer, held.peer], "and every ten seconds");
@@ -113,11 +117,11 @@ test("seed 20,000,972: a held peer whose connection was lost was not dialled, an
   clock.pass(20_000);
   assert.equal(kept.splice(0), []);
   for (let times = 0; times < 100; times++) {
-    links.lost(held.peer);
+    links.left(held.peer, lost);
     links.established(held.peer);
   }
   assert.equal(kept.splice(0), [held.peer], "one that accepts and resets is not dialled in a loop");
-  links.lost(held.peer);
+  links.left(held.peer, lost);
   links.release([held.peer]);
   kept.length = 0;
   clock.pass(20_000);

@@ -4,12 +4,13 @@ import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { Rule } from "../../../transport/authorization/authorize.ts";
+import { makeGateFactory } from "../../../actors/gate/gate.ts";
 import { departedMs } from "../../../transport/core/departed.ts";
 import { reverifySlice } from "../../../transport/core/reverification.ts";
 import { outbox } from "../../../transport/core/outbox.ts";
 import { Session } from "../../../transport/core/session.ts";
 import { recentlyVerifiedMs } from "../../../transport/core/verified_peers.ts";
-import type { WireListener } from "../../../transport/core/wire.ts";
+import type { WireListener, WireTarget } from "../../../transport/core/wire.ts";
 import type { TransportFact, TransportInput } from "../../../transport/port.ts";
 import { encodeWorkerRequest } from "../../../transport/protocols/mod.ts";
 import { FakeConnection, fakeWire } from "../../support/fake_wire.ts";
@@ -24,10 +25,11 @@ const peer = await pki.node("peer");
 const author = await pki.node("author");
 
 /** A started session, and what its wire calls. */
-async function started(about: Partial<Pick<TransportInput, "role">> = {}) {
+async function started(about: Partial<Pick<TransportInput, "role" | "makeGate">> = {}) {
   const clock = new ManualClock(Date.now());
   const facts: TransportFact[] = [];
   const unreserved: string[] = [];
+  const dialled: WireTarget[] = [];
   const input = transportInputOf({ pki, node: await pki.node("own"), ...about });
   let listener: WireListener | undefined;
   const session = new Session({
@@ -37,6 +39,10 @@ async function started(about: Partial<Pick<TransportInput, "role">> = {}) {
       start: (given, done) => {
         listener = given;
         done(Result.succeed({ addresses: [], bound: [], left: [] }));
+      },
+      dial: (target) => {
+        dialled.push(target);
+        return () => {};
       },
       unreserve: (of) => void unreserved.push(of),
     }),
@@ -60,7 +66,7 @@ async function started(about: Partial<Pick<TransportInput, "role">> = {}) {
     calls.gossip({ topic, author: identityOf(author).peer, via: identityOf(peer).peer, bytes, settle });
     return verdict;
   };
-  return { session, clock, calls, facts, gossip, unreserved };
+  return { session, clock, calls, facts, gossip, unreserved, dialled };
 }
 
 test("an author that was established after a change of trust, and that this change then ended, does not count", async () => {
@@ -141,6 +147,27 @@ test("bug: a rule that denied relay.reserve missed a member that was away: it ke
   back.stand(calls, identityOf(author).chain);
   assert.equal(unreserved, [identityOf(author).peer]);
   assert.equal(back.closes, [], "it may be a member without a reservation");
+});
+
+test("bug: a held peer whose certificate ended was not dialled, and rules that changed meanwhile missed it", async () => {
+  let at = Date.now();
+  const makeGate = makeGateFactory({ ports: { now: () => at, report: () => {} } });
+  const { session, clock, calls, facts, dialled } = await started({ makeGate });
+  const brief = await pki.node("brief", { notAfter: new Date(at + 3_600_000) });
+  const held = identityOf(brief).peer;
+  session.handle({ type: "hold", peers: [held] });
+  new FakeConnection().stand(calls, brief.chain);
+  at += 7_200_000;
+  session.handle({ type: "trust.changed", snapshot: snapshotOf(pki, { generation: 2 }) });
+  clock.settle();
+  const closed = facts.find((fact) => fact.type === "peer.closed");
+  assert.equal([closed?.peer, closed?.reason.type], [held, "expired"]);
+  assert.equal(dialled, [{ peer: held }]);
+  const rule: Rule = { label: "rules[0]", effect: "deny", acts: ["ping"], fits: () => true };
+  session.handle({ type: "rules.changed", rules: [rule] });
+  clock.settle();
+  const changed = facts.find((fact) => fact.type === "authorization.changed");
+  assert.equal([changed?.peer, changed?.denied], [held, ["ping"]]);
 });
 
 test.run();
