@@ -18,6 +18,9 @@
  * A pair that has ended is renewed too, as long as the CA takes it. Where a file is there and cannot be read, the node keeps what it has
  * and reads the files again.
  *
+ * Timers stand still while a machine sleeps, and no timer learns that a clock was set: `pair.unchanged` comes with each look at the files of
+ * the pair, and a renewal or another attempt whose moment has passed by the clock begins then.
+ *
  * Of a node whose identity is in hardware, a token brings the identity's certificate (`certifying`), and the identity's signature
  * everything else (`identifying`): the first pair, where none is there at a start, and each next one. While CA or hardware are away the
  * node keeps its pair and tries again.
@@ -79,6 +82,7 @@ export const enrolmentMachine = enrolmentSetup.createMachine({
     failures: 0,
     isPending: false,
     waitMs: 0,
+    waitUntil: 0,
     error: undefined,
   }),
   on: { "trust.changed": { actions: { type: "takeTrust", params: ({ event }) => event } } },
@@ -221,7 +225,10 @@ export const enrolmentMachine = enrolmentSetup.createMachine({
       initial: "deciding",
       states: {
         deciding: { always: [{ guard: "renews", target: "scheduled" }, { target: "idle" }] },
-        scheduled: { after: { look: "#enrolment.refreshing" } },
+        scheduled: {
+          on: { "pair.unchanged": { guard: "isRenewalPast", target: "#enrolment.refreshing" } },
+          after: { look: "#enrolment.refreshing" },
+        },
         idle: {},
       },
     },
@@ -281,7 +288,12 @@ export const enrolmentMachine = enrolmentSetup.createMachine({
     },
     /** Reads the files again: an operator may have put a pair there, and the key of the request is among them. */
     waiting: {
-      on: { "pair.changed": "reading", "pair.renew": { target: "retrying", actions: "makeDue" } },
+      entry: "noteWait",
+      on: {
+        "pair.changed": "reading",
+        "pair.unchanged": { guard: "isWaitPast", target: "retrying" },
+        "pair.renew": { target: "retrying", actions: "makeDue" },
+      },
       after: { wait: "retrying" },
     },
     retrying: {

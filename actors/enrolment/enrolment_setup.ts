@@ -63,6 +63,8 @@ export interface EnrolmentInput {
 export type EnrolmentCommand =
   /** The files may have changed: another pair is in force. */
   | { readonly type: "pair.changed" }
+  /** A look found the files as they were. Looks follow each other within seconds, also after the machine slept or its clock was set. */
+  | { readonly type: "pair.unchanged" }
   /** The operator wants a renewal now: the pair counts as due. */
   | { readonly type: "pair.renew" }
   | { readonly type: "trust.changed"; readonly snapshot: TrustSnapshot };
@@ -87,6 +89,8 @@ export interface EnrolmentContext extends EnrolmentInput {
   readonly isPending: boolean;
   /** How long the present wait is, in milliseconds. */
   readonly waitMs: number;
+  /** When the present wait is over, in milliseconds since the epoch. */
+  readonly waitUntil: number;
   /** Why the last attempt brought nothing. */
   readonly error: EnrolmentRefused | undefined;
 }
@@ -204,6 +208,8 @@ export const enrolmentSetup = setup({
     isDueInHardware: ({ context }) => context.hardware !== undefined && isDue(context),
     renews: ({ context }) => context.membership.renew || context.isWanted,
     isDue: ({ context }) => isDue(context),
+    isRenewalPast: ({ context: { ports, renewAt } }) => ports.now() >= renewAt,
+    isWaitPast: ({ context: { ports, waitUntil } }) => ports.now() >= waitUntil,
     isPending: (_, { type }: Obtained) => type === "pending",
     isTrust: ({ context }) => context.obtained?.type === "trust",
     /** The first answer of a CA decides about a token: a person waits for it. */
@@ -244,6 +250,7 @@ export const enrolmentSetup = setup({
       );
       return { failures, error: refusal, waitMs };
     }),
+    noteWait: assign(({ context: { ports, waitMs } }) => ({ waitUntil: ports.now() + waitMs })),
     spendToken: assign({ token: undefined }),
     makeDue: assign({ isWanted: true }),
     noteInstalled: assign({ isWanted: false }),

@@ -203,6 +203,11 @@ export function takeIdentity(
   }
 }
 
+/** Has enrolment look at the clock: its timers stood still while the machine slept. */
+export function passUnchanged({ self, enqueue }: NodeArgs): void {
+  if (isRunning(self.getSnapshot(), "enrolment")) enqueue.sendTo("enrolment", { type: "pair.unchanged" });
+}
+
 /** Reads the files again (SIGHUP). Enrolment tries again where it had given up, and renews what is due. */
 export function reload({ self, enqueue }: NodeArgs): void {
   if (isRunning(self.getSnapshot(), "enrolment")) enqueue.sendTo("enrolment", { type: "pair.changed" });

@@ -136,6 +136,7 @@ export const rolelessNode = node.createMachine({
         "crls.lost": { actions: { type: "passToExchange", params: ({ event }) => event } },
         "trust.failed": { target: "failed", actions: failAt("load") },
         "identity.loaded": { actions: { type: "takeIdentity", params: ({ event }) => event } },
+        "identity.unchanged": { actions: "passUnchanged" },
         "identity.failed": { target: "failed", actions: failAt("load") },
         "identity.awaited": { actions: { type: "reportAwaited", params: ({ event }) => event } },
         "identity.accepted": { actions: "noteOwnAccepted" },

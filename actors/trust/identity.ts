@@ -13,6 +13,8 @@
  * the machine reports it, once for each state of the files, and keeps the active pair; the next change, or
  * `identity.reload` (SIGHUP), has the files read again.
  *
+ * Sends its parent `identity.unchanged` with each look that finds the files as they were read, about every ten seconds.
+ *
  * Sends its parent `identity.loaded`, `identity.failed` or `identity.awaited` first, and `identity.loaded` again for every new pair, with
  * the next generation. Each trust snapshot and each new pair is followed by `identity.accepted` or `identity.refused`: what
  * the node's own trust says of its own chain. With `whenRevoked: "end"`, a pair that the own CA revoked makes the machine read the
@@ -77,6 +79,8 @@ export type IdentityEvent =
   | { readonly type: "identity.failed"; readonly error: unknown }
   /** There is no pair yet that a node can use; `identity.loaded` follows once there is. */
   | { readonly type: "identity.awaited"; readonly error: unknown }
+  /** A look found the files as they were read. */
+  | { readonly type: "identity.unchanged" }
   /** The verdict of the node's own trust on its own chain, after each change of either. */
   | { readonly type: "identity.accepted" }
   | { readonly type: "identity.refused"; readonly error: OwnCertificateRefused }
@@ -220,6 +224,7 @@ const machine = setup({
       if (verdict !== undefined) enqueue.sendParent(verdict);
     }),
     sendLoaded: sendParent(({ context }) => ({ type: "identity.loaded", identity: context.identity })),
+    sendUnchanged: sendParent({ type: "identity.unchanged" }),
     sendFailed: sendParent(({ context }) => ({ type: "identity.failed", error: context.error })),
     sendAwaited: sendParent(({ context }) => ({ type: "identity.awaited", error: context.error })),
     markReviewed: assign({ reviewedAt: ({ context }) => context.ports.now() }),
@@ -319,7 +324,12 @@ export const identityMachine = machine.createMachine({
       initial: "resting",
       states: {
         resting: {
-          on: { "files.unchanged": { guard: "isReviewDue", target: "reviewing" } },
+          on: {
+            "files.unchanged": [
+              { guard: "isReviewDue", target: "reviewing", actions: "sendUnchanged" },
+              { actions: "sendUnchanged" },
+            ],
+          },
         },
         reviewing: {
           always: [

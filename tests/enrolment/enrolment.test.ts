@@ -16,8 +16,10 @@ import * as assert from "uvu/assert";
 import { revoke } from "../../actors/ca/revoke.ts";
 import type { AskHttps } from "../../actors/enrolment/ask_https.ts";
 import { askHttps } from "../../actors/enrolment/ask_https.ts";
-import { enrolmentRefused } from "../../actors/enrolment/enrolment_refused.ts";
+import type { EnrolmentCommand } from "../../actors/enrolment/enrolment.ts";
+import { EnrolmentRefused, enrolmentRefused } from "../../actors/enrolment/enrolment_refused.ts";
 import { nextKeyPath } from "../../actors/enrolment/enrolment_store.ts";
+import type { Role } from "../../pki/certificate.ts";
 import { keyMatches, parsePrivateKey } from "../../pki/key.ts";
 import { formatPem } from "../../pki/pem.ts";
 import type { Report } from "../../actors/runtime/ports.ts";
@@ -363,6 +365,70 @@ test("one that has ended is renewed late", async () => {
   // The CA's clock is the real one, in which the certificate is good: what it gives has not begun to live a month ahead.
   assert.match(actor.getSnapshot().context.error?.code ?? "", /own-certificate-refused|ca-not-trusted/);
   assert.is(made.leaf!.serial, before.serial, "what its own trust refuses is not installed");
+});
+
+/** A node with a certificate of ten minutes. The next one lives longer. */
+async function joinedBriefly() {
+  const terms = ca as { lifetimeMs: (role: Role) => number };
+  const { lifetimeMs } = terms;
+  terms.lifetimeMs = () => 600_000;
+  const made = await joined();
+  terms.lifetimeMs = lifetimeMs;
+  return made;
+}
+
+const nextLook: EnrolmentCommand = { type: "pair.unchanged" };
+const pause = (ms = 100) => new Promise((resolve) => setTimeout(resolve, ms));
+
+for (const to of ["the end", "the renewal"] as const) {
+  test(`bug: a node that slept over ${to} of its certificate renewed up to half an hour after it woke`, async () => {
+    const made = await joinedBriefly();
+    const before = made.leaf!;
+    let [aheadMs, asks] = [0, 0];
+    const ask: AskHttps = (asked) => {
+      asks += 1;
+      return askHttps(asked);
+    };
+    const actor = made.start([url], { ask, now: () => Date.now() + aheadMs });
+    await reaches(actor, "resting");
+    actor.send(nextLook);
+    await pause();
+    assert.is(asks, 0, "it is not due");
+    const { renewAt } = actor.getSnapshot().context;
+    aheadMs = (to === "the end" ? +before.period.notAfter : renewAt) + 1_000 - Date.now();
+    actor.send(nextLook);
+    await until(() => made.leaf!.serial !== before.serial && actor.getSnapshot().matches("resting"));
+    const asked = asks;
+    actor.send(nextLook);
+    await pause();
+    assert.is(asks, asked, "the next one is not due");
+  });
+}
+
+test("bug: a node that slept over the end of its certificate while it waited for its CA waited on after it woke", async () => {
+  const made = await joinedBriefly();
+  const before = made.leaf!;
+  let [aheadMs, asks, isAway] = [late(made) - Date.now(), 0, true];
+  const ask: AskHttps = (asked) => {
+    asks += 1;
+    const refusal = { code: "ca-unreachable", detail: "in a test", retryAfterMs: 3_600_000 };
+    return isAway ? Effect.fail(new EnrolmentRefused(refusal)) : askHttps(asked);
+  };
+  const actor = made.start([url], { ask, now: () => Date.now() + aheadMs });
+  await reaches(actor, "waiting");
+  actor.send(nextLook);
+  await pause();
+  assert.is(asks, 1, "its wait is not over");
+  aheadMs += 3_600_000;
+  for (const _ of Array.from({ length: 5 })) {
+    actor.send(nextLook);
+    await pause();
+  }
+  assert.is(asks, 2, "it asks once, and waits again where its CA is away");
+  isAway = false;
+  aheadMs += 3_600_000;
+  actor.send(nextLook);
+  await until(() => made.leaf!.serial !== before.serial && actor.getSnapshot().matches("resting"));
 });
 
 test("a refusal for good ends the attempts and says which command helps; other files begin anew", async () => {

@@ -382,6 +382,16 @@ test("files and transports that never answer are not waited for longer than thei
   assert.is(listening.output()?.type, "failed");
 });
 
+test("bug: enrolment was not informed that time had passed while the machine slept", () => {
+  const askCa: AskHttps = () => Effect.never;
+  const node = start(configOf("worker", { membership: { ca: ["https://ca.example"] } }), undefined, askCa);
+  node.says["identity"]?.({ type: "identity.unchanged" } as EventObject);
+  assert.equal(node.heard.enrolment, [{ type: "pair.unchanged" }]);
+  const alone = start(configOf("worker"));
+  alone.says["identity"]?.({ type: "identity.unchanged" } as EventObject);
+  assert.equal(alone.heard.enrolment, []);
+});
+
 test("bug: an enrolling node whose own trust refused its pair ended with the reason that nothing was loaded", () => {
   const error = new OwnCertificateRefused({ file: "cert.pem", refusal });
   const askCa: AskHttps = () => Effect.never;

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { identityMachine, type IdentityTiming } from "../../actors/trust/identity.ts";
+import { identityMachine, type IdentityTiming, reviewEveryMs } from "../../actors/trust/identity.ts";
 import { expiryAlarmPart, expiryWarningPart } from "../../actors/trust/identity_reports.ts";
 import type { LoadError } from "../../actors/files/load_error.ts";
 import type { OwnCertificateRefused, OwnCertificateRevoked } from "../../actors/trust/own_certificate.ts";
@@ -308,6 +308,16 @@ test("warns in the last tenth of its life, alarms in the last three hundredths, 
   assert.is((await (await at(expiryAlarmPart)).identity.see("identity.expiring")).level, "error");
 });
 
+test("each look that finds the files as they were is reported, also the one that reviews the dates", async () => {
+  let now = Date.now();
+  const { identity } = await start({ timing: { ...quick, pollMs: 20 }, now: () => now });
+  await identity.hear("identity.unchanged", 2);
+  now += 2 * reviewEveryMs;
+  const { length } = identity.said.filter(({ type }) => type === "identity.unchanged");
+  await identity.hear("identity.unchanged", length + 2);
+  assert.is(identity.said.filter(({ type }) => type === "identity.loaded").length, 1);
+});
+
 test("bug: after a clock that was ahead was set right, nothing was said of the pair's end until that time", async () => {
   const notAfter = new Date(Date.UTC(2026, 0, 2));
   const short = await pki.node("short", { role: "worker", notBefore: new Date(Date.UTC(2026, 0, 1)), notAfter });
@@ -380,7 +390,8 @@ const trustOf = (crlsPem: string | undefined, more: Partial<TrustInput> = {}) =>
   return Result.getOrThrow(makeTrustSnapshot(input)).snapshot;
 };
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-const types = ({ said }: Host) => said.map(({ type }) => type).filter((type) => type !== "identity.loaded");
+const types = ({ said }: Host) =>
+  said.map(({ type }) => type).filter((type) => type !== "identity.loaded" && type !== "identity.unchanged");
 
 test("a certificate that the own CA revoked ends the node after its files were read once more", async () => {
   const { identity, certPem } = await start({ timing: quick, whenRevoked: "end" });
