@@ -6,6 +6,8 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
 import * as Result from "effect/Result";
 import { sameBytes, toHex } from "./bytes.ts";
 import { type Certificate, type DistinguishedName, readSignatureAlgorithm, serialOctetsMax } from "./certificate.ts";
@@ -194,11 +196,17 @@ function newerOf(a: HeldCrl | undefined, b: HeldCrl): HeldCrl {
   return a === undefined || compareAge(b, a) > 0 ? b : a;
 }
 
+/** Two lists whose keys are known must be of one key: another CA of that name can name the same key identifier. */
 function fitsOnto(delta: HeldCrl, list: HeldCrl): boolean {
   if (list.baseNumber !== undefined || list.number === undefined || delta.number === undefined) return false;
+  const mayBeOfOneKey = () => {
+    const [left, right] = [keyOfCrl(delta), keyOfCrl(list)];
+    return left === undefined || right === undefined || left === right;
+  };
   return compareNumbers(delta.baseNumber!, list.number) <= 0 && compareNumbers(list.number, delta.number) < 0 &&
     sameBytes(delta.issuer.der, list.issuer.der) &&
-    delta.authorityKeyId === list.authorityKeyId && scopeKey(delta.scope) === scopeKey(list.scope);
+    delta.authorityKeyId === list.authorityKeyId && scopeKey(delta.scope) === scopeKey(list.scope) &&
+    mayBeOfOneKey();
 }
 
 /**
@@ -276,6 +284,14 @@ export function isSignedBy(list: HeldCrl, issuer: Certificate): boolean {
 export function verifierOf(list: HeldCrl): string | undefined {
   if (list.tbs === undefined) return list.verifiedBy;
   return [...verdicts.get(list.tbs) ?? []].find(([, good]) => good)?.[0];
+}
+
+/** The key under which a list's signature was found good, as marks name it: in this process or in an earlier one; undefined: not yet. */
+export function keyOfCrl(list: HeldCrl): string | undefined {
+  const verifier = verifierOf(list);
+  return verifier === undefined
+    ? list.vouchedBy
+    : createHash("sha256").update(Buffer.from(verifier, "hex")).digest("hex");
 }
 
 /** The list without its bytes, verified under the CA that signed it; unchanged where that CA did not sign it. */

@@ -11,10 +11,9 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { Buffer } from "node:buffer";
 import { sameBytes } from "./bytes.ts";
 import type { Certificate } from "./certificate.ts";
-import { arrangeCrls, compareNumbers, type HeldCrl, verifierOf } from "./crl.ts";
+import { arrangeCrls, compareNumbers, type HeldCrl, keyOfCrl } from "./crl.ts";
 import { scopeName } from "./crl_scope.ts";
 
 /** The name of the node's own bundle in marks. No trust domain can have this name. */
@@ -75,14 +74,6 @@ export function markKey({ publicKey: { spki } }: Certificate): string {
   const key = createHash("sha256").update(spki).digest("hex");
   keys.set(spki, key);
   return key;
-}
-
-/** The key under which a list's signature was found good, in this process or in an earlier one; undefined: not yet. */
-export function keyOfCrl(list: HeldCrl): string | undefined {
-  const verifier = verifierOf(list);
-  return verifier === undefined
-    ? list.vouchedBy
-    : createHash("sha256").update(Buffer.from(verifier, "hex")).digest("hex");
 }
 
 /** The effective number of a list: its delta's, if it has a delta. */

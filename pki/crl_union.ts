@@ -5,7 +5,7 @@
  * @module
  */
 import { sameBytes, toHex } from "./bytes.ts";
-import { compareNumbers, type HeldCrl } from "./crl.ts";
+import { compareNumbers, type HeldCrl, keyOfCrl } from "./crl.ts";
 import {
   type CrlGroup,
   type CrlHighWaterMarks,
@@ -13,7 +13,6 @@ import {
   groupCrls,
   inForce,
   isNamedAlike,
-  keyOfCrl,
   nameOfIssuer,
   newerThan,
   placeOf,

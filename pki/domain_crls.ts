@@ -6,14 +6,13 @@
 import * as Result from "effect/Result";
 import { type Issuer, type Issuers, refusedAmong } from "./bundle_revocation.ts";
 import type { Certificate } from "./certificate.ts";
-import { arrangeCrls, type CrlRequirement, type HeldCrl, isSignedBy } from "./crl.ts";
+import { arrangeCrls, type CrlRequirement, type HeldCrl, isSignedBy, keyOfCrl } from "./crl.ts";
 import {
   type CrlGroup,
   type CrlHighWaterMarks,
   domainKey,
   groupCrls,
   isNamedAlike,
-  keyOfCrl,
   markKey,
   marksOfFiles,
   newerThan,

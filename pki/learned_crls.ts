@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { compareNumbers, type HeldCrl } from "./crl.ts";
-import { type CrlHighWaterMarks, type CrlMark, keyOfCrl, placeOf } from "./crl_marks.ts";
+import { compareNumbers, type HeldCrl, keyOfCrl } from "./crl.ts";
+import { type CrlHighWaterMarks, type CrlMark, placeOf } from "./crl_marks.ts";
 import { scopeName } from "./crl_scope.ts";
 
 /** Where the lists lay, and what is known of their issuer. */

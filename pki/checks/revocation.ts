@@ -12,11 +12,12 @@ import {
   type HeldCrl,
   inForceFrom,
   isSignedBy,
+  keyOfCrl,
   newestOfEach,
   refuseBareCrl,
   type RevocationIndex,
 } from "../crl.ts";
-import { domainKey, effectiveNumber, keyOfCrl, markKey, newerThan, placeOf, textOf } from "../crl_marks.ts";
+import { domainKey, effectiveNumber, markKey, newerThan, placeOf, textOf } from "../crl_marks.ts";
 import { allReasons, covers, scopeName } from "../crl_scope.ts";
 import {
   CertificateRevoked,

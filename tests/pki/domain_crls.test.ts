@@ -9,7 +9,8 @@ import { markKey, ownDomain } from "../../pki/crl_marks.ts";
 import { CrlReader } from "../../pki/crl_reader.ts";
 import { heldCrls } from "../../pki/held_crls.ts";
 import { integer, primitive, sequence } from "../../pki/issue/der_writer.ts";
-import { type Extension, freshestCrl } from "../../pki/issue/extensions.ts";
+import { authorityKeyId, type Extension, freshestCrl, subjectKeyId } from "../../pki/issue/extensions.ts";
+import { admitLearned } from "../../pki/learned_crls.ts";
 import { verifyPath } from "../../pki/path.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustInput, type TrustMade } from "../../pki/trust.ts";
 import {
@@ -188,6 +189,51 @@ test("a delta that was learned goes onto its base, and one that is lost clears n
   const cumulative = next(both, { ...required, learned: learned(list(8, { ...delta(5), ...revoking(leaf, other) })) });
   const held = (cumulative.lists.get(ownDomain) ?? []).map(({ number }) => number).toSorted();
   assert.equal(held, ["1", "5", "8"], "the delta before it is let go");
+});
+
+test("bug: a delta that another key of the same name signed was put onto a list", () => {
+  const id = Uint8Array.of(2);
+  const [former, present] = [forge("twin", { ca: true }), forge("twin", { ca: true, add: [subjectKeyId(id)] })];
+  const [good, bad] = [forge("good", { issuer: present }), forge("bad", { issuer: present })];
+  const listOf = (issuer: Forged, number: bigint, options: ForgeListOptions) =>
+    forgeList(issuer, { number, ...options, add: [...options.add ?? [], authorityKeyId(id)] });
+  const complete = listOf(present, 5n, revoking(bad));
+  const foreign = listOf(former, 6n, delta(1));
+  const verdicts = (made: TrustMade) => [good, bad].map((who) => evaluate(made, who, at, [who]));
+  const right = ["accepted", "certificate-revoked"];
+  const both = { trustPem: former.pem + present.pem };
+  const lists = (...ders: Uint8Array[]) => new Map([[ownDomain, read(ders, [former, present])]]);
+  assert.equal(verdicts(make({ ...both, learned: lists(complete, foreign) })), right, "optional");
+  const file = { crlsPem: Buffer.concat([complete, forgeList(former)]) };
+  const required = make({ ...both, ...file, learned: lists(foreign) });
+  assert.equal(verdicts(required), right, "required");
+  const alone = { trustPem: present.pem, crlsPem: Buffer.from(complete) };
+  const removed = next(required, { ...alone, learned: lists(foreign) });
+  assert.equal(verdicts(removed), right, "without the CA that signed it");
+  const marks = required.crlMarks;
+  const terms = { domain: ownDomain, key: markKey(certificate(former)), marks, marksFile: "read", at } as const;
+  const admitted = admitLearned(read([foreign], []), terms).lists;
+  assert.is(admitted.length, 1);
+  const restarted = make({ ...alone, crlMarks: marks, learned: new Map([[ownDomain, admitted]]) });
+  assert.equal(verdicts(restarted), right, "after a restart");
+});
+
+test("bug: of two CAs of one name, without key identifiers, one delta was put onto the lists of both", () => {
+  const cas = ["first", "second"].map(() => forge("twin", { ca: true }));
+  const groups = cas.map((issuer) => {
+    const [good, bad, worse] = ["good", "bad", "worse"].map((name) => forge(name, { issuer }));
+    const complete = forgeList(issuer, { number: 5n, ...revoking(bad!) });
+    const change = forgeList(issuer, { number: 6n, ...delta(5), ...revoking(worse!) });
+    return { lists: [complete, change], leaves: [good!, bad!, worse!] };
+  });
+  const lists = new Map([[ownDomain, read(groups.flatMap(({ lists }) => lists), cas)]]);
+  for (const crls of ["required", "optional"] as const) {
+    const made = make({ trustPem: cas.map(({ pem }) => pem).join(""), crls, learned: lists });
+    for (const { leaves } of groups) {
+      const verdicts = leaves.map((who) => evaluate(made, who, at, [who]));
+      assert.equal(verdicts, ["accepted", "certificate-revoked", "certificate-revoked"], crls);
+    }
+  }
 });
 
 test("a learned list with the number of another and other content: an alarm, and what either revokes is refused", () => {
