@@ -37,21 +37,26 @@ function canonicalText(text: string): string {
 const isList = (value: readonly CanonicalValue[] | CanonicalFields): value is readonly CanonicalValue[] =>
   Array.isArray(value);
 
-/** Whether a parsed line is canonical: printed again it is the same text, and its names are sorted. */
+/** Lists and objects in each other. Records of the audit log have the most: nine. */
+export const canonicalDepthMax = 64;
+
+/** Whether a parsed line is canonical: printed again it is the same text, its names are sorted, and it is not nested too deeply. */
 export function isCanonical(value: unknown, text: string): boolean {
-  return JSON.stringify(value) === text && isSorted(value);
+  // JSON.stringify calls itself for each level: the depth is checked before.
+  return isSorted(value, canonicalDepthMax) && JSON.stringify(value) === text;
 }
 
-function isSorted(value: unknown): boolean {
+function isSorted(value: unknown, depth: number): boolean {
   if (typeof value === "number") return Number.isSafeInteger(value);
   if (typeof value !== "object" || value === null) return true;
-  if (Array.isArray(value)) return value.every(isSorted);
+  if (depth === 0) return false;
+  if (Array.isArray(value)) return value.every((each) => isSorted(each, depth - 1));
   let before: string | undefined;
   for (const name in value) {
     if (before !== undefined && before >= name) return false;
     before = name;
     const field = (value as Readonly<Record<string, unknown>>)[name];
-    if (typeof field !== "string" && !isSorted(field)) return false;
+    if (typeof field !== "string" && !isSorted(field, depth - 1)) return false;
   }
   return true;
 }

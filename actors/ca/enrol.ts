@@ -109,7 +109,7 @@ export function checkUnusedToken(
   return limited(ca.failures.enrolments, request.address, at, unused);
 }
 
-/** An address that has failed too often is not heard; refusals count as failures. */
+/** An address that has failed too often is not heard; refusals count as failures, and so do defects: a request may cause them. */
 export function limited<A>(
   failures: FailureLimit,
   address: string,
@@ -120,10 +120,11 @@ export function limited<A>(
     if (failures.isReached(address, +at)) {
       return Effect.fail(new CaRefused({ code: "too-many-failures", detail: `${address} has failed too often` }));
     }
-    return Effect.tapError(operation, (error) =>
-      Effect.sync(() => {
-        if (isSendersFault(error)) failures.count(address, +at);
-      }));
+    const count = Effect.sync(() => failures.count(address, +at));
+    return operation.pipe(
+      Effect.tapError((error) => isSendersFault(error) ? count : Effect.void),
+      Effect.tapDefect(() => count),
+    );
   });
 }
 

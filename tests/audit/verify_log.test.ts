@@ -236,4 +236,17 @@ test("bug: checkpoints that take 512 MiB could not be read: they were made one t
     assert.equal([code, line], ["checkpoint-malformed", 19]);
   }));
 
+test("bug: a record that is nested too deeply was found without its line", () =>
+  withLogFolder(async (dir) => {
+    const key = await makeLog(dir);
+    const lines = (await readFile(join(dir, file), "utf8")).split("\n");
+    const deep = `{"a":${"[".repeat(7_800)}${"]".repeat(7_800)}}`;
+    await writeFile(
+      join(dir, file),
+      lines.with(40, lines[40]!.replace(/"detail":\{[^}]*\}/, `"detail":${deep}`)).join("\n"),
+    );
+    const { code, line } = verifyLog(dir, key) as AuditFinding;
+    assert.equal([code, line], ["malformed", 41]);
+  }));
+
 test.run();

@@ -1,9 +1,10 @@
 /** A token gives one certificate, to one key, with the names that the operator chose. */
-import { Effect, Result } from "effect";
+import { Effect, Exit, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { certificatesAfter } from "../../actors/ca/certificate_rows.ts";
-import { enrol } from "../../actors/ca/enrol.ts";
+import { enrol, limited } from "../../actors/ca/enrol.ts";
+import { FailureLimit, failuresMax } from "../../actors/ca/failure_limit.ts";
 import { revoke } from "../../actors/ca/revoke.ts";
 import { createToken } from "../../actors/ca/token_rows.ts";
 import { parseCertificate, type Role } from "../../pki/certificate.ts";
@@ -15,6 +16,15 @@ const test = suite("enrolment by token");
 const later = (ms: number) => new Date(+start + ms);
 const hourMs = 3_600_000;
 const address = "10.0.0.1";
+
+test("bug: a request on which the CA failed unexpectedly counted as no failure of its sender", async () => {
+  const failures = new FailureLimit();
+  const attempt = (operation: Effect.Effect<void>) => limited(failures, address, start, operation);
+  for (let count = 0; count < failuresMax; count++) {
+    assert.ok(Exit.hasDies(await Effect.runPromiseExit(attempt(Effect.die(new Error("a defect"))))));
+  }
+  assert.is(await codeOf(attempt(Effect.void)), "too-many-failures");
+});
 
 test("subject, role and every name are the token's, whatever the request asks for", async () => {
   const { ca, token, close } = await testAuthority();

@@ -116,6 +116,15 @@ test("an address that fails ten times is not heard", async () => {
   world.close();
 });
 
+test("bug: a body of JSON that is nested too deeply was an error of the CA, and counted as no failure", async () => {
+  const { ca, close } = await testAuthority();
+  const body = Buffer.from(`{"csr":${"[".repeat(30_000)}${"]".repeat(30_000)},"jws":""}`);
+  const attempt = () => codeOf(enrolIdentity(ca, { body, address }, start));
+  for (let count = 0; count < failuresMax; count++) assert.is(await attempt(), "jws-malformed");
+  assert.is(await attempt(), "too-many-failures");
+  close();
+});
+
 test("a name, an identity's serial, and the node's own SPIFFE ID each revoke the identity's certificates for TLS", async () => {
   const world = await testAuthority();
   const { ca } = world;

@@ -1,6 +1,6 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { canonicalJson, isCanonical } from "../../pki/canonical_json.ts";
+import { canonicalDepthMax, canonicalJson, isCanonical } from "../../pki/canonical_json.ts";
 
 const test = suite("canonicalJson() and isCanonical()");
 
@@ -28,6 +28,18 @@ test("writes names sorted by UTF-16 units, those that an engine moves to the fro
 test("writes no number and no text that has several spellings", () => {
   for (const value of [1.5, -0, 2 ** 53, "\ud800", { "\ud800": 1 }]) {
     assert.throws(() => canonicalJson(value), (error: Error) => error instanceof TypeError);
+  }
+});
+
+test("bug: lists and objects in each other, thousands of them, threw an error", () => {
+  const lists = (depth: number) => "[".repeat(depth) + "]".repeat(depth);
+  const objects = (depth: number) => '{"a":'.repeat(depth) + "1" + "}".repeat(depth);
+  for (const textOf of [lists, objects]) {
+    const found = [canonicalDepthMax, canonicalDepthMax + 1, 5_000, 30_000].map((depth) => {
+      const text = textOf(depth);
+      return isCanonical(JSON.parse(text), text);
+    });
+    assert.equal(found, [true, false, false, false]);
   }
 });
 
