@@ -7,18 +7,28 @@
  * @module
  */
 import * as Result from "effect/Result";
-import { type Certificate, isSelfIssued, labelOf, type SubjectAltName } from "../certificate.ts";
+import { type Certificate, isSelfIssued, labelOf, type NameConstraints, type SubjectAltName } from "../certificate.ts";
 import { decodeDer } from "../der.ts";
 import { foldRelativeName, type NameAttribute, readRelativeNames } from "../distinguished_name.ts";
 import type { Path } from "./find_paths.ts";
 import { BudgetExceeded, NameConstraint } from "../refusal.ts";
 
-/** Comparisons of a name with a constraint, in one search (Go crypto/x509 and webpki: 250,000). */
+/**
+ * Comparisons of a name with a constraint, in one search (Go crypto/x509 and webpki: 250,000). Those of other kinds, the octets of
+ * directory names that are folded, and each 256 characters of a long name count as well: nothing that a CA puts in is free.
+ */
 export const nameComparisonsMax = 250_000;
+const charactersOfOne = 256;
 
-/** Counts comparisons over a whole search. */
+/** Counts comparisons over a whole search, and keeps what they need. */
 export interface ComparisonBudget {
   comparisons: number;
+  /** Missing until a CA has constraints. */
+  prepared?: {
+    readonly names: Map<Certificate, readonly SubjectAltName[]>;
+    /** Directory names, folded. */
+    readonly folded: Map<SubjectAltName, readonly string[]>;
+  };
 }
 
 /**
@@ -31,12 +41,13 @@ export function refuseNames(path: Path, budget: ComparisonBudget): NameConstrain
   for (let above = path.length - 1; above > 0; above--) {
     const constraints = path[above]!.nameConstraints;
     if (constraints === undefined) continue;
-    const permitted = prepare(constraints.permitted);
-    const excluded = prepare(constraints.excluded);
+    const { names, folded } = budget.prepared ??= { names: new Map(), folded: new Map() };
     for (let below = above - 1; below >= 0; below--) {
       const certificate = path[below]!;
       if (below > 0 && isSelfIssued(certificate)) continue;
-      const name = findOutside(certificate, permitted, excluded, budget);
+      const subjects = names.get(certificate) ?? namesOf(certificate);
+      names.set(certificate, subjects);
+      const name = findOutside(subjects, constraints, { budget, folded });
       if (name === exhausted) return new BudgetExceeded({ what: "name comparisons", max: nameComparisonsMax });
       if (name !== undefined) return new NameConstraint({ certificate: labelOf(certificate), name });
     }
@@ -44,38 +55,50 @@ export function refuseNames(path: Path, budget: ComparisonBudget): NameConstrain
   return undefined;
 }
 
-/** A constraint or name, with directory names folded once. */
-interface Prepared {
-  readonly name: SubjectAltName;
-  readonly relative: readonly string[] | undefined;
+interface Search {
+  readonly budget: ComparisonBudget;
+  readonly folded: Map<SubjectAltName, readonly string[]>;
 }
 
 const exhausted = Symbol("exhausted");
 
-/** The first name of a certificate that is excluded, not permitted, or cannot be compared. */
+/** The first name that is excluded, not permitted, or cannot be compared. */
 function findOutside(
-  certificate: Certificate,
-  permitted: readonly Prepared[],
-  excluded: readonly Prepared[],
-  budget: ComparisonBudget,
+  subjects: readonly SubjectAltName[],
+  { permitted, excluded }: NameConstraints,
+  search: Search,
 ): string | typeof exhausted | undefined {
-  for (const subject of prepare(namesOf(certificate))) {
-    const shown = `${subject.name.type} name ${subject.name.value}`;
+  const { folded } = search;
+  const within: Comparison = { use: "permitted", folded };
+  const outside: Comparison = { use: "excluded", folded };
+  for (const subject of subjects) {
+    const shown = `${subject.type} name ${subject.value}`;
     let allowed: boolean | undefined;
     for (const constraint of permitted) {
-      if (!sameKind(subject.name, constraint.name)) continue;
-      if (++budget.comparisons > nameComparisonsMax) return exhausted;
-      allowed = allowed === true || isWithin(subject, constraint, "permitted");
+      if (isExhausting(search, subject, constraint)) return exhausted;
+      if (!sameKind(subject, constraint)) continue;
+      allowed = isWithin(subject, constraint, within);
       if (allowed) break;
     }
     if (allowed === false) return shown;
     for (const constraint of excluded) {
-      if (!sameKind(subject.name, constraint.name)) continue;
-      if (++budget.comparisons > nameComparisonsMax) return exhausted;
-      if (isWithin(subject, constraint, "excluded")) return shown;
+      if (isExhausting(search, subject, constraint)) return exhausted;
+      if (sameKind(subject, constraint) && isWithin(subject, constraint, outside)) return shown;
     }
   }
   return undefined;
+}
+
+/** Counts a comparison that is to come. Whether it is one too many. */
+function isExhausting({ budget, folded }: Search, subject: SubjectAltName, constraint: SubjectAltName): boolean {
+  budget.comparisons += 1;
+  if (sameKind(subject, constraint)) {
+    budget.comparisons += Math.floor((subject.value.length + constraint.value.length) / charactersOfOne);
+    for (const name of subject.type === "directory" ? [subject, constraint] : []) {
+      if (!folded.has(name)) budget.comparisons += name.octets!.length;
+    }
+  }
+  return budget.comparisons > nameComparisonsMax;
 }
 
 /** Whether a constraint applies to names of that kind; kinds that are not processed are distinguished by their tag. */
@@ -97,11 +120,13 @@ function namesOf(certificate: Certificate): readonly SubjectAltName[] {
   return names;
 }
 
-function prepare(names: readonly SubjectAltName[]): readonly Prepared[] {
-  return names.map((name) => ({
-    name,
-    relative: name.type === "directory" ? relativeNames(name.octets!).map(foldRelativeName) : undefined,
-  }));
+/** A directory name as it is compared. */
+function foldedOf(name: SubjectAltName, folded: Search["folded"]): readonly string[] {
+  const known = folded.get(name);
+  if (known !== undefined) return known;
+  const relative = relativeNames(name.octets!).map(foldRelativeName);
+  folded.set(name, relative);
+  return relative;
 }
 
 function relativeNames(der: Uint8Array): readonly (readonly NameAttribute[])[] {
@@ -109,23 +134,32 @@ function relativeNames(der: Uint8Array): readonly (readonly NameAttribute[])[] {
 }
 
 /** Whether a name lies within a constraint. What cannot be compared is not within a permitted one, and is in an excluded one. */
-function isWithin(subject: Prepared, constraint: Prepared, use: "permitted" | "excluded"): boolean {
-  const within = compare(subject, constraint, use);
-  return within ?? use === "excluded";
+function isWithin(subject: SubjectAltName, constraint: SubjectAltName, as: Comparison): boolean {
+  return compare(subject, constraint, as) ?? as.use === "excluded";
 }
 
-function compare(subject: Prepared, constraint: Prepared, use: "permitted" | "excluded"): boolean | undefined {
-  switch (subject.name.type) {
+interface Comparison extends Pick<Search, "folded"> {
+  readonly use: "permitted" | "excluded";
+}
+
+function compare(
+  subject: SubjectAltName,
+  constraint: SubjectAltName,
+  { use, folded }: Comparison,
+): boolean | undefined {
+  switch (subject.type) {
     case "dns":
-      return isDnsWithin(subject.name.value.toLowerCase(), constraint.name.value.toLowerCase(), use);
+      return isDnsWithin(subject.value.toLowerCase(), constraint.value.toLowerCase(), use);
     case "uri":
-      return isHostWithin(hostOfUri(subject.name.value), constraint.name.value.toLowerCase());
+      return isHostWithin(hostOfUri(subject.value), constraint.value.toLowerCase());
     case "email":
-      return isEmailWithin(subject.name.value, constraint.name.value);
+      return isEmailWithin(subject.value, constraint.value);
     case "ip":
-      return isAddressWithin(subject.name.octets!, constraint.name.octets!);
-    case "directory":
-      return constraint.relative!.every((part, index) => subject.relative![index] === part);
+      return isAddressWithin(subject.octets!, constraint.octets!);
+    case "directory": {
+      const parts = foldedOf(subject, folded);
+      return foldedOf(constraint, folded).every((part, index) => parts[index] === part);
+    }
     case "other":
       return undefined;
   }

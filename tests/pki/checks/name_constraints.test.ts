@@ -2,7 +2,8 @@ import { Buffer } from "node:buffer";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { nameComparisonsMax } from "../../../pki/checks/name_constraints.ts";
+import { type Certificate, parseCertificate, type SubjectAltName } from "../../../pki/certificate.ts";
+import { type ComparisonBudget, nameComparisonsMax, refuseNames } from "../../../pki/checks/name_constraints.ts";
 import { nameConstraints, type Subtree } from "../../../pki/issue/extensions.ts";
 import {
   constructed,
@@ -201,8 +202,8 @@ test("holds to an anchor's own constraints", () => {
 
 test("stops at its budget of comparisons, not before", () => {
   const many = (count: number) => Array.from({ length: count }, (_, index) => subtree(`DNS:${index}.x`));
-  const names = 125;
-  const san = Array.from({ length: names }, (_, index) => `DNS:n${index}.y`);
+  const names = 125; // the subject is one
+  const san = Array.from({ length: names - 1 }, (_, index) => `DNS:n${index}.y`);
   const verdict = (subtrees: number) => {
     const ca = forge("ca", { ca: true, issuer: root, add: [nameConstraints([], many(subtrees))] });
     return evaluate(forge("node", { issuer: ca, san }), ca);
@@ -211,9 +212,9 @@ test("stops at its budget of comparisons, not before", () => {
   assert.is(verdict(nameComparisonsMax / names + 1), "budget-exceeded");
 });
 
-test("spends one comparison on each permitted name up to the one that fits", () => {
-  const names = 125;
-  const san = Array.from({ length: names }, (_, index) => `DNS:n${index}.y`);
+test("spends one comparison on each constraint, of the permitted ones up to the one that fits", () => {
+  const names = 125; // the subject is one
+  const san = Array.from({ length: names - 1 }, (_, index) => `DNS:n${index}.y`);
   const verdict = (...permitted: Subtree[]) => {
     const ca = forge("ca", { ca: true, issuer: root, add: [nameConstraints(permitted)] });
     return evaluate(forge("node", { issuer: ca, san }), ca);
@@ -223,6 +224,70 @@ test("spends one comparison on each permitted name up to the one that fits", () 
   assert.is(verdict(...others(each - 1), subtree("DNS:y")), "accepted");
   assert.is(verdict(...others(each), subtree("DNS:y")), "budget-exceeded");
   assert.is(verdict(subtree("DNS:y"), ...others(each)), "accepted", "the first fits, the others are not looked at");
+});
+
+/** A certificate whose constraints note how often their octets are read. */
+function watched({ der }: Forged): { readonly ca: Certificate; readonly reads: () => number } {
+  const ca = Result.getOrThrow(parseCertificate(der));
+  let reads = 0;
+  const watch = (name: SubjectAltName) =>
+    Object.defineProperty({ ...name }, "octets", {
+      get() {
+        reads += 1;
+        return name.octets;
+      },
+    });
+  const { permitted, excluded } = ca.nameConstraints!;
+  return {
+    ca: { ...ca, nameConstraints: { permitted: permitted.map(watch), excluded: excluded.map(watch) } },
+    reads: () => reads,
+  };
+}
+
+const refusedIn = (budget: ComparisonBudget, leaf: Certificate, ...cas: Certificate[]) =>
+  refuseNames([leaf, ...cas], budget)?.code;
+const certificate = ({ der }: Forged) => Result.getOrThrow(parseCertificate(der));
+
+test("bug: on each path of a search, the names that a CA permits were folded once more", () => {
+  const subtrees = Array.from({ length: 100 }, (_, index) => subtree(`CN:${index}`));
+  const issuer = forge("ca", { ca: true, issuer: root, add: [nameConstraints(subtrees, [subtree("CN:other")])] });
+  const { ca, reads } = watched(issuer);
+  const leaf = certificate(forge("99", { issuer }));
+  const budget = { comparisons: 0 };
+  assert.is(refusedIn(budget, leaf, ca), undefined);
+  const [first, spent] = [reads(), budget.comparisons];
+  for (let path = 0; path < 9; path++) assert.is(refusedIn(budget, leaf, ca), undefined);
+  assert.is(reads(), first);
+  assert.is(budget.comparisons - spent, 9 * 101, "each comparison of each path counts");
+});
+
+test("bug: to fold long names of a CA cost nothing of the budget", () => {
+  const long = () => subtree(`CN:${"\ufdfa".repeat(18_000)}`);
+  const of = () => forge("ca", { ca: true, issuer: root, add: [nameConstraints([long(), subtree("CN:node")])] });
+  const leaf = certificate(forge("node"));
+  const budget = { comparisons: 0 };
+  const found = Array.from({ length: 6 }, () => watched(of())).map((
+    { ca, reads },
+  ) => [refusedIn(budget, leaf, ca), reads() > 0]);
+  const exceeded = found.findIndex(([code]) => code === "budget-exceeded");
+  assert.is(exceeded, Math.floor(nameComparisonsMax / (18_000 * 3)));
+  assert.equal(found.slice(0, exceeded), Array.from({ length: exceeded }, () => [undefined, true]));
+});
+
+test("bug: constraints of other kinds, and long names, cost as little of the budget as a short name", () => {
+  const spentOn = (san: string[], ...excluded: Subtree[]) => {
+    const issuer = forge("ca", { ca: true, issuer: root, add: [nameConstraints([], excluded)] });
+    const budget = { comparisons: 0 };
+    assert.is(refusedIn(budget, certificate(forge("node", { issuer, san })), certificate(issuer)), undefined);
+    return budget.comparisons;
+  };
+  const others = Array.from({ length: 50 }, (_, index) => subtree(`email:${index}.x`));
+  assert.is(spentOn(["DNS:a.example"], ...others), 100, "the subject is a name too");
+  assert.is(spentOn(["DNS:a.example"], subtree("DNS:b.example")), 2);
+  assert.is(
+    spentOn([`URI:spiffe://a.example/${"b".repeat(5_000)}`], subtree("URI:b.example")),
+    2 + Math.floor(5_028 / 256),
+  );
 });
 
 function cnOf(text: string): Uint8Array {
