@@ -153,6 +153,7 @@ function makeServer(options: HttpsPortOptions, sockets: Set<Socket>): Server {
   });
   server.maxConnections = httpsConnectionsMax;
   const leaves = new WeakMap<Socket, Uint8Array | undefined>();
+  const responses = new WeakMap<Socket, ServerResponse>();
   admit(server, sockets, options.now);
   server.on("secureConnection", (socket: TLSSocket) => {
     socket.on("error", () => {});
@@ -161,7 +162,11 @@ function makeServer(options: HttpsPortOptions, sockets: Set<Socket>): Server {
   server.on("tlsClientError", (_error: Error, socket: TLSSocket) => socket.destroy());
   server.on("clientError", (_error: Error, socket: Socket) => socket.destroy());
   server.on("request", (request: IncomingMessage, response: ServerResponse) => {
-    const handled = handle(options, leaves.get(request.socket), request, response);
+    const { socket } = request;
+    // A pipelined request. An earlier one is answered when its answer is written: its client may read that before "finish".
+    if (responses.get(socket)?.writableEnded === false) return void socket.destroy();
+    responses.set(socket, response);
+    const handled = handle(options, leaves.get(socket), request, response);
     handled.catch(() => response.destroy());
   });
   return server;
@@ -220,6 +225,8 @@ async function handle(
   if (body === undefined) {
     return await reply(response, { status: 413, headers: { connection: "close" }, body: "" }, times);
   }
+  await setImmediate(); // each request has a turn of its own
+  if (request.socket.destroyed) return;
   const { authorization, "if-none-match": ifNoneMatch } = request.headers;
   const answered = await answer({
     method: request.method ?? "",

@@ -7,7 +7,12 @@ import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { enrol } from "../../actors/ca/enrol.ts";
-import { httpsHandshakesPerAddressMax, openHttpsPort } from "../../actors/ca/https_port.ts";
+import {
+  httpsHandshakesPerAddressMax,
+  type HttpsPort,
+  type HttpsPortOptions,
+  openHttpsPort,
+} from "../../actors/ca/https_port.ts";
 import { issueOwn } from "../../actors/ca/own_certificate.ts";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { formatPem } from "../../pki/pem.ts";
@@ -114,22 +119,52 @@ for (const [what, text, received] of sent) {
   });
 }
 
+/** Uses a port of its own with the CA's times, which answers as given. */
+function withPort<A>(answer: HttpsPortOptions["answer"], use: (port: HttpsPort) => Promise<A>): Promise<A> {
+  const used = Effect.gen(function* () {
+    const identity = yield* issueOwn(world.ca, "ca-02", new Date());
+    const now = () => performance.now();
+    const port = yield* openHttpsPort({ host: "127.0.0.1", port: 0, identity, answer, now });
+    return yield* Effect.promise(() => use(port));
+  });
+  return Effect.runPromise(Effect.scoped(used));
+}
+
+const get = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+
+test("bug: pipelined requests were all answered in one turn of the event loop, and stopped the CA for seconds", async () => {
+  let answers = 0;
+  const answer = () => Promise.resolve({ status: 200, headers: {}, body: `${answers += 1}` });
+  await withPort(answer, async ({ port }) => {
+    const socket = tls({ port });
+    await ended(socket, () => socket.on("secureConnect", () => socket.write(get.repeat(3_000))));
+  });
+  assert.ok(answers <= 1, `${answers} answers`);
+});
+
+test("a connection has many requests, each sent as soon as the answer before it is read", async () => {
+  const [body, requests] = [`${"a".repeat(200_000)}z`, 100];
+  const answer = () => Promise.resolve({ status: 200, headers: {}, body });
+  const { received } = await withPort(answer, ({ port }) => {
+    const socket = tls({ port });
+    let answers = 0;
+    socket.on("data", (part: Buffer) => {
+      if (part.at(-1) !== 0x7a) return; // the answer goes on
+      if (++answers === requests) socket.end();
+      else socket.write(get);
+    });
+    return ended(socket, () => socket.on("secureConnect", () => socket.write(get)));
+  });
+  assert.is(received.split("HTTP/1.1 200 ").length - 1, requests);
+});
+
 test("bug: a long answer left a listener for each of its pieces, and Node warned of a leak", async () => {
   const warnings: string[] = [];
   const hear = ({ name }: Error) => void warnings.push(name);
   process.on("warning", hear);
   const length = 4_000_000;
-  const answered = Effect.gen(function* () {
-    const port = yield* openHttpsPort({
-      host: "127.0.0.1",
-      port: 0,
-      identity: yield* issueOwn(world.ca, "ca-02", new Date()),
-      answer: () => Promise.resolve({ status: 200, headers: {}, body: new Uint8Array(length) }),
-      now: () => performance.now(),
-    });
-    return yield* Effect.promise(() => ask(`https://127.0.0.1:${port.port}/`));
-  });
-  const { body } = await Effect.runPromise(Effect.scoped(answered));
+  const answer = () => Promise.resolve({ status: 200, headers: {}, body: new Uint8Array(length) });
+  const { body } = await withPort(answer, ({ port }) => ask(`https://127.0.0.1:${port}/`));
   await new Promise((resolve) => setTimeout(resolve, 10));
   process.off("warning", hear);
   assert.equal([body.length, warnings], [length, []]);

@@ -120,6 +120,11 @@ export const clientAttacks: readonly CaAttack[] = [
     (world, index) => sending(world, index, "\x16\x03\x01 hello\r\n\r\n"),
   ),
   clients(
+    "requests-pipelined",
+    { count: few, expected: ["closed"], limitMs: request },
+    (world, index) => sending(world, index, "GET /bundle.json HTTP/1.1\r\nhost: a\r\n\r\n".repeat(50)),
+  ),
+  clients(
     "tls-1.2",
     { count: few, expected: ["closed"], limitMs: handshake },
     (world, index) => tls(world, index, { minVersion: "TLSv1.2", maxVersion: "TLSv1.2" }),
