@@ -29,7 +29,7 @@ import {
   renew,
   type RenewTerms,
 } from "./obtain.ts";
-import { lookAfterMs, lookEveryMs, renewAt, retryAfterMs } from "./schedule.ts";
+import { lookAfterMs, lookEveryMs, renewAt, retryAfterMs, waitAfterMs } from "./schedule.ts";
 
 /** What the operator decides; `[membership]` of the configuration. */
 export interface EnrolmentPolicy {
@@ -238,16 +238,16 @@ export const enrolmentSetup = setup({
     takeTorn: assign(({ context: { pair } }) => ({
       obtained: { type: "issued" as const, url: "", files: { keyPem: present(pair, "the pair").keyPem } },
     })),
-    notePending: assign((_, obtained: Obtained) =>
-      obtained.type === "pending" ? { isPending: true, waitMs: obtained.pendingMs } : {}
+    notePending: assign(({ context }, obtained: Obtained) =>
+      obtained.type === "pending"
+        ? { isPending: true, waitMs: waitAfterMs(0, obtained.pendingMs, leftMs(context)) }
+        : {}
     ),
     noteFailure: assign(({ context }, { error }: { error: unknown }) => {
       const failures = context.failures + 1;
       const refusal = refusalOf(error);
-      const waitMs = Math.max(
-        retryAfterMs(failures, leftMs(context), context.ports.random()),
-        refusal.retryAfterMs ?? 0,
-      );
+      const left = leftMs(context);
+      const waitMs = waitAfterMs(retryAfterMs(failures, left, context.ports.random()), refusal.retryAfterMs ?? 0, left);
       return { failures, error: refusal, waitMs };
     }),
     noteWait: assign(({ context: { ports, waitMs } }) => ({ waitUntil: ports.now() + waitMs })),

@@ -47,6 +47,19 @@ export function retryAfterMs(failures: number, leftMs: number, random: number): 
   return Math.round(Math.max(retryMinMs, bounded * (0.75 + random / 2)));
 }
 
+/**
+ * The wait that a CA requested (`Retry-After`), where it is longer than the node's own. It takes at most a twentieth of what is left,
+ * or {@linkcode retryMinMs}.
+ *
+ * @param ownMs As {@linkcode retryAfterMs} computes it; 0 where nothing failed.
+ * @param requestedMs 0 where the CA requested none.
+ * @param leftMs What is left of the certificate; 0 where there is none, negative where it has ended.
+ */
+export function waitAfterMs(ownMs: number, requestedMs: number, leftMs: number): number {
+  const longestMs = leftMs > 0 ? Math.max(retryMinMs, Math.round(leftMs * retryPart)) : retryMaxEndedMs;
+  return Math.max(ownMs, Math.min(requestedMs, longestMs));
+}
+
 /** The wait before the CA is asked about retired issuers, in milliseconds. */
 export function lookAfterMs(random: number): number {
   return Math.round(lookEveryMs * (0.75 + random / 2));

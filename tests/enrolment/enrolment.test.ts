@@ -474,6 +474,29 @@ test("a CA that is away is tried again, the next one of the list at once", async
   await until(() => made.leaf!.serial !== before.serial);
 });
 
+test("bug: a CA that was busy and sent a long Retry-After let a node wait past the end of its certificate", async () => {
+  const made = await joined();
+  const before = made.leaf!;
+  const endsAt = +before.period.notAfter;
+  const skipping = new SkippingClock();
+  const now = () => endsAt - 20 * 60_000 + skipping.skippedMs;
+  const asks: number[] = [];
+  const busy = { status: 503, headers: { "retry-after": "3600" }, body: new Uint8Array() };
+  const ask: AskHttps = (asked) => {
+    if (!asked.path.endsWith("/simplereenroll")) return askHttps(asked);
+    asks.push(now());
+    return asks.length === 1 ? Effect.succeed(busy) : askHttps(asked);
+  };
+  made.start([url], {
+    clock: skipping.clock,
+    ask,
+    now: () => made.leaf?.serial === before.serial ? now() : Date.now(),
+  });
+  await until(() => asks.length > 1);
+  assert.ok(asks[1]! < endsAt, `${asks[1]! - endsAt} ms after its end`);
+  await until(() => made.leaf!.serial !== before.serial);
+});
+
 test("a certificate of a retired issuer is renewed within the hour, one of another issuer is left alone", async () => {
   const made = await joined();
   const before = made.leaf!;

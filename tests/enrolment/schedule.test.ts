@@ -8,6 +8,7 @@ import {
   retryMaxEndedMs,
   retryMaxMs,
   retryMinMs,
+  waitAfterMs,
 } from "../../actors/enrolment/schedule.ts";
 
 const test = suite("when to renew, and when to try again");
@@ -41,6 +42,17 @@ const waits: [name: string, failures: number, leftMs: number, random: number, ex
 ];
 for (const [name, failures, leftMs, random, expected] of waits) {
   test(name, () => assert.is(retryAfterMs(failures, leftMs, random), expected));
+}
+
+const requested: [name: string, ownMs: number, requestedMs: number, leftMs: number, expected: number][] = [
+  ["a Retry-After lengthens the wait", 10_000, 30_000, 8 * hourMs, 30_000],
+  ["one that is shorter does not", 10_000, 1_000, 8 * hourMs, 10_000],
+  ["it takes no more than a twentieth of what is left", 10_000, hourMs, 5 * hourMs, hourMs / 4],
+  ["in the last minutes it is ten seconds at most", 0, hourMs, 60_000, retryMinMs],
+  ["without a certificate, or with one that has ended, it is a minute at most", 10_000, hourMs, 0, retryMaxEndedMs],
+];
+for (const [name, ownMs, requestedMs, leftMs, expected] of requested) {
+  test(name, () => assert.is(waitAfterMs(ownMs, requestedMs, leftMs), expected));
 }
 
 test("a retired issuer's certificates are renewed within the hour", () => {
