@@ -223,7 +223,7 @@ async function handle(
 ): Promise<void> {
   const body = await readBody(request);
   if (body === undefined) {
-    return await reply(response, { status: 413, headers: { connection: "close" }, body: "" }, times);
+    return await reply(request, response, { status: 413, headers: { connection: "close" }, body: "" }, times);
   }
   await setImmediate(); // each request has a turn of its own
   if (request.socket.destroyed) return;
@@ -238,7 +238,7 @@ async function handle(
     session: (request.socket as TLSSocket).isSessionReused() ? "resumed" : "new",
     address: plainAddress(request.socket.remoteAddress ?? ""),
   });
-  await reply(response, answered, times);
+  await reply(request, response, answered, times);
 }
 
 /** The body; undefined where it is too long. */
@@ -260,13 +260,21 @@ function readBody(request: IncomingMessage): Promise<Uint8Array | undefined> {
 
 /** Writes an answer with its length: strongSwan reads no chunks. A client that does not read it is cut off. */
 async function reply(
+  { socket }: IncomingMessage,
   response: ServerResponse,
   { status, headers, body }: CaAnswer,
   times: PortTimes,
 ): Promise<void> {
+  if (socket.destroyed) return; // neither "close" comes any more
   const bytes = typeof body === "string" ? Buffer.from(body, "utf8") : body;
   const timer = setTimeout(() => response.destroy(), times.answerMs + bytes.length / answerBytesPerMs);
-  response.on("close", () => clearTimeout(timer));
+  const stop = () => {
+    clearTimeout(timer);
+    socket.off("close", stop);
+  };
+  response.on("close", stop);
+  // On Deno the end of a connection does not close responses that wait for the one before them.
+  socket.on("close", stop);
   const length = status === 304 ? {} : { "content-length": String(bytes.length) };
   response.writeHead(status, { "x-content-type-options": "nosniff", ...length, ...headers });
   if (status === 413) response.on("finish", () => response.socket?.destroySoon());

@@ -6,6 +6,7 @@ import { connect, type ConnectionOptions, type TLSSocket } from "node:tls";
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import type { CaAnswer } from "../../actors/ca/answer.ts";
 import { enrol } from "../../actors/ca/enrol.ts";
 import {
   httpsHandshakesPerAddressMax,
@@ -156,6 +157,25 @@ test("a connection has many requests, each sent as soon as the answer before it 
     return ended(socket, () => socket.on("secureConnect", () => socket.write(get)));
   });
   assert.is(received.split("HTTP/1.1 200 ").length - 1, requests);
+});
+
+test("bug: an answer to a client that had left kept its timer, body and socket for ten seconds or more", async () => {
+  const composing = Promise.withResolvers<void>();
+  const composed = Promise.withResolvers<CaAnswer>();
+  const answer = () => {
+    composing.resolve();
+    return composed.promise;
+  };
+  await withPort(answer, async (port) => {
+    const socket = tls({ port: port.port });
+    socket.on("secureConnect", () => socket.write(get));
+    await composing.promise;
+    socket.destroy();
+    await until("the connection is over", () => port.connections() === 0);
+    composed.resolve({ status: 200, headers: {}, body: "late" });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.not(process.getActiveResourcesInfo().includes("Timeout"));
+  });
 });
 
 test("bug: a long answer left a listener for each of its pieces, and Node warned of a leak", async () => {
