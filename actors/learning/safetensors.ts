@@ -158,19 +158,23 @@ export function encodeTensors(tensors: NamedTensors): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** Decodes the float tensors of a whole file in memory, as F32. Integer and bool tensors are left out. */
-export function decodeTensors(bytes: Uint8Array): Result.Result<NamedTensors, MalformedSafetensors> {
+/** Reads the header of a whole file in memory. */
+export function layoutOf(bytes: Uint8Array): Result.Result<Layout, MalformedSafetensors> {
   return Result.flatMap(
     readHeaderLength(bytes, bytes.length),
-    (length) =>
-      Result.map(readLayout(bytes.subarray(lengthBytes, lengthBytes + length), bytes.length), ({ tensors }) => {
-        const named = new Map<string, Tensor>();
-        for (const { name, dtype, shape, offset, count } of tensors) {
-          if (!isFloat(dtype)) continue;
-          const data = bytes.subarray(offset, offset + count * elementBytes[dtype]);
-          named.set(name, { shape, values: Float32Array.from(widen(data, dtype)) });
-        }
-        return named;
-      }),
+    (length) => readLayout(bytes.subarray(lengthBytes, lengthBytes + length), bytes.length),
   );
+}
+
+/** Decodes the float tensors of a whole file in memory, as F32. Integer and bool tensors are left out. */
+export function decodeTensors(bytes: Uint8Array): Result.Result<NamedTensors, MalformedSafetensors> {
+  return Result.map(layoutOf(bytes), ({ tensors }) => {
+    const named = new Map<string, Tensor>();
+    for (const { name, dtype, shape, offset, count } of tensors) {
+      if (!isFloat(dtype)) continue;
+      const data = bytes.subarray(offset, offset + count * elementBytes[dtype]);
+      named.set(name, { shape, values: Float32Array.from(widen(data, dtype)) });
+    }
+    return named;
+  });
 }

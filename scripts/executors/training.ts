@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as Result from "effect/Result";
-import { decodeTensors, encodeTensors, type NamedTensors } from "../../actors/learning/mod.ts";
+import { decodeTensors, encodeTensors, layoutOf, type NamedTensors } from "../../actors/learning/mod.ts";
 import { seededRandom, seedOf, shuffled } from "../../actors/runtime/random.ts";
 import type { JobSpec, ProgressResponse, TrainConfig } from "../../transport/protocols/messages.ts";
 import type { BridgeClient, BridgeFile, Receiving } from "../../actors/executor/bridge_client.ts";
@@ -39,7 +39,7 @@ const emptySlicesMax = 16;
 export async function runTraining({ bridge, spec, workDir, report }: TrainingInput): Promise<void> {
   if (spec.executor.class !== "train") throw new TrainingFailed(`Cannot do a job of class ${spec.executor.class}`);
   const { config } = spec.executor;
-  const trainer = await trainerOf({ bridge, spec, workDir }, config);
+  const { trainer, isDigested } = await trainerOf({ bridge, spec, workDir }, config);
   const batches = makeBatches({ bridge, spec, workDir, report }, config);
   // The worker accepts pushes only while a receive is open: open one before the first difference is sent.
   const results = await bridge.receive(config.results, async ({ path, round }): Promise<RoundResult> => ({
@@ -59,7 +59,7 @@ export async function runTraining({ bridge, spec, workDir, report }: TrainingInp
       await rm(join(workDir, path), { force: true });
       report(`round ${round}: mean loss ${loss.toFixed(4)}`);
       // Where the scheduler keeps the model, it compares the parameters of all members.
-      const parameters = config.model.artifact.type === "scheduler" ? digestOf(trainer.shared()) : undefined;
+      const parameters = isDigested ? digestOf(trainer.shared()) : undefined;
       if ((await say(bridge, "update-received", parameters, applied)).type === "Done") return;
     }
   } finally {
@@ -70,13 +70,22 @@ export async function runTraining({ bridge, spec, workDir, report }: TrainingInp
 async function trainerOf(
   { bridge, spec, workDir }: Pick<TrainingInput, "bridge" | "spec" | "workDir">,
   config: TrainConfig,
-): Promise<Trainer> {
+): Promise<{ readonly trainer: Trainer; readonly isDigested: boolean }> {
   if (config.batch_size === 0) throw new TrainingFailed("Cannot train in batches of 0");
-  return makeTrainer(await initialModel(bridge, config, workDir), {
+  const { model, isDigested } = await initialModel(bridge, config, workDir);
+  const trainer = makeTrainer(model, {
     optimizer: config.optimizer,
     scheduler: config.scheduler ?? null,
     stepsBefore: stepsBefore(config.scheduler, spec.training, config.batch_size),
   });
+  return { trainer, isDigested };
+}
+
+/** The model that a training begins with. */
+interface InitialModel {
+  readonly model: Model;
+  /** Whether the scheduler digests the parameters in the form that the trainer keeps. */
+  readonly isDigested: boolean;
 }
 
 /** The built-in model that the reference names, or the parameters that the scheduler serves: those of the newest round. */
@@ -84,13 +93,19 @@ async function initialModel(
   bridge: BridgeClient,
   { model: { artifact } }: TrainConfig,
   workDir: string,
-): Promise<Model> {
+): Promise<InitialModel> {
   switch (artifact.type) {
     case "huggingface":
-      return orThrow(builtinModel(artifact.repository, artifact.revision));
+      return { model: orThrow(builtinModel(artifact.repository, artifact.revision)), isDigested: false };
     case "scheduler": {
       const bytes = await readFile(join(workDir, await fetchFile(bridge, artifact)));
-      return orThrow(modelOf(orThrow(decodeTensors(bytes))));
+      const parameters = orThrow(decodeTensors(bytes));
+      const left = orThrow(layoutOf(bytes)).tensors.find(({ name }) => !parameters.has(name));
+      if (left !== undefined) {
+        throw new TrainingFailed(`Cannot train tensor ${JSON.stringify(left.name.slice(0, 64))}: it is ${left.dtype}`);
+      }
+      // F64 is trained in F32, with another digest than the scheduler's.
+      return { model: orThrow(modelOf(parameters)), isDigested: bytes.equals(encodeTensors(parameters)) };
     }
     default:
       throw new TrainingFailed(`Cannot build a model from a ${artifact.type} reference`);
