@@ -104,11 +104,11 @@ interface Aside {
   readonly before: string | undefined;
 }
 
-/** Refuses before anything is written; the move checks again. Gives the file whose owner, group and readers the new one gets. */
-const checkTarget = Effect.fnUntraced(function* (file: OutputFile, existing: ExistingFiles) {
-  const files = yield* FileSystem;
-  const { path, accessAs } = file;
-  const statOf = (each: string) => Effect.catch(files.stat(each), () => Effect.succeed(undefined));
+const statOf = (path: string) =>
+  Effect.flatMap(FileSystem, (files) => Effect.catch(files.stat(path), () => Effect.succeed(undefined)));
+
+/** Fails where a file may not take this path: a move would replace a device or a pipe. Gives the file that is there. */
+export const checkPath = Effect.fnUntraced(function* (path: string, existing: ExistingFiles) {
   const there = yield* statOf(path);
   if (there !== undefined && existing === "keep") {
     yield* Effect.fail(new FileNotWritten({ path, problem: "exists", detail: "it is there" }));
@@ -118,6 +118,13 @@ const checkTarget = Effect.fnUntraced(function* (file: OutputFile, existing: Exi
       new FileNotWritten({ path, problem: "other", detail: `it is no file but a ${nameOfType(there.type)}` }),
     );
   }
+  return there;
+});
+
+/** Refuses before anything is written; the move checks again. Gives the file whose owner, group and readers the new one gets. */
+const checkTarget = Effect.fnUntraced(function* (file: OutputFile, existing: ExistingFiles) {
+  const { path, accessAs } = file;
+  const there = yield* checkPath(path, existing);
   if (there !== undefined && !isOwnersAlone(file)) return there;
   return accessAs === undefined ? undefined : yield* statOf(accessAs);
 });

@@ -7,7 +7,7 @@ import { basename, dirname, join } from "node:path";
 import { Data, Effect, Result, type Scope } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import * as Random from "effect/Random";
-import type { FileNotWritten } from "../files/write_whole.ts";
+import { checkPath, type FileNotWritten } from "../files/write_whole.ts";
 import { castTensors, type MalformedSafetensors, type ResultRejected, type TensorFile } from "../learning/mod.ts";
 import { CheckpointFailed, type FoundCheckpoint, newestCheckpoint, recordedRounds } from "./checkpoints.ts";
 import { readLayoutFile } from "./layout_file.ts";
@@ -38,7 +38,7 @@ interface OpenRound {
  * Writes the newest finished round. A scheduler may run meanwhile.
  *
  * @param folder The training's folder in the state directory.
- * @param out Where to write; a file that is there is replaced.
+ * @param out Where to write; a file that is there is replaced, and a device or a pipe refused.
  */
 export function writeModel(
   folder: string,
@@ -57,6 +57,7 @@ export function writeModel(
           : Effect.fail(new CheckpointFailed({ path: file, detail })),
     );
     const { newest, parameters } = yield* openNewest(folder);
+    yield* checkPath(out, "replace");
     // Two commands may write one path at once.
     const mark = (yield* Random.nextIntBetween(0, Number.MAX_SAFE_INTEGER)).toString(36);
     const file = yield* createTensors(out, join(dirname(out), `.${basename(out)}.${mark}.tmp`));
