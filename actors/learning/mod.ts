@@ -18,5 +18,12 @@ export { normRules } from "./verdicts.ts";
 export { openTensorFile, type TensorFile } from "./tensor_file.ts";
 export { headerMaxBytes, type TensorEntry } from "./safetensors.ts";
 export { type DType } from "./element_types.ts";
-export { decodeTensors, encodeTensors, layoutOf, MalformedSafetensors } from "./safetensors.ts";
+export {
+  decodeTensors,
+  encodeTensors,
+  layoutOf,
+  MalformedSafetensors,
+  type Metadata,
+  metadataOf,
+} from "./safetensors.ts";
 export { type NamedTensors, type Tensor, TensorMismatch } from "./tensors.ts";

@@ -6,7 +6,7 @@
 import { Data, Effect } from "effect";
 import { addWholes, type DType, type FloatType, isFloat, narrow, widen } from "./element_types.ts";
 import type { OuterOptions } from "./outer_step.ts";
-import { type TensorEntry, writeHeader } from "./safetensors.ts";
+import { type Metadata, type TensorEntry, writeHeader } from "./safetensors.ts";
 import { chunkMemory, chunksOf, type TensorFile } from "./tensor_file.ts";
 import { normMax } from "./verdicts.ts";
 
@@ -40,14 +40,16 @@ export function writeInitial<E, W>(
  * Copies a file, with its floats in other types. Fails where a value is not finite, or is not in its new type.
  *
  * @param typeOf The new type of a tensor; that of an integer or bool is its own.
+ * @param metadata That of the copy.
  */
 export function castTensors<E, W>(
   from: TensorFile<E>,
   typeOf: (tensor: TensorEntry) => DType,
   write: Write<W>,
+  metadata?: Metadata,
 ): Effect.Effect<void, E | W | ResultRejected> {
   return Effect.gen(function* () {
-    yield* write(writeHeader(from.tensors.map((tensor) => ({ ...tensor, dtype: typeOf(tensor) }))));
+    yield* write(writeHeader(from.tensors.map((tensor) => ({ ...tensor, dtype: typeOf(tensor) })), metadata));
     const scratch = chunkMemory(from.tensors, { bytes: 2, values: 2 });
     for (const tensor of from.tensors) {
       const [was, is] = [tensor.dtype, typeOf(tensor)];

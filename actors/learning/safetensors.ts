@@ -33,6 +33,21 @@ export interface Layout {
   readonly tensors: readonly TensorEntry[];
   readonly dataOffset: number;
   readonly sizeBytes: number;
+  readonly metadata: Metadata | undefined;
+}
+
+/** What a file says about itself, such as the program whose tensors it holds. */
+export type Metadata = Readonly<Record<string, string>>;
+
+const metadataName = "__metadata__";
+/** Longest metadata as JSON, in characters. */
+const metadataMax = 65_536;
+
+/** Returns metadata; `undefined` where it is too long, or is no object of strings. */
+export function metadataOf(value: unknown): Metadata | undefined {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
+  if (!Object.values(value).every((each) => typeof each === "string")) return undefined;
+  return JSON.stringify(value).length > metadataMax ? undefined : value as Metadata;
 }
 
 /** The bytes are no safetensors file, or the header does not match the file. */
@@ -60,7 +75,7 @@ export function readLayout(header: Uint8Array, fileBytes: number): Result.Result
   if (parsed === undefined) return fail("header is not a JSON object in which every name appears once");
   const tensors: TensorEntry[] = [];
   for (const [name, value] of Object.entries(parsed)) {
-    if (name === "__metadata__") continue;
+    if (name === metadataName) continue;
     const entry = readEntry(name, value, dataOffset);
     if (Result.isFailure(entry)) return Result.fail(entry.failure);
     tensors.push(entry.success);
@@ -73,7 +88,7 @@ export function readLayout(header: Uint8Array, fileBytes: number): Result.Result
     end += count * elementBytes[dtype];
   }
   if (end !== fileBytes) return fail(`tensors end at byte ${end}, the file at ${fileBytes}`);
-  return Result.succeed({ tensors, dataOffset, sizeBytes: fileBytes });
+  return Result.succeed({ tensors, dataOffset, sizeBytes: fileBytes, metadata: metadataOf(parsed[metadataName]) });
 }
 
 const quoted = (name: string) => JSON.stringify(name.slice(0, 64));
@@ -130,6 +145,7 @@ function isSizes(value: unknown): value is number[] {
 /** Encodes the bytes before the data, for tensors that follow in this order without a gap. */
 export function writeHeader(
   tensors: readonly { readonly name: string; readonly dtype: DType; readonly shape: readonly number[] }[],
+  metadata?: Metadata,
 ): Uint8Array<ArrayBuffer> {
   let offset = 0;
   const entries = tensors.map(({ name, dtype, shape }) => {
@@ -137,6 +153,7 @@ export function writeHeader(
     offset += sizeOf(shape) * elementBytes[dtype];
     return `${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [begin, offset] })}`;
   });
+  if (metadata !== undefined) entries.unshift(`"${metadataName}":${JSON.stringify(metadata)}`);
   const json = new TextEncoder().encode(`{${entries.join(",")}}`);
   const padded = Math.ceil(json.length / alignment) * alignment;
   const bytes = new Uint8Array(lengthBytes + padded).fill(0x20);

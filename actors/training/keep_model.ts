@@ -87,7 +87,7 @@ export function openModel(
       "MalformedSafetensors",
       ({ reason }) => refuse(reason),
     );
-    yield* writeLayout(folder, initial.tensors);
+    yield* writeLayout(folder, initial);
     const layout = layoutDigest(initial.tensors);
     if (newest !== undefined) {
       if (newest.record.round < rounds) yield* checkNextRound(folder, newest.record);

@@ -1,5 +1,6 @@
 /**
- * The model of a training as its user gets it: the newest finished round, in the element types that the training began with.
+ * The model of a training as its user gets it: the newest finished round, in the element types and with the metadata
+ * that the training began with.
  *
  * @module
  */
@@ -8,9 +9,15 @@ import { Data, Effect, Result, type Scope } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import * as Random from "effect/Random";
 import { checkPath, type FileNotWritten } from "../files/write_whole.ts";
-import { castTensors, type MalformedSafetensors, type ResultRejected, type TensorFile } from "../learning/mod.ts";
+import {
+  castTensors,
+  type MalformedSafetensors,
+  type ResultRejected,
+  type TensorEntry,
+  type TensorFile,
+} from "../learning/mod.ts";
 import { CheckpointFailed, type FoundCheckpoint, newestCheckpoint, recordedRounds } from "./checkpoints.ts";
-import { readLayoutFile } from "./layout_file.ts";
+import { noLayout, readLayoutFile } from "./layout_file.ts";
 import type { FileFit } from "./round_record.ts";
 import { createTensors, openTensors } from "./tensors_on_disk.ts";
 
@@ -49,19 +56,18 @@ export function writeModel(
   FileSystem
 > {
   return Effect.scoped(Effect.gen(function* () {
-    const types = yield* Effect.catch(
+    const { types, metadata } = yield* Effect.catch(
       readLayoutFile(folder),
       ({ file, detail, problem }) =>
-        problem === "missing"
-          ? Effect.succeed(new Map<string, never>())
-          : Effect.fail(new CheckpointFailed({ path: file, detail })),
+        problem === "missing" ? Effect.succeed(noLayout) : Effect.fail(new CheckpointFailed({ path: file, detail })),
     );
     const { newest, parameters } = yield* openNewest(folder);
     yield* checkPath(out, "replace");
     // Two commands may write one path at once.
     const mark = (yield* Random.nextIntBetween(0, Number.MAX_SAFE_INTEGER)).toString(36);
     const file = yield* createTensors(out, join(dirname(out), `.${basename(out)}.${mark}.tmp`));
-    yield* castTensors(parameters, ({ name, dtype }) => types.get(name) ?? dtype, (bytes) => file.write(bytes));
+    const typeOf = ({ name, dtype }: TensorEntry) => types.get(name) ?? dtype;
+    yield* castTensors(parameters, typeOf, (bytes) => file.write(bytes), metadata);
     return { round: newest.record.round, ...yield* file.commit };
   }));
 }

@@ -1,13 +1,16 @@
 /** The model of a training as its user gets it, on disk. */
+import { Buffer } from "node:buffer";
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Effect, Result } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import { type PlatformError, systemError } from "effect/PlatformError";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { encodeTensors } from "../../actors/learning/mod.ts";
+import { encodeTensors, layoutOf } from "../../actors/learning/mod.ts";
+import { writeHeader } from "../../actors/learning/safetensors.ts";
 import type { Services } from "../../actors/runtime/ports.ts";
 import { realServices } from "../../actors/runtime/real_ports.ts";
 import { writeModel } from "../../actors/training/result_file.ts";
@@ -111,6 +114,43 @@ test("bug: values that F16 cannot hold were written as infinities, and the comma
   assert.ok(Result.isFailure(written));
   assert.match(written.failure.message, /tensor "w" holds 70000\.\d+, which F16 cannot/);
   assert.equal(readdirSync(path), before);
+  remove();
+});
+
+test("bug: a pipe or a device was replaced by the model's file", async () => {
+  const { path, remove } = temporary();
+  const folder = await trained(join(path, "one"), 1);
+  const out = join(path, "pipe");
+  execFileSync("mkfifo", [out]);
+  const written = await run(Effect.result(writeModel(folder, out)));
+  assert.ok(lstatSync(out).isFIFO());
+  assert.ok(Result.isFailure(written));
+  assert.is(written.failure.message, `Cannot write ${out}: it is no file but a fifo`);
+  assert.equal(readdirSync(path).toSorted(), ["one", "pipe"], "nothing else remains");
+  remove();
+});
+
+test("bug: the model was given out without its metadata, which other programs need", async () => {
+  const { path, remove } = temporary();
+  const metadata = { format: "pt", note: "ä" };
+  writeFileSync(
+    weightsOf(path),
+    Buffer.concat([
+      writeHeader([{ name: "w", dtype: "BF16", shape: [100_000] }], metadata),
+      new Uint8Array(200_000),
+    ]),
+  );
+  await run(nextRound(path));
+  const { folder } = placeOf(path);
+  const out = join(path, "model.safetensors");
+  const metadataOf = () => Result.getOrThrow(layoutOf(readFileSync(out))).metadata;
+  await run(writeModel(folder, out));
+  assert.equal(metadataOf(), metadata);
+  const { metadata: _, ...before } = JSON.parse(readFileSync(join(folder, "layout.json"), "utf8"));
+  writeFileSync(join(folder, "layout.json"), JSON.stringify(before));
+  await run(writeModel(folder, out));
+  const { tensors } = Result.getOrThrow(layoutOf(readFileSync(out)));
+  assert.equal([metadataOf(), tensors[0]?.dtype], [undefined, "BF16"], "an older layout");
   remove();
 });
 
