@@ -106,6 +106,14 @@ export type CheckpointProblem = "malformed" | "unsigned" | "forged";
 
 /** Reads a checkpoint and verifies the signature of one key; signatures of others are passed over. */
 export function openCheckpoint(note: string, key: AuditKey): TreeHead | CheckpointProblem {
+  const opened = openSignedHead(note, key);
+  if (typeof opened === "string") return opened;
+  const { origin, size, root } = opened;
+  return { origin, size, root };
+}
+
+/** As {@linkcode openCheckpoint}, with a note that has the signature of that key alone. */
+export function openSignedHead(note: string, key: AuditKey): SignedHead | CheckpointProblem {
   if (note.length > noteCharactersMax) return "malformed";
   const [, origin = "", size = "", root = "", lines = ""] =
     /^([^\n]+)\n(0|[1-9]\d{0,15})\n([A-Za-z0-9+/]{43}=)\n\n((?:\u2014 [^\s+]+ [A-Za-z0-9+/]+={0,2}\n)+)$/.exec(note) ??
@@ -121,7 +129,7 @@ export function openCheckpoint(note: string, key: AuditKey): TreeHead | Checkpoi
     const bytes = Buffer.from(encoded, "base64");
     if (name !== key.name || !sameBytes(bytes.subarray(0, 4), id)) continue;
     if (bytes.toString("base64") !== encoded) return "malformed";
-    if (isSigned(textOf(head), bytes.subarray(4), key)) return head;
+    if (isSigned(textOf(head), bytes.subarray(4), key)) return { ...head, note: `${textOf(head)}\n${line}\n` };
     problem = "forged";
   }
   return problem;

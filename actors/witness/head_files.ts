@@ -14,12 +14,20 @@ import { hash } from "node:crypto";
 import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { AuditHead } from "../../transport/protocols/messages.ts";
+import {
+  auditChainBytesMax,
+  auditKeyBytesMax,
+  auditNoteBytesMax,
+  auditSignatureBytesMax,
+} from "../../transport/protocols/mod.ts";
 import { otherLogsMax, sharedLogsMax } from "./book.ts";
 import { type ForkProblem, headMessage, type HeldLog, type OpenedHead, openHead } from "./held_head.ts";
 import type { HeadStore, HeldLogs } from "./witness_port.ts";
 
-/** Bytes of one file: three heads with certificates, base64. */
-export const headFileBytesMax = 131_072;
+/** Bytes of a head, as messages bound it. */
+const headBytesMax = auditNoteBytesMax + auditKeyBytesMax + auditSignatureBytesMax + auditChainBytesMax;
+/** Bytes of one file: three heads. A character takes up to six in JSON; base64 takes less, which leaves room for the rest. */
+export const headFileBytesMax: number = 3 * 6 * headBytesMax;
 /** Files that are read. */
 export const headFilesMax: number = sharedLogsMax + otherLogsMax;
 
@@ -116,9 +124,13 @@ async function writeHead(dir: string, { head, isShared, at, fork }: HeldLog): Pr
     head: written(head),
     ...forked,
   };
+  const text = `${JSON.stringify(value, undefined, 2)}\n`;
+  if (Buffer.byteLength(text) > headFileBytesMax) {
+    throw new Error(`the state of ${head.origin} takes more than ${headFileBytesMax} bytes`);
+  }
   const file = await open(`${path}.tmp`, "w", 0o600);
   try {
-    await file.writeFile(`${JSON.stringify(value, undefined, 2)}\n`);
+    await file.writeFile(text);
     await file.sync();
   } finally {
     await file.close();

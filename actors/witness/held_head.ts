@@ -4,7 +4,7 @@
  * @module
  */
 import { type KeyBinding } from "../audit/key_binding.ts";
-import { openCheckpoint, parseAuditKey, type SignedHead } from "../audit/checkpoint.ts";
+import { openSignedHead, parseAuditKey, type SignedHead } from "../audit/checkpoint.ts";
 import type { AuditHead } from "../../transport/protocols/messages.ts";
 
 /** A checkpoint whose signature was verified with the key that came along. */
@@ -37,13 +37,17 @@ export interface HeldLog {
   readonly fork: (Fork & { readonly at: number; readonly from: string }) | undefined;
 }
 
-/** Verifies a checkpoint with the key that came along; undefined where it is not that key's checkpoint of that key's log. */
+/**
+ * Verifies a checkpoint with the key that came along; undefined where it is not that key's checkpoint of that key's log.
+ *
+ * Signatures of others are left out of its note: its owner can add as many as it likes.
+ */
 export function openHead({ checkpoint, key, signature, chain }: AuditHead): OpenedHead | undefined {
   const parsed = parseAuditKey(key);
   if (parsed === undefined) return undefined;
-  const head = openCheckpoint(checkpoint, parsed);
+  const head = openSignedHead(checkpoint, parsed);
   if (typeof head === "string" || head.origin !== parsed.name) return undefined;
-  return { ...head, note: checkpoint, binding: { key, signature, chain } };
+  return { ...head, binding: { key, signature, chain } };
 }
 
 /** A head as it travels. */

@@ -5,9 +5,10 @@ import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import type { HeldLog } from "../../actors/witness/held_head.ts";
+import type { HeldLog, OpenedHead } from "../../actors/witness/held_head.ts";
 import { headFileBytesMax, headFiles, headPath } from "../../actors/witness/head_files.ts";
 import { knownForks, knownForksMax } from "../../actors/witness/known_forks.ts";
+import { auditChainBytesMax, auditChainMax, auditOriginBytesMax } from "../../transport/protocols/audit_schemas.ts";
 import { forkedLog, headOf } from "../support/held_heads.ts";
 import { needing } from "../support/prerequisites.ts";
 
@@ -87,6 +88,29 @@ test("bug: a damaged state was named once alone: not after another one could not
     assert.equal(await store.read(), { logs: [], damaged }, "the process was killed before it reported");
     await store.write({ head: headOf(first, 3), isShared: false, at: 1_767_225_600_000, fork: undefined });
     assert.equal((await store.read()).damaged, [], "the log is witnessed again");
+  } finally {
+    await rm(dir, { recursive: true });
+  }
+});
+
+test("bug: the evidence of a fork was lost at the next start where its owner had filled the states up to their limits", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "hypha-witness-"));
+  const store = headFiles(dir);
+  const { head: first, fork } = forkedLog("\x01".repeat(auditOriginBytesMax), 5_000);
+  const certificate = new Uint8Array(Math.floor(auditChainBytesMax / auditChainMax));
+  const chain = Array.from({ length: auditChainMax }, () => certificate);
+  const full = (head: OpenedHead) => ({ ...head, binding: { ...head.binding, signature: new Uint8Array(512), chain } });
+  const { held, other } = fork!;
+  const forked = { ...fork!, held: full(held), other: full(other) };
+  try {
+    await store.write({ head: full(first), isShared: true, at: 1_000, fork: forked });
+    const { logs, damaged } = await store.read();
+    assert.equal(damaged, []);
+    assert.equal([logs[0]?.fork?.held.note, logs[0]?.fork?.other.note], [held.note, other.note]);
+    const tooLong = { ...forked, from: "x".repeat(headFileBytesMax) };
+    const write = store.write({ head: first, isShared: true, at: 1_000, fork: tooLong });
+    assert.match(await write.then(() => "written", String), "takes more than");
+    assert.ok((await store.read()).logs[0]?.fork, "the former state is kept");
   } finally {
     await rm(dir, { recursive: true });
   }

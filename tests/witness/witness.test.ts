@@ -1,7 +1,13 @@
 /** Witnesses over a simulated network: what they find, and what they do not accuse. */
+import { Buffer } from "node:buffer";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Result } from "effect";
+import { eventOfReport } from "../../actors/audit/audit_events.ts";
+import { composeLine } from "../../actors/audit/audit_record.ts";
 import { bindKey } from "../../actors/audit/key_binding.ts";
 import { keyOf, makeAuthority } from "../../actors/simulation/authority.ts";
 import type { KeptLog } from "../../actors/simulation/kept_log.ts";
@@ -9,7 +15,10 @@ import { startsAt } from "../../actors/simulation/simulation.ts";
 import { type WitnessNode, WitnessWorld } from "../../actors/simulation/witness_world.ts";
 import type { ReceivedRequest } from "../../actors/runtime/requests.ts";
 import { makeIdentity } from "../../actors/trust/make_identity.ts";
+import { headFiles } from "../../actors/witness/head_files.ts";
 import { headMessage, openHead } from "../../actors/witness/held_head.ts";
+import { formatLine } from "../../scripts/program/log_line.ts";
+import { auditNoteBytesMax } from "../../transport/protocols/audit_schemas.ts";
 import { askedTransport } from "../support/asked_transport.ts";
 
 const test = suite("witness");
@@ -84,6 +93,46 @@ test("a log that shrinks, or is rewritten, is forked; both checkpoints are named
     assert.is(forksAt(one).length, 2);
     world.stop();
   }
+});
+
+/** The log's newest state as an owner shows it that fills its note with lines of other names. */
+function pad(log: KeptLog): void {
+  const newest = log.newest()!;
+  const room = auditNoteBytesMax - Buffer.byteLength(newest.note) - Buffer.byteLength("\u2014  AAAA\n");
+  const padded = { ...newest, note: `${newest.note}\u2014 ${"\x01".repeat(room)} AAAA\n` };
+  log.newest = () => padded;
+}
+
+test("bug: lines that an owner added to its checkpoints cut them off the line and the record of a fork, and lost it at the next start", async () => {
+  const { world, one, owner, log } = await makeWorld();
+  const changed = log.fork(10);
+  grow(log, 10);
+  grow(changed, 30, "another record");
+  const notes = [log.newest()!.note, changed.newest()!.note];
+  for (const each of [log, changed]) pad(each);
+  await world.playTo(2 * everyMs);
+  world.show(owner, changed);
+  owner.logFor = () => changed;
+  await world.playTo(3 * everyMs);
+  const report = one.reports.find(({ event }) => event === "audit.fork")!;
+  const record = composeLine(eventOfReport(report)!, { node: "n", prev: "p", seq: 1, ts: "2026-01-01T00:00:00.000Z" });
+  const entry = { ...report, time: "2026-01-01T00:00:00.000Z", node: "n" };
+  for (const { held, other } of [JSON.parse(formatLine(entry, "json")), JSON.parse(record.toString()).detail]) {
+    assert.equal([held, other], notes);
+  }
+  const dir = await mkdtemp(join(tmpdir(), "hypha-witness-"));
+  try {
+    const store = headFiles(dir);
+    await store.write(one.disk.get(owner.origin)!);
+    one.disk.clear();
+    for (const held of (await store.read()).logs) one.disk.set(held.head.origin, held);
+  } finally {
+    await rm(dir, { recursive: true });
+  }
+  world.restart(one);
+  await world.playTo(5 * everyMs);
+  assert.is(forksAt(one).length, 2);
+  world.stop();
 });
 
 test("bug: states that could not be read at a start were forgotten, and a log that had shrunk was accepted", async () => {

@@ -18,7 +18,7 @@ export const auditOriginBytesMax = 2_048;
 export const auditChainMax = 5;
 export const auditChainBytesMax = 16_384;
 /** Bytes of the signature that binds a key: RSA with 4,096 bits. */
-const signatureBytesMax = 512;
+export const auditSignatureBytesMax = 512;
 /** Hashes of a proof: two for each bit of a size. */
 export const auditPathMax = 128;
 
@@ -31,7 +31,10 @@ const chain = checked(list(bytes), (all) => {
 const head: Schema<AuditHead> = struct<AuditHead>({
   checkpoint: text(auditNoteBytesMax),
   key: text(auditKeyBytesMax),
-  signature: checked(bytes, ({ length }) => length > signatureBytesMax ? "a signature that is too long" : undefined),
+  signature: checked(
+    bytes,
+    ({ length }) => length > auditSignatureBytesMax ? "a signature that is too long" : undefined,
+  ),
   chain,
 });
 

@@ -21,7 +21,15 @@ import {
 } from "./schemas.ts";
 import { trainingRequestSchema, trainingResponseSchema } from "./training_schemas.ts";
 
-export { auditChainBytesMax, auditChainMax, auditHeadsMax, auditPathMax } from "./audit_schemas.ts";
+export {
+  auditChainBytesMax,
+  auditChainMax,
+  auditHeadsMax,
+  auditKeyBytesMax,
+  auditNoteBytesMax,
+  auditPathMax,
+  auditSignatureBytesMax,
+} from "./audit_schemas.ts";
 export { crlInlineBytesMax, crlNoticesMax, crlNumberDigitsMax, crlPieceBytesMax } from "./crl_schemas.ts";
 export type { ReadCounts } from "./cbor_reader.ts";
 export { MalformedMessage } from "./malformed.ts";
