@@ -8,7 +8,7 @@ import { sameBytes } from "../../pki/bytes.ts";
 import { type AuditRecord, readLine } from "./audit_record.ts";
 import { type AuditKey, openCheckpoint } from "./checkpoint.ts";
 import { AuditFinding } from "./finding.ts";
-import { inclusionPath, leafHash, rootOfInclusion } from "./merkle_tree.ts";
+import { hashBytes, inclusionPath, leafHash, rootOfInclusion } from "./merkle_tree.ts";
 import { readCheckpoints } from "./read_checkpoints.ts";
 import { RootChecks } from "./root_checks.ts";
 import { checkpointsPath } from "./segments.ts";
@@ -81,6 +81,9 @@ export function checkProof({ seq, line, path, checkpoint }: RecordProof, key: Au
   if (typeof head === "string") return `its checkpoint has no valid signature of ${key.name}`;
   if (readLine(line)?.seq !== seq) return `its line is no record ${seq}`;
   const hashes = path.map((each) => Buffer.from(each, "base64"));
+  if (!hashes.every(({ length }) => length === hashBytes)) {
+    return `its path has a hash that is not ${hashBytes} bytes long`;
+  }
   const root = rootOfInclusion(leafHash(Buffer.from(line)), { index: seq, size: head.size, path: hashes });
   return root !== undefined && sameBytes(root, head.root) ? undefined : "its line is not in the signed log";
 }

@@ -1,4 +1,5 @@
 /** `hypha-certutil audit`: what it prints, and its exit codes. */
+import { Buffer } from "node:buffer";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Console, Effect } from "effect";
@@ -174,6 +175,18 @@ test("prove and check: a record without its log", () =>
       assert.match(stderr, problem);
     }
     assert.match((await run("check", "proof.json", "--key", "proof.json")).stderr, "Cannot read verifier key");
+  }));
+
+test("bug: check of a proof whose hashes have other lengths ended with an error of the program", () =>
+  withLog(async (dir, run) => {
+    const proof = JSON.parse((await run("prove", "7")).stdout);
+    for (const length of [0, 31, 33, 100]) {
+      const path = proof.path.map(() => Buffer.alloc(length, 1).toString("base64"));
+      await writeFile(join(dir, "wrong.json"), JSON.stringify({ ...proof, path }));
+      const { code, stdout } = await run("check", "wrong.json", "--key", "audit.vkey");
+      assert.is(code, 1);
+      assert.match(stdout, "its path has a hash that is not 32 bytes long");
+    }
   }));
 
 test("prove --serial finds the issuance of a certificate in the log of a CA", () =>
