@@ -54,6 +54,9 @@ export function auditKeyOf(name: string, signer: Pick<Signer, "spki">): AuditKey
   return { name, raw: spki.subarray(12) };
 }
 
+/** DER of a key (SubjectPublicKeyInfo). */
+export const spkiOf = ({ raw }: Pick<AuditKey, "raw">): Buffer => Buffer.concat([ed25519Prefix, raw]);
+
 function keyId({ name, raw }: AuditKey): Buffer {
   return hash("sha256", Buffer.concat([Buffer.from(`${name}\n`), Buffer.of(ed25519Note), raw]), "buffer").subarray(
     0,
@@ -135,10 +138,9 @@ export function openSignedHead(note: string, key: AuditKey): SignedHead | Checkp
   return problem;
 }
 
-function isSigned(text: string, signature: Uint8Array, { raw }: AuditKey): boolean {
-  const spki = Buffer.concat([ed25519Prefix, raw]);
+function isSigned(text: string, signature: Uint8Array, auditKey: AuditKey): boolean {
   try {
-    const key = createPublicKey({ key: spki, format: "der", type: "spki" });
+    const key = createPublicKey({ key: spkiOf(auditKey), format: "der", type: "spki" });
     return verify(null, Buffer.from(text), key, Buffer.from(signature));
   } catch {
     return false;

@@ -26,7 +26,16 @@ import { makeSigningKey } from "../../pki/issue/signing_key.ts";
 import { type FileLock, isLocked, lockFile } from "../files/file_lock.ts";
 import { syncFolderNow } from "../files/sync_folder.ts";
 import { openPkcs11Signer, type Pkcs11Signer } from "../pkcs11/pkcs11_signer.ts";
-import { type AuditKey, auditKeyOf, formatAuditKey, originOf, parseAuditKey, type SignedHead } from "./checkpoint.ts";
+import { passing } from "../pkcs11/token_process.ts";
+import {
+  type AuditKey,
+  auditKeyOf,
+  formatAuditKey,
+  originOf,
+  parseAuditKey,
+  type SignedHead,
+  spkiOf,
+} from "./checkpoint.ts";
 import { AuditFinding } from "./finding.ts";
 import { LogChain } from "./log_chain.ts";
 import { readEdge } from "./log_edge.ts";
@@ -76,7 +85,11 @@ export async function openLog(options: LogOptions, at: Date): Promise<OpenedLog>
   try {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
     lock = lockLog(dir);
-    if (options.signer === undefined && uri !== undefined) token = await openPkcs11Signer(uri);
+    if (options.signer === undefined && uri !== undefined) {
+      token = await openPkcs11Signer(uri, { spki: knownKey(dir) });
+      const failure = token.failure();
+      if (failure !== undefined && !passing.has(failure.code)) throw failure;
+    }
     const signer = options.signer ?? token ?? await ownSigner(dir);
     return { ...openLocked(options, signer, at), release };
   } catch (error) {
@@ -126,6 +139,12 @@ async function ownSigner(dir: string): Promise<Signer> {
   const { keyPem } = await makeSigningKey();
   writeKeyFile(dir, path, keyPem);
   return fileSigner(keyPem);
+}
+
+/** The public half of the key that the log began with: while the key's token is away, records are written and wait for their checkpoint. */
+function knownKey(dir: string): Buffer | undefined {
+  const key = parseAuditKey(readKeyFile(dir, verifierKeyPath(dir))?.trim() ?? "");
+  return key === undefined ? undefined : spkiOf(key);
 }
 
 /** The key by the name that the log began with. */

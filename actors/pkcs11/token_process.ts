@@ -54,7 +54,7 @@ export interface TokenTerms {
 }
 
 /** Problems of a token that may be over by themselves. */
-const passing: ReadonlySet<SignerProblem> = new Set([
+export const passing: ReadonlySet<SignerProblem> = new Set([
   "signer-unavailable",
   "token-missing",
   "module-failed",

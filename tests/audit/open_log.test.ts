@@ -1,6 +1,6 @@
 /** What a log is opened with: its files, and a key in a token that signs the checkpoints. */
 import { Buffer } from "node:buffer";
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { suite } from "uvu";
@@ -35,6 +35,8 @@ const [at, node] = [new Date("2026-11-29T00:00:00Z"), "spiffe://acme.example/ca/
 
 const dayMs = 86_400_000;
 
+const verified = (dir: string) => verifyLog(dir, readVerifierKey(dir) as AuditKey) as VerifiedLog;
+
 let token: SoftToken;
 test.before(() => void (token = makeSoftToken()));
 test.after(() => token.remove());
@@ -67,6 +69,35 @@ test("a wrong PIN is presented once, however often the log is opened", async () 
   assert.match(await open(), /\(pin-wrong\)/);
   writeFileSync(pin, "1234\n");
   assert.match(await open(), /\(pin-wrong\).*not tried again/);
+});
+
+test("bug: a log whose token was away at a start was not opened: nothing was recorded", async () => {
+  const [dir, pin] = [join(token.dir, "away"), join(token.dir, "pin-away")];
+  const [tokens, removed] = [join(token.dir, "tokens"), join(token.dir, "removed")];
+  copyFileSync(token.pinFile, pin);
+  const key = token.uri("audit").replace(token.pinFile, pin);
+  const open = async (uri = key) =>
+    new AuditLog(dir, await openLog({ dir, node, key: uri }, at), { at, onWaiting: () => {} });
+  const first = await open();
+  await writeCovered(first, at);
+  first.close();
+  const absent = await open(key.replace("object=audit", "object=absent")).then(() => "opened", String);
+  assert.match(absent, /key-missing/, "a key that the token does not have is not waited for");
+  renameSync(tokens, removed);
+  let log: AuditLog;
+  try {
+    log = await open();
+    log.record({ type: "ca.alarm", outcome: "done" }, at);
+    await log.write();
+    assert.is.not(await log.cover(at).then(() => "covered", String), "covered");
+    assert.equal([verified(dir).records, verified(dir).covered], [3, 1]);
+  } finally {
+    renameSync(removed, tokens);
+  }
+  const isCovered = () => log.cover(at).then(() => true, () => false);
+  for (let looks = 0; looks < 100 && !(await isCovered()); looks++) await new Promise((wake) => setTimeout(wake, 200));
+  assert.is(verified(dir).covered, 3);
+  log.close();
 });
 
 /** Whether the token has no process left after this use of it. */
@@ -125,7 +156,6 @@ test("bug: a log that was closed while it was opened kept its token's process", 
 
 const own = suite("openLog()");
 
-const verified = (dir: string) => verifyLog(dir, readVerifierKey(dir) as AuditKey) as VerifiedLog;
 const messageOf = (dir: string) =>
   openTestLog(dir).then((log) => {
     log.close();
