@@ -16,6 +16,11 @@ export const requestLifeMaxMs: number = 24 * 60 * 60 * 1_000;
 /** How far the clocks of the machines that make and execute a request may differ, in milliseconds. */
 export const requestSkewMs: number = 5 * 60 * 1_000;
 
+/** Whether a request ends later than one that is made at a time may. */
+export function expiresLate({ expires }: Pick<ApprovalRequest, "expires">, at: Date): boolean {
+  return expires.getTime() - at.getTime() > requestLifeMaxMs + requestSkewMs;
+}
+
 /** The texts of a ceremony. */
 export interface CeremonyTexts {
   /** The policy in force, without the line feed at its end. */
@@ -85,10 +90,11 @@ export function countApprovals(
 }
 
 function refuseRequest(
-  { ca, expires, nonce, operation, policy: named }: ApprovalRequest,
+  request: ApprovalRequest,
   policy: ApprovalPolicy,
   context: CeremonyContext,
 ): Result.Result<never, ApprovalRefused> | undefined {
+  const { ca, expires, nonce, operation, policy: named } = request;
   if (named !== policy.digest) {
     return refuseApproval("approval-other-policy", `the request names policy ${named}, this one is ${policy.digest}`);
   }
@@ -98,11 +104,10 @@ function refuseRequest(
   if (!policy.operations.includes(operation.name)) {
     return refuseApproval("approval-not-needed", `the policy does not list ${operation.name}`);
   }
-  const left = expires.getTime() - context.at.getTime();
-  if (!(left > 0)) {
+  if (!(expires.getTime() > context.at.getTime())) {
     return refuseApproval("approval-expired", `the request expired at ${expires.toISOString()}`);
   }
-  if (left > requestLifeMaxMs + requestSkewMs) {
+  if (expiresLate(request, context.at)) {
     return refuseApproval("approval-expires-late", `the request expires at ${expires.toISOString()}, in over a day`);
   }
   return context.usedNonces.has(nonce)

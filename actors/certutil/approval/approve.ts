@@ -11,7 +11,12 @@ import { approvalAlgorithms } from "../../../pki/approval/approval_policy.ts";
 import { type ApprovalRefused, refuseApproval } from "../../../pki/approval/approval_refused.ts";
 import { type ApprovalRequest, parseApprovalRequest } from "../../../pki/approval/approval_request.ts";
 import { lineTypes } from "../../../pki/approval/canonical_line.ts";
-import { type Approved, type CeremonyTexts, verifyApprovals } from "../../../pki/approval/verify_approvals.ts";
+import {
+  type Approved,
+  type CeremonyTexts,
+  expiresLate,
+  verifyApprovals,
+} from "../../../pki/approval/verify_approvals.ts";
 import { decodeDer } from "../../../pki/der.ts";
 import { readPublicKey } from "../../../pki/public_key.ts";
 import type { ExistingFiles } from "../../files/write_whole.ts";
@@ -58,15 +63,20 @@ export function approve(options: Approve): Effect.Effect<Outcome, CertutilError,
   });
 }
 
-/** Signs an approval of a request that has not expired: its line. */
+/** Signs an approval of a request that has not expired, and expires within a day: its line. */
 export function signApproval(
-  { digest, expires }: ApprovalRequest,
+  request: ApprovalRequest,
   { key, passin }: { readonly key: string; readonly passin: string | undefined },
 ): Effect.Effect<string, CertutilError, FileSystem> {
   return Effect.gen(function* () {
-    if (expires.getTime() <= (yield* Clock.currentTimeMillis)) {
-      const [detail, remedy] = [`it expired at ${expires.toISOString()}`, "Have a new request made."];
-      return yield* new CertutilError({ what: "approve request", detail, remedy });
+    const { digest, expires } = request;
+    const now = yield* Clock.currentTimeMillis;
+    const refuse = (detail: string) =>
+      new CertutilError({ what: "approve request", detail, remedy: "Have a new request made." });
+    if (expires.getTime() <= now) return yield* refuse(`it expired at ${expires.toISOString()}`);
+    // It could be executed on its last day.
+    if (expiresLate(request, new Date(now))) {
+      return yield* refuse(`it expires at ${expires.toISOString()}, in over a day`);
     }
     const signer = yield* approverKey(key, passin);
     return yield* issuing("approve", () => composeApproval(digest, signer));

@@ -1,4 +1,5 @@
 /** Ceremonies by commands: two of three persons approve what a root signs. */
+import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -195,6 +196,16 @@ test("makes no request that would not be executed, and approves none with half o
   await refused(/approval-request-malformed/, "approve", "cut.json", "--key", "alice.key", "--out", "alice.json");
   await refused(/there are 2 requests/, "execute", "request.json", "request.json", ...root, ...outCert);
   await refused(/is not NAME=FILE/, "approvers", ...ca, "--approver", "alice", "--threshold", "1");
+});
+
+test("bug: an approver signed a request that ends in two days, which the next day would have executed", async () => {
+  await done("request", "issue-intermediate", ...intermediate);
+  const later = new Date(Date.now() + 2 * 86_400_000).toISOString().replace(/\.\d+/, "");
+  const line = (await read("request.json")).replace(/"expires":"[^"]*"/, `"expires":"${later}"`);
+  assert.match(line, later);
+  await writeFile(at("request.json"), line);
+  await refused(/in over a day/, "approve", "request.json", "--key", "alice.key", "--out", "alice.json");
+  assert.not(existsSync(at("alice.json")));
 });
 
 test.run();
