@@ -185,6 +185,7 @@ function makeServer(routes: AdminRoutes, open: Map<Socket, Timer>): Server {
   server.on("clientError", (_error: Error, socket: Socket) => socket.destroy());
   server.on("request", (request: IncomingMessage, response: ServerResponse) => {
     const allow = (ms: number) => {
+      if (!open.has(request.socket)) return; // it has closed: its place is free, and stays so
       clearTimeout(open.get(request.socket));
       open.set(request.socket, setTimeout(() => request.socket.destroy(), ms));
     };

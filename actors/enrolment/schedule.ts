@@ -49,13 +49,14 @@ export function retryAfterMs(failures: number, leftMs: number, random: number): 
 
 /**
  * The wait that a CA requested (`Retry-After`), where it is longer than the node's own. It takes at most a twentieth of what is left,
- * or {@linkcode retryMinMs}.
+ * or {@linkcode retryMinMs}. Where there is no certificate that could end, the CA's wish holds.
  *
  * @param ownMs As {@linkcode retryAfterMs} computes it; 0 where nothing failed.
  * @param requestedMs 0 where the CA requested none.
  * @param leftMs What is left of the certificate; 0 where there is none, negative where it has ended.
  */
 export function waitAfterMs(ownMs: number, requestedMs: number, leftMs: number): number {
+  if (leftMs === 0) return Math.max(ownMs, requestedMs);
   const longestMs = leftMs > 0 ? Math.max(retryMinMs, Math.round(leftMs * retryPart)) : retryMaxEndedMs;
   return Math.max(ownMs, Math.min(requestedMs, longestMs));
 }

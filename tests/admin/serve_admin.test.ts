@@ -10,10 +10,12 @@ import { askAdmin, uploadAdmin } from "../../actors/admin/ask_admin.ts";
 import {
   type AdminAnswer,
   adminBodyBytesMax,
+  adminConnectionsMax,
   adminHeadMs,
   type AdminRoutes,
   serveAdmin,
 } from "../../actors/admin/serve_admin.ts";
+import { until } from "../support/transports.ts";
 
 const test = suite("admin socket");
 let folder = "";
@@ -238,6 +240,35 @@ test("bug: a lock file that cannot be opened, such as one of another user, was n
   mkdirSync(lock);
   const refusal = await Effect.runPromise(failure(Effect.scoped(serveAdmin(path(), routes))));
   assert.match(refusal, `Cannot open admin socket DIR/admin.sock: lock ${lock} cannot be taken: `);
+});
+
+test("bug: an upload whose client left before its route read held a place of the socket for good", async () => {
+  let began = 0;
+  const slow: AdminRoutes = {
+    ...routes,
+    "POST /slow": {
+      upload: async (body) => {
+        began += 1;
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        await body.next();
+        return { status: 200, body: {} };
+      },
+    },
+  };
+  const use = Effect.gen(function* () {
+    yield* Effect.promise(async () => {
+      for (let nth = 0; nth < adminConnectionsMax; nth++) {
+        const client = connect(path());
+        client.write("POST /slow HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+        await until("its route", () => began > nth);
+        client.destroy();
+      }
+      await new Promise((resolve) => setTimeout(resolve, 600));
+    });
+    return yield* askAdmin(path(), "GET /status");
+  });
+  const answer = await Effect.runPromise(Effect.scoped(Effect.andThen(serveAdmin(path(), slow), use)));
+  assert.is(answer.status, 200);
 });
 
 test.run();
