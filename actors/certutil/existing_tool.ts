@@ -8,6 +8,7 @@ import { FileSystem } from "effect/FileSystem";
 import { Path } from "effect/Path";
 import { isDnsName, issueNode } from "../../pki/issue/mod.ts";
 import type { ExistingFiles } from "../files/write_whole.ts";
+import { refuseNodeUnapproved } from "./approval/approval_files.ts";
 import { makeIntermediate, makeRoot, pairOf } from "./authorities.ts";
 import { type AuthorityFiles, readAuthority } from "./authority.ts";
 import { CertutilError } from "./certutil_error.ts";
@@ -69,6 +70,7 @@ export function toolNode(options: ToolNode): Effect.Effect<Outcome, CertutilErro
     const base = fileName(name).replaceAll(".", "-");
     const files = yield* pairIn(dir, base);
     const trust = (yield* Path).join(dir, `${base}-trust.pem`);
+    yield* refuseNodeUnapproved(options.caCert);
     const issuer = yield* readAuthority(options);
     const { period, warnings: ends } = yield* periodUnder(
       { days: defaultDays.node },

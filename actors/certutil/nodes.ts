@@ -8,6 +8,7 @@ import type { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
 import { issueCsr, issueNode, requestWith, type SubjectName } from "../../pki/issue/mod.ts";
 import type { ExistingFiles } from "../files/write_whole.ts";
+import { refuseNodeUnapproved } from "./approval/approval_files.ts";
 import { keyToCertify, type PairFiles, pairOf } from "./authorities.ts";
 import { type AuthorityFiles, readAuthority } from "./authority.ts";
 import type { CertutilError } from "./certutil_error.ts";
@@ -36,6 +37,7 @@ export interface MakeCsr extends SubjectName, NodeNames {
 /** Makes a node's key (0600) and certificate. */
 export function makeNode(options: MakeNode): Effect.Effect<Outcome, CertutilError, FileSystem | Path> {
   return Effect.gen(function* () {
+    yield* refuseNodeUnapproved(options.caCert);
     const issuer = yield* readAuthority(options);
     const { period, warnings: ends } = yield* periodUnder(options, issuer.certificate, options.caCert);
     const { commonName, organization, country } = options;

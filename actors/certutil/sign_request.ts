@@ -11,6 +11,7 @@ import { signCsr, type SubjectName } from "../../pki/issue/mod.ts";
 import { formatPem } from "../../pki/pem.ts";
 import type { ExistingFiles } from "../files/write_whole.ts";
 import { keyWarning } from "./accepted_keys.ts";
+import { refuseNodeUnapproved } from "./approval/approval_files.ts";
 import { type Authority, type AuthorityFiles, readAuthority } from "./authority.ts";
 import type { CertutilError } from "./certutil_error.ts";
 import { readPemInput } from "./input_file.ts";
@@ -40,6 +41,7 @@ export interface SignRequest extends AuthorityFiles, Lifetime, NodeNames, Omit<S
  */
 export function signRequest(options: SignRequest): Effect.Effect<Outcome, CertutilError, FileSystem | Path> {
   return Effect.gen(function* () {
+    yield* refuseNodeUnapproved(options.caCert);
     const issuer = yield* readAuthority(options);
     const { period, warnings: ends } = yield* periodUnder(options, issuer.certificate, options.caCert);
     const csrPem = yield* readPemInput(options.csr, { what: "signing request", flag: "--csr" }, "signing request");

@@ -90,11 +90,16 @@ export function caIdOf({ publicKey }: Certificate): string {
 export function refuseUnapproved(
   caCert: string,
   operation: OperationName,
+  act: { readonly what: string; readonly remedy: string } = {
+    what: `do ${operation} with`,
+    remedy:
+      `Make a request with hypha-certutil request ${operation}, and run hypha-certutil execute with its approvals.`,
+  },
 ): Effect.Effect<void, CertutilError, FileSystem> {
   return Effect.gen(function* () {
     const path = approvalPolicyOf(caCert);
     const refuse = (detail: string, remedy: string) =>
-      new CertutilError({ what: `do ${operation} with`, file: caCert, detail, remedy });
+      new CertutilError({ what: act.what, file: caCert, detail, remedy });
     const there = yield* readTextIfThere(path, { what: "approval policy", flag: "--ca-cert" });
     if (there === undefined) {
       for (const file of [approvalRecordOf(caCert), `${caCert}${policyEnding}`, `${caCert}${recordEnding}`]) {
@@ -106,10 +111,15 @@ export function refuseUnapproved(
     }
     const { operations, threshold, approvers } = yield* readPolicy(path);
     if (!operations.includes(operation)) return;
-    return yield* refuse(
-      `${threshold} of ${approvers.length} persons must approve it (${path})`,
-      `Make a request with hypha-certutil request ${operation}, and run hypha-certutil execute with its approvals.`,
-    );
+    return yield* refuse(`${threshold} of ${approvers.length} persons must approve ${operation} (${path})`, act.remedy);
+  });
+}
+
+/** Refuses node certificates of a CA whose intermediates wait for approvals: one of them can name a CA. */
+export function refuseNodeUnapproved(caCert: string): Effect.Effect<void, CertutilError, FileSystem> {
+  return refuseUnapproved(caCert, "issue-intermediate", {
+    what: "sign a node certificate with",
+    remedy: "Sign it with an intermediate: hypha-certutil request issue-intermediate requests one.",
   });
 }
 

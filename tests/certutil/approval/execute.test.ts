@@ -208,4 +208,14 @@ test("bug: an approver signed a request that ends in two days, which the next da
   assert.not(existsSync(at("alice.json")));
 });
 
+test("bug: one person signed node certificates with a root whose CAs wait for approvals, with the role ca too", async () => {
+  const sign = ["sign", ...root, "--csr", "int.csr", "--common-name", "w-01", "--out-cert", "w.pem"];
+  const refusal = /Cannot sign a node certificate with .*2 of 3 persons must approve/;
+  await refused(refusal, ...sign, "--role", "worker", "--domain", "acme.example");
+  await refused(refusal, ...sign, "--san", "URI:spiffe://acme.example/ca/ca-01");
+  await refused(refusal, "gen-cert", ...root, "--common-name", "w-01", "--out-cert", "w.pem", "--out-key", "w.key");
+  await refused(refusal, "node", ...root, "--name", "w");
+  for (const name of ["w.pem", "w.key", "w-cert.pem"]) assert.not(existsSync(at(name)), name);
+});
+
 test.run();
