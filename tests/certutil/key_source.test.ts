@@ -86,9 +86,9 @@ test("each mistake is one line that says what to do", async () => {
   await done("keygen", token.uri("new"), "--out-public", "held.pub");
   const wrong = [
     "--ca-cert",
-    "root.pem",
+    "int.pem",
     "--ca-key",
-    uri,
+    token.uri("root"),
     "--common-name",
     "x",
     "--out-cert",
