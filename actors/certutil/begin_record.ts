@@ -40,9 +40,8 @@ export function beginRecord(
     if (old?.authority === authority) return [];
     if (old !== undefined && (key === "existing" || old.number > 0n || old.revocations.length > 0)) {
       const detail = `it is another CA's, with ${old.revocations.length} revocations up to list ${old.number}`;
-      const remedy = `Move it away first, with that CA's other files: mv ${shellWord(path)} ${
-        shellWord(`${path}.old`)
-      }`;
+      const move = `mv ${shellWord(path)} ${shellWord(`${path}.old`)}`;
+      const remedy = `Move it away first, with that CA's other files: ${move}`;
       return yield* new CertutilError({ what: "begin revocation record", file: path, detail, remedy });
     }
     if (key === "existing") return [];

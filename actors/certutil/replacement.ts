@@ -56,9 +56,8 @@ const isFile = Effect.fnUntraced(function* (path: string) {
 });
 
 function refuse(path: string, detail: string): Effect.Effect<never, CertutilError> {
-  const remedy = `Nothing was changed; choose another name, or move it away first: mv ${shellWord(path)} ${
-    shellWord(`${path}.old`)
-  }`;
+  const move = `mv ${shellWord(path)} ${shellWord(`${path}.old`)}`;
+  const remedy = `Nothing was changed; choose another name, or move it away first: ${move}`;
   return Effect.fail(new CertutilError({ what: "replace", file: path, detail, remedy }));
 }
 

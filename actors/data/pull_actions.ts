@@ -160,9 +160,8 @@ function reportPull(
 /** The line of a pull that was not served. */
 function messageOf(peer: PeerText, outcome: Exclude<PullOutcome, { type: "served" | "refused" }>): string {
   if (outcome.type === "unknown") {
-    return `Cannot serve slice ${outcome.index} of ${
-      JSON.stringify(outcome.dataset.slice(0, 256))
-    } to ${peer}: not here`;
+    const dataset = JSON.stringify(outcome.dataset.slice(0, 256));
+    return `Cannot serve slice ${outcome.index} of ${dataset} to ${peer}: not here`;
   }
   const slice = "file" in outcome ? `slice ${outcome.index} (${JSON.stringify(outcome.file)}) to ` : "";
   return `Cannot serve ${slice}${peer}: ${outcome.reason}`;

@@ -49,7 +49,7 @@ export function retryAfterMs(failures: number, leftMs: number, random: number): 
 
 /**
  * The wait that a CA requested (`Retry-After`), where it is longer than the node's own. It takes at most a twentieth of what is left,
- * or {@linkcode retryMinMs}. Where there is no certificate that could end, the CA's wish holds.
+ * or {@linkcode retryMinMs}. Where there is no certificate that could end, the CA's wait holds.
  *
  * @param ownMs As {@linkcode retryAfterMs} computes it; 0 where nothing failed.
  * @param requestedMs 0 where the CA requested none.

@@ -50,7 +50,7 @@ const requested: [name: string, ownMs: number, requestedMs: number, leftMs: numb
   ["it takes no more than a twentieth of what is left", 10_000, hourMs, 5 * hourMs, hourMs / 4],
   ["in the last minutes it is ten seconds at most", 0, hourMs, 60_000, retryMinMs],
   ["with one that has ended it is a minute at most", 10_000, hourMs, -1, retryMaxEndedMs],
-  ["without a certificate the CA's wish holds", 10_000, hourMs, 0, hourMs],
+  ["without a certificate the CA's wait holds", 10_000, hourMs, 0, hourMs],
 ];
 for (const [name, ownMs, requestedMs, leftMs, expected] of requested) {
   test(name, () => assert.is(waitAfterMs(ownMs, requestedMs, leftMs), expected));

@@ -17,6 +17,7 @@ import {
 } from "../core/wire.ts";
 import { limitNegotiation } from "./negotiation_limit.ts";
 import { watchPreamble } from "./preamble.ts";
+import { pingProtocol } from "./priced_protocols.ts";
 import {
   closeFromAbove,
   ConnectionClosed,
@@ -38,8 +39,6 @@ export type ReceivesStream = (
   stream: WireStream,
 ) => StreamListener | "unsupported" | "too-many" | "refused";
 
-/** libp2p's ping, which every node answers: that it does not serve it, at least. */
-const pingProtocol = "/ipfs/ping/1.0.0";
 /** Streams that carry circuits of other peers. */
 const relayProtocols = /^\/libp2p\/circuit\/relay\//;
 /** A stream in such a state is over. */

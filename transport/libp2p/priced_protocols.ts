@@ -54,7 +54,8 @@ const rows: Readonly<Record<string, Row>> = {
     circuit: { connects: [0x08, 0x00], agrees: [0x20, 0x64] },
   },
 };
-const pingProtocol = "/ipfs/ping/1.0.0";
+/** libp2p's ping. A node that does not serve it answers that. */
+export const pingProtocol = "/ipfs/ping/1.0.0";
 /** Pings that may wait for an answer while the connection has no room for it, in bytes; a ping has 32. */
 export const pingBytesWaitingMax = 1_024;
 

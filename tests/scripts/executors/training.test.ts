@@ -8,12 +8,19 @@ import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { BridgeClient } from "../../../actors/executor/bridge_client.ts";
-import { castTensors, type DType, encodeTensors, openTensorFile } from "../../../actors/learning/mod.ts";
-import { decodeTensors, type NamedTensors } from "../../../actors/learning/mod.ts";
+import {
+  castTensors,
+  decodeTensors,
+  type DType,
+  encodeTensors,
+  type NamedTensors,
+  openTensorFile,
+} from "../../../actors/learning/mod.ts";
 import { applyUpdate, builtinModel } from "../../../scripts/executors/model.ts";
 import { runTraining } from "../../../scripts/executors/training.ts";
 import type { JobSpec } from "../../../transport/protocols/messages.ts";
 import { temporary } from "../../support/job_world.ts";
+import { trainSpec } from "../../support/train_spec.ts";
 
 const test = suite("the model that runTraining() begins with");
 
@@ -21,27 +28,13 @@ const peer = "12D3KooWAGMZxYWzuymeiPyXkHSxuSwkGFVDCntAXRxHG7T2truz";
 const digits = fileURLToPath(new URL("../../fixtures/digits.csv", import.meta.url));
 const model = Result.getOrThrow(builtinModel("builtin/mlp-64-10", "seed-7"));
 
+/** A job whose weights a scheduler serves. */
 function jobSpec(): JobSpec {
-  const peers = { type: "peers", peers: [peer], strategy: { type: "All" }, resource: null } as const;
-  return {
-    job_id: "f4633ad1-6b37-4597-85a6-4e58a2117f5a",
-    executor: {
-      class: "train",
-      descriptor: { name: "diloco-transformer" },
-      config: {
-        model: {
-          task: "image-classification",
-          artifact: { type: "scheduler", peer, dataset: "hypha:weights/t-1" },
-          "input-names": ["pixel_values"],
-        },
-        data: { type: "scheduler", peer, dataset: "digits" },
-        updates: peers,
-        results: peers,
-        optimizer: { "learning-rate": 0.01, betas: null, epsilon: null },
-        batch_size: 32,
-      },
-    },
-  };
+  const spec = trainSpec({ job: "f4633ad1-6b37-4597-85a6-4e58a2117f5a", scheduler: peer, aggregator: peer });
+  if (spec.executor.class !== "train") throw new Error("it is no job that trains");
+  const { config } = spec.executor;
+  const artifact = { type: "scheduler", peer, dataset: "hypha:weights/t-1" } as const;
+  return { ...spec, executor: { ...spec.executor, config: { ...config, model: { ...config.model, artifact } } } };
 }
 
 /** The file of parameters with one tensor in another type. */
@@ -68,7 +61,7 @@ function weights(parameters: NamedTensors, name: string, type: DType): Uint8Arra
 /** Trains for a round, whose result is the trainer's own difference; gives the digest that was sent, and the due one. */
 async function oneRound(bytes: Uint8Array) {
   const { path: workDir, remove } = temporary();
-  const files = { weights: join(workDir, "weights"), slice: join(workDir, "slice"), update: "" };
+  const files = { weights: join(workDir, "weights"), slice: join(workDir, "slice") };
   const sent: (string | undefined)[] = [];
   const bridge = {
     fetch: (reference: { readonly dataset: string }) => {
