@@ -109,7 +109,10 @@ function remembering({ page, now }: ScrapeOptions): () => string {
 /** A server with this file's limits in place of its own, which differ between versions and runtimes. */
 function makeServer(pages: Pages, onRequest: (socket: Socket) => void): Server {
   const options = { maxHeaderSize: headBytesMax, requireHostHeader: false, headersTimeout: 0, requestTimeout: 0 };
+  const answered = new WeakSet<Socket>();
   const answer = (request: IncomingMessage, response: ServerResponse) => {
+    if (answered.has(request.socket)) return; // a pipelined request: the connection ends with the first answer
+    answered.add(request.socket);
     onRequest(request.socket);
     const { status, body, headers } = answerTo(request, pages);
     response.sendDate = false;
