@@ -26,7 +26,7 @@ import type { KnownFork } from "../witness/known_forks.ts";
 import { adminRoutes } from "./admin_routes.ts";
 import { answer, renewAfterPart } from "./answer.ts";
 import { resumeApproved } from "./approval_ceremony.ts";
-import { enterStart } from "./check_approvals.ts";
+import { enterStart, originText, type RestoredStart } from "./check_approvals.ts";
 import { type CertificateAuthority, signersAt } from "./certificate_authority.ts";
 import { certificateOf } from "./certificate_rows.ts";
 import { checkPort, type HttpsPort, openHttpsPort, PortNotOpened } from "./https_port.ts";
@@ -129,13 +129,23 @@ const reportNextStart = ({ ports, nextStart }: CaInput) =>
     if (message !== undefined) ports.report({ level: "warn", event: "ca.approvers-differ", message });
   });
 
+/** Once: a backup may have other approvers than those who were approved since, or none. */
+function reportRestored({ ports }: CaInput, { policy, ...restoration }: RestoredStart): void {
+  const approvers = policy === undefined
+    ? "no operation waits for approvals"
+    : `operations wait for ${policy.threshold} of ${policy.approvers.map(({ name }) => name).join(", ")}`;
+  const message = `the register was ${originText(restoration)}: ${approvers}`;
+  ports.report({ level: "warn", event: "ca.register-restored", message, fields: { policy: policy?.digest } });
+}
+
 const prepare = fromEffect("prepare", (input: CaInput) =>
   Effect.gen(function* () {
     const { ports, ca, name, host, port } = input;
     const at = new Date(ports.now());
     ca.register.prepareThreads();
     // Before its request expires: else an approved step is not permitted at the next start.
-    yield* Effect.fromResult(enterStart(ca, at));
+    const restored = yield* Effect.fromResult(enterStart(ca, at));
+    if (restored !== undefined) reportRestored(input, restored);
     // The first request would pay for it: 80 ms of the event loop.
     yield* Effect.promise(() => loadLibrary());
     const resumed = yield* Effect.result(resumeApproved(ca, at));

@@ -5,11 +5,14 @@
  */
 import { existsSync, readFileSync } from "node:fs";
 import { Result } from "effect";
-import { factOf, lapseOfOthers, needsApprovals, policyFact } from "./approval_rows.ts";
+import type { ApprovalPolicy } from "../../pki/approval/approval_policy.ts";
+import { factOf, lapseOfOthers, needsApprovals, policyFact, policyOf } from "./approval_rows.ts";
 import { arePermitted, configuredCas, takeApprovedCas } from "./authorities_fact.ts";
 import { type CaConfig, CaConfigError } from "./ca_config.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
+import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
+import { endRestoration, type Restoration, restorationOf } from "./restored_rows.ts";
 import { shellWord } from "../files/shell_word.ts";
 
 /**
@@ -26,7 +29,7 @@ export function checkApprovals(
     const stated = yield* readPolicy(file);
     const cas = configuredCas(ca);
     return yield* ca.register.transaction<void, CaConfigError>((rows) => {
-      const differs = difference(factOf(rows, policyFact), stated, configFile);
+      const differs = difference(rows, stated, configFile);
       if (differs !== undefined) return Result.fail(new CaConfigError({ file, detail: differs }));
       if (needsApprovals(rows, "rotate-ca") && !arePermitted(rows, cas, at)) {
         const detail = "its CAs were changed without approvals, or the approval has ended. " +
@@ -46,35 +49,78 @@ export function approversProblem(
 ): string | undefined {
   const found = Result.gen(function* () {
     const stated = yield* readPolicy(file);
-    const kept = yield* register.read((rows) => factOf(rows, policyFact));
-    const detail = difference(kept, stated, configFile);
+    const detail = yield* register.read((rows) => difference(rows, stated, configFile));
     return detail && `${file}: ${detail}`;
   });
   return Result.match(found, { onSuccess: (problem) => problem, onFailure: ({ message }) => message });
 }
 
-/** What is wrong with a file of approvers, and the command that helps. */
-function difference(
-  kept: string | undefined,
-  stated: string | undefined,
-  configFile: string,
-): string | undefined {
+/** What is wrong with a file of approvers, and the command that helps. The approvers of a backup may be others than those who were approved since. */
+function difference(rows: RegisterRows, stated: string | undefined, configFile: string): string | undefined {
+  const kept = factOf(rows, policyFact);
   if (kept === stated) return undefined;
   const command = `hypha-ca approvers -c ${shellWord(configFile)}`;
+  const change = `hypha-ca change-approvers -c ${shellWord(configFile)} --approver NAME=FILE --threshold K`;
+  const restoration = restorationOf(rows);
+  if (restoration !== undefined) {
+    const origin = originText(restoration);
+    return kept === undefined
+      ? `the register was ${origin}, and that has no approvers. Move the file away, start the CA, and set them again: ` +
+        `${command} --approver NAME=FILE --threshold K`
+      : `the register was ${origin}, and ${stated === undefined ? "this file is missing" : "its approvers differ"}. ` +
+        `Write the register's: ${command}; start the CA, and request those who were approved since: ${change}`;
+  }
   if (kept === undefined) return `the register has no approvers. Remove the file, or set approvers: ${command}`;
   return stated === undefined
     ? `there is no such file, and the register has approvers. Write it: ${command}`
     : `it differs from the register's. Write the register's: ${command}; to change it: hypha-ca change-approvers`;
 }
 
-/** The CAs of a configuration that was checked are those in force; requests made under another CA end. Called when the audit log is open: a step of a rotation is recorded. */
-export function enterStart(ca: CertificateAuthority, at: Date): Result.Result<void, RegisterFailure> {
-  return ca.register.transaction<void, never>((rows) => {
+/** Where a restored register comes from. */
+export function originText({ backup, restored }: Restoration): string {
+  const when = backup === undefined ? "" : ` of ${backup.toISOString()}`;
+  return `restored at ${restored.toISOString()} from a backup${when}`;
+}
+
+/** A register that was restored, and the policy that its backup put in force. */
+export interface RestoredStart extends Restoration {
+  readonly policy: ApprovalPolicy | undefined;
+}
+
+/**
+ * The CAs of a configuration that was checked are those in force; requests made under another CA end. Called when the audit log is open:
+ * a step of a rotation is recorded, and that the register was restored. Returns that once.
+ */
+export function enterStart(
+  ca: CertificateAuthority,
+  at: Date,
+): Result.Result<RestoredStart | undefined, RegisterFailure> {
+  return ca.register.transaction<RestoredStart | undefined, never>((rows) => {
+    const started = enterRestoredStart(rows);
     takeApprovedCas(rows, configuredCas(ca));
     // They could not be approved: nodes make the next ones when they ask again.
     lapseOfOthers(rows, ca.issuerId, at);
-    return Result.void;
+    return Result.succeed(started);
   });
+}
+
+function enterRestoredStart(rows: RegisterRows): RestoredStart | undefined {
+  const restoration = restorationOf(rows);
+  if (restoration === undefined) return undefined;
+  const policy = policyOf(rows);
+  endRestoration(rows);
+  const { backup, restored } = restoration;
+  rows.record({
+    type: "register.restored",
+    outcome: "done",
+    detail: {
+      backup: backup?.toISOString() ?? null,
+      restored: restored.toISOString(),
+      policy: policy?.digest ?? null,
+      threshold: policy?.threshold ?? null,
+    },
+  });
+  return { ...restoration, policy };
 }
 
 /** Undefined where there is no file. */

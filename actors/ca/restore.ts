@@ -9,13 +9,14 @@
 import { chmodSync, constants, copyFileSync, existsSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { Data, Effect, Result } from "effect";
+import type { ApprovalPolicy } from "../../pki/approval/approval_policy.ts";
 import { isSignedBy } from "../../pki/crl.ts";
 import { revokedEntries } from "../../pki/issue/revoked_entries.ts";
 import { plainSerial } from "../certutil/revocation_record.ts";
 import { lockFile } from "../files/file_lock.ts";
 import { giveOwner } from "../files/give_owner.ts";
 import { syncFolderNow } from "../files/sync_folder.ts";
-import { lapseAll } from "./approval_rows.ts";
+import { lapseAll, policyOf } from "./approval_rows.ts";
 import { endApprovedCas } from "./authorities_fact.ts";
 import type { CaConfig, CaConfigError } from "./ca_config.ts";
 import type { CaRefused } from "./ca_refused.ts";
@@ -58,6 +59,8 @@ export interface Restored {
   readonly number: string;
   /** From when on certificates are unknown. */
   readonly gapFrom: Date;
+  /** The policy of the backup, which is in force; undefined where nothing waits for approvals. */
+  readonly policy: ApprovalPolicy | undefined;
   /** The retired CAs whose keys made no new list. */
   readonly unsigned: readonly UnsignedLists[];
 }
@@ -184,7 +187,8 @@ function mergeAndPublish(ca: CertificateAuthority, newest: NewestLists, at: Date
       endApprovedCas(register, { reason }, at);
       enterRestored(register, at);
       const number = String(lastNumber(register, ca.issuerId));
-      return Result.succeed({ merged, number, gapFrom: new Date(gapOf(register, at)?.from ?? 0), unsigned });
+      const gapFrom = new Date(gapOf(register, at)?.from ?? 0);
+      return Result.succeed({ merged, number, gapFrom, policy: policyOf(register), unsigned });
     }));
   });
 }

@@ -28,8 +28,9 @@ export function enterBackup(rows: RegisterRows, at: Date): void {
   enterFact(rows, "backup_at", +at);
 }
 
-/** Notes that the register is a backup's. */
+/** Notes that the register is a backup's, and that no CA has run with it yet. */
 export function enterRestored(rows: RegisterRows, at: Date): void {
+  enterFact(rows, "restored_at", +at);
   enterFact(rows, "gap_from", factOf(rows, "gap_from") ?? factOf(rows, "backup_at") ?? 0);
   enterFact(rows, "gap_to", +at);
 }
@@ -38,6 +39,24 @@ export function enterRestored(rows: RegisterRows, at: Date): void {
 export function gapOf(rows: RegisterRows, at: Date): Gap | undefined {
   const [from, to] = [factOf(rows, "gap_from"), factOf(rows, "gap_to")];
   return from === undefined || to === undefined || +at > to + gapLifetimeMs ? undefined : { from, to };
+}
+
+/** When a register was restored with which no CA has run yet, and when its backup was made; undefined where the backup is a mere copy. */
+export interface Restoration {
+  readonly backup: Date | undefined;
+  readonly restored: Date;
+}
+
+/** The restoration of a register with which no CA has run yet. */
+export function restorationOf(rows: RegisterRows): Restoration | undefined {
+  const [restored, backup] = [factOf(rows, "restored_at"), factOf(rows, "backup_at")];
+  if (restored === undefined) return undefined;
+  return { backup: backup === undefined ? undefined : new Date(backup), restored: new Date(restored) };
+}
+
+/** A CA runs with the register. */
+export function endRestoration(rows: RegisterRows): void {
+  rows.change("DELETE FROM facts WHERE name = 'restored_at'");
 }
 
 /** Notes that a name was revoked: what it got in the gap is revoked when it comes. */

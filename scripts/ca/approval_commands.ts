@@ -105,7 +105,8 @@ const keptPolicy = Effect.fnUntraced(function* (config: string) {
   return yield* Effect.fromResult(read);
 });
 
-const showPolicy = Effect.fnUntraced(function* ({ line }: Pick<ApprovalPolicy, "line">) {
+/** Prints a policy. */
+export const showPolicy = Effect.fnUntraced(function* ({ line }: Pick<ApprovalPolicy, "line">) {
   const { parseApprovalPolicy } = yield* Effect.promise(() => import("../../pki/approval/approval_policy.ts"));
   const { policyLines } = yield* loadDescription;
   for (const each of policyLines(yield* Effect.fromResult(parseApprovalPolicy(line)))) yield* print(each);

@@ -14,7 +14,7 @@ import type { UnsignedLists } from "../../actors/ca/restore.ts";
 import { fileMark } from "../../actors/files/file_mark.ts";
 import { optionalFlag } from "../certutil/flags.ts";
 import { escapeUnsafe } from "../program/log_line.ts";
-import { type WaitingAnswer, waitingText } from "./approval_commands.ts";
+import { showPolicy, type WaitingAnswer, waitingText } from "./approval_commands.ts";
 import { ask, CommandRefused, configFlag, print, WrongUsage } from "./asking.ts";
 
 /** Under systemd the running CA does not see all folders that its operator sees, or sees others in their places. */
@@ -166,12 +166,15 @@ const restore = Command.make(
       const { restore } = yield* Effect.promise(() => import("../../actors/ca/restore.ts"));
       const newest = alone ? { above: BigInt(above ?? "") } : { files: crls };
       const request = { config: yield* loadCaConfig(config), backup: file, newest };
-      const { merged, number, gapFrom, unsigned } = yield* restore(request, new Date());
+      const { merged, number, gapFrom, policy, unsigned } = yield* restore(request, new Date());
       for (const each of unsigned) yield* Console.error(escapeUnsafe(unsignedText(each)));
       yield* print(`restored; ${merged} revocations of the lists were new; the next list is ${number}`);
       yield* print(
         `certificates issued since ${gapFrom.toISOString()} are not known: they are entered when they renew`,
       );
+      if (policy === undefined) return yield* print("the backup has no approvers: no operation waits for approvals");
+      yield* print("the approvers are those of the backup:");
+      yield* showPolicy(policy);
     }),
 ).pipe(Command.withDescription("Restore the register of a CA that does not run from a backup."));
 

@@ -16,6 +16,7 @@ import { approversProblem } from "../../actors/ca/check_approvals.ts";
 import { crlOf } from "../../actors/ca/crl_rows.ts";
 import { askAdmin } from "../../actors/admin/ask_admin.ts";
 import type { RegisterRows } from "../../actors/ca/register.ts";
+import { enterRestored } from "../../actors/ca/restored_rows.ts";
 import { revoke } from "../../actors/ca/revoke.ts";
 import { SignerError } from "../../actors/pkcs11/signer_error.ts";
 import { makePorts } from "../../actors/runtime/real_ports.ts";
@@ -103,6 +104,15 @@ test("it makes its first list and certificate, opens its port and answers", asyn
   assert.is(ca.actor.getSnapshot().status, "done");
   const closed = await ask(`${ca.url}/healthz`).then(() => "open", () => "closed");
   assert.is(closed, "closed");
+});
+
+test("the first start after a restore says so, and which approvers are in force", async () => {
+  const restore = ({ ca }: TestAuthority) =>
+    void Result.getOrThrow(ca.register.transaction((rows) => Result.succeed(enterRestored(rows, start))));
+  const ca = await runningCa({}, {}, restore);
+  await ca.reaches("serving", ca.isServing);
+  assert.equal(ca.events, ["ca.register-restored", "ca.root-list-ends", "ca.listening"]);
+  await ca.stop();
 });
 
 test("lists are renewed after a day, the certificate after two thirds of its life", async () => {

@@ -19,9 +19,11 @@ import * as assert from "uvu/assert";
 import type { CaAlarm } from "../../actors/ca/alarm.ts";
 import { requestApprovals } from "../../actors/ca/approval_ceremony.ts";
 import { arePermitted, configuredCas } from "../../actors/ca/authorities_fact.ts";
+import type { AuditEvent } from "../../actors/audit/audit_record.ts";
 import { type CaConfig, parseCaConfig } from "../../actors/ca/ca_config.ts";
 import type { CertificateAuthority } from "../../actors/ca/certificate_authority.ts";
 import { certificateOf } from "../../actors/ca/certificate_rows.ts";
+import { checkApprovals, enterStart } from "../../actors/ca/check_approvals.ts";
 import { crlOf, derOf, enterRevocations, lastPosition } from "../../actors/ca/crl_rows.ts";
 import { enrol } from "../../actors/ca/enrol.ts";
 import { lapsedSince } from "../../actors/ca/lapsed_rows.ts";
@@ -168,6 +170,45 @@ test("bug: an approved step of a rotation stayed permitted in a restored registe
   assert.equal([lapsed?.operation, lapsed?.reason, lapsed?.at], ["rotate-ca", "restored", +world.at(60)]);
   ca.register.close();
   rmSync(world.folder, { recursive: true });
+});
+
+/** What the next start records, and enters. */
+function startOf(ca: CertificateAuthority, at: Date) {
+  const records: AuditEvent[] = [];
+  ca.register.recordTo({ record: () => {}, recordNow: (events) => void records.push(...events) });
+  return { entered: Result.getOrThrow(enterStart(ca, at)), records };
+}
+
+test("bug: a backup's approvers came into force without a record, and the refusal said to remove the file", async () => {
+  const outcomes = [false, true].map(async (hasApprovers) => {
+    const world = await lost(0, 0, async (ca) => {
+      if (hasApprovers) await testApprovers(ca, ["change-approvers"]);
+    });
+    const { policy } = Result.getOrThrow(await run(world.config, world.backup, world.newest, world.at(60)));
+    const ca = await Effect.runPromise(openAuthority(world.config, () => {}));
+    writeFileSync(world.config.approversJson, "{}\n");
+    const place = { configFile: "ca.toml", at: world.at(61) };
+    const refusal = Result.getOrThrow(Result.flip(checkApprovals(ca, world.config, place)));
+    const { entered, records } = startOf(ca, world.at(62));
+    const [backup, restored] = [world.at(0), world.at(60)].map((at) => at.toISOString());
+    const detail = { backup, restored, policy: policy?.digest ?? null, threshold: policy?.threshold ?? null };
+    assert.equal(records, [{ type: "register.restored", outcome: "done", detail }]);
+    assert.equal(entered, { backup: world.at(0), restored: world.at(60), policy });
+    assert.equal(startOf(ca, world.at(63)), { entered: undefined, records: [] }, "once");
+    ca.register.close();
+    rmSync(world.folder, { recursive: true });
+    return { refusal: refusal.message, threshold: policy?.threshold };
+  });
+  const [none, some] = await Promise.all(outcomes);
+  assert.equal([none?.threshold, some?.threshold], [undefined, 2]);
+  assert.match(
+    none!.refusal,
+    /restored .* from a backup of .*Move the file away, start the CA, .*hypha-ca approvers -c ca\.toml --approver/,
+  );
+  assert.match(
+    some!.refusal,
+    /restored .* from a backup of .*hypha-ca approvers -c ca\.toml; .*hypha-ca change-approvers -c ca\.toml/,
+  );
 });
 
 const csrOf = async ({ name, keyPem }: Node) => (await testCsr(name, keyPem)).der;
