@@ -21,7 +21,7 @@ import type { RegisterRows } from "./register.ts";
 
 /** Requests that wait at once. */
 export const openApprovalsMax = 256;
-/** Requests that have ended and are kept for export; the audit log has all. */
+/** Executed requests that are kept for export, and as many that ended otherwise: many denials push no executed one out. The audit log has all. */
 export const endedApprovalsMax = 1_000;
 /** Characters of an id: 8 octets, hexadecimal. */
 export const approvalIdCharacters = 16;
@@ -132,9 +132,24 @@ export function enterApprovalRequest(
     const sql =
       "INSERT INTO approval_requests (id, line, policy, operation, asked, expires, token) VALUES (?, ?, ?, ?, ?, ?, ?)";
     rows.change(sql, id, line, policy.line, operation.name, +at, expires, token ?? null);
-    rows.record({ type: "approval.requested", outcome: "done", peer: operation.name, detail: { id, request: line } });
+    recordRequest(rows, { id, line, operation: operation.name });
     return approvalRowOf(rows, id)!;
   });
+}
+
+/** Code points of a request in one record: four octets each at most, below `detailBytesMax`. */
+const recordedPart = /[\s\S]{1,900}/gu;
+
+/** Records a request whole: one that is too long for a record takes several. */
+function recordRequest(
+  rows: RegisterRows,
+  { id, line, operation }: Pick<ApprovalRow, "id" | "line"> & { readonly operation: string },
+): void {
+  const texts = line.match(recordedPart) ?? [];
+  for (const [index, request] of texts.entries()) {
+    const place = texts.length === 1 ? {} : { part: index + 1, parts: texts.length };
+    rows.record({ type: "approval.requested", outcome: "done", peer: operation, detail: { id, request, ...place } });
+  }
 }
 
 /** Reads a request's line. One that is too long cannot be approved. */
@@ -262,13 +277,15 @@ export function lapse(rows: RegisterRows, at: Date): void {
   for (const { id } of rows.all<{ readonly id: string }>(expired, +at)) {
     endApproval(rows, { id, state: "lapsed", reason: "expired" }, at);
   }
-  const old =
-    `SELECT id FROM approval_requests WHERE state <> 'open' ORDER BY ended DESC LIMIT -1 OFFSET ${endedApprovalsMax}`;
-  rows.change(`DELETE FROM approvals WHERE request IN (${old})`);
-  for (const prefix of ["denied_by:", lapsedPrefix]) {
-    rows.change(`DELETE FROM facts WHERE name IN (SELECT '${prefix}' || id FROM (${old}))`);
+  for (const states of ["'executed'", "'denied', 'lapsed'"]) {
+    const old =
+      `SELECT id FROM approval_requests WHERE state IN (${states}) ORDER BY ended DESC LIMIT -1 OFFSET ${endedApprovalsMax}`;
+    rows.change(`DELETE FROM approvals WHERE request IN (${old})`);
+    for (const prefix of ["denied_by:", lapsedPrefix]) {
+      rows.change(`DELETE FROM facts WHERE name IN (SELECT '${prefix}' || id FROM (${old}))`);
+    }
+    rows.change(`DELETE FROM approval_requests WHERE id IN (${old})`);
   }
-  rows.change(`DELETE FROM approval_requests WHERE id IN (${old})`);
 }
 
 /** Ends all that wait: what they were made under no longer holds. */

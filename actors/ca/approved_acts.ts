@@ -109,7 +109,7 @@ function checkTerms(
 /** The token of the enrolment: bound to this key and name, not void, without a certificate. */
 function tokenFor(
   rows: RegisterRows,
-  { name, token, certificate }: IssueAct["operation"],
+  { name, token, certificate, replaces }: IssueAct["operation"],
   at: Date,
 ): Result.Result<TokenRow, CaRefused> {
   const row = tokenOf(rows, token);
@@ -120,6 +120,12 @@ function tokenFor(
     return Result.fail(
       new CaRefused({ code: "approval-refused", detail: `token ${token} is not one of this enrolment` }),
     );
+  }
+  // A request of an earlier version shows it of no token.
+  if ((row.replaces === 1) !== (replaces === true)) {
+    const detail = `token ${token} ${replaces ? "replaces nothing" : "replaces what its name has"}, and the request ` +
+      "shows it otherwise: deny it, and the node makes another one";
+    return Result.fail(new CaRefused({ code: "approval-refused", detail }));
   }
   const refused = refuseNew(rows, { row, key }, at);
   return refused === undefined ? Result.succeed(row) : Result.fail(refused);

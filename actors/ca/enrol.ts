@@ -81,7 +81,8 @@ function requestEnrolment(
 ): Effect.Effect<void, CaRefused | RegisterFailure> {
   return Effect.gen(function* () {
     const tbs = yield* leafTbs(ca, read, terms, at);
-    const operation = { name: `issue-role:${row.role as ApprovedRole}`, tbs, token: row.id } as const;
+    const replaces = row.replaces === 1 ? { replaces: true } as const : {};
+    const operation = { name: `issue-role:${row.role as ApprovedRole}`, tbs, token: row.id, ...replaces } as const;
     yield* requestApprovals(ca, operation, at, {
       identity: row.identity,
       token: row.id,

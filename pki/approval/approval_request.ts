@@ -136,12 +136,15 @@ function readSeconds(value: unknown): Date | undefined {
 function readOperation(name: unknown, parameters: LineFields): ApprovedOperation | string {
   const read = Object.hasOwn(readers, String(name)) ? readers[name as OperationName] : undefined;
   if (read === undefined) return "its operation is not known here";
-  if (!hasExactly(parameters, read.names)) return `its parameters are not ${read.names.join(", ")}`;
+  const more = read.optional?.filter((each) => Object.hasOwn(parameters, each)) ?? [];
+  if (!hasExactly(parameters, [...read.names, ...more])) return `its parameters are not ${read.names.join(", ")}`;
   return read.from(parameters);
 }
 
 interface OperationReader {
   readonly names: readonly string[];
+  /** Names that may be there too. */
+  readonly optional?: readonly string[];
   readonly from: (parameters: LineFields) => ApprovedOperation | string;
 }
 

@@ -24,6 +24,8 @@ export interface IssueRole {
   readonly tbs: Uint8Array;
   /** Id of the token that the node enrols with. */
   readonly token: string;
+  /** The token replaces what its name has: it ends the name's lock, and what the name had before is not renewed. Absent of other tokens. */
+  readonly replaces?: true | undefined;
 }
 
 /** Revocations. */
@@ -78,26 +80,34 @@ export function onlineParametersOf(operation: OnlineParts): CanonicalFields {
       return { issues, next, retired };
     }
     default:
-      return { tbs: toBase64(operation.tbs), token: operation.token };
+      return {
+        ...(operation.replaces === true ? { replaces: true } : {}),
+        tbs: toBase64(operation.tbs),
+        token: operation.token,
+      };
   }
 }
 
 interface OnlineReader {
   readonly names: readonly string[];
+  /** Names that may be there too. */
+  readonly optional?: readonly string[];
   readonly from: (parameters: LineFields) => OnlineOperation | string;
 }
 
 const roleReader = (role: ApprovedRole): OnlineReader => ({
   names: ["tbs", "token"],
-  from: ({ tbs: text, token }) => {
+  optional: ["replaces"],
+  from: ({ tbs: text, token, replaces }) => {
     const tbs = readBase64(text);
     if (tbs === undefined) return "its certificate is not base64";
+    if (replaces !== undefined && replaces !== true) return "its replaces is not true";
     if (typeof token !== "string" || !/^[0-9a-f]{16}$/.test(token)) return "its token has no usual id";
     const certificate = readLeafTbs(tbs);
     if (typeof certificate === "string") return certificate;
     // An identity in hardware gets its certificates for TLS in the role that the operation names.
     if (![role, "identity"].includes(roleIn(certificate) ?? "")) return `its certificate is not one of role ${role}`;
-    return { name: `issue-role:${role}`, tbs, token, certificate };
+    return { name: `issue-role:${role}`, tbs, token, ...(replaces === true ? { replaces } : {}), certificate };
   },
 });
 

@@ -11,8 +11,15 @@ import {
   takeApproval,
   waitingRequests,
 } from "../../actors/ca/approval_ceremony.ts";
-import type { AuditEvent } from "../../actors/audit/audit_record.ts";
-import { approvalRowOf, endedApprovalsMax, openApprovalsMax, policyOf } from "../../actors/ca/approval_rows.ts";
+import { type AuditEvent, composeLine, detailBytesMax } from "../../actors/audit/audit_record.ts";
+import {
+  approvalRowOf,
+  approvalsOf,
+  endedApprovalsMax,
+  lapse,
+  openApprovalsMax,
+  policyOf,
+} from "../../actors/ca/approval_rows.ts";
 import { arePermitted, configuredCas } from "../../actors/ca/authorities_fact.ts";
 import type { CertificateAuthority } from "../../actors/ca/certificate_authority.ts";
 import { enterStart } from "../../actors/ca/check_approvals.ts";
@@ -408,6 +415,54 @@ SELECT n, '', '', 'rotate-ca', 0, 0, 'lapsed', ? + n FROM each`;
   assert.equal([count("approval_requests"), count("approvals")], [endedApprovalsMax + 1, 0]);
   assert.is(count("facts WHERE name LIKE 'denied_by:%'"), 0);
   assert.is(stateOf(world.ca, id), undefined);
+  world.close();
+});
+
+test("bug: many denied requests pushed the executed ones out of the register", async () => {
+  const world = await approved();
+  const { id } = await asked(world);
+  for (const person of ["alice", "bob"] as const) await world.approve(id, person, start);
+  const sql = `
+WITH RECURSIVE each(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM each WHERE n < ${endedApprovalsMax})
+INSERT INTO approval_requests (id, line, policy, operation, asked, expires, state, ended)
+SELECT n || ?, '', '', 'rotate-ca', 0, 0, ?, ? + n FROM each`;
+  const enter = (state: string) =>
+    Result.getOrThrow(
+      world.ca.register.transaction((rows) => {
+        rows.change(sql, state, state, +start);
+        return Result.succeed(lapse(rows, start));
+      }),
+    );
+  enter("denied");
+  assert.is(stateOf(world.ca, id), "executed");
+  assert.is(Result.getOrThrow(world.ca.register.read((rows) => approvalsOf(rows, id))).length, 2);
+  enter("executed");
+  assert.is(stateOf(world.ca, id), undefined, "they are bounded too");
+  world.close();
+});
+
+test("bug: a request over 4 kB was cut in the audit log", async () => {
+  const world = await approved(["change-approvers", "revoke-many"]);
+  const recorded = recordedBy(world.ca);
+  const names = Array.from({ length: 60 }, (_, index) => `w-${index}`);
+  for (const name of names) {
+    const request = { token: await world.token(name, {}), csr: (await testCsr()).der, address };
+    await Effect.runPromise(enrol(world.ca, request, start));
+  }
+  const acted = await Effect.runPromise(
+    revokeByOperator(world.ca, names.map((name) => ({ name })), "superseded", start),
+  );
+  assert.ok("waits" in acted);
+  const { line } = Result.getOrThrow(world.ca.register.read((rows) => approvalRowOf(rows, acted.waits.id)))!;
+  assert.ok(line.length > detailBytesMax, String(line.length));
+  const details = recorded.map(({ detail }) => detail as Readonly<Record<string, unknown>>);
+  assert.is(details.map(({ request }) => request).join(""), line);
+  assert.equal(
+    details.map(({ id, part, parts }) => [id, part, parts]),
+    details.map((_, index) => [acted.waits.id, index + 1, details.length]),
+  );
+  const place = { node: "ca", prev: "", seq: 0, ts: "" };
+  for (const event of recorded) assert.not("cut" in JSON.parse(String(composeLine(event, place))).detail);
   world.close();
 });
 

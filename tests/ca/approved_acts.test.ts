@@ -12,11 +12,12 @@ import { requestPolicy, revokeByOperator, unapprovedRevocationsMax } from "../..
 import { openRequests } from "../../actors/ca/request_rows.ts";
 import { reenrol } from "../../actors/ca/reenrol.ts";
 import type { RegisterRows } from "../../actors/ca/register.ts";
+import { describeRequest } from "../../actors/certutil/approval/describe_request.ts";
 import { enterRestored } from "../../actors/ca/restored_rows.ts";
 import { revoke } from "../../actors/ca/revoke.ts";
 import { tokenLifetimeMs } from "../../actors/ca/token_rows.ts";
 import type { OperationName } from "../../pki/approval/approval_policy.ts";
-import type { OperationParts } from "../../pki/approval/approval_request.ts";
+import { type OperationParts, parseApprovalRequest } from "../../pki/approval/approval_request.ts";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { composeCsrTbs, issueCsr } from "../../pki/issue/mod.ts";
 import { parsePem } from "../../pki/pem.ts";
@@ -127,11 +128,29 @@ test("the enrolment is decided, its answer stays for a day, its use is recorded,
     change(world.ca, "INSERT INTO locked_identities VALUES (?, ?, ?)", each, +start, "renewal-forked");
   }
   assert.is(read(world.ca, (rows) => openRequests(rows, start)).length, 1);
-  assert.is(await world.endOf(role(await bytes(), id)), "executed");
+  assert.is(await world.endOf({ ...role(await bytes(), id), replaces: true }), "executed");
   assert.equal(read(world.ca, (rows) => openRequests(rows, start)), []);
   assert.is(await ask(later(dayMs - 1)), "done");
   assert.ok(types.includes("token.used"), types.join(" "));
   assert.equal(read(world.ca, (rows) => rows.all("SELECT identity FROM locked_identities")).length, 1);
+  world.close();
+});
+
+test("bug: approvers were not shown that a token replaces what its name has", async () => {
+  const world = await made();
+  const one = await world.asked("w-1", { replaces: "yes" });
+  const [line] = read(
+    world.ca,
+    (rows) => rows.all<{ line: string }>("SELECT line FROM approval_requests WHERE token = ?", one.id),
+  );
+  const request = Result.getOrThrow(parseApprovalRequest(line!.line));
+  assert.match(describeRequest(request).join("\n"), /replaces {5}what this name has/);
+  const hidden = role(await one.bytes(), one.id);
+  assert.match(await world.endOf(hidden), /^lapsed: .*replaces what its name has, and the request shows it otherwise/);
+  assert.is(await world.endOf({ ...hidden, replaces: true }), "executed");
+  const two = await world.asked("w-2");
+  const invented = { ...role(await two.bytes(), two.id), replaces: true } as const;
+  assert.match(await world.endOf(invented), /^lapsed: .*replaces nothing/);
   world.close();
 });
 

@@ -53,7 +53,7 @@ function describeOnline(operation: OnlineOperation): readonly string[] {
         ...operation.retired.map((each) => `  retired      ${each}`),
       ];
     default: {
-      const { certificate, name, token } = operation;
+      const { certificate, name, token, replaces } = operation;
       const { subject, issuer, serial, period, publicKey, subjectAltNames } = certificate;
       return [
         `${name}: issue the certificate of a node`,
@@ -64,6 +64,9 @@ function describeOnline(operation: OnlineOperation): readonly string[] {
         `  valid        ${period.notBefore.toISOString()} to ${period.notAfter.toISOString()}`,
         `  its key      ${publicKey.label}, ${sha256(publicKey.spki)}`,
         `  token        ${token}`,
+        ...(replaces === true
+          ? ["  replaces     what this name has: it is not renewed any more, and its lock ends"]
+          : []),
       ];
     }
   }

@@ -34,6 +34,7 @@ const revoked = { identity: "spiffe://acme.example/worker/w-1", issuer: hash, se
 const frame = { ca: hash, expires: notAfter, nonce: hash, policy: hash };
 const operations: readonly OperationParts[] = [
   { name: "issue-role:worker", tbs, token: "0123456789abcdef" },
+  { name: "issue-role:worker", tbs, token: "0123456789abcdef", replaces: true },
   { name: "revoke-many", certificates: [revoked], identities: [revoked.identity], reason: "keyCompromise" },
   { name: "rotate-ca", issues: hash, next: [hash], retired: [] },
 ];
@@ -64,6 +65,7 @@ test("what was composed is read, and shown from its bytes", () => {
       "rotate-ca": [new RegExp(`issues {7}${hash}\n  next {9}${hash}\n  by the CA`)],
     }[each.name as "rotate-ca"];
     for (const pattern of expected) assert.match(shown, pattern);
+    assert.is(/ {2}replaces {5}what this name has/.test(shown), "replaces" in each);
   }
 });
 
@@ -99,6 +101,11 @@ test("a certificate that is no node's, or another role's, is refused", async () 
   for (const wrong of ["", "0123456789ABCDEF", "0123456789abcde", ["0123456789abcdef"]]) {
     assert.match(outcomeOf("issue-role:worker", { tbs: toBase64(tbs), token: wrong }), /no usual id/);
   }
+  for (const replaces of [false, "true", 1, null]) {
+    assert.match(outcomeOf("issue-role:worker", { tbs: toBase64(tbs), token, replaces }), /replaces is not true/);
+  }
+  assert.match(outcomeOf("issue-role:worker", { tbs: toBase64(tbs), token, more: true }), /are not tbs, token/);
+  assert.match(outcomeOf("rotate-ca", { issues: hash, next: [], retired: [], replaces: true }), /are not issues/);
   assert.match(outcomeOf("issue-role:worker", { tbs: "", token }), /not base64/);
   assert.match(outcomeOf("issue-role:ca", { tbs: toBase64(tbs), token }), /not known here/);
 });
