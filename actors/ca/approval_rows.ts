@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { Result } from "effect";
 import { type ApprovalPolicy, type OperationName, parseApprovalPolicy } from "../../pki/approval/approval_policy.ts";
 import {
@@ -15,6 +16,7 @@ import {
   parseApprovalRequest,
 } from "../../pki/approval/approval_request.ts";
 import { requestLifeMaxMs } from "../../pki/approval/verify_approvals.ts";
+import { detailBytesMax } from "../audit/audit_record.ts";
 import { CaRefused } from "./ca_refused.ts";
 import { enterLapsed, lapsedPrefix } from "./lapsed_rows.ts";
 import type { RegisterRows } from "./register.ts";
@@ -137,15 +139,16 @@ export function enterApprovalRequest(
   });
 }
 
-/** Code points of a request in one record: four octets each at most, below `detailBytesMax`. */
+/** Code points of a request in one of several records: four octets each at most, below `detailBytesMax`. */
 const recordedPart = /[\s\S]{1,900}/gu;
 
-/** Records a request whole: one that is too long for a record takes several. */
+/** Records a request whole: the audit log would cut one that is too long for a record, which takes several. */
 function recordRequest(
   rows: RegisterRows,
   { id, line, operation }: Pick<ApprovalRow, "id" | "line"> & { readonly operation: string },
 ): void {
-  const texts = line.match(recordedPart) ?? [];
+  const isShort = Buffer.byteLength(JSON.stringify({ id, request: line })) <= detailBytesMax;
+  const texts = isShort ? [line] : line.match(recordedPart) ?? [];
   for (const [index, request] of texts.entries()) {
     const place = texts.length === 1 ? {} : { part: index + 1, parts: texts.length };
     rows.record({ type: "approval.requested", outcome: "done", peer: operation, detail: { id, request, ...place } });

@@ -121,10 +121,10 @@ function tokenFor(
       new CaRefused({ code: "approval-refused", detail: `token ${token} is not one of this enrolment` }),
     );
   }
-  // A request of an earlier version shows it of no token.
+  // A request that an earlier version made shows it of no token.
   if ((row.replaces === 1) !== (replaces === true)) {
-    const detail = `token ${token} ${replaces ? "replaces nothing" : "replaces what its name has"}, and the request ` +
-      "shows it otherwise: deny it, and the node makes another one";
+    const does = replaces === true ? "replaces nothing" : "replaces what its name has";
+    const detail = `token ${token} ${does}, and the request did not show that: approve the node's next request`;
     return Result.fail(new CaRefused({ code: "approval-refused", detail }));
   }
   const refused = refuseNew(rows, { row, key }, at);

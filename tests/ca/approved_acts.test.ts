@@ -146,11 +146,29 @@ test("bug: approvers were not shown that a token replaces what its name has", as
   const request = Result.getOrThrow(parseApprovalRequest(line!.line));
   assert.match(describeRequest(request).join("\n"), /replaces {5}what this name has/);
   const hidden = role(await one.bytes(), one.id);
-  assert.match(await world.endOf(hidden), /^lapsed: .*replaces what its name has, and the request shows it otherwise/);
+  assert.match(await world.endOf(hidden), /^lapsed: .*replaces what its name has, and the request did not show that/);
   assert.is(await world.endOf({ ...hidden, replaces: true }), "executed");
   const two = await world.asked("w-2");
   const invented = { ...role(await two.bytes(), two.id), replaces: true } as const;
   assert.match(await world.endOf(invented), /^lapsed: .*replaces nothing/);
+  world.close();
+});
+
+test("a request of an earlier version, which does not show it, ends; the node's next one shows it", async () => {
+  const world = await made();
+  const { id: token, bytes, ask } = await world.asked("w-1", { replaces: "yes" });
+  change(world.ca, "DELETE FROM approval_requests");
+  const earlier = requestApprovals(world.ca, role(await bytes(), token), start, { token });
+  const { id } = await Effect.runPromise(earlier);
+  assert.is(await ask(), "request-pending");
+  await world.approve(id, "alice", start);
+  assert.match(await world.approve(id, "bob", start), /^lapsed: .*approve the node's next request/);
+  assert.is(await ask(), "request-pending");
+  const sql = "SELECT id, line FROM approval_requests WHERE state = 'open'";
+  const open = read(world.ca, (rows) => rows.all<{ id: string; line: string }>(sql));
+  assert.equal(open.map(({ line }) => line.includes('"replaces":true')), [true]);
+  for (const person of ["alice", "bob"] as const) await world.approve(open[0]!.id, person, start);
+  assert.is(await ask(), "done");
   world.close();
 });
 

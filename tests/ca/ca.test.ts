@@ -42,10 +42,12 @@ async function runningCa(
   before(world);
   const clock = new SimulatedClock();
   const events: string[] = [];
+  const messages: string[] = [];
   const socket = taken.socket ?? join(world.folder, "admin.sock");
-  const real = makePorts(({ event }) => {
+  const real = makePorts(({ event, message }) => {
     if (event === "ca.listening") assert.ok(existsSync(socket), "who reads that it listens can ask it over its socket");
     events.push(event);
+    messages.push(message);
   });
   let aheadMs = options.aheadMs ?? 0;
   const setAhead = (ms: number) => void (aheadMs = ms);
@@ -80,7 +82,7 @@ async function runningCa(
     await real.dispose();
     world.close();
   };
-  return { ...world, url, port, socket, actor, events, clock, reaches, isServing, maintain, setAhead, stop };
+  return { ...world, url, port, socket, actor, events, messages, clock, reaches, isServing, maintain, setAhead, stop };
 }
 
 function servedSerial(port: number): Promise<string> {
@@ -106,12 +108,14 @@ test("it makes its first list and certificate, opens its port and answers", asyn
   assert.is(closed, "closed");
 });
 
-test("the first start after a restore says so, and which approvers are in force", async () => {
+test("the first start after a restore reports it, and what waits for approvals", async () => {
   const restore = ({ ca }: TestAuthority) =>
     void Result.getOrThrow(ca.register.transaction((rows) => Result.succeed(enterRestored(rows, start))));
   const ca = await runningCa({}, {}, restore);
   await ca.reaches("serving", ca.isServing);
   assert.equal(ca.events, ["ca.register-restored", "ca.root-list-ends", "ca.listening"]);
+  const when = `restored at ${start.toISOString()} from a backup`;
+  assert.is(ca.messages[0], `the register was ${when}: no operation waits for approvals`);
   await ca.stop();
 });
 

@@ -63,7 +63,8 @@ test("bug: it could not be recovered: its rotation was to be approved by the CA 
   // Bug: with a retired CA, its revocation was looked for in the CA that could not start.
   const table = '[[ca.retired]]\nchain_pem = "chain0.pem"\nkey_pem = "ca0-key.pem"';
   writeFileSync(file("ca.toml"), `${toml}\n${table}\n`);
-  await done("restore", ...config, "copy.db", "--alone", "--above", "9999999999");
+  const restored = await done("restore", ...config, "copy.db", "--alone", "--above", "9999999999");
+  assert.match(restored, /the approvers are those of the backup:\n {2}threshold {4}2 of 2\n {2}approver {5}alice, /);
   const refused = await command("run", ...config);
   assert.is(refused.code, 2);
   assert.match(refused.stderr, /changed without approvals.*hypha-ca rotate -c /);
@@ -80,7 +81,9 @@ test("bug: it could not be recovered: its rotation was to be approved by the CA 
   await stopped();
   const audit = readdirSync(file("state/audit")).map((name) => readFileSync(file(`state/audit/${name}`), "latin1"))
     .join("");
-  for (const type of ["approval.requested", "approval.given", "ca.rotated"]) assert.match(audit, type);
+  for (const type of ["approval.requested", "approval.given", "ca.rotated", "register.restored"]) {
+    assert.match(audit, type);
+  }
 });
 
 test("a CA that does not run decides nothing but rotations", async () => {
