@@ -56,7 +56,8 @@ export interface ListSigner {
   readonly keyFailure: () => Error | undefined;
 }
 
-type InTurn = <A, E>(operation: Effect.Effect<A, E>) => Effect.Effect<A, E | CaRefused>;
+/** Runs an operation when it is its turn. */
+export type InTurn = <A, E>(operation: Effect.Effect<A, E>) => Effect.Effect<A, E | CaRefused>;
 
 /** A CA, ready to issue. */
 export interface CertificateAuthority extends AuthorityTerms, ListSigner {

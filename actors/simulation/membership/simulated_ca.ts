@@ -17,10 +17,9 @@ import type { CaAlarm } from "../../ca/alarm.ts";
 import { answer, type CaAnswer, type CaRequest } from "../../ca/answer.ts";
 import { caMachine } from "../../ca/ca.ts";
 import { type CertificateAuthority, makeAuthority } from "../../ca/certificate_authority.ts";
-import { composeLists, listLifetimeMs, madeCrl } from "../../ca/compose_lists.ts";
-import { crlOf, derOf, enterLists, enterRevocations, type MadeCrl, type RevocationRow } from "../../ca/crl_rows.ts";
+import { listLifetimeMs, madeCrl } from "../../ca/compose_lists.ts";
+import { crlOf, derOf, enterLists, enterRevocations, type MadeCrl } from "../../ca/crl_rows.ts";
 import { PortNotOpened } from "../../ca/https_port.ts";
-import type { ListWork } from "../../ca/list_thread.ts";
 import type { ServerIdentity } from "../../ca/own_certificate.ts";
 import { Register, type RegisterRows } from "../../ca/register.ts";
 import { RegisterFailure } from "../../ca/register_failure.ts";
@@ -33,6 +32,8 @@ import { randomOf } from "../../runtime/random.ts";
 import type { Authority } from "../authority.ts";
 import { NodeClock } from "../node_clock.ts";
 import type { VirtualTime } from "../virtual_time.ts";
+import { CountedTurns } from "./counted_turns.ts";
+import { listsHere } from "./lists_here.ts";
 import { SimulatedToken } from "./simulated_token.ts";
 import type { VirtualWeb } from "./virtual_web.ts";
 
@@ -67,6 +68,7 @@ interface Process {
   readonly register: Register;
   readonly ca: CertificateAuthority;
   readonly run: Run;
+  readonly turns: CountedTurns;
   identity: ServerIdentity | undefined;
   close: () => void;
   /** Steps until it is killed. */
@@ -166,8 +168,9 @@ export class SimulatedCa {
     const signed = (signature: Uint8Array) => (this.#step(process), signature);
     const { spki, failure, sign } = this.keyToken;
     const signer: Signer = { spki, failure, sign: async (bytes) => signed(await sign(bytes)) };
+    const [ca, turns] = [makeAuthorityOf(this, register, signer), new CountedTurns()];
+    Object.assign(process, { ca: { ...ca, ...turns.of(ca) }, turns, run: this.#runOf(process) });
     this.#wrap(process, signer);
-    Object.assign(process, { ca: makeAuthorityOf(this, register, signer), run: this.#runOf(process) });
     this.#process = process;
     const ports: Ports = {
       now: () => clock.now(),
@@ -206,9 +209,10 @@ export class SimulatedCa {
     this.#process.killed = then;
   }
 
-  /** Whether an Effect waits for a promise instead of virtual time. While the token hangs, requests for its signature are queued. */
+  /** Whether an Effect waits for a promise instead of virtual time. While the token hangs, what needs no signature goes on. */
   get isWorking(): boolean {
-    return this.#forging > 0 || (this.#working > 0 && !this.keyToken.isWaiting);
+    const stuck = this.keyToken.waiting + (this.#process?.turns.waiting ?? 0);
+    return this.#forging > 0 || this.#working + this.#init.web.working > stuck;
   }
 
   /** Removes its files. */
@@ -315,15 +319,7 @@ export class SimulatedCa {
       this.#step(process);
       return outcome;
     };
-    const ask = async ({ added, ...plan }: ListWork) => {
-      const sql = "SELECT * FROM revocations WHERE issuer = ? ORDER BY position";
-      const known = Result.getOrThrow(register.read((rows) => rows.all<RevocationRow>(sql, plan.issuerId)));
-      const entries = [...known, ...added].map(({ position, serial, revoked, reason, not_after: notAfter }) => ({
-        ...{ position, serial, date: new Date(revoked), reason, notAfter },
-      }));
-      const issuer = { ...process.ca.issuer, key: { ...process.ca.issuer.key, sign: signer.sign } };
-      return { type: "made", lists: await composeLists({ ...plan, issuer, entries }) };
-    };
+    const ask = listsHere(process.ca, signer);
     Object.assign(register, { transaction, prepareThreads: () => {}, lists: { ask, end: () => {} } });
   }
 

@@ -37,9 +37,9 @@ export class SimulatedToken implements Signer {
   readonly spki = (): Uint8Array => this.#key.spki();
   readonly failure = (): SignerError | undefined => this.#failure;
 
-  /** Whether a question waits for virtual time. */
-  get isWaiting(): boolean {
-    return this.#waiting.size > 0;
+  /** How many questions wait for virtual time. */
+  get waiting(): number {
+    return this.#waiting.size;
   }
 
   /** Whether it signs now. */
