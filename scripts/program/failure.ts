@@ -6,8 +6,11 @@
 import process from "node:process";
 import { Data } from "effect";
 
-/** 0 met, 1 not met, 2 usage or configuration, 3 the own certificate was revoked; 130 when a second signal ended it at once. */
-export type ExitCode = 0 | 1 | 2 | 3 | 130;
+/**
+ * 0 met, 1 not met, 2 usage or configuration, 3 the own certificate was revoked; 130 when a second signal ended a node at once, or SIGINT a
+ * command, 143 when SIGTERM did.
+ */
+export type ExitCode = 0 | 1 | 2 | 3 | 130 | 143;
 
 /** Ends the program with `exitCode`. Prints the message on standard error where nothing printed it yet. */
 export class ProgramFailed extends Data.TaggedError("ProgramFailed")<{

@@ -10,6 +10,7 @@ import { readStateDir } from "../../actors/config/load.ts";
 import { trainingFolder } from "../../actors/training/checkpoints.ts";
 import { writeModel } from "../../actors/training/result_file.ts";
 import { ProgramFailed } from "./failure.ts";
+import { stoppable } from "./signals.ts";
 
 /** The options of `result`. */
 interface ResultOptions {
@@ -31,7 +32,7 @@ export function result({ id, output, config: file }: ResultOptions): Effect.Effe
       return yield* Effect.fail(new ProgramFailed({ exitCode: 2, notice }));
     }
     const stateDir = yield* Effect.mapError(readStateDir("scheduler", file, process.env), failed);
-    const written = yield* Effect.mapError(writeModel(trainingFolder(stateDir, id), output), failed);
+    const written = yield* stoppable(Effect.mapError(writeModel(trainingFolder(stateDir, id), output), failed));
     const { round, sha256, sizeBytes } = written;
     process.stdout.write(`${output}: round ${round}, ${sizeBytes} bytes, SHA-256 ${sha256}\n`);
   });
