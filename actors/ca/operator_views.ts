@@ -15,7 +15,7 @@ import { nextTurn } from "./make_lists.ts";
 import { isRevokedByRoot, rootListState } from "./published_cas.ts";
 import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
-import { toBeRevoked } from "./restored_rows.ts";
+import { type Gap, gapOf, toBeRevoked } from "./restored_rows.ts";
 import type { KnownFork } from "../witness/known_forks.ts";
 import { whyNotIssuing } from "./why_not_issuing.ts";
 
@@ -38,6 +38,11 @@ export interface ShownCa {
   readonly issuers: readonly ShownIssuer[];
   /** Certificates that have not ended and are not revoked. */
   readonly certificates: number;
+  /**
+   * When certificates were issued that the register does not know, because a backup was restored; `from` is null where the backup was a mere
+   * copy. Null where no such certificate is in force any more.
+   */
+  readonly gap: { readonly from: string | null; readonly to: string } | null;
   /** The newest complete revocation list of the CA that issues. */
   readonly crl: { readonly number: string; readonly next_update: string } | null;
   readonly root_list: string;
@@ -136,6 +141,7 @@ export function operatorStatus(
         issuer_ends: ca.issuer.certificate.period.notAfter.toISOString(),
         issuers,
         certificates: unexpired - revoked,
+        gap: shownGap(gapOf(rows, at)),
         crl: list === undefined ? null : { number: list.number, next_update: new Date(list.next_update).toISOString() },
         root_list: root.warning?.message ?? "in force",
         root_list_ends: root.ends?.toISOString() ?? null,
@@ -162,6 +168,11 @@ export function operatorStatus(
       };
     }));
   });
+}
+
+function shownGap(gap: Gap | undefined): ShownCa["gap"] {
+  if (gap === undefined) return null;
+  return { from: gap.from === 0 ? null : new Date(gap.from).toISOString(), to: new Date(gap.to).toISOString() };
 }
 
 /** What is counted. */

@@ -18,6 +18,7 @@ export function caText(shown: ShownCa, options: StatusTextOptions): string {
     `CA of ${domain} at ${url}: ${problem === null ? "issuing" : `not in order: ${problem}`}`,
     ...(nextStart === null ? [] : [`cannot start again: ${nextStart}`]),
     `certificates in force: ${certificates}`,
+    ...gapLines(shown),
     crl === null
       ? "revocation list: none"
       : `revocation list ${crl.number}: next ${crl.next_update}, ${untilText(crl.next_update, now)}`,
@@ -39,6 +40,12 @@ export function caText(shown: ShownCa, options: StatusTextOptions): string {
     ...forkLines(shown),
   ];
   return fitted(lines, options);
+}
+
+function gapLines({ gap }: ShownCa): readonly string[] {
+  if (gap === null) return [];
+  const issued = `${gap.from === null ? "" : `from ${gap.from} `}to ${gap.to}`;
+  return [`restored register: certificates issued ${issued} are not in it; revoke those that you know by --serial`];
 }
 
 function approvalLines({ approvals, requests }: ShownCa, now: number): readonly string[] {

@@ -4,7 +4,8 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { pageRows } from "../../actors/ca/certificate_rows.ts";
 import { type NodesPage, operatorStatus, pageOfNodes } from "../../actors/ca/operator_views.ts";
-import { enterRestored } from "../../actors/ca/restored_rows.ts";
+import type { RegisterRows } from "../../actors/ca/register.ts";
+import { enterBackup, enterRestored } from "../../actors/ca/restored_rows.ts";
 import { renewLists, revoke } from "../../actors/ca/revoke.ts";
 import { start, type TestAuthority, testAuthority } from "../support/authority.ts";
 
@@ -133,6 +134,23 @@ test("bug: a serial of a restored register's gap whose revocation was not signed
   toggled.isAway = false;
   assert.ok(Result.isSuccess(await act("abc", later)));
   assert.equal(await unsigned(), entered.slice(0, 1));
+  world.close();
+});
+
+test("the gap of a restored register is shown while certificates of it may be in force", async () => {
+  const world = await testAuthority();
+  const gap = async (at = start) => (await Effect.runPromise(operatorStatus(world.ca, at))).gap;
+  const enter = (change: (rows: RegisterRows) => void) =>
+    Result.getOrThrow(world.ca.register.transaction((rows) => Result.succeed(change(rows))));
+  assert.is(await gap(), null);
+  enter((rows) => enterRestored(rows, start));
+  assert.equal(await gap(), { from: null, to: start.toISOString() }, "a mere copy has no time of its own");
+  const backup = new Date(+start - 60_000);
+  enter((rows) => rows.change("DELETE FROM facts"));
+  enter((rows) => enterBackup(rows, backup));
+  enter((rows) => enterRestored(rows, start));
+  assert.equal(await gap(), { from: backup.toISOString(), to: start.toISOString() });
+  assert.is(await gap(new Date(+start + 398 * dayMs)), null);
   world.close();
 });
 

@@ -19,6 +19,7 @@ const shown: ShownCa = {
     { id: "b", subject: "CN=Issuing CA", ends: at(60), state: "retired", certificates: 10, revoked: true },
   ],
   certificates: 12,
+  gap: { from: at(-7_200), to: at(-3_600) },
   crl: { number: "7", next_update: at(-10) },
   root_list: "in force",
   root_list_ends: at(864_000),
@@ -47,6 +48,7 @@ test("all of it is shown, and unsafe characters are escaped", () => {
   assert.equal(caText(shown, options).split("\n"), [
     "CA of acme.example at https://ca.acme.example:8443: issuing",
     "certificates in force: 12",
+    "restored register: certificates issued from 2026-01-01T22:00:00.000Z to 2026-01-01T23:00:00.000Z are not in it; revoke those that you know by --serial",
     "revocation list 7: next 2026-01-01T23:59:50.000Z, overdue for 10 s",
     "the root's revocation list: ends 2026-01-12T00:00:00.000Z, in 10 d",
     "issuers:",
@@ -75,6 +77,7 @@ test("a CA without lists that cannot issue says so, in lines no longer than the 
       ...shown,
       problem: "register-full",
       next_start: "approvers.json differs",
+      gap: null,
       crl: null,
       root_list: "there is none",
       root_list_ends: null,

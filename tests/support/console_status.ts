@@ -160,6 +160,7 @@ export const caParts: FeedParts = {
     revoked: false,
   }],
   certificates: 5,
+  gap: null,
   crl: { number: "42", next_update: at(20) },
   root_list: "in force",
   root_list_ends: at(2_000),
