@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { join } from "node:path";
 import { Buffer } from "node:buffer";
 import { Data, Effect, Result, Schema } from "effect";
 import { FileSystem } from "effect/FileSystem";
@@ -21,7 +22,7 @@ import { parametersBytes, trainingBytes } from "../training/model_space.ts";
 import { openTensors } from "../training/tensors_on_disk.ts";
 import { emptyWatch } from "../training/watch.ts";
 import { incomingFolder, trainingsFolder } from "./load_trainings.ts";
-import { formatJob, heldOutPath, jobPath, type KnownTraining, weightsPath, withFiles } from "./training_record.ts";
+import { formatJob, heldOutName, jobPath, type KnownTraining, weightsPath, withFiles } from "./training_record.ts";
 
 /** Longest line about a training, in bytes. */
 export const submissionBytesMax = 1_048_576;
@@ -80,8 +81,9 @@ export function receiveTraining(
       yield* receiveFile(body, weightsPath(folder), head.weights);
       yield* checkWeights(folder, job);
     }
-    if (head.held_out !== undefined) yield* receiveFile(body, heldOutPath(folder), head.held_out);
-    const content = formatJob(head.name, now, head.job);
+    const heldOut = heldOutName(job);
+    if (head.held_out !== undefined) yield* receiveFile(body, join(folder, heldOut), head.held_out);
+    const content = formatJob(head.name, now, head.job, heldOut);
     yield* Effect.mapError(writeWhole([{ path: jobPath(folder), content, mode: 0o600 }], "replace"), unwritten);
     const place = trainingFolder(stateDir, id);
     yield* Effect.mapError(
@@ -89,7 +91,14 @@ export function receiveTraining(
       unwritten,
     );
     const standing = { state: "queued", reason: null, since: now, queuedAt: now } as const;
-    return { id, name: head.name, submittedAt: now, job: withFiles(job, place), watch: emptyWatch, ...standing };
+    return {
+      id,
+      name: head.name,
+      submittedAt: now,
+      job: withFiles(job, place, heldOut),
+      watch: emptyWatch,
+      ...standing,
+    };
   }));
 }
 

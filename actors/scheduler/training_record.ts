@@ -5,13 +5,13 @@
  * job.json             the job as it was submitted, and when
  * state.json           what became of it, and what is known of its members
  * weights.safetensors  the weights that it begins with
- * held-out             rows that its rounds are evaluated on
+ * held-out.csv         rows that its rounds are evaluated on, with the suffix of the file that its author named
  * events.jsonl         its log, bounded; events.1.jsonl is the older part
  * ```
  *
  * @module
  */
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { Result, Schema } from "effect";
 import type { DilocoJobConfig } from "../config/config.ts";
 import { decodeJob } from "../config/submitted_job.ts";
@@ -53,7 +53,9 @@ export interface KnownTraining extends TrainingStanding {
 export const jobPath = (folder: string): string => join(folder, "job.json");
 export const statePath = (folder: string): string => join(folder, "state.json");
 export const weightsPath = (folder: string): string => join(folder, "weights.safetensors");
-export const heldOutPath = (folder: string): string => join(folder, "held-out");
+/** The name of the held-out rows: a program that evaluates may read them by their suffix. */
+export const heldOutName = ({ evaluation }: DilocoJobConfig): string =>
+  `held-out${/(?:\.[A-Za-z0-9]{1,16}){1,2}$/.exec(basename(evaluation?.heldOut ?? ""))?.[0] ?? ""}`;
 export const eventsPath = (folder: string): string => join(folder, "events.jsonl");
 export const olderEventsPath = (folder: string): string => join(folder, "events.1.jsonl");
 
@@ -61,6 +63,8 @@ const jobSchema = Schema.Struct({
   version: Schema.Literal(1),
   name: Schema.String,
   submitted: Schema.Int,
+  /** The name of the held-out rows. Earlier versions wrote none. */
+  held_out: Schema.optionalKey(Schema.String.check(Schema.isPattern(/^held-out[A-Za-z0-9.]{0,64}$/))),
   job: Schema.Record(Schema.String, Schema.Unknown),
 });
 
@@ -98,8 +102,8 @@ const stateSchema = Schema.Struct({
 });
 
 /** The text of `job.json`. */
-export function formatJob(name: string, submitted: number, job: unknown): string {
-  return `${JSON.stringify({ version: 1, name, submitted, job }, undefined, 2)}\n`;
+export function formatJob(name: string, submitted: number, job: unknown, heldOut?: string): string {
+  return `${JSON.stringify({ version: 1, name, submitted, held_out: heldOut, job }, undefined, 2)}\n`;
 }
 
 /** The text of `state.json`. */
@@ -116,7 +120,7 @@ export function parseTraining(
   const folder = trainingFolder(stateDir, id);
   const submitted = parseAs(jobSchema, files.job);
   if (submitted === undefined) return Result.fail(`${jobPath(folder)} is damaged`);
-  const job = Result.map(decodeJob(submitted.job), (decoded) => withFiles(decoded, folder));
+  const job = Result.map(decodeJob(submitted.job), (decoded) => withFiles(decoded, folder, submitted.held_out));
   if (Result.isFailure(job)) return Result.fail(`${jobPath(folder)} holds no job: ${job.failure}`);
   const state = files.state === undefined ? undefined : parseAs(stateSchema, files.state);
   if (files.state !== undefined && state === undefined) return Result.fail(`${statePath(folder)} is damaged`);
@@ -143,10 +147,10 @@ function parseAs<A>(schema: Schema.Codec<A>, written: string): A | undefined {
 }
 
 /** The job with the files that came with it in place of those that its author named. */
-export function withFiles(job: DilocoJobConfig, folder: string): DilocoJobConfig {
+export function withFiles(job: DilocoJobConfig, folder: string, heldOut = "held-out"): DilocoJobConfig {
   return {
     ...job,
     model: "weights" in job.model ? { ...job.model, weights: weightsPath(folder) } : job.model,
-    evaluation: job.evaluation && { ...job.evaluation, heldOut: heldOutPath(folder) },
+    evaluation: job.evaluation && { ...job.evaluation, heldOut: join(folder, heldOut) },
   };
 }

@@ -41,10 +41,40 @@ test("it is on disk whole, with its files in place of those that its author name
     type: "image-classification",
     inputNames: ["x"],
   });
-  assert.is(readFileSync(received.job.evaluation?.heldOut ?? "", "utf8"), "1,2\n");
+  assert.is(received.job.evaluation?.heldOut, join(folder, "held-out.csv"));
+  assert.is(readFileSync(join(folder, "held-out.csv"), "utf8"), "1,2\n");
   assert.equal(new Uint8Array(readFileSync(join(folder, "weights.safetensors"))), new Uint8Array(weights));
   const { trainings, broken } = await load(place.path);
   assert.equal([trainings, broken], [[received], []], "a scheduler that starts again reads the same");
+  place.remove();
+});
+
+test("bug: the held-out rows of a submitted training lost their suffix, by which a program may read them", async () => {
+  const kept = [
+    ...[["rows.csv.gz", "held-out.csv.gz"], ["/data/v1.2/rows", "held-out"], ["a b.parquet", "held-out.parquet"]],
+    ...[["rows.", "held-out"], ["rows.../..", "held-out"], ["C:\\rows.c\u0000sv", "held-out"]],
+  ] as const;
+  for (const [named, name] of kept) {
+    const place = temporary();
+    const evaluated = { ...head, job: { ...job, evaluation: { held_out: named } }, held_out: 4 };
+    const received = await receive(place.path, bodyOf(evaluated, new Uint8Array([...weights, 49, 44, 50, 10])));
+    const path = join(place.path, "trainings", "t-1", name);
+    assert.is(Result.getOrThrow(received).job.evaluation?.heldOut, path, named);
+    assert.is(readFileSync(path, "utf8"), "1,2\n");
+    place.remove();
+  }
+});
+
+test("the held-out rows that an earlier version kept are found", async () => {
+  const place = temporary();
+  const evaluated = { ...head, job: { ...job, evaluation: { held_out: "rows.csv" } }, held_out: 4 };
+  Result.getOrThrow(await receive(place.path, bodyOf(evaluated, new Uint8Array([...weights, 49, 44, 50, 10]))));
+  const folder = join(place.path, "trainings", "t-1");
+  renameSync(join(folder, "held-out.csv"), join(folder, "held-out"));
+  const { held_out: _, ...record } = JSON.parse(readFileSync(join(folder, "job.json"), "utf8"));
+  writeFileSync(join(folder, "job.json"), JSON.stringify(record));
+  const { trainings } = await load(place.path);
+  assert.is(trainings[0]?.job.evaluation?.heldOut, join(folder, "held-out"));
   place.remove();
 });
 
