@@ -275,14 +275,16 @@ export class MemberChecker implements SimulationWatch {
     return this.#now <= (this.#excused.get(name) ?? -Infinity) + calmAfterMs;
   }
 
-  /** What one has, its neighbours have soon. What is sent to a node that is to be revoked may go to the thief who has its pair. */
+  /**
+   * What one has, its neighbours have soon. What is sent to a node that is to be revoked, or asked of it, may go to the thief who has its pair.
+   */
   #lookAtNeighbours(node: SimulatedNode, nodes: readonly SimulatedNode[]): void {
     if (this.gone.has(node.name)) return;
     const seen = this.#of(node);
     for (const other of nodes) {
       const theirs = this.#of(other);
-      const isLinked = this.#init.sim.areConnected(node, other) && !this.#isExcused(node.name) &&
-        !this.#isExcused(other.name);
+      const isLinked = this.#init.sim.areConnected(node, other) && !this.gone.has(other.name) &&
+        !this.#isExcused(node.name) && !this.#isExcused(other.name);
       if (!isLinked || theirs.number <= seen.number) {
         seen.behind.delete(other.name);
         continue;

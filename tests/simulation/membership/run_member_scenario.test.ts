@@ -83,6 +83,12 @@ test("a list that a thief got in place of the node whose pair he has is no list 
   assert.equal(violations, []);
 });
 
+/** Found by a seed: its CA could not sign the revocation for half a minute. */
+test("a list that a gateway asked of the thief, in place of the node whose pair he has, is none that does not travel", async () => {
+  const { violations } = await runMemberScenario(memberScenarioOf(80_204_343, { hardware: true }));
+  assert.equal(violations, []);
+});
+
 /** Found by a seed: a gateway never answered a request for a list that had come just before it took another key. */
 test("a list reaches a node whose gateway takes another key while it is pulled", async () => {
   const { violations } = await runMemberScenario(memberScenarioOf(74_300_360));
