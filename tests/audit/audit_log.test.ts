@@ -1,18 +1,25 @@
-import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { AuditLog, checkpointRecords, waitingBytesMax } from "../../actors/audit/audit_log.ts";
-import { type AuditKey, signCheckpoint } from "../../actors/audit/checkpoint.ts";
+import { AuditLog, checkpointRecords } from "../../actors/audit/audit_log.ts";
+import type { AuditKey } from "../../actors/audit/checkpoint.ts";
 import { readLine } from "../../actors/audit/audit_record.ts";
 import { LogUnusable } from "../../actors/audit/log_unusable.ts";
 import { openLog } from "../../actors/audit/open_log.ts";
-import { readCheckpoints } from "../../actors/audit/read_checkpoints.ts";
 import { readVerifierKey, type VerifiedLog, verifyLog } from "../../actors/audit/verify_log.ts";
 import { fileSigner, type Signer } from "../../pki/issue/signer.ts";
 import { makeSigningKey } from "../../pki/issue/signing_key.ts";
-import { logNode, logStart, openTestLog, recordRefusals, withLogFolder, writeCovered } from "../support/audit_logs.ts";
+import {
+  blockWrites,
+  logNode,
+  logStart,
+  openTestLog,
+  recordRefusals,
+  withLogFolder,
+  writeCovered,
+} from "../support/audit_logs.ts";
 
 const test = suite("AuditLog");
 const file = "audit-000000000000.jsonl";
@@ -21,18 +28,6 @@ const now = new Date(logStart);
 const verified = (dir: string) => verifyLog(dir, readVerifierKey(dir) as AuditKey) as VerifiedLog;
 const recordsOf = async (dir: string, name: string = file) =>
   (await readFile(join(dir, name), "utf8")).trimEnd().split("\n").map((line) => readLine(line)!);
-
-/** A folder in a file's place: no write succeeds, of root neither. */
-async function blockWrites(dir: string, name: string = file): Promise<() => Promise<void>> {
-  const path = join(dir, name);
-  const content = await readFile(path).catch(() => undefined);
-  await rm(path, { force: true });
-  await mkdir(path);
-  return async () => {
-    await rm(path, { recursive: true });
-    if (content !== undefined) await writeFile(path, content);
-  };
-}
 
 /** As the machine does. */
 async function writeDue(log: AuditLog, at: Date): Promise<void> {
@@ -131,51 +126,6 @@ test("a log goes on where it ended, with and without the state of its checkpoint
     assert.equal({ records, covered, checkpoints }, { records: 33, covered: 33, checkpoints: 3 });
   }));
 
-/** Notes of a log that has made many, signed by its key; their roots are others than the log's. */
-async function manyNotes(dir: string, count: number): Promise<string> {
-  const signer = fileSigner(await readFile(join(dir, "audit.key"), "utf8"));
-  const key = readVerifierKey(dir) as AuditKey;
-  // All at once: Deno takes some milliseconds for each signature that is waited for.
-  const notes = await Promise.all(
-    Array.from(
-      { length: count },
-      (_, nth) => signCheckpoint({ origin: key.name, size: nth + 1, root: new Uint8Array(32) }, key, signer),
-    ),
-  );
-  return notes.map((note) => `${note}\n`).join("");
-}
-
-for (
-  const torn of ["", "acme", "acme.example/audit\n5001\nAAAA\n\n", "acme.example/audit\n5001\nAAAA\n\n\u2014 acme"]
-) {
-  test(`bug: each start verified every checkpoint that the log ever had (behind them ${JSON.stringify(torn)})`, () =>
-    withLogFolder(async (dir) => {
-      const count = 5_000;
-      const log = await openTestLog(dir);
-      recordRefusals(log, count);
-      await writeCovered(log, now);
-      log.close();
-      const path = join(dir, "audit.checkpoints");
-      const before = await manyNotes(dir, count) + await readFile(path, "utf8");
-      await writeFile(path, before + torn);
-      const begun = performance.now();
-      readCheckpoints(path, readVerifierKey(dir) as AuditKey);
-      const read = performance.now();
-      const again = await openTestLog(dir);
-      const [allMs, tookMs] = [read - begun, performance.now() - read];
-      assert.is(again.newest?.size, count + 1);
-      assert.is(await readFile(path, "utf8"), before);
-      await writeCovered(again, now);
-      again.close();
-      const after = await readFile(path, "utf8");
-      assert.ok(after.startsWith(`${before}acme.example/audit/gateway/gateway-01\n${count + 2}\n`));
-      assert.ok(tookMs < allMs / 4, `${tookMs} ms; all take ${allMs} ms`);
-      if (torn !== "") return;
-      await rm(join(dir, "audit.edge"));
-      assert.is(await failsWith(() => openTestLog(dir)), "damaged", "without the state of the newest all are verified");
-    }));
-}
-
 test("a torn line is moved aside and recorded", () =>
   withLogFolder(async (dir) => {
     const log = await openTestLog(dir);
@@ -231,28 +181,6 @@ for (const [name, damage, problem] of damages) {
       assert.is(await failsWith(() => openTestLog(dir)), problem);
     }));
 }
-
-test("what the disk does not take waits, and what does not fit is counted and said", () =>
-  withLogFolder(async (dir) => {
-    const log: AuditLog = await openTestLog(dir);
-    const unblock = await blockWrites(dir);
-    const detail = { text: "x".repeat(4_000) };
-    let given = 0;
-    for (; log.lost < 3; given++) log.record({ type: "a", outcome: "done", detail }, now);
-    assert.ok(given * 4_000 > waitingBytesMax * 0.9 && given * 4_000 < waitingBytesMax * 1.1, String(given));
-    assert.is(await failsWith(() => log.write()), "unwritable");
-    await unblock();
-    await log.write();
-    assert.is(log.isWaiting, false);
-    log.record({ type: "b", outcome: "done" }, now);
-    await writeCovered(log, now);
-    const records = await recordsOf(dir);
-    assert.equal(records.slice(-2).map(({ type, detail }) => [type, detail["records"]]), [["log.lost", 3], [
-      "b",
-      undefined,
-    ]]);
-    assert.is(verified(dir).records, 1 + given - 3 + 2);
-  }));
 
 test("bug: while a signature did not come, no record was written", () =>
   withLogFolder(async (dir) => {
