@@ -4,6 +4,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { existsSync, readdirSync, readlinkSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -81,4 +82,18 @@ export async function blockWrites(dir: string, name: string = segmentFile(0)): P
     await rm(path, { recursive: true });
     if (content !== undefined) await writeFile(path, content);
   };
+}
+
+/** The files of a folder that this process has open; undefined where the system does not tell. */
+export function openIn(dir: string): readonly string[] | undefined {
+  const own = "/proc/self/fd";
+  if (!existsSync(own)) return undefined;
+  const paths = readdirSync(own).map((each) => {
+    try {
+      return readlinkSync(join(own, each));
+    } catch {
+      return ""; // that of the listing itself
+    }
+  });
+  return paths.filter((path) => path.startsWith(`${dir}/`)).map((path) => path.slice(dir.length + 1));
 }
