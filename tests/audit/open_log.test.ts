@@ -15,7 +15,7 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { readLine } from "../../actors/audit/audit_record.ts";
-import { type AuditKey, formatAuditKey, parseAuditKey } from "../../actors/audit/checkpoint.ts";
+import { type AuditKey, formatAuditKey, originOf, parseAuditKey } from "../../actors/audit/checkpoint.ts";
 import { LogUnusable } from "../../actors/audit/log_unusable.ts";
 import { type LogOptions, openLog } from "../../actors/audit/open_log.ts";
 import { removeOld } from "../../actors/audit/remove_old.ts";
@@ -161,6 +161,14 @@ test("a signer that is given signs, whatever key is named", () =>
     assert.is(opened.signer, signer);
     opened.release();
     assert.is(existsSync(keyPath(dir)), false);
+  }));
+
+test("a log keeps the name that it began with, whatever node opens it", () =>
+  withLogFolder(async (dir) => {
+    await makeLog(dir, 1);
+    const opened = await openLog({ dir, node: "spiffe://acme.example/gateway/other" }, at);
+    opened.release();
+    assert.is(opened.key.name, originOf(logNode));
   }));
 
 test("a lock that cannot be taken is not called another process's", () =>
