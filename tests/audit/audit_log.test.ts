@@ -123,6 +123,7 @@ test("a log goes on where it ended, with and without the state of its checkpoint
       log.close();
     }
     const log = await openTestLog(dir);
+    assert.is(log.newest?.size, 27, "the checkpoint on disk");
     await writeCovered(log, now);
     const { records, covered, checkpoints } = verified(dir);
     assert.equal({ records, covered, checkpoints }, { records: 33, covered: 33, checkpoints: 3 });
