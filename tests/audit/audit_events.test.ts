@@ -30,7 +30,10 @@ test("refusals become records with the peer's name and PeerID", () => {
     ...{ type: "act.refused", code: "not-authorized", act: "job.dispatch", name: "worker-1", role: "worker" },
     ...{ serial: "01", peer: "12D3", rule: "table", count: 3 },
   });
-  assert.equal([act.outcome, act.peer, act.detail?.["count"]], ["not-authorized", "worker-1 12D3", 3]);
+  assert.equal(act, {
+    ...{ type: "act.refused", outcome: "not-authorized", peer: "worker-1 12D3" },
+    detail: { act: "job.dispatch", role: "worker", serial: "01", rule: "table", count: 3, message: "m" },
+  });
   const summary = { from: "a", to: "b", host: "/ip4/10.0.0.7", counts: { "rate-limited": 7 } };
   assert.equal(eventOfEntry({ type: "refusal.summary", ...summary }), {
     ...{ type: "refusal.summary", outcome: "refused", detail: summary },
