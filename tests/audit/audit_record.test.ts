@@ -94,7 +94,8 @@ test("reads no line that is no object, and none that is not canonical", () => {
   for (const text of ["", "{", "null", "1", '"x"', "[]", "true"]) assert.is(readLine(text), undefined, text);
   const text = JSON.stringify(record);
   assert.is(readLine(` ${text}`), undefined);
-  assert.is(readLine(JSON.stringify({ v: 1, ...record })), undefined, "fields in another order");
+  const { v, ...rest } = record;
+  assert.is(readLine(JSON.stringify({ v, ...rest })), undefined, "fields in another order");
 });
 
 test("the first record follows from the node and its random bytes", () => {
