@@ -23,7 +23,6 @@ const indexName = /^\d+$/;
 export function toAuditValue(data: unknown, depth: number = depthMax): AuditValue {
   if (data === null || data === undefined) return null;
   if (typeof data === "boolean") return data;
-  if (typeof data === "string") return data.isWellFormed() ? data : data.toWellFormed();
   if (typeof data === "number") return Number.isSafeInteger(data) ? data + 0 : String(data);
   if (data instanceof Date) return Number.isNaN(+data) ? "invalid date" : data.toISOString();
   if (typeof data !== "object" || depth === 0) return String(data).toWellFormed();

@@ -1,18 +1,27 @@
-import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { Buffer } from "node:buffer";
+import { chmod, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { AuditLog, checkpointRecords, waitingBytesMax } from "../../actors/audit/audit_log.ts";
-import { type AuditKey, signCheckpoint } from "../../actors/audit/checkpoint.ts";
+import { AuditLog, checkpointRecords } from "../../actors/audit/audit_log.ts";
+import type { AuditKey } from "../../actors/audit/checkpoint.ts";
 import { readLine } from "../../actors/audit/audit_record.ts";
+import type { LogChain } from "../../actors/audit/log_chain.ts";
 import { LogUnusable } from "../../actors/audit/log_unusable.ts";
 import { openLog } from "../../actors/audit/open_log.ts";
-import { readCheckpoints } from "../../actors/audit/read_checkpoints.ts";
 import { readVerifierKey, type VerifiedLog, verifyLog } from "../../actors/audit/verify_log.ts";
 import { fileSigner, type Signer } from "../../pki/issue/signer.ts";
 import { makeSigningKey } from "../../pki/issue/signing_key.ts";
-import { logNode, logStart, openTestLog, recordRefusals, withLogFolder, writeCovered } from "../support/audit_logs.ts";
+import {
+  blockWrites,
+  logNode,
+  logStart,
+  openTestLog,
+  recordRefusals,
+  withLogFolder,
+  writeCovered,
+} from "../support/audit_logs.ts";
 
 const test = suite("AuditLog");
 const file = "audit-000000000000.jsonl";
@@ -21,18 +30,6 @@ const now = new Date(logStart);
 const verified = (dir: string) => verifyLog(dir, readVerifierKey(dir) as AuditKey) as VerifiedLog;
 const recordsOf = async (dir: string, name: string = file) =>
   (await readFile(join(dir, name), "utf8")).trimEnd().split("\n").map((line) => readLine(line)!);
-
-/** A folder in a file's place: no write succeeds, of root neither. */
-async function blockWrites(dir: string, name: string = file): Promise<() => Promise<void>> {
-  const path = join(dir, name);
-  const content = await readFile(path).catch(() => undefined);
-  await rm(path, { force: true });
-  await mkdir(path);
-  return async () => {
-    await rm(path, { recursive: true });
-    if (content !== undefined) await writeFile(path, content);
-  };
-}
 
 /** As the machine does. */
 async function writeDue(log: AuditLog, at: Date): Promise<void> {
@@ -126,55 +123,11 @@ test("a log goes on where it ended, with and without the state of its checkpoint
       log.close();
     }
     const log = await openTestLog(dir);
+    assert.is(log.newest?.size, 27, "the checkpoint on disk");
     await writeCovered(log, now);
     const { records, covered, checkpoints } = verified(dir);
     assert.equal({ records, covered, checkpoints }, { records: 33, covered: 33, checkpoints: 3 });
   }));
-
-/** Notes of a log that has made many, signed by its key; their roots are others than the log's. */
-async function manyNotes(dir: string, count: number): Promise<string> {
-  const signer = fileSigner(await readFile(join(dir, "audit.key"), "utf8"));
-  const key = readVerifierKey(dir) as AuditKey;
-  // All at once: Deno takes some milliseconds for each signature that is waited for.
-  const notes = await Promise.all(
-    Array.from(
-      { length: count },
-      (_, nth) => signCheckpoint({ origin: key.name, size: nth + 1, root: new Uint8Array(32) }, key, signer),
-    ),
-  );
-  return notes.map((note) => `${note}\n`).join("");
-}
-
-for (
-  const torn of ["", "acme", "acme.example/audit\n5001\nAAAA\n\n", "acme.example/audit\n5001\nAAAA\n\n\u2014 acme"]
-) {
-  test(`bug: each start verified every checkpoint that the log ever had (behind them ${JSON.stringify(torn)})`, () =>
-    withLogFolder(async (dir) => {
-      const count = 5_000;
-      const log = await openTestLog(dir);
-      recordRefusals(log, count);
-      await writeCovered(log, now);
-      log.close();
-      const path = join(dir, "audit.checkpoints");
-      const before = await manyNotes(dir, count) + await readFile(path, "utf8");
-      await writeFile(path, before + torn);
-      const begun = performance.now();
-      readCheckpoints(path, readVerifierKey(dir) as AuditKey);
-      const read = performance.now();
-      const again = await openTestLog(dir);
-      const [allMs, tookMs] = [read - begun, performance.now() - read];
-      assert.is(again.newest?.size, count + 1);
-      assert.is(await readFile(path, "utf8"), before);
-      await writeCovered(again, now);
-      again.close();
-      const after = await readFile(path, "utf8");
-      assert.ok(after.startsWith(`${before}acme.example/audit/gateway/gateway-01\n${count + 2}\n`));
-      assert.ok(tookMs < allMs / 4, `${tookMs} ms; all take ${allMs} ms`);
-      if (torn !== "") return;
-      await rm(join(dir, "audit.edge"));
-      assert.is(await failsWith(() => openTestLog(dir)), "damaged", "without the state of the newest all are verified");
-    }));
-}
 
 test("a torn line is moved aside and recorded", () =>
   withLogFolder(async (dir) => {
@@ -196,8 +149,16 @@ test("a torn checkpoint is made again", () =>
   withLogFolder(async (dir) => {
     const log = await openTestLog(dir);
     await writeCovered(log, now);
-    await writeFile(join(dir, "audit.checkpoints"), "acme.example/audit/gateway/gateway-01\n2", { flag: "a" });
-    log.close();
+    const path = join(dir, "audit.checkpoints");
+    const whole = await readFile(path, "utf8");
+    for (const kept of ["nothing", "audit.edge"]) {
+      if (kept === "nothing") await rename(join(dir, "audit.edge"), join(dir, "kept"));
+      await writeFile(path, "acme.example/audit/gateway/gateway-01\n2", { flag: "a" });
+      log.close();
+      (await openTestLog(dir)).close();
+      assert.is(await readFile(path, "utf8"), whole);
+      if (kept === "nothing") await rename(join(dir, "kept"), join(dir, "audit.edge"));
+    }
     const again = await openTestLog(dir);
     await writeCovered(again, now);
     assert.is(verified(dir).checkpoints, 2);
@@ -232,26 +193,185 @@ for (const [name, damage, problem] of damages) {
     }));
 }
 
-test("what the disk does not take waits, and what does not fit is counted and said", () =>
+/** A log with its chain, and how often it said that records wait. */
+async function openCounted(dir: string, signer?: Signer) {
+  const counts = { waits: 0, releases: 0 };
+  const opened = await openLog({ dir, node: logNode, signer }, now);
+  const release = () => {
+    counts.releases += 1;
+    opened.release();
+  };
+  const log = new AuditLog(dir, { ...opened, release }, { at: now, onWaiting: () => void (counts.waits += 1) });
+  return { log, chain: opened.chain, counts };
+}
+
+/** As after writes that failed: so many bytes wait. */
+function makeWait(chain: LogChain, bytes: number): void {
+  chain.take();
+  chain.putBack([{ segment: 0, offset: 0, lines: [], bytes }]);
+}
+
+test("records that wait have 32 MiB; those beyond are counted, and the log says how many once it takes records again", () =>
   withLogFolder(async (dir) => {
-    const log: AuditLog = await openTestLog(dir);
-    const unblock = await blockWrites(dir);
-    const detail = { text: "x".repeat(4_000) };
-    let given = 0;
-    for (; log.lost < 3; given++) log.record({ type: "a", outcome: "done", detail }, now);
-    assert.ok(given * 4_000 > waitingBytesMax * 0.9 && given * 4_000 < waitingBytesMax * 1.1, String(given));
-    assert.is(await failsWith(() => log.write()), "unwritable");
-    await unblock();
+    const { log, chain } = await openCounted(dir);
+    const add = (type: string) => log.record({ type, outcome: "done" }, now);
+    for (const lost of [1, 3]) {
+      const [before, sizeBefore] = [log.lost, log.size];
+      makeWait(chain, 33_554_431);
+      add("last");
+      assert.equal([log.lost - before, log.size - sizeBefore], [0, 1]);
+      makeWait(chain, 33_554_432);
+      for (let index = 0; index < lost; index++) add("lost");
+      assert.equal([log.lost - before, log.size - sizeBefore], [lost, 1]);
+      chain.take();
+      add("a");
+      add("b");
+      const lines = Buffer.concat(chain.peek().flatMap(({ lines }) => lines)).toString().trimEnd().split("\n");
+      const records = lines.map((line) => readLine(line)!);
+      assert.equal(records.map(({ type }) => type), ["log.lost", "a", "b"]);
+      assert.equal([records[0]?.outcome, { ...records[0]?.detail }], ["failed", { records: lost }]);
+    }
+    assert.is(log.lost, 4);
+    log.close();
+  }));
+
+test("a log says that records wait when none did before, and with each act", () =>
+  withLogFolder(async (dir) => {
+    const { log, counts } = await openCounted(dir);
+    const add = () => log.record({ type: "a", outcome: "done" }, now);
+    add();
+    assert.equal([counts.waits, log.isWaiting], [0, true], "the first record waited before");
     await log.write();
     assert.is(log.isWaiting, false);
-    log.record({ type: "b", outcome: "done" }, now);
+    add();
+    add();
+    assert.is(counts.waits, 1);
+    await log.write();
+    log.recordNow([{ type: "b", outcome: "done" }, { type: "c", outcome: "done" }], now);
+    assert.is(counts.waits, 2);
+    assert.equal((await recordsOf(dir)).map(({ type }) => type), ["log.opened", "a", "a", "a", "b", "c"]);
+    log.close();
+  }));
+
+test("a checkpoint is due after a minute with a record, or with 1,000 records", () =>
+  withLogFolder(async (dir) => {
+    const { log } = await openCounted(dir);
+    const dueAfter = (ms: number) => log.isDue(new Date(logStart + ms));
+    assert.equal([dueAfter(0), dueAfter(120_000)], [false, false], "nothing is on disk");
+    await log.cover(new Date(logStart));
+    assert.is(log.newest, undefined);
+    await log.write();
+    assert.equal([dueAfter(0), dueAfter(59_999), dueAfter(60_000), dueAfter(-60_000)], [false, false, true, true]);
+    await log.cover(new Date(logStart + 30_000));
+    assert.equal([log.newest?.size, log.isUncovered, dueAfter(120_000)], [1, false, false]);
+    await log.cover(new Date(logStart + 30_000));
+    assert.is(verified(dir).checkpoints, 1, "one of as many records is not made again");
+    recordRefusals(log, 999);
+    assert.equal([dueAfter(120_000), log.isUncovered], [false, true], "only what is on disk is covered");
+    await log.write();
+    assert.equal([dueAfter(30_000), dueAfter(89_999), dueAfter(90_000)], [false, false, true]);
+    recordRefusals(log, 1);
+    await log.write();
+    assert.is(dueAfter(30_000), true);
+    await log.cover(new Date(logStart + 30_000));
+    assert.is(log.newest?.size, 1_001);
+    assert.ok((await readFile(join(dir, "audit.checkpoints"), "utf8")).endsWith(`\n\n${log.newest?.note}\n`));
+    log.close();
+  }));
+
+test("records that are on disk are not written again with an act", () =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    await log.write();
+    const length = (await stat(join(dir, file))).size;
+    await writeFile(join(dir, file), "x".repeat(length));
+    log.recordNow([{ type: "a", outcome: "done" }], now);
+    assert.ok((await readFile(join(dir, file), "utf8")).startsWith("x".repeat(length)));
+    log.close();
+  }));
+
+test("what could not be written waits, and is written with what came meanwhile", () =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    await log.write();
+    const unblock = await blockWrites(dir);
+    for (const type of ["a", "b"]) {
+      log.record({ type, outcome: "done" }, now);
+      assert.is(await failsWith(() => log.write()), "unwritable");
+      assert.is(log.isWaiting, true);
+    }
+    await unblock();
     await writeCovered(log, now);
-    const records = await recordsOf(dir);
-    assert.equal(records.slice(-2).map(({ type, detail }) => [type, detail["records"]]), [["log.lost", 3], [
-      "b",
-      undefined,
-    ]]);
-    assert.is(verified(dir).records, 1 + given - 3 + 2);
+    assert.equal((await recordsOf(dir)).map(({ type }) => type), ["log.opened", "a", "b"]);
+    assert.equal([log.isWaiting, log.lost, verified(dir).covered], [false, 0, 3]);
+    log.close();
+  }));
+
+test("errors name the folder and the cause", () =>
+  withLogFolder(async (dir) => {
+    const signer = fileSigner((await makeSigningKey()).keyPem);
+    const sign = () => Promise.reject(new Error("the token is away"));
+    const { log } = await openCounted(dir, { ...signer, sign });
+    const messageOf = async (work: () => unknown): Promise<string> => {
+      try {
+        await work();
+      } catch (error) {
+        assert.instance(error, LogUnusable);
+        assert.equal([(error as LogUnusable).dir, (error as LogUnusable).problem], [dir, "unwritable"]);
+        return (error as LogUnusable).message;
+      }
+      throw new Error("it did not fail");
+    };
+    await log.write();
+    assert.match(await messageOf(() => log.cover(now)), /[^r]: the token is away$/);
+    const unblock = await blockWrites(dir);
+    recordRefusals(log, 1);
+    const act = [{ type: "a", outcome: "done" }];
+    for (const work of [() => log.write(), () => log.recordNow(act, now)]) {
+      const message = await messageOf(work);
+      assert.match(message, "EISDIR");
+      assert.is(/Error: /.test(message), false, message);
+    }
+    await unblock();
+    log.close();
+    const [first, ...others] = await Promise.all(
+      [() => log.write(), () => log.recordNow(act, now)].map((work) => messageOf(work)),
+    );
+    assert.match(first!, /it is closed$/);
+    assert.equal(others, [first]);
+  }));
+
+test("a log that was closed while its checkpoint was signed writes none", () =>
+  withLogFolder(async (dir) => {
+    const signer = fileSigner((await makeSigningKey()).keyPem);
+    const signing = Promise.withResolvers<void>();
+    const sign = async (data: Uint8Array) => {
+      await signing.promise;
+      return await signer.sign(data);
+    };
+    const { log, counts } = await openCounted(dir, { ...signer, sign });
+    await log.write();
+    const covered = log.cover(now).then(() => "covered", (error: LogUnusable) => error.message);
+    log.close();
+    log.close();
+    assert.is(counts.releases, 1);
+    signing.resolve();
+    const written = await log.write().then(() => "written", (error: LogUnusable) => error.message);
+    assert.is(await covered, written);
+    assert.match(written, /it is closed$/);
+    assert.equal((await readdir(dir)).filter((name) => /checkpoints|edge/.test(name)), []);
+  }));
+
+test("checkpoints that are asked for at once are made one after the other", () =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    await log.write();
+    await Promise.all([log.cover(now), log.cover(now)]);
+    recordRefusals(log, 2);
+    await Promise.all([log.write(), log.write(), log.cover(now)]);
+    await log.cover(now);
+    assert.equal([verified(dir).checkpoints, verified(dir).covered], [2, 3]);
+    log.close();
   }));
 
 test("bug: while a signature did not come, no record was written", () =>

@@ -15,7 +15,13 @@ const cases: readonly (readonly [name: string, value: unknown, expected: string]
     [1.5, 2 ** 53, 10n, -0],
     '["1.5","9007199254740992","10",0]',
   ],
-  ["makes text of dates", new Date(0), '"1970-01-01T00:00:00.000Z"'],
+  [
+    "makes text of dates, also of one that is none",
+    [new Date(0), new Date(NaN)],
+    '["1970-01-01T00:00:00.000Z","invalid date"]',
+  ],
+  ["keeps yes, no and null; a gap in a list is null", [true, false, null, undefined], "[true,false,null,null]"],
+  ["a name keeps its value where another one would get the same", { 10: 1, n10: 2 }, '{"n10":2}'],
   ["leaves out what is undefined", { a: undefined, b: null }, '{"b":null}'],
   ["replaces lone surrogates", { "a\ud800": "b\udc00" }, '{"a\ufffd":"b\ufffd"}'],
   ["takes no name that an engine moves to the front", { b: 1, 10: 2, 9: 3 }, '{"b":1,"n10":2,"n9":3}'],
@@ -27,6 +33,20 @@ for (const [name, value, expected] of cases) {
     assert.is(text, expected);
   });
 }
+
+test("keeps eight levels of fields and of lists, and cuts the ninth", () => {
+  const nested = (levels: number, wrap: (inner: unknown) => unknown) => {
+    let value: unknown = 1;
+    for (let level = 0; level < levels; level++) value = wrap(value);
+    return JSON.stringify(toAuditValue(value));
+  };
+  const fields = (inner: unknown) => ({ a: inner });
+  const list = (inner: unknown) => [inner];
+  assert.is(nested(8, fields), `${'{"a":'.repeat(8)}1${"}".repeat(8)}`);
+  assert.is(nested(9, fields), `${'{"a":'.repeat(8)}"[object Object]"${"}".repeat(8)}`);
+  assert.is(nested(8, list), `${"[".repeat(8)}1${"]".repeat(8)}`);
+  assert.is(nested(9, list), `${"[".repeat(8)}"1"${"]".repeat(8)}`);
+});
 
 test("cuts values that are nested too deeply, cycles too", () => {
   const cycle: Record<string, unknown> = {};

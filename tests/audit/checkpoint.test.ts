@@ -4,9 +4,10 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import {
   auditKeyOf,
+  composeCheckpoint,
   formatAuditKey,
-  noteCharactersMax,
   openCheckpoint,
+  openSignedHead,
   originOf,
   parseAuditKey,
   signCheckpoint,
@@ -24,12 +25,17 @@ const note = await signCheckpoint(head, key, signer);
 test("names the log after its node", () => {
   assert.is(origin, "acme.example/audit/gateway/gateway-01");
   assert.is(originOf("Gateway 01+b"), "audit/Gateway%2001%2Bb");
+  assert.is(originOf("a\ud800"), "audit/a%EF%BF%BD");
+  assert.is(originOf("n".repeat(3_000)), `audit/${"n".repeat(2_042)}`);
 });
 
 test("opens a checkpoint of the key, beside signatures of others", () => {
   assert.equal(openCheckpoint(note, key), head);
   const cosigned = note.replace(/(\n\n)(.*\n)$/s, `$1\u2014 witness.example AAAAAAAA\n$2`);
   assert.equal(openCheckpoint(cosigned, key), head);
+  assert.equal(openSignedHead(cosigned, key), { ...head, note });
+  const cosignedBehind = `${note}\u2014 witness.example AAAAAAAA\n`;
+  assert.equal(openSignedHead(cosignedBehind, key), { ...head, note });
 });
 
 test("opens the example key and checkpoint of the public specification of signed notes", () => {
@@ -64,12 +70,24 @@ test("tells an unsigned checkpoint from a forged one", async () => {
   assert.is(openCheckpoint(await signCheckpoint(head, key, other), key), "forged");
 });
 
+test("passes over a signature of another name, whose key has the number of this one", () => {
+  const renamed = note.replace(`\u2014 ${origin} `, "\u2014 other.example ");
+  assert.is(openCheckpoint(renamed, key), "unsigned");
+  assert.equal(openCheckpoint(`${note}${renamed.split("\n\n")[1]}`, key), head);
+});
+
+test("a signature of a key that is none is forged", () => {
+  const short = { name: origin, raw: key.raw.subarray(1) };
+  assert.is(openCheckpoint(composeCheckpoint(head, short, () => Buffer.alloc(64)), short), "forged");
+});
+
 test("takes no key but Ed25519, and no verifier key with another number", async () => {
   assert.is(auditKeyOf(origin, fileSigner((await makeSigningKey("ecdsa-p256")).keyPem)), undefined);
   const text = formatAuditKey(key);
   assert.equal(parseAuditKey(text), { name: origin, raw: Buffer.from(key.raw) });
   assert.is(parseAuditKey(text.replace(/\+[0-9a-f]{8}\+/, "+00000000+")), undefined);
   assert.is(parseAuditKey(text.slice(0, -4)), undefined);
+  assert.is(parseAuditKey(""), undefined);
 });
 
 test("takes no key whose octets are not those of Ed25519, though their number is", () => {
@@ -83,6 +101,11 @@ test("takes no key whose octets are not those of Ed25519, though their number is
     `x+${id(algorithm).slice(0, 8)}+${Buffer.concat([Buffer.of(algorithm), key.raw]).toString("base64")}`;
   assert.is(parseAuditKey(text(1))?.name, "x");
   assert.is(parseAuditKey(text(4)), undefined, "a cosignature's key");
+  assert.is(
+    parseAuditKey(text(4).replace(id(4).slice(0, 8), id(1).slice(0, 8))),
+    undefined,
+    "with a number of Ed25519",
+  );
   const short = Buffer.concat([Buffer.of(1), key.raw.subarray(1)]);
   const shortId = hash("sha256", Buffer.concat([Buffer.from("x\n"), short])).slice(0, 8);
   assert.is(parseAuditKey(`x+${shortId}+${short.toString("base64")}`), undefined);
@@ -93,8 +116,8 @@ test("opens a note of 8,192 characters, and no longer one", () => {
     const filling = length - note.length - "\u2014 w \n".length;
     return `${note}\u2014 w ${"A".repeat(filling)}\n`;
   };
-  assert.equal(openCheckpoint(filled(noteCharactersMax), key), head);
-  assert.is(openCheckpoint(filled(noteCharactersMax + 1), key), "malformed");
+  assert.equal(openCheckpoint(filled(8_192), key), head);
+  assert.is(openCheckpoint(filled(8_193), key), "malformed");
 });
 
 test("a size that is no safe integer is malformed, also where its signature is right", async () => {

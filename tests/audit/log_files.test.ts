@@ -1,14 +1,34 @@
 /** Records that are written at once, with others that are written in the background, and where the disk fails. */
-import { mkdirSync, readFileSync, renameSync, rmdirSync, writeFileSync } from "node:fs";
+import { Buffer } from "node:buffer";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type AuditLog, checkpointMs } from "../../actors/audit/audit_log.ts";
 import type { AuditKey } from "../../actors/audit/checkpoint.ts";
-import { LogChain } from "../../actors/audit/log_chain.ts";
+import { type Chunk, LogChain } from "../../actors/audit/log_chain.ts";
+import { cutFile, removeTakenBack, writeChunks, writeChunksNow } from "../../actors/audit/log_files.ts";
 import { LogUnusable } from "../../actors/audit/log_unusable.ts";
 import { readVerifierKey, type VerifiedLog, verifyLog } from "../../actors/audit/verify_log.ts";
-import { logNode, logStart, openTestLog, recordRefusals, withLogFolder, writeCovered } from "../support/audit_logs.ts";
+import {
+  logNode,
+  logStart,
+  openIn,
+  openTestLog,
+  recordRefusals,
+  withLogFolder,
+  writeCovered,
+} from "../support/audit_logs.ts";
 
 const test = suite("Writes in the background and at once");
 const file = "audit-000000000000.jsonl";
@@ -109,6 +129,49 @@ test("bug: a segment that began with an act that failed stayed where it could no
     log.close();
   }));
 
+test("of acts that failed one after the other, the segment that the first one began is removed", () =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    await writeCovered(log, now);
+    const begun = join(dir, "audit-000000000001.jsonl");
+    mkdirSync(begun);
+    fails(log, nextDay);
+    fails(log, now);
+    rmdirSync(begun);
+    // As of a write that was cut short.
+    writeFileSync(begun, '{"detail":{},"type":"certificate.issued"}\n');
+    log.recordNow(issued, now);
+    await writeCovered(log, now);
+    assert.is(verified(dir).records, 2);
+    log.close();
+  }));
+
+test("what an act that failed has left is removed before the next write in the background", () =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    await writeCovered(log, now);
+    renameSync(dir, `${dir}.away`);
+    fails(log, now);
+    renameSync(`${dir}.away`, dir);
+    // As of a write that was cut short.
+    writeFileSync(join(dir, file), '{"detail":{},"type":"certificate.issued"}\n'.repeat(100), { flag: "a" });
+    recordRefusals(log, 1);
+    await writeCovered(log, now);
+    assert.equal(typesIn(dir), ["log.opened", "refusal"]);
+    log.close();
+  }));
+
+test("what an act that failed has begun is removed at once, where the disk takes that", () =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    await writeCovered(log, now);
+    // A link into a folder that is missing can be removed, but not written to.
+    symlinkSync(join(dir, "missing", "file"), join(dir, "audit-000000000001.jsonl"));
+    fails(log, nextDay);
+    assert.is(readdirSync(dir).includes("audit-000000000001.jsonl"), false);
+    log.close();
+  }));
+
 test("an act that failed is removed where its folder was away meanwhile", () =>
   withLogFolder(async (dir) => {
     const log = await openTestLog(dir);
@@ -122,6 +185,53 @@ test("an act that failed is removed where its folder was away meanwhile", () =>
     await writeCovered(log, now);
     assert.is(verified(dir).records, 2);
     log.close();
+  }));
+
+const bytesAt = (segment: number, offset: number, text: string): Chunk => {
+  const lines = [Buffer.from(text)];
+  return { segment, offset, lines, bytes: lines[0]!.length };
+};
+const writers = [
+  ["in the background", writeChunks],
+  ["at once", (dir: string, chunks: readonly Chunk[]) => Promise.resolve(writeChunksNow(dir, chunks))],
+] as const;
+for (const [name, write] of writers) {
+  test(`chunks come to their places ${name}, over what is there, in files of their owner`, () =>
+    withLogFolder(async (dir) => {
+      await write(dir, [bytesAt(0, 0, "one\ntwo\n"), bytesAt(0, 8, "three\n"), bytesAt(3, 0, "four\n")]);
+      await write(dir, [bytesAt(0, 4, "TWO\n")]);
+      const names = readdirSync(dir).toSorted();
+      assert.equal(names, ["audit-000000000000.jsonl", "audit-000000000003.jsonl"]);
+      assert.equal(names.map((each) => readFileSync(join(dir, each), "utf8")), ["one\nTWO\nthree\n", "four\n"]);
+      assert.equal(names.map((each) => statSync(join(dir, each)).mode & 0o777), [0o600, 0o600]);
+      assert.equal(openIn(dir) ?? [], []);
+    }));
+}
+
+test("a file is cut to a length; a shorter one and a missing one stay as they are", () =>
+  withLogFolder(async (dir) => {
+    const path = join(dir, "some");
+    for (const length of [0, 1]) cutFile(path, length);
+    assert.is(existsSync(path), false);
+    writeFileSync(path, "12345");
+    for (const [length, left] of [[6, "12345"], [5, "12345"], [2, "12"]] as const) {
+      cutFile(path, length);
+      assert.is(readFileSync(path, "utf8"), left);
+    }
+    assert.equal(openIn(dir) ?? [], []);
+    await Promise.resolve();
+  }));
+
+test("records that were taken back are removed with the segment that they began", () =>
+  withLogFolder(async (dir) => {
+    const [first, begun] = [join(dir, file), join(dir, "audit-000000000009.jsonl")];
+    for (const path of [first, begun]) writeFileSync(path, "one\ntwo\n");
+    removeTakenBack(dir, { segment: 0, end: 4, begun: undefined });
+    assert.equal([readFileSync(first, "utf8"), existsSync(begun)], ["one\n", true]);
+    for (let times = 0; times < 2; times++) removeTakenBack(dir, { segment: 0, end: 0, begun: 9 });
+    assert.equal([readFileSync(first, "utf8"), existsSync(begun)], ["", false]);
+    assert.throws(() => removeTakenBack(join(dir, "away"), { segment: 0, end: 0, begun: undefined }), /ENOENT/);
+    await Promise.resolve();
   }));
 
 test.run();

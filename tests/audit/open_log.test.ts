@@ -1,160 +1,43 @@
-/** What a log is opened with: its files, and a key in a token that signs the checkpoints. */
-import { Buffer } from "node:buffer";
-import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+/** What a log is opened with: its files. */
+import {
+  appendFileSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
-import process from "node:process";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { auditMachine } from "../../actors/audit/audit.ts";
-import { AuditInbox } from "../../actors/audit/audit_inbox.ts";
-import { AuditLog } from "../../actors/audit/audit_log.ts";
-import { openLog } from "../../actors/audit/open_log.ts";
-import { removeOld } from "../../actors/audit/remove_old.ts";
-import { checkpointsPath, keyPath, segmentFile, verifierKeyPath } from "../../actors/audit/segments.ts";
-import { readVerifierKey, type VerifiedLog, verifyLog } from "../../actors/audit/verify_log.ts";
-import type { AuditKey } from "../../actors/audit/checkpoint.ts";
+import { readLine } from "../../actors/audit/audit_record.ts";
+import { type AuditKey, formatAuditKey, originOf, parseAuditKey } from "../../actors/audit/checkpoint.ts";
 import { LogUnusable } from "../../actors/audit/log_unusable.ts";
-import { generatePkcs11Key, openPkcs11Signer } from "../../actors/pkcs11/pkcs11_signer.ts";
-import { makePorts } from "../../actors/runtime/real_ports.ts";
-import { superviseRoot } from "../../actors/runtime/supervise.ts";
-import { formatPem } from "../../pki/pem.ts";
-import { certutilHere, opensslOk } from "../support/commands.ts";
-import { needing } from "../support/prerequisites.ts";
+import { type LogOptions, openLog } from "../../actors/audit/open_log.ts";
+import { removeOld } from "../../actors/audit/remove_old.ts";
+import { edgePath, keyPath, lockPath, segmentFile, verifierKeyPath } from "../../actors/audit/segments.ts";
+import { readVerifierKey, type VerifiedLog, verifyLog } from "../../actors/audit/verify_log.ts";
+import { fileSigner } from "../../pki/issue/signer.ts";
+import { makeSigningKey } from "../../pki/issue/signing_key.ts";
 import {
+  logNode,
   logStart,
+  openIn,
   openTestLog,
   recordRefusals,
   removeRecords,
   withLogFolder,
   writeCovered,
 } from "../support/audit_logs.ts";
-import { makeSoftToken, type SoftToken } from "../support/soft_token.ts";
 
-const test = needing(suite("openLog() with a key in a token"), "softhsm2-util", "openssl");
-const [at, node] = [new Date("2026-11-29T00:00:00Z"), "spiffe://acme.example/ca/ca-01"];
-
+const test = suite("openLog()");
 const dayMs = 86_400_000;
 
 const verified = (dir: string) => verifyLog(dir, readVerifierKey(dir) as AuditKey) as VerifiedLog;
-
-let token: SoftToken;
-test.before(() => void (token = makeSoftToken()));
-test.after(() => token.remove());
-
-test("its checkpoints verify with OpenSSL, and the log with its verifier key", async () => {
-  const [dir, key] = [join(token.dir, "audit"), token.uri("audit")];
-  writeFileSync(join(token.dir, "audit.pub"), formatPem("PUBLIC KEY", await generatePkcs11Key(key, "ed25519")));
-  const log = new AuditLog(dir, await openLog({ dir, node, key }, at), { at, onWaiting: () => {} });
-  log.record({ type: "ca.alarm", outcome: "done" }, at);
-  await writeCovered(log, at);
-  const { code, stdout, stderr } = await certutilHere(token.dir, "audit", "verify", dir, "--key", verifierKeyPath(dir));
-  assert.is(code, 0, stdout + stderr);
-  // A signed note: text, empty line, then name, key's identifier (4 octets) and signature.
-  const [text = "", line = ""] = readFileSync(checkpointsPath(dir), "utf8").split("\n\n");
-  writeFileSync(join(token.dir, "text"), `${text}\n`);
-  writeFileSync(join(token.dir, "signature"), Buffer.from(line.split(" ").at(-1)!, "base64").subarray(4));
-  const files = ["-inkey", "audit.pub", "-sigfile", "signature", "-in", "text"];
-  assert.match(await opensslOk(token.dir, "pkeyutl", "-verify", "-pubin", "-rawin", ...files), /Verified Successfully/);
-});
-
-test("a wrong PIN is presented once, however often the log is opened", async () => {
-  const pin = join(token.dir, "other-pin");
-  const key = token.uri("audit").replace(token.pinFile, pin);
-  const open = () =>
-    openLog({ dir: join(token.dir, "other"), node, key }, at).then(() => "opened", (error) => {
-      assert.instance(error, LogUnusable);
-      return (error as LogUnusable).message;
-    });
-  writeFileSync(pin, "4321\n");
-  assert.match(await open(), /\(pin-wrong\)/);
-  writeFileSync(pin, "1234\n");
-  assert.match(await open(), /\(pin-wrong\).*not tried again/);
-});
-
-test("bug: a log whose token was away at a start was not opened: nothing was recorded", async () => {
-  const [dir, pin] = [join(token.dir, "away"), join(token.dir, "pin-away")];
-  const [tokens, removed] = [join(token.dir, "tokens"), join(token.dir, "removed")];
-  copyFileSync(token.pinFile, pin);
-  const key = token.uri("audit").replace(token.pinFile, pin);
-  const open = async (uri = key) =>
-    new AuditLog(dir, await openLog({ dir, node, key: uri }, at), { at, onWaiting: () => {} });
-  const first = await open();
-  await writeCovered(first, at);
-  first.close();
-  const absent = await open(key.replace("object=audit", "object=absent")).then(() => "opened", String);
-  assert.match(absent, /key-missing/, "a key that the token does not have is not waited for");
-  renameSync(tokens, removed);
-  let log: AuditLog;
-  try {
-    log = await open();
-    log.record({ type: "ca.alarm", outcome: "done" }, at);
-    await log.write();
-    assert.is.not(await log.cover(at).then(() => "covered", String), "covered");
-    assert.equal([verified(dir).records, verified(dir).covered], [3, 1]);
-  } finally {
-    renameSync(removed, tokens);
-  }
-  const isCovered = () => log.cover(at).then(() => true, () => false);
-  for (let looks = 0; looks < 100 && !(await isCovered()); looks++) await new Promise((wake) => setTimeout(wake, 200));
-  assert.is(verified(dir).covered, 3);
-  log.close();
-});
-
-/** Whether the token has no process left after this use of it. */
-async function isGivenBack(name: string, use: (key: string) => Promise<void>): Promise<boolean> {
-  const pin = join(token.dir, `pin-${name}`); // a file of its own: a process of its own
-  copyFileSync(token.pinFile, pin);
-  const key = token.uri("audit").replace(token.pinFile, pin);
-  const holder = await openPkcs11Signer(key);
-  await use(key);
-  const pid = holder.pid()!;
-  holder.end();
-  for (let looks = 0; looks < 100 && isThere(pid); looks++) await new Promise((wake) => setTimeout(wake, 20));
-  return !isThere(pid);
-}
-
-function isThere(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false;
-  }
-}
-
-test("bug: a log that could not be opened kept its token's process, once more each minute", async () => {
-  const dir = join(token.dir, "of-another-key");
-  (await openTestLog(dir)).close();
-  const isBack = await isGivenBack("refused", async (key) => {
-    const error = await openLog({ dir, node, key }, at).then(() => "opened", String);
-    assert.match(error, /is not of the key that signs its checkpoints/);
-  });
-  assert.ok(isBack);
-});
-
-test("bug: a log that was closed kept its token's process", async () => {
-  const dir = join(token.dir, "closed");
-  const open = async (key: string) =>
-    new AuditLog(dir, await openLog({ dir, node, key }, at), { at, onWaiting: () => {} });
-  assert.ok(await isGivenBack("closed", async (key) => (await open(key)).close()));
-});
-
-test("bug: a log that was closed while it was opened kept its token's process", async () => {
-  const dir = join(token.dir, "opening");
-  const isBack = await isGivenBack("opening", async (key) => {
-    const ports = makePorts(() => {});
-    const input = { ports, inbox: new AuditInbox(dir, Date.now), dir, node, keepMs: dayMs, key };
-    const onError = (error: unknown) => {
-      throw error;
-    };
-    const actor = superviseRoot(auditMachine, { id: "audit", input, onError });
-    actor.send({ type: "audit.close" });
-    assert.is(actor.getSnapshot().status, "done");
-    await ports.dispose();
-  });
-  assert.ok(isBack);
-});
-
-const own = suite("openLog()");
 
 const messageOf = (dir: string) =>
   openTestLog(dir).then((log) => {
@@ -163,7 +46,7 @@ const messageOf = (dir: string) =>
   }, (error: LogUnusable) => error.message);
 
 for (const path of [keyPath, verifierKeyPath]) {
-  own(
+  test(
     `bug: a full disk or a crash at the first start left an empty ${path("")} for good`,
     () =>
       withLogFolder(async (dir) => {
@@ -178,7 +61,7 @@ for (const path of [keyPath, verifierKeyPath]) {
       }),
   );
 
-  own(`bug: a part of ${path("")} could be written`, () =>
+  test(`bug: a part of ${path("")} could be written`, () =>
     withLogFolder(async (dir) => {
       mkdirSync(`${path(dir)}.tmp`);
       assert.is.not(await messageOf(dir), "opened");
@@ -188,7 +71,7 @@ for (const path of [keyPath, verifierKeyPath]) {
     }));
 }
 
-own(
+test(
   "bug: a log whose newest checkpoint is in a removed segment was called damaged",
   () =>
     withLogFolder(async (dir) => {
@@ -205,7 +88,7 @@ own(
     }),
 );
 
-own(
+test(
   "a log without some of its records is not continued, and the line says what to do",
   () =>
     withLogFolder(async (dir) => {
@@ -224,5 +107,237 @@ own(
     }),
 );
 
+const at = new Date(logStart);
+const file = "audit-000000000000.jsonl";
+const failureOf = (options: Partial<LogOptions> & { readonly dir: string }) =>
+  openLog({ node: logNode, ...options }, at).then((opened) => {
+    opened.release();
+    return ["opened", ""];
+  }, (error: unknown) => {
+    assert.instance(error, LogUnusable);
+    return [(error as LogUnusable).problem, (error as LogUnusable).message];
+  });
+const problemOf = async (dir: string) => (await failureOf({ dir }))[0];
+const recordsIn = (dir: string, name: string = file) =>
+  readFileSync(join(dir, name), "utf8").trimEnd().split("\n").map((line) => readLine(line)!);
+
+/** Makes a log of so many refusals, with a checkpoint after each `every` of them. */
+async function makeLog(dir: string, count: number, every: number = count): Promise<void> {
+  const log = await openTestLog(dir);
+  for (let done = 0; done < count; done += every) {
+    recordRefusals(log, Math.min(every, count - done));
+    await writeCovered(log, at);
+  }
+  log.close();
+}
+
+test("makes the folder and its key files for their owner alone, and holds nothing open but the lock", () =>
+  withLogFolder(async (root) => {
+    const dir = join(root, "some", "audit");
+    const opened = await openLog({ dir, node: logNode }, at);
+    const modes = (names: readonly string[]) => names.map((name) => statSync(join(dir, name)).mode & 0o777);
+    assert.equal(modes([".", ...readdirSync(dir).toSorted()]), [0o700, 0o600, 0o600, 0o600]);
+    assert.equal(openIn(dir) ?? ["audit.lock"], ["audit.lock"]);
+    opened.release();
+    assert.equal(openIn(dir) ?? [], []);
+  }));
+
+test("each log begins with 16 random bytes of its own", () =>
+  withLogFolder(async (root) => {
+    const begun = await Promise.all(["a", "b"].map(async (name) => {
+      const opened = await openLog({ dir: join(root, name), node: logNode }, at);
+      opened.release();
+      const [chunk] = opened.chain.peek();
+      return String(readLine(`${chunk?.lines[0]}`)?.detail["random"]);
+    }));
+    for (const random of begun) assert.match(random, /^[0-9a-f]{32}$/);
+    assert.is.not(begun[0], begun[1]);
+  }));
+
+test("a signer that is given signs, whatever key is named", () =>
+  withLogFolder(async (dir) => {
+    const signer = fileSigner((await makeSigningKey()).keyPem);
+    const opened = await openLog({ dir, node: logNode, signer, key: "pkcs11:token=missing" }, at);
+    assert.is(opened.signer, signer);
+    opened.release();
+    assert.is(existsSync(keyPath(dir)), false);
+  }));
+
+test("a log keeps the name that it began with, whatever node opens it", () =>
+  withLogFolder(async (dir) => {
+    await makeLog(dir, 1);
+    const opened = await openLog({ dir, node: "spiffe://acme.example/gateway/other" }, at);
+    opened.release();
+    assert.is(opened.key.name, originOf(logNode));
+  }));
+
+test("a lock that cannot be taken is not called another process's", () =>
+  withLogFolder(async (dir) => {
+    mkdirSync(lockPath(dir));
+    const [problem, message] = await failureOf({ dir });
+    assert.is(problem, "unreadable");
+    assert.is(/another process/.test(message!), false);
+  }));
+
+test("a key file that cannot be read is left where it is", () =>
+  withLogFolder(async (dir) => {
+    for (const path of [keyPath(dir), verifierKeyPath(dir)]) {
+      symlinkSync(path, path); // it leads to itself
+      const [problem, message] = await failureOf({ dir });
+      assert.equal([problem, /: ELOOP/.test(message!)], ["unreadable", true], message);
+      assert.ok(lstatSync(path).isSymbolicLink());
+      rmSync(path);
+    }
+  }));
+
+test("what a crash left of a key file does not keep the log shut", () =>
+  withLogFolder(async (dir) => {
+    for (const path of [keyPath, verifierKeyPath]) writeFileSync(`${path(dir)}.tmp`, "a part");
+    assert.is(await problemOf(dir), "opened");
+    assert.equal(readdirSync(dir).toSorted(), ["audit.key", "audit.lock", "audit.vkey"]);
+    assert.is(await problemOf(dir), "opened", "with the keys that it made");
+  }));
+
+test("a key of another kind, another key and one that is none are refused", () =>
+  withLogFolder(async (dir) => {
+    writeFileSync(keyPath(dir), (await makeSigningKey("ecdsa-p256")).keyPem);
+    assert.match((await failureOf({ dir })).join(), /^key,.*is no Ed25519 key/);
+    writeFileSync(keyPath(dir), "nothing");
+    assert.match((await failureOf({ dir })).join(), /^unreadable,.*audit\.key: /);
+    rmSync(keyPath(dir));
+    await makeLog(dir, 1);
+    const own = readFileSync(verifierKeyPath(dir), "utf8");
+    const texts = [["\n", "audit.vkey is empty. Restore it"], ["nothing", "is not of the key"], [
+      formatAuditKey({ name: parseAuditKey(own.trim())!.name, raw: new Uint8Array(32) }),
+      "is not of the key",
+    ]];
+    for (const [text, reason] of texts) {
+      writeFileSync(verifierKeyPath(dir), text!);
+      const [problem, message] = await failureOf({ dir });
+      assert.equal([problem, message!.includes(reason!)], ["key", true], message);
+    }
+    writeFileSync(verifierKeyPath(dir), own);
+    assert.is(await problemOf(dir), "opened");
+  }));
+
+for (const kept of ["records", "checkpoints"] as const) {
+  test(`an empty key is not replaced where the log has ${kept} alone`, () =>
+    withLogFolder(async (dir) => {
+      await makeLog(dir, 1);
+      rmSync(join(dir, kept === "records" ? "audit.checkpoints" : file));
+      for (const path of [keyPath(dir), verifierKeyPath(dir)]) {
+        const text = readFileSync(path);
+        writeFileSync(path, "");
+        assert.is.not(await problemOf(dir), "opened");
+        assert.is(readFileSync(path, "utf8"), "");
+        writeFileSync(path, text);
+      }
+    }));
+}
+
+test("an empty key is replaced where the files of the log are empty", () =>
+  withLogFolder(async (dir) => {
+    for (const name of ["audit.key", "audit.vkey", "audit.checkpoints", file]) writeFileSync(join(dir, name), "");
+    assert.is(await problemOf(dir), "opened");
+    assert.ok(statSync(keyPath(dir)).size > 0);
+  }));
+
+/** Changes a letter of a record, in its place. */
+function changeRecord(dir: string, what: string, name: string = file): void {
+  const path = join(dir, name);
+  const text = readFileSync(path, "utf8");
+  assert.match(text, `"${what}"`);
+  writeFileSync(path, text.replace(`"${what}"`, `"${what.replace(/^./, "W")}"`));
+}
+
+test("with the state of the newest checkpoint a start reads only what is behind it", () =>
+  withLogFolder(async (dir) => {
+    await makeLog(dir, 10);
+    const log = await openTestLog(dir);
+    recordRefusals(log, 12);
+    await log.write();
+    log.close();
+    changeRecord(dir, "worker-3");
+    assert.is(await problemOf(dir), "opened", "`audit verify` reads all");
+    changeRecord(dir, "worker-10");
+    assert.is(await problemOf(dir), "damaged", "behind the checkpoint");
+  }));
+
+test("with the leaf hashes of older segments too", () =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    for (const day of [0, 1]) recordRefusals(log, 3, logStart + day * dayMs);
+    await writeCovered(log, at);
+    log.close();
+    await removeRecords(dir, 0);
+    changeRecord(dir, "worker-1", segmentFile(4));
+    assert.is(await problemOf(dir), "opened");
+    rmSync(edgePath(dir));
+    assert.is(await problemOf(dir), "damaged");
+  }));
+
+test("without checkpoints, or without the state of the newest, a start reads all", () =>
+  withLogFolder(async (dir) => {
+    await makeLog(dir, 30, 10);
+    const sizeOfNewest = async () => {
+      const opened = await openLog({ dir, node: logNode }, at);
+      opened.release();
+      assert.is(opened.noteBytes, statSync(join(dir, "audit.checkpoints"), { throwIfNoEntry: false })?.size ?? 0);
+      return [opened.newest?.size, opened.chain.size];
+    };
+    assert.equal(await sizeOfNewest(), [31, 32]);
+    const edge = readFileSync(edgePath(dir));
+    rmSync(edgePath(dir));
+    assert.equal(await sizeOfNewest(), [31, 32]);
+    writeFileSync(edgePath(dir), edge);
+    rmSync(join(dir, "audit.checkpoints"));
+    assert.equal(await sizeOfNewest(), [undefined, 32]);
+    changeRecord(dir, "worker-3");
+    assert.is(await problemOf(dir), "damaged");
+  }));
+
+test("records that were cut off before the newest checkpoint are missed without its state too", () =>
+  withLogFolder(async (dir) => {
+    await makeLog(dir, 10);
+    rmSync(edgePath(dir));
+    const path = join(dir, file);
+    writeFileSync(path, `${readFileSync(path, "utf8").split("\n").slice(0, 5).join("\n")}\n`);
+    const [problem, message] = await failureOf({ dir });
+    assert.equal([problem, message!.includes("fewer records than its checkpoint of 11")], ["damaged", true], message);
+  }));
+
+test("a log says that it goes on, and what it moved aside, each time", () =>
+  withLogFolder(async (dir) => {
+    await makeLog(dir, 1);
+    const parts = ["a".repeat(5_000), "b"];
+    for (const part of parts) {
+      appendFileSync(join(dir, file), part);
+      const log = await openTestLog(dir, logStart + 1_000);
+      await log.write();
+      log.close();
+    }
+    const torn = "audit-000000000000.torn";
+    assert.is(readFileSync(join(dir, torn), "utf8"), parts.map((part) => `${part}\n`).join(""));
+    assert.is(statSync(join(dir, torn)).mode & 0o777, 0o600);
+    const added = recordsIn(dir).slice(2);
+    assert.equal(added.map(({ type, outcome, detail }) => [type, outcome, detail["bytes"], detail["file"]]), [
+      ["log.continued", "done", undefined, undefined],
+      ["log.recovered", "done", 5_000, torn],
+      ["log.continued", "done", undefined, undefined],
+      ["log.recovered", "done", 1, torn],
+    ]);
+    assert.is(added[0]?.ts, new Date(logStart + 1_000).toISOString());
+  }));
+
+test("the name of the file with the incomplete line is told, once", () =>
+  withLogFolder(async (dir) => {
+    await makeLog(dir, 1);
+    appendFileSync(join(dir, file), "a part");
+    for (const torn of ["audit-000000000000.torn", undefined]) {
+      const opened = await openLog({ dir, node: logNode }, at);
+      opened.release();
+      assert.is(opened.torn, torn);
+    }
+  }));
+
 test.run();
-own.run();

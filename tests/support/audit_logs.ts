@@ -4,7 +4,8 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { existsSync, readdirSync, readlinkSync } from "node:fs";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { AuditLog } from "../../actors/audit/audit_log.ts";
@@ -69,4 +70,30 @@ export function recordRefusals(log: AuditLog, count: number, at: number = logSta
       new Date(at + index * 1_000),
     );
   }
+}
+
+/** Puts a folder in a file's place: no write succeeds, not even root's. Returns what puts the file back. */
+export async function blockWrites(dir: string, name: string = segmentFile(0)): Promise<() => Promise<void>> {
+  const path = join(dir, name);
+  const content = await readFile(path).catch(() => undefined);
+  await rm(path, { force: true });
+  await mkdir(path);
+  return async () => {
+    await rm(path, { recursive: true });
+    if (content !== undefined) await writeFile(path, content);
+  };
+}
+
+/** The files of a folder that this process has open; undefined where the system does not tell. */
+export function openIn(dir: string): readonly string[] | undefined {
+  const own = "/proc/self/fd";
+  if (!existsSync(own)) return undefined;
+  const paths = readdirSync(own).map((each) => {
+    try {
+      return readlinkSync(join(own, each));
+    } catch {
+      return ""; // that of the listing itself
+    }
+  });
+  return paths.filter((path) => path.startsWith(`${dir}/`)).map((path) => path.slice(dir.length + 1));
 }
