@@ -98,7 +98,7 @@ test("what is remembered of a log that was replaced is forgotten", () =>
     const states = [other.cover()];
     other.record(2 * blockRecords, logStart, { outcome: "other" });
     states.push(other.cover());
-    const [first, last] = states as [SizedRoot, SizedRoot];
+    const [first, last] = [states[0]!, states[1]!];
     assert.ok(isConsistent(first, last, await prover.prove({ old: first.size, size: last.size }, last)));
   }));
 

@@ -1,5 +1,5 @@
 import { Buffer } from "node:buffer";
-import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { appendFileSync, readdirSync, readFileSync, rmSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { setImmediate } from "node:timers";
@@ -71,6 +71,13 @@ test("of removed records the hashes are read; the places of the records behind t
     assert.equal((await read(dir, all[2]!.place, 4)).end, { seq: 6, segment: 4, offset: 0 });
     // A place within records that were removed meanwhile.
     assert.equal((await read(dir, all[5]!.place, 2)).found, expected.slice(5, 7));
+  }));
+
+test("lines behind a segment's last record are not taken for the next segment's", () =>
+  inLogFolder(async (dir) => {
+    const all = threeDays(dir);
+    appendFileSync(join(dir, segmentFile(0)), "more\n");
+    assert.equal((await read(dir, firstPlace, 12)).found, all);
   }));
 
 test("records that are not there are named", () =>

@@ -74,6 +74,14 @@ test("the newest segment stays, and one behind removed ones is not removed twice
     assert.equal(kinds(two), ["0 leaves", "4 records"]);
   }));
 
+test("a removal goes on behind several segments that were removed before", () =>
+  inLogFolder(async (dir) => {
+    days(dir, 0, 1, 2, 3, 4);
+    assert.is(await removeOld(dir, { now: onDay(9), keepMs: dayMs }), 2);
+    assert.is(await removeOld(dir, { now: onDay(9), keepMs: 0 }), 1);
+    assert.equal(kinds(dir), ["0 leaves", "4 leaves", "8 leaves", "12 records", "16 records"]);
+  }));
+
 test("a removal that was cut short is finished", () =>
   inLogFolder(async (dir) => {
     days(dir, 0, 1, 2);

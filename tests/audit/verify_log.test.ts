@@ -29,7 +29,7 @@ function makeLog(dir: string): AuditKey {
 }
 
 test("a log in order", () =>
-  inLogFolder(async (dir) => {
+  inLogFolder((dir) => {
     const verified = verifyLog(dir, makeLog(dir));
     assert.not.instance(verified, AuditFinding);
     const { records, covered, checkpoints, first, last, torn } = verified as VerifiedLog;
