@@ -27,12 +27,16 @@ export class RootChecks {
     for (let next = this.next; next !== undefined && next.size <= edge.size; next = this.next) {
       this.#index += 1;
       if (sameBytes(next.root, edge.root())) continue;
-      const before = this.#checkpoints[this.#index - 2]?.size ?? 0;
-      const range = `records ${before} to ${next.size - 1}`;
+      const range = `records ${this.#before(next)?.size ?? 0} to ${next.size - 1}`;
       const detail = `its root is not that of the first ${next.size} records: one of ${range} was changed`;
       return new AuditFinding({ code: "checkpoint-root", file: next.file, line: next.line, detail });
     }
     return undefined;
+  }
+
+  /** The one before in the same file: a log that was rewritten with its key has checkpoints that a witness's do not follow from. */
+  #before({ file, size }: FoundCheckpoint): FoundCheckpoint | undefined {
+    return this.#checkpoints.findLast((other) => other.file === file && other.size < size);
   }
 
   /** Where the log ends with this many records: none may cover more. */

@@ -175,7 +175,6 @@ class Walk {
       const stop = this.#takeLeaf(leaves.subarray(start, start + hashBytes));
       if (stop !== undefined) return stop;
     }
-    this.#last = undefined;
     return undefined;
   }
 
@@ -215,7 +214,7 @@ class Walk {
     if (record.seq !== this.#edge.size) {
       return found("sequence", `record ${record.seq} stands where record ${this.#edge.size} belongs`);
     }
-    if (this.#node === undefined && record.seq === 0) this.#last = genesisHash(record.node, randomOf(record));
+    if (record.seq === 0) this.#last = genesisHash(record.node, randomOf(record));
     if (this.#last !== undefined && record.prev !== this.#last) {
       return found(
         "chain",

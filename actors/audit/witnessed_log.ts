@@ -25,8 +25,8 @@ export function witnessedLog(dir: string, inbox: Pick<AuditInbox, "log">): Witne
   const prover = new LogProver(dir);
   return {
     newest: () => {
-      const { newest, key } = inbox.log ?? {};
-      return newest === undefined || key === undefined ? undefined : { ...newest, key: formatAuditKey(key) };
+      const { log } = inbox;
+      return log?.newest === undefined ? undefined : { ...log.newest, key: formatAuditKey(log.key) };
     },
     prove: (range) => {
       const newest = inbox.log?.newest;

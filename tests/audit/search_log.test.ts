@@ -1,14 +1,42 @@
 /** Finding records of a log that is being written: the newest first, in parts, within bounds. */
-import { appendFileSync, readdirSync } from "node:fs";
+import { Buffer } from "node:buffer";
+import {
+  appendFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
+import process from "node:process";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { AdminRoute } from "../../actors/admin/serve_admin.ts";
 import { auditRoutes } from "../../actors/audit/audit_routes.ts";
-import { foundMax, type FoundRecords, searchLog } from "../../actors/audit/search_log.ts";
-import { logStart, openTestLog, recordRefusals, withLogFolder, writeCovered } from "../support/audit_logs.ts";
+import {
+  type AuditQuery,
+  foundMax,
+  type FoundRecords,
+  searchedBytesMax,
+  searchLog,
+  type SearchMark,
+} from "../../actors/audit/search_log.ts";
+import { segmentFile } from "../../actors/audit/segments.ts";
+import {
+  logStart,
+  openTestLog,
+  recordRefusals,
+  removeRecords,
+  withLogFolder,
+  writeCovered,
+} from "../support/audit_logs.ts";
+import { inLogFolder, WrittenLog } from "../support/written_logs.ts";
 
 const test = suite("searchLog()");
+const dayMs = 86_400_000;
 const seqs = ({ records }: FoundRecords) => records.map(({ seq }) => seq);
 
 /** Runs a test with a log of some refusals. */
@@ -50,10 +78,157 @@ test("an answer has at most 100 records, and the next one goes on behind it, to 
     assert.equal(all, all.toSorted((one, other) => other - one));
   }));
 
+test("an answer is full with 100 records, and the log's beginning needs no further one", () =>
+  inLogFolder(async (dir) => {
+    assert.is(foundMax, 100);
+    const log = new WrittenLog(dir);
+    log.record(foundMax - 1);
+    log.write();
+    const whole = await searchLog(dir, {});
+    assert.equal([whole.records.length, whole.after], [foundMax, undefined]);
+    log.record(1);
+    log.write();
+    const { records, after } = await searchLog(dir, {});
+    assert.equal(records.map(({ seq }) => seq), Array.from({ length: foundMax }, (_, index) => foundMax - index));
+    const [firstLine = ""] = readFileSync(join(dir, segmentFile(0)), "utf8").split("\n");
+    assert.equal(after, { segment: 0, offset: firstLine.length + 1 });
+    assert.equal(seqs(await searchLog(dir, { after: after! })), [0]);
+    // The next segment is a full answer too: the search goes on at the end of the one before.
+    log.record(foundMax - 1, logStart + dayMs);
+    log.write();
+    const { after: behind } = await searchLog(dir, {});
+    assert.equal(behind, { segment: 0, offset: statSync(join(dir, segmentFile(0))).size });
+    assert.equal(seqs(await searchLog(dir, { after: behind! }))[0], foundMax);
+  }));
+
+/** A log of four days, four records a day. */
+function fourDays(dir: string): void {
+  const log = new WrittenLog(dir);
+  for (const day of [0, 1, 2, 3]) log.record(3, logStart + day * dayMs);
+  log.write();
+}
+
+test("a search goes on before its mark, and passes over removed records", () =>
+  inLogFolder(async (dir) => {
+    fourDays(dir);
+    const ends = readFileSync(join(dir, segmentFile(8)), "utf8").split("\n").map(({ length }) => length + 1);
+    const after = { segment: 8, offset: ends[0]! + ends[1]! };
+    assert.equal(seqs(await searchLog(dir, { after })), [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
+    assert.equal(seqs(await searchLog(dir, { after: { segment: 8, offset: 0 } })), [7, 6, 5, 4, 3, 2, 1, 0]);
+    assert.equal(seqs(await searchLog(dir, { after: { segment: 9, offset: 1 } })), [
+      ...[11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0],
+    ]);
+    await removeRecords(dir, 0);
+    assert.equal(await searchLog(dir, { after: { segment: 4, offset: 0 } }), { records: [] });
+    assert.equal(seqs(await searchLog(dir, {})).at(-1), 4);
+  }));
+
+test("`since` is included, `until` is not; both are instants, however they are written", () =>
+  inLogFolder(async (dir) => {
+    const log = new WrittenLog(dir, logStart - 60_000);
+    log.record(5);
+    log.write();
+    const found = async (query: AuditQuery) => seqs(await searchLog(dir, query));
+    const at = (seconds: number, rest = ".000Z") => `2026-01-31T12:00:0${seconds}${rest}`;
+    assert.equal(await found({ since: at(2), until: at(4) }), [4, 3]);
+    assert.equal(await found({ since: at(2, ".001Z") }), [5, 4]);
+    assert.equal(await found({ until: at(1, ".001Z") }), [2, 1, 0]);
+    assert.equal(await found({ since: "2026-01-31T13:00:02+01:00", until: "2026-01-31T11:00:04-01:00" }), [4, 3]);
+    assert.equal(await found({ since: at(4, "Z") }), [5]);
+    assert.equal(await found({ since: "x" }), []);
+    assert.equal(await found({ until: "x" }), [5, 4, 3, 2, 1, 0]);
+  }));
+
+test("type is the beginning of the type, and text any part of the line", () =>
+  inLogFolder(async (dir) => {
+    const log = new WrittenLog(dir);
+    for (const type of ["ca.alarm", "ca.issued", "job.ca."]) log.record(1, logStart, { type });
+    log.write();
+    const found = async (query: AuditQuery) => seqs(await searchLog(dir, query));
+    assert.equal(await found({ type: "ca." }), [2, 1]);
+    assert.equal(await found({ text: "CA." }), [3, 2, 1]);
+    assert.equal(await found({ text: "ca.", type: "job" }), [3]);
+    assert.equal(await found({ type: "log.opened" }), [0]);
+    assert.equal(await found({ text: "" }), [3, 2, 1, 0]);
+    assert.equal(await found({ text: "log.opened" }), [0]);
+  }));
+
+test("segments before `since` are not opened", () =>
+  inLogFolder(async (dir) => {
+    fourDays(dir);
+    rmSync(join(dir, segmentFile(4)));
+    mkdirSync(join(dir, segmentFile(4)));
+    const since = (ms: number) => searchLog(dir, { since: new Date(logStart + 2 * dayMs + ms).toISOString() });
+    assert.equal(seqs(await since(1)), [15, 14, 13, 12, 11, 10]);
+    const error = await since(0).then(() => "found", String);
+    assert.match(error, "EISDIR", "an earlier record may have that time too");
+  }));
+
+test("one search reads 16 MiB in pieces of 256 KiB, and the next goes on there", () =>
+  inLogFolder(async (dir) => {
+    const lineBytes = 256;
+    const [pieceBytes, pieces] = [262_144, 64];
+    assert.is(searchedBytesMax, pieces * pieceBytes);
+    const size = searchedBytesMax + 2 * pieceBytes;
+    writeFileSync(join(dir, segmentFile(0)), Buffer.alloc(size, `${"x".repeat(lineBytes - 1)}\n`));
+    // The first line of a piece may have begun before it: it belongs to the next piece.
+    const { records, after } = await searchLog(dir, { text: "nothing" });
+    assert.equal([records, after], [[], { segment: 0, offset: size - pieces * (pieceBytes - lineBytes) }]);
+    assert.equal(await searchLog(dir, { text: "nothing", after: after! }), { records: [] });
+    truncateSync(join(dir, segmentFile(0)), searchedBytesMax - (pieces - 1) * lineBytes);
+    assert.equal(await searchLog(dir, { text: "nothing" }), { records: [] }, "the limit is reached at the beginning");
+    truncateSync(join(dir, segmentFile(0)), searchedBytesMax - (pieces - 2) * lineBytes);
+    assert.equal((await searchLog(dir, { text: "nothing" })).after, { segment: 0, offset: 2 * lineBytes });
+  }));
+
+test("lines that lie across two pieces are found, once each", () =>
+  inLogFolder(async (dir) => {
+    const log = new WrittenLog(dir);
+    for (let index = 0; index < 500; index++) {
+      log.record(1, logStart, { detail: { filling: "x".repeat(index * 37 % 3_000) } });
+    }
+    log.write();
+    const all: number[] = [];
+    let after: SearchMark | undefined;
+    do {
+      const found: FoundRecords = await searchLog(dir, after === undefined ? {} : { after });
+      all.push(...seqs(found));
+      after = found.after;
+    } while (after !== undefined);
+    assert.equal(all, Array.from({ length: 501 }, (_, index) => 500 - index));
+  }));
+
+test("empty lines, and one that is cut off, are passed over, at the beginning too", () =>
+  inLogFolder(async (dir) => {
+    const log = new WrittenLog(dir);
+    log.record(1);
+    log.write();
+    const path = join(dir, segmentFile(0));
+    const text = readFileSync(path, "utf8");
+    for (const [begin, end] of [["\n", ""], ["\n\n", "\n"], ["x\n", "\n\n"], ["\n", '{"detail"'], ["", "\r\n"]]) {
+      writeFileSync(path, `${begin}${text}${end}`);
+      assert.equal(seqs(await searchLog(dir, {})), [1, 0], JSON.stringify([begin, end]));
+    }
+    writeFileSync(path, text.trimEnd());
+    assert.equal(seqs(await searchLog(dir, {})), [1, 0]);
+    for (const only of ["\n", "x", ""]) {
+      writeFileSync(path, only);
+      assert.equal(await searchLog(dir, {}), { records: [] });
+    }
+  }));
+
+test("its files are closed", () =>
+  inLogFolder(async (dir) => {
+    fourDays(dir);
+    const open = () => process.platform === "linux" ? readdirSync("/proc/self/fd").length : 0;
+    const before = open();
+    for (let times = 0; times < 10; times++) await searchLog(dir, {});
+    assert.ok(open() < before + 10, `${open() - before} files are open`);
+  }));
+
 test("bug: a search went on behind `since`, to the log's beginning", () =>
   withLogFolder(async (dir) => {
     const log = await openTestLog(dir);
-    const dayMs = 86_400_000;
     for (const day of [0, 1]) {
       for (let index = 0; index < 5_000; index++) {
         const detail = { index, filling: "x".repeat(3_900) };

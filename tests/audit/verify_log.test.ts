@@ -1,23 +1,17 @@
-/** Everything that changes a log is found, at its line. */
+/** Everything that changes a log is found, at its place. */
 import { Buffer } from "node:buffer";
-import { readFile, truncate, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, readFile, rm, truncate, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { AuditKey } from "../../actors/audit/checkpoint.ts";
-import { sha256Text } from "../../actors/audit/audit_record.ts";
 import { AuditFinding } from "../../actors/audit/finding.ts";
 import { checkProof, proveRecord, type RecordProof, type WantedRecord } from "../../actors/audit/prove_record.ts";
 import { type FoundCheckpoints, readCheckpoints } from "../../actors/audit/read_checkpoints.ts";
-import { readVerifierKey, type VerifiedLog, verifyLog } from "../../actors/audit/verify_log.ts";
-import {
-  logStart,
-  openTestLog,
-  recordRefusals,
-  removeRecords,
-  withLogFolder,
-  writeCovered,
-} from "../support/audit_logs.ts";
+import { noLog, readVerifierKey, type VerifiedLog, verifyLog } from "../../actors/audit/verify_log.ts";
+import { segmentFile, verifierKeyPath } from "../../actors/audit/segments.ts";
+import { logStart, removeRecords } from "../support/audit_logs.ts";
+import { inLogFolder, WrittenLog } from "../support/written_logs.ts";
 
 const test = suite("verifyLog()");
 const file = "audit-000000000000.jsonl";
@@ -25,18 +19,18 @@ const file = "audit-000000000000.jsonl";
 const findingOf = (verified: VerifiedLog | AuditFinding) => verified instanceof AuditFinding ? verified : undefined;
 
 /** A log of 61 records in three checkpoints, the last of them of 61. */
-async function makeLog(dir: string): Promise<AuditKey> {
-  const log = await openTestLog(dir);
-  for (const [index, count] of [20, 20, 20].entries()) {
-    recordRefusals(log, count, logStart + index * 20_000);
-    await writeCovered(log, new Date(logStart));
+function makeLog(dir: string): AuditKey {
+  const log = new WrittenLog(dir);
+  for (const index of [0, 1, 2]) {
+    log.record(20, logStart + index * 20_000);
+    log.cover();
   }
-  return readVerifierKey(dir) as AuditKey;
+  return log.key;
 }
 
 test("a log in order", () =>
-  withLogFolder(async (dir) => {
-    const verified = verifyLog(dir, await makeLog(dir));
+  inLogFolder((dir) => {
+    const verified = verifyLog(dir, makeLog(dir));
     assert.not.instance(verified, AuditFinding);
     const { records, covered, checkpoints, first, last, torn } = verified as VerifiedLog;
     assert.equal({ records, covered, checkpoints, torn }, {
@@ -48,70 +42,95 @@ test("a log in order", () =>
     assert.equal([first, last], ["2026-01-31T12:00:00.000Z", "2026-01-31T12:00:59.000Z"]);
   }));
 
-/** What somebody without the key can do to the lines from `index` on. */
-const changes: Readonly<Record<string, (lines: string[], index: number) => string[]>> = {
-  edit: (lines, index) => lines.with(index, lines[index]!.replace("unknown-issuer", "unknown-issuez")),
-  delete: (lines, index) => lines.toSpliced(index, 1),
-  insert: (lines, index) => lines.toSpliced(index, 0, lines[index]!.replace(/"index":\d+/, '"index":999')),
-  "delete and renumber": (lines, index) => rechain(lines.toSpliced(index, 1), index),
-  "insert and renumber": (lines, index) => rechain(lines.toSpliced(index, 0, lines[index]!), index),
-  reorder: (lines, index) => lines.with(index, lines[index + 1]!).with(index + 1, lines[index]!),
-  truncate: (lines, index) => lines.slice(0, index),
-  "clock back": (lines, index) =>
-    rechain(lines.with(index, lines[index]!.replace("2026-01-31", "2026-01-30")), index + 1),
-  "edit and rechain": (lines, index) =>
-    rechain(lines.with(index, lines[index]!.replace("unknown-issuer", "certificate-expired")), index + 1),
-};
+test("tells how much the checkpoints cover, and what was removed", () =>
+  inLogFolder(async (dir) => {
+    const log = new WrittenLog(dir);
+    log.write();
+    const whole = { origin: log.key.name, records: 1, removed: 0, covered: 0, checkpoints: 0, torn: undefined };
+    const at = (day: number, seconds: number) => new Date(logStart + day * 86_400_000 + seconds * 1_000).toISOString();
+    assert.equal(verifyLog(dir, log.key), { ...whole, first: at(0, 0), last: at(0, 0) });
+    log.record(5);
+    log.cover();
+    log.record(3, logStart + 86_400_000);
+    log.cover();
+    log.record(4, logStart + 86_400_000 + 3_000);
+    log.write();
+    const grown = { ...whole, records: 14, covered: 10, checkpoints: 2, first: at(0, 0), last: at(1, 6) };
+    assert.equal(verifyLog(dir, log.key), grown);
+    await removeRecords(dir, 0);
+    const removed = { ...grown, removed: 6, first: at(1, 0) };
+    assert.equal(verifyLog(dir, log.key), removed);
+    const { offset } = log.chain.state;
+    const file = segmentFile(6);
+    await appendFile(join(dir, file), "{");
+    assert.equal(verifyLog(dir, log.key), { ...removed, torn: { file, line: 9, offset } });
+  }));
 
-/** Gives lines from `index` on the numbers and hashes that fit. */
-function rechain(lines: readonly string[], index: number): string[] {
-  const made = lines.slice(0, index);
-  for (const line of lines.slice(index)) {
-    const prev = sha256Text(new TextEncoder().encode(made.at(-1)));
-    made.push(line.replace(/"prev":"[^"]*","seq":\d+/, `"prev":"${prev}","seq":${made.length}`));
-  }
-  return made;
-}
-
-for (const [name, change] of Object.entries(changes)) {
-  test(`${name}: found at every line`, () =>
-    withLogFolder(async (dir) => {
-      const key = await makeLog(dir);
-      const path = join(dir, file);
-      const lines = (await readFile(path, "utf8")).trimEnd().split("\n");
-      for (let index = 1; index < lines.length - 1; index++) {
-        await writeFile(path, `${change(lines, index).join("\n")}\n`);
-        const finding = findingOf(verifyLog(dir, key));
-        assert.ok(finding, `line ${index + 1}`);
-        const { code, line = 0, message } = finding;
-        assert.match(message, /^audit[-.\w]+:\d+: /);
-        assert.not.match(message, "\n");
-        // The line, the one behind it, or the checkpoint that covers it (each takes 6 lines).
-        if (finding.file === file) {
-          assert.ok(line >= index + 1 && line <= index + 3, `${code} at ${line} for ${index + 1}`);
-        } else if (code === "checkpoint-root") {
-          assert.ok([1, 7, 13].includes(line) && index < (line + 5) / 6 * 20 + 1, message);
-        } else assert.is(code, "truncated");
-      }
-    }));
-}
-
-test("each byte of a line counts", () =>
-  withLogFolder(async (dir) => {
-    const key = await makeLog(dir);
-    const path = join(dir, file);
-    const bytes = await readFile(path);
-    for (let index = 0; index < bytes.length; index += 7) {
-      const changed = Uint8Array.from(bytes);
-      changed[index]! ^= 1;
-      await writeFile(path, changed);
-      assert.ok(findingOf(verifyLog(dir, key)), `byte ${index}`);
+test("the verifier key is read from its file; what is none, or cannot be read, is named", () =>
+  inLogFolder(async (dir) => {
+    const key = makeLog(dir);
+    const path = verifierKeyPath(dir);
+    const text = await readFile(path, "utf8");
+    for (const same of [text, text.trim(), ` ${text}\n`]) {
+      await writeFile(path, same);
+      const { name, raw } = readVerifierKey(dir) as AuditKey;
+      assert.equal([name, Buffer.from(raw)], [key.name, Buffer.from(key.raw)]);
     }
+    await writeFile(path, text.slice(1));
+    const malformed = readVerifierKey(dir) as AuditFinding;
+    assert.equal([malformed.code, malformed.message], ["malformed", "audit.vkey: it is no verifier key"]);
+    await rm(path);
+    const missing = readVerifierKey(dir) as AuditFinding;
+    assert.is(missing.code, "unreadable");
+    assert.match(missing.message, /^audit\.vkey: it cannot be read \(ENOENT/);
+  }));
+
+test("the log holds what a witness's checkpoints cover: a list of them, or a file", () =>
+  inLogFolder(async (dir) => {
+    const key = makeLog(dir);
+    const { checkpoints } = readCheckpoints(join(dir, "audit.checkpoints"), key) as FoundCheckpoints;
+    const witness = join(dir, "witness");
+    const verified = (witnessed: Parameters<typeof verifyLog>[2]) => {
+      const outcome = verifyLog(dir, key, witnessed);
+      return outcome instanceof AuditFinding ? `${outcome.code} ${outcome.message}` : `${outcome.checkpoints}`;
+    };
+    assert.is(verified([]), "3");
+    assert.is(verified(checkpoints), "3");
+    const [first, second] = checkpoints;
+    assert.is(
+      verified([{ ...first!, root: second!.root, file: "held", line: 1 }]),
+      "checkpoint-root held:1: its root is not that of the first 21 records: one of records 0 to 20 was changed",
+    );
+    assert.match(
+      verified([{ ...second!, size: 62, file: "held", line: 1 }]),
+      "truncated held:1: it covers 62 records, and the log has 61",
+    );
+    await writeFile(witness, checkpoints.toReversed().map(({ note }) => `${note}\n`).join(""));
+    assert.is(verified(witness), "3");
+    await writeFile(witness, checkpoints[0]!.note);
+    assert.is(verified(witness), "unreadable witness: it holds no checkpoint: nothing is compared");
+    await writeFile(witness, "no checkpoint\n".repeat(1_000));
+    assert.is(verified(witness), "checkpoint-malformed witness:1: it is no signed checkpoint");
+    await rm(witness);
+    assert.match(verified(witness), "unreadable witness: it cannot be read (ENOENT");
+  }));
+
+test("of a log without records it is told first that they were cut off, where a checkpoint covers some", () =>
+  inLogFolder(async (dir) => {
+    const key = makeLog(dir);
+    await truncate(join(dir, file), 0);
+    assert.equal(findingOf(verifyLog(dir, key))?.code, "truncated");
+    await rm(join(dir, "audit.checkpoints"));
+    const finding = findingOf(verifyLog(dir, key))!;
+    assert.equal([finding.code, finding.message], ["segment", noLog().message]);
+    assert.is(noLog().message, `${file}: it is missing, or has no record: the folder holds no log`);
+    await mkdir(join(dir, "audit.checkpoints"));
+    assert.is(findingOf(verifyLog(dir, key))?.code, "unreadable");
   }));
 
 test("a checkpoint that is changed, unsigned or out of order is found", () =>
-  withLogFolder(async (dir) => {
-    const key = await makeLog(dir);
+  inLogFolder(async (dir) => {
+    const key = makeLog(dir);
     const path = join(dir, "audit.checkpoints");
     const notes = (await readFile(path, "utf8")).split(/(?<=\n\n\u2014 [^\n]*\n)\n/);
     assert.is(notes.length, 4);
@@ -127,8 +146,8 @@ test("a checkpoint that is changed, unsigned or out of order is found", () =>
   }));
 
 test("lines and checkpoints cut off together are found with a witness's checkpoints alone", () =>
-  withLogFolder(async (dir) => {
-    const key = await makeLog(dir);
+  inLogFolder(async (dir) => {
+    const key = makeLog(dir);
     const checkpoints = join(dir, "audit.checkpoints");
     const witnessed = join(dir, "witness");
     await writeFile(witnessed, await readFile(checkpoints));
@@ -142,18 +161,17 @@ test("lines and checkpoints cut off together are found with a witness's checkpoi
   }));
 
 /** Writes a log of three days, a segment each. Returns its key. */
-async function threeDays(dir: string): Promise<AuditKey> {
-  const log = await openTestLog(dir);
-  for (const day of [0, 1, 2]) recordRefusals(log, 5, logStart + day * 86_400_000);
-  await writeCovered(log, new Date(logStart));
-  return readVerifierKey(dir) as AuditKey;
+function threeDays(dir: string): AuditKey {
+  const log = new WrittenLog(dir);
+  for (const day of [0, 1, 2]) log.record(5, logStart + day * 86_400_000);
+  log.cover();
+  return log.key;
 }
 
 test("a missing segment is named", () =>
-  withLogFolder(async (dir) => {
-    const key = await threeDays(dir);
+  inLogFolder(async (dir) => {
+    const key = threeDays(dir);
     assert.is(findingOf(verifyLog(dir, key)), undefined);
-    const { unlink } = await import("node:fs/promises");
     await unlink(join(dir, "audit-000000000006.jsonl"));
     const { code, message } = findingOf(verifyLog(dir, key))!;
     assert.is(code, "segment");
@@ -161,8 +179,8 @@ test("a missing segment is named", () =>
   }));
 
 test("bug: records that were removed behind older ones passed for old records", () =>
-  withLogFolder(async (dir) => {
-    const key = await threeDays(dir);
+  inLogFolder(async (dir) => {
+    const key = threeDays(dir);
     await removeRecords(dir, 6);
     const { code, message } = findingOf(verifyLog(dir, key))!;
     assert.is(code, "segment");
@@ -178,8 +196,8 @@ test("bug: records that were removed behind older ones passed for old records", 
   }));
 
 test("bug: a log whose end was cut off had a proof, with exit code 0, that audit check refused", () =>
-  withLogFolder(async (dir) => {
-    const key = await makeLog(dir);
+  inLogFolder(async (dir) => {
+    const key = makeLog(dir);
     const path = join(dir, file);
     const lines = (await readFile(path, "utf8")).split("\n");
     const provedOf = async (count: number, wanted: WantedRecord) => {
@@ -195,8 +213,8 @@ test("bug: a log whose end was cut off had a proof, with exit code 0, that audit
   }));
 
 test("bug: a folder that holds no log was in order, with no record", () =>
-  withLogFolder(async (dir) => {
-    const key = await makeLog(join(dir, "audit"));
+  inLogFolder(async (dir) => {
+    const key = makeLog(join(dir, "audit"));
     const emptied = async (content: string) => {
       await writeFile(join(dir, file), content);
       return findingOf(verifyLog(dir, key));
@@ -208,37 +226,9 @@ test("bug: a folder that holds no log was in order, with no record", () =>
     assert.is(findingOf(verifyLog(join(dir, "audit"), key)), undefined);
   }));
 
-test("whole checkpoints are read, an incomplete one behind them is passed over, and what no checkpoint can be is found", () =>
-  withLogFolder(async (dir) => {
-    const key = await makeLog(dir);
-    const path = join(dir, "audit.checkpoints");
-    const notes = await readFile(path);
-    const tails = ["", "\n", "\n\n", "acme", "acme.example\n61\n", "acme.example\n61\n\n\u2014", "\n\na\n"];
-    for (const tail of tails) {
-      await writeFile(path, Buffer.concat([notes, Buffer.from(tail)]));
-      const { checkpoints, bytes } = readCheckpoints(path, key) as FoundCheckpoints;
-      assert.equal([checkpoints.map(({ line }) => line), bytes], [[1, 7, 13], notes.length], JSON.stringify(tail));
-    }
-    for (const tail of ["a\n\nb\n\n", "\n\n\n\n", "\na\n\n\n\n", "a\n".repeat(8_192), "\0".repeat(20_000)]) {
-      await writeFile(path, Buffer.concat([notes, Buffer.from(tail)]));
-      const { code, line } = readCheckpoints(path, key) as AuditFinding;
-      assert.equal([code, line], ["checkpoint-malformed", 19], JSON.stringify(tail.slice(0, 20)));
-    }
-  }));
-
-test("bug: checkpoints that take 512 MiB could not be read: they were made one text", () =>
-  withLogFolder(async (dir) => {
-    const key = await makeLog(dir);
-    const path = join(dir, "audit.checkpoints");
-    const notes = await readFile(path);
-    await truncate(path, 2 ** 29 + notes.length); // a hole: it takes no room
-    const { code, line } = readCheckpoints(path, key) as AuditFinding;
-    assert.equal([code, line], ["checkpoint-malformed", 19]);
-  }));
-
 test("bug: a record that is nested too deeply was found without its line", () =>
-  withLogFolder(async (dir) => {
-    const key = await makeLog(dir);
+  inLogFolder(async (dir) => {
+    const key = makeLog(dir);
     const lines = (await readFile(join(dir, file), "utf8")).split("\n");
     const deep = `{"a":${"[".repeat(7_800)}${"]".repeat(7_800)}}`;
     await writeFile(
