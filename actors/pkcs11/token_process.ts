@@ -250,7 +250,6 @@ class OpenChild {
     child.on("exit", (code, signal) => {
       this.#ended(this.#lost, `its process ended with ${signal ?? code}${this.#lastError()}`);
     });
-    this.#keepAlive(false);
   }
 
   get isOver(): boolean {

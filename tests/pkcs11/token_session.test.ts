@@ -209,6 +209,12 @@ test("an error names at most eight tokens, and eight slots that cannot be read, 
   assert.equal(slots, [9, 10, 11, 12, 13, 14, 15, 16]);
 });
 
+test("a slot that is chosen and cannot be read is named", () => {
+  const problem = problemOf(moduleOf([notRecognized, { label: "acme" }]).module, { token: { slotId: 0 } });
+  assert.is(problem?.problem, "signer-unavailable");
+  assert.match(problem?.message ?? "", /these tokens are present: "acme"; slot 0 cannot be read/);
+});
+
 test("two slots that cannot be read leave the token unknown too", () => {
   assert.is(problemOf(moduleOf([notRecognized, notRecognized]).module)?.problem, "signer-unavailable");
 });
@@ -253,7 +259,7 @@ test("a login is not reported where no PIN is presented", () => {
 });
 
 const wrongPin = [0xa0, 0xa1, 0xa2, 0xa3];
-// CKR_OPERATION_NOT_…, of the session, the token and the user: PKCS#11 3.0, §5.1.
+// Values about the session, the token and the user, as they were before the call: PKCS#11 3.0, §5.1.
 const beforeThePin = [0xb1, 0xb3, 0xb8, 0xe0, 0xe1, 0x102, 0x103, 0x104, 0x105, 0x190];
 
 /** What a session makes of a login that failed. */

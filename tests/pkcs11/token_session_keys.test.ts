@@ -358,6 +358,12 @@ test("no public key is taken for one whose private half has no name that can be 
   assert.is(found([secret!, other!], { object: long }), "key-missing");
 });
 
+test("a public key without its private half is no key, also one without a name", () => {
+  const [, known] = pairOf("ed25519", { label: labelled("ca") });
+  assert.is(found([known!]), "key-missing");
+  assert.is(found([{ ...known, label: "" }]), "key-missing");
+});
+
 test("several private keys of a name are ambiguous, three as two", () => {
   const [secret, known] = pairOf("ed25519", { label: labelled("ca"), id: "01" });
   assert.is(found([secret!, known!, { ...secret, id: "02" }]), "key-ambiguous");
