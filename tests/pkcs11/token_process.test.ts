@@ -75,13 +75,16 @@ class PlayedChild extends EventEmitter {
   }
 }
 
-/** Deno's process of a program that may not run, or is not there: it has no streams, and its methods throw. */
+/** Deno's process of a program that may not run, or is not there. */
 class DeniedChild extends EventEmitter {
-  ref = this.#none;
-  unref = this.#none;
-  kill = this.#none;
-  #none(): never {
-    throw new TypeError("it has no process");
+  ref(): never {
+    throw new TypeError("Cannot read properties of undefined (reading 'ref')");
+  }
+  unref(): never {
+    throw new TypeError("Cannot read properties of undefined (reading 'unref')");
+  }
+  kill() {
+    return false;
   }
 }
 
@@ -629,6 +632,16 @@ for (const [name, error, outcome] of cannotStart) {
     assert.is(token.isFinal, error === notCapable);
     assert.is(children.length, error === notCapable ? 1 : 2);
     assert.is(token.pid, undefined);
+  });
+  played(`a program that ${name}: its token is let go of before the event`, async (world) => {
+    const child = new DeniedChild();
+    const token = world.token({ start: () => child as unknown as ChildProcess });
+    const asked = ask(token, find);
+    await settled();
+    token.end();
+    child.emit("error", error);
+    await settled();
+    assert.is(asked.outcome, outcome);
   });
   played(`a program that ${name}: the start throws the reason`, async (world) => {
     const start = () => {
