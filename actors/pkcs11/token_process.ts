@@ -250,7 +250,6 @@ class OpenChild {
     child.on("exit", (code, signal) => {
       this.#ended(this.#lost, `its process ended with ${signal ?? code}${this.#lastError()}`);
     });
-    this.#keepAlive(false);
   }
 
   get isOver(): boolean {
@@ -293,7 +292,7 @@ class OpenChild {
     if (this.#reason !== undefined) return;
     this.#reason = this.#error("signer-unavailable", "its process ended");
     // Not process.kill(), for which Deno requires the permission to run every program.
-    if (this.#child.pid !== undefined) this.#child.kill("SIGKILL");
+    this.#child.kill("SIGKILL");
     for (const stream of [this.#child.stdin, this.#child.stdout, this.#child.stderr]) stream?.destroy();
   }
 
@@ -304,7 +303,7 @@ class OpenChild {
   }
 
   #lastError(): string {
-    const line = this.#errors.trim().split("\n").at(-1) ?? "";
+    const line = this.#errors.trim().split("\n").at(-1)!;
     return line === "" ? "" : `: ${line.slice(0, 200)}`;
   }
 

@@ -344,8 +344,8 @@ function login(module: Cryptoki, session: number, { secret, isPinProven }: Login
 function derOfEcdsa(signature: Buffer): Buffer {
   const half = signature.length / 2;
   const numbers = [signature.subarray(0, half), signature.subarray(half)].map((octets) => {
-    const start = octets.findIndex((octet) => octet !== 0);
-    const short = octets.subarray(start < 0 ? octets.length - 1 : start);
+    // Without leading zeros. Of zero the last octet is left: findIndex() is -1.
+    const short = octets.subarray(octets.findIndex((octet) => octet !== 0));
     const value = short[0]! >= 0x80 ? Buffer.concat([Buffer.of(0), short]) : short;
     return Buffer.concat([Buffer.of(0x02, value.length), value]);
   });

@@ -1,421 +1,795 @@
-/** A token's process that hangs, crashes or vanishes costs a refusal, not the program. */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { once } from "node:events";
-import { copyFileSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import process from "node:process";
-import { setTimeout } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
+/**
+ * A token's process as its users see it, in time that a test moves: which question starts, ends or replaces the process, what it is told,
+ * how long it may take, and what an answer means. Real processes, also of SoftHSM, are in `token_process_children.test.ts`.
+ */
+import type { ChildProcess } from "node:child_process";
+import { EventEmitter } from "node:events";
+import { PassThrough } from "node:stream";
+import { setImmediate } from "node:timers/promises";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { generatePkcs11Key } from "../../actors/pkcs11/pkcs11_signer.ts";
-import { SignerError } from "../../actors/pkcs11/signer_error.ts";
-import { startTokenChild } from "../../actors/pkcs11/start_token_child.ts";
-import { answerCharactersMax, loginMark } from "../../actors/pkcs11/token_messages.ts";
-import { questionsWaitingMax, TokenProcess } from "../../actors/pkcs11/token_process.ts";
-import { runAsOrdinary } from "../support/ordinary_user.ts";
-import { asRoot, needing } from "../support/prerequisites.ts";
-import { makeSoftToken, softModule, type SoftToken } from "../support/soft_token.ts";
+import { SignerError, type SignerProblem } from "../../actors/pkcs11/signer_error.ts";
+import type { OpenToken, TokenRequest } from "../../actors/pkcs11/token_messages.ts";
+import { TokenProcess, type TokenTerms } from "../../actors/pkcs11/token_process.ts";
 
-const test = needing(suite("TokenProcess"), "softhsm2-util");
-/** A process that works is waited for; those that hang have limits of their own. */
-const timing = { answerMs: 20_000, startMs: 20_000, tryAgainMs: 100 };
+const test = suite("questions to a TokenProcess");
 const find = { op: "find", key: { object: "ca" } } as const;
 const sign = { op: "sign", key: { object: "ca" }, data: "AAAA" } as const;
+const generate = { op: "generate", key: { object: "new" }, algorithm: "ed25519" } as const;
+const loginMark = "@login";
+const done = { bytes: "AAAA" };
 
-let token: SoftToken;
-test.before(async () => {
-  token = makeSoftToken();
-  await generatePkcs11Key(token.uri("ca"), "ed25519");
-});
-test.after(() => token.remove());
-
-/** A process, with the children that it started. */
-function tokenProcess(start: (count: number) => ChildProcess = startTokenChild, pin = "1234", limits = timing) {
-  const started: ChildProcess[] = [];
-  const counted = () => {
-    const child = start(started.length + 1);
-    started.push(child);
-    return child;
-  };
-  const open = { op: "open", module: softModule, token: { label: "acme" }, pin: { value: pin } } as const;
-  return { started, token: new TokenProcess({ open, name: "pkcs11:token=acme", timing: limits, start: counted }) };
-}
-
-const codeOf = (asked: Promise<unknown>): Promise<string> =>
-  asked.then(() => "done", (error) => error instanceof SignerError ? error.code : String(error));
-
-/** A child process that runs a script of the shell. */
-const shellProcess = (script: string) => () => spawn("sh", ["-c", script], { stdio: ["pipe", "pipe", "pipe"] });
-
-/** Waits until something holds; not for ever, where a defect keeps it from that. */
-async function waitFor(holds: () => boolean): Promise<void> {
-  for (const end = Date.now() + 20_000; !holds() && Date.now() < end;) await setTimeout(5);
-}
-
-/** A token that hangs while it is tried again: its third process runs, and is not given up soon. */
-async function triedAgain() {
-  const limits = { answerMs: 100, startMs: 100, tryAgainMs: 50 };
-  const hanging = tokenProcess(shellProcess("exec sleep 60"), "1234", limits);
-  assert.is(await codeOf(hanging.token.ask(sign)), "signer-unavailable");
-  Object.assign(limits, { startMs: 20_000 });
-  await waitFor(() => hanging.started.length === 3);
-  return { ...hanging, limits };
-}
-
-for (const signal of ["SIGSTOP", "SIGABRT"] as const) {
-  test(`a process that got ${signal} is replaced, and the question answered`, async () => {
-    const limits = { ...timing };
-    const { token, started } = tokenProcess(
-      (count) => {
-        if (count > 1) Object.assign(limits, timing);
-        return startTokenChild();
-      },
-      "1234",
-      limits,
-    );
-    await token.ask(find);
-    Object.assign(limits, { answerMs: 500 });
-    process.kill(started[0]!.pid!, signal);
-    assert.is((await token.ask(sign)).length, 64);
-    assert.is(started.length, 2);
-    assert.is(token.failure, undefined);
-    token.end();
-  });
-}
-
-test("bug: a service manager that stopped the program took the token from it before its last signature", async () => {
-  const { token, started } = tokenProcess();
-  await token.ask(find);
-  process.kill(started[0]!.pid!, "SIGTERM"); // systemd sends it to every process of a unit
-  await setTimeout(500);
-  assert.is((await token.ask(sign)).length, 64);
-  assert.is(started.length, 1);
-  started[0]!.stdin!.end();
-  await waitFor(() => started[0]!.exitCode !== null);
-  assert.is(started[0]!.exitCode, 0, "it ends with its input");
-  token.end();
-});
-
-test("bug: a question that waited when the token was let go of started a process with the PIN", async () => {
-  const { token, started } = tokenProcess(shellProcess("exec sleep 60"));
-  const asked = [codeOf(token.ask(find)), codeOf(token.ask(sign))];
-  await waitFor(() => started.length === 1);
-  token.end();
-  assert.equal(await Promise.all(asked), ["signer-unavailable", "signer-unavailable"]);
-  assert.is(started.length, 1);
-});
-
-test("one that hangs twice is refused, then all others at once, until it is back", async () => {
-  const hanging = shellProcess("exec sleep 60");
-  const limits = { answerMs: 100, startMs: 100, tryAgainMs: 100 };
-  let hangs = true;
-  const { token, started } = tokenProcess(() => hangs ? hanging() : startTokenChild(), "1234", limits);
-  const [first, second] = await Promise.all([codeOf(token.ask(sign)), codeOf(token.ask(sign))]);
-  assert.equal([first, second], ["signer-unavailable", "signer-unavailable"]);
-  assert.is(started.length, 2, "the second question starts no process");
-  Object.assign(limits, { answerMs: 20_000, startMs: 20_000 });
-  hangs = false;
-  while (token.failure !== undefined) await setTimeout(20);
-  assert.is((await token.ask(sign)).length, 64);
-  assert.ok(started.slice(0, -1).every(({ killed, signalCode }) => killed || signalCode === "SIGKILL"));
-  token.end();
-});
-
-test("bug: a question that came while a hanging token was tried again waited for the attempt's end", async () => {
-  const { token } = await triedAgain();
-  const refused = await Promise.race([codeOf(token.ask(sign)), setTimeout(100, "no answer")]);
-  assert.is(refused, "signer-unavailable");
-  token.end();
-});
-
-test("a token that is removed while it is used is signer-unavailable until it is there again", async () => {
-  const { token: removed, started } = tokenProcess();
-  await removed.ask(find);
-  renameSync(join(token.dir, "tokens"), join(token.dir, "removed"));
-  process.kill(started[0]!.pid!, "SIGKILL");
-  assert.is(await codeOf(removed.ask(sign)), "signer-unavailable");
-  renameSync(join(token.dir, "removed"), join(token.dir, "tokens"));
-  while (removed.failure !== undefined) await setTimeout(20);
-  assert.is((await removed.ask(sign)).length, 64);
-  removed.end();
-});
-
-const works = `while read line; do echo '@token {"bytes": "AAAA"}'; done`;
-const pinAway = `read line; echo '@token {"problem": "pin-unreadable", "detail": "pin-source: ESTALE"}'; sleep 60`;
-
-test("bug: a token that failed was never tried again after one attempt found the PIN's file unreadable", async () => {
-  const hangs = "exec sleep 60";
-  const once = `for question in open find; do read line; echo '@token {"bytes": "AAAA"}'; done; ${hangs}`;
-  const scripts = [once, hangs, pinAway];
-  const limits = { ...timing, answerMs: 20_000 };
-  const details: (string | undefined)[] = [];
-  const { token, started } = tokenProcess(
-    (count) => {
-      details.push(token.failure?.detail);
-      return shellProcess(scripts[count - 1] ?? works)();
-    },
-    "1234",
-    limits,
-  );
-  await token.ask(find);
-  Object.assign(limits, { answerMs: 100, startMs: 100 });
-  assert.is(await codeOf(token.ask(sign)), "signer-unavailable");
-  Object.assign(limits, { answerMs: 20_000 });
-  await waitFor(() => token.failure === undefined);
-  assert.is((await token.ask(sign)).length, 3);
-  assert.equal(details.slice(0, 4), [undefined, undefined, "it did not answer within 200 ms", "pin-source: ESTALE"]);
-  assert.ok(started.length >= 4);
-  token.end();
-});
-
-test("bug: a token that was open was shown as usable while the PIN for its next process could not be read", async () => {
-  const once = `for question in open find; do read line; echo '@token {"bytes": "AAAA"}'; done; read line; exit 1`;
-  const scripts = [once, pinAway, pinAway, works];
-  const limits = { ...timing, answerMs: 20_000 };
-  const { token } = tokenProcess((count) => shellProcess(scripts[count - 1] ?? works)(), "1234", limits);
-  await token.ask(find);
-  assert.is(await codeOf(token.ask(sign)), "signer-unavailable");
-  assert.is(token.failure?.detail, "pin-source: ESTALE");
-  await waitFor(() => token.failure === undefined);
-  assert.is((await token.ask(sign)).length, 3);
-  token.end();
-});
-
-test("bug: a token that was let go of while it was tried again got a process with the PIN all the same", async () => {
-  const { token, started, limits } = await triedAgain();
-  token.end();
-  await waitFor(() => started.every(({ signalCode }) => signalCode === "SIGKILL"));
-  await setTimeout(4 * limits.tryAgainMs);
-  assert.equal(started.map(({ signalCode }) => signalCode), ["SIGKILL", "SIGKILL", "SIGKILL"]);
-  // The next holder's question is another beginning.
-  Object.assign(limits, { startMs: 100 });
-  assert.is(await codeOf(token.ask(sign)), "signer-unavailable");
-  assert.is(started.length, 5);
-  token.end();
-});
-
-test("where no process can be started the problem is the one that the start names, for good", async () => {
-  const { token, started } = tokenProcess(() => {
-    throw new SignerError({ code: "not-supported-here", key: "", detail: "no koffi in here" });
-  });
-  assert.is(await codeOf(token.ask(find)), "not-supported-here");
-  await setTimeout(2 * timing.tryAgainMs);
-  assert.is(token.failure?.code, "not-supported-here");
-  assert.is(started.length, 0);
-});
-
-test("a wrong PIN is presented once", async () => {
-  const { token, started } = tokenProcess(startTokenChild, "4321");
-  for (let asked = 0; asked < 3; asked++) assert.is(await codeOf(token.ask(find)), "pin-wrong");
-  await setTimeout(3 * timing.tryAgainMs);
-  assert.is(started.length, 1);
-  token.end();
-});
-
-const logins: [name: string, script: string][] = [
-  ["did not end", `read line; echo '${loginMark}'; exec sleep 60`],
-  ["ended the process", `read line; echo '${loginMark}'; exit 3`],
-  ["failed", `read line; echo '${loginMark}'; echo '@token {"problem": "login-failed", "detail": ""}'; sleep 60`],
-];
-for (const [name, script] of logins) {
-  test(`bug: after a login that ${name} the same PIN was presented again and again`, async () => {
-    const limits = { ...timing, answerMs: 500, startMs: 500 };
-    const { token, started } = tokenProcess(shellProcess(script), "5555", limits);
-    for (let asked = 0; asked < 3; asked++) assert.is(await codeOf(token.ask(find)), "login-failed");
-    await setTimeout(3 * timing.tryAgainMs);
-    assert.is(started.length, 1);
-    assert.ok(token.isFinal);
-    token.end();
-  });
-}
-
-test("a login that fails after the PIN has logged in is tried again", async () => {
-  const unproven = `echo '${loginMark}'; exit 3`;
-  const crash = `read line; case "$line" in *'"isPinProven":true'*) exit 3;; esac; ${unproven}`;
-  for (const scripts of [[works], [crash, crash, works]]) {
-    const { token } = tokenProcess((count) => shellProcess(scripts[count - 1] ?? works)(), "6666");
-    const isFirst = scripts[0] === works;
-    assert.is(await codeOf(token.ask(find)), isFirst ? "done" : "signer-unavailable");
-    await waitFor(() => token.failure === undefined);
-    assert.is((await token.ask(find)).length, 3);
-    token.end();
+/** A pipe of a process, and whether it keeps this process from ending. */
+class Pipe extends PassThrough {
+  isRef = true;
+  ref() {
+    this.isRef = true;
   }
-});
+  unref() {
+    this.isRef = false;
+  }
+}
 
-test("the process reports a login with a PIN that is not proven, before its answer", async () => {
-  const open = { op: "open", module: softModule, token: { label: "acme" }, pin: { value: "1234" } };
-  const printed = async (isPinProven: boolean) => {
-    const child = startTokenChild();
-    let output = "";
-    child.stdout!.setEncoding("utf8").on("data", (text: string) => output += text);
-    child.stdin!.end(`${JSON.stringify({ ...open, isPinProven })}\n`);
-    await once(child, "close");
-    return output.split("\n").filter((line) => line !== "");
-  };
-  const answer = '@token {"bytes":""}';
-  assert.equal([await printed(false), await printed(true)], [[loginMark, answer], [answer]]);
-});
+/** A process that does what the test says. It does not end by being killed: a test says when. */
+class PlayedChild extends EventEmitter {
+  readonly pid: number;
+  readonly stdin = new Pipe();
+  readonly stdout = new Pipe();
+  readonly stderr = new Pipe();
+  readonly signals: unknown[] = [];
+  readonly questions: (OpenToken | TokenRequest)[] = [];
+  isRef = true;
 
-/** Whether a process runs; one that ended and whose parent has not looked at it yet does not. */
-function isRunning(pid: string): boolean {
-  try {
-    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
-  } catch {
+  constructor(pid: number) {
+    super();
+    this.pid = pid;
+    this.stdin.setEncoding("utf8").on("data", (text: string) => {
+      for (const line of text.trimEnd().split("\n")) this.questions.push(JSON.parse(line));
+    });
+  }
+  ref() {
+    this.isRef = true;
+  }
+  unref() {
+    this.isRef = false;
+  }
+  kill(signal: unknown) {
+    this.signals.push(signal);
+    return true;
+  }
+
+  /** Which of the process and its pipes keep this process from ending. */
+  get refs(): boolean[] {
+    return [this, this.stdin, this.stdout, this.stderr].map(({ isRef }) => isRef);
+  }
+  print(text: string): Promise<void> {
+    this.stdout.write(text);
+    return settled();
+  }
+  answer(answer: unknown): Promise<void> {
+    return this.print(`\n@token ${JSON.stringify(answer)}\n`);
+  }
+  exit(code: number | null, signal: string | null = null): Promise<void> {
+    this.emit("exit", code, signal);
+    return settled();
+  }
+}
+
+/** Deno's process of a program that may not run, or is not there. */
+class DeniedChild extends EventEmitter {
+  ref(): never {
+    throw new TypeError("Cannot read properties of undefined (reading 'ref')");
+  }
+  unref(): never {
+    throw new TypeError("Cannot read properties of undefined (reading 'unref')");
+  }
+  kill() {
     return false;
   }
 }
 
-/** Whether a token's process loaded koffi: from then on an ordinary user cannot read its memory's map. */
-function hasKoffi(pid: string): boolean {
-  try {
-    return /koffi/.test(readFileSync(`/proc/${pid}/maps`, "utf8"));
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EACCES") return true;
-    throw error;
+/** Waits until everything has happened that needs no time. */
+async function settled(): Promise<void> {
+  for (let turn = 0; turn < 6; turn++) await setImmediate();
+}
+
+interface Timer {
+  readonly due: number;
+  readonly run: () => void;
+  isRef: boolean;
+  unref(): Timer;
+}
+
+class World {
+  now = 0;
+  timers: Timer[] = [];
+  readonly children: PlayedChild[] = [];
+
+  /** How long each timer still waits. */
+  get waits(): number[] {
+    return this.timers.map(({ due }) => due - this.now);
+  }
+
+  readonly setTimeout = (run: () => void, ms: number): Timer => {
+    const timer: Timer = {
+      due: this.now + ms,
+      run,
+      isRef: true,
+      unref() {
+        timer.isRef = false;
+        return timer;
+      },
+    };
+    this.timers.push(timer);
+    return timer;
+  };
+  readonly clearTimeout = (timer: Timer | undefined): void => {
+    this.timers = this.timers.filter((each) => each !== timer);
+  };
+
+  /** Lets time pass. What follows from the timers has not happened yet. */
+  run(ms: number): void {
+    this.now += ms;
+    const due = this.timers.filter((timer) => timer.due <= this.now);
+    this.timers = this.timers.filter((timer) => timer.due > this.now);
+    for (const timer of due) timer.run();
+  }
+  pass(ms: number): Promise<void> {
+    this.run(ms);
+    return settled();
+  }
+
+  /** A token's process; every one has a PIN of its own. */
+  token(terms: Partial<TokenTerms> = {}): TokenProcess {
+    const open = openWith(`pin ${pins++}`);
+    const start = () => {
+      const child = new PlayedChild(1_000 + this.children.length);
+      this.children.push(child);
+      return child as unknown as ChildProcess;
+    };
+    return new TokenProcess({ open, name: "pkcs11:token=acme", start, ...terms });
+  }
+
+  get child(): PlayedChild {
+    return this.children.at(-1)!;
+  }
+
+  /** A token that is open, and has answered a question. */
+  async opened(terms: Partial<TokenTerms> = {}): Promise<TokenProcess> {
+    const token = this.token(terms);
+    const asked = ask(token, find);
+    await settled();
+    await this.child.answer({ bytes: "" });
+    await this.child.answer(done);
+    assert.is(asked.outcome, "AAAA");
+    return token;
+  }
+
+  /** A token that failed. It was open before; its second process did not open in time. */
+  async failed(): Promise<TokenProcess> {
+    const token = await this.opened();
+    ask(token, sign);
+    await settled();
+    await this.child.exit(3);
+    await this.pass(10_000);
+    assert.is(token.failure?.detail, "it did not answer within 10000 ms");
+    return token;
   }
 }
 
-asRoot(needing(test, "setpriv"))("bug: a module that crashed left a core file with the PIN", async () => {
-  const file = fileURLToPath(new URL("../support/token_core_child.ts", import.meta.url));
-  // The system gives the files of a process that has no core to root.
-  assert.is((await runAsOrdinary(file)).trim(), "before: 65534, open: 0");
+let pins = 0;
+const openWith = (pin: string): OpenToken => ({
+  op: "open",
+  module: "/m.so",
+  token: { label: "acme" },
+  pin: { value: pin },
 });
 
-if (process.platform === "linux") {
-  test("bug: one whose module hangs outlived a parent that was killed, by half a minute", async () => {
-    const fifo = join(token.dir, "fifo");
-    execFileSync("mkfifo", [fifo]); // opening it without a writer never returns
-    const parentFile = fileURLToPath(new URL("../support/token_parent_child.ts", import.meta.url));
-    const args = "Deno" in globalThis ? ["run", "-A", "-q", "--no-check"] : ["--no-warnings"];
-    const parent = spawn(process.execPath, [...args, parentFile, fifo], { stdio: ["ignore", "pipe", "inherit"] });
-    const pid = await new Promise<string>((resolve) => parent.stdout.once("data", (line) => resolve(`${line}`.trim())));
-    await waitFor(() => hasKoffi(pid));
-    await setTimeout(300);
-    assert.ok(isRunning(pid), "it hangs");
-    parent.kill("SIGKILL");
-    await waitFor(() => !isRunning(pid));
-    const outlived = isRunning(pid);
-    if (outlived) process.kill(Number(pid), "SIGKILL");
-    assert.not.ok(outlived);
-  });
-}
-
-if (process.platform === "linux") {
-  test("bug: one that hangs was not killed on Deno with the fewest permissions", async () => {
-    const fifo = join(token.dir, "other-fifo");
-    execFileSync("mkfifo", [fifo]); // opening it without a writer never returns
-    const file = fileURLToPath(new URL("../support/token_end_child.ts", import.meta.url));
-    const fewest = ["run", "-q", "--no-check", "--no-prompt", "--ignore-env", "--allow-env=HYPHA_*", "--allow-read"];
-    const args = "Deno" in globalThis ? [...fewest, `--allow-run=${process.execPath}`] : ["--no-warnings"];
-    const program = spawn(process.execPath, [...args, file, fifo], { stdio: ["ignore", "pipe", "inherit"] });
-    let output = "";
-    program.stdout.setEncoding("utf8").on("data", (text: string) => output += text);
-    await waitFor(() => output.includes("given up"));
-    const pids = output.split("\n").filter((line) => /^\d+$/.test(line));
-    await waitFor(() => !pids.some(isRunning));
-    const left = pids.filter(isRunning);
-    program.kill("SIGKILL");
-    assert.equal([pids.length, left], [2, []]);
-  });
-}
-
-test("without the package koffi the error names it", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "no-koffi-"));
-  const files = ["token_child.ts", "token_session.ts", "token_messages.ts", "cryptoki.ts"];
-  for (const file of files) {
-    copyFileSync(fileURLToPath(new URL(`../../actors/pkcs11/${file}`, import.meta.url)), join(folder, file));
-  }
-  const args = "Deno" in globalThis ? ["run", "-q", "--no-check", "--allow-ffi", "--allow-read"] : ["--no-warnings"];
-  const { token } = tokenProcess(() => spawn(process.execPath, [...args, join(folder, "token_child.ts")]));
-  const error = await token.ask(find).then(() => undefined, (cause) => cause as SignerError);
-  assert.is(error?.code, "package-missing");
-  assert.match(error?.message ?? "", /npm install koffi; npm install -g koffi where/); // bug: after an installation with -g it was not found
-  token.end();
-  rmSync(folder, { recursive: true });
-});
-
-const answers: [name: string, script: string][] = [
-  ["is no JSON", "read line; echo '@token {'; sleep 60"],
-  ["is of another shape", `read line; echo '@token {"bytes": 1}'; sleep 60`],
-  ["names an unknown problem", `read line; echo '@token {"problem": "x", "detail": ""}'; sleep 60`],
-  ["is without end", `read line; head -c ${answerCharactersMax + 1} /dev/zero; sleep 60`],
-  ["never comes", "exit 3"],
-];
-for (const [name, script] of answers) {
-  test(`an answer that ${name} is signer-unavailable`, async () => {
-    const { token, started } = tokenProcess(shellProcess(script), "1234", { ...timing, tryAgainMs: 60_000 });
-    assert.is(await codeOf(token.ask(find)), "signer-unavailable");
-    assert.is(started.length, 2);
-    token.end();
-  });
-}
-
-test("a program that does not exist is signer-unavailable", async () => {
-  const { token } = tokenProcess(() => spawn("/none/program"), "1234", { ...timing, tryAgainMs: 60_000 });
-  assert.is(await codeOf(token.ask(find)), "signer-unavailable");
-  token.end();
-});
-
-test("lines of the module between the answers are passed over", async () => {
-  const script = `while read line; do echo "module: debug"; echo '@token {"bytes": "AAAA"}'; done`;
-  const { token } = tokenProcess(shellProcess(script));
-  assert.is((await token.ask(find)).length, 3);
-  token.end();
-});
-
-test("bug: an answer after a line that the module had not ended was lost", async () => {
-  const args = "Deno" in globalThis ? ["run", "-A", "-q", "--no-check"] : ["--no-warnings"];
-  const child = fileURLToPath(new URL("../../actors/pkcs11/token_child.ts", import.meta.url));
-  const { token } = tokenProcess(() =>
-    spawn("sh", ["-c", `printf 'module: debug'; exec "$@"`, "sh", process.execPath, ...args, child])
+/** Asks, and keeps what comes of it. */
+function ask(token: TokenProcess, request: TokenRequest): { outcome: string | undefined; error?: SignerError } {
+  const asked: { outcome: string | undefined; error?: SignerError } = { outcome: undefined };
+  token.ask(request).then(
+    (bytes) => asked.outcome = bytes.toString("base64"),
+    (error) => {
+      if (!(error instanceof SignerError)) return asked.outcome = String(error);
+      asked.outcome = `${error.code}: ${error.detail}`;
+      asked.error = error;
+    },
   );
-  assert.ok((await token.ask(find)).length > 0);
-  token.end();
-});
+  return asked;
+}
 
-test("bug: a question that the token refused took the token from all others", async () => {
-  const refuses = `echo '@token {"problem": "signing-refused", "detail": "C_Sign returned CKR_DATA_LEN_RANGE"}'`;
-  const script =
-    `while read line; do case "$line" in *sign*) ${refuses};; *) echo '@token {"bytes": "AAAA"}';; esac; done`;
-  const { token, started } = tokenProcess(shellProcess(script));
-  assert.is(await codeOf(token.ask(sign)), "signing-refused");
-  assert.is(token.failure, undefined);
-  assert.is((await token.ask(find)).length, 3);
-  assert.is(started.length, 1);
-  token.end();
-});
-
-const generate = { op: "generate", key: { object: "slow" }, algorithm: "ed25519" } as const;
-
-test("bug: a key whose making took longer than a signature was requested twice", async () => {
-  const script =
-    `while read line; do case "$line" in *generate*) sleep 1;; esac; echo '@token {"bytes": "AAAA"}'; done`;
-  const { token, started } = tokenProcess(shellProcess(script), "1234", { ...timing, answerMs: 500 });
-  assert.is((await token.ask(generate)).length, 3);
-  assert.is(started.length, 1);
-  token.end();
-});
-
-test("bug: a key was made twice where the process ended in between", async () => {
-  const script = `read line; echo '@token {"bytes": "AAAA"}'; read line; exit 3`;
-  const { token, started } = tokenProcess(shellProcess(script), "1234", { ...timing, tryAgainMs: 60_000 });
-  assert.is(await codeOf(token.ask(generate)), "signer-unavailable");
-  assert.is(started.length, 1);
-  token.end();
-});
-
-test("questions over the limit are refused at once", async () => {
-  const { token, started } = tokenProcess(shellProcess("exec sleep 60"), "1234", {
-    ...timing,
-    startMs: 0,
-    answerMs: 300,
+function played(name: string, act: (world: World) => Promise<void>): void {
+  test(name, async () => {
+    const world = new World();
+    const { setTimeout, clearTimeout } = globalThis;
+    Object.assign(globalThis, { setTimeout: world.setTimeout, clearTimeout: world.clearTimeout });
+    try {
+      await act(world);
+    } finally {
+      Object.assign(globalThis, { setTimeout, clearTimeout });
+    }
   });
-  const waiting = Array.from({ length: questionsWaitingMax }, () => codeOf(token.ask(find)));
-  assert.is(await codeOf(token.ask(find)), "signer-unavailable");
-  assert.is(started.length <= 1, true);
-  await Promise.all(waiting);
+}
+
+played("the first question starts a process and opens the token, others use it, one after the other", async (world) => {
+  const token = world.token({ open: openWith("first") });
+  assert.is(token.pid, undefined);
+  const [first, second] = [ask(token, find), ask(token, sign)];
+  await settled();
+  const { child } = world;
+  assert.is(token.pid, 1_000);
+  assert.equal(child.questions, [{ ...openWith("first"), isPinProven: false }]);
+  await child.answer({ bytes: "" });
+  assert.equal(child.questions.slice(1), [find]);
+  await child.answer({ bytes: "AQID" });
+  assert.equal([first.outcome, second.outcome], ["AQID", undefined]);
+  assert.equal(child.questions.slice(2), [sign]);
+  await child.answer(done);
+  assert.is(second.outcome, "AAAA");
+  assert.equal([world.children.length, child.signals, world.waits], [1, [], []]);
+});
+
+played("a PIN is proven by a login in this program, for the same token and the same PIN", async (world) => {
+  await world.opened({ open: openWith("proven") });
+  const isProven = async (pin: string) => {
+    ask(world.token({ open: openWith(pin) }), find);
+    await settled();
+    return (world.child.questions[0] as OpenToken).isPinProven;
+  };
+  assert.equal([await isProven("proven"), await isProven("other")], [true, false]);
+});
+
+played("the time for an answer: 10 s to open, 5 s to find and sign, 25 s to make a key", async (world) => {
+  const token = world.token();
+  ask(token, find);
+  await settled();
+  assert.equal(world.waits, [10_000]);
+  await world.child.answer({ bytes: "" });
+  for (const [request, ms] of [[find, 5_000], [sign, 5_000], [generate, 25_000]] as const) {
+    if (request !== find) ask(token, request);
+    await settled();
+    assert.equal(world.waits, [ms], request.op);
+    await world.child.answer(done);
+    assert.equal(world.waits, []);
+  }
+});
+
+played("other limits may be given", async (world) => {
+  const token = await world.opened({ timing: { answerMs: 300, startMs: 1_000, tryAgainMs: 20 } });
+  const asked = ask(token, sign);
+  await settled();
+  assert.equal(world.waits, [300]);
+  await world.pass(300);
+  assert.equal(world.waits, [1_300]);
+  await world.pass(1_300);
+  assert.is(asked.outcome, "signer-unavailable: it did not answer within 1300 ms");
+  assert.equal(world.waits, [20]);
+});
+
+played("a process that does not answer in time is killed, and the question asked of a second one", async (world) => {
+  const token = await world.opened();
+  const first = world.child;
+  const asked = ask(token, sign);
+  await settled();
+  await world.pass(4_999);
+  assert.equal([world.children.length, first.signals], [1, []]);
+  await world.pass(1);
+  assert.equal([world.children.length, first.signals], [2, ["SIGKILL"]]);
+  assert.ok([first.stdin, first.stdout, first.stderr].every(({ destroyed }) => destroyed));
+  await first.exit(null, "SIGKILL");
+  await world.child.answer({ bytes: "" });
+  assert.equal(world.child.questions.slice(1), [sign]);
+  await world.child.answer(done);
+  assert.is(asked.outcome, "AAAA");
+  assert.equal([token.failure, token.pid, world.waits], [undefined, 1_001, []]);
+});
+
+played("a process that ended between two questions is replaced", async (world) => {
+  const token = await world.opened();
+  await world.child.exit(0);
+  const asked = ask(token, sign);
+  await settled();
+  assert.is(world.children.length, 2);
+  await world.child.answer({ bytes: "" });
+  await world.child.answer(done);
+  assert.is(asked.outcome, "AAAA");
+});
+
+played("a process that ended as soon as it was open is replaced at once", async (world) => {
+  const token = world.token();
+  const asked = ask(token, sign);
+  await settled();
+  const first = world.child;
+  first.stdout.once("data", () => first.emit("exit", 3, null));
+  await first.answer({ bytes: "" });
+  assert.equal([first.questions.length, world.children.length], [1, 2]);
+  await world.child.answer({ bytes: "" });
+  await world.child.answer(done);
+  assert.is(asked.outcome, "AAAA");
+});
+
+played("the first event that ended a process is the reason", async (world) => {
+  const token = world.token();
+  const asked = ask(token, generate);
+  await settled();
+  const { child } = world;
+  child.stdout.once("data", () => {
+    child.emit("exit", 3, null);
+    child.emit("error", new Error("later"));
+  });
+  await child.answer({ bytes: "" });
+  assert.is(asked.outcome, "signer-unavailable: its process ended with 3");
+});
+
+played(
+  "where the second process fails too all questions are refused at once, until an attempt succeeds",
+  async (world) => {
+    const token = await world.opened();
+    const [asked, queued] = [ask(token, sign), ask(token, sign)];
+    await settled();
+    await world.child.exit(null, "SIGSEGV");
+    const second = world.child;
+    assert.is(token.pid, 1_001);
+    await second.exit(3);
+    assert.equal([asked.outcome, queued.outcome], Array(2).fill("signer-unavailable: its process ended with 3"));
+    assert.equal([token.pid, token.isFinal, world.children.length], [undefined, false, 2]);
+    assert.is(token.failure?.code, "signer-unavailable");
+    assert.equal(world.timers.map(({ isRef }) => isRef), [false], "an attempt keeps no program from ending");
+    const refused = ask(token, sign);
+    await world.pass(4_999);
+    assert.is(refused.outcome, "signer-unavailable: its process ended with 3");
+    assert.is(world.children.length, 2);
+
+    await world.pass(1);
+    assert.is(world.children.length, 3);
+    const meanwhile = ask(token, sign);
+    await settled();
+    assert.is(meanwhile.outcome, "signer-unavailable: its process ended with 3", "it does not wait for the attempt");
+    await world.child.answer({ bytes: "" });
+    assert.equal([token.failure, world.waits], [undefined, []]);
+    const answered = ask(token, sign);
+    await settled();
+    await world.child.answer(done);
+    assert.equal([answered.outcome, world.children.length], ["AAAA", 3]);
+  },
+);
+
+played("an attempt that fails is followed by another, whatever it met", async (world) => {
+  const token = world.token();
+  ask(token, find);
+  await settled();
+  await world.child.exit(1);
+  await world.child.exit(2);
+  const details = [token.failure?.detail];
+  for (const problem of ["token-missing", "module-failed", "key-missing"]) {
+    await world.pass(5_000);
+    await world.child.answer({ problem, detail: problem });
+    assert.equal(world.child.signals, ["SIGKILL"]);
+    details.push(token.failure?.detail);
+    assert.is(token.failure?.code, "signer-unavailable");
+  }
+  assert.equal(details, ["its process ended with 2", "token-missing", "module-failed", "key-missing"]);
+  await world.pass(5_000);
+  await world.child.answer({ bytes: "" });
+  assert.is(token.failure, undefined);
+});
+
+const finals: SignerProblem[] = [
+  "pin-wrong",
+  "pin-locked",
+  "login-failed",
+  "package-missing",
+  "not-permitted",
+  "not-supported-here",
+];
+for (const problem of finals) {
+  played(`${problem} is final: no process is started again, nor after the token was let go of`, async (world) => {
+    const token = world.token();
+    const asked = ask(token, find);
+    await settled();
+    await world.child.answer({ problem, detail: "why" });
+    assert.is(asked.outcome, `${problem}: why`);
+    assert.equal(world.child.signals, ["SIGKILL"]);
+    assert.equal([token.isFinal, token.failure?.code], [true, problem]);
+    token.end();
+    const again = ask(token, find);
+    await world.pass(60_000);
+    assert.is(again.outcome, `${problem}: why`);
+    assert.is(world.children.length, 1);
+  });
+}
+
+const passing: SignerProblem[] = ["token-missing", "module-failed", "module-missing", "pin-missing", "pin-unreadable"];
+for (const problem of passing) {
+  const fails = async (world: World, token: TokenProcess) => {
+    const asked = ask(token, find);
+    await settled();
+    await world.child.answer({ problem, detail: "why" });
+    return asked.outcome;
+  };
+  played(`${problem} at the first start is a mistake of the configuration, and named`, async (world) => {
+    const token = world.token();
+    assert.is(await fails(world, token), `${problem}: why`);
+    assert.equal([token.failure, token.isFinal, world.waits], [undefined, false, []]);
+    assert.is(await fails(world, token), `${problem}: why`, "the next question is another first start");
+    assert.is(world.children.length, 2);
+  });
+  played(`${problem} of a token that may be away, or was open, is waited for`, async (world) => {
+    const away = world.token({ mayBeAway: true });
+    const open = await world.opened();
+    await world.child.exit(0);
+    for (const token of [away, open]) {
+      assert.is(await fails(world, token), "signer-unavailable: why");
+      assert.is(token.failure?.code, "signer-unavailable");
+    }
+    assert.equal(world.waits, [5_000, 5_000]);
+  });
+}
+
+for (const problem of ["key-missing", "key-ambiguous", "key-exists", "key-unsupported", "signing-refused"] as const) {
+  played(`${problem} concerns its own question`, async (world) => {
+    const token = await world.opened();
+    const asked = ask(token, sign);
+    await settled();
+    await world.child.answer({ problem, detail: "why" });
+    assert.is(asked.outcome, `${problem}: why`);
+    assert.equal([token.failure, world.child.signals, world.waits, world.children.length], [undefined, [], [], 1]);
+    const next = ask(token, sign);
+    await settled();
+    await world.child.answer(done);
+    assert.is(next.outcome, "AAAA");
+  });
+}
+
+played("a key is requested once, whatever the token's process did", async (world) => {
+  const token = await world.opened();
+  const asked = ask(token, generate);
+  await settled();
+  await world.pass(25_000);
+  assert.is(asked.outcome, "signer-unavailable: it did not answer within 25000 ms");
+  assert.is(world.children.length, 1);
+});
+
+played("256 questions may wait, and as many come after as were answered", async (world) => {
+  const token = world.token();
+  const asked = Array.from({ length: 256 }, () => ask(token, find));
+  const [over] = [ask(token, find)];
+  await settled();
+  assert.is(over!.outcome, "signer-unavailable: 256 questions wait");
+  assert.is(asked.findIndex(({ outcome }) => outcome !== undefined), -1);
+  assert.is(token.failure, undefined);
+  await world.child.answer({ bytes: "" });
+  for (let count = 0; count < 3; count++) await world.child.answer(done);
+  const more = Array.from({ length: 4 }, () => ask(token, find));
+  await settled();
+  assert.equal(more.map(({ outcome }) => outcome), [
+    undefined,
+    undefined,
+    undefined,
+    "signer-unavailable: 256 questions wait",
+  ]);
+  assert.is(asked.filter(({ outcome }) => outcome === "AAAA").length, 3);
+});
+
+played("a question that is refused counts as waiting no more", async (world) => {
+  const token = await world.opened();
+  for (let count = 0; count < 300; count++) {
+    const asked = ask(token, sign);
+    await settled();
+    await world.child.answer({ problem: "key-missing", detail: "" });
+    assert.is(asked.outcome, "key-missing: ");
+  }
+});
+
+played("a token that is let go of has no process; its next question starts one", async (world) => {
+  const token = await world.opened();
+  token.end();
+  assert.equal([world.child.signals, token.pid], [["SIGKILL"], undefined]);
+  const asked = ask(token, sign);
+  await settled();
+  await world.child.answer({ bytes: "" });
+  await world.child.answer(done);
+  assert.equal([asked.outcome, world.children.length], ["AAAA", 2]);
+});
+
+played("a question whose token is let go of before its turn starts no process", async (world) => {
+  const token = world.token();
+  const asked = ask(token, sign);
+  token.end();
+  await settled();
+  assert.is(asked.outcome, "signer-unavailable: it was let go of");
+  assert.equal([world.children.length, token.failure], [0, undefined]);
+});
+
+played("a question that was asked when the token was let go of is not asked again", async (world) => {
+  const token = await world.opened();
+  const [asked, queued] = [ask(token, sign), ask(token, sign)];
+  await settled();
+  token.end();
+  await world.child.exit(null, "SIGKILL");
+  assert.equal([asked.outcome, queued.outcome], Array(2).fill("signer-unavailable: its process ended with SIGKILL"));
+  assert.equal([world.children.length, world.waits], [1, []]);
+  const next = ask(token, sign);
+  await settled();
+  assert.equal([next.outcome, world.children.length], [undefined, 2], "it is another beginning");
+});
+
+played("a token that failed is not tried again after it was let go of", async (world) => {
+  const token = await world.failed();
+  token.end();
+  assert.equal(world.waits, []);
+  assert.is(token.failure?.code, "signer-unavailable");
+});
+
+played("nor where it is let go of as its time comes", async (world) => {
+  const token = await world.failed();
+  world.run(5_000);
+  token.end();
+  await settled();
+  assert.equal([world.children.length, world.waits], [2, []]);
+});
+
+played(
+  "nor where it is let go of during an attempt; a question that comes waits for the attempt's end",
+  async (world) => {
+    const token = await world.failed();
+    await world.pass(5_000);
+    const { child } = world;
+    token.end();
+    assert.equal(child.signals, ["SIGKILL"]);
+    ask(token, sign);
+    await settled();
+    assert.is(world.children.length, 3, "one process at a time");
+    token.end();
+    await child.exit(null, "SIGKILL");
+    assert.equal([world.children.length, world.waits], [3, []]);
+  },
+);
+
+played("between questions the process keeps its parent from ending in no way", async (world) => {
+  const token = world.token();
+  ask(token, find);
+  await settled();
+  const { child } = world;
+  assert.equal(child.refs, [true, true, true, true]);
+  await child.answer({ bytes: "" });
+  assert.equal(child.refs, [true, true, true, true]);
+  await child.answer(done);
+  assert.equal(child.refs, [false, false, false, false]);
+  ask(token, sign);
+  await settled();
+  assert.equal(child.refs, [true, true, true, true]);
+  await world.pass(5_000);
+  assert.equal(child.refs, [false, false, false, false]);
+});
+
+const exits: [name: string, errors: string, code: number | null, signal: string | null, detail: string][] = [
+  ["a code", "", 3, null, "its process ended with 3"],
+  ["a signal", "", null, "SIGSEGV", "its process ended with SIGSEGV"],
+  ["blank errors", " \n\n", 3, null, "its process ended with 3"],
+  ["errors", "first\nlast one\n\n", 1, null, "its process ended with 1: last one"],
+  [
+    "a long last line",
+    `first\n${"123456789 ".repeat(40)}`,
+    1,
+    null,
+    `its process ended with 1: ${"123456789 ".repeat(20)}`,
+  ],
+];
+for (const [name, errors, code, signal, detail] of exits) {
+  played(`the end of a process with ${name} is told by its last line of errors`, async (world) => {
+    const token = await world.opened();
+    const asked = ask(token, generate);
+    await settled();
+    world.child.stderr.write(errors);
+    await settled();
+    await world.child.exit(code, signal);
+    assert.is(asked.outcome, `signer-unavailable: ${detail}`);
+  });
+}
+
+played("of a process's errors the last 2,048 characters are kept", async (world) => {
+  const token = await world.opened();
+  const asked = ask(token, generate);
+  await settled();
+  const text = Array.from({ length: 1_000 }, (_, index) => String(index).padStart(4, "0")).join("");
+  for (let from = 0; from < text.length; from += 1_000) world.child.stderr.write(text.slice(from, from + 1_000));
+  await settled();
+  await world.child.exit(1);
+  assert.is(asked.outcome, `signer-unavailable: its process ended with 1: ${text.slice(-2_048).slice(0, 200)}`);
+});
+
+played("an error of a process's pipe does not end the program", async (world) => {
+  const token = await world.opened();
+  const { stdin, stdout, stderr } = world.child;
+  for (const pipe of [stdin, stdout, stderr]) pipe.emit("error", new Error("EPIPE"));
+  assert.is(token.failure, undefined);
+});
+
+const notCapable = Object.assign(new Error('Requires run access to "node", run again with the --allow-run flag'), {
+  name: "NotCapable",
+});
+const cannotStart: [name: string, error: Error, outcome: string][] = [
+  ["does not exist", new Error("spawn /none ENOENT"), "signer-unavailable: spawn /none ENOENT"],
+  ["Deno does not allow", notCapable, 'not-permitted: Deno allows no run access to "node": add --allow-run=node'],
+];
+for (const [name, error, outcome] of cannotStart) {
+  played(`a program that ${name}: the event names the reason`, async (world) => {
+    const children: DeniedChild[] = [];
+    const start = () => {
+      children.push(new DeniedChild());
+      return children.at(-1) as unknown as ChildProcess;
+    };
+    const token = world.token({ start });
+    const asked = ask(token, find);
+    await settled();
+    children[0]!.emit("error", error);
+    await settled();
+    children[1]?.emit("error", error);
+    await settled();
+    assert.is(asked.outcome, outcome);
+    assert.is(token.isFinal, error === notCapable);
+    assert.is(children.length, error === notCapable ? 1 : 2);
+    assert.is(token.pid, undefined);
+  });
+  played(`a program that ${name}: its token is let go of before the event`, async (world) => {
+    const child = new DeniedChild();
+    const token = world.token({ start: () => child as unknown as ChildProcess });
+    const asked = ask(token, find);
+    await settled();
+    token.end();
+    child.emit("error", error);
+    await settled();
+    assert.is(asked.outcome, outcome);
+  });
+  played(`a program that ${name}: the start throws the reason`, async (world) => {
+    const start = () => {
+      throw error;
+    };
+    const asked = ask(world.token({ start }), find);
+    await settled();
+    assert.is(asked.outcome, outcome.replace(": spawn", ": Error: spawn"));
+  });
+}
+
+played("a start that is refused keeps its problem, with this token's name", async (world) => {
+  const start = () => {
+    throw new SignerError({ code: "not-supported-here", key: "another", detail: "no koffi in here" });
+  };
+  const asked = ask(world.token({ start }), find);
+  await settled();
+  assert.is(asked.outcome, "not-supported-here: no koffi in here");
+  assert.is(asked.error?.key, "pkcs11:token=acme");
+});
+
+const loginEnds: [name: string, act: (world: World) => Promise<void>, detail: string][] = [
+  ["never ends", (world) => world.pass(10_000), "it did not answer within 10000 ms"],
+  ["ends its process", ({ child }) => child.exit(3), "its process ended with 3"],
+  ["gives an answer that cannot be read", ({ child }) => child.answer(1), "its answer cannot be read"],
+  ["prints without end", ({ child }) => child.print("x".repeat(16_385)), "its process printed too much"],
+];
+for (const [name, act, detail] of loginEnds) {
+  played(`a login that ${name} may have presented the PIN, and is final`, async (world) => {
+    const token = world.token();
+    const asked = ask(token, find);
+    await settled();
+    await world.child.print(`${loginMark}\n`);
+    await act(world);
+    assert.is(asked.outcome, `login-failed: ${detail}`);
+    assert.equal([token.isFinal, world.children.length, world.child.signals.length <= 1], [true, 1, true]);
+  });
+  played(`a process that ${name.replace("its process", "itself")} after its login is replaced`, async (world) => {
+    const token = world.token();
+    const asked = ask(token, find);
+    await settled();
+    await world.child.print(`${loginMark}\n`);
+    await world.child.answer({ bytes: "" });
+    await act(world);
+    assert.is(asked.outcome, undefined);
+    assert.is(token.isFinal, false);
+  });
+  played(`a process that ${name.replace("its process", "itself")} before its login is replaced`, async (world) => {
+    const token = world.token();
+    const asked = ask(token, find);
+    await settled();
+    await world.child.print(`x${loginMark}\n${loginMark}x\n`);
+    await act(world);
+    assert.equal([asked.outcome, world.children.length], [undefined, 2]);
+  });
+}
+
+const unreadable: unknown[] = [
+  null,
+  1,
+  {},
+  { bytes: 1 },
+  { problem: "x", detail: "" },
+  { problem: "key-missing" },
+  { problem: "key-missing", detail: 1 },
+  { problem: "key-missing", detail: ["a list has parts too"] },
+  { problem: ["key-missing"], detail: "" },
+  { problem: 1, detail: "" },
+  { problem: "toString", detail: "" },
+  { detail: "" },
+];
+for (const answer of unreadable) {
+  played(`the answer ${JSON.stringify(answer)} cannot be read`, async (world) => {
+    const token = await world.opened();
+    const asked = ask(token, sign);
+    await settled();
+    const { child } = world;
+    await child.answer(answer);
+    await child.answer(answer);
+    assert.is(asked.outcome, "signer-unavailable: its answer cannot be read");
+    assert.equal([child.signals, token.pid, world.children.length], [["SIGKILL"], undefined, 1]);
+  });
+}
+
+played("an answer that is no JSON cannot be read", async (world) => {
+  const token = await world.opened();
+  const asked = ask(token, generate);
+  await settled();
+  await world.child.print("@token {\n");
+  assert.is(asked.outcome, "signer-unavailable: its answer cannot be read");
+});
+
+played("of an answer's reason 500 characters are kept", async (world) => {
+  const token = await world.opened();
+  const asked = ask(token, sign);
+  await settled();
+  await world.child.answer({ problem: "key-missing", detail: `${"x".repeat(500)}y` });
+  assert.is(asked.outcome, `key-missing: ${"x".repeat(500)}`);
+});
+
+played("lines of the module are passed over, and an answer may arrive in pieces", async (world) => {
+  const token = await world.opened();
+  const asked = ask(token, sign);
+  await settled();
+  await world.child.print("module: debug\n\n module: @token 1\n@tok");
+  await world.child.print('en {"bytes": "AAAA"}');
+  assert.is(asked.outcome, undefined);
+  await world.child.print("\n");
+  assert.is(asked.outcome, "AAAA");
+});
+
+played("an answer that nothing was asked for is passed over", async (world) => {
+  const token = await world.opened();
+  await world.child.answer(done);
+  await world.child.answer({ problem: "key-missing", detail: "" });
+  await world.child.answer(1);
+  const asked = ask(token, sign);
+  await settled();
+  assert.is(asked.outcome, undefined);
+  await world.child.answer(done);
+  assert.is(asked.outcome, "AAAA");
+});
+
+played("a line may have 16,384 characters; a process that prints more is killed", async (world) => {
+  const token = await world.opened();
+  const { child } = world;
+  const asked = ask(token, generate);
+  await settled();
+  await child.print(`${"x".repeat(16_000)}\n`);
+  await child.print("x".repeat(16_384));
+  assert.equal([asked.outcome, child.signals], [undefined, []]);
+  await child.print("x");
+  assert.is(asked.outcome, "signer-unavailable: its process printed too much");
+  assert.equal(child.signals, ["SIGKILL"]);
+});
+
+played("between questions a process that prints too much is killed too", async (world) => {
+  const token = await world.opened();
+  const { child } = world;
+  await child.print("x".repeat(16_385));
+  assert.equal([child.signals, token.failure], [["SIGKILL"], undefined]);
+});
+
+test("without another start the token's own process is started", async () => {
+  const open = { ...openWith("real"), module: "/none/module.so" };
+  const token = new TokenProcess({ open, name: "pkcs11:token=acme" });
+  const error = await token.ask(find).then(() => undefined, (cause: SignerError) => cause);
+  assert.is(error?.code, "module-missing");
   token.end();
 });
 
