@@ -204,11 +204,6 @@ export class WitnessBook {
     return "asked";
   }
 
-  /** The origins of logs that others are told about, and that this witness compares. */
-  holds(origin: string): boolean {
-    return this.logs.get(origin)?.isShared === true;
-  }
-
   /** Everything is told again: an earlier word may have been passed over. */
   forgetTold(): void {
     for (const { told } of this.#neighbours.values()) told.clear();

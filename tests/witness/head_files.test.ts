@@ -1,14 +1,23 @@
+import { Buffer } from "node:buffer";
 import { execFileSync, spawn } from "node:child_process";
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import { setTimeout } from "node:timers/promises";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { HeldLog, OpenedHead } from "../../actors/witness/held_head.ts";
-import { headFileBytesMax, headFiles, headPath } from "../../actors/witness/head_files.ts";
+import { headFileBytesMax, headFiles, headPath, readHead } from "../../actors/witness/head_files.ts";
 import { knownForks, knownForksMax } from "../../actors/witness/known_forks.ts";
-import { auditChainBytesMax, auditChainMax, auditOriginBytesMax } from "../../transport/protocols/audit_schemas.ts";
+import {
+  auditChainBytesMax,
+  auditChainMax,
+  auditKeyBytesMax,
+  auditNoteBytesMax,
+  auditOriginBytesMax,
+  auditSignatureBytesMax,
+} from "../../transport/protocols/audit_schemas.ts";
 import { forkedLog, headOf } from "../support/held_heads.ts";
 import { needing } from "../support/prerequisites.ts";
 
@@ -115,6 +124,112 @@ test("bug: the evidence of a fork was lost at the next start where its owner had
     await rm(dir, { recursive: true });
   }
 });
+
+/** A folder, which is removed at the end. */
+async function inFolder(work: (dir: string) => Promise<void>): Promise<void> {
+  const dir = await mkdtemp(join(tmpdir(), "hypha-witness-"));
+  try {
+    await work(join(dir, "witness"));
+  } finally {
+    await rm(dir, { recursive: true });
+  }
+}
+
+test("a file whose state or evidence has a wrong part holds none", () =>
+  inFolder(async (dir) => {
+    const origin = "a/audit/worker/two";
+    const path = headPath(dir, origin);
+    await headFiles(dir).write(forkedLog(origin, 5_000));
+    const { head, fork, ...rest } = JSON.parse(await readFile(path, "utf8"));
+    const readAs = async (value: unknown) => {
+      await writeFile(path, JSON.stringify(value));
+      return await readHead(path);
+    };
+    const intact = await readAs({ ...rest, head, fork });
+    assert.ok(intact !== undefined && intact !== "damaged");
+    assert.equal([intact.head.size, intact.isShared, intact.fork?.from], [4, false, "gateway-02 12D3KooW"]);
+    const wrongHeads: readonly unknown[] = [
+      null,
+      "none",
+      { ...head, checkpoint: [head.checkpoint] },
+      { ...head, key: [head.key] },
+      { ...head, signature: [1] },
+      { ...head, chain: "AA==" },
+      { ...head, chain: [[1]] },
+      { ...head, chain: ["AA==", [1]] },
+      { ...head, checkpoint: "none" },
+    ];
+    const another = written(headOf("a/audit/worker/three", 4));
+    const wrong = [
+      {},
+      ...wrongHeads.map((each) => ({ ...rest, head: each, fork })),
+      { ...rest, head, fork, at: "never" },
+      { ...rest, head, fork: null },
+      { ...rest, head, fork: "none" },
+      { ...rest, head, fork: {} },
+      { ...rest, head, fork: { ...fork, problem: "none" } },
+      { ...rest, head, fork: { ...fork, held: another } },
+      { ...rest, head, fork: { ...fork, other: another } },
+      { ...rest, head, fork: { ...fork, other: null } },
+      { ...rest, head, fork: { ...fork, at: "never" } },
+    ];
+    for (const each of wrong) assert.is(await readAs(each), "damaged", JSON.stringify(each));
+  }));
+
+/** A head as files have it. */
+function written({ note: checkpoint, binding: { key, signature, chain } }: OpenedHead) {
+  const text = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64");
+  return { checkpoint, key, signature: text(signature), chain: chain.map(text) };
+}
+
+test("a file may have three heads of the longest messages, each character six times, and no byte more", () =>
+  inFolder(async (dir) => {
+    const headMax = auditNoteBytesMax + auditKeyBytesMax + auditSignatureBytesMax + auditChainBytesMax;
+    assert.is(headFileBytesMax, 18 * headMax);
+    const { fork, ...log } = forkedLog("a/audit/worker/two", 5_000);
+    const path = headPath(dir, "a/audit/worker/two");
+    const write = (from: string) => headFiles(dir).write({ ...log, fork: { ...fork!, from } });
+    await write("");
+    const from = "x".repeat(headFileBytesMax - (await stat(path)).size);
+    await write(from);
+    assert.is((await stat(path)).size, headFileBytesMax);
+    assert.not.equal(await readHead(path), "damaged");
+    assert.match(await write(`${from}x`).then(() => "written", String), "takes more than");
+    await writeFile(path, `${await readFile(path, "utf8")} `);
+    assert.is(await readHead(path), "damaged");
+  }));
+
+test("the folder is its owner's alone; files that are no states are left alone", () =>
+  inFolder(async (dir) => {
+    await headFiles(dir).write({ ...forkedLog("a/audit/worker/two", 5_000), fork: undefined });
+    assert.is((await stat(dir)).mode & 0o777, 0o700);
+    const others = ["notes.txt", "other.1.damaged", `${headPath("", "a/audit/worker/three")}.tmp`];
+    for (const name of others) await writeFile(join(dir, name), "torn");
+    const { logs, damaged } = await headFiles(dir).read();
+    assert.equal([logs.length, damaged], [1, []]);
+    for (const name of others) assert.is(await readFile(join(dir, name), "utf8"), "torn");
+  }));
+
+test("a state that is gone when it is read counts as none", () =>
+  inFolder(async (dir) => {
+    const path = headPath(dir, "a/audit/worker/two");
+    assert.is(await readHead(path), undefined);
+    await mkdir(dir);
+    await symlink(join(dir, "gone"), path); // the folder has its name, as when it is removed between both calls
+    assert.equal(await headFiles(dir).read(), { logs: [], damaged: [] });
+  }));
+
+if (process.platform === "linux") {
+  test("writing states leaves no file open", () =>
+    inFolder(async (dir) => {
+      const openFiles = async () => (await readdir("/proc/self/fd")).length;
+      const log = { ...forkedLog("a/audit/worker/two", 5_000), fork: undefined };
+      await headFiles(dir).write(log);
+      const before = await openFiles();
+      for (let round = 0; round < 20; round++) await headFiles(dir).write(log);
+      assert.ok(await openFiles() < before + 10);
+    }));
+}
 
 needing(test, "mkfifo")("bug: a disk that does not answer stopped the process while states were read", async () => {
   const dir = await mkdtemp(join(tmpdir(), "hypha-witness-"));
