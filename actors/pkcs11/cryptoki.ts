@@ -120,7 +120,10 @@ export function memory(size: number): Buffer {
 
 const numberAt = (bytes: Buffer, offset = 0) => Number(bytes.readBigUInt64LE(offset));
 
-/** A loaded module. */
+/** koffi unloads a library that the garbage collector finds unused, and the functions of a module's list are not known to it as a use. */
+const loaded: unknown[] = [];
+
+/** A loaded module. It stays loaded until the process ends. */
 export class Cryptoki {
   readonly #koffi: Koffi;
   readonly #calls: Readonly<Record<FunctionName, (...args: readonly unknown[]) => unknown>>;
@@ -132,7 +135,9 @@ export class Cryptoki {
     }
     this.#koffi = koffi;
     const found: [unknown] = [null];
-    const value = koffi.load(path).func("unsigned long C_GetFunctionList(_Out_ void **list)")(found);
+    const library = koffi.load(path);
+    loaded.push(library);
+    const value = library.func("unsigned long C_GetFunctionList(_Out_ void **list)")(found);
     if (value !== 0) throw new CryptokiError("C_GetFunctionList", Number(value));
     const list = koffi.struct({ major: "uint8_t", minor: "uint8_t", pointers: koffi.array("void *", functionCount) });
     const { pointers } = koffi.decode(found[0], list) as { readonly pointers: readonly unknown[] };
@@ -204,7 +209,7 @@ export class Cryptoki {
     const [input, signature, length] = [memory(data.length), memory(512), ulong(512)];
     input.set(data);
     this.call("C_Sign", session, input, data.length, signature, length);
-    return signature.subarray(0, Math.min(512, numberAt(length)));
+    return signature.subarray(0, numberAt(length));
   }
 
   /** CK_MECHANISM without a parameter. */

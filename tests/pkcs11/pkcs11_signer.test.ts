@@ -1,13 +1,16 @@
 /** Keys in a token of SoftHSM. */
 import { Buffer } from "node:buffer";
 import { createPublicKey, verify } from "node:crypto";
-import { mkdirSync, renameSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
+import { setTimeout } from "node:timers/promises";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { generatePkcs11Key, openPkcs11Signer, shownUri } from "../../actors/pkcs11/pkcs11_signer.ts";
+import { generatePkcs11Key, openPkcs11Signer, type Pkcs11Signer, shownUri } from "../../actors/pkcs11/pkcs11_signer.ts";
 import { SignerError } from "../../actors/pkcs11/signer_error.ts";
+import { signedBytesMax } from "../../actors/pkcs11/token_messages.ts";
 import { needing } from "../support/prerequisites.ts";
 import { initToken, makeSoftToken, type SoftToken } from "../support/soft_token.ts";
 
@@ -42,6 +45,132 @@ test("keys of one token share its process", async () => {
     await openPkcs11Signer(token.uri("ecdsa-p256")),
   ];
   assert.ok(first.pid() !== undefined && first.pid() === second.pid());
+});
+
+/** A URI whose token no other test holds: the PIN's file has another name. */
+let ownCount = 0;
+function ownUri(object: string, pin = "1234"): string {
+  const file = join(token.dir, `pin-${ownCount += 1}`);
+  writeFileSync(file, pin);
+  return token.uri(object).replace(token.pinFile, file);
+}
+
+test("the process of a token ends with its last signer, and each signer counts once", async () => {
+  const uri = ownUri("ed25519");
+  const second = uri.replace("object=ed25519", "object=ecdsa-p256");
+  const holders = [await openPkcs11Signer(uri), await openPkcs11Signer(second), await openPkcs11Signer(uri)];
+  const pid = holders[0]!.pid();
+  assert.type(pid, "number");
+  // Those who asked once hold nothing, whatever they got.
+  assert.is(await codeOf(openPkcs11Signer(uri.replace("object=ed25519", "object=none"))), "key-missing");
+  assert.is(await codeOf(generatePkcs11Key(uri, "ed25519")), "key-exists");
+  for (const ended of [0, 0, 0, 1]) {
+    holders[ended]!.end();
+    assert.is(holders[2]!.pid(), pid);
+  }
+  assert.is((await holders[2]!.sign(Uint8Array.of(1))).length, 64);
+  holders[2]!.end();
+  assert.is(holders[2]!.pid(), undefined);
+  const again = await openPkcs11Signer(uri);
+  assert.ok(again.pid() !== undefined && again.pid() !== pid);
+  again.end();
+  assert.is(again.pid(), undefined);
+});
+
+test("an error names the key that it concerns, not the one that opened the token", async () => {
+  const uri = ownUri("ed25519");
+  const signer = await openPkcs11Signer(uri);
+  const error = await openPkcs11Signer(uri.replace("object=ed25519", "object=none")).catch((cause) => cause);
+  assert.is(error.key, "pkcs11:token=acme;object=none");
+  signer.end();
+});
+
+test("the PIN of the options is used where the URI has none", async () => {
+  const [uri, bare] = [token.uri("ed25519"), token.uri("ed25519").replace(/&pin.*/, "")];
+  const opened = async (from: string, pin: string) => {
+    const signer = await openPkcs11Signer(from, { pin });
+    signer.end();
+  };
+  assert.is(await codeOf(opened(bare, "1234")), "done");
+  assert.is(await codeOf(opened(bare, "4321")), "pin-wrong");
+  assert.is(await codeOf(opened(uri, "4321")), "done");
+});
+
+test("a PIN that was refused is not presented again before the next start, also where its file has another one", async () => {
+  const uri = ownUri("ed25519", "4321");
+  assert.is(await codeOf(openPkcs11Signer(uri)), "pin-wrong");
+  writeFileSync(join(token.dir, `pin-${ownCount}`), "1234");
+  assert.is(await codeOf(openPkcs11Signer(uri)), "pin-wrong");
+});
+
+test("the time limits of the options hold", async () => {
+  const fifo = join(token.dir, "fifo");
+  execFileSync("mkfifo", [fifo]); // opening it without a writer never returns
+  const uri = token.uri("ed25519").replace(/module-path=[^&]+/, `module-path=${fifo}`);
+  const timing = { answerMs: 100, startMs: 1_000, tryAgainMs: 60_000 };
+  const error = await openPkcs11Signer(uri, { timing }).catch((cause) => cause);
+  assert.equal([error.code, error.detail], ["signer-unavailable", "it did not answer within 1100 ms"]);
+});
+
+const soon = { answerMs: 20_000, startMs: 20_000, tryAgainMs: 100 };
+const tokensFolder = () => ["tokens", "away"].map((name) => join(token.dir, name)) as [string, string];
+const remove = () => renameSync(...tokensFolder());
+const insert = () => renameSync(...tokensFolder().reverse() as [string, string]);
+const codeAndKey = (signer: Pkcs11Signer) => [signer.failure()?.code, signer.failure()?.key];
+
+/** Waits until a signer can sign, as far as it knows; not for ever, where a defect keeps it from that. */
+async function usable(signer: Pkcs11Signer): Promise<boolean> {
+  for (const end = Date.now() + 20_000; signer.failure() !== undefined && Date.now() < end;) await setTimeout(5);
+  return signer.failure() === undefined;
+}
+
+test("a key whose token is away has a signer, which fails until the token is there", async () => {
+  const uri = ownUri("ed25519");
+  const known = await openPkcs11Signer(uri);
+  const spki = known.spki();
+  known.end();
+  remove();
+  const signer = await openPkcs11Signer(uri, { spki, timing: soon });
+  assert.equal(Buffer.from(signer.spki()), Buffer.from(spki));
+  assert.equal(codeAndKey(signer), ["signer-unavailable", "pkcs11:token=acme;object=ed25519"]);
+  assert.is(await codeOf(signer.sign(Uint8Array.of(1))), "signer-unavailable");
+  insert();
+  assert.ok(await usable(signer), "without a signature");
+  assert.is((await signer.sign(Uint8Array.of(1))).length, 64);
+  signer.end();
+});
+
+test("a key that is not in its token has a signer where its public half is known, and that says so", async () => {
+  const uri = ownUri("none");
+  const known = await openPkcs11Signer(token.uri("ed25519"));
+  const signer = await openPkcs11Signer(uri, { spki: known.spki() });
+  assert.equal(codeAndKey(signer), ["key-missing", "pkcs11:token=acme;object=none"]);
+  signer.end();
+});
+
+test("a token that was opened as one that may be away, and is opened as one that is there, is missing", async () => {
+  const uri = ownUri("ed25519");
+  const known = await openPkcs11Signer(token.uri("ed25519"));
+  const away = uri.replace("token=acme", "token=none");
+  const signer = await openPkcs11Signer(away, { spki: known.spki() });
+  assert.is(signer.failure()?.code, "signer-unavailable");
+  signer.end();
+  assert.is(await codeOf(openPkcs11Signer(away)), "token-missing");
+});
+
+test("a token that is removed and inserted fails for all its keys, and for none afterwards", async () => {
+  const uri = ownUri("ed25519");
+  const signer = await openPkcs11Signer(uri, { timing: soon });
+  const other = await openPkcs11Signer(uri.replace("object=ed25519", "object=ecdsa-p256"), { timing: soon });
+  remove();
+  process.kill(signer.pid()!, "SIGKILL");
+  assert.is(await codeOf(other.sign(Uint8Array.of(1))), "signer-unavailable");
+  assert.equal(codeAndKey(signer), ["signer-unavailable", "pkcs11:token=acme;object=ed25519"]);
+  assert.equal(codeAndKey(other), ["signer-unavailable", "pkcs11:token=acme;object=ecdsa-p256"]);
+  insert();
+  assert.ok(await usable(signer) && await usable(other), "without a signature");
+  signer.end();
+  other.end();
 });
 
 test("an identifier selects a key, and a key is not made with that of another one", async () => {
@@ -108,6 +237,12 @@ for (const [name, change, code] of wrong) {
   });
 }
 
+test("200 characters of a URI are shown", () => {
+  const uri = `pkcs11:token=${"t".repeat(194)}`;
+  assert.is(uri.length - "pkcs11:".length, 200);
+  assert.equal([shownUri(uri), shownUri(`${uri}t`)], [uri, uri]);
+});
+
 const misplaced: [uri: string, shown: string][] = [
   ["pkcs11:token=acme;object=k;pin-value=0000?module-path=/m.so", "pkcs11:token=acme;object=k;…"],
   ["pkcs11:token=acme;object=k&pin-value=0000&module-path=/m.so", "pkcs11:token=acme;…"],
@@ -117,6 +252,7 @@ const misplaced: [uri: string, shown: string][] = [
   ["token=acme;object=k?pin-value=0000", "pkcs11:…"],
   ["pkcs11:slot-id=1;serial=2;id=%01;object=a%20b?pin-value=0000", "pkcs11:slot-id=1;serial=2;id=%01;object=a%20b"],
 ];
+
 for (const [uri, shown] of misplaced) {
   test(`bug: a PIN in another place of the URI was shown: ${uri}`, async () => {
     assert.is(shownUri(uri), shown);
@@ -125,5 +261,17 @@ for (const [uri, shown] of misplaced) {
     assert.not.match(error.message, "0000");
   });
 }
+
+test("bug: 16 MiB to be signed crashed the token's process; as many octets as the limit allows are signed, and one more is refused", async () => {
+  const signer = await openPkcs11Signer(ownUri("ecdsa-p256"), {
+    timing: { answerMs: 60_000, startMs: 20_000, tryAgainMs: 60_000 },
+  });
+  const bytes = new Uint8Array(signedBytesMax + 1);
+  const error = await signer.sign(bytes).catch((cause) => cause);
+  assert.equal([error.code, error.key], ["signer-unavailable", "pkcs11:token=acme;object=ecdsa-p256"]);
+  assert.match(error.detail, "67108864 octets");
+  assert.is(await codeOf(signer.sign(bytes.subarray(1))), "done");
+  signer.end();
+});
 
 test.run();
