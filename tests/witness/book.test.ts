@@ -10,14 +10,19 @@ import { identityOf } from "../support/fake_transport.ts";
 const test = suite("WitnessBook");
 const everyMs = 600_000;
 
+/** An identity with a role, and names of its certificate. */
+function memberOf(peer: string, role: MemberRole, { name, names = [] }: { name?: string; names?: string[] } = {}) {
+  return { ...identityOf(peer, undefined, name), role, names } as unknown as PeerIdentity;
+}
+
 /** A member, and the origin of its log. */
 function member(name: string, role: MemberRole, peer = `${name}-peer`) {
-  const identity = { ...identityOf(peer, role, name), names: [`URI:spiffe://sim/${role}/${name}`] } as PeerIdentity;
+  const identity = memberOf(peer, role, { name, names: [`URI:spiffe://sim/${role}/${name}`] });
   return { identity, origin: `sim/audit/${role}/${name}` };
 }
 
 /** A member whose certificate names no SPIFFE ID. */
-const nameless = identityOf("nameless-peer", "ca");
+const nameless = memberOf("nameless-peer", "ca");
 
 const gateway = member("gateway-01", "gateway");
 const ca = member("ca-01", "ca");
@@ -154,7 +159,8 @@ test("a node that is gone is not asked; what waited for it is forgotten when it 
     book.established(ca.identity, 1_000);
     assert.equal(begun(book), [], "its turn has not come");
     book.takeDue(1_000);
-    assert.equal(book.next()?.told, []);
+    const begins = [book.next(), book.next()].find((each) => each?.origin === ca.origin);
+    assert.equal(begins?.told, []);
   }
 });
 
