@@ -58,7 +58,12 @@ const boundary: Partial<Record<ts.SyntaxKind, string>> = {
   [ts.SyntaxKind.GreaterThanToken]: ">=",
   [ts.SyntaxKind.GreaterThanEqualsToken]: ">",
 };
-const swappedCalls: Readonly<Record<string, string>> = { min: "max", max: "min", some: "every", every: "some" };
+const swappedCalls: ReadonlyMap<string, string> = new Map([
+  ["min", "max"],
+  ["max", "min"],
+  ["some", "every"],
+  ["every", "some"],
+]);
 
 const isLogical = (kind: ts.SyntaxKind) =>
   kind === ts.SyntaxKind.AmpersandAmpersandToken || kind === ts.SyntaxKind.BarBarToken ||
@@ -166,7 +171,7 @@ function callEdits(node: ts.CallExpression): Edit[] {
   const { expression: callee } = node;
   if (callee.getText() === "Result.fail") return [{ node, to: "Result.succeed(undefined)" }];
   if (!ts.isPropertyAccessExpression(callee)) return [];
-  const other = swappedCalls[callee.name.text];
+  const other = swappedCalls.get(callee.name.text);
   return other === undefined ? [] : [{ node: callee, to: `${callee.expression.getText()}.${other}` }];
 }
 

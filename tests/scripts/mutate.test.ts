@@ -19,6 +19,7 @@ const operators: [name: string, source: string, mutated: string[]][] = [
   ["a negation", "f = !a;", ["f = (a);", ";"]],
   ["an equality", "f = a === b;", ["f = (a !== b);", ";"]],
   ["a quantifier and a bound", "f = x.some(g);", ["f = (x.every)(g);", ";"]],
+  ["no call that is named as a method of every object", "f = x.toString();", [";"]],
   ["a refusal that becomes a success", "f = Result.fail(e);", ["f = (Result.succeed(undefined));", ";"]],
   ["a refusal that is not given", "function g(): E | undefined { return e; }", [
     "function g(): E | undefined { return (undefined); }",
