@@ -60,12 +60,10 @@ test("a key of a kind that certificates of the network do not have binds nothing
   for (const algorithm of ["ed448", "secp256k1"] as const) {
     const node = forge("gateway-01", { algorithm, san });
     assert.is(bindKey(identityOf(node), key), undefined, algorithm);
-    for (const hash of [null, "sha256"]) {
-      if (algorithm === "ed448" && hash !== null) continue; // it signs the text itself
-      const signature = sign(hash, Buffer.from(`hypha-audit-key/1\n${key}\n`), node.key);
-      assert.is(boundOrigin({ key, signature, chain: [node.der] }), undefined, algorithm);
-    }
   }
+  const node = forge("gateway-01", { algorithm: "secp256k1", san });
+  const signature = sign("sha256", Buffer.from(`hypha-audit-key/1\n${key}\n`), node.key);
+  assert.is(boundOrigin({ key, signature, chain: [node.der] }), undefined);
 });
 
 test("the origin is that of the certificate's only URI, which is a SPIFFE ID", () => {
