@@ -361,7 +361,10 @@ if (process.platform === "linux") {
     async () => {
       const own = join(folder, "module.so"); // no other test holds it
       copyFileSync(softModule, own);
-      const module = new Cryptoki((await loadKoffi())!, own);
+      const koffi = (await loadKoffi())!;
+      // koffi takes a prototype's name once in a process.
+      const proto = (definition: string) => koffi.proto(definition.replace("(", `_${Date.now()}(`));
+      const module = new Cryptoki({ ...koffi, proto }, own);
       const { gc } = globalThis as { gc?: () => void };
       assert.type(gc, "function");
       for (let round = 0; round < 3; round++) {
