@@ -32,7 +32,7 @@ for (const algorithm of ["ed25519", "p256", "p384", "rsa-2048"] as const satisfi
   });
 }
 
-test("the signature is that of the key with its purpose, and is made anew by no other text", () => {
+test("the signature is that of the key with its purpose, and no other text has it", () => {
   const node = forge("gateway-01", { san });
   const signed = (text: string): KeyBinding => ({
     ...{ key, chain: [node.der] },

@@ -86,7 +86,7 @@ test("each day begins a segment, whose first record names the one before", () =>
   assert.is(chain.waiting, chunks[0]!.bytes + chunks[1]!.bytes);
 });
 
-test("days of one month, of one year and of different years are told apart", () => {
+test("days of one month, of one year and of different years are distinguished", () => {
   for (
     const [day, next] of [["2026-01-01", "2026-01-02"], ["2026-01-09", "2026-02-09"], ["2026-01-01", "2027-01-01"]]
   ) {

@@ -329,7 +329,7 @@ test("a log says that it goes on, and what it moved aside, each time", () =>
     assert.is(added[0]?.ts, new Date(logStart + 1_000).toISOString());
   }));
 
-test("the name of the file with the incomplete line is told, once", () =>
+test("the file with the incomplete line is named, once", () =>
   withLogFolder(async (dir) => {
     await makeLog(dir, 1);
     appendFileSync(join(dir, file), "a part");

@@ -110,7 +110,7 @@ test("what is no proof is not read as one", () =>
     for (const text of ["", "{", "null", "3", '"proof"', "[]", "{}"]) assert.is(parseProof(text), undefined, text);
   }));
 
-test("a proof of another line, place, path or checkpoint does not hold, and it is told why", () =>
+test("a proof of another line, place, path or checkpoint does not hold, and the reason is named", () =>
   inLogFolder((dir) => {
     const log = makeLog(dir);
     const proof = proveRecord(dir, 3, log.key) as RecordProof;

@@ -115,7 +115,7 @@ test("the log holds what a witness's checkpoints cover: a list of them, or a fil
     assert.match(verified(witness), "unreadable witness: it cannot be read (ENOENT");
   }));
 
-test("of a log without records it is told first that they were cut off, where a checkpoint covers some", () =>
+test("of a log without records, that they were cut off is found first, where a checkpoint covers some", () =>
   inLogFolder(async (dir) => {
     const key = makeLog(dir);
     await truncate(join(dir, file), 0);

@@ -25,7 +25,7 @@ function makeLog(dir: string) {
   return log.key;
 }
 
-/** What somebody without the key can do to the lines from `index` on. */
+/** What one without the key can do to the lines from `index` on. */
 const changes: Readonly<Record<string, (lines: string[], index: number) => string[]>> = {
   edit: (lines, index) => lines.with(index, lines[index]!.replace("unknown-issuer", "unknown-issuez")),
   delete: (lines, index) => lines.toSpliced(index, 1),

@@ -189,7 +189,7 @@ test("hashes of removed records are taken, and the first record behind them is h
     assert.equal(plain(state), plain(log.chain.state));
     assert.equal([records, leaves.length], [[8, 9, 10, 11], 12]);
     assert.is(leaves[3], readFileSync(join(dir, segmentFile(0, "leaves"))).subarray(96).toString("hex"));
-    // The record before is not there: nobody can say what `prev` has to be.
+    // The record before is not there: what `prev` has to be is not known.
     const [line = "", ...rest] = linesOf(dir, 8);
     const other = line.replace(/"prev":"[^"]*"/, '"prev":"other"');
     writeFileSync(join(dir, segmentFile(8)), [other, ...rest, ""].join("\n"));
@@ -247,7 +247,7 @@ test("a finding of the caller ends the walk at its leaf", () =>
     }
   }));
 
-test("an incomplete line at the end is told with its place; elsewhere it is no record", () =>
+test("an incomplete line at the end is reported with its place; elsewhere it is no record", () =>
   inLogFolder((dir) => {
     const log = threeDays(dir);
     const { offset } = log.chain.state;

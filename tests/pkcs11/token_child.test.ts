@@ -206,7 +206,7 @@ test("a refusal of the module is answered as a token that is lost, or as a modul
   await end();
 });
 
-test("a module that is not there, or gives no functions, is told apart, in one line", async () => {
+test("a module that is not there, or gives no functions, has one line of its own", async () => {
   const { ask, end } = start(known);
   assert.is((await ask(open("/none.so"))).at(-1), refusal("module-missing", "cannot open /none.so"));
   const failed = refusal("module-failed", "C_GetFunctionList returned CKR_DEVICE_ERROR");
@@ -222,7 +222,7 @@ test("without the package koffi the problem is package-missing", async () => {
 });
 
 if (isLinux) {
-  test("a process whose parent ended before the kernel was told to end both opens no token", async () => {
+  test("a process whose parent ended before the kernel was set to end both opens no token", async () => {
     const shell = ["sh", "-c", '"$@"; exit', "sh"]; // the shell stays its parent
     const { ask, child } = start(childWith(`let waitsForParentsEnd = true;${koffi}`), shell);
     child.stdout!.on("data", (text: string) => void (text.includes("prctl 1 9") && child.kill("SIGKILL")));

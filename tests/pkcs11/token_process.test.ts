@@ -578,7 +578,7 @@ const exits: [name: string, errors: string, code: number | null, signal: string 
   ],
 ];
 for (const [name, errors, code, signal, detail] of exits) {
-  played(`the end of a process with ${name} is told by its last line of errors`, async (world) => {
+  played(`the end of a process with ${name} is reported with its last line of errors`, async (world) => {
     const token = await world.opened();
     const asked = ask(token, generate);
     await settled();

@@ -253,7 +253,7 @@ const existing: [name: string, object: Stored, message: string | undefined][] = 
   ["a private key of other names", { class: privateKey, label: labelled("ca2"), id: "01" }, undefined],
 ];
 for (const [name, object, message] of existing) {
-  test(`beside ${name} a key is ${message === undefined ? "made" : "not made"}`, () => {
+  test(`where ${name} is there, a key is ${message === undefined ? "made" : "not made"}`, () => {
     const token = new StoredToken([object]);
     let error: unknown;
     try {

@@ -137,7 +137,7 @@ test("a node that does not take part is asked again after the same member has co
   assert.equal(dueAt(book, 1_000), [ca.origin]);
 });
 
-test("a member whose certificate names no SPIFFE ID is neither asked, nor told, nor heard", () => {
+test("a member whose certificate names no SPIFFE ID is neither asked, nor sent anything, nor heard", () => {
   const book = bookWith({ identity: nameless });
   assert.equal(dueAt(book, 1_000), []);
   assert.equal([...book.tellable()], []);
