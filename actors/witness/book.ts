@@ -14,6 +14,8 @@ export const sharedLogsMax = 256;
 export const otherLogsMax = 1_024;
 /** A log whose state is so old may make place for another one, in milliseconds. */
 export const staleMs = 30 * 86_400_000;
+/** The time of a state that does not change is kept after this, in milliseconds. */
+export const provenAgainMs = 86_400_000;
 /** States of one log that wait to be compared. */
 export const toldMax = 4;
 

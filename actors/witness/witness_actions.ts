@@ -9,7 +9,7 @@ import { auditHeadsMax } from "../../transport/protocols/mod.ts";
 import type { RequestAnswer, TransportFact } from "../../transport/port.ts";
 import type { ReceivedRequest } from "../runtime/requests.ts";
 import { answerAs, type TransportRef } from "../runtime/role.ts";
-import { nameOf, otherLogsMax, sharedLogsMax } from "./book.ts";
+import { nameOf, otherLogsMax, provenAgainMs, sharedLogsMax } from "./book.ts";
 import type { CheckEnded } from "./check.ts";
 import { type Fork, headMessage, type OpenedHead, openHead } from "./held_head.ts";
 import { judgeTold, type Verdict } from "./judge.ts";
@@ -98,7 +98,10 @@ export function endCheck(args: WitnessArgs, { origin, head, verdict, from, isUns
   book.ended(origin);
   if (isUnsupported) book.deaf(origin);
   const before = book.logs.get(origin);
-  if (head !== undefined && head.note !== before?.head.note && before?.fork === undefined) keepHead(args, head);
+  if (head !== undefined && before?.fork === undefined) {
+    const isProvenAgain = verdict.type === "continued" && ports.now() - (before?.at ?? 0) >= provenAgainMs;
+    if (head.note !== before?.head.note || isProvenAgain) keepHead(args, head);
+  }
   if (verdict.type === "forked") noteFork(args, verdict, from);
   else if (verdict.type === "unproven" && (before !== undefined || verdict.cause === "untrusted")) {
     const log = `audit log ${origin}`;

@@ -463,6 +463,40 @@ test("a state for which there is no place is reported; one that is displaced is 
   }
 });
 
+test("bug: a log that never grew was displaced as stale, however often it was proven", async () => {
+  const { owner, log, disk, held } = await makeCase();
+  disk.files.set(owner.origin, heldLog(held, { at: startsAt - staleMs }));
+  const { world, connect, proofs } = await start({ disk });
+  connect(owner);
+  for (const waitedMs of [lookMs, everyMs]) {
+    world.pass(waitedMs);
+    answer(proofs().find(({ peer }) => peer === owner.peer.peer)!, await proofOf(log, { owner, old: 20 }));
+    await settle(3);
+    assert.equal(disk.writes.map(({ at }) => at), [startsAt + lookMs], "at most once a day");
+  }
+  assert.is(disk.files.get(owner.origin)?.head.note, held.note);
+});
+
+test("a fork of a log that made place for another one during its check is held and reported", async () => {
+  const { owner, log, gateway, disk, held } = await makeCase();
+  disk.files.set(owner.origin, heldLog(held, { at: startsAt - 2 * staleMs }));
+  for (let index = 1; index < sharedLogsMax; index++) {
+    disk.files.set(`log ${index}`, heldLog(shownHead(`log ${index}`), { at: startsAt - staleMs - 1 }));
+  }
+  const { world, connect, proofs, lines } = await start({ disk });
+  for (const each of [owner, gateway]) connect(each);
+  world.pass(lookMs);
+  const asked = proofs();
+  const of = (node: LogOwner) => asked.find(({ peer }) => peer === node.peer.peer)!;
+  answer(of(gateway), await proofOf(growTo(gateway.log, 5), { owner: gateway, old: 0 }));
+  await settle(3);
+  assert.not.ok(disk.files.has(owner.origin));
+  answer(of(owner), await proofOf(growTo(log.fork(10), 10), { owner, old: 10 }));
+  await settle(3);
+  assert.equal(lines("audit.fork").map(({ fields }) => fields?.["problem"]), ["shrunk"]);
+  assert.is(disk.files.get(owner.origin)?.fork?.problem, "shrunk");
+});
+
 // ── Telling ──
 
 test("a witness is told 16 states a message, the next ones when it has answered, and all again after 20 looks", async () => {
