@@ -24,6 +24,8 @@ import {
 
 /** The time for an answer, in milliseconds. A network HSM signs in some ten. */
 export const answerMs = 5_000;
+/** The further time for each MiB that is signed, in milliseconds: a busy machine hands 53 MiB over in five seconds, and a token may hash them itself. */
+export const mebibyteMs = 200;
 /** The time for making a key, which slow cards need: less than the process's own alarm. */
 export const generateMs = 25_000;
 /** The time for a start in addition: a runtime and a module are loaded. */
@@ -179,7 +181,10 @@ export class TokenProcess {
   }
 
   async #attempt(request: TokenRequest): Promise<Buffer> {
-    return (await this.#opened()).ask(request, request.op === "generate" ? generateMs : this.#timing.answerMs);
+    const child = await this.#opened();
+    if (request.op === "generate") return child.ask(request, generateMs);
+    const mebibytes = request.op === "sign" ? Math.floor(request.data.length * 3 / 4 / 1_048_576) : 0;
+    return child.ask(request, this.#timing.answerMs + mebibytes * mebibyteMs);
   }
 
   async #opened(): Promise<OpenChild> {

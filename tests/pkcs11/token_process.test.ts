@@ -2,6 +2,7 @@
  * A token's process as its users see it, in time that a test moves: which question starts, ends or replaces the process, what it is told,
  * how long it may take, and what an answer means. Real processes, also of SoftHSM, are in `token_process_children.test.ts`.
  */
+import { Buffer } from "node:buffer";
 import type { ChildProcess } from "node:child_process";
 import { EventEmitter } from "node:events";
 import { PassThrough } from "node:stream";
@@ -441,6 +442,17 @@ for (const problem of ["key-missing", "key-ambiguous", "key-exists", "key-unsupp
     assert.is(next.outcome, "AAAA");
   });
 }
+
+played("bug: the list of a million entries had as little time as a certificate", async (world) => {
+  const token = await world.opened();
+  for (const [bytes, limitMs] of [[1_048_575, 5_000], [1_048_576, 5_200], [53 * 1_048_576, 15_600]] as const) {
+    const asked = ask(token, { ...sign, data: Buffer.alloc(bytes).toString("base64") });
+    await settled();
+    assert.equal(world.waits, [limitMs]);
+    await world.child.answer(done);
+    assert.is(asked.outcome, "AAAA");
+  }
+});
 
 played("a key is requested once, whatever the token's process did", async (world) => {
   const token = await world.opened();
