@@ -10,7 +10,7 @@ import { readStateDir } from "../../actors/config/load.ts";
 import { trainingFolder } from "../../actors/training/checkpoints.ts";
 import { writeModel } from "../../actors/training/result_file.ts";
 import { ProgramFailed } from "./failure.ts";
-import { stoppable } from "./signals.ts";
+import { stoppable } from "./stoppable.ts";
 
 /** The options of `result`. */
 interface ResultOptions {
