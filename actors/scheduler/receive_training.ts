@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { join } from "node:path";
 import { Buffer } from "node:buffer";
+import { join } from "node:path";
 import { Data, Effect, Result, Schema } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
@@ -81,8 +81,10 @@ export function receiveTraining(
       yield* receiveFile(body, weightsPath(folder), head.weights);
       yield* checkWeights(folder, job);
     }
-    const heldOut = heldOutName(job);
-    if (head.held_out !== undefined) yield* receiveFile(body, join(folder, heldOut), head.held_out);
+    const heldOut = job.evaluation && heldOutName(job.evaluation.heldOut);
+    if (heldOut !== undefined && head.held_out !== undefined) {
+      yield* receiveFile(body, join(folder, heldOut), head.held_out);
+    }
     const content = formatJob(head.name, now, head.job, heldOut);
     yield* Effect.mapError(writeWhole([{ path: jobPath(folder), content, mode: 0o600 }], "replace"), unwritten);
     const place = trainingFolder(stateDir, id);

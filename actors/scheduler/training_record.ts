@@ -53,9 +53,9 @@ export interface KnownTraining extends TrainingStanding {
 export const jobPath = (folder: string): string => join(folder, "job.json");
 export const statePath = (folder: string): string => join(folder, "state.json");
 export const weightsPath = (folder: string): string => join(folder, "weights.safetensors");
-/** The name of the held-out rows: a program that evaluates may read them by their suffix. */
-export const heldOutName = ({ evaluation }: DilocoJobConfig): string =>
-  `held-out${/(?:\.[A-Za-z0-9]{1,16}){1,2}$/.exec(basename(evaluation?.heldOut ?? ""))?.[0] ?? ""}`;
+/** The name that held-out rows are kept under, of the path that the author named: a program that evaluates may read them by their suffix. */
+export const heldOutName = (named: string): string =>
+  `held-out${/(?:\.[A-Za-z0-9]{1,16}){1,2}$/.exec(basename(named))?.[0] ?? ""}`;
 export const eventsPath = (folder: string): string => join(folder, "events.jsonl");
 export const olderEventsPath = (folder: string): string => join(folder, "events.1.jsonl");
 

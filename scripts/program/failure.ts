@@ -7,10 +7,10 @@ import process from "node:process";
 import { Data } from "effect";
 
 /**
- * 0 met, 1 not met, 2 usage or configuration, 3 the own certificate was revoked; 130 when a second signal ended a node at once, or SIGINT a
- * command, 143 when SIGTERM did.
+ * 0 met, 1 not met, 2 usage or configuration, 3 the own certificate was revoked; 130 when a second signal ended a node at once; 129, 130
+ * and 143 when SIGHUP, SIGINT and SIGTERM stopped a command.
  */
-export type ExitCode = 0 | 1 | 2 | 3 | 130 | 143;
+export type ExitCode = 0 | 1 | 2 | 3 | 129 | 130 | 143;
 
 /** Ends the program with `exitCode`. Prints the message on standard error where nothing printed it yet. */
 export class ProgramFailed extends Data.TaggedError("ProgramFailed")<{

@@ -256,7 +256,7 @@ test("a witness may tell three states of a log within a part of the period, and 
   for (const at of [end, begin]) assert.is(back.takeTold(gateway.identity, headAt(ca.origin, 20), at), "asked");
 });
 
-test("four states of a log wait to be compared, whoever told them", () => {
+test("four states of a log wait to be compared, of all witnesses together", () => {
   const tellers = [1, 2, 3].map((number) => member(`gateway-0${number}`, "gateway"));
   const book = bookWith(ca, ...tellers);
   book.hold(logOf(ca.origin));

@@ -1,5 +1,5 @@
 /**
- * The lists of a simulated CA, composed by its own process: a thread would end in its own time.
+ * The lists of a simulated CA, composed in this process: a run could not wait for a thread, which virtual time does not know.
  *
  * @module
  */

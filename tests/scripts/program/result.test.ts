@@ -28,7 +28,7 @@ const unwritable = (begun: () => void) =>
       }),
   }));
 
-for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+for (const [signal, code] of [["SIGHUP", 129], ["SIGINT", 130], ["SIGTERM", 143]] as const) {
   test(`bug: ${signal} left part of a model in a hidden file`, async () => {
     const { path, remove } = temporary();
     const listeners = process.listenerCount(signal);
