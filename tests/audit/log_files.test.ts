@@ -146,15 +146,19 @@ test("of acts that failed one after the other, the segment that the first one be
     log.close();
   }));
 
+/** An act fails while the log's folder is away; lines as of a write that was cut short are left. */
+function failsWhileAway(log: AuditLog, dir: string): void {
+  renameSync(dir, `${dir}.away`);
+  fails(log, now);
+  renameSync(`${dir}.away`, dir);
+  writeFileSync(join(dir, file), '{"detail":{},"type":"certificate.issued"}\n'.repeat(100), { flag: "a" });
+}
+
 test("what an act that failed has left is removed before the next write in the background", () =>
   withLogFolder(async (dir) => {
     const log = await openTestLog(dir);
     await writeCovered(log, now);
-    renameSync(dir, `${dir}.away`);
-    fails(log, now);
-    renameSync(`${dir}.away`, dir);
-    // As of a write that was cut short.
-    writeFileSync(join(dir, file), '{"detail":{},"type":"certificate.issued"}\n'.repeat(100), { flag: "a" });
+    failsWhileAway(log, dir);
     recordRefusals(log, 1);
     await writeCovered(log, now);
     assert.equal(typesIn(dir), ["log.opened", "refusal"]);
@@ -176,11 +180,7 @@ test("an act that failed is removed where its folder was away meanwhile", () =>
   withLogFolder(async (dir) => {
     const log = await openTestLog(dir);
     await writeCovered(log, now);
-    renameSync(dir, `${dir}.away`);
-    fails(log, now);
-    renameSync(`${dir}.away`, dir);
-    // As of a write that was cut short.
-    writeFileSync(join(dir, file), '{"detail":{},"type":"certificate.issued"}\n'.repeat(100), { flag: "a" });
+    failsWhileAway(log, dir);
     log.recordNow(issued, now);
     await writeCovered(log, now);
     assert.is(verified(dir).records, 2);
