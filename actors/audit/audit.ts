@@ -1,13 +1,11 @@
 /**
- * Keeps an audit log: opens it, writes in batches what waits, makes checkpoints, and removes old segments.
+ * Keeps an audit log: opens it, has what waits written in batches (`record_writer.ts`), makes checkpoints, and removes old segments.
  *
  * ```
  * opening ─▶ keeping                                audit.close, from everywhere ──▶ closing ──▶ closed
- *   │  ▲        records:     resting ── audit.waiting ──▶ gathering ── 5 ms ──▶ writing ──▶ resting | gathering
- * failed └ 1 min                                                                 └── failed ──▶ failing ── 1 s ──▶ writing
+ *   │  ▲        checkpoints: resting ── 1,000 records, or 60 s ──▶ signing ──▶ resting
+ * failed └ 1 min                                                  └── failed ──▶ failing ── 1 s ──▶ signing
  *   └──▶ unusable
- *               checkpoints: resting ── 1,000 records, or 60 s ──▶ signing ──▶ resting
- *                                                                  └── failed ──▶ failing ── 1 s ──▶ signing
  *               removals:    removing ──▶ resting ── 1 h ──▶ removing
  *                               └── failed ──▶ failing ── 1 min ──▶ removing
  * ```
@@ -27,19 +25,13 @@ import type { AuditInbox } from "./audit_inbox.ts";
 import { AuditLog, checkpointMs } from "./audit_log.ts";
 import { LogUnusable } from "./log_unusable.ts";
 import { type LogOptions, type OpenedLog, openLog } from "./open_log.ts";
+import { recordWriter, retryMs } from "./record_writer.ts";
 import { removeOld } from "./remove_old.ts";
 
-/** Records are gathered for so long, in milliseconds: a sync takes 3 to 6. */
-export const gatherMs = 5;
-/** Time until a log that could not be written is written again, in milliseconds. */
-export const retryMs = 1_000;
 /** Time until a log that could not be opened is opened again, and between two alarms, in milliseconds. */
 export const alarmEveryMs = 60_000;
 /** Time between two looks for old segments, in milliseconds. */
 export const removeEveryMs = 3_600_000;
-/** A clock that is set back by less, in milliseconds, is not reported. */
-export const clockBackMs = 60_000;
-
 /** What an audit log is kept with. */
 export interface AuditInput extends LogOptions {
   readonly ports: Ports;
@@ -54,8 +46,6 @@ export interface AuditContext extends AuditInput {
   /** Writes and openings that failed. */
   readonly failures: number;
   readonly alarmedAt: number;
-  /** Whether the clock is behind the newest record. */
-  readonly isBehind: boolean;
 }
 
 /** Reports how many records are lost of a log that was not open when its program ended. */
@@ -97,7 +87,6 @@ async function finishLog(input: AuditContext): Promise<void> {
   await coverLog(input);
 }
 
-const write = fromEffect("write", (input: AuditContext) => attempt(input.dir, () => writeLog(input)));
 const cover = fromEffect("cover", (input: AuditContext) => attempt(input.dir, () => coverLog(input)));
 const finish = fromEffect("finish", (input: AuditContext) => attempt(input.dir, () => finishLog(input)));
 
@@ -107,8 +96,8 @@ const remove = fromEffect("remove", ({ ports, dir, keepMs }: AuditContext) =>
     catch: (error) => error instanceof Error ? error : new Error(String(error)),
   }));
 
-const actors = { open, write, cover, finish, remove };
-type AuditEvents = EventsOf<typeof actors> | { readonly type: "audit.waiting" } | { readonly type: "audit.close" };
+const actors = { open, records: recordWriter, cover, finish, remove };
+type AuditEvents = EventsOf<typeof actors> | { readonly type: "audit.close" };
 interface Failure {
   readonly error: { readonly message: string };
 }
@@ -118,14 +107,13 @@ const auditing = setup({
   actors,
   guards: {
     isOpen: ({ context }) => context.log !== undefined,
-    isWaiting: ({ context }) => context.log?.isWaiting === true,
     isDue: ({ context: { log, ports } }) => log?.isDue(new Date(ports.now())) === true,
     isUncovered: ({ context }) => context.log?.isUncovered === true,
   },
   actions: {
     connect: enqueueActions(({ context, self, enqueue }, { opened }: { opened: OpenedLog }) => {
       const { dir, inbox, ports } = context;
-      const onWaiting = () => self.send({ type: "audit.waiting" });
+      const onWaiting = () => self.getSnapshot().children["records"]?.send({ type: "audit.waiting" });
       const log = new AuditLog(dir, opened, { at: new Date(ports.now()), onWaiting });
       enqueue.assign({ log });
       enqueue(() => inbox.connect(log));
@@ -144,16 +132,6 @@ const auditing = setup({
       const message = `Cannot remove old records of audit log ${dir}: ${error.message}`;
       ports.report({ level: "error", event: "audit.unremoved", message, fields: { dir } });
     },
-    checkClock: enqueueActions(({ context: { ports, dir, log, isBehind: wasBehind }, enqueue }) => {
-      const newest = present(log, "the log").newestAt;
-      const isBehind = newest - ports.now() >= clockBackMs;
-      if (isBehind === wasBehind) return;
-      enqueue.assign({ isBehind });
-      if (!isBehind) return;
-      const until = new Date(newest).toISOString();
-      const message = `The clock is behind audit log ${dir}: its records have the time ${until} until then`;
-      enqueue(() => ports.report({ level: "error", event: "audit.clock-behind", message, fields: { dir, until } }));
-    }),
     fail: enqueueActions(({ context, enqueue }, { error }: Failure) => {
       const { ports, alarmedAt, inbox, dir } = context;
       const [at, failures] = [ports.now(), context.failures + 1];
@@ -164,7 +142,7 @@ const auditing = setup({
       enqueue(() => ports.report({ level: "error", event: "audit.unwritten", message: error.message, fields }));
     }),
   },
-  delays: { gather: gatherMs, retry: retryMs, reopen: alarmEveryMs, checkpoint: checkpointMs, remove: removeEveryMs },
+  delays: { retry: retryMs, reopen: alarmEveryMs, checkpoint: checkpointMs, remove: removeEveryMs },
 });
 
 const failure = ({ event }: { event: Failure }) => ({ error: event.error });
@@ -173,7 +151,7 @@ const opened = ({ event }: { event: { readonly value: OpenedLog } }) => ({ opene
 /** Keeps an audit log. Its end is the end of the log: everything is written and in a checkpoint then, unless the disk took none. */
 export const auditMachine = auditing.createMachine({
   id: "audit",
-  context: ({ input }) => ({ ...input, log: undefined, failures: 0, alarmedAt: -Infinity, isBehind: false }),
+  context: ({ input }) => ({ ...input, log: undefined, failures: 0, alarmedAt: -Infinity }),
   on: { "audit.close": [{ guard: "isOpen", target: ".closing" }, { target: ".closed", actions: "reportUnkept" }] },
   initial: "opening",
   states: {
@@ -190,30 +168,18 @@ export const auditMachine = auditing.createMachine({
     unusable: { after: { reopen: "opening" } },
     keeping: {
       type: "parallel",
+      invoke: {
+        id: "records",
+        src: "records",
+        input: ({ context, self: parent }) => ({ ports: context.ports, log: present(context.log, "the log"), parent }),
+      },
+      on: { "log.unwritten": { actions: { type: "fail", params: failure } } },
       states: {
-        records: {
-          initial: "gathering",
-          states: {
-            resting: { on: { "audit.waiting": { target: "gathering" } } },
-            gathering: { after: { gather: "writing" } },
-            writing: {
-              invoke: { src: "write", input: ({ context }) => context },
-              on: {
-                "effect.done.write": [
-                  { guard: "isWaiting", target: "gathering", actions: "checkClock" },
-                  { target: "resting", actions: "checkClock" },
-                ],
-                "effect.failed.write": { target: "failing", actions: { type: "fail", params: failure } },
-              },
-            },
-            failing: { after: { retry: "writing" } },
-          },
-        },
         checkpoints: {
           initial: "resting",
           states: {
             resting: {
-              on: { "effect.done.write": { guard: "isDue", target: "signing" } },
+              on: { "log.due": "signing" },
               after: {
                 checkpoint: [{ guard: "isUncovered", target: "signing" }, { target: "resting", reenter: true }],
               },

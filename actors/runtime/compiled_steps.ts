@@ -1,5 +1,5 @@
 /**
- * Actions and guards of a compiled machine: what `assign`, `emit` and `after` do, as plain functions.
+ * Actions and guards of a compiled machine: what `assign`, `emit` and `after` do, as plain functions, and the machine's own functions.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { AnyActorScope, AnyStateMachine, EventObject } from "xstate";
 export type Context = Record<string, unknown>;
 
 /** The scope that xstate hands an actor's logic, as far as a compiled machine uses it. */
-export type Scope = Pick<AnyActorScope, "self" | "system" | "defer" | "emit">;
+export type Scope = Pick<AnyActorScope, "self" | "system" | "defer" | "emit" | "actionExecutor">;
 
 /** One event on its way through the machine; steps replace `context`. */
 export interface Run {
@@ -35,6 +35,7 @@ interface Args {
   readonly self: Scope["self"];
   readonly system: Scope["system"];
 }
+type Act = (args: Args, params: unknown) => void;
 type Expression<Value> = (args: Args, params: unknown) => Value;
 /** An action of xstate's own, as it stands in a machine. */
 interface Builtin {
@@ -85,6 +86,9 @@ function compileAction(machine: AnyStateMachine, action: unknown): Step {
     : machine.implementations.actions[named.name];
   const builtin = found as Partial<Builtin> | undefined;
   const params = named?.params ?? (() => undefined);
+  if (typeof found === "function" && builtin?.type === undefined) {
+    return executing(named?.name ?? found.name, found as Act, params);
+  }
   switch (builtin?.type) {
     case "xstate.assign":
       return assigning(builtin.assignment ?? {}, params);
@@ -97,6 +101,15 @@ function compileAction(machine: AnyStateMachine, action: unknown): Step {
     default:
       throw new NotCompilable(`action ${named?.name ?? builtin?.type ?? String(action)} of ${machine.id}`);
   }
+}
+
+/** A function of the machine's own: xstate's executor calls it, at once or where the actor has started. */
+function executing(type: string, exec: Act, given: Params): Step {
+  return (run) => {
+    const params = given(run.context, run.event);
+    const action = { type, info: argsOf(run), params, exec };
+    run.scope.actionExecutor(action as Parameters<Scope["actionExecutor"]>[0]);
+  };
 }
 
 function assigning(assignment: Expression<Context> | Context, params: Params): Step {

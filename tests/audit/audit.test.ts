@@ -48,7 +48,9 @@ function start(dir: string, now: () => number = Date.now, signer?: Signer) {
     said,
     opened: () => until("the log is open", () => said("audit.opened").length > 0, 20_000),
     state: () => actor.getSnapshot().value,
-    isResting: () => actor.getSnapshot().matches({ keeping: { records: "resting" } }),
+    isResting: () =>
+      (actor.getSnapshot().children["records"]?.getSnapshot() as { readonly value?: string } | undefined)?.value ===
+        "resting",
     isRemoved: () => actor.getSnapshot().matches({ keeping: { removals: "resting" } }),
     failures: () => actor.getSnapshot().context.failures,
     close: () => actor.send({ type: "audit.close" }),

@@ -21,6 +21,8 @@ import { until } from "../support/transports.ts";
 const test = suite("The times of auditMachine");
 const file = segmentFile(0);
 const dayMs = 86_400_000;
+/** A disk that takes no time, by the clock of these tests: this leaves one millisecond of the ten. */
+const gatherMs = 9;
 const event = { type: "job.started", outcome: "done" };
 
 /** What happens does so within some milliseconds: files alone are waited for. */
@@ -36,7 +38,11 @@ function keep(dir: string, signer?: Signer) {
     clearTimeout: (timer: ReturnType<ManualClock["after"]>) => clock.cancel(timer),
   };
   const reports: Report[] = [];
-  const ports = { ...makePorts((report) => void reports.push(report)), now: () => clock.now() };
+  const ports = {
+    ...makePorts((report) => void reports.push(report)),
+    now: () => clock.now(),
+    monotonic: () => clock.monotonic(),
+  };
   const inbox = new AuditInbox(dir, ports.now);
   const actor = superviseRoot(auditMachine, {
     id: "audit",
@@ -46,8 +52,9 @@ function keep(dir: string, signer?: Signer) {
       throw error;
     },
   });
-  const parts = () => actor.getSnapshot().value as Readonly<Record<string, Readonly<Record<Part, string>>>>;
-  const state = (part: Part) => parts()["keeping"]?.[part];
+  const parts = () => actor.getSnapshot().value as { readonly keeping?: Readonly<Record<string, string>> };
+  const writer = () => actor.getSnapshot().children["records"]?.getSnapshot() as { readonly value: string } | undefined;
+  const state = (part: Part) => part === "records" ? writer()?.value : parts().keeping?.[part];
   const log = {
     clock,
     inbox,
@@ -58,13 +65,13 @@ function keep(dir: string, signer?: Signer) {
     state,
     become: (part: Part, name: string) => seen(`${part} are ${name}`, () => state(part) === name),
     opened: async () => {
-      await seen("the log is open", () => parts()["keeping"] !== undefined);
+      await seen("the log is open", () => parts().keeping !== undefined);
       await seen("old records were looked for", () => state("removals") !== "removing");
     },
     /** Takes a record and writes it. */
     write: async () => {
       inbox.record(event);
-      clock.pass(5);
+      clock.pass(gatherMs);
       await log.become("records", "resting");
     },
     close: () => actor.send({ type: "audit.close" }),
@@ -93,30 +100,42 @@ async function heldSigner() {
   return { held, signer: { ...signer, sign } };
 }
 
-test("records are gathered for 5 ms, and written", () =>
+test("records are gathered for what the last write left of 10 ms", () =>
   withLogFolder(async (dir) => {
     const log = keep(dir);
     await log.opened();
     const [opened, ...more] = log.said("audit.opened");
     assert.equal([opened?.level, opened?.fields, more], ["info", { dir, records: 1 }, []]);
     assert.is(log.said("audit.recovered").length, 0);
-    assert.is(log.state("records"), "gathering");
-    log.clock.pass(4);
-    assert.is(log.state("records"), "gathering");
-    log.clock.pass(1);
-    assert.is(log.state("records"), "writing");
-    await log.become("records", "resting");
+    /** Gathers for so long, and for no millisecond less; the write takes so long by the test's clock. */
+    const writes = async (afterMs: number, takesMs: number) => {
+      assert.is(log.state("records"), "gathering");
+      log.clock.pass(afterMs - 1);
+      assert.is(log.state("records"), "gathering");
+      log.clock.pass(1);
+      assert.is(log.state("records"), "writing");
+      log.clock.pass(takesMs);
+      await log.become("records", "resting");
+    };
+    await writes(9, 0);
+    let [lines, gatherFor] = [1, 9];
+    for (const [takesMs, then] of [[0, 9], [1, 9], [3, 7], [8, 2], [9, 2], [5_000, 2], [0, 9]] as const) {
+      log.inbox.record(event);
+      await writes(gatherFor, takesMs);
+      gatherFor = then;
+      lines += 1;
+      assert.is(linesIn(dir), lines);
+    }
     log.inbox.record(event);
-    assert.is(log.state("records"), "gathering");
-    log.clock.pass(5);
+    log.clock.pass(gatherMs);
     for (let turns = 0; turns < 10; turns++) await null; // what waits is being written
     log.inbox.record(event);
     assert.is(log.state("records"), "writing");
     await seen("it is written", () => log.state("records") !== "writing");
-    assert.equal([log.state("records"), linesIn(dir)], ["gathering", 2]);
-    log.clock.pass(5);
+    assert.equal([log.state("records"), linesIn(dir)], ["gathering", lines + 1]);
+    log.clock.pass(gatherMs);
     await log.become("records", "resting");
-    assert.is(linesIn(dir), 3);
+    assert.is(linesIn(dir), lines + 2);
     assert.equal([log.failures(), log.said("audit.unwritten").length], [0, 0]);
     await log.end();
   }));
@@ -125,11 +144,11 @@ test("a write that fails is tried again after a second; there is one alarm a min
   withLogFolder(async (dir) => {
     const log = keep(dir);
     await log.opened();
-    log.clock.pass(5);
+    log.clock.pass(gatherMs);
     await log.become("records", "resting");
     const unblock = await blockWrites(dir);
     log.inbox.record(event);
-    log.clock.pass(5);
+    log.clock.pass(gatherMs);
     await log.become("records", "failing");
     const alarms = () => log.said("audit.unwritten");
     const [alarm] = alarms();
@@ -138,7 +157,7 @@ test("a write that fails is tried again after a second; there is one alarm a min
     assert.is(alarm?.message, new LogUnusable({ dir, problem: "unwritable", detail }).message);
     log.clock.pass(999);
     assert.is(log.state("records"), "failing");
-    const alarmedAt = logStart + 10;
+    const alarmedAt = logStart + 2 * gatherMs;
     let failures = 1;
     /** The next try fails at this time, in milliseconds after the first alarm. */
     const alarmsAfter = async (ms: number) => {
@@ -174,7 +193,7 @@ test("a log that cannot be opened is tried again after a minute, and takes what 
     assert.is(log.root(), "unusable");
     log.clock.pass(1);
     await log.opened();
-    log.clock.pass(5);
+    log.clock.pass(gatherMs);
     await log.become("records", "resting");
     assert.equal([linesIn(dir), log.inbox.unkept], [2, 0]);
     await log.end();
@@ -202,9 +221,9 @@ test("records are in a checkpoint after a minute, not with each write", () =>
   withLogFolder(async (dir) => {
     const log = keep(dir);
     await log.opened();
-    log.clock.pass(5);
+    log.clock.pass(gatherMs);
     await log.become("records", "resting");
-    log.clock.pass(59_994);
+    log.clock.pass(60_000 - gatherMs - 1);
     assert.equal([log.state("checkpoints"), verified(dir).covered], ["resting", 0]);
     log.clock.pass(1);
     await seen("it is covered", () => verified(dir).covered === 1);
@@ -212,7 +231,7 @@ test("records are in a checkpoint after a minute, not with each write", () =>
     log.clock.pass(10_000);
     await log.write();
     assert.is(verified(dir).covered, 1);
-    log.clock.pass(49_995);
+    log.clock.pass(50_000 - gatherMs);
     await seen("it is covered", () => verified(dir).covered === 2);
     await log.become("checkpoints", "resting");
     log.clock.pass(120_000);
@@ -229,7 +248,7 @@ test("1,000 records are in a checkpoint at once, and 1,000 more that came meanwh
     const log = keep(dir, signer);
     await log.opened();
     for (let index = 0; index < 999; index++) log.inbox.record(event);
-    log.clock.pass(5);
+    log.clock.pass(gatherMs);
     await seen("a checkpoint is signed", () => held.signs === 1);
     for (let index = 0; index < 999; index++) log.inbox.record(event);
     await log.write();
@@ -253,15 +272,15 @@ test("a signature that fails is an alarm, and is tried again after a second; rec
     const { held, signer } = await heldSigner();
     const log = keep(dir, signer);
     await log.opened();
-    log.clock.pass(5);
+    log.clock.pass(gatherMs);
     await log.become("records", "resting");
     held.isBroken = true;
-    log.clock.pass(59_995);
+    log.clock.pass(60_000 - gatherMs);
     await log.become("checkpoints", "failing");
     assert.equal([held.signs, log.failures(), log.said("audit.unwritten").length], [1, 1, 1]);
     await log.write();
     assert.is(linesIn(dir), 2);
-    log.clock.pass(994);
+    log.clock.pass(1_000 - gatherMs - 1);
     assert.is(log.state("checkpoints"), "failing");
     held.isBroken = false;
     log.clock.pass(1);
@@ -277,7 +296,7 @@ test("old records are looked for every hour, and a minute after a removal that f
     const log = keep(dir);
     await log.opened();
     assert.is(log.state("removals"), "resting");
-    log.clock.pass(5);
+    log.clock.pass(gatherMs);
     await log.become("records", "resting");
     for (const day of [1, 40, 41]) {
       log.clock.wallAt = logStart + day * dayMs;
@@ -285,7 +304,7 @@ test("old records are looked for every hour, and a minute after a removal that f
     }
     const block = join(dir, "audit-000000000000.leaves.tmp");
     mkdirSync(block);
-    log.clock.pass(3_600_000 - 20 - 1);
+    log.clock.pass(3_600_000 - 4 * gatherMs - 1);
     assert.is(log.state("removals"), "resting");
     log.clock.pass(1);
     assert.is(log.state("removals"), "removing");
@@ -310,7 +329,7 @@ test("a clock that is a minute behind the newest record is reported, once until 
     await log.write();
     const newest = logStart;
     const saidBehind = async (ms: number) => {
-      log.clock.wallAt += newest - ms - log.clock.now() - 5;
+      log.clock.wallAt += newest - ms - log.clock.now() - gatherMs;
       await log.write();
       return log.said("audit.clock-behind").length;
     };
@@ -320,9 +339,9 @@ test("a clock that is a minute behind the newest record is reported, once until 
     assert.equal([behind?.level, behind?.fields], ["error", { dir, until: new Date(newest).toISOString() }]);
     assert.is(await saidBehind(90_000), 1);
     assert.is(await saidBehind(59_999), 1);
-    log.clock.wallAt += newest - 60_000 - log.clock.now() - 5;
+    log.clock.wallAt += newest - 60_000 - log.clock.now() - gatherMs;
     log.inbox.record(event);
-    log.clock.pass(5);
+    log.clock.pass(gatherMs);
     for (let turns = 0; turns < 10; turns++) await null; // what waits is being written
     log.inbox.record(event);
     await log.become("records", "gathering");

@@ -84,7 +84,9 @@ export const inboundStreamsMax = 512;
 /** Makes the multiplexer of a node. */
 export function nodeMuxer(): (components: { readonly logger: ComponentLogger }) => StreamMuxerFactory {
   const streamOptions = { maxStreamWindowSize: streamWindowMax };
-  const limits = { enableKeepAlive: false, maxInboundStreams: inboundStreamsMax, streamOptions };
+  // Streams that come before libp2p has taken the connection are as many as those that come later.
+  const streams = { maxInboundStreams: inboundStreamsMax, maxEarlyStreams: inboundStreamsMax };
+  const limits = { enableKeepAlive: false, ...streams, streamOptions };
   return guardedMuxer(limitingMuxer(pingingWithFirstStream(yamux(limits))));
 }
 

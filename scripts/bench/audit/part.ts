@@ -25,9 +25,11 @@ interface Sizes {
   readonly requests: number;
   /** Members that ask in turns: each may use a tenth of a core. */
   readonly members: number;
+  /** Members that connect and leave again, at the same time. */
+  readonly diallers: number;
 }
-const full: Sizes = { records: 1_000_000, rounds: 7, handshakes: 400, requests: 2_000, members: 40 };
-const short: Sizes = { records: 2_000, rounds: 1, handshakes: 8, requests: 40, members: 2 };
+const full: Sizes = { records: 1_000_000, rounds: 7, handshakes: 150, requests: 2_000, members: 40, diallers: 4 };
+const short: Sizes = { records: 2_000, rounds: 1, handshakes: 4, requests: 40, members: 2, diallers: 2 };
 /** Records in one turn of the event loop. */
 const turnRecords = 500;
 /** After so many the disk is waited for: more than a log holds in memory would be lost on a slow one. */
@@ -105,12 +107,16 @@ async function costRows(world: BenchWorld, dir: string, sizes: Sizes): Promise<r
     startGateway(world.listener, limited),
     startGateway(world.listener, [...limited, ...audit]),
   ]);
-  const dialler = new EndProcess();
+  const diallers = Array.from({ length: sizes.diallers }, () => new EndProcess());
   const members = new Map([without, withLog].map((gateway) => [gateway, new EndProcess()]));
   try {
-    await dialler.tell({ do: "setup", setup: { ...world.dialler, way: "hybrid", listens: false } });
-    const files = await world.members(sizes.members);
-    for (const [{ address }, process] of members) await process.tell({ do: "join", address, members: files });
+    const files = await world.members(sizes.members + sizes.diallers);
+    for (const [index, dialler] of diallers.entries()) {
+      await dialler.tell({ do: "setup", setup: { ...files[index]!, way: "hybrid", listens: false } });
+    }
+    for (const [{ address }, process] of members) {
+      await process.tell({ do: "join", address, members: files.slice(sizes.diallers) });
+    }
     const spent = async (gateway: GatewayProgram, count: number, work: () => Promise<unknown>) => {
       const before = gateway.cpuUs();
       await work();
@@ -119,8 +125,8 @@ async function costRows(world: BenchWorld, dir: string, sizes: Sizes): Promise<r
     const acts: readonly (readonly [id: string, what: string, act: Act])[] = [
       ["A.handshakes", "a handshake and its connection's end", (gateway) => {
         const { handshakes: count } = sizes;
-        const command = { do: "connect", address: gateway.address, count, parallel: 4 } as const;
-        return spent(gateway, count, () => dialler.tell(command));
+        const command = { do: "connect", address: gateway.address, count, parallel: 1, brief: true } as const;
+        return spent(gateway, count * sizes.diallers, () => Promise.all(diallers.map((each) => each.tell(command))));
       }],
       ["A.requests", "a request for its health", (gateway) => {
         const { requests: count } = sizes;
@@ -131,7 +137,7 @@ async function costRows(world: BenchWorld, dir: string, sizes: Sizes): Promise<r
     for (const [id, what, act] of acts) rows.push(await costRow({ id, what, act }, [without, withLog], sizes));
     return rows;
   } finally {
-    for (const each of [dialler, ...members.values(), without, withLog]) each.stop();
+    for (const each of [...diallers, ...members.values(), without, withLog]) each.stop();
   }
 }
 

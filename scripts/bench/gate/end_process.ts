@@ -14,13 +14,14 @@ export type Command =
   | { readonly do: "setup"; readonly setup: EndSetup }
   | { readonly do: "cpu" }
   | { readonly do: "memory" }
-  /** Handshakes, so many at once. `keep` leaves them open, `refused` expects none to be let in. */
+  /** Handshakes, so many at once. `keep` leaves them open, `brief` closes each at once, `refused` expects none to be let in. */
   | {
     readonly do: "connect";
     readonly address: string;
     readonly count: number;
     readonly parallel: number;
     readonly keep?: boolean;
+    readonly brief?: boolean;
     readonly refused?: boolean;
   }
   | { readonly do: "knock"; readonly address: string; readonly count: number }
@@ -74,6 +75,7 @@ async function connectMany(command: Extract<Command, { do: "connect" }>): Promis
       });
       latencies.push(performance.now() - begun);
       if (wire !== undefined) wires.push(wire);
+      if (command.brief === true) wire?.close();
     }
   };
   await Promise.all(Array.from({ length: command.parallel }, one));

@@ -12,7 +12,7 @@ import { makeGateFactory } from "../../../actors/gate/gate.ts";
 import { alpnProtocols, muxerAgreement } from "../../../transport/libp2p/early_muxer.ts";
 import { makeMtlsSecurity } from "../../../transport/libp2p/mtls_security.ts";
 import { libp2pKey } from "../../../transport/libp2p/key.ts";
-import { silentLogger } from "../../../transport/libp2p/node.ts";
+import { nodeMuxer, silentLogger } from "../../../transport/libp2p/node.ts";
 import type { GateEvent } from "../../../transport/port.ts";
 import { makeTestPki } from "../../support/pki.ts";
 import { identityOf, snapshotOf, until } from "../../support/transports.ts";
@@ -27,7 +27,7 @@ const secureContext = createSecureContext({
 });
 
 /** A libp2p application with our encrypter. */
-async function application(name: string) {
+async function application(name: string, makeMuxer = yamux()) {
   const identity = identityOf(await pki.node(name));
   const said: GateEvent[] = [];
   const security = makeMtlsSecurity({
@@ -41,7 +41,7 @@ async function application(name: string) {
     privateKey: await libp2pKey(identity),
     addresses: { listen: ["/ip4/127.0.0.1/tcp/0"] },
     transports: [tcp()],
-    streamMuxers: [yamux()],
+    streamMuxers: [makeMuxer],
     connectionEncrypters: [security.encrypter],
     connectionGater: { ...security.gater, denyDialMultiaddr: () => false },
     logger: silentLogger,
@@ -232,6 +232,17 @@ for (const [what, more] of ends) {
     stop();
   });
 }
+
+test("bug: a dial failed to a listener that had more than ten streams to open at once", async () => {
+  const { libp2p, said } = await application("dialler", nodeMuxer() as ReturnType<typeof yamux>);
+  const streams = Array.from({ length: 100 }, (_, at) => stream(at + 1));
+  const { address, stop } = await listener([...alpnProtocols], () => Promise.resolve(), Buffer.concat(streams));
+  const connection = await libp2p.dial(address);
+  assert.is(connection.status, "open");
+  assert.equal(said.map(({ type }) => type), ["gate.verified", "gate.established"]);
+  await libp2p.stop();
+  stop();
+});
 
 test("two of ours agree inside TLS, and ask for nothing after it", async () => {
   const [a, b] = await Promise.all([application("a"), application("b")]);
