@@ -153,6 +153,15 @@ test("type is the beginning of the type, and text any part of the line", () =>
     assert.equal(await found({ text: "log.opened" }), [0]);
   }));
 
+test("the hashes that stayed of removed records are not read", () =>
+  inLogFolder(async (dir) => {
+    fourDays(dir);
+    await removeRecords(dir, 0);
+    rmSync(join(dir, segmentFile(0, "leaves")));
+    mkdirSync(join(dir, segmentFile(0, "leaves")));
+    assert.is(seqs(await searchLog(dir, {})).at(-1), 4);
+  }));
+
 test("segments before `since` are not opened", () =>
   inLogFolder(async (dir) => {
     fourDays(dir);
@@ -198,6 +207,22 @@ test("lines that lie across two pieces are found, once each", () =>
     assert.equal(all, Array.from({ length: 501 }, (_, index) => 500 - index));
   }));
 
+test("a line is found wherever a piece begins in it, its line feed included", () =>
+  inLogFolder(async (dir) => {
+    const log = new WrittenLog(dir);
+    log.record(1);
+    log.write();
+    const path = join(dir, segmentFile(0));
+    const text = readFileSync(path);
+    // The piece at the file's end has 262,144 bytes, and begins at most 3 bytes before or behind the last record's line feed.
+    for (let behind = -3; behind <= 3; behind++) {
+      const filling = Buffer.alloc(262_144 - 1 + behind, "x".repeat(255) + "\n");
+      filling[filling.length - 1] = 10;
+      writeFileSync(path, Buffer.concat([text, filling]));
+      assert.equal(seqs(await searchLog(dir, {})), [1, 0], `${behind} bytes behind it`);
+    }
+  }));
+
 test("empty lines, and one that is cut off, are passed over, at the beginning too", () =>
   inLogFolder(async (dir) => {
     const log = new WrittenLog(dir);
@@ -207,7 +232,10 @@ test("empty lines, and one that is cut off, are passed over, at the beginning to
     const text = readFileSync(path, "utf8");
     for (const [begin, end] of [["\n", ""], ["\n\n", "\n"], ["x\n", "\n\n"], ["\n", '{"detail"'], ["", "\r\n"]]) {
       writeFileSync(path, `${begin}${text}${end}`);
-      assert.equal(seqs(await searchLog(dir, {})), [1, 0], JSON.stringify([begin, end]));
+      const since = new Date(logStart).toISOString();
+      for (const query of [{}, { since }]) {
+        assert.equal(seqs(await searchLog(dir, query)), [1, 0], JSON.stringify([begin, end, query]));
+      }
     }
     writeFileSync(path, text.trimEnd());
     assert.equal(seqs(await searchLog(dir, {})), [1, 0]);

@@ -93,6 +93,15 @@ test("lines that lie across the chunks of a long file are whole", () =>
     }
   }));
 
+test("a line that is torn is not ended by a line feed that an earlier chunk left in the buffer", () =>
+  inLogFolder((dir) => {
+    const chunk = Buffer.alloc(new LineReader("").buffer.length - 1, `${"x".repeat(255)}\n`);
+    chunk.write("abc\n");
+    chunk.write("\n", chunk.length - 1);
+    const lines = linesOf(dir, Buffer.concat([chunk, Buffer.from("xyz")]));
+    assert.equal([lines[0], lines.at(-1)], [["whole", 0, "abc"], ["torn", chunk.length, "xyz"]]);
+  }));
+
 test("a line has at most so many bytes; none comes after a longer one", () =>
   inLogFolder((dir) => {
     const longest = "x".repeat(lineBytesMax);

@@ -11,6 +11,7 @@ import {
   type CrlMark,
   equivocates,
   groupCrls,
+  marksOfFiles,
   mergeMarks,
   newerThan,
   ownDomain,
@@ -141,6 +142,57 @@ test("merges marks to the higher of each, whichever comes first", () => {
   assert.equal(mergeMarks(first, low)[place]!.sha256, first[place]!.sha256, "of equals the first");
 });
 
+/** The mark that lists of the operator's file and learned ones make together. */
+const markWith = (files: readonly Uint8Array[], learned: readonly Uint8Array[]) => {
+  const lists = [...read(files), ...read(learned).map((each) => ({ ...each, learned: true }))];
+  return raiseMarks({}, ownDomain, lists)[place]!;
+};
+const learnedToo: [name: string, mark: CrlMark, number: string | undefined, given: string | undefined][] = [
+  ["a file's list alone", markWith([list(5)], []), "5", undefined],
+  ["a newer learned list", markWith([list(5)], [list(7)]), "7", "5"],
+  ["a learned delta of the file's list", markWith([list(5)], [list(7, delta(5))]), "7", "5"],
+  ["an older learned list", markWith([list(7)], [list(5)]), "7", undefined],
+  ["a learned list alone", markWith([], [list(7)]), "7", "0"],
+  ["a learned delta alone", markWith([], [list(7, delta(5))]), undefined, undefined],
+];
+for (const [name, mark, number, given] of learnedToo) {
+  test(`${name}: the mark has the number in force, and that of the file where it is another`, () =>
+    assert.equal([mark.number, mark.given], [number, given]));
+}
+
+test("the marks of the files alone have the files' numbers", () => {
+  const of = (mark: CrlMark) => marksOfFiles({ [place]: mark })[place]!;
+  const behind = markWith([list(5)], [list(7), list(9, delta(8))]);
+  assert.equal([behind.number, behind.unapplied], ["7", "9"]);
+  assert.equal(of(behind), { ...behind, number: "5", given: undefined, unapplied: undefined });
+  const alone = markWith([list(5)], []);
+  assert.equal(of(alone), alone);
+});
+
+test("merged marks have the highest number of a file, whichever comes first", () => {
+  const marks = {
+    "5 of 7": markWith([list(5)], [list(7)]),
+    "6 of 9": markWith([list(6)], [list(9)]),
+    "6": markWith([list(6)], []),
+    "8": markWith([list(8)], []),
+    "dated": markWith([list(0, { omitNumber: true })], []),
+  };
+  const cases: [one: keyof typeof marks, other: keyof typeof marks, number: string, given: string | undefined][] = [
+    ["5 of 7", "6 of 9", "9", "6"],
+    ["5 of 7", "6", "7", "6"],
+    ["5 of 7", "8", "8", undefined],
+    ["6 of 9", "8", "9", "8"],
+    ["5 of 7", "dated", "7", "5"],
+    ["8", "dated", "8", undefined],
+  ];
+  for (const [one, other, number, given] of cases) {
+    for (const [a, b] of [[one, other], [other, one]] as const) {
+      const merged = mergeMarks({ [place]: marks[a] }, { [place]: marks[b] })[place]!;
+      assert.equal([merged.number, merged.given], [number, given], `${a} and ${b}`);
+    }
+  }
+});
+
 test("names every scope in its own way, fit for a file's name", () => {
   const scopes = [
     { only: undefined, points: undefined, reasons: 0x1fe },
@@ -227,6 +279,7 @@ const beside: [name: string, kept: readonly Uint8Array[], given: readonly Uint8A
   ], ""],
   ["two of one date", [list(0, { omitNumber: true })], [list(0, { omitNumber: true, ...revoking(leaf) })], "undefined"],
   ["a list of which the file has two", [list(5)], [list(5), list(5, revoking(leaf))], ""],
+  ["a list of which the file has two, the other first", [list(5)], [list(5, revoking(leaf)), list(5)], ""],
   ["a delta alone, where the file's base is older", [list(7, delta(5))], [list(3)], "d7"],
   ["a date where the file has a number", [list(0, { omitNumber: true })], [list(1)], ""],
   ["a number where the file lost it", [list(5)], [list(0, { omitNumber: true })], "5"],
@@ -251,8 +304,18 @@ test("a list that nobody has checked stands beside nothing, unless an earlier pr
   const [unknown] = read([list(5)], [root]);
   const given = read([list(4)], [root]);
   assert.equal(keepBeside([unknown!], given), []);
+  assert.equal(
+    keepBeside([unknown!], [...given, ...read([forgeList(root, { number: 5n })])]),
+    [],
+    "another issuer's number",
+  );
   const vouched = { ...unknown!, vouchedBy: keyOf(middle) };
   assert.equal(keepBeside([vouched], given), [vouched]);
+});
+
+test("a list whose content was not noted stands beside an older one as well", () => {
+  const [newer, older] = read([list(5), list(4)]).map(({ sha256: _, ...each }): HeldCrl => each);
+  assert.equal(keepBeside([newer!], [older!]), [newer]);
 });
 
 test("bug: all lists of a key and scope were sorted once more for each list in force that a new file lacks", () => {

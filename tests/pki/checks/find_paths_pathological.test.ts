@@ -13,7 +13,7 @@ import { alternativeNamesMax } from "../../../pki/general_name.ts";
 import { nameConstraints } from "../../../pki/issue/extensions.ts";
 import { verifyPath } from "../../../pki/path.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../../pki/trust.ts";
-import { at, forge, type Forged } from "../../support/forge.ts";
+import { at, forge, type Forged, type ForgeOptions } from "../../support/forge.ts";
 
 const test = suite("pathological chains");
 
@@ -175,8 +175,8 @@ test("bug: the certificates of a stranger's chain were parsed, ten of 64 KiB, be
 });
 
 /** How many links a search of a chain tries where every signature is known to be good, and what comes of it. */
-function linksTried(chain: readonly Forged[], snapshot: TrustSnapshot) {
-  const wellFormed = Result.getOrThrow(checkWellFormed(chain.map(({ der }) => der)));
+function linksTried(chain: readonly Forged[], snapshot: TrustSnapshot, certificatesMax?: number) {
+  const wellFormed = Result.getOrThrow(checkWellFormed(chain.map(({ der }) => der), { certificatesMax }));
   let links = 0;
   const found = findPaths(wellFormed, snapshot, { isKnownLink: () => ++links > 0 });
   return { links, verdict: Result.isSuccess(found) ? "found" : found.failure.code };
@@ -210,6 +210,57 @@ test("a chain whose links used up the budget is still found by a domain whose an
     makeTrustSnapshot({ trustPem: root.pem, domains, policy: defaultPolicy, generation: 1, at }),
   );
   assert.is(linksTried(chain, snapshot).verdict, "found");
+});
+
+/** Certificates of one name and key. */
+const copies = (count: number, name: string, options: ForgeOptions) => {
+  const first = forge(name, options);
+  return [first, ...Array.from({ length: count - 1 }, () => forge(name, { ...options, keyOf: first }))];
+};
+/** Anchors of one name, each of which is tried before it is refused: it may speak for no node. */
+const refusedAnchors = (count: number) =>
+  copies(count, "ca", { ca: true, add: [nameConstraints([{ tag: 2, content: Buffer.from("elsewhere.example") }])] });
+
+test("a domain tries so many links to its anchors, and not one more", () => {
+  const real = forge("ca", { ca: true });
+  const node = forge("node", { issuer: real, san: ["DNS:node.example"] });
+  const refused = refusedAnchors(linksTriedMax);
+  assert.equal(linksTried([node], trust(...refused.slice(1), real)), { links: linksTriedMax, verdict: "found" });
+  const over = linksTried([node], trust(...refused, real));
+  assert.equal(over, { links: linksTriedMax, verdict: "budget-exceeded" });
+});
+
+test("links to anchors are no links between certificates of the chain", () => {
+  const partner = forge("partner", { ca: true });
+  const middle = forge("ca", { ca: true, issuer: partner });
+  const node = forge("node", { issuer: middle, san: ["DNS:node.example"] });
+  const { snapshot } = Result.getOrThrow(
+    makeTrustSnapshot({
+      trustPem: refusedAnchors(linksTriedMax - 1).map(({ pem }) => pem).join(""),
+      domains: [{ name: "partner.example", trust: partner.pem }],
+      policy: defaultPolicy,
+      generation: 1,
+      at,
+    }),
+  );
+  // The first domain tries `middle` too, behind its anchors.
+  assert.equal(linksTried([node, middle], snapshot), { links: linksTriedMax + 2, verdict: "found" });
+});
+
+test("all domains try so many links between certificates of the chain, and not one more", () => {
+  const partner = forge("partner", { ca: true });
+  const middle = forge("ca", { ca: true, issuer: partner });
+  const node = forge("node", { issuer: middle });
+  const astray = copies(linksTriedMax / 2, "ca", { ca: true, issuer: forge("stranger", { ca: true }) });
+  const domains = [{ name: "partner.example", trust: partner.pem }];
+  const { snapshot } = Result.getOrThrow(
+    makeTrustSnapshot({ trustPem: root.pem, domains, policy: defaultPolicy, generation: 1, at }),
+  );
+  // Both domains try all of them; `middle` is the last, and its link to the anchor is none of these.
+  const found = linksTried([node, ...astray.slice(1), middle], snapshot, linksTriedMax);
+  assert.equal(found, { links: linksTriedMax + 1, verdict: "found" });
+  const over = linksTried([node, ...astray, middle], snapshot, linksTriedMax);
+  assert.equal(over, { links: linksTriedMax, verdict: "budget-exceeded" });
 });
 
 test("a bomb of name constraints ends at the budget of comparisons", () => {

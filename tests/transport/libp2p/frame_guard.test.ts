@@ -268,8 +268,11 @@ test("bug: streams that the multiplexer refused took the places of real ones, wh
   };
   const first = small + priceOf("stream");
   assert.equal([0, 0, own].map(turnUsOf), [first, small, small]);
-  for (const stream of [silentStreamsMax, silentStreamsMax + 1]) opens(stream);
-  // One was forgotten: which one is not known.
+  const forgotten = silentStreamsMax + 1;
+  for (const stream of [silentStreamsMax, forgotten, own]) opens(stream);
+  // One was forgotten: which one is not known, so all data on a stream that is not remembered counts as its first.
+  assert.equal([forgotten, forgotten, 0].map(turnUsOf), [first, first, first]);
+  // A number of this side that a peer opens is not remembered either, where there are so many: the set does not grow.
   assert.equal([1, 2, own].map(turnUsOf), [first, first, small]);
 });
 
