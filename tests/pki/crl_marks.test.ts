@@ -144,7 +144,7 @@ test("merges marks to the higher of each, whichever comes first", () => {
 
 /** The mark that lists of the operator's file and learned ones make together. */
 const markWith = (files: readonly Uint8Array[], learned: readonly Uint8Array[]) => {
-  const lists = [...read(files), ...read(learned).map((each) => ({ ...each, learned: true }))];
+  const lists = [...read(files), ...read(learned).map((each) => ({ ...each, learned: true as const }))];
   return raiseMarks({}, ownDomain, lists)[place]!;
 };
 const learnedToo: [name: string, mark: CrlMark, number: string | undefined, given: string | undefined][] = [
