@@ -114,12 +114,14 @@ const checkSetup = setup({
       isUnsupported: code === "unsupported",
     })),
     judgeTold: enqueueActions((
-      { context: { held, told: [next, ...told], trust }, enqueue },
+      { context: { held, told: [next, ...told], trust, verdict: former }, enqueue },
       { answer }: { readonly answer?: AuditResponse },
     ) => {
       enqueue.assign({ told });
       if (held === undefined || next === undefined) return;
       const verdict = judgeTold({ held, told: next.head, answer, trust: trust() });
+      // A state that the node did not prove is reported, whatever it proves of the next ones.
+      if (verdict.type === "continued" && former.type === "unproven") return;
       enqueue.assign({ verdict, about: next.from });
     }),
     sendEnd: sendTo(

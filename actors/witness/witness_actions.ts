@@ -211,7 +211,6 @@ export function answerRequest(args: WitnessArgs, request: ReceivedRequest): void
   if (waiting.length >= proofsWaitingMax) return noProof(args, exchange, "unavailable");
   if (transport === undefined) return;
   args.enqueue.assign({ waiting: [...waiting, { request, transport }] });
-  args.enqueue.raise({ type: "witness.prove" });
 }
 
 function takeHeld(
@@ -293,9 +292,8 @@ export function refuse(args: WitnessArgs, { detail }: { readonly detail: string 
 
 // ── Storing ──
 
-function noteUnstored({ context, enqueue }: WitnessArgs, origins: readonly string[]): void {
+function noteUnstored({ enqueue }: WitnessArgs, origins: readonly string[]): void {
   enqueue.assign(({ context: { unstored } }) => ({ unstored: new Set([...unstored, ...origins]) }));
-  if (context.heads !== undefined) enqueue.raise({ type: "witness.store" });
 }
 
 /** What is to be stored now. */

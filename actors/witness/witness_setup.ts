@@ -50,11 +50,7 @@ export type WitnessRef = ActorRef<Snapshot<unknown>, WitnessCommand>;
 export type OwnEvent =
   | { readonly type: "witness.told"; readonly witness: string; readonly answer: RequestAnswer }
   /** Checks may begin. */
-  | { readonly type: "witness.next" }
-  /** Peers wait for proofs. */
-  | { readonly type: "witness.prove" }
-  /** Something is to be stored. */
-  | { readonly type: "witness.store" };
+  | { readonly type: "witness.next" };
 
 export interface WitnessContext extends WitnessInput {
   readonly transport: TransportRef | undefined;

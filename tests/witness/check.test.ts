@@ -159,4 +159,16 @@ test("a told state whose proof the node does not give is unproven; the next ones
   assert.equal([head?.size, verdict.type, from, isUnsupported], [20, "forked", "witness 2", false]);
 });
 
+test("bug: a told state that the node did not prove was passed over where it proved the next one", async () => {
+  const { state, proof, check } = await makeCase();
+  for (const later of [state(6), state(20)]) {
+    const { answer, ended } = check({ told: toldOf(state(5), later) });
+    answer(await proof(0));
+    answer({ NoProof: "unavailable" });
+    if (later.size < 20) answer(await proof(6));
+    const { head, verdict, from } = ended()!;
+    assert.equal([head?.size, verdict.type, from], [20, "unproven", "witness 0"]);
+  }
+});
+
 test.run();
