@@ -32,6 +32,7 @@ import { removeOld } from "./remove_old.ts";
 export const alarmEveryMs = 60_000;
 /** Time between two looks for old segments, in milliseconds. */
 export const removeEveryMs = 3_600_000;
+
 /** What an audit log is kept with. */
 export interface AuditInput extends LogOptions {
   readonly ports: Ports;

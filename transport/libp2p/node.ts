@@ -81,11 +81,16 @@ const gossipUnreadMaxBytes = 4 * 1_048_576;
  */
 export const inboundStreamsMax = 512;
 
+/**
+ * Streams that a listener may open before libp2p has taken the connection at the dialler; with more the dial fails. Nothing reads them
+ * until then, and each holds at most its first window of 256 KiB: 32 MiB together.
+ */
+export const earlyStreamsMax = 128;
+
 /** Makes the multiplexer of a node. */
 export function nodeMuxer(): (components: { readonly logger: ComponentLogger }) => StreamMuxerFactory {
   const streamOptions = { maxStreamWindowSize: streamWindowMax };
-  // Streams that come before libp2p has taken the connection are as many as those that come later.
-  const streams = { maxInboundStreams: inboundStreamsMax, maxEarlyStreams: inboundStreamsMax };
+  const streams = { maxInboundStreams: inboundStreamsMax, maxEarlyStreams: earlyStreamsMax };
   const limits = { enableKeepAlive: false, ...streams, streamOptions };
   return guardedMuxer(limitingMuxer(pingingWithFirstStream(yamux(limits))));
 }

@@ -12,7 +12,7 @@ import { makeGateFactory } from "../../../actors/gate/gate.ts";
 import { alpnProtocols, muxerAgreement } from "../../../transport/libp2p/early_muxer.ts";
 import { makeMtlsSecurity } from "../../../transport/libp2p/mtls_security.ts";
 import { libp2pKey } from "../../../transport/libp2p/key.ts";
-import { nodeMuxer, silentLogger } from "../../../transport/libp2p/node.ts";
+import { earlyStreamsMax, nodeMuxer, silentLogger } from "../../../transport/libp2p/node.ts";
 import type { GateEvent } from "../../../transport/port.ts";
 import { makeTestPki } from "../../support/pki.ts";
 import { identityOf, snapshotOf, until } from "../../support/transports.ts";
@@ -124,11 +124,11 @@ test("a dialler that offers unknown protocols only is refused, with the same cod
   await libp2p.stop();
 });
 
-/** Listens with a choice; `verdict` is called once TLS is done, and the multiplexer answers after it, with `more` in one piece. */
+/** Listens with a choice; `verdict` is called once TLS is done, and the multiplexer answers after it, with `more` in one piece, `first` before it. */
 async function listener(
   ALPNProtocols: string[] | undefined,
   verdict: (socket: TLSSocket) => Promise<unknown>,
-  more = Buffer.alloc(0),
+  { first = Buffer.alloc(0), more = Buffer.alloc(0) } = {},
 ) {
   const sockets: Socket[] = [];
   const server = createServer(async (raw) => {
@@ -151,7 +151,7 @@ async function listener(
       socket.write(Buffer.concat([header, muxer]));
     }
     await reader.take("the ping", ping("syn").subarray(0, 8));
-    socket.write(Buffer.concat([ping("ack").subarray(0, 8), Buffer.alloc(4), more]));
+    socket.write(Buffer.concat([first, ping("ack").subarray(0, 8), Buffer.alloc(4), more]));
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
@@ -215,7 +215,7 @@ test("a listener that agreed and turns the dialler away fails its dial", async (
   stop();
 });
 
-const stream = (nth: number) => Buffer.from([0, 1, 0, 1, 0, 0, 0, 2 * nth, 0, 0, 0, 0]);
+const stream = (nth: number) => Buffer.from([0, 1, 0, 1, 0, 0, nth >> 7, 2 * nth & 255, 0, 0, 0, 0]);
 const ends: [what: string, more: Buffer<ArrayBuffer>][] = [
   ["ends its multiplexer with its answer", Buffer.from([0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])],
   ["opens eleven streams with its answer", Buffer.concat(Array.from({ length: 11 }, (_, at) => stream(at + 1)))],
@@ -223,7 +223,7 @@ const ends: [what: string, more: Buffer<ArrayBuffer>][] = [
 for (const [what, more] of ends) {
   test(`bug: a dial succeeded to a listener that ${what}: the connection carried nothing`, async () => {
     const { libp2p, said } = await application("dialler");
-    const { address, stop } = await listener([...alpnProtocols], () => Promise.resolve(), more);
+    const { address, stop } = await listener([...alpnProtocols], () => Promise.resolve(), { more });
     assert.is(await libp2p.dial(address).then(() => "connected", () => "refused"), "refused");
     await until("the end", () => said.length === 2);
     assert.equal(said.map(({ type }) => type), ["gate.verified", "gate.refused"]);
@@ -233,15 +233,19 @@ for (const [what, more] of ends) {
   });
 }
 
-test("bug: a dial failed to a listener that had more than ten streams to open at once", async () => {
-  const { libp2p, said } = await application("dialler", nodeMuxer() as ReturnType<typeof yamux>);
-  const streams = Array.from({ length: 100 }, (_, at) => stream(at + 1));
-  const { address, stop } = await listener([...alpnProtocols], () => Promise.resolve(), Buffer.concat(streams));
-  const connection = await libp2p.dial(address);
-  assert.is(connection.status, "open");
-  assert.equal(said.map(({ type }) => type), ["gate.verified", "gate.established"]);
-  await libp2p.stop();
-  stop();
+test("bug: a dial failed to a listener that had more than ten streams to open at once; a node takes 128", async () => {
+  for (const [count, outcome] of [[earlyStreamsMax, "connected"], [earlyStreamsMax + 1, "refused"]] as const) {
+    const { libp2p, said } = await application("dialler", nodeMuxer() as ReturnType<typeof yamux>);
+    const first = Buffer.concat(Array.from({ length: count }, (_, at) => stream(at + 1)));
+    const { address, stop } = await listener([...alpnProtocols], () => Promise.resolve(), { first });
+    assert.is(await libp2p.dial(address).then(() => "connected", () => "refused"), outcome, `${count} streams`);
+    await until("both events", () => said.length === 2);
+    const last = outcome === "connected" ? "gate.established" : "gate.refused";
+    assert.equal(said.map(({ type }) => type), ["gate.verified", last]);
+    await libp2p.stop();
+    stop();
+  }
+  assert.is(earlyStreamsMax, 128);
 });
 
 test("two of ours agree inside TLS, and ask for nothing after it", async () => {
