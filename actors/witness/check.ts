@@ -53,6 +53,8 @@ export interface CheckEnded {
   readonly verdict: Verdict;
   /** Who sent what decided. */
   readonly from: string;
+  /** The node has proven its newest state, and that it continues the held one. */
+  readonly isProven: boolean;
   /** The node does not take part. */
   readonly isUnsupported: boolean;
 }
@@ -62,6 +64,7 @@ export interface CheckContext extends CheckInput {
   readonly verdict: Verdict;
   /** Who sent what the verdict is about. */
   readonly about: string;
+  readonly isProven: boolean;
   readonly isUnsupported: boolean;
 }
 
@@ -107,7 +110,8 @@ const checkSetup = setup({
     })),
     judgeOwner: assign(({ context: { origin, held, trust } }, { answer }: { readonly answer: AuditResponse }) => {
       const verdict = judgeOwner({ origin, held, answer, trust: trust() });
-      return { verdict, held: verdict.type === "continued" ? verdict.head : held };
+      const isProven = verdict.type === "continued";
+      return { verdict, isProven, held: isProven ? verdict.head : held };
     }),
     noteMissing: assign((_, { code }: { readonly code: string }) => ({
       verdict: notAnswered(code),
@@ -126,8 +130,8 @@ const checkSetup = setup({
     }),
     sendEnd: sendTo(
       ({ context }) => context.parent,
-      ({ context: { origin, held: head, verdict, about: from, isUnsupported } }): CheckEnded => (
-        { type: "check.ended", origin, head, verdict, from, isUnsupported }
+      ({ context: { origin, held: head, verdict, about: from, isProven, isUnsupported } }): CheckEnded => (
+        { type: "check.ended", origin, head, verdict, from, isProven, isUnsupported }
       ),
     ),
   },
@@ -140,6 +144,7 @@ export const auditCheckMachine = checkSetup.createMachine({
     ...input,
     verdict: { type: "unproven", detail: "the node got no request", cause: "silent" },
     about: input.from,
+    isProven: false,
     isUnsupported: false,
   }),
   initial: "asking",

@@ -92,14 +92,14 @@ export function beginChecks({ context, self, enqueue }: WitnessArgs): void {
 const trustOf = ({ snapshot, ports }: WitnessContext) => ({ snapshot, at: new Date(ports.now()) });
 
 /** A check is over. */
-export function endCheck(args: WitnessArgs, { origin, head, verdict, from, isUnsupported }: CheckEnded): void {
+export function endCheck(args: WitnessArgs, { origin, head, verdict, from, ...ended }: CheckEnded): void {
   const { context: { book, ports }, enqueue } = args;
   enqueue.stopChild(`check/${origin}`);
   book.ended(origin);
-  if (isUnsupported) book.deaf(origin);
+  if (ended.isUnsupported) book.deaf(origin);
   const before = book.logs.get(origin);
   if (head !== undefined && before?.fork === undefined) {
-    const isProvenAgain = verdict.type === "continued" && ports.now() - (before?.at ?? 0) >= provenAgainMs;
+    const isProvenAgain = ended.isProven && ports.now() - (before?.at ?? 0) >= provenAgainMs;
     if (head.note !== before?.head.note || isProvenAgain) keepHead(args, head);
   }
   if (verdict.type === "forked") noteFork(args, verdict, from);

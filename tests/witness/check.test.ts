@@ -75,7 +75,7 @@ test("a node whose log is not held is asked for its newest state, without a dial
   assert.is(ended(), undefined);
   replyTo.send({ type: "response", id, message: await proof(0) });
   const { head, verdict, ...rest } = ended()!;
-  assert.equal(rest, { type: "check.ended", origin, from: "ca-01 its peer", isUnsupported: false });
+  assert.equal(rest, { type: "check.ended", origin, from: "ca-01 its peer", isProven: true, isUnsupported: false });
   assert.equal([head?.note, verdict.type], [log.newest()!.note, "continued"]);
 });
 
@@ -93,8 +93,8 @@ test("a node is asked to continue the held state; a state that forks or proves n
     const { answer: answered, ended } = check({ held, told: verdict === "continued" ? [] : toldOf(branch(10)) });
     const { old, new: until } = answered(answer);
     assert.equal([old, until], [10, null]);
-    const { head, verdict: found } = ended()!;
-    assert.equal([head?.size, found.type], [size, verdict]);
+    const { head, verdict: found, isProven } = ended()!;
+    assert.equal([head?.size, found.type, isProven], [size, verdict, verdict === "continued"]);
   }
   const { answer, ended } = check({ told: toldOf(branch(10)) });
   answer({ NoProof: "no-checkpoint" });

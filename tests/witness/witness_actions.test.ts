@@ -477,6 +477,21 @@ test("bug: a log that never grew was displaced as stale, however often it was pr
   assert.is(disk.files.get(owner.origin)?.head.note, held.note);
 });
 
+test("bug: a told state that the node did not prove kept a proven log from counting as proven again", async () => {
+  const { owner, gateway, log, disk, held } = await makeCase();
+  disk.files.set(owner.origin, heldLog(held, { at: startsAt - staleMs }));
+  const { world, connect, receive, proofs, lines } = await start({ disk });
+  for (const each of [owner, gateway]) connect(each);
+  receive(gateway.peer, { Held: [headMessage(stateOf(growTo(log.fork(14), 15), owner))] });
+  world.pass(lookMs);
+  const ofOwner = () => proofs().find(({ peer }) => peer === owner.peer.peer)!;
+  answer(ofOwner(), await proofOf(log, { owner, old: 20 }));
+  answer(ofOwner(), { NoProof: "unavailable" });
+  await settle(3);
+  assert.is(lines("audit.unproven").length, 1);
+  assert.equal(disk.writes.map(({ at }) => at), [world.ports.now()]);
+});
+
 test("a fork of a log that made place for another one during its check is held and reported", async () => {
   const { owner, log, gateway, disk, held } = await makeCase();
   disk.files.set(owner.origin, heldLog(held, { at: startsAt - 2 * staleMs }));
