@@ -134,14 +134,16 @@ function keepHead(args: WitnessArgs, head: OpenedHead): void {
   noteUnstored(args, left === undefined ? [origin] : [origin, left]);
 }
 
-/** Two signed states that no honest log has: both are kept and reported. */
+/** Two signed states that no honest log has: both are kept and reported. Where there is no place for the log, they are only reported. */
 function noteFork(args: WitnessArgs, { problem, held, other }: Fork, from: string): void {
   const { context: { book, ports } } = args;
   const log = book.logs.get(held.origin);
-  if (log === undefined || log.fork !== undefined) return;
-  book.hold({ ...log, fork: { problem, held, other, from, at: ports.now() } });
-  book.forgetTold(); // the other witnesses get both states
-  noteUnstored(args, [held.origin]);
+  if (log?.fork !== undefined) return;
+  if (log !== undefined) {
+    book.hold({ ...log, fork: { problem, held, other, from, at: ports.now() } });
+    book.forgetTold(); // the other witnesses get both states
+    noteUnstored(args, [held.origin]);
+  }
   reportFork(ports, { problem, held, other }, from);
 }
 

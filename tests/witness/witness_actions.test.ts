@@ -512,6 +512,27 @@ test("a fork of a log that made place for another one during its check is held a
   assert.is(disk.files.get(owner.origin)?.fork?.problem, "shrunk");
 });
 
+test("bug: a fork of a log that made place for another one during its check was not reported where it found no place again", async () => {
+  const { owner, log, gateway, disk, held } = await makeCase();
+  disk.files.set(owner.origin, heldLog(held, { at: startsAt - 2 * staleMs }));
+  for (let index = 1; index < sharedLogsMax; index++) {
+    disk.files.set(`log ${index}`, heldLog(shownHead(`log ${index}`)));
+  }
+  const { world, connect, proofs, lines } = await start({ disk });
+  for (const each of [owner, gateway]) connect(each);
+  world.pass(lookMs);
+  const asked = proofs();
+  const of = (node: LogOwner) => asked.find(({ peer }) => peer === node.peer.peer)!;
+  answer(of(gateway), await proofOf(growTo(gateway.log, 5), { owner: gateway, old: 0 }));
+  await settle(3);
+  const shrunk = growTo(log.fork(10), 10);
+  answer(of(owner), await proofOf(shrunk, { owner, old: 10 }));
+  await settle(3);
+  const shown = lines("audit.fork").map(({ fields }) => [fields?.["problem"], fields?.["held"], fields?.["other"]]);
+  assert.equal(shown, [["shrunk", held.note, shrunk.newest()!.note]]);
+  assert.not.ok(disk.files.has(owner.origin));
+});
+
 // ── Telling ──
 
 test("a witness is told 16 states a message, the next ones when it has answered, and all again after 20 looks", async () => {
