@@ -87,7 +87,7 @@ function compileAction(machine: AnyStateMachine, action: unknown): Step {
   const builtin = found as Partial<Builtin> | undefined;
   const params = named?.params ?? (() => undefined);
   if (typeof found === "function" && builtin?.type === undefined) {
-    return executing(named?.name ?? found.name, found as Act, params);
+    return executing(named?.name ?? (found.name || "(anonymous)"), found as Act, params);
   }
   switch (builtin?.type) {
     case "xstate.assign":

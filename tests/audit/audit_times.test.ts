@@ -186,7 +186,9 @@ test("a log that cannot be opened is tried again after a minute, and takes what 
     const log = keep(dir);
     await seen("it is refused", () => log.root() === "unusable");
     assert.equal([log.failures(), log.said("audit.unwritten").length], [1, 1]);
-    assert.equal(log.said("audit.unwritten")[0]?.fields, { dir, failures: 1, lost: 0 });
+    const [alarm] = log.said("audit.unwritten");
+    assert.equal(alarm?.fields, { dir, failures: 1, lost: 0 });
+    assert.is(alarm?.message.indexOf(`Cannot continue audit log ${dir}: `), 0, "the reason is the opening's own");
     log.inbox.record(event);
     rmSync(join(dir, "audit.key"));
     log.clock.pass(59_999);

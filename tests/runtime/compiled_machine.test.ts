@@ -235,6 +235,24 @@ test("inspectors are told of steps only by a machine that was compiled for them"
   assert.equal(steps, [1, 0]);
 });
 
+test("inspectors are told the same names and parameters of functions", () => {
+  const machine = setup({ actions: { named: () => {} } }).createMachine({
+    id: "m",
+    entry: ["named", { type: "named", params: { by: 1 } } as never, function inline() {}, () => {}],
+  });
+  const [interpreted, compiled] = [machine, compileMachine(machine)].map((logic) => {
+    const told: unknown[] = [];
+    const inspect = (event: { readonly type: string }) => {
+      if (event.type === "@xstate.action") told.push((event as unknown as { readonly action: unknown }).action);
+    };
+    createActor(logic, { inspect }).start();
+    return told;
+  });
+  const names = compiled!.map((action) => (action as { readonly type: string }).type);
+  assert.equal(names, ["named", "named", "inline", "(anonymous)"]);
+  assert.equal(compiled, interpreted);
+});
+
 test("a delay that is no number ends the actor", () => {
   const failing = setup({ delays: { odd: () => "soon" as unknown as number } })
     .createMachine({ id: "failing", initial: "a", states: { a: { on: { go: "b" } }, b: { after: { odd: "a" } } } });
