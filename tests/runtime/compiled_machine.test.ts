@@ -236,7 +236,7 @@ test("inspectors are told of steps only by a machine that was compiled for them"
 });
 
 test("inspectors are told the same names and parameters of functions", () => {
-  const machine = setup({ actions: { named: () => {} } }).createMachine({
+  const machine = setup({ actions: { named: function other() {} } }).createMachine({
     id: "m",
     entry: ["named", { type: "named", params: { by: 1 } } as never, function inline() {}, () => {}],
   });
