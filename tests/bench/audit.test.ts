@@ -11,6 +11,9 @@ test("each row has a figure, and what is compared has its ratio", async () => {
   assert.equal(rows.map(({ id }) => id), ["A.write", "A.verify", ...compared]);
   for (const { id, value } of rows.slice(0, 2)) assert.ok(value > 0, `${id}: ${value}`);
   for (const { id, peer } of rows.slice(2)) assert.is(peer, "without an audit log", id);
+  for (const [gateway, both] of [rows.slice(2, 4), rows.slice(4)]) {
+    assert.ok(both!.value > gateway!.value, `${both!.id}: the other end takes processor time too`);
+  }
 });
 
 test.run();

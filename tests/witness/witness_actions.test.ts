@@ -492,11 +492,12 @@ test("bug: a told state that the node did not prove kept a proven log from count
   assert.equal(disk.writes.map(({ at }) => at), [world.ports.now()]);
 });
 
-test("a fork of a log that made place for another one during its check is held and reported", async () => {
+/** A witness with a full table, whose oldest log makes place for another one while its node is asked. `at`: when the other states came. */
+async function startAndDisplace(at?: number) {
   const { owner, log, gateway, disk, held } = await makeCase();
   disk.files.set(owner.origin, heldLog(held, { at: startsAt - 2 * staleMs }));
   for (let index = 1; index < sharedLogsMax; index++) {
-    disk.files.set(`log ${index}`, heldLog(shownHead(`log ${index}`), { at: startsAt - staleMs - 1 }));
+    disk.files.set(`log ${index}`, heldLog(shownHead(`log ${index}`), at === undefined ? {} : { at }));
   }
   const { world, connect, proofs, lines } = await start({ disk });
   for (const each of [owner, gateway]) connect(each);
@@ -506,27 +507,21 @@ test("a fork of a log that made place for another one during its check is held a
   answer(of(gateway), await proofOf(growTo(gateway.log, 5), { owner: gateway, old: 0 }));
   await settle(3);
   assert.not.ok(disk.files.has(owner.origin));
-  answer(of(owner), await proofOf(growTo(log.fork(10), 10), { owner, old: 10 }));
+  return { owner, log, disk, held, lines, asked: of(owner) };
+}
+
+test("a fork of a log that made place for another one during its check is held and reported", async () => {
+  const { owner, log, disk, lines, asked } = await startAndDisplace(startsAt - staleMs - 1);
+  answer(asked, await proofOf(growTo(log.fork(10), 10), { owner, old: 10 }));
   await settle(3);
   assert.equal(lines("audit.fork").map(({ fields }) => fields?.["problem"]), ["shrunk"]);
   assert.is(disk.files.get(owner.origin)?.fork?.problem, "shrunk");
 });
 
 test("bug: a fork of a log that made place for another one during its check was not reported where it found no place again", async () => {
-  const { owner, log, gateway, disk, held } = await makeCase();
-  disk.files.set(owner.origin, heldLog(held, { at: startsAt - 2 * staleMs }));
-  for (let index = 1; index < sharedLogsMax; index++) {
-    disk.files.set(`log ${index}`, heldLog(shownHead(`log ${index}`)));
-  }
-  const { world, connect, proofs, lines } = await start({ disk });
-  for (const each of [owner, gateway]) connect(each);
-  world.pass(lookMs);
-  const asked = proofs();
-  const of = (node: LogOwner) => asked.find(({ peer }) => peer === node.peer.peer)!;
-  answer(of(gateway), await proofOf(growTo(gateway.log, 5), { owner: gateway, old: 0 }));
-  await settle(3);
+  const { owner, log, disk, held, lines, asked } = await startAndDisplace();
   const shrunk = growTo(log.fork(10), 10);
-  answer(of(owner), await proofOf(shrunk, { owner, old: 10 }));
+  answer(asked, await proofOf(shrunk, { owner, old: 10 }));
   await settle(3);
   const shown = lines("audit.fork").map(({ fields }) => [fields?.["problem"], fields?.["held"], fields?.["other"]]);
   assert.equal(shown, [["shrunk", held.note, shrunk.newest()!.note]]);
