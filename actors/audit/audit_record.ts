@@ -52,8 +52,7 @@ export function composeLine({ type, outcome, peer, detail = {} }: AuditEvent, pl
   const { node, prev, seq, ts } = place;
   const who = peer === undefined ? {} : { peer: peer.slice(0, 1_024).toWellFormed() };
   // Written in the order of the names: the text is canonical.
-  const record: AuditRecord = {
-    detail: boundedDetail(detail),
+  const fields: Omit<AuditRecord, "detail"> = {
     node,
     outcome: outcome.slice(0, 256).toWellFormed(),
     ...who,
@@ -63,18 +62,18 @@ export function composeLine({ type, outcome, peer, detail = {} }: AuditEvent, pl
     type,
     v: recordVersion,
   };
-  return Buffer.from(JSON.stringify(record));
+  return Buffer.from(`{"detail":${boundedDetail(detail)},${JSON.stringify(fields).slice(1)}`);
 }
 
-function boundedDetail(detail: Readonly<Record<string, unknown>>): AuditFields {
-  const fields = toAuditValue(detail) as AuditFields;
-  const text = JSON.stringify(fields);
-  if (text.length <= detailBytesMax / 4 || Buffer.byteLength(text) <= detailBytesMax) return fields;
-  return {
+/** The text of a detail, bounded. */
+function boundedDetail(detail: Readonly<Record<string, unknown>>): string {
+  const text = JSON.stringify(toAuditValue(detail));
+  if (text.length <= detailBytesMax / 4 || Buffer.byteLength(text) <= detailBytesMax) return text;
+  return JSON.stringify({
     cut: { bytes: Buffer.byteLength(text), sha256: sha256Text(Buffer.from(text)) },
     // A character takes up to six bytes where it is escaped.
     text: text.slice(0, detailBytesMax / 8).toWellFormed(),
-  };
+  });
 }
 
 /** Reads a line; undefined where it is not a canonical record. */

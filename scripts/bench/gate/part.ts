@@ -1,10 +1,12 @@
 /**
  * The part `gate` of the performance table: handshakes, throughput, memory and refusals compared to js-libp2p with noise, with
- * `@libp2p/tls`, and bare `node:tls`. Each end has a process of its own; rounds alternate, and medians are compared.
+ * `@libp2p/tls`, and bare `node:tls`. Each end has a process of its own; rounds alternate, and medians are compared. Two processes of the same
+ * program differ by several percent: rows of speed come from several sets of new ones, that have opened some 2,000 connections before: until
+ * then their code becomes faster with each round.
  *
  * @module
  */
-import { type BenchRow, makeRow, median, speedRows } from "../row.ts";
+import { type BenchRow, makeRow, median, type Speed, speedRows } from "../row.ts";
 import { type GatewaySizes, measureGateway } from "./gateway_rows.ts";
 import { measureManyConnections } from "./many_connections.ts";
 import { type HandshakesMeasured, Pair } from "./pair.ts";
@@ -12,7 +14,11 @@ import type { Way } from "./endpoint.ts";
 import { type BenchWorld, makeBenchWorld } from "./world.ts";
 
 interface Sizes {
+  /** Sets of new processes that speeds come from, and rounds of each. */
+  readonly sets: number;
   readonly rounds: number;
+  /** Connections that a way opens before it is measured. */
+  readonly warmUp: number;
   readonly handshakes: number;
   readonly streamBytes: number;
   readonly idle: number;
@@ -20,7 +26,9 @@ interface Sizes {
   readonly gateway: GatewaySizes;
 }
 const full: Sizes = {
+  sets: 3,
   rounds: 5,
+  warmUp: 2_000,
   handshakes: 240,
   streamBytes: 268_435_456,
   idle: 500,
@@ -28,7 +36,9 @@ const full: Sizes = {
   gateway: { members: 1_000, idleMs: 30_000, questions: 400 },
 };
 const short: Sizes = {
+  sets: 1,
   rounds: 1,
+  warmUp: 0,
   handshakes: 16,
   streamBytes: 1_048_576,
   idle: 8,
@@ -36,7 +46,6 @@ const short: Sizes = {
   gateway: { members: 4, idleMs: 500, questions: 8 },
 };
 
-type Ways = Readonly<Record<string, Pair>>;
 const deno = "Deno" in globalThis;
 
 /** Runs all pairs in turns; one round first that is not counted. */
@@ -56,60 +65,98 @@ async function inTurns<T>(
 }
 
 type Peer = "noise" | "tls" | "bare";
-const peers = (ways: Ways): readonly Peer[] =>
-  (["noise", "tls", "bare"] as const).filter((name) => ways[name] !== undefined);
-
+const peers: readonly Peer[] = ["noise", "tls", "bare"];
 const named: Record<Peer, string> = { noise: "js-libp2p with noise", tls: "@libp2p/tls", bare: "bare node:tls" };
 
-async function handshakeRows(ways: Ways, { rounds, handshakes }: Sizes): Promise<BenchRow[]> {
-  const pairs = ["ours", "hybrid", "plain", "noise", "tls", "bare"].flatMap((name) => ways[name] ?? []);
+type Kind = "handshakes" | "handshakesAlone" | "stream" | "streams";
+/** What all rounds of all sets came to, by way; of a way that is not measured nothing. */
+type Seen = Readonly<Record<Kind, Map<Way, readonly Speed[]>>>;
+
+/** `@libp2p/tls` cannot run on Deno: it needs a server with an `SNICallback`. */
+const ways: readonly Way[] = ["ours", "hybrid", "plain", "noise", ...(deno ? [] : ["tls" as const]), "bare"];
+const streaming: ReadonlySet<Way> = new Set(["ours", "noise", "tls", "bare"]);
+
+/** Measures how fast each way is. */
+async function measureSpeeds(world: BenchWorld, sizes: Sizes): Promise<Seen> {
+  const { sets, rounds, warmUp, handshakes, streamBytes } = sizes;
+  const seen: Seen = { handshakes: new Map(), handshakesAlone: new Map(), stream: new Map(), streams: new Map() };
+  const opened = async (pair: Pair, count: number, parallel: number): Promise<Speed> => {
+    const { perSecond, cpuUs } = await pair.handshakes(count, parallel);
+    return { perSecond, perCpuSecond: 1_000_000 / cpuUs };
+  };
+  for (let set = 0; set < sets; set++) {
+    const pairs = await begin(ways, world);
+    const add = async (kind: Kind, those: readonly Pair[], turns: number, work: (pair: Pair) => Promise<Speed>) => {
+      for (const [{ way }, speeds] of await inTurns(those, turns, work)) {
+        seen[kind].set(way, [...seen[kind].get(way) ?? [], ...speeds]);
+      }
+    };
+    try {
+      for (const pair of pairs) {
+        for (let done = 0; done < warmUp; done += handshakes) await pair.handshakes(handshakes, 16);
+      }
+      await add("handshakes", pairs, rounds, (pair) => opened(pair, handshakes, 16));
+      await add("handshakesAlone", pairs, rounds, (pair) => opened(pair, Math.ceil(handshakes / 4), 1));
+      const senders = pairs.filter(({ way }) => streaming.has(way));
+      const turns = Math.min(rounds, 2);
+      await add("stream", senders, turns, (pair) => pair.throughput(streamBytes, 1));
+      const many = senders.filter(({ way }) => way !== "bare");
+      await add("streams", many, turns, (pair) => pair.throughput(streamBytes / 64, 64));
+    } finally {
+      for (const pair of pairs) pair.stop();
+    }
+  }
+  return seen;
+}
+
+function handshakeRows(seen: Seen): readonly BenchRow[] {
   const rows: BenchRow[] = [];
-  const at16 = await inTurns(pairs, rounds, (pair) => pair.handshakes(handshakes, 16));
-  const alone = await inTurns(pairs, rounds, (pair) => pair.handshakes(Math.ceil(handshakes / 4), 1));
-  for (const [measured, suffix, what] of [[at16, "", "16 at once"], [alone, ".sequential", "one by one"]] as const) {
+  for (
+    const [kind, suffix, what] of [["handshakes", "", "16 at once"], [
+      "handshakesAlone",
+      ".sequential",
+      "one by one",
+    ]] as const
+  ) {
     const targets = { noise: suffix !== "" || deno ? 1.2 : 1.4, tls: 5, bare: 0.55 };
-    const speedsOf = (way: Way) =>
-      measured.get(ways[way]!)!.map(({ perSecond, cpuUs }) => ({ perSecond, perCpuSecond: 1_000_000 / cpuUs }));
-    const theirs = (name: Peer) => ({ peer: named[name], theirs: speedsOf(name) });
     const text = `mutual handshakes, ${what}`;
-    for (const name of peers(ways)) {
-      const speeds = { ours: speedsOf("ours"), ...theirs(name), target: targets[name] };
+    const [ours, hybrid] = [seen[kind].get("ours")!, seen[kind].get("hybrid")!];
+    for (const name of peers) {
+      const theirs = seen[kind].get(name);
+      if (theirs === undefined) continue;
+      const speeds = { ours, peer: named[name], theirs, target: targets[name] };
       rows.push(...speedRows(`P1.${name}${suffix}`, `${text}, classical`, "/s", speeds));
     }
-    const hybrid = { ours: speedsOf("hybrid"), ...theirs("noise"), target: 0 };
-    rows.push(...speedRows(`P1.default${suffix}`, `${text}, hybrid key exchange`, "/s", hybrid));
+    const speeds = { ours: hybrid, peer: named.noise, theirs: seen[kind].get("noise")!, target: 0 };
+    rows.push(...speedRows(`P1.default${suffix}`, `${text}, hybrid key exchange`, "/s", speeds));
   }
-  const cpu = (pair: Pair) => median(at16.get(pair)!.map(({ cpuUs }) => cpuUs));
-  rows.push(makeRow({
+  return [...rows, machineRow(seen)];
+}
+
+function machineRow({ handshakes }: Seen): BenchRow {
+  const cpuUs = (way: Way) => median(handshakes.get(way)!.map(({ perCpuSecond }) => 1_000_000 / perCpuSecond));
+  return makeRow({
     id: "P8",
     what: "processor time of a handshake, both ends, with the machine",
     unit: "µs",
-    value: cpu(ways["ours"]!),
-    peer: { name: "with a plain function", value: cpu(ways["plain"]!) },
+    value: cpuUs("ours"),
+    peer: { name: "with a plain function", value: cpuUs("plain") },
     op: "<=",
     target: 1.05,
-  }));
-  return rows;
+  });
 }
 
-async function throughputRows(ways: Ways, { rounds, streamBytes }: Sizes): Promise<BenchRow[]> {
-  const pairs = ["ours", "noise", "tls", "bare"].flatMap((name) => ways[name] ?? []);
+function throughputRows(seen: Seen, { streamBytes }: Sizes): readonly BenchRow[] {
   const targets = { noise: deno ? 1.6 : 1.9, tls: 1.4, bare: 0.6 };
-  const turns = Math.min(rounds, 3);
-  const one = await inTurns(pairs, turns, (pair) => pair.throughput(streamBytes, 1));
-  const many = await inTurns(
-    pairs.filter(({ way }) => way !== "bare"),
-    turns,
-    (pair) => pair.throughput(streamBytes / 64, 64),
-  );
   const what = `${Math.round(streamBytes / 1_048_576)} MiB in all`;
-  return ([[one, "", "one stream"], [many, ".64", "64 streams"]] as const).flatMap(([measured, suffix, streams]) =>
-    peers(ways).flatMap((name) => {
-      const theirs = measured.get(ways[name]!);
-      const speeds = { ours: measured.get(ways["ours"]!)!, peer: named[name], target: targets[name] };
-      return theirs === undefined
-        ? []
-        : speedRows(`P7.${name}${suffix}`, `${streams}, ${what}`, "MB/s", { ...speeds, theirs });
+  return ([["stream", "", "one stream"], ["streams", ".64", "64 streams"]] as const).flatMap((
+    [kind, suffix, streams],
+  ) =>
+    peers.flatMap((name) => {
+      const theirs = seen[kind].get(name);
+      if (theirs === undefined) return [];
+      const speeds = { ours: seen[kind].get("ours")!, peer: named[name], theirs, target: targets[name] };
+      return speedRows(`P7.${name}${suffix}`, `${streams}, ${what}`, "MB/s", speeds);
     })
   );
 }
@@ -194,25 +241,22 @@ async function begin(wanted: readonly Way[], world: BenchWorld): Promise<Pair[]>
   return pairs;
 }
 
-/** Measures all of it on this runtime. `@libp2p/tls` cannot run on Deno: it needs a server with an `SNICallback`. */
+/** Measures all of it on this runtime. */
 export async function measure({ quick }: { readonly quick: boolean }): Promise<readonly BenchRow[]> {
   const sizes = quick ? short : full;
   const world = await makeBenchWorld({ quick });
-  const wanted: Way[] = ["ours", "hybrid", "plain", "noise", ...(deno ? [] : ["tls" as const]), "bare"];
-  const pairs = await begin(wanted, world);
-  const ways: Ways = Object.fromEntries(pairs.map((pair) => [pair.way, pair]));
   try {
+    const seen = await measureSpeeds(world, sizes);
     return [
-      ...await handshakeRows(ways, sizes),
+      ...handshakeRows(seen),
+      ...throughputRows(seen, sizes),
       await longListRow(world, sizes),
       ...await memoryRows(world, sizes),
-      ...await throughputRows(ways, sizes),
       ...await refusalRows(world, sizes),
       ...await measureManyConnections(world, sizes.many),
       ...await measureGateway(world, sizes.gateway),
     ];
   } finally {
-    for (const pair of pairs) pair.stop();
     world.remove();
   }
 }
