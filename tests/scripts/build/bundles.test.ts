@@ -21,7 +21,7 @@ import { bundleLibrary, bundlePrograms, librarySources, readManifest } from "../
 import { helpTexts } from "../../../scripts/build/help.ts";
 import { packageOf } from "../../../scripts/build/declarations.ts";
 import { runCommand } from "../../../scripts/check/command.ts";
-import { scriptCommand } from "../../../scripts/check/runtimes.ts";
+import { findRuntime, scriptCommand } from "../../../scripts/check/runtimes.ts";
 import { makeTestPki } from "../../support/pki.ts";
 import { runProgramOnce } from "../../support/program.ts";
 
@@ -80,6 +80,15 @@ test("help is printed before a program is loaded: the same text, also where the 
   assert.is(stdout, stripVTControlCharacters(help["hypha-worker"]?.["run"] ?? ""), "as the program itself prints it");
   const unknown = await run("hypha_gateway", ["no-such-command", "--help"]);
   assert.match(unknown.stdout, "SUBCOMMANDS", "what has no text is left to the program");
+});
+
+test("bug: Deno read all of a package's programs, 5 MB, before it printed one's help", async () => {
+  const deno = findRuntime("deno");
+  assert.ok(deno, "Deno is a development dependency");
+  const info = await runCommand(deno, ["info", "--json", join(programs, "hypha_gateway.js")], { timeoutMs: 60_000 });
+  const { modules } = JSON.parse(info.stdout) as { readonly modules: readonly { readonly size?: number }[] };
+  const bytes = modules.reduce((sum, { size = 0 }) => sum + size, 0);
+  assert.ok(bytes > 0 && bytes < 20_000, `${bytes} bytes in ${modules.length} modules are read before the start`);
 });
 
 test("the thread that reads large revocation lists starts from the bundle", async () => {
