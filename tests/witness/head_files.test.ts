@@ -161,6 +161,7 @@ test("a file whose state or evidence has a wrong part holds none", () =>
     ];
     const another = written(headOf("a/audit/worker/three", 4));
     const wrong = [
+      null,
       {},
       ...wrongHeads.map((each) => ({ ...rest, head: each, fork })),
       { ...rest, head, fork, at: "never" },
