@@ -164,6 +164,7 @@ test("a file whose state or evidence has a wrong part holds none", () =>
       null,
       {},
       ...wrongHeads.map((each) => ({ ...rest, head: each, fork })),
+      ...wrongHeads.map((each) => ({ ...rest, head: each })),
       { ...rest, head, fork, at: "never" },
       { ...rest, head, fork: null },
       { ...rest, head, fork: "none" },
