@@ -10,7 +10,7 @@ import { startsAt } from "../../actors/simulation/simulation.ts";
 import { otherLogsMax, sharedLogsMax, staleMs } from "../../actors/witness/book.ts";
 import { headMessage, type HeldLog, type OpenedHead } from "../../actors/witness/held_head.ts";
 import { witnessMachine } from "../../actors/witness/witness.ts";
-import type { HeadStore, HeldLogs } from "../../actors/witness/witness_port.ts";
+import { type HeadStore, type HeldLogs, witnessEveryMs } from "../../actors/witness/witness_port.ts";
 import { proofsWaitingMax } from "../../actors/witness/witness_setup.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { TransportAsk } from "../../transport/port.ts";
@@ -363,6 +363,7 @@ test("a node that is no witness asks and tells nothing", async () => {
 
 test("a witness whose period is not chosen asks a node every seven and a half minutes, so that each is asked within ten", async () => {
   const { owner, log, disk } = await makeCase();
+  assert.is(witnessEveryMs, 600_000);
   const { world, connect, proofs } = await start({ disk, period: {} });
   connect(owner);
   world.pass(30_000);
