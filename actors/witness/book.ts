@@ -231,7 +231,7 @@ export class WitnessBook {
   }
 
   /** The witness answered, or did not. Returns whether it can be told more at once. */
-  toldEnded(witness: string, outcome: "taken" | "failed" | "unsupported"): boolean {
+  toldEnded(witness: string, outcome: "taken" | "failed"): boolean {
     const neighbour = this.#neighbours.get(witness);
     if (neighbour === undefined) return false;
     neighbour.isTelling = false;

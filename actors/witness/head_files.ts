@@ -101,7 +101,7 @@ export async function readHead(path: string): Promise<HeldLog | "damaged" | unde
   try {
     return heldOf(JSON.parse(text) as Readonly<Record<string, unknown>>) ?? "damaged";
   } catch {
-    return "damaged";
+    return "damaged"; // no JSON, or a part of it is null
   }
 }
 
@@ -165,7 +165,6 @@ function written(opened: OpenedHead): WrittenHead {
 }
 
 function headOf(value: unknown): OpenedHead | undefined {
-  if (typeof value !== "object" || value === null) return undefined;
   const { checkpoint, key, signature, chain } = value as Readonly<Record<keyof AuditHead, unknown>>;
   if (typeof checkpoint !== "string" || typeof key !== "string" || typeof signature !== "string") return undefined;
   if (!Array.isArray(chain) || !chain.every((each) => typeof each === "string")) return undefined;
@@ -179,13 +178,13 @@ function heldOf({ at, shared, head: headValue, fork }: Readonly<Record<string, u
   const head = headOf(headValue);
   const time = Date.parse(String(at));
   if (head === undefined || Number.isNaN(time)) return undefined;
+  const log = { head, isShared: shared === true, at: time };
+  if (fork === undefined) return { ...log, fork };
   const evidence = forkOf(fork, head.origin);
-  if (fork !== undefined && evidence === undefined) return undefined;
-  return { head, isShared: shared === true, at: time, fork: evidence };
+  return evidence && { ...log, fork: evidence };
 }
 
 function forkOf(value: unknown, origin: string): HeldLog["fork"] {
-  if (typeof value !== "object" || value === null) return undefined;
   const { problem, at, from, held, other } = value as Readonly<Record<string, unknown>>;
   const [first, second] = [headOf(held), headOf(other)];
   const time = Date.parse(String(at));

@@ -4,8 +4,8 @@
  * both signed checkpoints are kept and reported. Also answers witnesses about the node's own log.
  *
  * ```
- *  looking:  reading ─▶ waiting ── a part of the period ─▶ waiting (nodes whose turn it is are asked: check.ts; witnesses are told)   (off)
- *               └── failed ─▶ pausing ── 10 s ─▶ reading
+ *  looking:  off ─▶ reading ─▶ waiting ── a part of the period ─▶ waiting (nodes whose turn it is are asked: check.ts; witnesses are told)
+ *                      └── failed ─▶ pausing ── 10 s ─▶ reading
  *  proving:  resting ── a request ─▶ binding ─▶ making ── made, or not possible ─▶ resting
  *  storing:  resting ── a state changed ─▶ writing ─▶ resting
  *                                             └── failed for some ─▶ pausing ── 10 s ─▶ writing (these again)
@@ -97,19 +97,21 @@ export const witnessMachine = witness.createMachine({
   type: "parallel",
   states: {
     looking: {
-      initial: "reading",
+      initial: "off",
       states: {
+        off: { always: { guard: "isWitness", target: "reading" } },
         reading: {
-          invoke: { src: "read", input: ({ context: { ports, heads } }) => ({ ports, heads }) },
+          invoke: {
+            src: "read",
+            input: ({ context: { ports, heads } }) => ({ ports, heads: present(heads, "the store") }),
+          },
           on: {
-            "effect.done.read": { target: "beginning", actions: { type: "restore", params: ({ event }) => event } },
+            "effect.done.read": { target: "waiting", actions: { type: "restore", params: ({ event }) => event } },
             "effect.failed.read": { target: "pausing", actions: { type: "notRead", params: ({ event }) => event } },
           },
         },
         pausing: { after: { again: "reading" } },
-        beginning: { always: [{ guard: "isWitness", target: "waiting" }, { target: "off" }] },
         waiting: { after: { look: { target: "waiting", reenter: true, actions: "look" } } },
-        off: {},
       },
     },
     proving: {

@@ -6,7 +6,8 @@
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { NoProof } from "../../transport/protocols/messages.ts";
 import { auditHeadsMax } from "../../transport/protocols/mod.ts";
-import type { RequestAnswer, TransportFact } from "../../transport/port.ts";
+import type { PeerText, RequestAnswer, TransportAsk, TransportFact } from "../../transport/port.ts";
+import { present } from "../runtime/present.ts";
 import type { ReceivedRequest } from "../runtime/requests.ts";
 import { answerAs, type TransportRef } from "../runtime/role.ts";
 import { nameOf, otherLogsMax, provenAgainMs, sharedLogsMax } from "./book.ts";
@@ -76,8 +77,8 @@ export function look(args: WitnessArgs): void {
 
 /** Begins checks where there are places. */
 export function beginChecks({ context, self, enqueue }: WitnessArgs): void {
-  const { book, ports, transport, heads } = context;
-  if (transport === undefined || heads === undefined) return;
+  const { book, ports, transport } = context;
+  if (transport === undefined) return;
   while (book.running < checksMax) {
     const next = book.next();
     if (next === undefined) return;
@@ -99,8 +100,8 @@ export function endCheck(args: WitnessArgs, { origin, head, verdict, from, ...en
   if (ended.isUnsupported) book.deaf(origin);
   const before = book.logs.get(origin);
   if (head !== undefined && before?.fork === undefined) {
-    const isProvenAgain = ended.isProven && ports.now() - (before?.at ?? 0) >= provenAgainMs;
-    if (head.note !== before?.head.note || isProvenAgain) keepHead(args, head);
+    const isKept = head.note === before?.head.note && !(ended.isProven && ports.now() - before.at >= provenAgainMs);
+    if (!isKept) keepHead(args, head);
   }
   if (verdict.type === "forked") noteFork(args, verdict, from);
   else if (verdict.type === "unproven" && (before !== undefined || verdict.cause === "untrusted")) {
@@ -168,15 +169,17 @@ function reportFork(ports: WitnessContext["ports"], { problem, held, other }: Fo
 // ── Telling ──
 
 function tellAll(args: WitnessArgs): void {
-  for (const { origin } of [...args.context.book.tellable()]) tell(args, origin);
+  for (const witness of [...args.context.book.tellable()]) tell(args, witness);
 }
 
-function tell({ context: { book, transport }, self, enqueue }: WitnessArgs, witness: string): void {
-  if (transport === undefined) return;
-  const peer = [...book.tellable()].find(({ origin }) => origin === witness)?.peer;
-  const heads = peer === undefined ? [] : book.tell(witness, auditHeadsMax);
-  if (peer === undefined || heads.length === 0) return;
-  enqueue.sendTo(transport, {
+function tell(
+  args: WitnessArgs,
+  { origin: witness, peer }: { readonly origin: string; readonly peer: PeerText },
+): void {
+  const { context: { book }, self } = args;
+  const heads = book.tell(witness, auditHeadsMax);
+  if (heads.length === 0) return;
+  send(args, {
     type: "request",
     id: `audit/tell/${witness}`,
     peer,
@@ -192,9 +195,14 @@ function tell({ context: { book, transport }, self, enqueue }: WitnessArgs, witn
 export function told(args: WitnessArgs, { witness, answer }: Extract<OwnEvent, { type: "witness.told" }>): void {
   const { book } = args.context;
   const isUnsupported = answer.type === "request.failed" && answer.error.code === "unsupported";
-  const outcome = answer.type === "response" ? "taken" : isUnsupported ? "unsupported" : "failed";
   if (isUnsupported) book.deaf(witness);
-  if (book.toldEnded(witness, outcome)) tell(args, witness);
+  if (!book.toldEnded(witness, answer.type === "response" ? "taken" : "failed")) return;
+  for (const each of [...book.tellable()].filter(({ origin }) => origin === witness)) tell(args, each);
+}
+
+/** Sends to the transport. Without one the node has no connections: there is no one to tell or to answer. */
+function send({ context: { transport }, enqueue }: WitnessArgs, ask: TransportAsk): void {
+  if (transport !== undefined) enqueue.sendTo(transport, ask);
 }
 
 // ── Answers ──
@@ -212,7 +220,7 @@ export function answerRequest(args: WitnessArgs, request: ReceivedRequest): void
   if (until !== null && old > until) return decline(args, exchange);
   if (waiting.length >= proofsWaitingMax) return noProof(args, exchange, "unavailable");
   if (transport === undefined) return;
-  args.enqueue.assign({ waiting: [...waiting, { request, transport }] });
+  args.enqueue.assign({ waiting: [...waiting, { request, transport, asked: message.Prove }] });
 }
 
 function takeHeld(
@@ -220,19 +228,17 @@ function takeHeld(
   { exchange, identity }: ReceivedRequest,
   heads: readonly (OpenedHead | undefined)[],
 ) {
-  const { context, enqueue } = args;
   const noted = heads.filter((head) => head !== undefined && takeTold(args, identity, head)).length;
-  if (context.transport === undefined) return;
-  enqueue.sendTo(context.transport, { type: "respond", exchange, message: { Noted: noted } });
-  enqueue.raise({ type: "witness.next" });
+  send(args, { type: "respond", exchange, message: { Noted: noted } });
+  args.enqueue.raise({ type: "witness.next" });
 }
 
 function takeTold(args: WitnessArgs, teller: PeerIdentity, head: OpenedHead): boolean {
   const { book, ports } = args.context;
   const taken = book.takeTold(teller, head, ports.now());
-  const log = book.logs.get(head.origin);
-  if (taken !== "judge" || log === undefined) return taken === "asked";
-  const verdict = judgeTold({ held: log.head, told: head, answer: undefined, trust: trustOf(args.context) });
+  if (taken !== "judge") return taken === "asked";
+  const { head: held } = present(book.logs.get(head.origin), "the held state");
+  const verdict = judgeTold({ held, told: head, answer: undefined, trust: trustOf(args.context) });
   const from = nameOf(teller);
   if (verdict.type === "forked") noteFork(args, verdict, from);
   if (verdict.type === "unproven") {
@@ -242,28 +248,25 @@ function takeTold(args: WitnessArgs, teller: PeerIdentity, head: OpenedHead): bo
   return verdict.type !== "unproven";
 }
 
-function decline({ context: { transport }, enqueue }: WitnessArgs, exchange: string): void {
-  if (transport !== undefined) enqueue.sendTo(transport, { type: "decline", exchange });
+function decline(args: WitnessArgs, exchange: string): void {
+  send(args, { type: "decline", exchange });
 }
 
-function noProof({ context: { transport }, enqueue }: WitnessArgs, exchange: string, why: NoProof): void {
-  if (transport !== undefined) enqueue.sendTo(transport, { type: "respond", exchange, message: { NoProof: why } });
+function noProof(args: WitnessArgs, exchange: string, why: NoProof): void {
+  send(args, { type: "respond", exchange, message: { NoProof: why } });
 }
 
 /** What the next proof needs; undefined where it cannot be made. */
 export function proveInput({ ports, log, waiting: [first], bound }: WitnessContext) {
-  const request = first?.request;
-  const newest = log?.newest();
-  const binding = bound?.binding;
-  if (request === undefined || newest === undefined || binding === undefined) return undefined;
-  if (!("Prove" in request.message)) return undefined;
-  const { old, new: until } = request.message.Prove;
+  const { request, asked: { old, new: until } } = present(first, "the request");
+  if (bound?.binding === undefined) return undefined;
+  const { newest, binding } = bound;
   const size = Math.min(until ?? newest.size, newest.size);
   // A log that has fewer records than were asked for says so by its checkpoint.
   return { ports, log, newest, binding, exchange: request.exchange, old: old > size ? 0 : old, size };
 }
 
-/** The key of the log is bound to the certificate that the node has now. */
+/** The key of the log's newest state is bound to the certificate that the node has now. */
 export function bind({ context, enqueue }: WitnessArgs): void {
   enqueue.assign({ bound: ownBinding(context) });
 }
@@ -277,19 +280,17 @@ export function respond(
   >,
 ): void {
   enqueue.assign({ waiting });
-  if (first !== undefined) enqueue.sendTo(first.transport, { type: "respond", exchange, message });
+  enqueue.sendTo(present(first, "the request").transport, { type: "respond", exchange, message });
 }
 
 /** A proof could not be made. */
 export function refuse(args: WitnessArgs, { detail }: { readonly detail: string | undefined }): void {
-  const { context: { ports, waiting: [{ request, transport } = {}, ...waiting] }, enqueue } = args;
+  const { context: { ports, waiting: [first, ...waiting] }, enqueue } = args;
+  const { request: { exchange, peer: from }, transport } = present(first, "the request");
   enqueue.assign({ waiting });
-  if (request !== undefined && transport !== undefined) {
-    const message = { NoProof: "unavailable" } as const;
-    enqueue.sendTo(transport, { type: "respond", exchange: request.exchange, message });
-  }
+  enqueue.sendTo(transport, { type: "respond", exchange, message: { NoProof: "unavailable" } });
   if (detail === undefined) return;
-  ports.report({ level: "error", event: "audit.unprovable", message: detail, fields: { from: request?.peer } });
+  ports.report({ level: "error", event: "audit.unprovable", message: detail, fields: { from } });
 }
 
 // ── Storing ──

@@ -7,7 +7,7 @@ import { Effect } from "effect";
 import { type ActorRef, setup, type Snapshot } from "xstate";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import type { NodeIdentity, RequestAnswer, TransportFact } from "../../transport/port.ts";
-import type { AuditResponse } from "../../transport/protocols/messages.ts";
+import type { AuditResponse, ProofAsked } from "../../transport/protocols/messages.ts";
 import { bindKey, type KeyBinding } from "../audit/key_binding.ts";
 import type { WitnessedHead } from "../audit/witnessed_log.ts";
 import { type EffectInput, type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
@@ -18,7 +18,7 @@ import type { TransportRef } from "../runtime/role.ts";
 import type { WitnessBook } from "./book.ts";
 import { auditCheckMachine } from "./check.ts";
 import type { HeldLog } from "./held_head.ts";
-import { type HeldLogs, witnessEveryMs, type WitnessPort } from "./witness_port.ts";
+import { type HeadStore, witnessEveryMs, type WitnessPort } from "./witness_port.ts";
 
 /** Checks at once. */
 export const checksMax = 8;
@@ -52,21 +52,31 @@ export type OwnEvent =
   /** Checks may begin. */
   | { readonly type: "witness.next" };
 
+/** A request for a proof that waits for its turn. */
+interface WaitingProof extends WaitingRequest {
+  readonly asked: ProofAsked;
+}
+
 export interface WitnessContext extends WitnessInput {
   readonly transport: TransportRef | undefined;
   readonly identity: NodeIdentity | undefined;
   readonly snapshot: TrustSnapshot | undefined;
   readonly book: WitnessBook;
-  /** Requests for proofs that wait for their turn. */
-  readonly waiting: readonly WaitingRequest[];
+  readonly waiting: readonly WaitingProof[];
   /** Origins of logs whose states are to be stored, or forgotten. */
   readonly unstored: ReadonlySet<string>;
   /** The states could not be read, or stored: that was reported. */
   readonly isUnstored: boolean;
   /** Looks since everything was told. */
   readonly looks: number;
-  /** The binding of the node's own key, by its identity's generation. */
-  readonly bound: { readonly generation: number; readonly binding: KeyBinding | undefined } | undefined;
+  readonly bound: OwnBinding | undefined;
+}
+
+/** The newest state of the node's own log, and the binding of its key by an identity of this generation. */
+interface OwnBinding {
+  readonly generation: number;
+  readonly newest: WitnessedHead;
+  readonly binding: KeyBinding | undefined;
 }
 
 const promised = <A>(work: () => Promise<A>) =>
@@ -74,8 +84,7 @@ const promised = <A>(work: () => Promise<A>) =>
 
 const read = fromEffect(
   "read",
-  ({ heads }: EffectInput & Pick<WitnessPort, "heads">) =>
-    promised(() => heads?.read() ?? Promise.resolve<HeldLogs>({ logs: [], damaged: [] })),
+  ({ heads }: EffectInput & { readonly heads: HeadStore }) => promised(() => heads.read()),
 );
 
 /** What is stored. */
@@ -147,12 +156,10 @@ export type WitnessArgs = Omit<Parameters<Parameters<typeof witnessSetup.enqueue
 export const looksUntilRepeat = looksEach;
 
 /** The binding of the node's own log to its certificate; undefined where there is none. */
-export function ownBinding(
-  { log, identity, bound }: WitnessContext,
-): NonNullable<WitnessContext["bound"]> | undefined {
-  const key = log?.newest()?.key;
-  if (key === undefined || identity === undefined) return undefined;
+export function ownBinding({ log, identity, bound }: WitnessContext): OwnBinding | undefined {
+  const newest = log?.newest();
+  if (newest === undefined || identity === undefined) return undefined;
   const { generation } = identity;
-  if (bound?.generation === generation && bound.binding?.key === key) return bound;
-  return { generation, binding: bindKey(identity, key) };
+  const isBound = bound?.generation === generation && bound.newest.key === newest.key;
+  return { generation, newest, binding: isBound ? bound.binding : bindKey(identity, newest.key) };
 }

@@ -161,8 +161,10 @@ test("a file whose state or evidence has a wrong part holds none", () =>
     ];
     const another = written(headOf("a/audit/worker/three", 4));
     const wrong = [
+      null,
       {},
       ...wrongHeads.map((each) => ({ ...rest, head: each, fork })),
+      ...wrongHeads.map((each) => ({ ...rest, head: each })),
       { ...rest, head, fork, at: "never" },
       { ...rest, head, fork: null },
       { ...rest, head, fork: "none" },

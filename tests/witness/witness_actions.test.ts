@@ -1,15 +1,16 @@
 /** What one witness asks, tells, answers, reports and stores. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { boundOrigin } from "../../actors/audit/key_binding.ts";
+import { Exit } from "effect";
+import { boundOrigin, type KeyBinding } from "../../actors/audit/key_binding.ts";
 import type { WitnessedLog } from "../../actors/audit/witnessed_log.ts";
-import type { Report } from "../../actors/runtime/ports.ts";
+import type { Ports, Report } from "../../actors/runtime/ports.ts";
 import { keyOf } from "../../actors/simulation/authority.ts";
 import { startsAt } from "../../actors/simulation/simulation.ts";
 import { otherLogsMax, sharedLogsMax, staleMs } from "../../actors/witness/book.ts";
 import { headMessage, type HeldLog, type OpenedHead } from "../../actors/witness/held_head.ts";
 import { witnessMachine } from "../../actors/witness/witness.ts";
-import type { HeadStore, HeldLogs } from "../../actors/witness/witness_port.ts";
+import { type HeadStore, type HeldLogs, witnessEveryMs } from "../../actors/witness/witness_port.ts";
 import { proofsWaitingMax } from "../../actors/witness/witness_setup.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { TransportAsk } from "../../transport/port.ts";
@@ -38,12 +39,13 @@ type RequestAsk = Extract<TransportAsk, { type: "request" }>;
 function makeDisk() {
   const files = new Map<string, HeldLog>();
   const writes: HeldLog[] = [];
-  const failing = { reads: 0, writes: 0 };
+  const removed: string[] = [];
+  const failing = { reads: 0, writes: 0, readError: new Error("EMFILE: too many open files") as unknown };
   let isHeld = false;
   let release = () => {};
   const heads: HeadStore = {
     read: () => {
-      if (failing.reads-- > 0) return Promise.reject(new Error("EMFILE: too many open files"));
+      if (failing.reads-- > 0) return Promise.reject(failing.readError);
       return Promise.resolve<HeldLogs>({ logs: [...files.values()], damaged: damaged.splice(0) });
     },
     write: async (log) => {
@@ -52,11 +54,15 @@ function makeDisk() {
       writes.push(log);
       files.set(log.head.origin, log);
     },
-    remove: (origin) => Promise.resolve(void files.delete(origin)),
+    remove: (origin) => {
+      removed.push(origin);
+      files.delete(origin);
+      return Promise.resolve();
+    },
   };
   const damaged: string[] = [];
   return {
-    ...{ heads, files, writes, failing, damaged },
+    ...{ heads, files, writes, removed, failing, damaged },
     hold: () => (isHeld = true),
     release: () => {
       isHeld = false;
@@ -70,12 +76,18 @@ interface Given {
   readonly disk?: ReturnType<typeof makeDisk>;
   readonly owner?: LogOwner | undefined;
   readonly isConnected?: boolean;
+  readonly period?: { readonly everyMs?: number };
+  /** What runs its Effects, given what runs them elsewhere. */
+  readonly running?: (run: Ports["run"]) => Ports["run"];
 }
 
-async function start({ log, disk, owner, isConnected = true }: Given) {
+async function start(
+  { log, disk, owner, isConnected = true, period = { everyMs }, running = (run) => run }: Given,
+) {
   const world = makeFakeWorld();
   world.step(startsAt - beginning);
-  const machine = startIn(world, witnessMachine, { ports: world.ports, log, heads: disk?.heads, everyMs });
+  const ports = { ...world.ports, run: running(world.ports.run) };
+  const machine = startIn(world, witnessMachine, { ports, log, heads: disk?.heads, ...period });
   machine.send({ type: "trust.changed", snapshot: await ownersTrust() });
   if (owner !== undefined) machine.send({ type: "identity.changed", identity: owner.identity });
   if (isConnected) machine.send({ type: "transport.changed", transport: world.transport });
@@ -240,6 +252,62 @@ test("a proof carries the certificate that the node has now, and the key that si
   assert.equal([head.key, boundOrigin(head)], [shown.newest()!.key, owner.origin]);
 });
 
+test("the key is bound once for each certificate of the node and each key of its log", async () => {
+  const { owner, gateway, log } = await makeCase();
+  let shown = log;
+  const { receive, answers, machine } = await start({
+    owner,
+    log: { newest: () => shown.newest(), prove: (range) => shown.prove(range) },
+  });
+  const bindings: KeyBinding[] = [];
+  const ask = async () => {
+    receive(gateway.peer, { Prove: { origin: owner.origin, old: 20, new: null } });
+    await settle(5);
+    const { Proof: { head } } = answers().at(-1) as Extract<AuditResponse, { Proof: unknown }>;
+    assert.is(boundOrigin(head), owner.origin);
+    assert.is(head.checkpoint, shown.newest()!.note);
+    bindings.push(head);
+  };
+  await ask();
+  growTo(shown, 25);
+  await ask();
+  const { identity } = owner;
+  machine.send({ type: "identity.changed", identity: { ...identity, generation: identity.generation + 1 } });
+  await ask();
+  shown = growTo(shown.fork(0, keyOf("witness actions", "another key")), 20);
+  await ask();
+  const [first, second, renewed, rekeyed] = bindings;
+  assert.is(second!.signature, first!.signature, "not signed again");
+  assert.is.not(renewed!.signature, first!.signature);
+  assert.equal([first!.key === renewed!.key, rekeyed!.key], [true, shown.newest()!.key]);
+});
+
+test("a request that waits while the log is closed is refused; the one whose proof was begun is answered", async () => {
+  const { owner, gateway, log } = await makeCase();
+  let isOpen = true;
+  let release = () => {};
+  const prove: WitnessedLog["prove"] = async (range) => {
+    await new Promise<void>((resolve) => (release = resolve));
+    return log.prove(range);
+  };
+  const newest = () => isOpen ? log.newest() : undefined;
+  const { receive, answers, lines, isRunning } = await start({ owner, log: { newest, prove } });
+  const Prove = { origin: owner.origin, old: 10, new: null };
+  receive(gateway.peer, { Prove });
+  receive(gateway.peer, { Prove });
+  isOpen = false;
+  release();
+  await settle(5);
+  assert.equal(answers(), [await proofOf(log, { owner, old: 10 }), { NoProof: "unavailable" }]);
+  assert.equal(lines("audit.unprovable"), []);
+  isOpen = true;
+  receive(gateway.peer, { Prove });
+  release();
+  await settle(5);
+  assert.ok(isRunning());
+  assert.is(answers().length, 3, "the next request is answered");
+});
+
 test("a node without a transport answers nothing, begins nothing, and goes on when it has one", async () => {
   const { owner, gateway, log, disk, held } = await makeCase();
   disk.files.set(owner.origin, heldLog(held));
@@ -285,10 +353,25 @@ test("a member's turn comes within a tenth of the first period", async () => {
 
 test("a node that is no witness asks and tells nothing", async () => {
   const { owner, gateway, log } = await makeCase();
-  const { world, connect, proofs, tellings } = await start({ log, owner });
+  const { world, connect, proofs, tellings, lines, isRunning } = await start({ log, owner });
   connect(gateway);
   world.pass(2 * everyMs);
   assert.equal([proofs().length, tellings().length], [0, 0]);
+  assert.equal(lines("audit.witness-unstored"), [], "it has no states that it could not read");
+  assert.ok(isRunning());
+});
+
+test("a witness whose period is not chosen asks a node every seven and a half minutes, so that each is asked within ten", async () => {
+  const { owner, log, disk } = await makeCase();
+  assert.is(witnessEveryMs, 600_000);
+  const { world, connect, proofs } = await start({ disk, period: {} });
+  connect(owner);
+  world.pass(30_000);
+  answer(proofs()[0]!, await proofOf(log, { owner, old: 0 }));
+  world.pass(450_000 - 10);
+  assert.is(proofs().length, 0);
+  world.pass(10);
+  assert.is(proofs().length, 1);
 });
 
 test("eight logs are checked at once; the next check begins when one has ended", async () => {
@@ -334,6 +417,7 @@ test("a proven state is held, stored once, and told to other witnesses at once",
   answer(again!, await proofOf(log, { owner, old: 20 }));
   await settle(3);
   assert.is(disk.writes.length, 1);
+  assert.equal(disk.removed, []);
 });
 
 test("a node that does not prove its held log is named; one that did not answer, at the lowest level", async () => {
@@ -412,6 +496,7 @@ test("a fork is reported once with both states, stored, and told to witnesses th
   const fields = { code: "audit-fork", origin, problem: "split", held: held.note, other: split.note, from };
   assert.equal([fork!.level, fork!.fields], ["error", fields]);
   assert.match(fork!.message, "it has two states of one size (20 records and 20 records)");
+  assert.equal(lines("audit.unproven"), []);
   await settle(3);
   const stored = () => disk.files.get(origin)!;
   assert.equal([stored().fork?.other.note, stored().fork?.at], [split.note, world.ports.now()]);
@@ -437,6 +522,23 @@ test("a log that its own node shows forked is reported with the node's name, and
   assert.equal(shown, [["shrunk", `${owner.peer.name} ${owner.peer.peer}`]]);
 });
 
+test("a fork that is told while the log's node is asked stays the evidence, whatever the node shows then", async () => {
+  const { owner, gateway, log, disk, held } = await makeCase();
+  disk.files.set(owner.origin, heldLog(held));
+  const { world, connect, receive, proofs, lines } = await start({ disk });
+  for (const each of [owner, gateway]) connect(each);
+  world.pass(lookMs);
+  const asked = proofs().find(({ peer }) => peer === owner.peer.peer)!;
+  const split = stateOf(growTo(log.fork(19), 20, "another record"), owner);
+  receive(gateway.peer, { Held: [headMessage(split)] });
+  answer(asked, await proofOf(growTo(log.fork(10), 10), { owner, old: 10 }));
+  await settle(3);
+  const from = `${gateway.peer.name} ${gateway.peer.peer}`;
+  assert.equal(lines("audit.fork").map(({ fields }) => [fields?.["problem"], fields?.["from"]]), [["split", from]]);
+  const { fork } = disk.files.get(owner.origin)!;
+  assert.equal([fork?.problem, fork?.other.note, fork?.from], ["split", split.note, from]);
+});
+
 test("a state for which there is no place is reported; one that is displaced is removed from the disk", async () => {
   const { owner, log, disk } = await makeCase();
   const proof = await proofOf(log, { owner, old: 0 });
@@ -451,6 +553,7 @@ test("a state for which there is no place is reported; one that is displaced is 
     await settle(3);
     assert.equal([disk.files.has(owner.origin), disk.files.has("log 0")], [!isFull, isFull]);
     assert.is(disk.files.size, sharedLogsMax);
+    assert.equal(disk.removed, isFull ? [] : ["log 0"]);
     assert.equal(
       lines("audit.witness-full").map(({ level, fields }) => [level, fields]),
       isFull
@@ -475,6 +578,27 @@ test("bug: a log that never grew was displaced as stale, however often it was pr
     assert.equal(disk.writes.map(({ at }) => at), [startsAt + lookMs], "at most once a day");
   }
   assert.is(disk.files.get(owner.origin)?.head.note, held.note);
+});
+
+test("the time of a held state that its node proves again is kept after a day; without a proof it is not", async () => {
+  const { owner, log, disk, held } = await makeCase();
+  const dayMs = 86_400_000;
+  for (
+    const [ageMs, message, isKept] of [
+      [dayMs, await proofOf(log, { owner, old: 20 }), true],
+      [dayMs - 1, await proofOf(log, { owner, old: 20 }), false],
+      [2 * dayMs, { NoProof: "unavailable" } as const, false],
+    ] as const
+  ) {
+    disk.writes.length = 0;
+    disk.files.set(owner.origin, heldLog(held, { at: startsAt + lookMs - ageMs }));
+    const { world, connect, proofs } = await start({ disk });
+    connect(owner);
+    world.pass(lookMs);
+    answer(proofs()[0]!, message);
+    await settle(3);
+    assert.equal(disk.writes.map(({ at }) => at), isKept ? [startsAt + lookMs] : [], `${ageMs}`);
+  }
 });
 
 test("bug: a told state that the node did not prove kept a proven log from counting as proven again", async () => {
@@ -569,6 +693,20 @@ test("a witness that did not answer is told again at the next look; one that doe
   assert.is(tellings().length, 0);
 });
 
+test("an answer of one witness does not have another one told before the next look", async () => {
+  const { gateway, second, disk } = await makeCase();
+  disk.files.set("log", heldLog(shownHead("log")));
+  const { world, connect, tellings } = await start({ disk });
+  for (const each of [gateway, second]) connect(each);
+  world.pass(lookMs);
+  const [first, other] = tellings();
+  fail(first!, "timed-out");
+  answer(other!, { Noted: 1 });
+  assert.is(tellings().length, 0);
+  world.pass(lookMs);
+  assert.equal(tellings().map(({ peer }) => peer), [first!.peer]);
+});
+
 test("of the states that a witness tells, those are counted that are compared; a proof is asked for at once", async () => {
   const { owner, gateway, log, disk, held } = await makeCase();
   disk.files.set(owner.origin, heldLog(held));
@@ -617,10 +755,11 @@ test("states that cannot be read are read again after ten seconds, and until the
   const { world, connect, proofs, lines } = await start({ disk });
   connect(owner);
   for (let round = 0; round < 2; round++) {
-    world.pass(againMs - 10);
+    world.pass(againMs - 1);
     await settle(3);
+    assert.is(disk.failing.reads, 1 - round, "not read yet");
     assert.is(proofs().length, 0);
-    world.pass(10);
+    world.pass(1);
     await settle(3);
   }
   const unstored = () => lines("audit.witness-unstored").map(({ level, message }) => [level, message]);
@@ -650,10 +789,10 @@ test("a state that cannot be stored is stored again after ten seconds; each trou
   world.pass(lookMs);
   await show(21);
   for (const isStored of [false, true]) {
-    world.pass(againMs - 10);
+    world.pass(againMs - 1);
     await settle(3);
     assert.is(disk.writes.length, 0);
-    world.pass(10);
+    world.pass(1);
     await settle(3);
     assert.equal([disk.writes.length, unstored()], [isStored ? 1 : 0, 1]);
   }
@@ -667,6 +806,41 @@ test("a state that cannot be stored is stored again after ten seconds; each trou
   world.pass(againMs);
   await settle(3);
   assert.is(disk.writes.length, 2);
+});
+
+test("what a disk rejects with is reported, whatever it is", async () => {
+  const { disk } = await makeCase();
+  disk.failing.reads = 1;
+  disk.failing.readError = "EMFILE";
+  const { lines } = await start({ disk });
+  const message = "Cannot read states of audit logs: EMFILE; no log is witnessed until they can be read";
+  assert.equal(lines("audit.witness-unstored").map((each) => each.message), [message]);
+});
+
+test("a state is stored again after ten seconds where the runtime ended the storing", async () => {
+  const { owner, log, disk } = await makeCase();
+  let deaths = 0;
+  const { world, connect, proofs, lines } = await start({
+    disk,
+    running: (run) => (effect, onExit) => {
+      if (deaths-- <= 0) return run(effect, onExit);
+      queueMicrotask(() => onExit(Exit.die(new Error("the runtime is shut down"))));
+      return () => {};
+    },
+  });
+  connect(owner);
+  world.pass(lookMs);
+  deaths = 1;
+  answer(proofs()[0]!, await proofOf(log, { owner, old: 0 }));
+  await settle(3);
+  const messages = lines("audit.witness-unstored").map(({ message }) => message);
+  assert.equal([disk.writes.length, messages], [0, ["Cannot keep states of audit logs: the runtime is shut down"]]);
+  world.pass(againMs - 1);
+  await settle(3);
+  assert.is(disk.writes.length, 0);
+  world.pass(1);
+  await settle(3);
+  assert.equal(disk.writes.map(({ head: { size } }) => size), [20]);
 });
 
 test("a state that changes while an earlier one is written is written after it", async () => {
