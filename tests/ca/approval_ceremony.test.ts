@@ -107,6 +107,20 @@ test("an enrolment waits for two persons; the node gets the bytes that they sign
   world.close();
 });
 
+test("a node's request is its own: it does not join an operator's of the same operation, as that of another operator does", async () => {
+  const world = await approved();
+  const { id: own } = await asked(world);
+  const { line, token } = Result.getOrThrow(world.ca.register.read((rows) => approvalRowOf(rows, own)!));
+  const { operation } = Result.getOrThrow(parseApprovalRequest(line));
+  const idOf = async (requestedFor = {}) =>
+    (await Effect.runPromise(requestApprovals(world.ca, operation, start, requestedFor))).id;
+  const first = await idOf();
+  const [second, node] = [await idOf(), await idOf({ token })];
+  assert.is(second, first);
+  assert.is(new Set([own, first, node]).size, 3);
+  world.close();
+});
+
 test("of an identity in hardware, persons approve the role and the certificate; those for TLS do not wait", async () => {
   const world = await approved();
   const [token, { der: csr, keyPem }] = [await world.token("w-1", { key: "hardware" }), await testCsr("w-1")];

@@ -211,6 +211,15 @@ test("bug: a key that its token lost, or that is another one now, was not shown 
   assert.is(signer.failure(), undefined);
 });
 
+test("a call that cannot be made says nothing about the key", async () => {
+  const signer = await openPkcs11Signer(token.uri("ed25519"));
+  const bytes = Uint8Array.of(1);
+  structuredClone(bytes, { transfer: [bytes.buffer] });
+  assert.match(await codeOf(signer.sign(bytes)), /^TypeError/);
+  assert.is(signer.failure(), undefined);
+  signer.end();
+});
+
 const wrong: [name: string, change: (uri: string) => string, code: string][] = [
   ["what is no URI", () => "pkcs11:object=a", "uri"],
   ["a missing module", (uri) => uri.replace(/module-path=[^&]+/, "module-path=/none/module.so"), "module-missing"],

@@ -290,6 +290,26 @@ test("bug: constraints of other kinds, and long names, cost as little of the bud
   );
 });
 
+const lengths: [name: number, constraint: number, further: number][] = [
+  [100, 155, 0],
+  [100, 156, 1],
+  [100, 157, 1],
+  [257, 254, 1],
+  [257, 255, 2],
+  [256, 257, 2],
+];
+for (const [name, constraint, further] of lengths) {
+  test(`a name of ${name} characters and a constraint of ${constraint} cost ${1 + further} of the budget`, () => {
+    const san = [`URI:${"spiffe://a.example/".padEnd(name, "b")}`];
+    // Permitted, not excluded: it may be too long for a host name.
+    const add = [nameConstraints([subtree(`URI:${"c".repeat(constraint)}`)])];
+    const issuer = forge("ca", { ca: true, issuer: root, add });
+    const budget = { comparisons: 0 };
+    const code = refusedIn(budget, certificate(forge("node", { issuer, san })), certificate(issuer));
+    assert.equal([code, budget.comparisons], ["name-constraint", 1 + further]);
+  });
+}
+
 function cnOf(text: string): Uint8Array {
   return sequence(oid("2.5.4.3"), utf8String(text));
 }
