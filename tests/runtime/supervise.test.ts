@@ -17,7 +17,13 @@ const waiting = setup({}).createMachine({
     left: { type: "final" },
   },
 });
-const root = (options = {}) => superviseRoot(waiting, { id: "w", input: {}, onError: assert.unreachable, ...options });
+const root = (options = {}) =>
+  superviseRoot(waiting, {
+    id: "w",
+    input: {},
+    onError: (error: unknown) => assert.unreachable(String(error)),
+    ...options,
+  });
 
 test("bug: V8 had a class of objects for the timers of each gate, and a handshake took longer by 3 %", () => {
   assert.is(new Set([root(), root(), root()].map(({ sessionId }) => sessionId)).size, 1);
