@@ -21,8 +21,8 @@ export const plantedWitnessBugs: readonly PlantedBug[] = [
   bug(
     "other witnesses are told nothing",
     "actors/witness/witness_actions.ts",
-    "if (peer === undefined || heads.length === 0) return;",
-    "if (peer === undefined || heads.length >= 0) return;",
+    "if (heads.length === 0) return;",
+    "if (heads.length >= 0) return;",
   ),
   bug(
     "a key is believed without the certificate of the log's node",
