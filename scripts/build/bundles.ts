@@ -79,16 +79,19 @@ export async function bundlePrograms({ root, outdir }: Bundle): Promise<BundleRe
 
 /**
  * Names what a file imports while it runs in a way that Deno does not read before. Deno loads and keeps each file that an `import()` names by a
- * literal: help took 2.4 times as long, and a gateway 7 MB more. Only for programs: who bundles the library needs the literals.
+ * literal: help took 2.4 times as long, and a gateway 7 MB more. Only for programs: those who bundle the library need the literals.
  */
 function importLater(file: string, imports: Metafile["outputs"][string]["imports"]): void {
-  const names = imports.filter(({ kind }) => kind === "dynamic-import").map(({ path }) => `"./${basename(path)}"`);
-  if (names.length === 0) return;
-  const text = readFileSync(file, "utf8");
-  writeFileSync(
-    file,
-    names.reduce((changed, name) => changed.replaceAll(`import(${name})`, `import([${name}][0])`), text),
-  );
+  const later = imports.filter(({ kind }) => kind === "dynamic-import");
+  const names = new Set(later.map(({ path }) => `"./${basename(path)}"`));
+  if (names.size === 0) return;
+  let text = readFileSync(file, "utf8");
+  for (const name of names) {
+    // A bundler that writes it in another way must not bring the literals back unseen.
+    if (!text.includes(`import(${name})`)) throw new Error(`${file} has no import(${name})`);
+    text = text.replaceAll(`import(${name})`, `import([${name}][0])`);
+  }
+  writeFileSync(file, text);
 }
 
 /** Puts the programs' help in the place of the source's, which has none. */
