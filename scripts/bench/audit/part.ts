@@ -1,7 +1,8 @@
 /**
  * The part `audit` of the performance table: how fast records are on the disk, how fast a log is verified, and what handshakes and
- * requests cost a gateway's program that keeps a log, compared with one that keeps none. Rounds alternate, and medians are compared. Two
- * processes of the same program differ by up to 7 %, so each pair is of new ones.
+ * requests cost a gateway's program that keeps a log, compared with two that keep none. What these two differ by is a row of its own: it is
+ * how much this run can tell. Two processes of the same program differ by up to 7 %, and the one that starts first is the cheaper: each set
+ * is of new processes, the sets have each order of start equally often, and each gateway is warm before it is measured.
  *
  * @module
  */
@@ -22,9 +23,11 @@ import { type BenchRow, makeRow, median } from "../row.ts";
 interface Sizes {
   /** Records of the log that is written and verified. */
   readonly records: number;
-  /** Pairs of gateways, and rounds of each. */
-  readonly pairs: number;
+  /** Sets of gateways, one for each order of start. */
+  readonly orders: readonly Order[];
   readonly rounds: number;
+  /** Of each member that dials: before the first round, and in a round. */
+  readonly warmUp: number;
   readonly handshakes: number;
   readonly requests: number;
   /** Members that ask in turns: each may use a tenth of a core. */
@@ -32,16 +35,37 @@ interface Sizes {
   /** Members that connect and leave again, at the same time. */
   readonly diallers: number;
 }
+const variants = ["without", "again", "withLog"] as const;
+type Variant = typeof variants[number];
+type Order = readonly Variant[];
+const orders: readonly Order[] = [
+  ["without", "again", "withLog"],
+  ["withLog", "again", "without"],
+  ["again", "withLog", "without"],
+  ["without", "withLog", "again"],
+  ["again", "without", "withLog"],
+  ["withLog", "without", "again"],
+];
 const full: Sizes = {
   records: 1_000_000,
-  pairs: 8,
-  rounds: 3,
+  orders,
+  rounds: 4,
+  warmUp: 400,
   handshakes: 150,
   requests: 2_000,
   members: 40,
   diallers: 4,
 };
-const short: Sizes = { records: 2_000, pairs: 1, rounds: 1, handshakes: 4, requests: 40, members: 2, diallers: 2 };
+const short: Sizes = {
+  records: 2_000,
+  orders: orders.slice(0, 1),
+  rounds: 1,
+  warmUp: 4,
+  handshakes: 4,
+  requests: 40,
+  members: 2,
+  diallers: 2,
+};
 /** Records in one turn of the event loop. */
 const turnRecords = 500;
 /** After so many the disk is waited for: more than a log holds in memory would be lost on a slow one. */
@@ -122,23 +146,28 @@ interface Act {
 const whats = { handshakes: "a handshake and its connection's end", requests: "a request for its health" };
 type ActName = keyof typeof whats;
 const actNames = ["handshakes", "requests"] as const;
-const variants = ["without", "withLog"] as const;
-type Seen = Readonly<Record<typeof variants[number], Cost[]>>;
+/** Of each set, the median of its rounds. */
+type Seen = Readonly<Record<ActName, Record<Variant, Cost>[]>>;
 
-/** Gateways that keep a log, and ones that do not, in pairs. */
+/** Gateways that keep a log, and ones that do not, in sets of three. */
 async function costRows(world: BenchWorld, dir: string, sizes: Sizes): Promise<readonly BenchRow[]> {
   const files = await world.members(sizes.members + sizes.diallers);
-  const seen: Readonly<Record<ActName, Seen>> = {
-    handshakes: { without: [], withLog: [] },
-    requests: { without: [], withLog: [] },
-  };
+  const seen: Seen = { handshakes: [], requests: [] };
   const diallers = Array.from({ length: sizes.diallers }, () => new EndProcess());
   try {
     for (const [index, dialler] of diallers.entries()) {
       await dialler.tell({ do: "setup", setup: { ...files[index]!, way: "hybrid", listens: false } });
     }
-    for (let pair = 0; pair < sizes.pairs; pair++) {
-      await measurePair({ world, dir: `${dir}-${pair}`, diallers, members: files.slice(sizes.diallers), sizes, seen });
+    for (const [index, order] of sizes.orders.entries()) {
+      await measureSet({
+        world,
+        dir: `${dir}-${index}`,
+        order,
+        diallers,
+        members: files.slice(sizes.diallers),
+        sizes,
+        seen,
+      });
     }
   } finally {
     for (const dialler of diallers) dialler.stop();
@@ -149,48 +178,74 @@ async function costRows(world: BenchWorld, dir: string, sizes: Sizes): Promise<r
 interface Measuring {
   readonly world: BenchWorld;
   readonly dir: string;
+  readonly order: Order;
   readonly diallers: readonly EndProcess[];
   readonly members: readonly EndFiles[];
   readonly sizes: Sizes;
-  readonly seen: Readonly<Record<ActName, Seen>>;
+  readonly seen: Seen;
 }
 
-async function measurePair({ world, dir, diallers, members, sizes, seen }: Measuring): Promise<void> {
+/** A gateway, and the process whose members send it requests. */
+interface Measured {
+  readonly gateway: GatewayProgram;
+  readonly asking: EndProcess;
+}
+
+async function measureSet({ world, dir, order, diallers, members, sizes, seen }: Measuring): Promise<void> {
   const limits = ["[limits]", "handshakes_per_second = 1000000", "handshakes_burst = 1000000"];
   const limited = [...limits, "connections_per_peer_max = 1000000"];
   const audit = ["[audit]", `dir = ${JSON.stringify(dir)}`];
-  const asking = { without: new EndProcess(), withLog: new EndProcess() };
-  const gateways: GatewayProgram[] = [];
+  const set = new Map<Variant, Measured>();
   try {
-    const without = await startGateway(world.listener, limited);
-    gateways.push(without);
-    const withLog = await startGateway(world.listener, [...limited, ...audit]);
-    gateways.push(withLog);
-    const pair = { without, withLog };
-    for (const name of variants) await asking[name].tell({ do: "join", address: pair[name].address, members });
-    const acts = (name: typeof variants[number]): Readonly<Record<ActName, Act>> => {
-      const { handshakes: count, requests } = sizes;
-      const command = { do: "connect", address: pair[name].address, count, parallel: 1, brief: true } as const;
-      return {
-        handshakes: { count: count * diallers.length, ends: diallers, command },
-        requests: { count: requests, ends: [asking[name]], command: { do: "ask", count: requests } },
-      };
-    };
-    for (const act of actNames) {
-      // The first round compiles the code and is not counted.
-      for (let round = sizes.rounds > 1 ? -1 : 0; round < sizes.rounds; round++) {
-        for (const name of round % 2 === 0 ? variants : variants.toReversed()) {
-          const cost = await costOf(pair[name], acts(name)[act]);
-          if (round >= 0) seen[act][name].push(cost);
+    for (const name of order) {
+      const gateway = await startGateway(world.listener, name === "withLog" ? [...limited, ...audit] : limited);
+      const asking = new EndProcess();
+      set.set(name, { gateway, asking });
+      await asking.tell({ do: "join", address: gateway.address, members });
+    }
+    const connect = ({ gateway }: Measured, count: number): Act => ({
+      count: count * diallers.length,
+      ends: diallers,
+      command: { do: "connect", address: gateway.address, count, parallel: 1, brief: true },
+    });
+    const ask = ({ asking }: Measured, count: number): Act => ({
+      count,
+      ends: [asking],
+      command: { do: "ask", count },
+    });
+    for (const name of order) {
+      await costOf(set.get(name)!, connect(set.get(name)!, sizes.warmUp));
+      await costOf(set.get(name)!, ask(set.get(name)!, sizes.requests));
+    }
+    for (const name of actNames) {
+      const acts = { handshakes: connect, requests: ask };
+      const rounds: Record<Variant, Cost[]> = { without: [], again: [], withLog: [] };
+      for (let round = 0; round < sizes.rounds; round++) {
+        for (const variant of round % 2 === 0 ? order : order.toReversed()) {
+          const measured = set.get(variant)!;
+          rounds[variant].push(await costOf(measured, acts[name](measured, sizes[name])));
         }
       }
+      seen[name].push({
+        without: middleOf(rounds.without),
+        again: middleOf(rounds.again),
+        withLog: middleOf(rounds.withLog),
+      });
     }
   } finally {
-    for (const each of [...Object.values(asking), ...gateways]) each.stop();
+    for (const { gateway, asking } of set.values()) {
+      gateway.stop();
+      asking.stop();
+    }
   }
 }
 
-async function costOf(gateway: GatewayProgram, { count, ends, command }: Act): Promise<Cost> {
+function middleOf(costs: readonly Cost[]): Cost {
+  const of = (side: keyof Cost) => median(costs.map((cost) => cost[side]));
+  return { gateway: of("gateway"), both: of("both") };
+}
+
+async function costOf({ gateway }: Measured, { count, ends, command }: Act): Promise<Cost> {
   const tell = async (each: Command) => {
     const answers = await Promise.all(ends.map((end) => end.tell(each)));
     return answers.reduce((sum, { cpuUs }) => sum + cpuUs, 0);
@@ -201,18 +256,32 @@ async function costOf(gateway: GatewayProgram, { count, ends, command }: Act): P
   return { gateway: ours / count, both: (ours + theirs) / count };
 }
 
-function costRow(name: ActName, seen: Seen): readonly BenchRow[] {
-  const row = (suffix: string, whose: string, side: keyof Cost) => {
-    const [without, withLog] = variants.map((variant) => median(seen[variant].map((cost) => cost[side])));
-    return makeRow({
-      id: `A.${name}${suffix}`,
-      what: `processor time of ${whats[name]}, ${whose}`,
-      unit: "µs",
-      value: withLog!,
-      peer: { name: "without an audit log", value: without! },
-      op: "<=",
-      target: 1.03,
-    });
+/** Of each side: with a log compared with without one, and two without one compared. The mean of the sets: each order weighs the same. */
+function costRow(name: ActName, sets: Seen[ActName]): readonly BenchRow[] {
+  const rows = (suffix: string, whose: string, side: keyof Cost) => {
+    const mean = (variant: Variant) => sets.reduce((sum, set) => sum + set[variant][side], 0) / sets.length;
+    const [one, other] = [mean("without"), mean("again")];
+    for (const set of sets) {
+      const [first, second, log] = variants.map((variant) => Math.round(set[variant][side]));
+      console.error(`    one set: ${first} and ${second} without a log, ${log} with one`);
+    }
+    const common = { unit: "µs", op: "<=", target: 1.03 } as const;
+    return [
+      makeRow({
+        ...common,
+        id: `A.${name}${suffix}`,
+        what: `processor time of ${whats[name]}, ${whose}`,
+        value: mean("withLog"),
+        peer: { name: "without an audit log", value: (one + other) / 2 },
+      }),
+      makeRow({
+        ...common,
+        id: `A.${name}${suffix}.control`,
+        what: "the same of two gateways without an audit log, the dearer one",
+        value: Math.max(one, other),
+        peer: { name: "the other", value: Math.min(one, other) },
+      }),
+    ];
   };
-  return [row("", "of a gateway with an audit log", "gateway"), row(".both", "of both ends", "both")];
+  return [...rows("", "of a gateway with an audit log", "gateway"), ...rows(".both", "of both ends", "both")];
 }
