@@ -9,9 +9,10 @@
 import { Buffer } from "node:buffer";
 import type { AuditEvent } from "./audit_record.ts";
 import { type AuditKey, signCheckpoint, type SignedHead } from "./checkpoint.ts";
+import { KeptFile, writeSynced } from "./kept_file.ts";
 import type { Chunk, LogChain } from "./log_chain.ts";
 import { writeEdge } from "./log_edge.ts";
-import { removeTakenBack, type TakenBack, writeChunks, writeChunksNow, writeSynced } from "./log_files.ts";
+import { removeTakenBack, type TakenBack, writeChunks, writeChunksNow } from "./log_files.ts";
 import { LogUnusable } from "./log_unusable.ts";
 import type { OpenedLog } from "./open_log.ts";
 import { checkpointsPath } from "./segments.ts";
@@ -19,6 +20,11 @@ import type { LogState } from "./walk_log.ts";
 
 /** Bytes of records that may wait for the disk: 100,000 refusals. */
 export const waitingBytesMax = 32 * 1024 * 1024;
+/**
+ * Records that are composed at once, the newest ones of a batch: each takes 7 µs after another one, and 55 µs between other work, whose code
+ * takes the processor's caches.
+ */
+const composedAtOnce = 64;
 /** A checkpoint covers at most so many records more than the one before. */
 export const checkpointRecords = 1_000;
 /** A record is covered by a checkpoint within this, in milliseconds. */
@@ -30,6 +36,9 @@ export class AuditLog {
   readonly #chain: LogChain;
   readonly #opened: OpenedLog;
   readonly #onWaiting: () => void;
+  readonly #file = new KeptFile();
+  /** Records that have no place in the log yet. */
+  #taken: { readonly event: AuditEvent; readonly at: Date }[] = [];
   /** One write at a time. */
   #turn: Promise<void> = Promise.resolve();
   /** One signature at a time, outside of the writes' turns: a token may take long. */
@@ -63,12 +72,12 @@ export class AuditLog {
 
   /** Records in the log, those that wait included. */
   get size(): number {
-    return this.#chain.size;
+    return this.#composed().size;
   }
 
   /** Time of the newest record, those that wait included. */
   get newestAt(): number {
-    return Date.parse(this.#chain.state.ts);
+    return Date.parse(this.#composed().ts);
   }
 
   /** The key of its checkpoints. */
@@ -92,15 +101,15 @@ export class AuditLog {
 
   /** Whether records wait for the disk. */
   get isWaiting(): boolean {
-    return this.#chain.waiting > 0;
+    return this.#taken.length > 0 || this.#chain.waiting > 0;
   }
 
   /** Whether records are in no checkpoint. */
   get isUncovered(): boolean {
-    return this.#chain.size > this.#covered;
+    return this.size > this.#covered;
   }
 
-  /** Takes a record. */
+  /** Takes a record. Its event must not change any more. */
   record(event: AuditEvent, at: Date): void {
     if (this.#chain.waiting >= waitingBytesMax) {
       this.#lost += 1;
@@ -109,14 +118,21 @@ export class AuditLog {
     }
     const wasWaiting = this.isWaiting;
     this.#recordLost(at);
-    this.#chain.append(event, at);
+    this.#taken.push({ event, at });
+    if (this.#taken.length >= composedAtOnce) this.#composed();
     if (!wasWaiting) this.#onWaiting();
   }
 
   #recordLost(at: Date): void {
     if (this.#lost === 0) return;
-    this.#chain.append({ type: "log.lost", outcome: "failed", detail: { records: this.#lost } }, at);
+    this.#taken.push({ event: { type: "log.lost", outcome: "failed", detail: { records: this.#lost } }, at });
     this.#lost = 0;
+  }
+
+  /** The chain, with all records that were taken. */
+  #composed(): LogChain {
+    for (const { event, at } of this.#taken.splice(0)) this.#chain.append(event, at);
+    return this.#chain;
   }
 
   /**
@@ -126,7 +142,7 @@ export class AuditLog {
    */
   recordNow(events: readonly AuditEvent[], at: Date): void {
     this.#checkOpen();
-    const mark = this.#chain.mark();
+    const mark = this.#composed().mark();
     for (const event of events) this.#chain.append(event, at);
     try {
       this.#clean();
@@ -187,12 +203,13 @@ export class AuditLog {
 
   async #write(): Promise<void> {
     this.#checkOpen();
-    const state = this.#chain.state;
-    const taken = this.#chain.take();
+    const chain = this.#composed();
+    const state = chain.state;
+    const taken = chain.take();
     this.#inFlight = taken;
     try {
       this.#clean();
-      await writeChunks(this.dir, taken);
+      await writeChunks(this.dir, taken, this.#file);
     } catch (error) {
       // Not what recordNow() has written meanwhile: records behind it would be joined to it, and written over others.
       this.#chain.putBack(this.#inFlight);
@@ -232,6 +249,7 @@ export class AuditLog {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    void this.#inTurn(() => this.#file.close());
     this.#opened.release();
   }
 

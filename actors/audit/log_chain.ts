@@ -88,6 +88,11 @@ export class LogChain {
     return this.#edge.size;
   }
 
+  /** Time of the newest record, RFC 3339. */
+  get ts(): string {
+    return this.#ts;
+  }
+
   /** Bytes that wait for the disk. */
   get waiting(): number {
     return this.#waiting;

@@ -1,7 +1,7 @@
 /**
  * Writes chunks of a log to their places: in the background for most records, at once for those that an answer waits for.
  *
- * Each write opens its file anew, so that both kinds can run at once: the bytes of a place are always the same.
+ * Each kind opens its file itself, so that both can run at once: the bytes of a place are always the same.
  *
  * @module
  */
@@ -17,24 +17,22 @@ import {
   statSync,
   writeSync,
 } from "node:fs";
-import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { syncFolderNow } from "../files/sync_folder.ts";
+import type { KeptFile } from "./kept_file.ts";
 import type { Chunk } from "./log_chain.ts";
 import { segmentFile } from "./segments.ts";
 
 const flags = constants.O_WRONLY | constants.O_CREAT;
-/** A write is on disk when it returns: one call, where a write and a sync are two on the thread pool. */
-const syncedFlags = flags | constants.O_DSYNC;
 const mode = 0o600;
 
 const pathOf = (dir: string, segment: number): string => join(dir, segmentFile(segment));
 const bytesOf = ({ lines, bytes }: Chunk): Buffer => Buffer.concat(lines as Buffer[], bytes);
 
 /** Writes chunks and syncs them. Rejects with the system's error. */
-export async function writeChunks(dir: string, chunks: readonly Chunk[]): Promise<void> {
+export async function writeChunks(dir: string, chunks: readonly Chunk[], file: KeptFile): Promise<void> {
   for (const chunk of chunks) {
-    await writeSynced(pathOf(dir, chunk.segment), bytesOf(chunk), chunk.offset);
+    await file.write(pathOf(dir, chunk.segment), bytesOf(chunk), chunk.offset);
     if (chunk.offset === 0) syncFolderNow(dir);
   }
 }
@@ -53,18 +51,6 @@ export function writeChunksNow(dir: string, chunks: readonly Chunk[]): void {
       closeSync(file);
     }
     if (chunk.offset === 0) syncFolderNow(dir);
-  }
-}
-
-/** Writes bytes at a place of a file and syncs it. Rejects with the system's error. */
-export async function writeSynced(path: string, bytes: Uint8Array, offset: number): Promise<void> {
-  const file = await open(path, syncedFlags, mode);
-  try {
-    for (let done = 0; done < bytes.length;) {
-      done += (await file.write(bytes, done, bytes.length - done, offset + done)).bytesWritten;
-    }
-  } finally {
-    await file.close();
   }
 }
 

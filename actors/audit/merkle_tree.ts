@@ -40,7 +40,7 @@ export class TreeEdge {
   /** @param hashes From the largest subtree to the smallest; as many as `size` has bits. */
   constructor(size: number = 0, hashes: readonly Uint8Array[] = []) {
     this.#size = size;
-    this.#hashes = hashes.map((each) => Buffer.from(each));
+    this.#hashes = hashes.map((each) => Buffer.isBuffer(each) ? each : Buffer.from(each));
   }
 
   get size(): number {

@@ -226,6 +226,7 @@ test("records that wait have 32 MiB; those beyond are counted, and the log says 
       chain.take();
       add("a");
       add("b");
+      assert.is(log.size, sizeBefore + 4); // they have their places now
       const lines = Buffer.concat(chain.peek().flatMap(({ lines }) => lines)).toString().trimEnd().split("\n");
       const records = lines.map((line) => readLine(line)!);
       assert.equal(records.map(({ type }) => type), ["log.lost", "a", "b"]);

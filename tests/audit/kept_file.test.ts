@@ -1,0 +1,83 @@
+/** A file that stays open between writes, and is left when it is no longer the one at its path. */
+import { Buffer } from "node:buffer";
+import { mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { KeptFile, writeSynced } from "../../actors/audit/kept_file.ts";
+import { openIn, withLogFolder } from "../support/audit_logs.ts";
+
+const test = suite("KeptFile");
+const text = (path: string) => readFileSync(path, "utf8");
+const withFile = (use: (kept: KeptFile, path: string, dir: string) => Promise<void>) =>
+  withLogFolder(async (dir) => {
+    const kept = new KeptFile();
+    await use(kept, join(dir, "some"), dir);
+    await kept.close();
+    assert.equal(openIn(dir) ?? [], [], "nothing stays open");
+  });
+
+test("a file is made for its owner alone, stays open, and has the bytes at their places", () =>
+  withFile(async (kept, path, dir) => {
+    await kept.write(path, Buffer.from("one two"), 0);
+    assert.is(statSync(path).mode & 0o777, 0o600);
+    for (const [at, word] of [[4, "TWO"], [7, " three"]] as const) {
+      assert.is(openIn(dir)?.length ?? 1, 1);
+      await kept.write(path, Buffer.from(word), at);
+    }
+    assert.is(text(path), "one TWO three");
+  }));
+
+test("bytes come to the file that is at the path, where the open one was moved away or removed", () =>
+  withFile(async (kept, path) => {
+    await kept.write(path, Buffer.from("one"), 0);
+    renameSync(path, `${path}.moved`);
+    await kept.write(path, Buffer.from("two"), 0);
+    assert.is(text(path), "two", "none was at the path");
+    writeFileSync(`${path}.new`, "------");
+    renameSync(`${path}.new`, path);
+    await kept.write(path, Buffer.from("six"), 3);
+    assert.is(text(path), "---six", "another one was");
+    rmSync(path);
+    await kept.write(path, Buffer.from("ten"), 0);
+    assert.is(text(path), "ten");
+  }));
+
+test("a write fails where its file cannot be opened, and the next one opens it", () =>
+  withFile(async (kept, path, dir) => {
+    await kept.write(path, Buffer.from("one"), 0);
+    renameSync(path, `${path}.moved`);
+    mkdirSync(path);
+    const error = await kept.write(path, Buffer.from("two"), 0).catch((reason: unknown) => reason);
+    assert.is((error as { code?: string }).code, "EISDIR");
+    assert.equal(openIn(dir) ?? [], []);
+    rmdirSync(path);
+    await kept.write(path, Buffer.from("two"), 0);
+    assert.is(text(path), "two");
+  }));
+
+test("one file is open at a time", () =>
+  withFile(async (kept, path, dir) => {
+    await kept.write(path, Buffer.from("one"), 0);
+    await kept.write(`${path}.next`, Buffer.from("two"), 0);
+    assert.equal([text(path), text(`${path}.next`)], ["one", "two"]);
+    assert.is(openIn(dir)?.length ?? 1, 1);
+    await kept.close();
+    await kept.close();
+    await kept.write(path, Buffer.from("!"), 3);
+    assert.is(text(path), "one!");
+  }));
+
+test("writeSynced() leaves nothing open, and fails where there is no folder", () =>
+  withLogFolder(async (dir) => {
+    const path = join(dir, "some");
+    await writeSynced(path, Buffer.from("one"), 0);
+    await writeSynced(path, Buffer.from("two"), 3);
+    assert.is(text(path), "onetwo");
+    assert.is(statSync(path).mode & 0o777, 0o600);
+    const error = await writeSynced(join(path, "deeper"), Buffer.from("x"), 0).catch((reason: unknown) => reason);
+    assert.is((error as { code?: string }).code, "ENOTDIR");
+    assert.equal(openIn(dir) ?? [], []);
+  }));
+
+test.run();
