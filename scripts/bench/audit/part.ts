@@ -131,8 +131,9 @@ function verifyRow(dir: string, { records }: Sizes): BenchRow {
   return makeRow({ id: "A.verify", what: `verifying ${records} records`, unit: "s", value, op: "<=", target: 10 });
 }
 
-/** Processor time, in microseconds. */
+/** Of one handshake or request, in microseconds: the time by the clock, and processor time. */
 interface Cost {
+  readonly clock: number;
   readonly gateway: number;
   readonly both: number;
 }
@@ -242,7 +243,7 @@ async function measureSet({ world, dir, order, diallers, members, sizes, seen }:
 
 function middleOf(costs: readonly Cost[]): Cost {
   const of = (side: keyof Cost) => median(costs.map((cost) => cost[side]));
-  return { gateway: of("gateway"), both: of("both") };
+  return { clock: of("clock"), gateway: of("gateway"), both: of("both") };
 }
 
 async function costOf({ gateway }: Measured, { count, ends, command }: Act): Promise<Cost> {
@@ -251,14 +252,16 @@ async function costOf({ gateway }: Measured, { count, ends, command }: Act): Pro
     return answers.reduce((sum, { cpuUs }) => sum + cpuUs, 0);
   };
   const before = [gateway.cpuUs(), await tell({ do: "cpu" })] as const;
+  const begun = performance.now();
   const theirs = await tell(command) - before[1];
+  const clock = (performance.now() - begun) * 1_000;
   const ours = gateway.cpuUs() - before[0];
-  return { gateway: ours / count, both: (ours + theirs) / count };
+  return { clock: clock / count, gateway: ours / count, both: (ours + theirs) / count };
 }
 
 /** Of each side: with a log compared with without one, and two without one compared. The mean of the sets: each order weighs the same. */
 function costRow(name: ActName, sets: Seen[ActName]): readonly BenchRow[] {
-  const rows = (suffix: string, whose: string, side: keyof Cost) => {
+  const rows = (suffix: string, what: string, side: keyof Cost) => {
     const mean = (variant: Variant) => sets.reduce((sum, set) => sum + set[variant][side], 0) / sets.length;
     const [one, other] = [mean("without"), mean("again")];
     for (const set of sets) {
@@ -270,7 +273,7 @@ function costRow(name: ActName, sets: Seen[ActName]): readonly BenchRow[] {
       makeRow({
         ...common,
         id: `A.${name}${suffix}`,
-        what: `processor time of ${whats[name]}, ${whose}`,
+        what: `${what} of ${whats[name]}, at a gateway with an audit log`,
         value: mean("withLog"),
         peer: { name: "without an audit log", value: (one + other) / 2 },
       }),
@@ -283,5 +286,9 @@ function costRow(name: ActName, sets: Seen[ActName]): readonly BenchRow[] {
       }),
     ];
   };
-  return [...rows("", "of a gateway with an audit log", "gateway"), ...rows(".both", "of both ends", "both")];
+  return [
+    ...rows("", "time by the clock", "clock"),
+    ...rows(".gateway", "processor time of the gateway", "gateway"),
+    ...rows(".both", "processor time of both ends", "both"),
+  ];
 }
