@@ -254,6 +254,26 @@ test("a log says that records wait when none did before, and with each act", () 
     log.close();
   }));
 
+test("records keep the order and the times in which they were taken, however many wait, and acts come behind them", () =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    const at = (seconds: number) => new Date(logStart + seconds * 1_000);
+    recordRefusals(log, 150);
+    log.recordNow([{ type: "act", outcome: "done" }], at(200));
+    recordRefusals(log, 3, +at(300));
+    assert.equal([log.size, log.newestAt, log.isUncovered], [155, +at(302), true]);
+    log.record({ type: "last", outcome: "done" }, at(310));
+    assert.is(log.isWaiting, true);
+    await writeCovered(log, at(400));
+    assert.equal([log.isWaiting, log.isUncovered], [false, false]);
+    const records = (await recordsOf(dir)).slice(1);
+    const seconds = records.map(({ ts }) => (Date.parse(ts) - logStart) / 1_000);
+    assert.equal(seconds, [...Array(150).keys(), 200, 300, 301, 302, 310]);
+    assert.equal([records[150]?.type, records.at(-1)?.type], ["act", "last"]);
+    assert.is(verified(dir).records, 156);
+    log.close();
+  }));
+
 test("a checkpoint is due after a minute with a record, or with 1,000 records", () =>
   withLogFolder(async (dir) => {
     const { log } = await openCounted(dir);
