@@ -38,9 +38,9 @@ export class TreeEdge {
   readonly #hashes: Buffer[];
 
   /** @param hashes From the largest subtree to the smallest; as many as `size` has bits. */
-  constructor(size: number = 0, hashes: readonly Uint8Array[] = []) {
+  constructor(size: number = 0, hashes: readonly Buffer[] = []) {
     this.#size = size;
-    this.#hashes = hashes.map((each) => Buffer.isBuffer(each) ? each : Buffer.from(each));
+    this.#hashes = [...hashes];
   }
 
   get size(): number {

@@ -17,6 +17,7 @@ import {
   blockWrites,
   logNode,
   logStart,
+  openIn,
   openTestLog,
   recordRefusals,
   withLogFolder,
@@ -252,6 +253,26 @@ test("a log says that records wait when none did before, and with each act", () 
     assert.is(counts.waits, 2);
     assert.equal((await recordsOf(dir)).map(({ type }) => type), ["log.opened", "a", "a", "a", "b", "c"]);
     log.close();
+  }));
+
+test("64 records that wait get their places without a write: what waits is counted in bytes", () =>
+  withLogFolder(async (dir) => {
+    const { log, chain } = await openCounted(dir);
+    const before = chain.size;
+    for (const [count, places] of [[63, 0], [1, 64], [63, 64], [1, 128]] as const) {
+      recordRefusals(log, count);
+      assert.is(chain.size - before, places);
+    }
+    log.close();
+  }));
+
+test("a closed log has no file open", () =>
+  withLogFolder(async (dir) => {
+    const log = await openTestLog(dir);
+    await log.write();
+    log.close();
+    for (let left = 100; left > 0 && openIn(dir)?.includes(file) === true; left--) await setTimeout(10);
+    assert.equal(openIn(dir) ?? [], []);
   }));
 
 test("records keep the order and the times in which they were taken, however many wait, and acts come behind them", () =>

@@ -1,6 +1,16 @@
 /** A file that stays open between writes, and is left when it is no longer the one at its path. */
 import { Buffer } from "node:buffer";
-import { mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -54,6 +64,17 @@ test("a write fails where its file cannot be opened, and the next one opens it",
     rmdirSync(path);
     await kept.write(path, Buffer.from("two"), 0);
     assert.is(text(path), "two");
+  }));
+
+test("a file that takes no bytes does not stay open", () =>
+  withFile(async (kept, path) => {
+    if (!existsSync("/dev/full")) return;
+    symlinkSync("/dev/full", path);
+    for (const attempt of [1, 2]) {
+      const error = await kept.write(path, Buffer.from("one"), 0).catch((reason: unknown) => reason);
+      assert.is((error as { code?: string }).code, "ENOSPC", `attempt ${attempt}`);
+      assert.equal(openIn("/dev")?.filter((name) => name === "full") ?? [], []);
+    }
   }));
 
 test("one file is open at a time", () =>
