@@ -5,8 +5,8 @@
  *
  * @module
  */
-import { constants } from "node:fs";
-import { type FileHandle, open, stat } from "node:fs/promises";
+import { constants, statSync } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
 
 /** A write is on disk when it returns: one call, where a write and a sync are two on the thread pool. */
 const syncedFlags = constants.O_WRONLY | constants.O_CREAT | constants.O_DSYNC;
@@ -31,10 +31,8 @@ export class KeptFile {
     try {
       if (this.#kept?.path !== path) await this.#open(path);
       else {
-        const { file, dev, ino } = this.#kept;
-        // Both at once: a path that is looked at before the write is not known to be the same after it either.
-        const [, there] = await Promise.all([writeWhole(file, bytes, offset), whatIsAt(path)]);
-        if (there?.dev === dev && there.ino === ino) return;
+        await writeWhole(this.#kept.file, bytes, offset);
+        if (isAt(path, this.#kept)) return;
         await this.#open(path);
       }
       await writeWhole(this.#kept!.file, bytes, offset);
@@ -81,7 +79,15 @@ async function writeWhole(file: FileHandle, bytes: Uint8Array, offset: number): 
   }
 }
 
-/** What is at a path; undefined where nothing can be found there. */
-function whatIsAt(path: string): Promise<{ readonly dev: number; readonly ino: number } | undefined> {
-  return stat(path).catch(() => undefined);
+/**
+ * Whether a file is the one at a path. On the thread pool this would cost six times as much, and it waits for no disk: the file is open, and
+ * has just been written.
+ */
+function isAt(path: string, { dev, ino }: Pick<Kept, "dev" | "ino">): boolean {
+  try {
+    const there = statSync(path, { throwIfNoEntry: false });
+    return there?.dev === dev && there.ino === ino;
+  } catch {
+    return false; // to open it has the reason
+  }
 }
