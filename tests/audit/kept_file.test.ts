@@ -64,6 +64,13 @@ test("a write fails where its file cannot be opened, and the next one opens it",
     rmdirSync(path);
     await kept.write(path, Buffer.from("two"), 0);
     assert.is(text(path), "two");
+    renameSync(path, `${path}.moved`);
+    symlinkSync(path, path);
+    const looped = await kept.write(path, Buffer.from("six"), 0).catch((reason: unknown) => reason);
+    assert.is((looped as { code?: string }).code, "ELOOP", "what is at the path cannot be looked at");
+    rmSync(path);
+    await kept.write(path, Buffer.from("six"), 0);
+    assert.is(text(path), "six");
   }));
 
 test("a file that takes no bytes does not stay open", () =>
