@@ -21,8 +21,8 @@ import type { LogState } from "./walk_log.ts";
 /** Bytes of records that may wait for the disk: 100,000 refusals. */
 export const waitingBytesMax = 32 * 1024 * 1024;
 /**
- * Records that are composed at once, the newest ones of a batch: each takes 7 µs after another one, and 55 µs between other work, whose code
- * takes the processor's caches.
+ * So many records that wait get their places together: a record takes 7 µs after another one, and 55 µs between other work. No more wait
+ * without a place, because the limit of what waits counts the bytes of those that have one.
  */
 const composedAtOnce = 64;
 /** A checkpoint covers at most so many records more than the one before. */

@@ -25,7 +25,9 @@ export function toAuditValue(data: unknown, depth: number = depthMax): AuditValu
   if (typeof data === "boolean") return data;
   if (typeof data === "number") return Number.isSafeInteger(data) ? data + 0 : String(data);
   if (data instanceof Date) return Number.isNaN(+data) ? "invalid date" : data.toISOString();
-  if (typeof data !== "object" || depth === 0) return String(data).toWellFormed();
+  if (typeof data !== "object") return String(data).toWellFormed();
+  // Not `String()`: it runs the object's own `toString`, which may not be there, and all levels of a list.
+  if (depth === 0) return Object.prototype.toString.call(data);
   if (Array.isArray(data)) return data.map((each) => toAuditValue(each, depth - 1));
   const fields = Object.create(null) as Record<string, AuditValue>; // `__proto__` is a name as any other
   const named = Object.entries(data).filter(([, value]) => value !== undefined)

@@ -45,7 +45,18 @@ test("keeps eight levels of fields and of lists, and cuts the ninth", () => {
   assert.is(nested(8, fields), `${'{"a":'.repeat(8)}1${"}".repeat(8)}`);
   assert.is(nested(9, fields), `${'{"a":'.repeat(8)}"[object Object]"${"}".repeat(8)}`);
   assert.is(nested(8, list), `${"[".repeat(8)}1${"]".repeat(8)}`);
-  assert.is(nested(9, list), `${"[".repeat(8)}"1"${"]".repeat(8)}`);
+  assert.is(nested(9, list), `${"[".repeat(8)}"[object Array]"${"]".repeat(8)}`);
+});
+
+test("bug: an object without a text of its own, at the deepest level, was thrown back at the one who recorded it", () => {
+  let list: unknown = [];
+  for (let level = 0; level < 100_000; level++) list = [list];
+  for (const deepest of [Object.create(null), { toString: 1, valueOf: 1 }, [Object.create(null)], list]) {
+    let value: unknown = deepest;
+    for (let level = 0; level < 8; level++) value = { a: value };
+    const tag = Array.isArray(deepest) ? "[object Array]" : "[object Object]";
+    assert.is(JSON.stringify(toAuditValue(value)), `${'{"a":'.repeat(8)}"${tag}"${"}".repeat(8)}`);
+  }
 });
 
 test("cuts values that are nested too deeply, cycles too", () => {

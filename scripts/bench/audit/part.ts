@@ -1,8 +1,8 @@
 /**
  * The part `audit` of the performance table: how fast records are on the disk, how fast a log is verified, and what handshakes and
  * requests cost a gateway's program that keeps a log, compared with two that keep none. What these two differ by is a row of its own: it is
- * how much this run can tell. Two processes of the same program differ by up to 7 %, and the one that starts first is the cheaper: each set
- * is of new processes, the sets have each order of start equally often, and each gateway is warm before it is measured.
+ * how much this run can tell. Two processes of the same program differ by up to 7 %, and their order of start counts: each set is of new
+ * processes, the sets have each order equally often, and each gateway is warm before it is measured.
  *
  * @module
  */
