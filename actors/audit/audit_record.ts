@@ -6,7 +6,7 @@
 import { Buffer } from "node:buffer";
 import { hash } from "node:crypto";
 import { isCanonical } from "../../pki/canonical_json.ts";
-import { type AuditFields, type AuditValue, toAuditValue } from "./audit_value.ts";
+import { type AuditFields, auditText, type AuditValue } from "./audit_value.ts";
 
 /** Version of the format. */
 export const recordVersion = 1;
@@ -67,7 +67,7 @@ export function composeLine({ type, outcome, peer, detail = {} }: AuditEvent, pl
 
 /** The text of a detail, bounded. */
 function boundedDetail(detail: Readonly<Record<string, unknown>>): string {
-  const text = JSON.stringify(toAuditValue(detail));
+  const text = auditText(detail);
   if (text.length <= detailBytesMax / 4 || Buffer.byteLength(text) <= detailBytesMax) return text;
   return JSON.stringify({
     cut: { bytes: Buffer.byteLength(text), sha256: sha256Text(Buffer.from(text)) },
