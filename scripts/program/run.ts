@@ -37,7 +37,7 @@ import type { LogFormat } from "./log_line.ts";
 import { type Operated, serveOperator } from "./operator.ts";
 import { makePorts, type RealPorts } from "./ports.ts";
 import { listenToSignals } from "./signals.ts";
-import { returnStartMemory } from "./small_heap.ts";
+import { boundYoungGeneration, returnStartMemory } from "./small_heap.ts";
 import { noTracing, type Tracing } from "./no_tracing.ts";
 import type { TelemetrySources } from "./telemetry.ts";
 
@@ -142,6 +142,7 @@ async function runNode(
   const sources = { config, ports, gates, lines, lostRecords: audit.lost, outgoing, node: () => node };
   const leaveTelemetry = await beginTelemetry(sources);
   returnStartMemory();
+  boundYoungGeneration();
   const crash = (error: unknown) => {
     const denied = permissionMessage(config.role, error);
     if (denied !== undefined) return endDenied(log, denied);

@@ -2,7 +2,8 @@
  * The part `audit` of the performance table: how fast records are on the disk, how fast a log is verified, and what handshakes and
  * requests cost a gateway's program that keeps a log, compared with two that keep none. What these two differ by is a row of its own: it is
  * how much this run can tell. Two processes of the same program differ by up to 7 %, and their order of start counts: each set is of new
- * processes, the sets have each order equally often, and each gateway is warm before it is measured.
+ * processes, the sets have each order equally often, and each gateway is warm before it is measured. A round takes a second, since the
+ * machine's speed changes within minutes: the three have their turns within it.
  *
  * @module
  */
@@ -18,7 +19,7 @@ import type { Command } from "../gate/end_process.ts";
 import { type GatewayProgram, startGateway } from "../gate/gateway_program.ts";
 import { EndProcess } from "../gate/pair.ts";
 import { type BenchWorld, type EndFiles, makeBenchWorld } from "../gate/world.ts";
-import { type BenchRow, makeRow, median } from "../row.ts";
+import { type BenchRow, makeRow } from "../row.ts";
 
 interface Sizes {
   /** Records of the log that is written and verified. */
@@ -49,10 +50,10 @@ const orders: readonly Order[] = [
 const full: Sizes = {
   records: 1_000_000,
   orders,
-  rounds: 4,
+  rounds: 16,
   warmUp: 400,
-  handshakes: 150,
-  requests: 2_000,
+  handshakes: 40,
+  requests: 500,
   members: 40,
   diallers: 4,
 };
@@ -147,7 +148,7 @@ interface Act {
 const whats = { handshakes: "a handshake and its connection's end", requests: "a request for its health" };
 type ActName = keyof typeof whats;
 const actNames = ["handshakes", "requests"] as const;
-/** Of each set, the median of its rounds. */
+/** Of each set, the mean of its rounds. */
 type Seen = Readonly<Record<ActName, Record<Variant, Cost>[]>>;
 
 /** Gateways that keep a log, and ones that do not, in sets of three. */
@@ -216,7 +217,7 @@ async function measureSet({ world, dir, order, diallers, members, sizes, seen }:
     });
     for (const name of order) {
       await costOf(set.get(name)!, connect(set.get(name)!, sizes.warmUp));
-      await costOf(set.get(name)!, ask(set.get(name)!, sizes.requests));
+      await costOf(set.get(name)!, ask(set.get(name)!, sizes.warmUp * 5));
     }
     for (const name of actNames) {
       const acts = { handshakes: connect, requests: ask };
@@ -228,9 +229,9 @@ async function measureSet({ world, dir, order, diallers, members, sizes, seen }:
         }
       }
       seen[name].push({
-        without: middleOf(rounds.without),
-        again: middleOf(rounds.again),
-        withLog: middleOf(rounds.withLog),
+        without: meanOf(rounds.without),
+        again: meanOf(rounds.again),
+        withLog: meanOf(rounds.withLog),
       });
     }
   } finally {
@@ -241,8 +242,9 @@ async function measureSet({ world, dir, order, diallers, members, sizes, seen }:
   }
 }
 
-function middleOf(costs: readonly Cost[]): Cost {
-  const of = (side: keyof Cost) => median(costs.map((cost) => cost[side]));
+/** Not the median: processor time comes in ticks of 10 ms, of which a round has some fifty. */
+function meanOf(costs: readonly Cost[]): Cost {
+  const of = (side: keyof Cost) => costs.reduce((sum, cost) => sum + cost[side], 0) / costs.length;
   return { clock: of("clock"), gateway: of("gateway"), both: of("both") };
 }
 

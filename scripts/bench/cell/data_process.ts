@@ -7,8 +7,10 @@
 import process from "node:process";
 import { dataMachine } from "../../../actors/data/data.ts";
 import { makePorts } from "../../program/ports.ts";
+import { boundYoungGeneration } from "../../program/small_heap.ts";
 import { startTransportEnd } from "./transport_end.ts";
 
+boundYoungGeneration();
 const [datasetPath = "", files = "{}"] = process.argv.slice(2);
 const end = await startTransportEnd(JSON.parse(files), true);
 const ports = makePorts(({ level, message }) => {

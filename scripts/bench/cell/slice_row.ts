@@ -8,7 +8,7 @@
  */
 import { Buffer } from "node:buffer";
 import { spawn } from "node:child_process";
-import { closeSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -20,6 +20,7 @@ import { jobLimits } from "../../../actors/job/limits.ts";
 import { openWorkDirectory } from "../../../actors/files/contained_files.ts";
 import { openPull } from "../../../actors/job/peer_streams.ts";
 import { isFramed } from "../../../actors/files/stream_file.ts";
+import { boundYoungGeneration } from "../../program/small_heap.ts";
 import type { DialAnswer } from "../../../transport/port.ts";
 import { Pair } from "../gate/pair.ts";
 import { type BenchWorld, type EndFiles, makeBenchWorld } from "../gate/world.ts";
@@ -35,6 +36,7 @@ const startMs = 30_000;
 
 /** Measures it with slices of so many bytes. */
 export async function sliceRows(folder: string, sizeBytes: number): Promise<readonly BenchRow[]> {
+  boundYoungGeneration(); // as each program does before it serves
   const world = await makeBenchWorld({ quick: true });
   const pair = new Pair("ours");
   const data = await startDataNode(join(folder, "data"), world, sizeBytes);
@@ -44,6 +46,7 @@ export async function sliceRows(folder: string, sizeBytes: number): Promise<read
     const ours: Speed[] = [], theirs: Speed[] = [], stalls: number[] = [];
     let wallMs = 0;
     for (let round = 0; round <= rounds; round++) {
+      takeMemory(join(folder, "spare"), sizeBytes);
       const before = data.cpuUs() + ownCpuUs();
       const { wallMs: pulledMs, stallMs, value } = await measureStall(() => worker.pull(data.address));
       const cpuUs = data.cpuUs() + ownCpuUs() - before;
@@ -100,14 +103,27 @@ function cpuUsOf(pid: number): number {
   return (Number(user) + Number(system)) * tickUs;
 }
 
+function writeFile(path: string, sizeBytes: number): void {
+  const fd = openSync(path, "w");
+  const piece = Buffer.alloc(pieceBytes, 7);
+  for (let left = sizeBytes; left > 0; left -= pieceBytes) writeSync(fd, piece, 0, Math.min(left, pieceBytes));
+  closeSync(fd);
+}
+
+/**
+ * Has the system hold as much free memory as a file needs. The host of a virtual machine takes free memory back within seconds, and what
+ * it has to give again makes a write ten times as expensive: the row would measure that.
+ */
+function takeMemory(path: string, sizeBytes: number): void {
+  writeFile(path, sizeBytes);
+  rmSync(path);
+}
+
 /** A data node with one slice. */
 async function startDataNode(folder: string, { listener }: BenchWorld, sizeBytes: number) {
   const slices = join(folder, "slices");
   mkdirSync(slices, { recursive: true });
-  const fd = openSync(join(slices, "0"), "w");
-  const piece = Buffer.alloc(pieceBytes, 7);
-  for (let left = sizeBytes; left > 0; left -= pieceBytes) writeSync(fd, piece, 0, Math.min(left, pieceBytes));
-  closeSync(fd);
+  writeFile(join(slices, "0"), sizeBytes);
   const script = fileURLToPath(new URL("./data_process.ts", import.meta.url));
   const { execPath } = process;
   const deno = "Deno" in globalThis;

@@ -5,6 +5,7 @@
  */
 import process from "node:process";
 import { createInterface } from "node:readline";
+import { boundYoungGeneration } from "../../program/small_heap.ts";
 import { type End, type EndSetup, knock, makeEnd, type Wire } from "./endpoint.ts";
 import { type IdleMembers, joinMembers } from "./idle_members.ts";
 import type { EndFiles } from "./world.ts";
@@ -150,6 +151,8 @@ async function obey(command: Command): Promise<Partial<Answer>> {
   }
 }
 
+// As each program does before it serves. The peers' ends have it too.
+boundYoungGeneration();
 for await (const line of createInterface({ input: process.stdin })) {
   const begun = performance.now();
   const answer = await obey(JSON.parse(line)).catch((error: unknown) => ({
