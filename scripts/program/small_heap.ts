@@ -1,5 +1,5 @@
 /**
- * Keeps the memory small that a program's start leaves behind. Deno returns it itself.
+ * Keeps V8's young generation small: what a program's start leaves behind, and what a busy node lets it grow to. Deno does both itself.
  *
  * @module
  */
@@ -34,9 +34,10 @@ export function returnStartMemory(): void {
 export const youngBytesMax = 16 * 1_048_576;
 
 /**
- * Keeps V8's young generation from growing to 64 MB under load. With 16 MB a handshake takes as much processor time, and the longest
- * collection half as long; with 2 MB, as {@linkcode keepHeapSmall} has it, a handshake takes a sixth more. V8 has no such limit that can be
- * set after its start, so its growth is stopped and allowed again: it shrinks by itself while the node is idle. Deno's grows to 13 MB.
+ * Keeps V8's young generation from growing to 64 MB under load. With 16 MB a handshake takes as much processor time, and the event loop stands
+ * still half as long when trust changes; with 2 MB, as {@linkcode keepHeapSmall} has it, a handshake takes a sixth more. No flag limits it
+ * after V8's start, so after each collection its growth is stopped or allowed again: it shrinks by itself while the node is idle. Between two
+ * looks it may double once more. Deno's grows to 13 MB.
  */
 export function boundYoungGeneration(): void {
   if ("Deno" in globalThis) return;

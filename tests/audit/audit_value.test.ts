@@ -1,6 +1,8 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { auditText } from "../../actors/audit/audit_value.ts";
+import { auditText, depthMax } from "../../actors/audit/audit_value.ts";
+import { randomOf } from "../../actors/runtime/random.ts";
+import { isCanonical } from "../../pki/canonical_json.ts";
 
 const test = suite("auditText()");
 
@@ -24,11 +26,18 @@ const cases: readonly (readonly [name: string, value: unknown, expected: string]
   ["a name keeps its value where another one would get the same", { 10: 1, n10: 2 }, '{"n10":2}'],
   ["a name that is undefined leaves its place to another one", { 10: 1, n10: undefined }, '{"n10":1}'],
   ["a replaced name does not take the value of another", JSON.parse('{"a\\ud800": 1, "a\\ufffd": 2}'), '{"a\ufffd":2}'],
+  ["nor where it comes later", JSON.parse('{"a\\ufffd": 2, "a\\ud800": 1}'), '{"a\ufffd":2}'],
   // deno-lint-ignore no-sparse-arrays
   ["a gap in a list is null", [1, , 3], "[1,null,3]"],
   ["leaves out what is undefined", { a: undefined, b: null }, '{"b":null}'],
   ["replaces lone surrogates", { "a\ud800": "b\udc00" }, '{"a\ufffd":"b\ufffd"}'],
   ["takes no name that an engine moves to the front", { b: 1, 10: 2, 9: 3 }, '{"b":1,"n10":2,"n9":3}'],
+  ["makes text of what has none in JSON, with its quotes", [Symbol('"'), 10n], '["Symbol(\\"\\")","10"]'],
+  [
+    "takes `__proto__` as a name where another one changes",
+    JSON.parse('{"1": 2, "__proto__": {}}'),
+    '{"__proto__":{},"n1":2}',
+  ],
   ["takes `__proto__` as a name", JSON.parse('{"__proto__": {"x": 1}}'), '{"__proto__":{"x":1}}'],
 ];
 for (const [name, value, expected] of cases) {
@@ -67,6 +76,54 @@ test("cuts values that are nested too deeply, cycles too", () => {
   const cycle: Record<string, unknown> = {};
   cycle["again"] = cycle;
   assert.match(auditText(cycle), "[object Object]");
+});
+
+test("any data has a canonical text, and the order of its names makes no difference", () => {
+  const random = randomOf(7, "audit");
+  const names = [
+    "a",
+    "b",
+    "10",
+    "007",
+    "9",
+    "__proto__",
+    "a\ud800",
+    "\u20ac",
+    "\r",
+    "",
+    '"',
+    "\u{1f600}",
+    "\ufb33",
+    "toJSON",
+  ];
+  const single = [
+    null,
+    undefined,
+    true,
+    -0,
+    1.5,
+    NaN,
+    -Infinity,
+    2 ** 60,
+    7n,
+    new Date(0),
+    "\udc00",
+    '\u2028\\"',
+    /x/,
+    new Map(),
+  ];
+  const make = (depth: number): unknown => {
+    if (depth > depthMax || random.chance(0.3)) return random.pick(single);
+    const count = random.whole(0, 5);
+    return random.chance(0.3) ? Array.from({ length: count }, () => make(depth + 1)) : fields(depth, count);
+  };
+  const fields = (depth: number, count: number) =>
+    Object.fromEntries(Array.from({ length: count }, () => [random.pick(names), make(depth + 1)]));
+  for (let round = 0; round < 5_000; round++) {
+    const data = fields(0, 5), text = auditText(data);
+    assert.ok(isCanonical(JSON.parse(text), text), text);
+    assert.is(auditText(Object.fromEntries(Object.entries(data).toReversed())), text);
+  }
 });
 
 test.run();

@@ -1,7 +1,7 @@
+import { setImmediate } from "node:timers/promises";
 import { getHeapSpaceStatistics } from "node:v8";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { setImmediate } from "node:timers/promises";
 import { boundYoungGeneration, returnStartMemory, youngBytesMax } from "../../../scripts/program/small_heap.ts";
 
 const test = suite("memory of a start");
