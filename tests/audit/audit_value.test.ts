@@ -32,7 +32,7 @@ const cases: readonly (readonly [name: string, value: unknown, expected: string]
   ["leaves out what is undefined", { a: undefined, b: null }, '{"b":null}'],
   ["replaces lone surrogates", { "a\ud800": "b\udc00" }, '{"a\ufffd":"b\ufffd"}'],
   ["takes no name that an engine moves to the front", { b: 1, 10: 2, 9: 3 }, '{"b":1,"n10":2,"n9":3}'],
-  ["makes text of what has none in JSON, with its quotes", [Symbol('"'), 10n], '["Symbol(\\"\\")","10"]'],
+  ["makes text of what has none in JSON, with its quotes", [Symbol('"'), 10n], '["Symbol(\\")","10"]'],
   [
     "takes `__proto__` as a name where another one changes",
     JSON.parse('{"1": 2, "__proto__": {}}'),
