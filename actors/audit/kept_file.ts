@@ -5,11 +5,15 @@
  *
  * @module
  */
-import { constants, statSync, write } from "node:fs";
+import { constants, statSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 
-/** A write is on disk when it returns: one call, where a write and a sync are two on the thread pool. */
-const syncedFlags = constants.O_WRONLY | constants.O_CREAT | constants.O_DSYNC;
+/**
+ * Deno writes at a place of a file on its event loop, which must not wait for the disk: it syncs afterwards, on the thread pool. Node does
+ * both there in one call, which takes a quarter less processor time than two.
+ */
+const syncsAfterwards = "Deno" in globalThis;
+const flags = constants.O_WRONLY | constants.O_CREAT | (syncsAfterwards ? 0 : constants.O_DSYNC);
 const mode = 0o600;
 
 interface Kept {
@@ -31,11 +35,11 @@ export class KeptFile {
     try {
       if (this.#kept?.path !== path) await this.#open(path);
       else {
-        await writeWhole(this.#kept.file, bytes, offset);
+        await writeAndSync(this.#kept.file, bytes, offset);
         if (isAt(path, this.#kept)) return;
         await this.#open(path);
       }
-      await writeWhole(this.#kept!.file, bytes, offset);
+      await writeAndSync(this.#kept!.file, bytes, offset);
     } catch (error) {
       await this.close();
       throw error;
@@ -44,7 +48,7 @@ export class KeptFile {
 
   async #open(path: string): Promise<void> {
     await this.close();
-    const file = await open(path, syncedFlags, mode);
+    const file = await open(path, flags, mode);
     try {
       const { dev, ino } = await file.stat();
       this.#kept = { path, file, dev, ino };
@@ -65,30 +69,19 @@ export class KeptFile {
 
 /** Writes bytes at a place of a file and syncs them. Rejects with the system's error. */
 export async function writeSynced(path: string, bytes: Uint8Array, offset: number): Promise<void> {
-  const file = await open(path, syncedFlags, mode);
+  const file = await open(path, flags, mode);
   try {
-    await writeWhole(file, bytes, offset);
+    await writeAndSync(file, bytes, offset);
   } finally {
     await file.close();
   }
 }
 
-async function writeWhole(file: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
+async function writeAndSync(file: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
   for (let done = 0; done < bytes.length;) {
-    done += await writeSome(file, bytes, { from: done, at: offset + done });
+    done += (await file.write(bytes, done, bytes.length - done, offset + done)).bytesWritten;
   }
-}
-
-/** `file.write()` does the same, and takes 0.15 ms more processor time on Deno. Resolves to how many bytes were written. */
-function writeSome(
-  { fd }: FileHandle,
-  bytes: Uint8Array,
-  { from, at }: { readonly from: number; readonly at: number },
-): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const done = (error: Error | null, written: number) => error ? reject(error) : resolve(written);
-    write(fd, bytes, from, bytes.length - from, at, done);
-  });
+  if (syncsAfterwards) await file.datasync();
 }
 
 /**

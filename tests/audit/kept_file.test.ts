@@ -1,9 +1,12 @@
 /** A file that stays open between writes, and is left when it is no longer the one at its path. */
 import { Buffer } from "node:buffer";
 import {
+  constants,
   existsSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
+  readlinkSync,
   renameSync,
   rmdirSync,
   rmSync,
@@ -11,6 +14,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -94,6 +98,40 @@ test("one file is open at a time", () =>
     await kept.close();
     await kept.write(path, Buffer.from("!"), 3);
     assert.is(text(path), "one!");
+  }));
+
+/** Flags with which a file below a folder is open here; undefined where the system does not show them. */
+function flagsIn(dir: string): readonly number[] | undefined {
+  const own = "/proc/self/fd";
+  if (!existsSync("/proc/self/fdinfo")) return undefined;
+  const open = readdirSync(own).filter((fd) =>
+    existsSync(join(own, fd)) && readlinkSync(join(own, fd)).startsWith(dir)
+  );
+  return open.map((fd) => parseInt(/flags:\s+(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "utf8"))![1]!, 8));
+}
+
+test("bug: on Deno the event loop waited for the disk with each batch of an audit log", () =>
+  withFile(async (kept, path, dir) => {
+    const probe = await open(join(dir, "probe"), "w");
+    const handles = Object.getPrototypeOf(probe) as FileHandle;
+    await probe.close();
+    const { datasync } = handles;
+    let syncs = 0;
+    handles.datasync = function () {
+      syncs += 1;
+      return datasync.call(this);
+    };
+    try {
+      for (const at of [0, 3, 6]) await kept.write(path, Buffer.from("one"), at);
+      await writeSynced(`${path}.other`, Buffer.from("two"), 0);
+    } finally {
+      handles.datasync = datasync;
+    }
+    // Deno writes on its loop, and syncs elsewhere; Node does neither on its loop.
+    const deno = "Deno" in globalThis;
+    assert.is(syncs, deno ? 4 : 0);
+    const flags = flagsIn(dir);
+    assert.equal(flags?.map((each) => (each & constants.O_DSYNC) !== 0) ?? [!deno], [!deno]);
   }));
 
 test("writeSynced() leaves nothing open, and fails where there is no folder", () =>
