@@ -35,7 +35,7 @@ export const prerequisites: readonly Prerequisite[] = [
   { program: "pki", package: "libstrongswan-extra-plugins", covers: "enrolment with strongSwan" },
 ];
 
-/** An index is fetched, or the packages are installed, within this, in milliseconds: a browser and what it needs are 100 MB. */
+/** An index is fetched, packages are fetched, or they are installed, within this, in milliseconds: a browser and what it needs are 100 MB. */
 const installMs = 420_000;
 /** Another apt-get may be at work: waited for, in seconds. */
 const lockSeconds = 60;
@@ -85,21 +85,44 @@ export async function installPrerequisites(say: (text: string) => void, mayInsta
   const packages = missingPrerequisites().map((missing) => missing.package);
   if (packages.length === 0 || !mayInstall || !isThere("apt-get")) return;
   say(`Installing ${packages.join(" ")} (apt-get) …`);
+  const failure = await install(packages, say);
+  if (failure !== undefined) say(`Cannot install ${packages.join(" ")}: ${failure}`);
+}
+
+/** What ended without success, with its code and its last words; undefined after a success. */
+async function failureOf(program: string, args: readonly string[]): Promise<string | undefined> {
+  const { code, stderr } = await runCommand(program, args, {
+    env: { DEBIAN_FRONTEND: "noninteractive" },
+    timeoutMs: installMs,
+  });
+  const reason = stderr.trim().split("\n").at(-1) ?? "";
+  return code === 0 ? undefined : `${program} ended with ${code}${reason === "" ? "" : `: ${reason}`}`;
+}
+
+/** Installs packages; each thing that may stand in the way is removed once. Returns why they are not installed. */
+async function install(packages: readonly string[], say: (text: string) => void): Promise<string | undefined> {
   const apt = (...args: readonly string[]) =>
-    runCommand("apt-get", ["-o", `DPkg::Lock::Timeout=${lockSeconds}`, ...args], {
-      env: { DEBIAN_FRONTEND: "noninteractive" },
-      timeoutMs: installMs,
-    });
-  const install = ["install", "-y", "-qq", "--no-install-recommends", ...packages];
-  let last = await apt(...install);
-  // A fresh image has no index of packages; an old index names versions that no longer exist.
-  if (last.code !== 0) {
-    const updated = await apt("update", "-qq");
-    last = updated.code === 0 ? await apt(...install) : updated;
-  }
-  if (last.code !== 0) {
-    const reason = last.stderr.trim().split("\n").at(-1) ?? "";
-    say(`Cannot install ${packages.join(" ")}: apt-get ended with ${last.code}${reason === "" ? "" : `: ${reason}`}`);
+    failureOf("apt-get", ["-o", `DPkg::Lock::Timeout=${lockSeconds}`, ...args]);
+  const args = ["install", "-y", "-qq", "--no-install-recommends", ...packages];
+  // What takes long over a slow line is fetched first: that may be stopped when its time is over, dpkg may not.
+  const attempt = async () => await apt("--download-only", ...args) ?? await apt(...args);
+  const mends = {
+    configure: () => {
+      say("An earlier installation was interrupted: dpkg --configure -a finishes it first …");
+      return failureOf("dpkg", ["--configure", "-a"]);
+    },
+    // A fresh image has no index of packages; an old index names versions that no longer exist.
+    update: () => apt("update", "-qq"),
+  };
+  const tried = new Set<keyof typeof mends>();
+  for (;;) {
+    const failure = await attempt();
+    if (failure === undefined) return undefined;
+    const mend = failure.includes("dpkg was interrupted") ? "configure" : "update";
+    if (tried.has(mend)) return failure;
+    tried.add(mend);
+    const left = await mends[mend]();
+    if (left !== undefined) return left;
   }
 }
 

@@ -61,6 +61,7 @@ const aptGet = `here=$(dirname "$0"); echo "$@" >> "$here/calls"
 case "$*" in
 *update*) : > "$here/index" ;;
 *install*) [ -f "$here/index" ] || { echo "E: Unable to locate package" >&2; exit 100; }
+  case "$*" in *--download-only*) exit 0 ;; esac
   for name in ${programs.join(" ")}; do printf '#!/bin/sh\\n' > "$here/$name"; chmod +x "$here/$name"; done ;;
 esac`;
 const missing = () => missingPrerequisites().map(({ program }) => program);
@@ -76,10 +77,47 @@ needing(test, "sh", "dirname", "chmod")(
       assert.equal(missing(), []);
       assert.equal(said, [`Installing ${packages.join(" ")} (apt-get) …`]);
       const calls = readFileSync(join(bin, "calls"), "utf8").trim().split("\n");
-      assert.equal(calls.map((call) => /install|update/.exec(call)?.[0]), ["install", "update", "install"]);
+      assert.equal(calls.map((call) => /--download-only|install|update/.exec(call)?.[0]), [
+        "--download-only",
+        "update",
+        "--download-only",
+        "install",
+      ]);
       await installPrerequisites((text) => said.push(text), true);
-      assert.is(readFileSync(join(bin, "calls"), "utf8").trim().split("\n").length, 3, "nothing is left to install");
+      assert.is(readFileSync(join(bin, "calls"), "utf8").trim().split("\n").length, 4, "nothing is left to install");
     });
+  },
+);
+
+/** An apt-get after an installation that was ended half-way: it installs once dpkg has finished that one. */
+const interrupted = `here=$(dirname "$0"); echo "apt-get $@" >> "$here/calls"
+case "$*" in *--download-only* | *update*) exit 0 ;; esac
+[ -f "$here/configured" ] || {
+  echo "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem." >&2; exit 100; }
+for name in ${programs.join(" ")}; do printf '#!/bin/sh\\n' > "$here/$name"; chmod +x "$here/$name"; done`;
+
+needing(test, "sh", "dirname", "chmod")(
+  "bug: after an installation that was ended half-way (dpkg was interrupted) nothing could be installed",
+  async () => {
+    const dpkg = `here=$(dirname "$0"); echo "dpkg $@" >> "$here/calls"; : > "$here/configured"`;
+    const bin = machine("interrupted", ["sh", "dirname", "chmod"], { "apt-get": interrupted, dpkg });
+    const said: string[] = [];
+    await on(bin, async () => {
+      await installPrerequisites((text) => said.push(text), true);
+      assert.equal(missing(), []);
+    });
+    assert.equal(said, [
+      `Installing ${packages.join(" ")} (apt-get) …`,
+      "An earlier installation was interrupted: dpkg --configure -a finishes it first …",
+    ]);
+
+    const broken = machine("broken", ["sh", "dirname"], {
+      "apt-get": interrupted,
+      dpkg: "echo 'dpkg: no space' >&2; exit 1",
+    });
+    await on(broken, () => installPrerequisites((text) => said.push(text), true));
+    assert.match(said.at(-1) ?? "", "Cannot install");
+    assert.match(said.at(-1) ?? "", "dpkg ended with 1: dpkg: no space");
   },
 );
 
