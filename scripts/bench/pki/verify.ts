@@ -70,10 +70,10 @@ export async function measureVerification(options: CpuOptions): Promise<readonly
       id: "P2.verify",
       what: "chain and lists of leaf + intermediate",
       value: freshUs,
-      target: 1.5,
+      target: 1.4,
       ...common,
     }),
-    makeRow({ id: "P2.remembered", what: "the same, seen before", value: seenUs, target: 0.1, ...common }),
+    makeRow({ id: "P2.remembered", what: "the same, seen before", value: seenUs, target: 0.05, ...common }),
   ];
 }
 
