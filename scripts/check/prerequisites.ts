@@ -31,8 +31,8 @@ export const prerequisites: readonly Prerequisite[] = [
   { program: "pkcs11-tool", package: "opensc", covers: "keys in tokens, made and listed by another program" },
   { program: "chromium", package: "chromium", covers: "the console in a browser" },
   { program: "promtool", package: "prometheus", covers: "alert rules" },
-  // Its plugins for HTTP and Ed25519.
-  { program: "pki", package: "libstrongswan-extra-plugins", covers: "enrolment with strongSwan" },
+  { program: "pki-curl", package: "libstrongswan-extra-plugins", covers: "enrolment with strongSwan" },
+  { program: "pki-openssl", package: "libstrongswan-standard-plugins", covers: "enrolment with strongSwan" },
 ];
 
 /** An index is fetched, packages are fetched, or they are installed, within this, in milliseconds: a browser and what it needs are 100 MB. */
@@ -60,10 +60,25 @@ function hasPythonModules(modules: string): boolean {
   return python !== undefined && spawnSync(python, ["-c", `import ${modules}`]).status === 0;
 }
 
-/** Whether something that tests use is here: a program in PATH, or (`node`, `deno`) a pinned runtime. */
+/** What Debian has in packages apart from strongSwan's `pki`: its plugins for HTTP, and for ciphers of TLS 1.3. */
+const strongSwanPlugins: Readonly<Record<string, string>> = { "pki-curl": "curl", "pki-openssl": "openssl" };
+
+function hasStrongSwanPlugin(plugin: string): boolean {
+  const pki = findProgram("pki");
+  if (pki === undefined) return false;
+  const { stdout } = spawnSync(pki, ["--help"], { encoding: "utf8" });
+  return /^loaded plugins: (.*)$/m.exec(stdout)?.[1]?.split(" ").includes(plugin) ?? false;
+}
+
+/**
+ * Whether something that tests use is here: a program in PATH, what Debian has in packages apart from it, or (`node`,
+ * `deno`) a pinned runtime.
+ */
 export function isThere(tool: string): boolean {
   const modules = pythonModules[tool];
   if (modules !== undefined) return hasPythonModules(modules);
+  const plugin = strongSwanPlugins[tool];
+  if (plugin !== undefined) return hasStrongSwanPlugin(plugin);
   return tool === "node" || tool === "deno" ? findRuntime(tool) !== undefined : findProgram(tool) !== undefined;
 }
 

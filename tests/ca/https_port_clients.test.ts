@@ -12,7 +12,7 @@ import { testCaPort } from "../support/ca_port.ts";
 import { needing } from "../support/prerequisites.ts";
 
 const curl = needing(suite("the CA's port and curl with openssl"), "curl", "openssl");
-const swan = needing(suite("the CA's port and strongSwan"), "pki", "openssl");
+const swan = needing(suite("the CA's port and strongSwan"), "pki", "pki-curl", "pki-openssl", "openssl");
 let folder = "";
 const file = (name: string) => join(folder, name);
 for (const test of [curl, swan]) {

@@ -66,7 +66,8 @@ test("bug: lists of many CAs of one name stopped the node, each CA being tried a
     const before = process.cpuUsage();
     const anchors = anchorsOf([...issuers, ...others], lists, { crls });
     const { user, system } = process.cpuUsage(before);
-    assert.ok(user + system < 2_000_000, `${crls}: ${(user + system) / 1_000} ms`);
+    // 0.5 s on Node and 1.7 on Deno for 2,000 signatures; without a limit there are 125,000.
+    assert.ok(user + system < 8_000_000, `${crls}: ${(user + system) / 1_000} ms`);
     // Of 2,000 signatures, four for each CA, eight CAs use 250 each.
     assert.equal(anchors, [1, 258], "its CAs that were not told from revoked ones are no anchors; another's are");
   }

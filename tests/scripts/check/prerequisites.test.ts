@@ -52,8 +52,13 @@ async function on<A>(path: string, work: () => A | Promise<A>): Promise<A> {
 }
 
 /** Names of the programs' files. */
-const programs = [...new Set(prerequisites.map(({ program }) => program.replace(/^python3-.*/, "python3")))];
-const installed = Object.fromEntries(programs.map((program) => [program, ""]));
+const programs = [...new Set(prerequisites.map(({ program }) => program.replace(/^(python3|pki)-.*/, "$1")))];
+/** A program that ends well; as `pki`, it has its plugins. */
+const works = "echo 'loaded plugins: curl openssl'";
+const installed = Object.fromEntries(programs.map((program) => [program, works]));
+/** Lines of a shell script that make all programs in the folder `$here`. */
+const makeAll = `for name in ${programs.join(" ")}; do
+  printf "#!/bin/sh\\n${works}\\n" > "$here/$name"; chmod +x "$here/$name"; done`;
 const packages = prerequisites.map((each) => each.package);
 
 /** An apt-get that fails until it has fetched its index, as in a fresh image, and installs into its own folder. */
@@ -62,7 +67,7 @@ case "$*" in
 *update*) : > "$here/index" ;;
 *install*) [ -f "$here/index" ] || { echo "E: Unable to locate package" >&2; exit 100; }
   case "$*" in *--download-only*) exit 0 ;; esac
-  for name in ${programs.join(" ")}; do printf '#!/bin/sh\\n' > "$here/$name"; chmod +x "$here/$name"; done ;;
+  ${makeAll} ;;
 esac`;
 const missing = () => missingPrerequisites().map(({ program }) => program);
 
@@ -94,7 +99,7 @@ const interrupted = `here=$(dirname "$0"); echo "apt-get $@" >> "$here/calls"
 case "$*" in *--download-only* | *update*) exit 0 ;; esac
 [ -f "$here/configured" ] || {
   echo "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem." >&2; exit 100; }
-for name in ${programs.join(" ")}; do printf '#!/bin/sh\\n' > "$here/$name"; chmod +x "$here/$name"; done`;
+${makeAll}`;
 
 needing(test, "sh", "dirname", "chmod")(
   "bug: after an installation that was ended half-way (dpkg was interrupted) nothing could be installed",
@@ -120,6 +125,12 @@ needing(test, "sh", "dirname", "chmod")(
     assert.match(said.at(-1) ?? "", "dpkg ended with 1: dpkg: no space");
   },
 );
+
+test("bug: where pki was installed without its plugins, npm test did not install them", async () => {
+  const bin = machine("bare", ["sh"], { ...installed, pki: "echo 'loaded plugins: aes openssl-like curl'" });
+  await on(bin, () => assert.equal(missing(), ["pki-openssl"]));
+  await on(machine("all", ["sh"], installed), () => assert.equal(missing(), []));
+});
 
 test("an apt-get that fails is told in one line, and is no failure", async () => {
   const bin = machine("offline", ["sh"], { "apt-get": "echo noise >&2; echo 'E: no network' >&2; exit 100" });
