@@ -118,7 +118,8 @@ async function failureOf(program: string, args: readonly string[]): Promise<stri
 async function install(packages: readonly string[], say: (text: string) => void): Promise<string | undefined> {
   const apt = (...args: readonly string[]) =>
     failureOf("apt-get", ["-o", `DPkg::Lock::Timeout=${lockSeconds}`, ...args]);
-  const args = ["install", "-y", "-qq", "--no-install-recommends", ...packages];
+  // Their programs are missing: what counts as installed was installed half-way, or is damaged.
+  const args = ["install", "--reinstall", "-y", "-qq", "--no-install-recommends", ...packages];
   // What takes long over a slow line is fetched first: that may be stopped when its time is over, dpkg may not.
   const attempt = async () => await apt("--download-only", ...args) ?? await apt(...args);
   const mends = {

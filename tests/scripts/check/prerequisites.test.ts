@@ -99,6 +99,8 @@ const interrupted = `here=$(dirname "$0"); echo "apt-get $@" >> "$here/calls"
 case "$*" in *--download-only* | *update*) exit 0 ;; esac
 [ -f "$here/configured" ] || {
   echo "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem." >&2; exit 100; }
+# The package that was being unpacked counts as installed from then on.
+case "$*" in *--reinstall*) ;; *) exit 0 ;; esac
 ${makeAll}`;
 
 needing(test, "sh", "dirname", "chmod")(
