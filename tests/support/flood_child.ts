@@ -57,6 +57,7 @@ const libp2p = await createLibp2p({
   connectionEncrypters: [security.encrypter],
   streamMuxers: [yamux()],
   connectionGater: { ...security.gater, denyDialMultiaddr: () => false },
+  connectionMonitor: { enabled: false }, // its ping finds no place during a flood of pings, and would end the connection
   services: {
     identify: identify(),
     identifyPush: identifyPush(),
