@@ -17,7 +17,7 @@ import { type AttackMeans, holds, type MemberAttack, pause } from "./attack.ts";
 import { foreignProtocols, publication, subscription } from "./foreign_messages.ts";
 import { freshId } from "./fresh_id.ts";
 import { absentPeer, isGranted, takeLease, waitingJob, workerRequest } from "./lease_work.ts";
-import { catchesUp, exchange, follow, openStream, type RawMember, trySend } from "./raw_member.ts";
+import { catchesUp, exchange, follow, openStream, type RawMember, type StreamFate, trySend } from "./raw_member.ts";
 import { dataset, type MemberCertificate, share, type VictimRole } from "./world.ts";
 
 /** Who attempts an act, and on what. */
@@ -52,9 +52,21 @@ const progress: Deed = async ({ connection }) => {
   return await exchange(connection, protocol, encodeMessage(protocol, "request", message)) !== undefined;
 };
 
+/** Opens a stream once the node speaks the protocol: a job takes files when its executor has started, on a busy machine after seconds. */
+async function openOnceSpoken({ connection, means }: Attempt, protocol: string): Promise<StreamFate | undefined> {
+  const end = performance.now() + means.actsWithinMs;
+  while (connection.status === "open" && performance.now() < end) {
+    const fate = await openStream(connection, protocol).catch(() => undefined);
+    if (fate !== undefined) return fate;
+    await pause(50);
+  }
+  return undefined;
+}
+
 /** Whether a stream brings anything, or takes all that is sent. */
-const streams = (protocol: string, bytes: () => Uint8Array): Deed => async ({ connection, means }) => {
-  const fate = await openStream(connection, protocol).catch(() => undefined);
+const streams = (protocol: string, bytes: () => Uint8Array): Deed => async (attempt) => {
+  const { means } = attempt;
+  const fate = await openOnceSpoken(attempt, protocol);
   if (fate === undefined) return false;
   trySend(fate.stream, bytes());
   return !await holds(() => fate.end !== undefined, means.actsWithinMs) || fate.end !== "reset" || fate.received > 0;

@@ -34,13 +34,13 @@ async function churn(turns: number): Promise<void> {
 
 const youngSize = () => getHeapSpaceStatistics().find(({ space_name }) => space_name === "new_space")!.space_size;
 
-test("bug: under load a node's young generation grew to 64 MB, whose collections stopped the event loop for 20 ms", async () => {
-  boundYoungGeneration();
-  await churn(1_000);
-  assert.ok(youngSize() <= 1.5 * youngBytesMax, `${youngSize()} bytes`);
-});
-
 if (!("Deno" in globalThis)) {
+  test("bug: under load a node's young generation grew to 64 MB, whose collections stopped the event loop for 20 ms", async () => {
+    boundYoungGeneration();
+    await churn(1_000);
+    assert.ok(youngSize() <= 1.5 * youngBytesMax, `${youngSize()} bytes`);
+  });
+
   test("the young generation grows again after it has shrunk", async () => {
     await churn(1_000);
     returnStartMemory();
